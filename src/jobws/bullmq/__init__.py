@@ -1,1 +1,1 @@
-""""""
+"""What BullMQ keeps in Redis, and how to read it."""

@@ -1,1 +1,1 @@
-""""""
+"""A worker that does real work for the four default queues."""
