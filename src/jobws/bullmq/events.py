@@ -1,0 +1,125 @@
+"""An entry of a BullMQ event stream to the payload that clients get. Pure.
+
+The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`: all fields as
+strings, except `returnvalue` of `completed` and `data` of `progress`, which are JSON values. Whatever is wrong with an
+entry costs its own value and is counted; it never costs the event, since no outcome may be missed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from jobws.protocol.codec import json_text, raw_json
+from jobws.protocol.messages import RESERVED_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Which field of which event holds JSON text; QueueEvents parses just these.
+_JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data"}
+# Names repeat in every entry; this many are kept encoded, so that a producer of random names costs no memory.
+_NAMES_KEPT: Final = 1024
+
+
+class EventName(Struct, frozen=True):
+    """An event's name as it goes over the wire: as clients choose it, and as JSON."""
+
+    text: str
+    json: bytes
+
+
+_event_names: dict[bytes, EventName] = {}
+_field_names: dict[bytes, bytes] = {}
+
+
+def event_name(raw: bytes) -> EventName:
+    """The wire's name of a stream's event: its own, or `custom:<name>` where clients would take it for a frame."""
+    known = _event_names.get(raw)
+    if known is not None:
+        return known
+    text = raw.decode(errors="replace")
+    if text in RESERVED_EVENTS:
+        text = f"custom:{text}"
+    name = EventName(text, json_text(text))
+    if len(_event_names) < _NAMES_KEPT:
+        _event_names[raw] = name
+    return name
+
+
+def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
+    """The value of a field of an entry, whose fields are a flat list of names and values."""
+    for position in range(0, len(fields) - 1, 2):
+        if fields[position] == name:
+            return fields[position + 1]
+    return None
+
+
+def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple[bytes, list[str]]:
+    """An entry's payload as JSON in UTF-8, and what was wrong with the entry.
+
+    Args:
+        queue_json: The queue's label as a JSON string.
+        fields: Names and values, alternating.
+        max_bytes: A larger payload loses its largest fields and gets `truncated` and `bytes` (the size of what is
+            missing, as JSON) instead.
+
+    Returns:
+        The JSON object, and a list of anomalies for the counters: `invalid-utf8`, `bad-json`, `missing-field`,
+        `truncated`.
+    """
+    anomalies: list[str] = []
+    event = field(fields, b"event")
+    json_field = _JSON_FIELDS.get(event) if event is not None else None
+    parts: dict[bytes, bytes] = {}
+    for position in range(0, len(fields) - 1, 2):
+        name, value = fields[position], fields[position + 1]
+        if name == b"event":
+            continue
+        if name == json_field:
+            encoded = raw_json(value)
+            if encoded is None:
+                anomalies.append("bad-json")
+                encoded = _text(value, anomalies)
+        else:
+            encoded = _text(value, anomalies)
+        parts[_field_name(name)] = encoded
+    parts.pop(b'"queue":', None)  # ours says more than a custom event's
+    if json_field is not None and _field_name(json_field) not in parts:
+        anomalies.append("missing-field")
+    if sum(map(len, parts.values())) > max_bytes:
+        anomalies.append("truncated")
+        _truncate(parts, max_bytes)
+    rest = b"".join([b",%b%b" % part for part in parts.items()])
+    return b'{"queue":%b%b}' % (queue_json, rest), anomalies
+
+
+def _text(value: bytes, anomalies: list[str]) -> bytes:
+    try:
+        return json_text(value.decode())
+    except UnicodeDecodeError:
+        anomalies.append("invalid-utf8")
+        return json_text(value.decode(errors="replace"))
+
+
+def _field_name(name: bytes) -> bytes:
+    """`"name":`, ready to be followed by a value."""
+    known = _field_names.get(name)
+    if known is None:
+        known = json_text(name.decode(errors="replace")) + b":"
+        if len(_field_names) < _NAMES_KEPT:
+            _field_names[name] = known
+    return known
+
+
+def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
+    missing = 0
+    total = sum(map(len, parts.values()))
+    for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
+        if total - missing <= max_bytes:
+            break
+        if name != b'"jobId":':
+            missing += len(parts.pop(name))
+    parts[b'"truncated":'] = b"true"
+    parts[b'"bytes":'] = b"%d" % missing

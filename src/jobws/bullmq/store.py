@@ -1,0 +1,127 @@
+"""Look-ups of jobs, batched: whatever is asked for within one tick becomes one conversation with Redis.
+
+One conversation is in flight at a time, so a thousand clients that ask at once cost one connection and share equal
+questions.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import hiredis
+
+from jobws.bullmq import snapshot
+from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.messages import ItemError, JobSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from jobws.bullmq.keys import Command, Queue
+
+Job: TypeAlias = tuple[str, str]
+"""A queue's label and a job id."""
+Found: TypeAlias = "dict[Job, JobSnapshot | ItemError | None]"
+"""What Redis says of jobs; None for one that does not exist."""
+
+IDS_PER_TRANSACTION: Final = 200
+TIMEOUT_SECONDS: Final = 5.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Round:
+    """Everything that was asked before a conversation began, and its end."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[Job, None] = {}
+        self.found: Found = {}
+        self.failure: RedisUnavailableError | None = None
+        self.done = anyio.Event()
+
+
+class Store:
+    """Answers questions about jobs while `run` runs.
+
+    Args:
+        target: Where Redis is.
+        queues: The queues by label; a live view.
+    """
+
+    def __init__(self, target: RedisTarget, queues: Mapping[str, Queue]) -> None:
+        self._target = target
+        self._queues = queues
+        self._connection: Connection | None = None
+        self._next = _Round()
+        self._asked = anyio.Event()
+
+    async def look_up(self, jobs: Collection[Job]) -> Found:
+        """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer this time.
+        """
+        if not jobs:
+            await anyio.lowlevel.checkpoint()
+            return {}
+        current = self._next
+        current.jobs.update(dict.fromkeys(jobs))
+        self._asked.set()
+        await current.done.wait()
+        if current.failure is not None:
+            raise RedisUnavailableError(str(current.failure)) from current.failure
+        return current.found
+
+    async def run(self) -> None:
+        """Serve look-ups until cancelled."""
+        try:
+            while True:
+                await self._asked.wait()
+                current, self._next, self._asked = self._next, _Round(), anyio.Event()
+                try:
+                    await self._answer(current)
+                except (RedisUnavailableError, RedisRefusedError) as error:
+                    current.failure = RedisUnavailableError(str(error))
+                finally:
+                    if not current.done.is_set():
+                        current.failure = current.failure or RedisUnavailableError("the look-up was cut short")
+                    current.done.set()
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+
+    async def execute(self, *commands: Command) -> list[object]:
+        """Replies to commands of another kind than look-ups, on the same connection. For the task of `run` alone."""
+        if self._connection is None or self._connection.closed:
+            self._connection = await Connection.open(self._target)
+        return list(await self._connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS))
+
+    async def _answer(self, current: _Round) -> None:
+        by_queue: dict[str, list[str]] = {}
+        for label, job_id in current.jobs:
+            by_queue.setdefault(label, []).append(job_id)
+        for label, job_ids in by_queue.items():
+            for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
+                some = job_ids[start : start + IDS_PER_TRANSACTION]
+                current.found.update(await self._some(self._queues[label], some))
+        current.done.set()
+
+    async def _some(self, queue: Queue, job_ids: Sequence[str]) -> Found:
+        raw_ids = [job_id.encode() for job_id in job_ids]
+        replies = (await self.execute(*snapshot.commands(queue, raw_ids)))[-1]
+        if not isinstance(replies, list):
+            raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
+        snapshots = snapshot.parse(queue, raw_ids, replies)
+        return {(queue.label, job_id): _readable(found) for job_id, found in zip(job_ids, snapshots, strict=True)}
+
+
+def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:
+    if not isinstance(found, Exception):
+        return found
+    if isinstance(found, hiredis.ReplyError) and str(found).startswith("WRONGTYPE"):
+        return None  # the key is something else's, for instance the lock of a job; so no job has this id
+    return ItemError("unavailable", f"Redis cannot tell about this job: {found}")

@@ -1,0 +1,290 @@
+"""One client as the hub sees it: its protocol session, its memberships and its outbox.
+
+Everything here is synchronous. What needs Redis leaves as a `Join`, and comes back through `complete` or `fail`: a
+subscription is pending from the moment it was asked for, so no event can fall between looking and listening.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from msgspec import UNSET, UnsetType
+
+from jobws.hub.outbox import Outbox
+from jobws.hub.rooms import Membership
+from jobws.protocol.codec import Frame, encode
+from jobws.protocol.messages import (
+    Ack,
+    AckData,
+    Cursor,
+    ItemError,
+    JobSnapshot,
+    Ping,
+    Pong,
+    PongData,
+    Ref,
+    Result,
+    Room,
+    RoomName,
+    Subscribe,
+    Subscription,
+    Unsubscribe,
+    name_room,
+)
+from jobws.protocol.session import Close, Session, error_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from jobws.hub.fanout import Fanout
+
+Job: TypeAlias = tuple[str, str]
+"""A queue's label and a job id."""
+LookUps: TypeAlias = "Mapping[Job, JobSnapshot | ItemError | None]"
+"""What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
+
+_UNSUBSCRIBED = ItemError("unsubscribed", "the room was left before the subscription was answered")
+
+
+class Join:
+    """A subscription that waits for what Redis knows of its jobs.
+
+    Attributes:
+        jobs: What to look up; empty if nothing is needed.
+        cursor: How far the queues had been published when the subscription began to hold events.
+    """
+
+    __slots__ = ("cursor", "evicted", "jobs", "members", "request")
+
+    def __init__(self, request: Subscribe, cursor: Cursor) -> None:
+        self.request = request
+        self.cursor = cursor
+        self.members: list[Membership | ItemError] = []
+        self.jobs: dict[Job, None] = {}
+        self.evicted: list[RoomName] = []
+
+
+class Connection:
+    """One client.
+
+    Args:
+        session: Its protocol state.
+        fanout: Where events come from.
+        queues: The labels that exist; a live view.
+        max_subscriptions: How many rooms it may be in.
+        outbox_bytes: How much may wait for it.
+        wake: Told when frames wait or the connection is to close; must not wait.
+
+    Attributes:
+        outbox: Every frame to the client goes through it, answers too, so that their order is one.
+        closing: Why the connection is to end, once it is.
+    """
+
+    __slots__ = ("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "closing", "outbox", "session")
+
+    def __init__(
+        self,
+        session: Session,
+        fanout: Fanout,
+        queues: Collection[str],
+        max_subscriptions: int,
+        outbox_bytes: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.outbox = Outbox(outbox_bytes, wake)
+        self.closing: Close | None = None
+        self._fanout = fanout
+        self._queues = queues
+        self._max_subscriptions = max_subscriptions
+        self._memberships: dict[Room, Membership] = {}
+        self._pending: list[Join] = []
+
+    @property
+    def rooms(self) -> Collection[Room]:
+        """The rooms it is in, oldest first."""
+        return self._memberships.keys()
+
+    def receive(self, message: str | bytes, now: float) -> Join | None:
+        """Take one message of the client and answer it, or return what has to be looked up before it can be."""
+        if self.closing is not None:
+            return None
+        request = self.session.receive(message, now)
+        match request:
+            case Frame():
+                self.outbox.append(request)
+            case Close():
+                self.close(request)
+            case Ping():
+                self._answer(Pong(PongData(dict(self._fanout.cursors)), _ref(request.ref)))
+            case Unsubscribe():
+                self._unsubscribe(request)
+            case Subscribe():
+                return self._join(request)
+            case _:
+                assert_never(request)
+        self.outbox.flush()
+        return None
+
+    def close(self, why: Close) -> None:
+        """End the connection: what waits still goes out, nothing else is taken in. The first reason stands."""
+        if self.closing is None:
+            if why.answer is not None:
+                self.outbox.append(why.answer)
+            self.closing = why
+            self.leave_all()
+            self.outbox.wake()
+
+    def leave(self, membership: Membership) -> None:
+        """End one membership, pending or live."""
+        if membership.left:
+            return
+        membership.left = True
+        del self._memberships[membership.subscription.room]
+        self._fanout.rooms.leave(membership)
+        for held in membership.held or ():
+            held.sharers -= 1
+            if not held.sharers and not held.delivered:
+                self.outbox.release(len(held.frame))
+
+    def leave_all(self) -> None:
+        """End every membership: the client is gone."""
+        for membership in list(self._memberships.values()):
+            self.leave(membership)
+        self._pending.clear()
+
+    # ---- subscribing ----
+
+    def _join(self, request: Subscribe) -> Join:
+        join = Join(request, {})
+        for item in request.items:
+            join.members.append(item if isinstance(item, ItemError) else self._enter(item, join))
+        self._pending.append(join)
+        return join
+
+    def _enter(self, subscription: Subscription, join: Join) -> Membership | ItemError:
+        room = subscription.room
+        old = self._memberships.get(room)
+        if old is None and len(self._memberships) >= self._max_subscriptions and not self._evict(join):
+            return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
+        membership = Membership(self, subscription)
+        if old is not None:
+            self._replace(old, membership)
+        self._memberships[room] = membership
+        self._fanout.rooms.join(membership)
+        join.cursor.update(self._fanout.cursor_of(room))
+        if room.job_id is not None:
+            for queue in self._queues if room.queue is None else (room.queue,):
+                join.jobs[queue, room.job_id] = None
+        return membership
+
+    def _replace(self, old: Membership, new: Membership) -> None:
+        """A second subscription to a room takes over what the first one still holds."""
+        wanted = new.subscription.events
+        new.held = [held for held in old.held or () if wanted is None or held.event in wanted]
+        for held in new.held:
+            held.sharers += 1
+        self.leave(old)
+
+    def _evict(self, join: Join) -> bool:
+        """Leave the oldest room whose outcome was delivered. False: there is none."""
+        for room, membership in self._memberships.items():
+            if membership.ended and membership.held is None:
+                self.leave(membership)
+                join.evicted.append(name_room(room))
+                return True
+        return False
+
+    def complete(self, join: Join, found: LookUps) -> None:
+        """Answer a subscription, then let its events through: the ack precedes every event (G1)."""
+        if join not in self._pending:
+            return
+        self._pending.remove(join)
+        results = [self._result(member, found) for member in join.members]
+        request = join.request
+        if request.many:
+            data = AckData(request.event, results=results, evicted=join.evicted or UNSET, cursor=join.cursor)
+            self._answer(Ack(data, _ref(request.ref)))
+        elif isinstance(error := results[0].error, ItemError):
+            self._refuse(join, error)
+        else:
+            data = AckData(request.event, results[0].jobs, evicted=join.evicted or UNSET, cursor=join.cursor)
+            self._answer(Ack(data, _ref(request.ref)))
+        for member in join.members:
+            if isinstance(member, Membership) and not member.left:
+                self._go_live(member)
+        self.outbox.flush()
+
+    def fail(self, join: Join, error: ItemError) -> None:
+        """Refuse a subscription as a whole; its rooms are left."""
+        if join not in self._pending:
+            return
+        self._pending.remove(join)
+        for member in join.members:
+            if isinstance(member, Membership):
+                self.leave(member)
+        self._refuse(join, error)
+        self.outbox.flush()
+
+    def _result(self, member: Membership | ItemError, found: LookUps) -> Result:
+        if isinstance(member, ItemError):
+            return Result(error=member)
+        room = member.subscription.room
+        if member.left and self._memberships.get(room) is None:
+            return Result(error=_UNSUBSCRIBED)
+        if room.job_id is None:
+            return Result()
+        answers = [found.get((queue, room.job_id)) for queue in (self._queues if room.queue is None else (room.queue,))]
+        errors = [answer for answer in answers if isinstance(answer, ItemError)]
+        if errors:
+            self.leave(member)
+            return Result(error=errors[0])
+        return Result(jobs=[answer for answer in answers if isinstance(answer, JobSnapshot)])
+
+    def _go_live(self, membership: Membership) -> None:
+        held_back, membership.held = membership.held or [], None
+        for held in held_back:
+            if not held.delivered:
+                held.delivered = True
+                self.outbox.release(len(held.frame))
+                self.outbox.append(held.frame)
+        if membership.ended and membership.subscription.until_end:
+            self.leave(membership)
+
+    # ---- unsubscribing ----
+
+    def _unsubscribe(self, request: Unsubscribe) -> None:
+        results = []
+        for item in request.items:
+            if isinstance(item, ItemError):
+                results.append(Result(error=item))
+                continue
+            membership = self._memberships.get(item)
+            if membership is not None:
+                self.leave(membership)
+                self._answer_abandoned()
+            results.append(Result(left=membership is not None))
+        data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
+        self._answer(Ack(data, _ref(request.ref)))
+
+    def _answer_abandoned(self) -> None:
+        """Answer the joins of which nothing is left now, so that their answers do not follow the leaving's ack."""
+        for join in list(self._pending):
+            if not join.request.many and isinstance(member := join.members[0], Membership) and member.left:
+                room = member.subscription.room
+                if room not in self._memberships:
+                    self._pending.remove(join)
+                    self._refuse(join, _UNSUBSCRIBED)
+
+    # ---- answers ----
+
+    def _refuse(self, join: Join, error: ItemError) -> None:
+        """Unlike the session's refusals these are not the client's fault, so they do not count as abuse."""
+        self.outbox.append(error_frame(error.code, error.message, join.request.event, join.request.ref))
+
+    def _answer(self, message: Ack | Pong) -> None:
+        self.outbox.append(encode(message))
+
+
+def _ref(ref: Ref | None) -> Ref | UnsetType:
+    return UNSET if ref is None else ref

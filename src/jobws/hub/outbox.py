@@ -1,0 +1,67 @@
+"""Frames waiting for one connection, bounded in bytes.
+
+It does not care how bytes leave: whoever writes to the socket is woken by `flush`, takes what waits, and says when it
+is gone. A client that does not read fills its outbox, and an outbox that is full ends that client alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.protocol.codec import Frame
+
+
+class Outbox:
+    """The frames of one connection, in the order in which they will leave.
+
+    Args:
+        limit_bytes: What may wait, counting also what is held back for pending subscriptions and what the writer has
+            taken but not yet got rid of. An empty outbox accepts one frame of any size.
+        wake: Called when there is something for the writer to do. It must not wait.
+
+    Attributes:
+        size: Bytes that wait, are held, or are being written.
+        overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
+    """
+
+    __slots__ = ("_frames", "_limit", "_taken", "overflowed", "size", "wake")
+
+    def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:
+        self._limit = limit_bytes
+        self.wake = wake
+        self._frames: list[Frame] = []
+        self._taken = 0
+        self.size = 0
+        self.overflowed = False
+
+    def append(self, frame: Frame) -> None:
+        """Put `frame` last. It is shared with other outboxes and never copied."""
+        if self.hold(len(frame)):
+            self._frames.append(frame)
+
+    def hold(self, size: int) -> bool:
+        """Count `size` bytes that are kept elsewhere for this connection. False: they do not fit."""
+        if self.overflowed or (self.size and self.size + size > self._limit):
+            self.overflowed = True
+            return False
+        self.size += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Take back what `hold` counted."""
+        self.size -= size
+
+    def flush(self) -> None:
+        """Tell the writer, if it has something to do."""
+        if self._frames or self.overflowed:
+            self.wake()
+
+    def take(self) -> list[Frame]:
+        """All that waits, for the writer. It counts until the next `take`, when it must have been written."""
+        self.size -= self._taken
+        frames, self._frames = self._frames, []
+        self._taken = sum(map(len, frames))
+        return frames

@@ -1,0 +1,39 @@
+"""Close codes, each with the one thing a client has to know: may it come back?
+
+Codes of RFC 6455 §7.4.1 keep their meaning. Ours stand in two ranges of the private space (4000-4999), so that a
+client needs one rule, also for codes that were added after it was written.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class CloseCode(IntEnum):
+    """The codes that a jobws server sends."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    SLOW_CONSUMER = 4000
+    TOKEN_EXPIRED = 4001
+    SILENT = 4002
+    OVERLOADED = 4003
+    RESUBSCRIBE = 4004
+    NOT_AUTHENTICATED = 4500
+    FORBIDDEN = 4501
+    ABUSE = 4502
+    UNKNOWN_PROTOCOL = 4503
+
+
+# 1005 and 1006 never travel: a client's library reports them for a missing code and a missing close frame.
+_RETURN: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})
+_PRIVATE_RETURN: Final = range(4000, 4500)
+
+
+def may_return(code: int) -> bool:
+    """Whether a client whose connection ended with `code` should connect again (with back-off)."""
+    return code in _RETURN or code in _PRIVATE_RETURN

@@ -1,0 +1,125 @@
+"""Text to JSON and message to frame.
+
+A frame is built once and shared by every connection that gets it. Job events are spliced from ready-made JSON, since
+decoding and encoding a result again would cost more than all the rest of an event's way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from jobws.errors import RequestError
+
+if TYPE_CHECKING:
+    from jobws.protocol.messages import ServerMessage
+
+_encode_json: Final = msgspec.json.Encoder().encode
+
+
+class Frame:
+    """One outgoing message: its JSON text, and the same as a WebSocket frame.
+
+    Attributes:
+        payload: The JSON text in UTF-8.
+    """
+
+    __slots__ = ("_wire", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self._wire: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """The whole WebSocket frame: final, text, not masked (RFC 6455 §5.2). Built once, then shared."""
+        if self._wire is None:
+            size = len(self.payload)
+            if size < 126:
+                header = bytes((0x81, size))
+            elif size < 65536:
+                header = b"\x81\x7e" + size.to_bytes(2, "big")
+            else:
+                header = b"\x81\x7f" + size.to_bytes(8, "big")
+            self._wire = header + self.payload
+        return self._wire
+
+    def __len__(self) -> int:
+        return len(self.payload)
+
+
+def encode(message: ServerMessage) -> Frame:
+    """The frame of a message of `messages`."""
+    return Frame(_encode_json(message))
+
+
+def job_event(name: bytes, stream_id: bytes, data: bytes) -> Frame:
+    """The frame of a job event.
+
+    Args:
+        name: The event's name as JSON, quotes included.
+        stream_id: The Redis stream id, for instance `b"1795435729358-0"`.
+        data: The payload as JSON, valid UTF-8.
+    """
+    return Frame(b'{"event":%b,"id":"%b","data":%b}' % (name, stream_id, data))
+
+
+def json_text(text: str) -> bytes:
+    """`text` as a JSON string in UTF-8. Lone surrogates become escapes, which are valid JSON but not valid UTF-8."""
+    try:
+        return _encode_json(text)
+    except UnicodeEncodeError:
+        return json.dumps(text).encode()
+
+
+def raw_json(value: bytes) -> bytes | None:
+    r"""`value` if it is JSON that can be spliced into a frame as it is; else the same value encoded anew.
+
+    Returns None if it is no JSON, or nested too deep to be checked (about 1,000 levels, Python's recursion limit).
+    msgspec refuses the valid `"\ud800"`; Python's parser takes it, and its value is encoded with ASCII escapes.
+    """
+    try:
+        value.decode()
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except (UnicodeDecodeError, RecursionError):
+        return None
+    except msgspec.DecodeError:
+        pass
+    else:
+        return value
+    try:
+        return json.dumps(json.loads(value, parse_constant=_refuse_constant)).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def decode_json(text: str) -> object:
+    """The JSON value of a client's message.
+
+    Raises:
+        RequestError: `bad-json` or `too-deep`.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        pass
+    # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: whoever sent one deserves
+    # to hear which value is wrong, not that the frame was no JSON.
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise RequestError("bad-json", f"expected one JSON object in a text frame; this is no JSON ({error})") from None
+
+
+def _too_deep() -> RequestError:
+    return RequestError("too-deep", "the JSON is nested too deep; a request needs four levels")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

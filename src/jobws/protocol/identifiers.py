@@ -1,0 +1,106 @@
+"""What names things on the wire: job ids, queue labels, stream ids and cursors.
+
+HTTP, the command line and the Python client use the same functions, so an id that one door refuses is refused at
+every door, with the same sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from jobws.errors import RequestError
+
+MAX_JOB_ID_BYTES: Final = 512
+# JSON numbers travel through JavaScript, where integers beyond this lose digits (ECMA-262 §21.1.2.6).
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+
+# Suffixes of BullMQ's own keys (src/classes/queue-keys.ts): a job of that id would share its key.
+KEY_SUFFIXES: Final = frozenset(
+    {
+        "active",
+        "completed",
+        "delayed",
+        "events",
+        "failed",
+        "id",
+        "limiter",
+        "marker",
+        "meta",
+        "metrics:completed",
+        "metrics:failed",
+        "paused",
+        "pc",
+        "prioritized",
+        "repeat",
+        "stalled",
+        "stalled-check",
+        "wait",
+        "waiting-children",
+    }
+)
+
+_TYPE_NAMES: Final = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def type_name(value: object) -> str:
+    """How a JSON value's type is called in an error sentence, for instance `a boolean`."""
+    return _TYPE_NAMES.get(type(value), "something else")
+
+
+def parse_job_id(value: object) -> str:
+    """The text of a job id as a client sent it.
+
+    Args:
+        value: A JSON value: any text of 1 to 512 bytes of UTF-8, or an integer within ±(2^53-1), which stands for
+            its decimal text. BullMQ allows nearly everything in an id, so the text is opaque.
+
+    Raises:
+        RequestError: `bad-job-id`, with what was expected.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise _bad_id(f"a number must be within ±{MAX_SAFE_INTEGER}; send longer ids as a string")
+        return str(value)
+    if isinstance(value, float):
+        raise _bad_id("a number must be an integer written without fraction or exponent")
+    if not isinstance(value, str):
+        raise _bad_id(f"expected a string or an integer, got {type_name(value)}")
+    if not value:
+        raise _bad_id("it is empty")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise _bad_id("it holds a lone surrogate, which is not valid Unicode text") from None
+    if size > MAX_JOB_ID_BYTES:
+        raise _bad_id(f"it has {size} bytes of UTF-8, the limit is {MAX_JOB_ID_BYTES}")
+    if value in KEY_SUFFIXES:
+        raise _bad_id(f'"{value}" is the name of one of BullMQ\'s own keys')
+    return value
+
+
+def _bad_id(reason: str) -> RequestError:
+    return RequestError("bad-job-id", f"bad job id: {reason}")
+
+
+_STREAM_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
+
+
+def parse_stream_id(text: str) -> tuple[int, int] | None:
+    """A Redis stream id as two unsigned integers, which is how ids compare; None if `text` is none.
+
+    Source: Redis, t_stream.c, streamParseID. A missing second half is 0.
+    """
+    match = _STREAM_ID.fullmatch(text)
+    if match is None:
+        return None
+    pair = int(match[1]), int(match[2] or 0)
+    return pair if max(pair) < 2**64 else None

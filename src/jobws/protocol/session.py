@@ -1,0 +1,115 @@
+"""One connection's protocol state: a frame in, requests or an answer out.
+
+Nothing here waits and nothing raises: whatever a client sends becomes a request, an `error` frame, or the end of its
+own connection (protocol.md, rule M3).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, Struct
+
+from jobws.errors import RequestError
+from jobws.protocol import requests
+from jobws.protocol.close import CloseCode
+from jobws.protocol.codec import Frame, decode_json, encode
+from jobws.protocol.identifiers import type_name
+from jobws.protocol.messages import Error, ErrorData, Ref, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+# A client in a loop would otherwise cost a sentence per frame for ever.
+ABUSE_ERRORS: Final = 20
+ABUSE_SECONDS: Final = 10.0
+
+
+class Close(Struct, frozen=True):
+    """The connection is to end with this code; `answer` goes out before."""
+
+    code: CloseCode
+    reason: str
+    answer: Frame | None = None
+
+
+class Session:
+    """What the protocol remembers of one connection.
+
+    Args:
+        queues: The labels that exist; a live view, since discovery adds to it.
+        max_message_bytes: Largest message that a client may send.
+        max_items: How many items a list may have.
+    """
+
+    __slots__ = ("_errors", "_max_items", "_max_message_bytes", "_queues")
+
+    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int) -> None:
+        self._queues = queues
+        self._max_message_bytes = max_message_bytes
+        self._max_items = max_items
+        self._errors: deque[float] | None = None
+
+    def receive(self, message: str | bytes, now: float) -> Request | Frame | Close:
+        """What a client's message asks for: a valid request, the frame to answer with, or the end.
+
+        Args:
+            message: The payload of a text frame as `str`, of a binary frame as `bytes`.
+            now: Seconds on a clock that never goes back.
+        """
+        # A character of UTF-8 has at most 4 bytes, so most messages need no second look.
+        if 4 * len(message) > self._max_message_bytes and _size(message) > self._max_message_bytes:
+            return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message_bytes} bytes")
+        ref: Ref | None = None
+        event: str | None = None
+        try:
+            envelope = _envelope(message)
+            ref = requests.parse_ref(envelope.get("ref"))
+            event = _event(envelope)
+            return requests.parse_request(event, envelope.get("data"), ref, self._queues, self._max_items)
+        except RequestError as error:
+            known = event if error.code != "unknown-event" else None
+            return self.refuse(error.code, error.message, known, ref, now)
+
+    def refuse(self, code: str, message: str, request: str | None, ref: Ref | None, now: float) -> Frame | Close:
+        """The `error` frame, or the end of a connection that earned too many of them."""
+        answer = encode(
+            Error(
+                ErrorData(code, message, UNSET if request is None else request),
+                UNSET if ref is None else ref,
+            )
+        )
+        if self._errors is None:
+            self._errors = deque(maxlen=ABUSE_ERRORS)
+        self._errors.append(now)
+        if len(self._errors) == ABUSE_ERRORS and now - self._errors[0] <= ABUSE_SECONDS:
+            reason = f"{ABUSE_ERRORS} errors within {ABUSE_SECONDS:g} s"
+            return Close(CloseCode.ABUSE, reason, answer)
+        return answer
+
+
+def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:
+    """The frame that refuses a request; `request` and `ref` are None where they could not be read."""
+    data = ErrorData(code, message, UNSET if request is None else request)
+    return encode(Error(data, UNSET if ref is None else ref))
+
+
+def _size(message: str | bytes) -> int:
+    return len(message if isinstance(message, bytes) else message.encode(errors="surrogatepass"))
+
+
+def _envelope(message: str | bytes) -> dict[str, object]:
+    if isinstance(message, bytes):
+        raise RequestError("binary", "expected a text frame, this one is binary")
+    value = decode_json(message)
+    if not isinstance(value, dict):
+        raise RequestError("not-an-object", f"expected a JSON object, got {type_name(value)}")
+    return value
+
+
+def _event(envelope: dict[str, object]) -> str:
+    event = envelope.get("event")
+    if not isinstance(event, str):
+        raise RequestError("bad-event", "expected `event` to be a string that names the request")
+    return event
