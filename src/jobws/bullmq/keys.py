@@ -81,15 +81,17 @@ def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> 
 _GLOB: Final = frozenset("*?[]\\")
 
 
-def meta_pattern(prefix: str) -> bytes:
-    """The SCAN pattern that finds the `meta` key of every queue under `prefix`."""
+def meta_pattern(prefix: str | None) -> bytes:
+    """The SCAN pattern that finds the `meta` key of every queue under `prefix`, or under any."""
+    if prefix is None:
+        return b"*:meta"
     escaped = "".join(f"\\{char}" if char in _GLOB else char for char in prefix)
     return f"{escaped}:*:meta".encode()
 
 
-def queue_of_meta(key: bytes, prefix: str) -> str | None:
-    """The name of the queue whose `meta` key this is; None for a key that only looks like one."""
-    front, back = f"{prefix}:".encode(), b":meta"
+def queue_of_meta(key: bytes, prefix: str | None) -> str | None:
+    """The name of the queue whose `meta` key this is (`prefix:name` if `prefix` is None); None if it is of none."""
+    front, back = (b"" if prefix is None else f"{prefix}:".encode()), b":meta"
     if not (key.startswith(front) and key.endswith(back)) or len(key) <= len(front) + len(back):
         return None
     try:

@@ -51,16 +51,18 @@ class Join:
 
     Attributes:
         jobs: What to look up; empty if nothing is needed.
+        queues: The labels whose streams must be read before the look-up says anything.
         cursor: How far the queues had been published when the subscription began to hold events.
     """
 
-    __slots__ = ("cursor", "evicted", "jobs", "members", "request")
+    __slots__ = ("cursor", "evicted", "jobs", "members", "queues", "request")
 
     def __init__(self, request: Subscribe, cursor: Cursor) -> None:
         self.request = request
         self.cursor = cursor
         self.members: list[Membership | ItemError] = []
         self.jobs: dict[Job, None] = {}
+        self.queues: dict[str, None] = {}
         self.evicted: list[RoomName] = []
 
 
@@ -173,8 +175,9 @@ class Connection:
         self._memberships[room] = membership
         self._fanout.rooms.join(membership)
         join.cursor.update(self._fanout.cursor_of(room))
-        if room.job_id is not None:
-            for queue in self._queues if room.queue is None else (room.queue,):
+        for queue in self._queues if room.queue is None else (room.queue,):
+            join.queues[queue] = None
+            if room.job_id is not None:
                 join.jobs[queue, room.job_id] = None
         return membership
 

@@ -1,0 +1,138 @@
+"""A WebSocket to the bridge on trio-websocket, behind an adapter that always drains.
+
+trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
+leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import trio
+import trio_websocket
+
+from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
+from jobws.protocol.close import may_return
+from jobws.protocol.messages import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CONNECT_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 2.0
+# Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
+FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+_SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+def websocket_url(base: str) -> str:
+    """The WebSocket's URL of a bridge's base URL (http, https, ws or wss; a path prefix is kept).
+
+    Raises:
+        UnreachableError: It is no such URL.
+    """
+    parts = urlsplit(base)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise UnreachableError(f"{base} is no URL of a bridge; expected http://host:port")
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
+
+
+class Transport:
+    """Text messages to and from the bridge."""
+
+    def __init__(
+        self, connection: trio_websocket.WebSocketConnection, received: trio.MemoryReceiveChannel[str]
+    ) -> None:
+        self._connection = connection
+        self._received = received
+
+    async def send(self, text: str) -> None:
+        """Send one message.
+
+        Raises:
+            ConnectionLostError: The connection has ended.
+            RefusedError: It has, and the bridge told us to stay away.
+        """
+        try:
+            await self._connection.send_message(text)
+        except trio_websocket.ConnectionClosed:
+            raise self._end() from None
+
+    async def receive(self) -> str:
+        """The next message. Cancelling is safe: no message is lost.
+
+        Raises:
+            ConnectionLostError: The connection has ended, and everything before that was received.
+            RefusedError: It has, and the bridge told us to stay away.
+        """
+        try:
+            return await self._received.receive()
+        except trio.EndOfChannel:
+            raise self._end() from None
+
+    def _end(self) -> ConnectionLostError | RefusedError:
+        closed = self._connection.closed
+        code, reason = (closed.code, closed.reason or "") if closed is not None else (1006, "")
+        if may_return(code):
+            return ConnectionLostError(code, reason)
+        return RefusedError(f"the bridge ended the connection: {code} {reason}".rstrip())
+
+
+@asynccontextmanager
+async def open_transport(base: str) -> AsyncIterator[Transport]:
+    """A connection to the bridge at `base`, closed at the end of the context.
+
+    An exception of the context's body comes out as it is, never in a group.
+
+    Raises:
+        UnreachableError: Nothing at that URL speaks jobws.v1.
+        RefusedError: The bridge refused the handshake; the message is its own sentence.
+    """
+    url = websocket_url(base)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        # What is raised in here would leave the nursery in a group, so it is carried past it.
+        try:
+            connection = await _connect(nursery, url)
+            try:
+                send, receive = trio.open_memory_channel[str](math.inf)
+                nursery.start_soon(_drain, connection, send)
+                yield Transport(connection, receive)
+            finally:
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await connection.aclose()
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _connect(nursery: trio.Nursery, url: str) -> trio_websocket.WebSocketConnection:
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            return await trio_websocket.connect_websocket_url(
+                nursery, url, subprotocols=[PROTOCOL], max_message_size=FIRST_MAX_MESSAGE_BYTES
+            )
+    except trio_websocket.ConnectionRejected as error:
+        sentence = (error.body or b"").decode(errors="replace").strip() or f"status {error.status_code}"
+        if error.status_code == 403:
+            raise RefusedError(f"the bridge at {url} refuses: {sentence}") from None
+        raise UnreachableError(f"no bridge at {url}: {sentence}") from None
+    except (OSError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
+        reason = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
+        raise UnreachableError(f"no bridge at {url}: {reason}") from None
+
+
+async def _drain(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
+    with send:
+        while True:
+            try:
+                message = await connection.get_message()
+            except trio_websocket.ConnectionClosed:
+                return
+            if isinstance(message, str):
+                send.send_nowait(message)

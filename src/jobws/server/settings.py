@@ -1,0 +1,100 @@
+"""Every setting of the bridge, with its default and its unit, in one class.
+
+Flags of `jobws serve`, names in the environment (`JOBWS_…`) and the help text come from here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from jobws.bullmq.keys import DEFAULT_PREFIX
+from jobws.errors import ConfigurationError
+
+KIB = 1024
+MIB = 1024 * 1024
+
+Texts: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set. Sizes are in bytes, times in seconds."""
+
+    redis: Annotated[str, Parameter(env_var=("JOBWS_REDIS", "REDIS_URL"))] = "redis://127.0.0.1:6379"
+    """Where Redis is: redis://, rediss:// or unix://."""
+    queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = (
+        "http",
+        "sparql",
+        "techstack",
+        "analyzer",
+    )
+    """A queue: name, prefix:name or label=prefix:name; repeatable. '*' finds all under the prefix, also later ones."""
+    prefix: str = DEFAULT_PREFIX
+    """BullMQ's key prefix of queues that name none."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8787
+    """Port to listen on; 0 takes a free one."""
+    auth: bool = True
+    """With --no-auth everybody who can reach the port may use it."""
+    allowed_origins: Annotated[Texts, Parameter(name=("--allow-origin", "--allowed-origins"), negative=())] = ()
+    """An origin whose pages may connect, besides the bridge's own; repeatable."""
+    allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
+    """A Host header that is served without a key, besides loopback names; repeatable."""
+
+    max_message_bytes: int = 256 * KIB
+    """Largest message that a client may send."""
+    max_subscriptions: int = 1000
+    """Subscriptions per connection, and items per list."""
+    max_result_bytes: int = 2 * MIB
+    """A larger result is left out of its event, which then says so."""
+    outbox_bytes: int = 4 * MIB
+    """What may wait for one client before it counts as slow."""
+    burst_messages: int = 200
+    """Messages that a client may send at once."""
+    messages_per_second: float = 50.0
+    """How fast a client's further messages are read."""
+    ping_seconds: float = 20.0
+    """Interval of the server's WebSocket pings."""
+    silence_seconds: float = 45.0
+    """A client that sent not one byte for so long is gone."""
+    join_seconds: float = 10.0
+    """How long a subscription may wait for Redis before it is refused."""
+    shutdown_seconds: float = 5.0
+    """How long open connections may take to end at shutdown."""
+    discover_seconds: float = 5.0
+    """How often '*' looks for new queues."""
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """The largest message that the server sends: one event, or the ack of a full list.
+
+        A snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers.
+        """
+        return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB)
+
+    def check(self) -> None:
+        """Refuse what cannot work together.
+
+        Raises:
+            ConfigurationError: With what to change.
+        """
+        if self.auth and not is_loopback(self.host):
+            raise ConfigurationError(
+                f"without a key jobws listens on loopback only, not on {self.host}; "
+                "--no-auth serves everybody who can reach the port"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is a loopback address or a name that always means one (RFC 6761 §6.3)."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith(".localhost")

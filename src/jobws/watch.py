@@ -1,0 +1,182 @@
+"""What `jobws watch` shows: the jobs' states, live on a terminal, as plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import trio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from jobws.client import connect
+from jobws.errors import ResponseError
+from jobws.protocol.messages import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from jobws.client import Client, Event
+
+COMPLETED: Final = 0
+FAILED: Final = 1
+UNKNOWN: Final = 4
+TIMED_OUT: Final = 5
+# Events that tell a job's state by another name than their own.
+_STATES: Final = {"added": "waiting", "stalled": "stalled", "retries-exhausted": "failed", "progress": "active"}
+_ENDS: Final = {"completed": COMPLETED, "failed": FAILED, "removed": UNKNOWN, "unknown": UNKNOWN}
+_STYLES: Final = {"completed": "green", "failed": "red", "removed": "red", "unknown": "red", "active": "cyan"}
+_SHOWN_CHARACTERS: Final = 2000
+
+
+class Job:
+    """A watched job, as far as it is known."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.queue = ""
+        self.state = "subscribed"
+        self.progress: object = None
+        self.outcome: object = None
+        self.since = time.monotonic()
+        self.ended_after: float | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the job's end means; None: it has not ended."""
+        return _ENDS.get(self.state)
+
+    def enter(self, state: str, queue: object) -> None:
+        """Take note of a state."""
+        self.state = state
+        if isinstance(queue, str):
+            self.queue = queue
+        if self.exit_code is not None:
+            self.ended_after = time.monotonic() - self.since
+
+    def line(self) -> str:
+        """The job's state as one plain line."""
+        name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
+        detail = self.outcome if self.exit_code is not None else self.progress if self.state == "active" else None
+        return f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}")
+
+
+class Board:
+    """The watched jobs and how they are shown."""
+
+    def __init__(self, job_ids: Sequence[str], console: Console) -> None:
+        self.jobs = {job_id: Job(job_id) for job_id in job_ids}
+        self.console = console
+        self._plain = not console.is_terminal
+
+    def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]], *, expect: bool) -> None:
+        """Take the answer to the subscription: what the job was when it began."""
+        job = self.jobs[job_id]
+        self._say(job)
+        for snapshot in snapshots[:1]:
+            job.progress = snapshot.get("progress")
+            job.enter(str(snapshot["state"]), snapshot["queue"])
+            self._say(job)
+        if not snapshots and not expect:
+            job.enter("unknown", None)
+            self._say(job)
+
+    def take(self, event: Event) -> None:
+        """Take one job event."""
+        job = self.jobs.get(str(event.data.get("jobId")))
+        if job is None or job.exit_code is not None:
+            return
+        if event.event == "progress":
+            job.progress = event.data.get("data")
+        job.outcome = event.data.get("returnvalue", event.data.get("failedReason"))
+        before = job.line()
+        job.enter(_STATES.get(event.event, event.event), event.data.get("queue"))
+        if job.line() != before:
+            self._say(job)
+
+    def exit_code(self) -> int | None:
+        """The worst of the jobs' exit codes; None while one has not ended."""
+        codes = [job.exit_code for job in self.jobs.values()]
+        known = [code for code in codes if code is not None]
+        return max(known) if len(known) == len(codes) else None
+
+    def __rich__(self) -> RenderableType:
+        """The live picture."""
+        table = Table(box=None, header_style="dim")
+        for name in ("queue", "job", "state", "progress", "elapsed"):
+            table.add_column(name)
+        results: list[RenderableType] = []
+        for job in self.jobs.values():
+            elapsed = job.ended_after if job.ended_after is not None else time.monotonic() - job.since
+            state = Text(job.state, _STYLES.get(job.state, ""))
+            table.add_row(job.queue, job.job_id, state, _progress(job.progress), f"{elapsed:.1f} s")
+            if job.outcome is not None:
+                results.append(Text(f"{job.job_id}: {_shown(job.outcome)}", _STYLES.get(job.state, "")))
+        return Group(table, *results)
+
+    def _say(self, job: Job) -> None:
+        if self._plain:
+            self.console.print(job.line(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress(value: object) -> RenderableType:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ProgressBar(total=100, completed=min(max(float(value), 0.0), 100.0), width=20)
+    return "" if value is None else _shown(value)
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+
+
+async def watch(
+    url: str,
+    job_ids: Sequence[str],
+    *,
+    queue: str | None,
+    expect: bool,
+    timeout_seconds: float | None,
+    console: Console,
+) -> int:
+    """Show the jobs until each has ended, and return the exit code.
+
+    Args:
+        url: The bridge's base URL.
+        job_ids: The jobs.
+        queue: Their queue's label; None: any.
+        expect: A job that does not exist is about to be added; otherwise it counts as unknown.
+        timeout_seconds: None: wait for ever.
+        console: Where to show it.
+
+    Raises:
+        ClientError: The bridge cannot be reached, refuses, or the connection ended.
+    """
+    board = Board(job_ids, console)
+    with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
+        async with connect(url) as client:
+            results = await client.subscribe(job_ids, queue, events=["*"])
+            if console.is_terminal:
+                with Live(board, console=console, refresh_per_second=10):
+                    return await _follow(client, board, results, expect=expect)
+            return await _follow(client, board, results, expect=expect)
+    return TIMED_OUT
+
+
+async def _follow(client: Client, board: Board, results: Sequence[dict[str, object]], *, expect: bool) -> int:
+    for job_id, result in zip(board.jobs, results, strict=True):
+        error = result.get("error")
+        if error is not None:
+            refused = msgspec.convert(error, ItemError)
+            raise ResponseError(refused.code, f"{job_id}: {refused.message}")
+        board.subscribed(job_id, msgspec.convert(result.get("jobs"), list[dict[str, object]]), expect=expect)
+    while (code := board.exit_code()) is None:
+        board.take(await anext(client))
+    return code

@@ -1,0 +1,74 @@
+"""Fixtures that every test may use: the backend, a time limit, Redis servers, and bridges."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobws.embedded import EmbeddedRedis
+from tests.support.bridge import live_bridge
+from tests.support.redis import Redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+DEFAULT_LIMIT_SECONDS = 60
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "limit(seconds): how long the test may take by the wall clock")
+
+
+@pytest.fixture(autouse=True)
+def _limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test ends: one that hangs fails with the place where it hung."""
+    marker = request.node.get_closest_marker("limit")
+    seconds = marker.args[0] if marker is not None else DEFAULT_LIMIT_SECONDS
+
+    def too_slow(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"the test took longer than {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, too_slow)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "trio"
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis_server: EmbeddedRedis) -> Iterator[Redis]:
+    """An empty Redis."""
+    with Redis(_redis_server) as redis:
+        redis.client.flushall()
+        yield redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Callable[..., Redis]]:
+    """Makes a Redis of the test's own, which it may kill. Arguments are `EmbeddedRedis`'s."""
+    with ExitStack() as stack:
+
+        def make(*args: tuple[str, ...]) -> Redis:
+            return stack.enter_context(Redis(stack.enter_context(EmbeddedRedis(*args))))
+
+        yield make
+
+
+__all__ = ("anyio_backend", "live_bridge", "own_redis", "redis")

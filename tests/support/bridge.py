@@ -1,0 +1,113 @@
+"""Bridges for tests: in this process on a free port, or as a process of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+
+from jobws.server.app import Bridge
+from jobws.server.serve import listening_socket, serve
+from jobws.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+START_SECONDS = 15
+
+
+class Live:
+    """A bridge that runs in this process.
+
+    Attributes:
+        url: Its base URL.
+    """
+
+    def __init__(self, bridge: Bridge, url: str) -> None:
+        self.bridge = bridge
+        self.url = url
+
+    async def ready(self) -> None:
+        """Wait until every queue is read."""
+        with anyio.fail_after(START_SECONDS):
+            await self.bridge.queues.scanned()
+            await self.bridge.queues.positioned(list(self.bridge.queues.by_label))
+
+
+@asynccontextmanager
+async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) -> AsyncIterator[Live]:  # noqa: ANN401
+    """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
+    bridge = Bridge(Settings(redis=redis_url, port=0, **settings))
+    listener = listening_socket("127.0.0.1", 0)
+    urls: list[str] = []
+    started = anyio.Event()
+
+    def note(url: str) -> None:
+        urls.append(url)
+        started.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(serve, bridge, listener, note))
+        with anyio.fail_after(START_SECONDS):
+            await started.wait()
+        live = Live(bridge, urls[0])
+        if ready:
+            await live.ready()
+        yield live
+        tasks.cancel_scope.cancel()
+
+
+class BridgeProcess:
+    """`jobws serve` as a process. A context manager; lines of its log are read as they are asked for."""
+
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("JOBWS_", "REDIS_"))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jobws", "serve", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**clean, **(environment or {})},
+        )
+        self.lines: list[str] = []
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+    def read_until(self, part: str) -> str:
+        """The first further line of the log that holds `part`. The test's time limit bounds the wait."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if " serves http" in line:
+                self.url = line.split(" serves ")[1].split(" ")[0]
+            if part in line:
+                return self.lines[-1]
+        raise AssertionError(f"the log ended without {part!r}:\n" + "\n".join(self.lines))
+
+    def started(self) -> str:
+        """The base URL, once it serves."""
+        self.read_until(" serves http")
+        return self.url
+
+    def wait(self) -> int:
+        """The exit code, once it has ended; what it logged until then is in `lines`."""
+        _, rest = self._process.communicate()
+        self.lines += rest.splitlines()
+        return self._process.returncode
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()

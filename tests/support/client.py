@@ -1,0 +1,98 @@
+"""A WebSocket client that shows every frame as it came, without anything of jobws's own client."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+import trio_websocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+# Frames are compared as whatever JSON they are.
+Frame = dict[str, Any]
+RECEIVE_SECONDS = 10
+
+
+class RawClient:
+    """Frames to and from a bridge, in order."""
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, received: trio.MemoryReceiveChannel[str]) -> None:
+        self.socket = socket
+        self._received = received
+
+    async def send(self, event: str, data: object = None, **rest: object) -> None:
+        await self.send_raw(json.dumps({"event": event, "data": data, **rest}))
+
+    async def send_raw(self, message: str | bytes) -> None:
+        await self.socket.send_message(message)
+
+    async def receive(self) -> Frame:
+        """The next frame. Fails if none comes within 10 s, or the connection ends."""
+        with trio.fail_after(RECEIVE_SECONDS):
+            frame: Frame = json.loads(await self._received.receive())
+            return frame
+
+    async def ask(self, event: str, data: object = None, **rest: object) -> Frame:
+        """Send a request; the next frame, which must be its answer."""
+        await self.send(event, data, **rest)
+        return await self.receive()
+
+    async def until(self, event: str, **data: object) -> list[Frame]:
+        """The frames up to and with the first of that event whose data holds `data`."""
+        frames = []
+        while True:
+            frames.append(await self.receive())
+            if frames[-1]["event"] == event and data.items() <= frames[-1]["data"].items():
+                return frames
+
+    async def closed(self) -> tuple[int, str]:
+        """Code and reason, once the bridge has ended the connection; frames until then are dropped."""
+        with trio.fail_after(RECEIVE_SECONDS):
+            async for _ in self._received:
+                pass
+        assert self.socket.closed is not None
+        return self.socket.closed.code, self.socket.closed.reason or ""
+
+
+@asynccontextmanager
+async def raw_client(
+    url: str,
+    *,
+    hello: bool = True,
+    subprotocols: Sequence[str] = (),
+    headers: Sequence[tuple[str, str]] = (),
+) -> AsyncIterator[RawClient]:
+    """A client of the bridge with that base URL. `hello` takes the first frame away."""
+    async with trio.open_nursery() as nursery:
+        socket = await trio_websocket.connect_websocket_url(
+            nursery,
+            url.replace("http", "ws", 1) + "/ws",
+            subprotocols=list(subprotocols),
+            extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+            max_message_size=64 * 1024 * 1024,
+        )
+        send, receive = trio.open_memory_channel[str](math.inf)
+        nursery.start_soon(_drain, socket, send)
+        client = RawClient(socket, receive)
+        if hello:
+            assert (await client.receive())["event"] == "hello"
+        yield client
+        with trio.move_on_after(2):
+            await socket.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def _drain(socket: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
+    with send:
+        while True:
+            try:
+                message = await socket.get_message()
+            except trio_websocket.ConnectionClosed:
+                return
+            assert isinstance(message, str)
+            send.send_nowait(message)
