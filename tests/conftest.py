@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-
-from jobws.embedded import EmbeddedRedis
 from tests.support.bridge import live_bridge
 from tests.support.redis import Redis
+
+from jobws.embedded import EmbeddedRedis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,11 +62,11 @@ def redis(_redis_server: EmbeddedRedis) -> Iterator[Redis]:
 
 @pytest.fixture
 def own_redis() -> Iterator[Callable[..., Redis]]:
-    """Makes a Redis of the test's own, which it may kill. Arguments are `EmbeddedRedis`'s."""
+    """Makes a Redis of the test's own, which it may kill. Arguments are lines of redis.conf."""
     with ExitStack() as stack:
 
-        def make(*args: tuple[str, ...]) -> Redis:
-            return stack.enter_context(Redis(stack.enter_context(EmbeddedRedis(*args))))
+        def make(*config: str) -> Redis:
+            return stack.enter_context(Redis(stack.enter_context(EmbeddedRedis(config))))
 
         yield make
 

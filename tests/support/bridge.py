@@ -41,7 +41,7 @@ class Live:
 
 
 @asynccontextmanager
-async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) -> AsyncIterator[Live]:  # noqa: ANN401
+async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) -> AsyncIterator[Live]:
     """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
     bridge = Bridge(Settings(redis=redis_url, port=0, **settings))
     listener = listening_socket("127.0.0.1", 0)
@@ -83,7 +83,9 @@ class BridgeProcess:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
     def read_until(self, part: str) -> str:
         """The first further line of the log that holds `part`. The test's time limit bounds the wait."""
@@ -103,9 +105,9 @@ class BridgeProcess:
 
     def wait(self) -> int:
         """The exit code, once it has ended; what it logged until then is in `lines`."""
-        _, rest = self._process.communicate()
-        self.lines += rest.splitlines()
-        return self._process.returncode
+        assert self._process.stderr is not None
+        self.lines += self._process.stderr.read().splitlines()
+        return self._process.wait()
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit code."""

@@ -68,10 +68,13 @@ async def raw_client(
     headers: Sequence[tuple[str, str]] = (),
 ) -> AsyncIterator[RawClient]:
     """A client of the bridge with that base URL. `hello` takes the first frame away."""
-    async with trio.open_nursery() as nursery:
-        socket = await trio_websocket.connect_websocket_url(
+    host, port = url.removeprefix("http://").split(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
+        socket = await trio_websocket.wrap_client_stream(
             nursery,
-            url.replace("http", "ws", 1) + "/ws",
+            stream,
+            f"{host}:{port}",
+            "/ws",
             subprotocols=list(subprotocols),
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
             max_message_size=64 * 1024 * 1024,

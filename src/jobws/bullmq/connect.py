@@ -105,13 +105,26 @@ class Connection:
             RedisUnavailableError: No answer, or one that may be different later.
             RedisRefusedError: The password or user is wrong, or may not do this.
         """
+        opened: list[redis.connection.AbstractConnection] = []
+        abandoned = False
+
+        def connect() -> None:
+            opened.append(target.connect_blocking())
+            if abandoned:
+                opened[0].disconnect()  # type: ignore[no-untyped-call]
+
         try:
-            connection = await anyio.to_thread.run_sync(target.connect_blocking, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(connect, abandon_on_cancel=True)
         except _REFUSALS as error:
             raise RedisRefusedError(f"Redis at {target.address} refuses the login: {error}") from None
         except (redis.RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis at {target.address} does not answer: {error}") from None
-        return cls(connection)
+        except BaseException:
+            abandoned = True
+            for connection in opened:
+                connection.disconnect()  # type: ignore[no-untyped-call]
+            raise
+        return cls(opened[0])
 
     async def execute(self, *commands: Command, timeout_seconds: float) -> list[Reply]:
         """Send `commands` in one piece and return their replies; an error reply is a value, not raised.

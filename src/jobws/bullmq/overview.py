@@ -65,8 +65,10 @@ def check_server(info: object, address: str) -> str:
     """The server's version from the reply to `INFO server`, which an ACL may refuse (then: `unknown version`).
 
     Raises:
-        RedisRefusedError: It is too old, or a cluster.
+        RedisRefusedError: It is too old, a cluster, or wants a password.
     """
+    if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
+        raise RedisRefusedError(f"Redis at {address} wants a password: --redis redis://:password@host:port/db")
     if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
         return "unknown version"
     lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)

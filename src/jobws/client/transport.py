@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import trio
@@ -38,6 +38,9 @@ def websocket_url(base: str) -> str:
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise UnreachableError(f"{base} is no URL of a bridge; expected http://host:port")
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
+
+
+_Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
 
 class Transport:
@@ -96,14 +99,17 @@ async def open_transport(base: str) -> AsyncIterator[Transport]:
     async with trio.open_nursery() as nursery:
         # What is raised in here would leave the nursery in a group, so it is carried past it.
         try:
-            connection = await _connect(nursery, url)
+            stream = await _open_stream(url)
             try:
+                connection = await _shake_hands(nursery, stream, url)
                 send, receive = trio.open_memory_channel[str](math.inf)
                 nursery.start_soon(_drain, connection, send)
                 yield Transport(connection, receive)
-            finally:
-                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                with trio.move_on_after(CLOSE_SECONDS):
                     await connection.aclose()
+            finally:
+                # The library leaves the socket open after a refusal, and when the peer closed first.
+                await trio.aclose_forcefully(stream)
         except Exception as error:  # noqa: BLE001 - raised again below
             failure = error
         nursery.cancel_scope.cancel()
@@ -111,20 +117,37 @@ async def open_transport(base: str) -> AsyncIterator[Transport]:
         raise failure
 
 
-async def _connect(nursery: trio.Nursery, url: str) -> trio_websocket.WebSocketConnection:
+async def _open_stream(url: str) -> _Stream:
+    parts = urlsplit(url)
+    host, tls = parts.hostname or "", parts.scheme == "wss"
     try:
         with trio.fail_after(CONNECT_SECONDS):
-            return await trio_websocket.connect_websocket_url(
-                nursery, url, subprotocols=[PROTOCOL], max_message_size=FIRST_MAX_MESSAGE_BYTES
+            if tls:
+                return await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
+            return await trio.open_tcp_stream(host, parts.port or 80)
+    except (OSError, trio.TooSlowError) as error:
+        raise UnreachableError(f"no bridge at {url}: {str(error) or 'no answer'}") from None
+
+
+async def _shake_hands(nursery: trio.Nursery, stream: _Stream, url: str) -> trio_websocket.WebSocketConnection:
+    parts = urlsplit(url)
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            return await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,
+                parts.netloc.rpartition("@")[2],
+                parts.path,
+                subprotocols=[PROTOCOL],
+                max_message_size=FIRST_MAX_MESSAGE_BYTES,
             )
     except trio_websocket.ConnectionRejected as error:
         sentence = (error.body or b"").decode(errors="replace").strip() or f"status {error.status_code}"
         if error.status_code == 403:
             raise RefusedError(f"the bridge at {url} refuses: {sentence}") from None
         raise UnreachableError(f"no bridge at {url}: {sentence}") from None
-    except (OSError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
-        reason = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
-        raise UnreachableError(f"no bridge at {url}: {reason}") from None
+    except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
+        raise UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}") from None
 
 
 async def _drain(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:

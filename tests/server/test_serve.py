@@ -1,0 +1,167 @@
+"""`jobws serve` as a newcomer meets it: what it says, when it waits, when it refuses."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+import trio_websocket
+from tests.support import eventually
+from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.client import raw_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.redis import Redis
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and body; `_` in a header's name stands for `-`."""
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def one_line_error(*arguments: str) -> str:
+    """The only line that `jobws serve` prints; its exit code is 2."""
+    with BridgeProcess(*arguments) as bridge:
+        assert bridge.wait() == 2
+        (line,) = bridge.lines
+        return line
+
+
+def test_the_report_tells_what_was_found(redis: Redis) -> None:
+    redis.make_queue("http")
+    redis.add_event("http", "completed", "1", returnvalue="1")
+    redis.make_queue("tech-stack")
+    redis.make_queue("http", prefix="myapp")
+    redis.client.hset("bull:sparql:meta", "opts.maxLenEvents", "101")
+    for number in range(200):
+        redis.add_entry("sparql", {b"event": "waiting", b"jobId": "1"}, stream_id=f"{1795435729000 + 20 * number}-0")
+    with BridgeProcess("--port", "0", "--redis", redis.url) as bridge:
+        bridge.started()
+        text = "\n".join(bridge.lines)
+        assert bridge.terminate() == 0
+    assert f"Redis {redis.client.info()['redis_version']} at redis://127.0.0.1:" in text
+    assert 'queue "http": 1 events in the stream, nothing trimmed yet' in text
+    assert 'queue "sparql": 200 events in the stream, 4 s back' in text
+    assert (
+        'queue "sparql" keeps only 4 s of events: a later subscriber needs the job itself; keep jobs with '
+        "removeOnComplete: {age: 3600}, or raise streams.events.maxLen above 101"
+    ) in text
+    assert 'no queue "techstack" under prefix "bull" in db 0; found: bull:tech-stack, myapp:http' in text
+    assert ":" + redis.server.url.split(":")[2].split("@")[0] not in text  # the password
+
+
+def test_a_wrong_password_is_one_line(redis: Redis) -> None:
+    port = redis.server.port
+    assert one_line_error("--port", "0", "--redis", f"redis://:wrong@127.0.0.1:{port}/0") == (
+        f"jobws: Redis at redis://127.0.0.1:{port}/0 refuses the login: "
+        "invalid username-password pair or user is disabled."
+    )
+    assert one_line_error("--port", "0", "--redis", f"redis://127.0.0.1:{port}/0") == (
+        f"jobws: Redis at redis://127.0.0.1:{port}/0 wants a password: --redis redis://:password@host:port/db"
+    )
+
+
+def test_an_unparsable_url_is_one_line() -> None:
+    assert one_line_error("--redis", "http://:secret@localhost") == (
+        "jobws: cannot read the Redis URL (Redis URL must specify one of the following schemes "
+        "(redis://, rediss://, unix://)); expected redis://[user:password@]host:port/db"
+    )
+
+
+def test_a_port_in_use_is_one_line(redis: Redis) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert one_line_error("--port", str(port), "--redis", redis.url) == (
+            f"jobws: cannot listen on 127.0.0.1:{port}: the port is in use; choose another with --port"
+        )
+
+
+def test_other_addresses_need_a_decision() -> None:
+    assert one_line_error("--host", "0.0.0.0") == (
+        "jobws: without a key jobws listens on loopback only, not on 0.0.0.0; "
+        "--no-auth serves everybody who can reach the port"
+    )
+
+
+def test_two_queues_of_one_label_are_refused() -> None:
+    assert one_line_error("--queue", "a=x:one", "--queue", "a=y:two") == (
+        'jobws: two queues are labelled "a" (x:one, y:two); give one of them another label: --queue other=y:two'
+    )
+
+
+async def test_redis_that_is_away_is_waited_for(own_redis: Callable[..., Redis]) -> None:
+    redis = own_redis()
+    redis.server.kill()
+    with BridgeProcess("--port", "0", environment={"REDIS_URL": redis.url}) as bridge:
+        url = await anyio.to_thread.run_sync(bridge.started)
+        text = "\n".join(bridge.lines)
+        assert "does not answer" in text
+        assert "waiting for it" in text
+        status, body = await anyio.to_thread.run_sync(get, url + "/readyz")
+        assert status == 503
+        assert set(json.loads(body)["problems"]) == {"http", "sparql", "techstack", "analyzer"}
+        async with raw_client(url) as client:
+            await client.send("subscribe-job", "1", ref=1)
+            assert (await client.ask("ping"))["event"] == "pong"
+            await anyio.to_thread.run_sync(redis.server.start)
+            assert (await client.receive())["ref"] == 1
+            sent = redis.add_event("http", "completed", "1", returnvalue="1")
+            assert (await client.receive())["id"] == sent
+        await eventually(lambda: get(url + "/readyz")[0] == 200)
+        assert bridge.terminate() == 0
+
+
+async def test_shutdown_tells_idle_clients(redis: Redis) -> None:
+    with BridgeProcess("--port", "0", "--redis", redis.url) as bridge:
+        url = await anyio.to_thread.run_sync(bridge.started)
+        async with raw_client(url) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, bridge.terminate)
+            assert await client.closed() == (1012, "the bridge restarts")
+
+
+async def _refusal(url: str, **headers: str) -> tuple[int, str]:
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    with pytest.RaisesGroup(trio_websocket.ConnectionRejected) as caught:
+        async with raw_client(url, headers=named):
+            pass
+    rejected = caught.value.exceptions[0]
+    assert isinstance(rejected, trio_websocket.ConnectionRejected)
+    return rejected.status_code, (rejected.body or b"").decode()
+
+
+async def test_strangers_are_refused_with_a_sentence(redis: Redis) -> None:
+    async with live_bridge(redis.url, allowed_origins=("https://app.example",)) as live:
+        foreign = "origin http://localhost:5173 refused; allow it with --allow-origin http://localhost:5173\n"
+        assert await _refusal(live.url, Origin="http://localhost:5173") == (403, foreign)
+        assert (await _refusal(live.url, Origin="null"))[0] == 403
+        proxied = (
+            "request through a proxy refused (it carries x-forwarded-for): without a key jobws serves its own "
+            "machine only; --no-auth serves everybody who can reach the port\n"
+        )
+        assert await _refusal(live.url, X_Forwarded_For="10.0.0.1") == (403, proxied)
+        rebound = "host evil.example refused; allow it with --allow-host evil.example\n"
+        answer = await anyio.to_thread.run_sync(lambda: get(live.url + "/healthz", Host="evil.example"))
+        assert answer == (403, rebound)
+        for origin in (live.url, live.url.replace("http", "https"), "https://app.example"):
+            async with raw_client(live.url, headers=[("Origin", origin)]) as client:
+                assert (await client.ask("ping"))["event"] == "pong"
+
+
+async def test_no_auth_serves_everybody_but_foreign_pages(redis: Redis) -> None:
+    async with live_bridge(redis.url, auth=False) as live:
+        async with raw_client(live.url, headers=[("X-Forwarded-For", "10.0.0.1")]) as client:
+            assert (await client.ask("ping"))["event"] == "pong"
+        assert (await _refusal(live.url, Origin="http://evil.example"))[0] == 403
