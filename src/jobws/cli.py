@@ -6,10 +6,11 @@ import logging
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final
 
+import anyio
 import cyclopts
-import trio
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 from rich.console import Console
@@ -85,7 +86,23 @@ def watch(
         timeout_seconds=timeout_seconds,
         console=Console(),
     )
-    return trio.run(call)
+    return anyio.run(call, backend="trio")
+
+
+@app.command(name="demo")
+def show_demo(*, root: Path = Path(), port: int = 8787, once: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Start a private Redis, the bridge and a worker, and follow a job from its subscription to its result.
+
+    Args:
+        root: The directory that the job analyses.
+        port: Where the bridge listens; 0 takes a free port.
+        once: End after the job; exit code 0 only if every event arrived.
+    """
+    try:
+        from jobws.demo.run import demo
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("demo", "jobws demo") from error
+    return anyio.run(partial(demo, root, 0 if once else port, once=once, console=Console()), backend="trio")
 
 
 def run(arguments: list[str] | None = None) -> int:

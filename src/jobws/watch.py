@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -76,6 +77,10 @@ class Board:
         self.console = console
         self._plain = not console.is_terminal
 
+    def shown(self) -> AbstractContextManager[object]:
+        """While inside: the live picture on a terminal; elsewhere nothing, since lines say it."""
+        return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
+
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]], *, expect: bool) -> None:
         """Take the answer to the subscription: what the job was when it began."""
         job = self.jobs[job_id]
@@ -93,10 +98,10 @@ class Board:
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None:
             return
+        before = job.line()
         if event.event == "progress":
             job.progress = event.data.get("data")
         job.outcome = event.data.get("returnvalue", event.data.get("failedReason"))
-        before = job.line()
         job.enter(_STATES.get(event.event, event.event), event.data.get("queue"))
         if job.line() != before:
             self._say(job)
@@ -163,10 +168,8 @@ async def watch(
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
         async with connect(url) as client:
             results = await client.subscribe(job_ids, queue, events=["*"])
-            if console.is_terminal:
-                with Live(board, console=console, refresh_per_second=10):
-                    return await _follow(client, board, results, expect=expect)
-            return await _follow(client, board, results, expect=expect)
+            with board.shown():
+                return await _follow(client, board, results, expect=expect)
     return TIMED_OUT
 
 

@@ -1,1 +1,1 @@
-"""A worker that does real work for the four default queues."""
+"""A worker that does real work, and the walk that shows it."""
