@@ -43,6 +43,7 @@ Job: TypeAlias = tuple[str, str]
 LookUps: TypeAlias = "Mapping[Job, JobSnapshot | ItemError | None]"
 """What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
 
+UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
 _UNSUBSCRIBED = ItemError("unsubscribed", "the room was left before the subscription was answered")
 
 

@@ -17,7 +17,7 @@ from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
 from jobws.errors import RedisUnavailableError
-from jobws.hub.connection import Connection, Join
+from jobws.hub.connection import UNAVAILABLE, Connection, Join
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
@@ -158,7 +158,7 @@ class Bridge:
                         continue
                     connection.complete(join, found)
                     return
-            connection.fail(join, ItemError("unavailable", "Redis does not answer; subscribe again later"))
+            connection.fail(join, UNAVAILABLE)
         except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
             _log.exception("a subscription failed")
             connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))

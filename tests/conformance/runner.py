@@ -1,0 +1,89 @@
+"""Plays vectors against a target: the pure core, or a live server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+VECTORS = Path(__file__).parent / "vectors"
+QUEUES = ("http", "analyzer")
+TYPES = {"string": str, "integer": int, "object": dict}
+
+Vector = dict[str, Any]
+
+
+class Target(Protocol):
+    """A client's connection to a bridge, and the Redis behind that."""
+
+    async def send(self, message: str | bytes) -> None: ...
+
+    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None: ...
+
+    async def receive(self) -> dict[str, Any]: ...
+
+    async def close_code(self) -> int: ...
+
+    async def reconnect(self) -> None: ...
+
+
+def load_vectors(target: str) -> list[Vector]:
+    """All vectors that `target` can play."""
+    vectors: list[Vector] = []
+    for file in sorted(VECTORS.glob("*.json")):
+        vectors += json.loads(file.read_text(encoding="utf-8"))
+    return [vector for vector in vectors if target in vector.get("targets", (target,))]
+
+
+def vector_id(vector: Vector) -> str:
+    return f"{vector['rule']} {vector['name']}"
+
+
+async def play(vector: Vector, target: Target) -> None:
+    """Play the steps of `vector`; what differs fails."""
+    for step in vector["steps"]:
+        ((kind, value),) = step.items()
+        match kind:
+            case "send":
+                await target.send(json.dumps(value))
+            case "sendText":
+                await target.send(value)
+            case "sendBinary":
+                await target.send(base64.b64decode(value))
+            case "entry":
+                fields = {name: text.encode() for name, text in value["fields"].items()}
+                fields |= {name: base64.b64decode(data) for name, data in value.get("base64", {}).items()}
+                await target.add_entry(value["queue"], fields)
+            case "expect":
+                check(value, await target.receive(), "frame")
+            case "close":
+                assert await target.close_code() == value
+            case "reconnect":
+                await target.reconnect()
+            case _:
+                raise AssertionError(f"no such step: {kind}")
+
+
+def check(expected: Any, value: Any, where: str) -> None:
+    """Whether `value` holds at least what is expected."""
+    match expected:
+        case {"$type": name}:
+            assert isinstance(value, TYPES[name]), f"{where}: {value!r}"
+        case {"$exactly": exact}:
+            assert value == exact, where
+        case dict():
+            assert isinstance(value, dict), f"{where}: {value!r}"
+            for key, part in expected.items():
+                if part == {"$absent": True}:
+                    assert key not in value, f"{where}.{key}: {value[key]!r}"
+                else:
+                    assert key in value, f"{where}.{key} is missing in {value!r}"
+                    check(part, value[key], f"{where}.{key}")
+        case list():
+            assert isinstance(value, list), f"{where}: {value!r}"
+            assert len(value) == len(expected), f"{where}: {value!r}"
+            for index, part in enumerate(expected):
+                check(part, value[index], f"{where}[{index}]")
+        case _:
+            assert value == expected, where

@@ -1,0 +1,115 @@
+"""The vectors against the pure core: no socket, no Redis, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+
+from jobws.bullmq import snapshot
+from jobws.bullmq.keys import Queue
+from jobws.hub.connection import UNAVAILABLE, Connection, Join
+from jobws.hub.fanout import Fanout
+from jobws.hub.rooms import Rooms
+from jobws.protocol.session import Session
+
+if TYPE_CHECKING:
+    from jobws.bullmq.keys import Command
+    from jobws.protocol.messages import JobSnapshot
+
+# What the handshake decides, the core never sees.
+VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]
+DEFAULTS = {"max_subscriptions": 1000, "max_message_bytes": 262144, "max_result_bytes": 2097152}
+
+
+class MemoryRedis:
+    """Answers the few commands that a snapshot asks for."""
+
+    def __init__(self, given: list[Vector]) -> None:
+        self.hashes = {
+            f"bull:{job['queue']}:{job['jobId']}".encode(): {name: text.encode() for name, text in job["hash"].items()}
+            for job in given
+        }
+        self.members = {f"bull:{job['queue']}:{job['state']}".encode(): [job["jobId"].encode()] for job in given}
+
+    def answer(self, command: Command) -> object:
+        key = command[1]
+        assert isinstance(key, bytes)
+        match command[0]:
+            case "XREVRANGE":
+                return []
+            case "LRANGE":
+                return self.members.get(key, [])
+            case "ZMSCORE":
+                return [b"1" if member in self.members.get(key, []) else None for member in command[2:]]
+            case "HMGET":
+                return [self.hashes.get(key, {}).get(str(name)) for name in command[2:]]
+            case other:
+                raise AssertionError(other)
+
+
+class CoreTarget:
+    """A connection of the hub, whose look-ups are answered when the client waits for a frame."""
+
+    def __init__(self, vector: Vector) -> None:
+        self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
+        self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
+        self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
+        self.fanout = Fanout(Rooms(), self.settings["max_result_bytes"], lambda: 0.0)
+        self.fanout.cursors.update(dict.fromkeys(QUEUES, "0-0"))
+        self.entries = 0
+        self.connection = self._connect()
+        self.joins: list[Join] = []
+        self.frames: deque[dict[str, Any]] = deque()
+
+    def _connect(self) -> Connection:
+        session = Session(self.queues, self.settings["max_message_bytes"], self.settings["max_subscriptions"])
+        limit = self.settings["max_subscriptions"]
+        return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None)
+
+    async def send(self, message: str | bytes) -> None:
+        join = self.connection.receive(message, 0.0)
+        if join is not None:
+            self.joins.append(join)
+
+    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
+        self.entries += 1
+        flat = [part for name, value in fields.items() for part in (name.encode(), value)]
+        self.fanout.publish(queue, [(b"%d-0" % self.entries, flat)])
+
+    def _answer_joins(self) -> None:
+        for join in self.joins:
+            if self.redis is None:
+                self.connection.fail(join, UNAVAILABLE)
+                continue
+            found: dict[tuple[str, str], JobSnapshot | None] = {}
+            for label, job_id in join.jobs:
+                queue, ids = self.queues[label], [job_id.encode()]
+                replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids)[1:-1]]
+                (job,) = snapshot.parse(queue, ids, replies)
+                assert not isinstance(job, Exception)
+                found[label, job_id] = job
+            self.connection.complete(join, found)
+        self.joins.clear()
+
+    async def receive(self) -> dict[str, Any]:
+        self._answer_joins()
+        self.frames += (json.loads(frame.payload) for frame in self.connection.outbox.take())
+        return self.frames.popleft()
+
+    async def close_code(self) -> int:
+        assert self.connection.closing is not None
+        return int(self.connection.closing.code)
+
+    async def reconnect(self) -> None:
+        self.connection.leave_all()
+        assert not self.fanout.rooms.jobs
+        self.connection = self._connect()
+
+
+@pytest.mark.parametrize("vector", [vector for vector in VECTORS if vector.get("hello", True)], ids=vector_id)
+async def test_the_core_keeps_the_rule(vector: Vector) -> None:
+    await play(vector, CoreTarget(vector))

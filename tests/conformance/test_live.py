@@ -1,0 +1,75 @@
+"""The vectors against a real server with a real Redis."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+import trio_websocket
+from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.redis import Redis
+
+
+class LiveTarget:
+    """A WebSocket to a bridge, and its Redis."""
+
+    def __init__(self, url: str, redis: Redis, vector: Vector, stack: AsyncExitStack) -> None:
+        self._url = url
+        self._redis = redis
+        self._vector = vector
+        self._stack = stack
+
+    async def connect(self) -> None:
+        vector = self._vector
+        client = raw_client(
+            self._url,
+            hello=vector.get("hello", True),
+            subprotocols=vector.get("subprotocols", ()),
+            headers=list(vector.get("headers", {}).items()),
+        )
+        self._client = await self._stack.enter_async_context(client)
+
+    async def send(self, message: str | bytes) -> None:
+        await self._client.send_raw(message)
+
+    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
+        self._redis.add_entry(queue, {name.encode(): value for name, value in fields.items()})
+
+    async def receive(self) -> dict[str, Any]:
+        return await self._client.receive()
+
+    async def close_code(self) -> int:
+        return (await self._client.closed())[0]
+
+    async def reconnect(self) -> None:
+        await self._client.socket.aclose()
+        await self.connect()
+
+
+@pytest.mark.parametrize("vector", load_vectors("live"), ids=vector_id)
+async def test_a_live_server_keeps_the_rule(vector: Vector, redis: Redis, own_redis: Callable[..., Redis]) -> None:
+    away = vector.get("redis") == "away"
+    used = own_redis() if away else redis
+    for job in vector.get("given", []):
+        used.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    async with live_bridge(used.url, queues=QUEUES, **vector.get("settings", {})) as live, AsyncExitStack() as stack:
+        if away:
+            await anyio.to_thread.run_sync(used.server.kill)
+        target = LiveTarget(live.url, used, vector, stack)
+        if "refused" in vector["steps"][0]:
+            with pytest.RaisesGroup(trio_websocket.ConnectionRejected) as caught:
+                await target.connect()
+            rejected = caught.value.exceptions[0]
+            assert isinstance(rejected, trio_websocket.ConnectionRejected)
+            assert rejected.status_code == vector["steps"][0]["refused"]
+            return
+        await target.connect()
+        await play(vector, target)
