@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.bridge import live_bridge
-from tests.support.redis import Redis
 
 from jobws.embedded import EmbeddedRedis
+from tests.support.bridge import live_bridge
+from tests.support.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 import cyclopts
@@ -15,8 +16,13 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env
 from rich.console import Console
 
+from jobws.embedded import EmbeddedRedis
 from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RefusedError, ResponseError
+from jobws.server.settings import Settings
 from jobws.watch import watch as watch_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_URL: Final = "http://127.0.0.1:8787"
 USAGE: Final = 2
@@ -26,37 +32,24 @@ INTERRUPTED: Final = 130
 
 app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.", config=Env("JOBWS_", command=False))
 
-try:
-    from jobws.server.settings import Settings
-except ModuleNotFoundError:
 
-    @app.command
-    def serve(*_: str) -> None:
-        """Serve BullMQ's events to WebSocket clients (needs the extra `server`)."""
-        raise MissingExtraError("server", "jobws serve")
+@app.command
+def serve(settings: Annotated[Settings, Parameter(name="*")] | None = None, *, embedded: bool = False) -> None:
+    """Serve BullMQ's events to WebSocket clients.
 
-else:
-
-    @app.command(name="serve")
-    def serve_bridge(
-        settings: Annotated[Settings, Parameter(name="*")] | None = None, *, embedded: bool = False
-    ) -> None:
-        """Serve BullMQ's events to WebSocket clients.
-
-        Args:
-            settings: Every setting is a flag.
-            embedded: Start a private Redis, gone with the bridge, and read that.
-        """
-        from jobws.embedded import EmbeddedRedis
-        from jobws.server.serve import run
-
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-        chosen = settings or Settings()
-        if embedded:
-            with EmbeddedRedis() as server:
-                run(replace(chosen, redis=server.url))
-        else:
-            run(chosen)
+    Args:
+        settings: Every setting is a flag.
+        embedded: Start a private Redis, gone with the bridge, and read that.
+    """
+    with _needs_extra("server", "jobws serve"):
+        from jobws.server.serve import run as run_bridge
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
+    chosen = settings or Settings()
+    if embedded:
+        with EmbeddedRedis() as server:
+            run_bridge(replace(chosen, redis=server.url))
+    else:
+        run_bridge(chosen)
 
 
 @app.command
@@ -98,11 +91,18 @@ def show_demo(*, root: Path = Path(), port: int = 8787, once: Annotated[bool, Pa
         port: Where the bridge listens; 0 takes a free port.
         once: End after the job; exit code 0 only if every event arrived.
     """
-    try:
+    with _needs_extra("demo", "jobws demo"):
         from jobws.demo.run import demo
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("demo", "jobws demo") from error
     return anyio.run(partial(demo, root, 0 if once else port, once=once, console=Console()), backend="trio")
+
+
+@contextmanager
+def _needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Imports that only work with an extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra, purpose) from error
 
 
 def run(arguments: list[str] | None = None) -> int:

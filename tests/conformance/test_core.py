@@ -7,7 +7,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
@@ -15,6 +14,7 @@ from jobws.hub.connection import UNAVAILABLE, Connection, Join
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.session import Session
+from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 
 if TYPE_CHECKING:
     from jobws.bullmq.keys import Command

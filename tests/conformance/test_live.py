@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import pytest
 import trio_websocket
+
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client

@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tests.conformance.runner import load_vectors, vector_id
-
 from jobws.protocol.close import CloseCode, may_return
 from jobws.protocol.identifiers import KEY_SUFFIXES
 from jobws.protocol.messages import RESERVED_EVENTS
 from jobws.server.settings import Settings
+from tests.conformance.runner import load_vectors, vector_id
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 import trio_websocket
+
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from jobws.protocol.identifiers import KEY_SUFFIXES
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.redis import read_recording
-
-from jobws.protocol.identifiers import KEY_SUFFIXES
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -277,7 +277,9 @@ async def test_recordings_arrive_complete_and_in_order(redis: Redis, name: str) 
             if "jobId" in entry.fields:
                 data: dict[str, object] = {"queue": entry.queue, **entry.fields}
                 event = data.pop("event")
-                for field in {"completed": ["returnvalue"], "progress": ["data"]}.get(str(event), []):
+                for field in {"completed": ["returnvalue"], "progress": ["data"], "delayed": ["delay"]}.get(
+                    str(event), []
+                ):
                     data[field] = json.loads(str(data[field])) if data[field] else data[field]
                 expected[entry.queue].append((str(event), entry.id, data))
         received: dict[str, list[tuple[str, str, object]]] = {queue: [] for queue in queues}

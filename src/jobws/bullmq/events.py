@@ -1,8 +1,9 @@
 """An entry of a BullMQ event stream to the payload that clients get. Pure.
 
 The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`: all fields as
-strings, except `returnvalue` of `completed` and `data` of `progress`, which are JSON values. Whatever is wrong with an
-entry costs its own value and is counted; it never costs the event, since no outcome may be missed.
+strings, except `returnvalue` of `completed`, `data` of `progress` and `delay` of `delayed`, which are JSON values.
+Whatever is wrong with an entry costs its own value and is counted; it never costs the event, since no outcome may be
+missed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from jobws.protocol.messages import RESERVED_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Which field of which event holds JSON text; QueueEvents parses just these.
-_JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data"}
+# Which field of which event holds JSON text; QueueEvents 6.7 parses just these (the delay with Number()).
+_JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
 # Names repeat in every entry; this many are kept encoded, so that a producer of random names costs no memory.
 _NAMES_KEPT: Final = 1024
 

@@ -95,26 +95,40 @@ async def open_transport(base: str) -> AsyncIterator[Transport]:
         RefusedError: The bridge refused the handshake; the message is its own sentence.
     """
     url = websocket_url(base)
+    # What is raised in the nursery would leave it in a group, so it is carried past it.
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        # What is raised in here would leave the nursery in a group, so it is carried past it.
-        try:
-            stream = await _open_stream(url)
+    try:
+        async with trio.open_nursery() as nursery:
             try:
-                connection = await _shake_hands(nursery, stream, url)
-                send, receive = trio.open_memory_channel[str](math.inf)
-                nursery.start_soon(_drain, connection, send)
-                yield Transport(connection, receive)
-                with trio.move_on_after(CLOSE_SECONDS):
-                    await connection.aclose()
-            finally:
-                # The library leaves the socket open after a refusal, and when the peer closed first.
-                await trio.aclose_forcefully(stream)
-        except Exception as error:  # noqa: BLE001 - raised again below
-            failure = error
-        nursery.cancel_scope.cancel()
+                stream = await _open_stream(url)
+                try:
+                    connection = await _shake_hands(nursery, stream, url)
+                    send, receive = trio.open_memory_channel[str](math.inf)
+                    nursery.start_soon(_drain, connection, send)
+                    yield Transport(connection, receive)
+                    with trio.move_on_after(CLOSE_SECONDS):
+                        await connection.aclose()
+                finally:
+                    # The library leaves the socket open after a refusal, and when the peer closed first.
+                    await trio.aclose_forcefully(stream)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                failure = error
+            nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionRejected as refusals:
+        # The library's reader raises it, in a task of its own.
+        failure = _refusal(refusals.exceptions[0], url)
     if failure is not None:
         raise failure
+
+
+def _refusal(error: BaseException, url: str) -> Exception:
+    """A refused handshake, in our words. A bridge that refuses says why; other servers at the URL do not."""
+    if not isinstance(error, trio_websocket.ConnectionRejected):
+        return UnreachableError(f"no bridge at {url}: {error}")
+    sentence = (error.body or b"").decode(errors="replace").strip()
+    if error.status_code == 403 and sentence:
+        return RefusedError(f"the bridge at {url} refuses: {sentence}")
+    return UnreachableError(f"no bridge at {url}: {sentence or f'status {error.status_code}'}")
 
 
 async def _open_stream(url: str) -> _Stream:
@@ -142,10 +156,7 @@ async def _shake_hands(nursery: trio.Nursery, stream: _Stream, url: str) -> trio
                 max_message_size=FIRST_MAX_MESSAGE_BYTES,
             )
     except trio_websocket.ConnectionRejected as error:
-        sentence = (error.body or b"").decode(errors="replace").strip() or f"status {error.status_code}"
-        if error.status_code == 403:
-            raise RefusedError(f"the bridge at {url} refuses: {sentence}") from None
-        raise UnreachableError(f"no bridge at {url}: {sentence}") from None
+        raise _refusal(error, url) from None
     except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
         raise UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}") from None
 

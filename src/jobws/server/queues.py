@@ -97,8 +97,8 @@ class Queues:
             elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"
         for number, health in enumerate(self.health):
-            if health.problem is not None:
-                found[f"listener {number}"] = health.problem
+            if (crash := health.problem(now)) is not None:
+                found[f"listener {number}"] = crash
         return found
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:

@@ -1,6 +1,7 @@
 """Every setting of the bridge, with its default and its unit, in one class.
 
-Flags of `jobws serve`, names in the environment (`JOBWS_…`) and the help text come from here.
+Flags of `jobws serve`, names in the environment (`JOBWS_…`) and the help text come from here. It imports nothing of the
+extra `server`, so that the command line can show its help without it.
 """
 
 from __future__ import annotations

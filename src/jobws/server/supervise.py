@@ -24,12 +24,22 @@ class Health:
 
     Attributes:
         crashes: How often it crashed.
-        problem: The last crash, while the task has not yet been well for a minute after it; None: it is well.
     """
 
     def __init__(self) -> None:
         self.crashes = 0
-        self.problem: str | None = None
+        self._last = ""
+        self._at = 0.0
+
+    def note(self, problem: str, now: float) -> None:
+        """Take note of a crash at `now`, in seconds on anyio's clock."""
+        self.crashes += 1
+        self._last = problem
+        self._at = now
+
+    def problem(self, now: float) -> str | None:
+        """The last crash, until the task has been well for a minute after it; None: it is well."""
+        return self._last if self.crashes and now - self._at < HEALTHY_SECONDS else None
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Health) -> None:
@@ -47,9 +57,9 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Healt
         except Exception as error:  # noqa: BLE001 - keeping the others alive is what this is for
             problem = f"{type(error).__name__}: {error}"
             _log.exception("%s crashed and is started again", name)
-        health.crashes += 1
-        health.problem = problem
-        if anyio.current_time() - started >= HEALTHY_SECONDS:
+        now = anyio.current_time()
+        health.note(problem, now)
+        if now - started >= HEALTHY_SECONDS:
             wait = FIRST_WAIT_SECONDS
         await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
         wait = min(wait * 2, MAX_WAIT_SECONDS)

@@ -1,0 +1,209 @@
+"""Any interleaving of requests, look-ups and events leaves the rooms consistent and keeps G1 and G2."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jobws.hub.connection import UNAVAILABLE, Connection, Join
+from jobws.hub.fanout import Fanout
+from jobws.hub.rooms import Rooms
+from jobws.protocol.close import CloseCode
+from jobws.protocol.messages import Room
+from jobws.protocol.session import Close, Session
+
+QUEUES = ("http", "analyzer")
+CLIENTS = 2
+MAX_SUBSCRIPTIONS = 4
+
+job_ids = st.sampled_from(("1", "2", "3"))
+rooms = st.builds(Room, st.sampled_from((None, *QUEUES)), job_ids)
+events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
+
+
+class Client:
+    """A connection, and what its client has seen."""
+
+    def __init__(self, fanout: Fanout) -> None:
+        session = Session(QUEUES, 262144, 10)
+        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None)
+        self.joins: list[Join] = []
+        self.unanswered: set[int] = set()
+        self.answered: list[int] = []
+        self.seen: list[tuple[str, str]] = []
+        self.live: dict[Room, int] = {}
+
+    def ask(self, event: str, data: object, ref: int) -> None:
+        self.unanswered.add(ref)
+        join = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
+        if join is not None:
+            self.joins.append(join)
+
+    def drain(self) -> list[dict[str, Any]]:
+        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+        for frame in frames:
+            if "ref" in frame:
+                assert frame["ref"] in self.unanswered, "an answer too many"
+                self.unanswered.remove(frame["ref"])
+                self.answered.append(frame["ref"])
+            else:
+                key = (frame["data"]["queue"], frame["id"])
+                assert key not in self.seen, "delivered twice"
+                self.seen.append(key)
+        return frames
+
+
+def data_of(room: Room, chosen: list[str] | None = None, *, until_end: bool = False) -> dict[str, object]:
+    data: dict[str, object] = {"jobId": room.job_id}
+    if room.queue is not None:
+        data["queue"] = room.queue
+    if chosen is not None:
+        data["events"] = chosen
+    if until_end:
+        data["until"] = "end"
+    return data
+
+
+class Hub(RuleBasedStateMachine):
+    """Two clients, two queues, three ids; everything in any order."""
+
+    @initialize()
+    def start(self) -> None:
+        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.clients = [Client(self.fanout) for _ in range(CLIENTS)]
+        self.ref = 0
+        self.entry = 0
+
+    @rule(number=st.integers(0, CLIENTS - 1), room=rooms, chosen=events, until_end=st.booleans())
+    def subscribe(self, number: int, room: Room, chosen: list[str] | None, until_end: bool) -> None:
+        self.ref += 1
+        self.clients[number].ask("subscribe-job", data_of(room, chosen, until_end=until_end), self.ref)
+
+    @rule(number=st.integers(0, CLIENTS - 1), some=st.lists(rooms, min_size=1, max_size=3))
+    def subscribe_many(self, number: int, some: list[Room]) -> None:
+        self.ref += 1
+        self.clients[number].ask("subscribe-job", [data_of(room) for room in some], self.ref)
+
+    @rule(number=st.integers(0, CLIENTS - 1), queue=st.sampled_from(QUEUES))
+    def subscribe_queue(self, number: int, queue: str) -> None:
+        self.ref += 1
+        self.clients[number].ask("subscribe-queue", queue, self.ref)
+
+    @rule(number=st.integers(0, CLIENTS - 1), room=rooms)
+    def unsubscribe(self, number: int, room: Room) -> None:
+        client = self.clients[number]
+        client.drain()
+        self.ref += 1
+        client.ask("unsubscribe-job", data_of(room), self.ref)
+        assert room not in client.connection.rooms
+
+    @precondition(lambda self: any(client.joins for client in self.clients))
+    @rule(data=st.data(), available=st.booleans())
+    def answer(self, data: st.DataObject, available: bool) -> None:
+        client = data.draw(st.sampled_from([client for client in self.clients if client.joins]))
+        join = client.joins.pop(data.draw(st.integers(0, len(client.joins) - 1)))
+        if available:
+            client.connection.complete(join, {})
+        else:
+            client.connection.fail(join, UNAVAILABLE)
+
+    @rule(queue=st.sampled_from(QUEUES), job_id=job_ids, event=st.sampled_from(("active", "completed", "failed", "x")))
+    def publish(self, queue: str, job_id: str, event: str) -> None:
+        wanted = [
+            any(
+                membership.held is None
+                and membership.subscription.room.queue in (None, queue)
+                and membership.subscription.room.job_id in (None, job_id)
+                and (membership.subscription.events is None or event in membership.subscription.events)
+                for membership in client.connection._memberships.values()
+            )
+            for client in self.clients
+        ]
+        for client in self.clients:
+            client.drain()
+        before = [len(client.seen) for client in self.clients]
+        self.entry += 1
+        fields = [b"event", event.encode(), b"jobId", job_id.encode(), b"returnvalue", b"1"]
+        assert self.fanout.publish(queue, [(b"%d-0" % self.entry, fields)]) == 1
+        for client, count, wants in zip(self.clients, before, wanted, strict=True):
+            client.drain()
+            assert len(client.seen) - count == wants, "live subscriptions and deliveries differ"
+
+    @rule(number=st.integers(0, CLIENTS - 1))
+    def leave(self, number: int) -> None:
+        client = self.clients[number]
+        client.connection.close(Close(CloseCode.SERVICE_RESTART, ""))
+        client.drain()
+        assert not client.connection.rooms
+        self.clients[number] = Client(self.fanout)
+
+    @invariant()
+    def rooms_are_what_the_clients_are_in(self) -> None:
+        if not hasattr(self, "clients"):
+            return
+        registered: set[tuple[int, Room]] = set()
+        registry = self.fanout.rooms
+        for job in registry.jobs.values():
+            assert job.anywhere or job.by_queue, "an empty room stays"
+            for members in (job.anywhere, *job.by_queue.values()):
+                registered |= {(id(member.connection), member.subscription.room) for member in members}
+        for queue in QUEUES:
+            registered |= {(id(m.connection), m.subscription.room) for m in registry.whole_queue(queue)}
+        own = {(id(client.connection), room) for client in self.clients for room in client.connection.rooms}
+        assert registered == own
+        for client in self.clients:
+            assert len(client.connection.rooms) <= MAX_SUBSCRIPTIONS
+
+    @invariant()
+    def every_request_has_one_answer(self) -> None:
+        for client in getattr(self, "clients", ()):
+            client.drain()
+            pending = {join.request.ref for join in client.joins}
+            assert client.unanswered <= pending, "a request without an answer"
+
+    @invariant()
+    def the_outbox_counts_what_is_held(self) -> None:
+        for client in getattr(self, "clients", ()):
+            connection = client.connection
+            connection.outbox.take()
+            held = {
+                id(each): len(each.frame)
+                for membership in connection._memberships.values()
+                for each in membership.held or ()
+                if not each.delivered
+            }
+            assert connection.outbox.size == sum(held.values())
+            assert not connection.outbox.overflowed
+
+
+TestHub = Hub.TestCase
+TestHub.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:
+    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    client = Client(fanout)
+    client.ask("subscribe-job", "1", 1)
+    fanout.publish("http", [(b"1-0", [b"event", b"completed", b"jobId", b"1"])])
+    assert client.drain() == []
+    client.connection.complete(client.joins[0], {})
+    assert [frame["event"] for frame in client.drain()] == ["ack", "completed"]
+
+
+def test_a_client_that_does_not_read_overflows_alone() -> None:
+    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    slow, good = Client(fanout), Client(fanout)
+    for client in (slow, good):
+        client.ask("subscribe-job", "1", 1)
+        client.connection.complete(client.joins[0], {})
+        client.drain()
+    for number in range(40):
+        fields = [b"event", b"completed", b"jobId", b"1", b"returnvalue", b'"%b"' % (b"x" * 60_000)]
+        fanout.publish("http", [(b"%d-0" % number, fields)])
+        assert len(good.drain()) == 1
+    assert slow.connection.outbox.overflowed
+    assert slow.connection.outbox.size <= 1 << 20

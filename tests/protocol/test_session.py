@@ -1,0 +1,128 @@
+"""Whatever a client sends becomes a request, an error or the end; never an exception."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jobws.errors import RequestError
+from jobws.protocol.codec import Frame, job_event, json_text, raw_json
+from jobws.protocol.identifiers import parse_job_id, parse_stream_id
+from jobws.protocol.messages import Ping, Subscribe, Unsubscribe
+from jobws.protocol.session import Close, Session
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda children: st.lists(children, max_size=5) | st.dictionaries(st.text(max_size=8), children, max_size=5),
+    max_leaves=20,
+)
+requests = st.fixed_dictionaries(
+    {},
+    optional={
+        "event": st.sampled_from(
+            ["subscribe-job", "unsubscribe-job", "subscribe-queue", "unsubscribe-queue", "ping", "x"]
+        ),
+        "data": json_values
+        | st.fixed_dictionaries(
+            {}, optional={"jobId": json_values, "queue": json_values, "events": json_values, "until": json_values}
+        )
+        | st.fixed_dictionaries({"jobs": st.lists(json_values, max_size=5)}),
+        "ref": json_values,
+    },
+)
+
+
+def receive(message: str | bytes) -> object:
+    return Session(("http",), 4096, 10).receive(message, 0.0)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw builds Unicode's tables, 2.5 s
+@given(st.text(st.characters(codec=None)) | st.binary() | requests.map(json.dumps))
+@example("[" * 100_000)
+@example('{"event":"ping","ref":1e400}')
+@example('{"event":"subscribe-job","data":1e400}')
+@example("\ud800")
+def test_any_message_has_a_result(message: str | bytes) -> None:
+    result = receive(message)
+    assert isinstance(result, Subscribe | Unsubscribe | Ping | Frame | Close)
+    if isinstance(result, Frame):
+        assert json.loads(result.payload)["event"] == "error"
+
+
+@given(st.text(min_size=1, max_size=128))
+def test_a_valid_id_is_taken_as_it_is(job_id: str) -> None:
+    result = receive(json.dumps({"event": "subscribe-job", "data": job_id}))
+    try:
+        parse_job_id(job_id)
+    except RequestError:
+        assert isinstance(result, Frame)
+        return
+    assert isinstance(result, Subscribe)
+    (item,) = result.items
+    assert getattr(item, "room").job_id == job_id  # noqa: B009 - an ItemError has none, and fails
+
+
+def test_errors_far_apart_are_no_abuse() -> None:
+    session = Session((), 100, 10)
+    assert all(isinstance(session.receive("x", 0.6 * number), Frame) for number in range(100))
+
+
+def test_twenty_errors_at_once_are_abuse() -> None:
+    session = Session((), 100, 10)
+    results = [session.receive("x", 0.5 * number) for number in range(20)]
+    assert [isinstance(result, Close) for result in results] == [False] * 19 + [True]
+
+
+@given(st.text(st.characters(codec=None)))
+def test_text_becomes_json_of_the_same_value(text: str) -> None:
+    encoded = json_text(text)
+    assert json.loads(encoded.decode()) == text
+
+
+@given(json_values)
+def test_json_is_spliced_with_the_same_value(value: object) -> None:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        assert raw_json(json.dumps(value).encode()) is None
+        return
+    spliced = raw_json(text.encode())
+    assert spliced is not None
+    assert json.loads(spliced.decode()) == json.loads(text)
+
+
+@given(st.binary())
+def test_what_is_spliced_is_json_in_utf8(value: bytes) -> None:
+    spliced = raw_json(value)
+    if spliced is not None:
+        json.loads(spliced.decode())
+
+
+@given(st.integers(0, 70_000))
+def test_a_frame_has_the_header_of_its_size(size: int) -> None:
+    frame = Frame(b"x" * size)
+    wire = frame.wire
+    assert wire[0] == 0x81
+    length, start = wire[1], 2
+    if length == 126:
+        length, start = int.from_bytes(wire[2:4], "big"), 4
+    elif length == 127:
+        length, start = int.from_bytes(wire[2:10], "big"), 10
+    assert (length, wire[start:]) == (size, frame.payload)
+    assert start == (2 if size < 126 else 4 if size < 65536 else 10)
+
+
+def test_a_job_event_is_one_json_object() -> None:
+    frame = job_event(b'"completed"', b"1-0", b'{"queue":"q"}')
+    assert msgspec.json.decode(frame.payload) == {"event": "completed", "id": "1-0", "data": {"queue": "q"}}
+
+
+def test_stream_ids_compare_as_two_integers() -> None:
+    assert parse_stream_id("9-10") == (9, 10)
+    assert parse_stream_id("10") == (10, 0)
+    assert [parse_stream_id(text) for text in ("", "-", "1-", "a-1", "1-2-3", "18446744073709551616-0", "١-0")] == [
+        None
+    ] * 7

@@ -1,0 +1,88 @@
+"""Where a line may live: the layers, held from the imports; and what each file may touch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "jobws"
+FILES = sorted(SOURCE.rglob("*.py"))
+PURE = [
+    *sorted((SOURCE / "protocol").glob("*.py")),
+    *sorted((SOURCE / "hub").glob("*.py")),
+    *(SOURCE / "bullmq" / f"{name}.py" for name in ("keys", "events", "snapshot", "overview")),
+]
+# Layers that a layer may import; itself is understood.
+ALLOWED = {
+    "errors": set(),
+    "protocol": {"errors"},
+    "bullmq": {"errors", "protocol"},
+    "hub": {"errors", "protocol", "bullmq"},
+    "server": {"errors", "protocol", "bullmq", "hub"},
+    "client": {"errors", "protocol"},
+    "watch": {"errors", "protocol", "client"},
+    "embedded": {"errors"},
+    "demo": {"errors", "server", "client", "embedded", "watch"},
+    "cli": {"errors", "server", "client", "embedded", "watch", "demo"},
+    "__main__": {"errors", "cli"},
+    "__init__": set(),
+}
+IMPURE = {
+    *("anyio", "trio", "asyncio", "redis", "starlette", "hypercorn", "socket", "ssl", "time", "datetime", "random"),
+    *("os", "pathlib", "threading", "subprocess", "trio_websocket"),
+}
+
+
+def imports(file: Path) -> set[str]:
+    """The modules that a file imports, type checking included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                found.add(node.module or "")
+            case _:
+                pass
+    return found
+
+
+def layer(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(SOURCE))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_layer_imports_only_what_lies_below(file: Path) -> None:
+    own = layer(file.relative_to(SOURCE).parts)
+    used = {module.split(".")[1] for module in imports(file) if module.startswith("jobws.")}
+    assert used - {own} <= ALLOWED[own]
+
+
+@pytest.mark.parametrize("file", PURE, ids=name)
+def test_pure_files_touch_nothing(file: Path) -> None:
+    assert not {module.split(".")[0] for module in imports(file)} & IMPURE
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+
+
+def test_redis_is_touched_in_one_place() -> None:
+    users = {name(file) for file in FILES if any(module.split(".")[0] == "redis" for module in imports(file))}
+    assert users == {"bullmq/connect.py"}
+
+
+def test_hypercorn_is_known_in_one_place() -> None:
+    users = {name(file) for file in FILES if any(module.split(".")[0] == "hypercorn" for module in imports(file))}
+    assert users == {"server/serve.py"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_file_holds_one_idea_and_says_which(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text))
+    assert text.count("\n") <= 320
