@@ -18,7 +18,6 @@ from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_
 
 if TYPE_CHECKING:
     from jobws.bullmq.keys import Command
-    from jobws.protocol.messages import JobSnapshot
 
 # What the handshake decides, the core never sees.
 VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]
@@ -85,7 +84,7 @@ class CoreTarget:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
-            found: dict[tuple[str, str], JobSnapshot | None] = {}
+            found: snapshot.Found = {}
             for label, job_id in join.jobs:
                 queue, ids = self.queues[label], [job_id.encode()]
                 replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids)[1:-1]]

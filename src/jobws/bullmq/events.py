@@ -8,7 +8,7 @@ missed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -17,6 +17,9 @@ from jobws.protocol.messages import RESERVED_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Entry: TypeAlias = "tuple[bytes, Sequence[bytes]]"
+"""A stream entry: its id, and names and values alternating."""
 
 # Which field of which event holds JSON text; QueueEvents 6.7 parses just these (the delay with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}

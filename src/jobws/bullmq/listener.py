@@ -20,10 +20,10 @@ from jobws.errors import RedisRefusedError, RedisUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobws.bullmq.events import Entry
     from jobws.bullmq.keys import Queue
     from jobws.protocol.messages import Cursor
 
-Entry: TypeAlias = "tuple[bytes, Sequence[bytes]]"
 Stream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
 # Health turns red after 5 s without a successful read, so an idle read must come back well before.

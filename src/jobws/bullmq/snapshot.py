@@ -7,18 +7,23 @@ and is in none of those is waiting. MULTI matters, since a job could move betwee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from jobws.protocol.codec import raw_json
-from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.bullmq.keys import Command, Queue
+
+Job: TypeAlias = tuple[str, str]
+"""A queue's label and a job id."""
+Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
+"""What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
 
 _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", "atm", "attemptsMade")
 # In the order of getStateV2-8.lua. `active` is tested between `prioritized` and `waiting-children`.

@@ -7,7 +7,7 @@ questions.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.lowlevel
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from jobws.bullmq.keys import Command, Queue
-
-Job: TypeAlias = tuple[str, str]
-"""A queue's label and a job id."""
-Found: TypeAlias = "dict[Job, JobSnapshot | ItemError | None]"
-"""What Redis says of jobs; None for one that does not exist."""
+    from jobws.bullmq.snapshot import Found, Job
 
 IDS_PER_TRANSACTION: Final = 200
 TIMEOUT_SECONDS: Final = 5.0

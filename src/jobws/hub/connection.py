@@ -6,7 +6,7 @@ subscription is pending from the moment it was asked for, so no event can fall b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from msgspec import UNSET, UnsetType
 
@@ -34,14 +34,10 @@ from jobws.protocol.messages import (
 from jobws.protocol.session import Close, Session, error_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
+    from jobws.bullmq.snapshot import Found, Job
     from jobws.hub.fanout import Fanout
-
-Job: TypeAlias = tuple[str, str]
-"""A queue's label and a job id."""
-LookUps: TypeAlias = "Mapping[Job, JobSnapshot | ItemError | None]"
-"""What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
 _UNSUBSCRIBED = ItemError("unsubscribed", "the room was left before the subscription was answered")
@@ -199,7 +195,7 @@ class Connection:
                 return True
         return False
 
-    def complete(self, join: Join, found: LookUps) -> None:
+    def complete(self, join: Join, found: Found) -> None:
         """Answer a subscription, then let its events through: the ack precedes every event (G1)."""
         if join not in self._pending:
             return
@@ -230,7 +226,7 @@ class Connection:
         self._refuse(join, error)
         self.outbox.flush()
 
-    def _result(self, member: Membership | ItemError, found: LookUps) -> Result:
+    def _result(self, member: Membership | ItemError, found: Found) -> Result:
         if isinstance(member, ItemError):
             return Result(error=member)
         room = member.subscription.room

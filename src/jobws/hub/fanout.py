@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.events import event_name, field, payload
-from jobws.hub.rooms import Held, Membership, Rooms
+from jobws.bullmq.events import Entry, event_name, field, payload
+from jobws.hub.rooms import Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, job_event, json_text
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from jobws.hub.connection import Connection
-
-Entry: TypeAlias = "tuple[bytes, Sequence[bytes]]"
-"""A stream entry: its id, and names and values alternating."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -100,7 +96,7 @@ class _Batch:
         self._queue_json = json_text(queue)
         self._jobs = fanout.rooms.jobs
         self._whole_queue = fanout.rooms.whole_queue(queue)
-        self._touched: dict[Connection, None] = {}
+        self._touched: dict[Member, None] = {}
         self._leaving: list[Membership] = []
         self.offers = 0
 
@@ -165,7 +161,7 @@ class _Batch:
 
     def _offer_once(self, takers: list[Membership], event: str, frame: Frame) -> None:
         """Several rooms match: one delivery per connection (G2), live if one of its memberships is."""
-        by_connection: dict[Connection, list[Membership]] = {}
+        by_connection: dict[Member, list[Membership]] = {}
         for membership in takers:
             by_connection.setdefault(membership.connection, []).append(membership)
         for memberships in by_connection.values():

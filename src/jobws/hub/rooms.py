@@ -6,12 +6,12 @@ for an event that nobody wants, however many rooms there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jobws.hub.connection import Connection
+    from jobws.hub.outbox import Outbox
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Subscription
 
@@ -31,6 +31,16 @@ class Held:
         self.delivered = False
 
 
+class Member(Protocol):
+    """Who can be in a room: `hub.connection.Connection`. Its `leave` ends a membership."""
+
+    outbox: Outbox
+
+    def leave(self, membership: Membership) -> None:
+        """See `Connection.leave`."""
+        ...
+
+
 class Membership:
     """One connection's subscription to one room.
 
@@ -42,7 +52,7 @@ class Membership:
 
     __slots__ = ("connection", "ended", "held", "left", "subscription")
 
-    def __init__(self, connection: Connection, subscription: Subscription) -> None:
+    def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
         self.held: list[Held] | None = []
