@@ -19,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobws.bullmq.overview import wants_password
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ class Connection:
         try:
             await anyio.to_thread.run_sync(connect, abandon_on_cancel=True)
         except _REFUSALS as error:
+            # Redis 6.2 says so at the login, 7.0 only when the first command comes.
+            if str(error).startswith("Authentication required"):
+                raise wants_password(target.address) from None
             raise RedisRefusedError(f"Redis at {target.address} refuses the login: {error}") from None
         except (redis.RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis at {target.address} does not answer: {error}") from None

@@ -68,7 +68,7 @@ def check_server(info: object, address: str) -> str:
         RedisRefusedError: It is too old, a cluster, or wants a password.
     """
     if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
-        raise RedisRefusedError(f"Redis at {address} wants a password: --redis redis://:password@host:port/db")
+        raise wants_password(address)
     if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
         return "unknown version"
     lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
@@ -79,6 +79,11 @@ def check_server(info: object, address: str) -> str:
     if numbers and numbers < OLDEST_REDIS:
         raise RedisRefusedError(f"Redis {version} at {address} is too old; jobws needs 6.2 or newer")
     return version or "unknown version"
+
+
+def wants_password(address: str) -> RedisRefusedError:
+    """What to say when Redis wants a password and got none."""
+    return RedisRefusedError(f"Redis at {address} wants a password: --redis redis://:password@host:port/db")
 
 
 def _seconds_between(oldest: object, newest: object) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from jobws.protocol.codec import raw_json
+from jobws.protocol.codec import json_text, raw_json
 from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
 """What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
 
 _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", "atm", "attemptsMade")
+_RESULT_FIELDS: Final = ("returnvalue", "failedReason")
 # In the order of getStateV2-8.lua. `active` is tested between `prioritized` and `waiting-children`.
 _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-children")
 # So that an ack of 1,000 snapshots stays within the frame that `hello` promises.
@@ -33,15 +34,23 @@ MAX_NAME_CHARACTERS: Final = 256
 MAX_PROGRESS_BYTES: Final = 2048
 
 
-def commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
-    """The commands, MULTI to EXEC, that tell all about `job_ids` (at least one, at most some hundreds)."""
+def fields(*, results: bool) -> tuple[str, ...]:
+    """What is asked of each job's hash."""
+    return _FIELDS + _RESULT_FIELDS if results else _FIELDS
+
+
+def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -> list[Command]:
+    """The commands, MULTI to EXEC, that tell all about `job_ids` (at least one, at most some hundreds).
+
+    `results` asks for results and reasons of failure, too, which can be large.
+    """
     asked: list[Command] = [
         ("MULTI",),
         ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1),
         ("LRANGE", queue.key("active"), 0, -1),
     ]
     asked += [("ZMSCORE", queue.key(name), *job_ids) for name in _SETS]
-    asked += [("HMGET", queue.key(job_id), *_FIELDS) for job_id in job_ids]
+    asked += [("HMGET", queue.key(job_id), *fields(results=results)) for job_id in job_ids]
     asked.append(("EXEC",))
     return asked
 
@@ -57,11 +66,11 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
     at = _last_id(last)
     active_ids = frozenset(active) if isinstance(active, list) else frozenset()
     snapshots: list[JobSnapshot | Exception | None] = []
-    for position, (job_id, fields) in enumerate(zip(job_ids, hashes, strict=True)):
-        if not isinstance(fields, list):
-            snapshots.append(fields if isinstance(fields, Exception) else None)
+    for position, (job_id, reply) in enumerate(zip(job_ids, hashes, strict=True)):
+        if not isinstance(reply, list):
+            snapshots.append(reply if isinstance(reply, Exception) else None)
             continue
-        values = dict(zip(_FIELDS, fields, strict=True))
+        values = dict(zip(fields(results=len(reply) > len(_FIELDS)), reply, strict=True))
         if values["name"] is None or values["timestamp"] is None:
             snapshots.append(None)  # a key that is no job: every job's hash has both (includes/storeJob.lua)
             continue
@@ -102,6 +111,9 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
         processed_on=_number(values["processedOn"]),
         finished_on=_number(values["finishedOn"]),
         progress=progress,
+        returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
+        # A job that waits for another attempt has one already, and a later success keeps it.
+        failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
 
@@ -114,6 +126,17 @@ def _progress(value: bytes | None) -> tuple[Raw | UnsetType, bool]:
         return UNSET, True
     spliced = raw_json(value)
     return (UNSET, False) if spliced is None else (Raw(spliced), False)
+
+
+def _result(value: bytes | None) -> Raw | UnsetType:
+    if value is None:
+        return UNSET
+    spliced = raw_json(value)
+    return Raw(json_text(value.decode(errors="replace")) if spliced is None else spliced)
+
+
+def _text(value: bytes | None) -> str | UnsetType:
+    return UNSET if value is None else value.decode(errors="replace")
 
 
 def _number(value: bytes | None) -> float | UnsetType:

@@ -46,10 +46,12 @@ class Store:
     Args:
         target: Where Redis is.
         queues: The queues by label; a live view.
+        results: Whether snapshots hold results and reasons of failure.
     """
 
-    def __init__(self, target: RedisTarget, queues: Mapping[str, Queue]) -> None:
+    def __init__(self, target: RedisTarget, queues: Mapping[str, Queue], *, results: bool = False) -> None:
         self._target = target
+        self._results = results
         self._queues = queues
         self._connection: Connection | None = None
         self._next = _Round()
@@ -108,7 +110,7 @@ class Store:
 
     async def _some(self, queue: Queue, job_ids: Sequence[str]) -> Found:
         raw_ids = [job_id.encode() for job_id in job_ids]
-        replies = (await self.execute(*snapshot.commands(queue, raw_ids)))[-1]
+        replies = (await self.execute(*snapshot.commands(queue, raw_ids, results=self._results)))[-1]
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)

@@ -114,7 +114,7 @@ def decode_json(text: str) -> object:
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise RequestError("bad-json", f"expected one JSON object in a text frame; this is no JSON ({error})") from None
+        raise RequestError("bad-json", f"expected one JSON object; this is no JSON ({error})") from None
 
 
 def _too_deep() -> RequestError:

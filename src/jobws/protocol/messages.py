@@ -140,6 +140,9 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     processed_on: float | UnsetType = UNSET
     finished_on: float | UnsetType = UNSET
     progress: Raw | UnsetType = UNSET
+    returnvalue: Raw | UnsetType = UNSET
+    """Over HTTP only, as `failed_reason`: on the WebSocket the outcome event carries the result."""
+    failed_reason: str | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
 

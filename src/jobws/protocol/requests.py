@@ -85,6 +85,16 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
             raise RequestError("unknown-event", f"unknown event; this bridge knows {_KNOWN}")
 
 
+def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[Room | ItemError, ...]:
+    """The rooms that `data` names, as `unsubscribe-job` and HTTP's `/lookup` take them.
+
+    Raises:
+        RequestError: `data` is wrong as a whole.
+    """
+    parser = _Parser(queues, max_items)
+    return parser.each(data, parser.room)[0]
+
+
 class _Parser:
     """The parts of a request, checked against what the bridge has and allows."""
 

@@ -6,17 +6,19 @@ import logging
 import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
-from jobws.errors import RedisUnavailableError
+from jobws.bullmq.submit import Submitter
+from jobws.errors import JobwsError, RedisUnavailableError
 from jobws.hub.connection import UNAVAILABLE, Connection, Join
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
@@ -24,21 +26,27 @@ from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, encode
 from jobws.protocol.messages import PROTOCOL, Hello, HelloData, ItemError, Limits
 from jobws.protocol.session import Close, Session
+from jobws.server import http
 from jobws.server.auth import Guard
+from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
 from jobws.server.websocket import Socket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from anyio.abc import TaskGroup
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
+
+    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.snapshot import Found, Job
 
 SERVER: Final = f"jobws/{version('jobws')}"
+NOT_RUNNING: Final = "the bridge is mounted but not running: enter `bridge.running()` in the outer app's lifespan"
 RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
 # Between two attempts of a look-up while Redis is away; a subscription waits `join_seconds` in all.
 _RETRY_SECONDS: Final = 0.2
@@ -74,13 +82,19 @@ class Bridge:
         )
         self.connections: set[Connection] = set()
         self._store = Store(self.target, self.queues.by_label)
+        # Results can be megabytes: who asks for them over HTTP must not hold up the subscriptions.
+        self._result_store = Store(self.target, self.queues.by_label, results=True)
+        self._submitter = Submitter(self.settings.redis)
         self._tasks: TaskGroup | None = None
         routes = [
             WebSocketRoute("/ws", self._websocket_app),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
+            *http.routes(self),
         ]
-        self.app: ASGIApp = Guard(Starlette(routes=routes, lifespan=self.lifespan), self.settings)
+        handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}
+        inner = Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=handlers)
+        self.app: ASGIApp = Guard(inner, self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -91,12 +105,15 @@ class Bridge:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(supervise, "the store", self._store.run, Health())
+            tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
             self.queues.start(tasks)
             try:
                 yield
             finally:
                 self._tasks = None
                 self.close_all(RESTART)
+                with anyio.move_on_after(self.settings.shutdown_seconds, shield=True):
+                    await self._submitter.close()
                 tasks.cancel_scope.cancel()
 
     @asynccontextmanager
@@ -163,6 +180,23 @@ class Bridge:
             _log.exception("a subscription failed")
             connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
 
+    # ---- HTTP ----
+
+    @property
+    def labels(self) -> Mapping[str, Queue]:
+        """The queues by label; a live view."""
+        return self.queues.by_label
+
+    async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
+        """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
+        if self._tasks is None:
+            raise RedisUnavailableError(NOT_RUNNING)
+        return await (self._result_store if results else self._store).look_up(jobs)
+
+    async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
+        """Add a job. Raises what `Submitter.add` raises."""
+        await self._submitter.add(queue, name, data, job_id, opts)
+
     # ---- health ----
 
     async def _healthz(self, _request: Request) -> Response:
@@ -184,6 +218,4 @@ class _Asgi:
 
 
 def _not_running() -> Response:
-    return PlainTextResponse(
-        "the bridge is mounted but not running: enter `bridge.running()` in the outer app's lifespan\n", 503
-    )
+    return PlainTextResponse(f"{NOT_RUNNING}\n", 503)

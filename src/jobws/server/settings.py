@@ -50,6 +50,8 @@ class Settings:
 
     max_message_bytes: int = 256 * KIB
     """Largest message that a client may send."""
+    max_body_bytes: int = MIB
+    """Largest body of an HTTP request."""
     max_subscriptions: int = 1000
     """Subscriptions per connection, and items per list."""
     max_result_bytes: int = 2 * MIB

@@ -1,0 +1,103 @@
+"""Adds jobs exactly as BullMQ adds them: with its own Python package, which needs asyncio, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
+from jobws.errors import MissingExtraError, RedisUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from anyio.from_thread import BlockingPortal
+
+    from jobws.bullmq.keys import Queue
+
+# redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
+TIMEOUT_SECONDS: Final = 20.0
+
+
+class Submitter:
+    """Adds jobs. The thread starts with the first job; `close` ends it.
+
+    Args:
+        url: Where Redis is, as redis-py takes it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._context: AbstractContextManager[BlockingPortal] | None = None
+        self._portal: BlockingPortal | None = None
+        self._queues: dict[Queue, Any] = {}
+
+    async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
+        """Add a job. If one of that id exists, BullMQ adds nothing, so a repeated call is harmless.
+
+        Cancelling returns at once; the job may be added all the same.
+
+        Raises:
+            MissingExtraError: BullMQ's package is not installed.
+            RedisUnavailableError: Redis did not answer in time, or refused.
+        """
+        try:
+            with anyio.fail_after(TIMEOUT_SECONDS):
+                await anyio.to_thread.run_sync(
+                    self._call, queue, name, data, {**opts, "jobId": job_id}, abandon_on_cancel=True
+                )
+        except TimeoutError:
+            raise RedisUnavailableError(f"Redis did not take the job within {TIMEOUT_SECONDS:g} s") from None
+
+    async def close(self) -> None:
+        """Close BullMQ's connections and end the thread. Idempotent."""
+        await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
+
+    def _call(self, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
+        portal = self._started()
+        portal.call(self._add, queue, name, data, opts)
+
+    def _started(self) -> BlockingPortal:
+        try:
+            import bullmq  # noqa: F401 - asked for before a thread is started for it
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("submit", "adding jobs") from error
+        with self._lock:
+            if self._portal is None:
+                self._context = anyio.from_thread.start_blocking_portal("asyncio")
+                self._portal = self._context.__enter__()
+            return self._portal
+
+    async def _add(self, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
+        """In the portal's thread."""
+        import bullmq
+        from redis import RedisError
+
+        known = self._queues.get(queue)
+        if known is None:
+            known = bullmq.Queue(queue.name, {"connection": self._url, "prefix": queue.prefix})
+            self._queues[queue] = known
+        try:
+            await known.add(name, data, dict(opts))
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(f"Redis did not take the job: {error}") from None
+
+    def _close(self) -> None:
+        with self._lock:
+            context, portal, self._context, self._portal = self._context, self._portal, None, None
+        if portal is not None and context is not None:
+            portal.call(self._close_queues)
+            # Jobs that still wait for a silent Redis are given up: their callers are gone.
+            portal.call(partial(portal.stop, cancel_remaining=True))
+            context.__exit__(None, None, None)
+
+    async def _close_queues(self) -> None:
+        for queue in self._queues.values():
+            await queue.close()
+        self._queues.clear()

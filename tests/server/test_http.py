@@ -1,0 +1,195 @@
+"""HTTP: submit, state and result, for whoever cannot hold a WebSocket."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+JSON = "application/json"
+
+
+async def call(
+    method: str, url: str, body: object = None, content_type: str = JSON, **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """Status and JSON; a body that is `bytes` is sent as it is."""
+    data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if data is not None:
+        named["Content-Type"] = content_type
+    return await anyio.to_thread.run_sync(partial(_call, urllib.request.Request(url, data, named, method=method)))
+
+
+def _call(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            answer = error.code, error.headers["Content-Type"], error.read()
+    assert answer[1] == "application/problem+json", answer
+    return answer[0], json.loads(answer[2])
+
+
+async def test_the_walk_from_submitting_to_the_outcome(redis: Redis) -> None:
+    """POST → 202 with the id → subscribe → completed; and the result again over HTTP."""
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        status, body = await call("POST", live.url + "/analyze/techstack", {"path": "é💥", "n": [1, None]})
+        assert (status, body["queue"], body["existing"]) == (202, "techstack", False)
+        job_id = body["jobId"]
+        assert json.loads(redis.client.hget(f"bull:techstack:{job_id}", "data") or b"") == {
+            "path": "é💥",
+            "n": [1, None],
+        }
+        ack = await client.ask("subscribe-job", {"jobId": job_id, "queue": "techstack"})
+        assert ack["data"]["jobs"][0]["state"] == "waiting"
+        redis.client.lrem("bull:techstack:wait", 1, job_id)
+        redis.client.hset(f"bull:techstack:{job_id}", mapping={"returnvalue": '{"x":1}', "finishedOn": "5"})
+        redis.client.zadd("bull:techstack:completed", {job_id: 5})
+        redis.add_event("techstack", "completed", job_id, returnvalue='{"x":1}')
+        assert (await client.receive())["data"]["returnvalue"] == {"x": 1}
+        status, job = await call("GET", live.url + body["links"]["job"])
+        assert (status, job["state"], job["returnvalue"], job["jobId"]) == (200, "completed", {"x": 1}, job_id)
+
+
+async def test_a_submit_is_what_bullmq_would_write(redis: Redis) -> None:
+    async with live_bridge(redis.url, queues=("shown={my:app}:hidden",)) as live:
+        body = {"name": "näme", "data": [1], "jobId": "mine", "opts": {"attempts": 3, "priority": 2}}
+        assert (await call("POST", live.url + "/jobs/shown", body))[0] == 202
+        job = redis.client.hgetall("{my:app}:hidden:mine")
+        assert (job[b"name"], job[b"data"], job[b"priority"]) == ("näme".encode(), b"[1]", b"2")
+        assert json.loads(job[b"opts"])["attempts"] == 3
+        status, again = await call("POST", live.url + "/jobs/shown", body)
+        assert (status, again["existing"]) == (202, True)
+        entries: Any = redis.client.xrange("{my:app}:hidden:events")
+        events = [fields[b"event"] for _, fields in entries]
+        assert events == [b"added", b"waiting", b"duplicated"]
+
+
+@pytest.mark.limit(90)
+async def test_a_repeated_submit_makes_one_job(redis: Redis) -> None:
+    """Also while Redis is silent for longer than redis-py waits before it tries again."""
+    async with live_bridge(redis.url) as live:
+        submit = partial(call, "POST", live.url + "/jobs/http", {"data": 1}, Idempotency_Key="k")
+        first = (await submit())[1]["jobId"]
+        redis.client.client_pause(7000, all=False)
+        status, body = await submit()
+        assert (status, body["jobId"]) == (202, first)
+        assert (await submit())[1]["jobId"] == first
+        other = (await call("POST", live.url + "/jobs/sparql", {"data": 1}, Idempotency_Key="k"))[1]["jobId"]
+        assert other != first
+        assert redis.client.lrange("bull:http:wait", 0, -1) == [first.encode()]
+
+
+async def test_state_and_result_by_each_form(redis: Redis) -> None:
+    redis.add_job("http", "1", state="failed", finishedOn="5", failedReason="no such page")
+    redis.add_job("sparql", "1", failedReason="will be tried again")
+    async with live_bridge(redis.url) as live:
+        status, job = await call("GET", live.url + "/jobs/http/1")
+        assert (status, job["state"], job["failedReason"]) == (200, "failed", "no such page")
+        status, body = await call("GET", live.url + "/jobs/1")
+        assert [(job["queue"], job["state"], job.get("failedReason")) for job in body["jobs"]] == [
+            ("http", "failed", "no such page"),
+            ("sparql", "waiting", None),
+        ]
+        status, body = await call("POST", live.url + "/lookup", {"jobs": ["1", "", "2"], "queue": "http"})
+        assert [job["state"] for job in body["results"][0]["jobs"]] == ["failed"]
+        assert body["results"][1]["error"]["code"] == "bad-job-id"
+        assert body["results"][2] == {"jobs": []}
+
+
+@pytest.mark.parametrize("job_id", ["a/b?c#d", "a:b:c", "é" * 256, "💥 x", "%2F", "..", "a+b"], ids=ascii)
+async def test_the_path_never_reads_another_job(redis: Redis, job_id: str) -> None:
+    redis.add_job("http", job_id)
+    async with live_bridge(redis.url) as live:
+        query = urllib.parse.urlencode({"queue": "http", "jobId": job_id})
+        status, job = await call("GET", f"{live.url}/jobs?{query}")
+        assert (status, job["jobId"]) == (200, job_id)
+        status, body = await call("GET", f"{live.url}/jobs/http/{urllib.parse.quote(job_id, safe='')}")
+        if "/" in job_id:
+            assert (status, body["detail"]) == (
+                400,
+                "a slash in an id or a queue needs the form /jobs?queue=…&jobId=…",
+            )
+        else:
+            assert (status, body["jobId"]) == (200, job_id)
+
+
+BAD: list[tuple[str, str, object, str, int, str]] = [
+    ("POST", "/jobs/nope", {"data": 1}, JSON, 404, "this bridge has no queue of that label; see `hello`"),
+    ("POST", "/jobs/http", b"{no", JSON, 400, "expected one JSON object; this is no JSON"),
+    ("POST", "/jobs/http", b"\xff", JSON, 400, "expected JSON in UTF-8"),
+    ("POST", "/jobs/http", b"[" * 10_000, JSON, 400, "the JSON is nested too deep"),
+    ("POST", "/jobs/http", {"data": "x" * 2**20}, JSON, 413, "a body may have 1048576 bytes"),
+    ("POST", "/jobs/http", {"data": 1}, "text/plain", 415, "expected the content type application/json"),
+    ("POST", "/jobs/http", [1], JSON, 400, "expected an object with `data`, and optionally `name`, `jobId` and `opts`"),
+    ("POST", "/jobs/http", {"data": 1, "name": ""}, JSON, 400, "`name` must be a non-empty string, not a string"),
+    ("POST", "/jobs/http", {"data": 1, "jobId": 5}, JSON, 400, "`jobId` must be a string, not a number"),
+    ("POST", "/jobs/http", {"data": 1, "jobId": "5"}, JSON, 400, "`jobId` must be no integer and hold no colon"),
+    ("POST", "/jobs/http", {"data": 1, "jobId": "a:b"}, JSON, 400, "`jobId` must be no integer and hold no colon"),
+    ("POST", "/jobs/http", {"data": 1, "jobId": "meta"}, JSON, 400, 'bad job id: "meta" is the name of'),
+    ("POST", "/jobs/http", {"data": 1, "opts": 5}, JSON, 400, "`opts` must be an object, not a number"),
+    ("POST", "/jobs/http", {"data": 1, "opts": {"jobId": "x"}}, JSON, 400, "`opts.jobId` cannot be set here; possible"),
+    ("POST", "/lookup", {"jobs": 1}, JSON, 400, "`jobs` must be a list, not a number"),
+    ("GET", "/jobs", None, JSON, 400, "expected ?jobId=, and optionally &queue="),
+    ("GET", "/jobs/http/none", None, JSON, 404, 'no job of that id in queue "http"; it may have been removed'),
+    ("GET", "/jobs/none", None, JSON, 404, "no job of that id in any queue; it may have been removed"),
+    ("GET", "/jobs/nope/1", None, JSON, 404, "this bridge has no queue of that label; see `hello`"),
+    ("GET", "/nowhere", None, JSON, 404, "nothing is served at this path"),
+    ("PUT", "/jobs/http", {"data": 1}, JSON, 405, "PUT is not served here"),
+    ("GET", "/jobs/http/meta", None, JSON, 400, 'bad job id: "meta" is the name of'),
+]
+
+
+async def test_errors_say_what_is_wrong(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        for method, path, body, content_type, status, detail in BAD:
+            answer = await call(method, live.url + path, body, content_type)
+            assert answer[0] == answer[1]["status"] == status, (path, body)
+            assert answer[1]["detail"].startswith(detail), answer[1]["detail"]
+        assert redis.client.keys("bull:*") == []
+
+
+async def test_a_redis_that_is_away_is_503(own_redis: Any) -> None:
+    redis: Redis = own_redis()
+    async with live_bridge(redis.url) as live:
+        await anyio.to_thread.run_sync(redis.server.kill)
+        status, body = await call("GET", live.url + "/jobs/http/1")
+        assert (status, body["code"]) == (503, "unavailable")
+        status, body = await call("POST", live.url + "/jobs/http", {"data": 1})
+        assert (status, body["code"]) == (503, "unavailable")
+
+
+async def test_a_foreign_page_cannot_submit(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        request = urllib.request.Request(
+            live.url + "/jobs/http", b'{"data":1}', {"Content-Type": JSON, "Origin": "http://evil.example"}
+        )
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            await anyio.to_thread.run_sync(lambda: urllib.request.urlopen(request, timeout=5))
+        with caught.value as answer:
+            assert answer.code == 403
+            assert b"origin http://evil.example refused" in answer.read()
+        assert redis.client.keys("bull:*") == []
+
+
+async def test_without_the_extra_a_submit_says_which(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bullmq", None)
+    async with live_bridge(redis.url) as live:
+        status, body = await call("POST", live.url + "/jobs/http", {"data": 1})
+        assert status == 501
+        assert body["detail"] == "adding jobs needs an extra: pip install 'jobws[submit]'"
