@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -12,10 +12,12 @@ import trio_websocket
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.mounted import mounted_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from jobws.embedded import EmbeddedRedis
     from tests.support.redis import Redis
 
 
@@ -55,6 +57,38 @@ class LiveTarget:
         await self.connect()
 
 
+@pytest.fixture(scope="module")
+def mounted(_redis_server: EmbeddedRedis) -> Iterator[Callable[[str, Vector], str]]:
+    """The base URL of a bridge mounted in an app of that kind, with the vector's settings; one serves many vectors."""
+    urls: dict[tuple[str, str], str] = {}
+    with ExitStack() as stack:
+
+        def url_of(kind: str, vector: Vector) -> str:
+            settings = vector.get("settings", {})
+            key = (kind, str(settings))
+            if key not in urls:
+                bridge = mounted_bridge(_redis_server.url, kind, queues=QUEUES, **settings)
+                urls[key] = stack.enter_context(bridge)
+            return urls[key]
+
+        yield url_of
+
+
+@pytest.mark.parametrize("kind", ["starlette", "fastapi"])
+@pytest.mark.parametrize(
+    "vector", [vector for vector in load_vectors("live") if vector.get("redis") != "away"], ids=vector_id
+)
+async def test_a_mounted_bridge_keeps_the_rule(
+    vector: Vector, kind: str, redis: Redis, mounted: Callable[[str, Vector], str]
+) -> None:
+    """Under uvicorn, which runs on asyncio, below a path prefix."""
+    for job in vector.get("given", []):
+        redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    url = await anyio.to_thread.run_sync(mounted, kind, vector)
+    async with AsyncExitStack() as stack:
+        await _play(LiveTarget(url, redis, vector, stack), vector)
+
+
 @pytest.mark.parametrize("vector", load_vectors("live"), ids=vector_id)
 async def test_a_live_server_keeps_the_rule(vector: Vector, redis: Redis, own_redis: Callable[..., Redis]) -> None:
     away = vector.get("redis") == "away"
@@ -64,13 +98,16 @@ async def test_a_live_server_keeps_the_rule(vector: Vector, redis: Redis, own_re
     async with live_bridge(used.url, queues=QUEUES, **vector.get("settings", {})) as live, AsyncExitStack() as stack:
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
-        target = LiveTarget(live.url, used, vector, stack)
-        if "refused" in vector["steps"][0]:
-            with pytest.RaisesGroup(trio_websocket.ConnectionRejected) as caught:
-                await target.connect()
-            rejected = caught.value.exceptions[0]
-            assert isinstance(rejected, trio_websocket.ConnectionRejected)
-            assert rejected.status_code == vector["steps"][0]["refused"]
-            return
+        await _play(LiveTarget(live.url, used, vector, stack), vector)
+
+
+async def _play(target: LiveTarget, vector: Vector) -> None:
+    if "refused" not in vector["steps"][0]:
         await target.connect()
         await play(vector, target)
+        return
+    with pytest.RaisesGroup(trio_websocket.ConnectionRejected) as caught:
+        await target.connect()
+    rejected = caught.value.exceptions[0]
+    assert isinstance(rejected, trio_websocket.ConnectionRejected)
+    assert rejected.status_code == vector["steps"][0]["refused"]

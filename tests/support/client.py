@@ -6,6 +6,7 @@ import json
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
@@ -68,13 +69,15 @@ async def raw_client(
     headers: Sequence[tuple[str, str]] = (),
 ) -> AsyncIterator[RawClient]:
     """A client of the bridge with that base URL. `hello` takes the first frame away."""
-    host, port = url.removeprefix("http://").split(":")
-    async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with await trio.open_tcp_stream(parts.hostname, parts.port) as stream, trio.open_nursery() as nursery:
         socket = await trio_websocket.wrap_client_stream(
             nursery,
             stream,
-            f"{host}:{port}",
-            "/ws",
+            parts.netloc,
+            parts.path + "/ws",
             subprotocols=list(subprotocols),
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
             max_message_size=64 * 1024 * 1024,

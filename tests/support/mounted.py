@@ -1,0 +1,48 @@
+"""A bridge mounted in somebody's app, under uvicorn: asyncio instead of trio, another server, a path prefix."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.applications import Starlette
+
+from jobws.server.app import Bridge
+from jobws.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "/live"
+START_SECONDS = 15
+APPS: dict[str, type[Starlette]] = {"starlette": Starlette, "fastapi": FastAPI}
+
+
+@contextmanager
+def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
+    """The base URL of a bridge that reads its queues."""
+    # Made where no event loop runs, as in the module of an app.
+    with ThreadPoolExecutor() as pool:
+        bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings)).result()
+    app = APPS[kind](lifespan=bridge.lifespan)
+    app.mount(PREFIX, bridge.app)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while bridge.queues.problems(0.0):
+                assert time.monotonic() < deadline, bridge.queues.problems(0.0)
+                time.sleep(0.005)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
+        finally:
+            server.should_exit = True
+            thread.join()
