@@ -1,186 +1,122 @@
-"""Queue `techstack`: which languages, frameworks and versions a directory's manifests tell of."""
+"""Queue `techstack`: which languages a directory is written in, and what its manifests ask for."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import tomllib
+import stat
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+from jobws.demo.job import IGNORED_DIRECTORIES, directory_below
+from jobws.demo.manifests import Dependency, reader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-Dependency: TypeAlias = tuple[str, str]
-"""A package's name and the version that the manifest asks for (empty: any)."""
+    from jobws.demo.job import JsonObject, Progress
 
 _LANGUAGES: Final = {
     **{".py": "Python", ".pyi": "Python", ".js": "JavaScript", ".mjs": "JavaScript", ".cjs": "JavaScript"},
-    **{".ts": "TypeScript", ".tsx": "TypeScript", ".jsx": "JavaScript", ".html": "HTML", ".css": "CSS"},
-    **{".rs": "Rust", ".go": "Go", ".java": "Java", ".kt": "Kotlin", ".rb": "Ruby", ".php": "PHP", ".c": "C"},
-    **{".h": "C", ".cpp": "C++", ".cs": "C#", ".swift": "Swift", ".sh": "Shell", ".lua": "Lua", ".sql": "SQL"},
+    **{".jsx": "JavaScript", ".ts": "TypeScript", ".mts": "TypeScript", ".tsx": "TypeScript", ".vue": "Vue"},
+    **{".svelte": "Svelte", ".html": "HTML", ".css": "CSS", ".scss": "SCSS", ".rs": "Rust", ".go": "Go"},
+    **{".java": "Java", ".kt": "Kotlin", ".scala": "Scala", ".rb": "Ruby", ".php": "PHP", ".c": "C", ".h": "C"},
+    **{".cpp": "C++", ".cc": "C++", ".hpp": "C++", ".cs": "C#", ".swift": "Swift", ".dart": "Dart", ".ex": "Elixir"},
+    **{".sh": "Shell", ".lua": "Lua", ".sql": "SQL", ".r": "R", ".jl": "Julia", ".zig": "Zig"},
 }
-_IGNORED: Final = frozenset({"node_modules", "dist", "build", "target", "vendor", "__pycache__"})
-MAX_FILES: Final = 20_000
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
 
 
-class InvalidJobError(ValueError):
-    """A job's data cannot be worked on; the text becomes BullMQ's `failedReason`."""
+@dataclass(frozen=True)
+class TechstackSettings:
+    """What a job may read, and how much of it.
+
+    Attributes:
+        root: Nothing outside of this directory is read.
+        max_files: Files that are looked at; the rest is left out, and the result says so.
+        max_frameworks: Entries of `frameworks` in a result.
+    """
+
+    root: Path
+    max_files: int = 20_000
+    max_frameworks: int = 1_000
 
 
-def analyse(data: Mapping[str, object], root: Path, progress: Callable[[float], None]) -> dict[str, object]:
-    """What the directory `data["path"]` below `root` is made with.
+def process(data: Mapping[str, object], settings: TechstackSettings, progress: Progress) -> JsonObject:
+    """What the directory `data["path"]` is made with.
 
     Args:
-        data: `{"path": directory}`, relative to `root`; without it, `root` itself.
-        root: Nothing outside of it is read.
-        progress: Told percentages.
+        data: `{"path": directory}`, relative to the root; without it, the root itself.
+        settings: Where to read, and how much.
+        progress: Told percentages: 50 when the files are counted, then a step for each tenth of the manifests.
 
     Returns:
         `{"path", "languages": [{"name", "files", "bytes"}], "frameworks": [{"name", "version", "manifest"}],
-        "manifests": [path]}`, languages by size, frameworks by manifest.
+        "dependencies": n, "manifests": [path], "truncated": bool}`. Languages come by size, frameworks by manifest;
+        `version` is what the manifest asks for, empty if anything will do. `dependencies` counts all of them,
+        `truncated` tells that a limit left files or frameworks out.
 
     Raises:
-        InvalidJobError: The path is missing, no directory, or outside of `root`.
+        JobError: The path is missing, no directory, or outside of the root.
     """
-    directory = _directory(data.get("path", "."), root)
-    files: Counter[str] = Counter()
+    path = data.get("path", ".")
+    directory = directory_below(settings.root, path)
+    counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     manifests: list[Path] = []
-    for file in _files(directory):
-        language = _LANGUAGES.get(file.suffix)
+    looked_at = 0
+    for file, size in _files(directory):
+        looked_at += 1
+        if looked_at > settings.max_files:
+            break
+        language = _LANGUAGES.get(file.suffix.lower())
         if language is not None:
-            files[language] += 1
-            sizes[language] += file.stat().st_size
-        if _reader_of(file.name) is not None:
+            counts[language] += 1
+            sizes[language] += size
+        if reader_of(file.name) is not None and size <= MAX_MANIFEST_BYTES:
             manifests.append(file)
     progress(50)
-    frameworks = []
-    for number, manifest in enumerate(sorted(manifests), 1):
-        shown = str(manifest.relative_to(directory))
-        frameworks += [
-            {"name": name, "version": version, "manifest": shown} for name, version in _dependencies(manifest)
-        ]
-        progress(50 + 50 * number / len(manifests))
+    shown = [str(manifest.relative_to(directory)) for manifest in manifests]
+    frameworks: list[JsonObject] = []
+    for number, manifest in enumerate(manifests):
+        for name, version in _dependencies(manifest):
+            frameworks.append({"name": name, "version": version, "manifest": shown[number]})
+        tenths, before = ((10 * done) // len(manifests) for done in (number + 1, number))
+        if before < tenths < 10:
+            progress(50 + 5 * tenths)
+    progress(100)
     return {
-        "path": str(data.get("path", ".")),
-        "languages": [{"name": name, "files": files[name], "bytes": size} for name, size in sizes.most_common()],
-        "frameworks": frameworks,
-        "manifests": [str(manifest.relative_to(directory)) for manifest in sorted(manifests)],
+        "path": path,
+        "languages": [{"name": name, "files": counts[name], "bytes": size} for name, size in sizes.most_common()],
+        "frameworks": frameworks[: settings.max_frameworks],
+        "dependencies": len(frameworks),
+        "manifests": shown,
+        "truncated": looked_at > settings.max_files or len(frameworks) > settings.max_frameworks,
     }
 
 
-def _directory(path: object, root: Path) -> Path:
-    if not isinstance(path, str):
-        raise InvalidJobError("`path` must be a string: a directory below the worker's root")
-    directory = (root / path).resolve()
-    if not directory.is_relative_to(root.resolve()):
-        raise InvalidJobError(f"{path} lies outside of the worker's root")
-    if not directory.is_dir():
-        raise InvalidJobError(f"{path} is no directory")
-    return directory
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    """The files below `directory`, without what tools put there; links are not followed."""
-    count = 0
+def _files(directory: Path) -> Iterator[tuple[Path, int]]:
+    """The regular files below `directory` and their bytes, in order. Links lead out of it and are not followed."""
     for folder, folders, names in os.walk(directory):
-        folders[:] = sorted(name for name in folders if name not in _IGNORED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in IGNORED_DIRECTORIES)
         for name in sorted(names):
             file = Path(folder, name)
-            if file.is_file() and not file.is_symlink():
-                count += 1
-                if count > MAX_FILES:
-                    return
-                yield file
+            try:
+                status = file.lstat()
+            except OSError:  # gone meanwhile
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield file, status.st_size
 
 
 def _dependencies(manifest: Path) -> list[Dependency]:
-    """What a manifest asks for; nothing if it cannot be read, since one bad file must not cost the others."""
-    reader = _reader_of(manifest.name)
-    if reader is None or manifest.stat().st_size > MAX_MANIFEST_BYTES:
+    """What a manifest asks for, without doubles; nothing if it is broken, which must not cost the others."""
+    reader = reader_of(manifest.name)
+    if reader is None:
         return []
     try:
-        return reader(manifest.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return list(dict.fromkeys(reader(manifest.read_text(encoding="utf-8"))))
+    # XML's ParseError is a SyntaxError; JSON may nest deeper than Python recurses.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError):
         return []
-
-
-def _reader_of(name: str) -> Callable[[str], list[Dependency]] | None:
-    if name.startswith("requirements") and name.endswith(".txt"):
-        return _requirements
-    return _READERS.get(name)
-
-
-def _package_json(text: str) -> list[Dependency]:
-    content: dict[str, dict[str, str]] = json.loads(text)
-    found: list[Dependency] = []
-    for section in ("dependencies", "devDependencies", "peerDependencies"):
-        found += [(name, str(version)) for name, version in content.get(section, {}).items()]
-    return found
-
-
-def _pyproject(text: str) -> list[Dependency]:
-    content = tomllib.loads(text)
-    project: dict[str, Any] = content.get("project", {})
-    lines: list[str] = list(project.get("dependencies", []))
-    for extra in project.get("optional-dependencies", {}).values():
-        lines += extra
-    for group in content.get("dependency-groups", {}).values():
-        lines += [line for line in group if isinstance(line, str)]
-    own = str(project.get("name", ""))
-    return [dependency for line in lines for dependency in _requirement(line) if dependency[0] != own]
-
-
-def _requirements(text: str) -> list[Dependency]:
-    return [dependency for line in text.splitlines() for dependency in _requirement(line)]
-
-
-_REQUIREMENT: Final = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*([^;#]*)")
-
-
-def _requirement(line: str) -> list[Dependency]:
-    """A line of PEP 508, without extras and markers; options, links and comments are none."""
-    match = _REQUIREMENT.match(line)
-    return [(match[1], match[2].strip())] if match and "://" not in line else []
-
-
-def _cargo(text: str) -> list[Dependency]:
-    content = tomllib.loads(text)
-    found: list[Dependency] = []
-    for section in ("dependencies", "dev-dependencies"):
-        for name, value in content.get(section, {}).items():
-            found.append((name, str(value.get("version", "") if isinstance(value, dict) else value)))
-    return found
-
-
-def _go_mod(text: str) -> list[Dependency]:
-    return re.findall(r"^\s*(?:require\s+)?([\w./-]+\.[\w./-]+)\s+(v[\w.+-]+)", text, re.MULTILINE)
-
-
-def _gemfile(text: str) -> list[Dependency]:
-    return re.findall(r"""^\s*gem\s+['"]([^'"]+)['"](?:\s*,\s*['"]([^'"]+)['"])?""", text, re.MULTILINE)
-
-
-def _composer(text: str) -> list[Dependency]:
-    content: dict[str, dict[str, str]] = json.loads(text)
-    return [(name, str(version)) for name, version in content.get("require", {}).items()]
-
-
-def _dockerfile(text: str) -> list[Dependency]:
-    images = re.findall(r"^FROM\s+(?:--\S+\s+)*(\S+)", text, re.MULTILINE | re.IGNORECASE)
-    return [(name, tag) for name, _, tag in (image.partition(":") for image in images)]
-
-
-_READERS: Final[dict[str, Callable[[str], list[Dependency]]]] = {
-    "package.json": _package_json,
-    "pyproject.toml": _pyproject,
-    "Cargo.toml": _cargo,
-    "go.mod": _go_mod,
-    "Gemfile": _gemfile,
-    "composer.json": _composer,
-    "Dockerfile": _dockerfile,
-}

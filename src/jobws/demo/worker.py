@@ -1,70 +1,245 @@
-"""A worker process: BullMQ's own Python `Worker`, with processors that do real work.
+"""A worker process: BullMQ's own Python `Worker` on each queue, with processors that do real work.
 
-It ends with its standard input, so that it never outlives the demo, whatever ended that.
+It ends on SIGTERM and SIGINT, and always with its standard input, so that it never outlives whoever started it. A job
+under way at that moment stays `active`, as after a crash: BullMQ's stalled check gives it to the next worker.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
+import signal
 import sys
+import threading
+import time
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from bullmq import Worker
-
-from jobws.demo.techstack import analyse
+from jobws.demo import analyzer, fetch, sparql, techstack
+from jobws.demo.job import JobError
+from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RedisUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from bullmq import Job
+    from bullmq import Job, Worker
 
-    Processor = Callable[[Mapping[str, object], Path, Callable[[float], None]], dict[str, object]]
+    from jobws.demo.job import JsonObject, Progress
 
-PROCESSORS: Final[dict[str, Processor]] = {"techstack": analyse}
 # BullMQ blocks for up to 10 s in one command, longer than redis-py's default time-out of 5 s.
 _SOCKET_TIMEOUT_SECONDS: Final = 30
+_CONNECT_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 1.0
+# With BullMQ's own 15 s a queue would wait long after Redis is back.
+_RETRY_MILLISECONDS: Final = 1_000
 
 
-async def _process(processor: Processor, root: Path, job: Job, _token: str) -> dict[str, object]:
-    """Do one job in a thread, so that BullMQ can renew its lock meanwhile."""
-    loop = asyncio.get_running_loop()
+class Processor(Protocol):
+    """A queue's work. Blocks; runs in a thread, so that BullMQ can renew the job's lock meanwhile."""
 
-    def progress(percent: float) -> None:
-        asyncio.run_coroutine_threadsafe(_report(job, percent), loop).result()
-
-    data = job.data if isinstance(job.data, dict) else {}
-    return await asyncio.to_thread(processor, data, root, progress)
+    def __call__(self, data: Mapping[str, object], *, progress: Progress) -> JsonObject:
+        """The job's result. What it raises becomes the job's `failedReason`."""
 
 
-async def _report(job: Job, percent: float) -> None:
-    await job.updateProgress(percent)
+def processors(root: Path, endpoint: str | None) -> dict[str, Processor]:
+    """Queue to its work: jobs read below `root`, and send their SPARQL to `endpoint`."""
+    return {
+        "http": partial(fetch.process, settings=fetch.FetchSettings()),
+        "sparql": partial(sparql.process, settings=sparql.SparqlSettings(endpoint)),
+        "techstack": partial(techstack.process, settings=techstack.TechstackSettings(root)),
+        "analyzer": partial(analyzer.process, settings=analyzer.AnalyzerSettings(root)),
+    }
 
 
-async def work(redis_url: str, root: Path, queues: Sequence[str], prefix: str) -> None:
-    """Serve `queues` until standard input ends. Says `ready` on standard output."""
-    separator = "&" if "?" in redis_url else "?"
-    options = {"connection": f"{redis_url}{separator}socket_timeout={_SOCKET_TIMEOUT_SECONDS}", "prefix": prefix}
-    workers = [Worker(queue, partial(_process, PROCESSORS[queue], root), options) for queue in queues]
-    print("ready", flush=True)  # noqa: T201 - whoever started us waits for it
+class Service:
+    """Workers on some queues.
+
+    Args:
+        redis_url: Where the queues are.
+        processors: Queue to its work.
+        prefix: BullMQ's prefix of these queues.
+    """
+
+    def __init__(self, redis_url: str, processors: Mapping[str, Processor], prefix: str) -> None:
+        self._processors = processors
+        # redis-py takes the first of two equal options: one in the given URL wins.
+        timeout = f"{'&' if '?' in redis_url else '?'}socket_timeout={_SOCKET_TIMEOUT_SECONDS}"
+        self._options = {"connection": redis_url + timeout, "prefix": prefix, "autorun": False}
+        self._stopping = asyncio.Event()
+        self._threads: set[threading.Thread] = set()
+
+    def stop(self) -> None:
+        """End `run`. To be called in its event loop."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until stopped; says `ready` on standard output once every worker runs.
+
+        Raises:
+            MissingExtraError: BullMQ's package is not installed.
+            RedisUnavailableError: Redis does not let us in within 5 s.
+            ConfigurationError: Redis is set up in a way that does not work, or a worker ended by itself.
+        """
+        workers = [self._worker(queue) for queue in self._processors]
+        stopped = asyncio.create_task(self._stopping.wait())
+        runs: list[asyncio.Task[None]] = []
+        try:
+            connected = asyncio.create_task(_connected(workers))
+            await asyncio.wait([stopped, connected], return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                connected.cancel()
+                return
+            await connected
+            runs = [asyncio.create_task(worker.run()) for worker in workers]
+            print("ready", flush=True)  # noqa: T201 - whoever started us waits for it
+            await asyncio.wait([stopped, *runs], return_when=asyncio.FIRST_COMPLETED)
+            if not stopped.done():
+                raise ConfigurationError("a worker of BullMQ ended by itself; its traceback is above")
+        finally:
+            self._stopping.set()
+            # Not `Worker.close` alone: in one of five runs it left a blocked read behind, and a traceback at the end.
+            for run in runs:
+                run.cancel()
+            closed = asyncio.create_task(_close(workers, runs))
+            # Redis may be gone, and closing has nobody to talk to.
+            await asyncio.wait([closed], timeout=_STOP_SECONDS)
+
+    def join(self) -> None:
+        """After `run`: give jobs under way a moment to end the processes that they started."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _worker(self, queue: str) -> Worker:
+        try:
+            from bullmq import Worker
+        except ImportError as error:
+            raise MissingExtraError("demo", "the demo's worker") from error
+        options = {**self._options, "runRetryDelay": _RETRY_MILLISECONDS}
+        worker = Worker(queue, partial(self._process, self._processors[queue]), options)
+        worker.on("error", partial(self._error, queue))
+        return worker
+
+    def _error(self, queue: str, error: Exception, *_job: object) -> None:
+        if not self._stopping.is_set():
+            _log(f"{queue}: {error}")
+
+    async def _process(self, processor: Processor, job: Job, _token: str) -> JsonObject:
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+
+        async def update(value: float | JsonObject) -> None:
+            await job.updateProgress(value)
+
+        def progress(value: float | JsonObject) -> None:
+            if self._stopping.is_set():
+                raise JobError("the worker stops")
+            asyncio.run_coroutine_threadsafe(update(value), loop).result()
+
+        def work() -> JsonObject:
+            if not isinstance(job.data, dict):
+                raise JobError("a job's data must be a JSON object")
+            return processor(job.data, progress=progress)
+
+        outcome = "completed"
+        try:
+            return await self._in_thread(work)
+        except Exception as error:
+            outcome = f"failed: {error}"
+            raise
+        finally:
+            if not self._stopping.is_set():
+                _log(f"{job.queue.name}/{job.id} {outcome} ({(time.monotonic() - began) * 1000:.0f} ms)")
+
+    async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
+        """Run `work` in a daemon thread: a thread of asyncio's own pool would hold up the end of the process."""
+        done: Future[JsonObject] = Future()
+        done.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the job's failure
+                done.set_exception(error)
+            finally:
+                self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return await asyncio.wrap_future(done)
+
+
+async def _connected(workers: list[Worker]) -> None:
     try:
-        await asyncio.to_thread(sys.stdin.read)
-    finally:
-        for worker in workers:
-            await worker.close(force=True)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            for worker in workers:
+                await worker.backend.waitUntilReady()
+    # BullMQ's package tries again for minutes, also after a refused password.
+    except TimeoutError as error:
+        raise RedisUnavailableError(
+            f"no connection to Redis within {_CONNECT_SECONDS:.0f} s: is it there, and is the password right?"
+        ) from error
+    except Exception as error:
+        raise ConfigurationError(f"Redis refuses the worker: {error}") from error
+
+
+async def _close(workers: list[Worker], runs: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*runs, return_exceptions=True)
+    await asyncio.gather(*(worker.close(force=True) for worker in workers), return_exceptions=True)
+
+
+def _log(line: str) -> None:
+    """One line; what a job id or an error may hold must not break it, nor steer a terminal."""
+    print("".join(char if char.isprintable() else "\ufffd" for char in line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+async def _serve(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    threading.Thread(target=_stop_with_input, args=(loop, service), daemon=True).start()
+    await service.run()
+
+
+def _stop_with_input(loop: asyncio.AbstractEventLoop, service: Service) -> None:
+    # Not `sys.stdin`: a thread that holds its lock when the interpreter ends is a fatal error.
+    with contextlib.suppress(OSError):
+        while os.read(0, 65536):
+            pass
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(service.stop)
+    time.sleep(3 * _STOP_SECONDS)
+    os._exit(1)  # Whatever holds the loop up, nobody is left to end this process.
 
 
 def main() -> None:
     """`python -m jobws.demo.worker`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--redis", required=True, help="Redis URL")
-    parser.add_argument("--root", type=Path, default=Path(), help="directory that jobs may read")
-    parser.add_argument("--queue", action="append", choices=sorted(PROCESSORS), help="default: all")
-    parser.add_argument("--prefix", default="bull")
+    parser = argparse.ArgumentParser(prog="python -m jobws.demo.worker", description=__doc__)
+    parser.add_argument("--redis", metavar="URL", default=os.environ.get("JOBWS_REDIS"), help="default: $JOBWS_REDIS")
+    parser.add_argument("--root", metavar="DIR", type=Path, required=True, help="the directory that jobs may read")
+    parser.add_argument("--sparql", metavar="URL", help="the endpoint of the queue `sparql`")
+    parser.add_argument("--queue", metavar="NAME", action="append", help="repeatable; default: all")
+    parser.add_argument("--prefix", default="bull", help="BullMQ's prefix of the queues (default: bull)")
     arguments = parser.parse_args()
-    asyncio.run(work(arguments.redis, arguments.root, arguments.queue or sorted(PROCESSORS), arguments.prefix))
+    if arguments.redis is None:
+        parser.error("--redis URL or JOBWS_REDIS is required")
+    known = processors(arguments.root, arguments.sparql)
+    for queue in arguments.queue or ():
+        if queue not in known:
+            parser.error(f"no work for queue {queue!r}; there is work for {', '.join(known)}")
+    service = Service(arguments.redis, {queue: known[queue] for queue in arguments.queue or known}, arguments.prefix)
+    try:
+        asyncio.run(_serve(service))
+    except JobwsError as error:
+        _log(str(error))
+        sys.exit(2)
+    finally:
+        service.join()
 
 
 if __name__ == "__main__":

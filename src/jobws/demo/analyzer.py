@@ -1,0 +1,127 @@
+"""Queue `analyzer`: what bandit finds in a directory's Python files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from jobws.demo.job import IGNORED_DIRECTORIES, JobError, directory_below
+from jobws.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from jobws.demo.job import JsonObject, Progress
+
+_LEVELS: Final = ("HIGH", "MEDIUM", "LOW", "UNDEFINED")
+# Also how soon a run ends once the worker stops.
+_REPORT_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True)
+class AnalyzerSettings:
+    """What a job may read, and how much of the machine it gets.
+
+    Attributes:
+        root: Nothing outside of this directory is read.
+        timeout_seconds: For one run of bandit.
+        max_issues: Entries of `issues` in a result; the totals count all.
+    """
+
+    root: Path
+    timeout_seconds: float = 120.0
+    max_issues: int = 200
+
+
+def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Progress) -> JsonObject:
+    """Run bandit on the directory `data["path"]`.
+
+    Args:
+        data: `{"path": directory}`, relative to the root; without it, the root itself.
+        settings: Where to read, and for how long.
+        progress: Told `{"step": "scanning", "seconds": n}` twice a second, since bandit tells no more.
+
+    Returns:
+        `{"path", "files", "issues": [{"test_id", "severity", "confidence", "file", "line", "text"}], "totals": {"HIGH",
+        "MEDIUM", "LOW", "UNDEFINED", "lines", "unreadable"}}`: the worst issues first, at most `max_issues` of them;
+        `totals` counts all issues by severity, the lines of code, and files that are no Python.
+
+    Raises:
+        JobError: The path is missing, no directory, or outside of the root; or bandit failed or took too long.
+        MissingExtraError: bandit is not installed.
+    """
+    path = data.get("path", ".")
+    directory = directory_below(settings.root, path)
+    if importlib.util.find_spec("bandit") is None:
+        raise MissingExtraError("demo", "the analyzer queue")
+    report = _bandit(directory, settings.timeout_seconds, progress)
+    found = [_issue(result) for result in report["results"] if _lies_in(directory, result["filename"])]
+    found.sort(key=lambda issue: (_LEVELS.index(str(issue["severity"])), str(issue["file"])))
+    severities = Counter(str(issue["severity"]) for issue in found)
+    metrics = report["metrics"]
+    return {
+        "path": path,
+        "files": len(metrics) - 1,
+        "issues": found[: settings.max_issues],
+        "totals": {
+            **{level: severities[level] for level in _LEVELS},
+            "lines": metrics["_totals"]["loc"],
+            "unreadable": len(report["errors"]),
+        },
+    }
+
+
+def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict[str, Any]:
+    """Its report. The process ends with this call, also when `progress` raises."""
+    command = [
+        # -P: the analysed directory is the current one, and its `json.py` must not become bandit's.
+        *(sys.executable, "-P", "-m", "bandit", "-f", "json", "-q", "-r", "."),
+        # A `.bandit` file in the directory could name other targets.
+        *("--ini", os.devnull),
+        # Paths begin with `./`, so that the names of the directories above match nothing.
+        *("--exclude", ",".join(f"*/{name}/*" for name in sorted(IGNORED_DIRECTORIES))),
+    ]
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        try:
+            while True:
+                try:
+                    output, errors = process.communicate(timeout=_REPORT_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    seconds = time.monotonic() - began
+                    if seconds > timeout_seconds:
+                        raise JobError(f"bandit took longer than {timeout_seconds:.0f} s") from None
+                    progress({"step": "scanning", "seconds": round(seconds, 1)})
+        finally:
+            process.kill()
+    # 0: nothing found, 1: issues found.
+    if process.returncode not in (0, 1):
+        raise JobError(f"bandit failed: {errors.decode(errors='replace').strip()[-500:]}")
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+def _lies_in(directory: Path, file: str) -> bool:
+    """Bandit reads files through links; what they lead to outside of the directory is not the job's."""
+    return (directory / file).resolve().is_relative_to(directory)
+
+
+def _issue(result: dict[str, Any]) -> JsonObject:
+    return {
+        "test_id": result["test_id"],
+        "severity": result["issue_severity"],
+        "confidence": result["issue_confidence"],
+        "file": result["filename"].removeprefix("./"),
+        "line": result["line_number"],
+        "text": result["issue_text"],
+    }

@@ -1,0 +1,69 @@
+"""Queue `http`: fetches a URL and tells how it answered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from jobws.demo.job import JobError
+from jobws.demo.loopback import Limits, Request, send
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.demo.job import JsonObject, Progress
+
+_METHODS: Final = ("GET", "HEAD")
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """How far a job may go: loopback addresses, 15 s and 8 MiB unless `limits` says otherwise."""
+
+    limits: Limits = field(default_factory=Limits)
+
+
+def process(data: Mapping[str, object], settings: FetchSettings, progress: Progress) -> JsonObject:
+    """Fetch `data["url"]`.
+
+    Args:
+        data: `{"url": text, "method"?: "GET" | "HEAD"}`.
+        settings: How far the request may go.
+        progress: Told percentages: 50 when the headers are there, 100 at the end.
+
+    Returns:
+        `{"url", "redirects", "status", "reason", "headers": {name: value}, "bytes", "truncated", "headersMilliseconds",
+        "totalMilliseconds"}`. `url` is where the redirects led; header names are in lower case, repeated ones joined
+        by a comma; `bytes` is what was read of the body, all of it unless `truncated`. Any status is a result.
+
+    Raises:
+        JobError: The URL is none, leads to a forbidden address, or nobody answers in time.
+    """
+    url, method = data.get("url"), data.get("method", "GET")
+    if not isinstance(url, str):
+        raise JobError('`url` must be a string: {"url": "http://127.0.0.1:8787/healthz"}')
+    if method not in _METHODS:
+        raise JobError(f"`method` must be {' or '.join(_METHODS)}")
+    began = time.monotonic()
+    with send(Request(url, str(method)), settings.limits) as response:
+        answered = time.monotonic()
+        progress(50)
+        body, whole = response.read()
+        ended = time.monotonic()
+    progress(100)
+    headers: dict[str, object] = {}
+    for name, value in response.headers:
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return {
+        "url": response.url,
+        "redirects": response.redirects,
+        "status": response.status,
+        "reason": response.reason,
+        "headers": headers,
+        "bytes": len(body),
+        "truncated": not whole,
+        "headersMilliseconds": round((answered - began) * 1000, 1),
+        "totalMilliseconds": round((ended - began) * 1000, 1),
+    }

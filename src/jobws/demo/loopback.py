@@ -1,0 +1,183 @@
+"""HTTP requests for the processors, which reach no host that a job must not reach.
+
+A job's data comes from strangers. The address that is checked is the address that is connected to, on every redirect:
+a name that is resolved twice may answer differently the second time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
+
+from jobws.demo.job import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS: Final = 5
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to send.
+
+    Attributes:
+        url: `http` or `https`.
+        method: A redirect is followed for GET and HEAD, and is an answer like any other for the rest.
+        headers: Beside those that HTTP needs.
+        body: None: without one.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] | None = None
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a request may go.
+
+    Attributes:
+        any_address: Whether it may leave the loopback interface.
+        timeout_seconds: For the whole request, redirects and body included.
+        max_bytes: Of the body; what follows is not read.
+    """
+
+    any_address: bool = False
+    timeout_seconds: float = 15.0
+    max_bytes: int = 8 * 1024 * 1024
+
+
+class Response:
+    """An answer whose body is not read yet.
+
+    Attributes:
+        url: Where it came from, after redirects.
+        redirects: How many there were.
+        status: The code, and with `reason` the words beside it.
+        headers: In order, as they came; names may repeat.
+    """
+
+    def __init__(
+        self, url: str, redirects: int, response: http.client.HTTPResponse, max_bytes: int, end: float
+    ) -> None:
+        self._response = response
+        self._max_bytes = max_bytes
+        self._end = end
+        self.url = url
+        self.redirects = redirects
+        self.status = response.status
+        self.reason = response.reason
+        self.headers = response.getheaders()
+
+    def read(self) -> tuple[bytes, bool]:
+        """The body, and whether it is whole: false if `max_bytes` cut it. Raises what `send` turns into JobError."""
+        body = bytearray()
+        while len(body) <= self._max_bytes:
+            chunk = self._response.read1(_CHUNK_BYTES)
+            if not chunk:
+                # A body without a length ends with its connection, and so would one that `_cut` ended.
+                if self._response.length or time.monotonic() >= self._end:
+                    raise ConnectionResetError("the connection ended before the body did")
+                return bytes(body), True
+            body += chunk
+        return bytes(body[: self._max_bytes]), False
+
+
+@contextmanager
+def send(request: Request, limits: Limits) -> Iterator[Response]:
+    """Send a request and follow its redirects. The connection ends with the context.
+
+    Raises:
+        JobError: The URL is none, leads to a forbidden address, or nobody answers in time; also for a body that does
+            not come.
+    """
+    end = time.monotonic() + limits.timeout_seconds
+    url = request.url
+    for redirects in range(MAX_REDIRECTS + 1):
+        with _failures_told(url, end), _answer(url, request, limits, end) as response:
+            location = response.getheader("Location")
+            if location is None or response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
+                yield Response(url, redirects, response, limits.max_bytes, end)
+                return
+            url = urljoin(url, location)
+    raise JobError(f"{request.url} redirects more than {MAX_REDIRECTS} times")
+
+
+@contextmanager
+def _failures_told(url: str, end: float) -> Iterator[None]:
+    """Turn what sockets and HTTP raise into a sentence that names the URL."""
+    try:
+        yield
+    except JobError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if time.monotonic() >= end:
+            raise JobError(f"{url} took too long to answer") from error
+        raise JobError(f"{url} cannot be fetched: {error}") from error
+
+
+@contextmanager
+def _answer(url: str, request: Request, limits: Limits, end: float) -> Iterator[http.client.HTTPResponse]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise JobError(f"{url} is no URL of the form http://host[:port]/path")
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    with _connected(parts.hostname, port, limits, end) as plain:
+        # A server that sends a byte now and then never runs into a socket's own time-out.
+        cut = threading.Timer(max(0.0, end - time.monotonic()), _cut, (plain,))
+        cut.daemon = True
+        cut.start()
+        connection = http.client.HTTPConnection(parts.hostname, port)
+        # http.client uses a socket that is there; host and port then only make the Host header.
+        connection.sock = plain
+        try:
+            if secure:
+                connection = http.client.HTTPSConnection(parts.hostname, port)
+                connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            headers = {"User-Agent": "jobws-demo", "Accept": "*/*", **(request.headers or {}), "Connection": "close"}
+            connection.request(request.method, target, request.body, headers)
+            with connection.getresponse() as response:
+                yield response
+        finally:
+            cut.cancel()
+            connection.close()
+
+
+def _cut(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _connected(host: str, port: int, limits: Limits, end: float) -> Iterator[socket.socket]:
+    """A connection to the first address of the host that accepts one, all of them checked before."""
+    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for *_, address in resolved:
+        if not limits.any_address and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+            raise JobError(f"{host} is {address[0]}; this worker goes to loopback addresses only")
+    failure = OSError("the host has no address")
+    for family, kind, protocol, _, address in resolved:
+        with socket.socket(family, kind, protocol) as candidate:
+            candidate.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                candidate.connect(address)
+            except OSError as error:
+                failure = error
+                continue
+            yield candidate
+            return
+    raise failure

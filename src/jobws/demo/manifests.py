@@ -1,0 +1,116 @@
+"""What the manifests of the common package systems ask for: text in, names and versions out."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import xml.etree.ElementTree as ElementTree
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Dependency: TypeAlias = tuple[str, str]
+"""A package's name and the version that the manifest asks for (empty: any)."""
+
+Reader: TypeAlias = "Callable[[str], Iterable[Dependency]]"
+
+
+def reader_of(name: str) -> Reader | None:
+    """The reader for a file of this name; None if it is no manifest. Readers raise whatever a broken text causes."""
+    return next((reader for pattern, reader in _READERS.items() if fnmatchcase(name, pattern)), None)
+
+
+def _package_json(text: str) -> Iterable[Dependency]:
+    content = json.loads(text)
+    for section in ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies"):
+        yield from _table(content.get(section, {}))
+
+
+def _composer(text: str) -> Iterable[Dependency]:
+    content = json.loads(text)
+    for section in ("require", "require-dev"):
+        yield from _table(content.get(section, {}))
+
+
+def _pyproject(text: str) -> Iterable[Dependency]:
+    content = tomllib.loads(text)
+    project: dict[str, Any] = content.get("project", {})
+    lines: list[object] = list(project.get("dependencies", []))
+    for group in (*project.get("optional-dependencies", {}).values(), *content.get("dependency-groups", {}).values()):
+        lines += group
+    # An extra may name the project itself, and a group may include another one (PEP 735).
+    own = project.get("name")
+    yield from (found for line in lines if isinstance(line, str) for found in _requirements(line) if found[0] != own)
+    poetry: dict[str, Any] = content.get("tool", {}).get("poetry", {})
+    for table in (poetry, *poetry.get("group", {}).values()):
+        yield from _table(table.get("dependencies", {}))
+
+
+def _cargo(text: str) -> Iterable[Dependency]:
+    content = tomllib.loads(text)
+    for table in (content, content.get("workspace", {}), *content.get("target", {}).values()):
+        for section in ("dependencies", "dev-dependencies", "build-dependencies"):
+            yield from _table(table.get(section, {}))
+
+
+def _table(table: dict[str, Any]) -> Iterable[Dependency]:
+    """Name to version, or to an object that holds it."""
+    for name, value in table.items():
+        version = value.get("version", "") if isinstance(value, dict) else value
+        yield name, version if isinstance(version, str) else ""
+
+
+# PEP 508 up to the markers; options, links and comments do not begin with a name.
+_REQUIREMENT: Final = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*([^;#\\]*)")
+
+
+def _requirements(text: str) -> Iterable[Dependency]:
+    for line in text.splitlines():
+        match = _REQUIREMENT.match(line.partition(" --")[0])
+        if match is not None and "://" not in line:
+            yield match[1], match[2].strip()
+
+
+def _go_mod(text: str) -> Iterable[Dependency]:
+    return re.findall(r"^\s*(?:require\s+)?([\w./~-]+\.[\w./~-]+)\s+(v[\w.+-]+)", text, re.MULTILINE)
+
+
+def _gemfile(text: str) -> Iterable[Dependency]:
+    return re.findall(r"""^\s*gem\s+['"]([^'"]+)['"](?:\s*,\s*['"]([^'"]+)['"])?""", text, re.MULTILINE)
+
+
+def _dockerfile(text: str) -> Iterable[Dependency]:
+    for image in re.findall(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", text, re.MULTILINE | re.IGNORECASE):
+        # A colon before the last slash belongs to the registry's port.
+        name, _, tag = image.rpartition("/")[2].partition(":")
+        yield image[: len(image) - len(tag) - 1] if tag else image, tag if name else ""
+
+
+_MAVEN: Final = "{http://maven.apache.org/POM/4.0.0}"
+
+
+def _pom(text: str) -> Iterable[Dependency]:
+    if "<!DOCTYPE" in text:  # Entities are how XML of a few bytes becomes gigabytes; Maven needs none.
+        return
+    project = ElementTree.fromstring(text.replace(f'xmlns="{_MAVEN[1:-1]}"', ""))  # noqa: S314 - see above
+    properties = {item.tag: (item.text or "").strip() for item in project.find("properties") or ()}
+    for element in (*project.findall("parent"), *project.iter("dependency")):
+        group, artifact, version = (element.findtext(part, "").strip() for part in ("groupId", "artifactId", "version"))
+        known = re.sub(r"\$\{([^}]+)\}", lambda match: properties.get(match[1], match[0]), version)
+        yield f"{group}:{artifact}", known
+
+
+_READERS: Final[dict[str, Reader]] = {
+    "package.json": _package_json,
+    "pyproject.toml": _pyproject,
+    "requirements*.txt": _requirements,
+    "Cargo.toml": _cargo,
+    "go.mod": _go_mod,
+    "pom.xml": _pom,
+    "Gemfile": _gemfile,
+    "composer.json": _composer,
+    "Dockerfile": _dockerfile,
+}

@@ -1,0 +1,100 @@
+"""Queue `sparql`: sends an update or a query to a SPARQL 1.1 endpoint (https://www.w3.org/TR/sparql11-protocol/)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from jobws.demo.job import JobError
+from jobws.demo.loopback import Limits, Request, send
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.demo.job import JsonObject, Progress
+
+_COUNT: Final = "SELECT (COUNT(*) AS ?triples) WHERE { ?s ?p ?o }"
+
+
+@dataclass(frozen=True)
+class SparqlSettings:
+    """Where jobs go.
+
+    Attributes:
+        endpoint: The URL; None: every job has to name one.
+        limits: How far a job may go; loopback addresses only unless it says otherwise.
+    """
+
+    endpoint: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def process(data: Mapping[str, object], settings: SparqlSettings, progress: Progress) -> JsonObject:
+    """Send `data["update"]` or `data["query"]`.
+
+    Args:
+        data: `{"update": text}` or `{"query": text}`, with `"endpoint"` for another endpoint than that of the settings.
+        settings: The endpoint, and how far the request may go.
+        progress: Told percentages.
+
+    Returns:
+        For an update `{"endpoint", "status", "triplesBefore", "triplesAfter"}`, counted in the default graph; other
+        jobs at work there count too. For a query `{"endpoint", "status", "results"}` with the endpoint's own JSON:
+        SPARQL results for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE.
+
+    Raises:
+        JobError: Neither or both are given, there is no endpoint, or it does not answer with success; the sentence
+            holds what it said.
+    """
+    update, query = data.get("update"), data.get("query")
+    endpoint = data.get("endpoint", settings.endpoint)
+    if not isinstance(endpoint, str):
+        raise JobError("no SPARQL endpoint: start the worker with --sparql URL, or give the job an `endpoint`")
+    if isinstance(query, str) and update is None:
+        status, results = _send(endpoint, "query", query, settings.limits)
+        progress(100)
+        return {"endpoint": endpoint, "status": status, "results": _json(endpoint, results)}
+    if not isinstance(update, str) or query is not None:
+        raise JobError('a job needs either an `update` or a `query`: {"update": "INSERT DATA { <a:s> <a:p> 1 }"}')
+    before = _triples(endpoint, settings.limits)
+    progress(25)
+    status, _ = _send(endpoint, "update", update, settings.limits)
+    progress(75)
+    after = _triples(endpoint, settings.limits)
+    progress(100)
+    return {"endpoint": endpoint, "status": status, "triplesBefore": before, "triplesAfter": after}
+
+
+def _send(endpoint: str, operation: str, text: str, limits: Limits) -> tuple[int, bytes]:
+    """POST it directly (SPARQL 1.1 Protocol, sections 2.1.3 and 2.2.2); the status and the body."""
+    headers = {"Content-Type": f"application/sparql-{operation}; charset=utf-8"}
+    if operation == "query":
+        headers["Accept"] = "application/sparql-results+json, application/ld+json;q=0.9"
+    try:
+        body = text.encode()
+    except UnicodeEncodeError as error:
+        raise JobError(f"the {operation} holds a lone surrogate, which no text may") from error
+    with send(Request(endpoint, "POST", headers, body), limits) as response:
+        answer, whole = response.read()
+    if not 200 <= response.status < 300:
+        said = answer[:500].decode(errors="replace").strip() or response.reason
+        raise JobError(f"{endpoint} refused the {operation} with {response.status}: {said}")
+    if not whole:
+        raise JobError(f"{endpoint} answered with more than {limits.max_bytes} bytes; add a LIMIT to the query")
+    return response.status, answer
+
+
+def _triples(endpoint: str, limits: Limits) -> int:
+    _, answer = _send(endpoint, "query", _COUNT, limits)
+    try:
+        return int(json.loads(answer)["results"]["bindings"][0]["triples"]["value"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise JobError(f"{endpoint} did not answer a query with SPARQL results in JSON") from error
+
+
+def _json(endpoint: str, answer: bytes) -> object:
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise JobError(f"{endpoint} did not answer with JSON") from error

@@ -1,0 +1,197 @@
+"""A small SPARQL 1.1 endpoint on rdflib, so that the queue `sparql` has something to talk to.
+
+One graph in memory, no named graphs. `GET /sparql?query=`, and `POST /sparql` with a form or with the text itself
+(https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Whoever asks can change what the graph holds, and
+nothing else: what makes rdflib open a URL or a file (LOAD, SERVICE, FROM, USING) is refused, and so is a web page.
+"""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+from jobws.errors import ConfigurationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PATH: Final = "/sparql"
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+_READ_SECONDS: Final = 10.0
+_LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+# rdflib's names for the parts of a request that reach out.
+_REFUSED: Final = {"Load": "LOAD", "ServiceGraphPattern": "SERVICE", "DatasetClause": "FROM", "UsingClause": "USING"}
+
+Answer = tuple[HTTPStatus, str, bytes]
+"""Status, content type and body."""
+
+
+class Triples:
+    """A graph that several threads may use, and requests to it in SPARQL.
+
+    Raises:
+        MissingExtraError: rdflib is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from rdflib import Graph
+        except ImportError as error:
+            raise MissingExtraError("demo", "the SPARQL endpoint") from error
+        self._graph: Graph = Graph()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._graph)
+
+    def query(self, text: str) -> Answer:
+        """Results in JSON for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE; 400 for what is no query."""
+        from rdflib.plugins.sparql.parser import parseQuery
+
+        try:
+            _refuse(parseQuery(text))
+            with self._lock:
+                result = self._graph.query(text)
+                if result.graph is not None:
+                    body = result.graph.serialize(format="json-ld", encoding="utf-8")
+                    return HTTPStatus.OK, "application/ld+json", body
+                return HTTPStatus.OK, "application/sparql-results+json", result.serialize(format="json") or b""
+        # rdflib raises bare Exceptions, and pyparsing its own.
+        except Exception as error:  # noqa: BLE001
+            return _refusal(error)
+
+    def update(self, text: str) -> Answer:
+        """Change the graph: 204, or 400 for what is no update."""
+        from rdflib.plugins.sparql.parser import parseUpdate
+
+        try:
+            _refuse(parseUpdate(text))
+            with self._lock:
+                self._graph.update(text)
+        except Exception as error:  # noqa: BLE001 - see `query`
+            return _refusal(error)
+        return HTTPStatus.NO_CONTENT, "text/plain", b""
+
+
+def _refuse(request: object) -> None:
+    for name in _names(request):
+        if name in _REFUSED:
+            raise ValueError(f"{_REFUSED[name]} is refused: this endpoint reads nothing but its own graph")
+
+
+def _names(node: object) -> Iterator[str]:
+    """The names of everything in a parsed request."""
+    if isinstance(node, str | bytes):
+        return
+    if isinstance(node, dict):
+        yield str(getattr(node, "name", ""))
+        node = list(node.values())
+    if hasattr(node, "__iter__"):
+        for part in node:
+            yield from _names(part)
+
+
+def _refusal(error: Exception) -> Answer:
+    return HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", f"{type(error).__name__}: {error}".encode()
+
+
+class SparqlEndpoint:
+    """The endpoint in a thread of its own, on a loopback address. A context manager.
+
+    The graph belongs to this object: it outlives every request, and also a second `with`.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        MissingExtraError: rdflib is not installed.
+        ConfigurationError: The port is taken.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
+        self.triples = Triples()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, path included."""
+        return f"http://127.0.0.1:{self._server.server_port}{PATH}"
+
+    def __enter__(self) -> Self:
+        handler = type("Handler", (_Handler,), {"triples": self.triples})
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        except OSError as error:
+            raise ConfigurationError(f"the SPARQL endpoint cannot listen on port {self._port}: {error}") from error
+        # A client that keeps its connection open would hold up the end.
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    triples: Triples
+    # A client that sends nothing ends its own thread only.
+    timeout: ClassVar[float | None] = _READ_SECONDS
+
+    def do_GET(self) -> None:
+        self._respond(None)
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            self._send((HTTPStatus.LENGTH_REQUIRED, "text/plain", b"Content-Length is required"))
+        elif int(length) > MAX_REQUEST_BYTES:
+            self._send((HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "text/plain", b"at most %d bytes" % MAX_REQUEST_BYTES))
+        else:
+            self._respond(self.rfile.read(int(length)))
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: what the demo shows is its own."""
+
+    def _respond(self, body: bytes | None) -> None:
+        address = urlsplit(self.path)
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        if host not in _LOOPBACK_NAMES or self.headers.get("Origin") is not None:
+            self._send((HTTPStatus.FORBIDDEN, "text/plain", b"not for web pages, nor under another name"))
+        elif address.path != PATH:
+            self._send((HTTPStatus.NOT_FOUND, "text/plain", f"the endpoint is {PATH}".encode()))
+        else:
+            self._send(self._answer(address.query, body))
+
+    def _answer(self, query: str, body: bytes | None) -> Answer:
+        kind = self.headers.get_content_type()
+        text = "" if body is None else body.decode(errors="replace")
+        if body is not None and kind == "application/sparql-query":
+            return self.triples.query(text)
+        if body is not None and kind == "application/sparql-update":
+            return self.triples.update(text)
+        if body is not None and kind != "application/x-www-form-urlencoded":
+            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "text/plain", b"send a form, or application/sparql-update"
+        given: Mapping[str, list[str]] = parse_qs(query if body is None else text)
+        if "query" in given:
+            return self.triples.query(given["query"][0])
+        # A GET changes nothing.
+        if "update" in given and body is not None:
+            return self.triples.update(given["update"][0])
+        return HTTPStatus.BAD_REQUEST, "text/plain", b"`query` or, with POST, `update` is missing"
+
+    def _send(self, answer: Answer) -> None:
+        status, content_type, body = answer
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Connection", "close")
+        if status is not HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
