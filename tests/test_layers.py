@@ -12,7 +12,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 PURE = [
     *sorted((SOURCE / "protocol").glob("*.py")),
     *sorted((SOURCE / "hub").glob("*.py")),
-    *(SOURCE / "bullmq" / f"{name}.py" for name in ("keys", "events", "snapshot", "overview")),
+    *(SOURCE / "bullmq" / f"{name}.py" for name in ("keys", "events", "snapshot", "overview", "listing")),
 ]
 # Layers that a layer may import; itself is understood.
 ALLOWED = {

@@ -123,36 +123,88 @@ async def test_the_path_never_reads_another_job(redis: Redis, job_id: str) -> No
         if "/" in job_id:
             assert (status, body["detail"]) == (
                 400,
-                "a slash in an id or a queue needs the form /jobs?queue=…&jobId=…",
+                "a slash in a job id or a queue needs the form /jobs?queue=…&jobId=…",
             )
         else:
             assert (status, body["jobId"]) == (200, job_id)
 
 
 BAD: list[tuple[str, str, object, str, int, str]] = [
-    ("POST", "/jobs/nope", {"data": 1}, JSON, 404, "this bridge has no queue of that label; see `hello`"),
-    ("POST", "/jobs/http", b"{no", JSON, 400, "expected one JSON object; this is no JSON"),
-    ("POST", "/jobs/http", b"\xff", JSON, 400, "expected JSON in UTF-8"),
-    ("POST", "/jobs/http", b"[" * 10_000, JSON, 400, "the JSON is nested too deep"),
-    ("POST", "/jobs/http", {"data": "x" * 2**20}, JSON, 413, "a body may have 1048576 bytes"),
-    ("POST", "/jobs/http", {"data": 1}, "text/plain", 415, "expected the content type application/json"),
-    ("POST", "/jobs/http", [1], JSON, 400, "expected an object with `data`, and optionally `name`, `jobId` and `opts`"),
-    ("POST", "/jobs/http", {"data": 1, "name": ""}, JSON, 400, "`name` must be a non-empty string, not a string"),
-    ("POST", "/jobs/http", {"data": 1, "jobId": 5}, JSON, 400, "`jobId` must be a string, not a number"),
+    ("POST", "/jobs/nope", {"data": 1}, JSON, 404, "this bridge has no `queue` of that label; GET /queues lists them"),
+    ("POST", "/jobs/http", b"{no", JSON, 400, "the body is no JSON (Expecting property name"),
+    ("POST", "/jobs/http", b"\xff", JSON, 400, "the body must be JSON in UTF-8"),
+    ("POST", "/jobs/http", b"[" * 10_000, JSON, 400, "the JSON is nested too deep; about 1,000 levels can be read"),
+    ("POST", "/jobs/http", {"data": "x" * 2**20}, JSON, 413, "the body may have 1048576 bytes"),
+    ("POST", "/jobs/http", {"data": 1}, "text/plain", 415, "the body must have the content type application/json"),
+    ("POST", "/jobs/http", [1], JSON, 400, "the body: Expected `object`, got `array`"),
+    ("POST", "/jobs/http", {"data": 1, "name": ""}, JSON, 400, "`name`: Expected `str` of length >= 1"),
+    ("POST", "/jobs/http", {"data": 1, "jobId": 5}, JSON, 400, "`jobId`: Expected `str | null`, got `int`"),
     ("POST", "/jobs/http", {"data": 1, "jobId": "5"}, JSON, 400, "`jobId` must be no integer and hold no colon"),
     ("POST", "/jobs/http", {"data": 1, "jobId": "a:b"}, JSON, 400, "`jobId` must be no integer and hold no colon"),
     ("POST", "/jobs/http", {"data": 1, "jobId": "meta"}, JSON, 400, 'bad job id: "meta" is the name of'),
-    ("POST", "/jobs/http", {"data": 1, "opts": 5}, JSON, 400, "`opts` must be an object, not a number"),
-    ("POST", "/jobs/http", {"data": 1, "opts": {"jobId": "x"}}, JSON, 400, "`opts.jobId` cannot be set here; possible"),
+    ("POST", "/jobs/http", {"data": 1, "opts": 5}, JSON, 400, "`opts`: Expected `object | null`, got `int`"),
+    (
+        "POST",
+        "/jobs/http",
+        {"data": 1, "opts": {"jobId": "x"}},
+        JSON,
+        400,
+        "`opts`: Object contains unknown field `jobId`",
+    ),
     ("POST", "/lookup", {"jobs": 1}, JSON, 400, "`jobs` must be a list, not a number"),
-    ("GET", "/jobs", None, JSON, 400, "expected ?jobId=, and optionally &queue="),
+    ("GET", "/jobs", None, JSON, 400, "`jobId`: expected ?jobId=, and optionally &queue="),
     ("GET", "/jobs/http/none", None, JSON, 404, 'no job of that id in queue "http"; it may have been removed'),
     ("GET", "/jobs/none", None, JSON, 404, "no job of that id in any queue; it may have been removed"),
-    ("GET", "/jobs/nope/1", None, JSON, 404, "this bridge has no queue of that label; see `hello`"),
+    ("GET", "/jobs/nope/1", None, JSON, 404, "this bridge has no `queue` of that label; GET /queues lists them"),
     ("GET", "/nowhere", None, JSON, 404, "nothing is served at this path"),
-    ("PUT", "/jobs/http", {"data": 1}, JSON, 405, "PUT is not served here"),
+    ("PUT", "/jobs/http", {"data": 1}, JSON, 405, "PUT is not served here; GET and HEAD and POST are"),
     ("GET", "/jobs/http/meta", None, JSON, 400, 'bad job id: "meta" is the name of'),
+    ("GET", "/jobs/http/", None, JSON, 404, "nothing is served at this path"),
+    ("GET", "/jobs/http/%FF", None, JSON, 400, "the path must be UTF-8, percent-encoded"),
+    ("GET", "/jobs?jobId=%FF", None, JSON, 400, "the query must be UTF-8, percent-encoded"),
+    ("GET", "/jobs?jobId=1&jobId=2", None, JSON, 400, "`jobId` was given twice"),
+    ("POST", "/jobs", {"data": 1}, JSON, 400, "`queue`: expected ?queue=, the label of the job's queue"),
+    ("POST", "/jobs/http", {}, JSON, 400, "the body: Object missing required field `data`"),
+    ("POST", "/jobs/http", {"data": 1, "name": "\ud800"}, JSON, 400, "`name`: a lone surrogate is no valid Unicode"),
+    ("POST", "/jobs/http", {"data": 1, "opts": {"delay": "5"}}, JSON, 400, "`opts.delay`: Expected `int`, got `str`"),
+    ("POST", "/jobs/http", {"data": 1, "opts": {"attempts": 0}}, JSON, 400, "`opts.attempts`: Expected `int` >= 1"),
+    ("POST", "/jobs/http", b'{"data":1e999}', JSON, 400, "the body is no JSON (Out of range float values"),
+    ("POST", "/jobs/http", b'{"data":NaN}', JSON, 400, "the body is no JSON (NaN is not JSON)"),
+    ("POST", "/jobs/a%2Fb", {"data": 1}, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
+    ("GET", "/queues/http%2Fjobs", None, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
+    ("GET", "/queues/nope/jobs?state=failed", None, JSON, 404, "this bridge has no `queue` of that label"),
+    ("GET", "/queues/http/jobs", None, JSON, 400, "`state` must be one of waiting, active, delayed, prioritized,"),
+    ("GET", "/queues/http/jobs?state=failed&limit=0", None, JSON, 400, "`limit` must be an integer from 1 to 200"),
+    ("GET", "/queues/http/jobs?state=failed&cursor=5", None, JSON, 400, "`cursor` must be the one that came with the"),
 ]
+
+
+async def test_every_way_of_writing_a_body_ends_in_a_job(redis: Redis) -> None:
+    """What JSON allows and other encodings do not: lone surrogates, huge integers, deep nesting."""
+    bodies = [b'"\\ud800"', b"1" * 400, b"[" * 400 + b"]" * 400, b"null", b'{"jobId":"x","data":[]}', b" 1.0e-7 "]
+    async with live_bridge(redis.url) as live:
+        for body in bodies:
+            status, answer = await call("POST", live.url + "/analyze/http", body)
+            assert status == 202, answer
+            stored = redis.client.hget(f"bull:http:{answer['jobId']}", "data")
+            assert json.loads(stored or b"") == json.loads(body)
+
+
+async def test_labels_with_slashes_and_colons(redis: Redis) -> None:
+    """The form in the path never reads another queue than the one named; the other form serves all."""
+    labels = ("a/b", "a", "b", "a:b", "é💥", "x" * 512)
+    async with live_bridge(redis.url, queues=tuple(f"{label}=p:q{i}" for i, label in enumerate(labels))) as live:
+        for label in labels:
+            body = {"data": label, "jobId": "same"}
+            query = urllib.parse.urlencode({"queue": label})
+            assert (await call("POST", f"{live.url}/jobs?{query}", body))[0] == 202
+            status, job = await call("GET", f"{live.url}/jobs?jobId=same&{query}")
+            assert (status, job["queue"]) == (200, label)
+            status, job = await call("GET", f"{live.url}/jobs/{urllib.parse.quote(label, safe='')}/same")
+            assert (status, job.get("queue")) == ((400, None) if "/" in label else (200, label))
+        for i, label in enumerate(labels):
+            assert json.loads(redis.client.hget(f"p:q{i}:same", "data") or b"") == label
+        assert (await call("GET", f"{live.url}/jobs/a/b"))[0] == 404
 
 
 async def test_errors_say_what_is_wrong(redis: Redis) -> None:

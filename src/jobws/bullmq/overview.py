@@ -7,58 +7,81 @@ from typing import TYPE_CHECKING, Final
 import hiredis
 from msgspec import Struct
 
+from jobws.bullmq.keys import Queue
 from jobws.errors import RedisRefusedError
 from jobws.protocol.identifiers import parse_stream_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.keys import Command, Queue
+    from jobws.bullmq.keys import Command
 
 # ZMSCORE, with which snapshots are read, came with Redis 6.2.
 OLDEST_REDIS: Final = (6, 2)
 # BullMQ's own default (src/classes/queue.ts, metaValues), which applies until a script has written the field.
 DEFAULT_MAX_LENGTH: Final = 10_000
+_LISTS: Final = ("wait", "paused", "active")
+_SETS: Final = ("delayed", "prioritized", "waiting-children", "completed", "failed")
 
 
 class QueueOverview(Struct, frozen=True):
-    """A queue's stream.
+    """What Redis holds of a queue.
 
-    `retention_seconds` is the time between the oldest and the newest entry once BullMQ trims the stream, and None
-    while everything that was ever written is still there. `max_length` is BullMQ's limit in entries.
+    `retention_seconds` is the time between the oldest and the newest entry of the stream once BullMQ trims it, and None
+    while everything that was ever written is still there. `max_length` is BullMQ's limit in entries. `counts` are jobs
+    by state.
     """
 
     found: bool
+    paused: bool
     length: int
     max_length: int
     retention_seconds: float | None
+    counts: dict[str, int]
 
 
-def commands(queue: Queue) -> list[Command]:
-    """The commands whose replies `parse` reads."""
-    events = queue.key("events")
-    return [
-        ("EXISTS", queue.key("meta"), events),
-        ("XLEN", events),
-        ("HGET", queue.key("meta"), "opts.maxLenEvents"),
-        ("XRANGE", events, "-", "+", "COUNT", 1),
-        ("XREVRANGE", events, "+", "-", "COUNT", 1),
-    ]
+class Overview(Struct, frozen=True):
+    """A question to `Store.ask`: what Redis holds of `queue`."""
+
+    queue: Queue
+
+    def commands(self) -> list[Command]:
+        """The commands whose replies `parse` reads."""
+        key = self.queue.key
+        events = key("events")
+        return [
+            ("EXISTS", key("meta"), events),
+            ("HMGET", key("meta"), "paused", "opts.maxLenEvents"),
+            ("XLEN", events),
+            ("XRANGE", events, "-", "+", "COUNT", 1),
+            ("XREVRANGE", events, "+", "-", "COUNT", 1),
+            *(("LLEN", key(name)) for name in _LISTS),
+            *(("ZCARD", key(name)) for name in _SETS),
+        ]
+
+    def parse(self, replies: Sequence[object]) -> QueueOverview:
+        """The overview from the replies to `commands`. A key of another type counts as empty."""
+        exists, meta, length, oldest, newest, *rest = replies
+        sizes = [_count(reply) for reply in rest]
+        # Until version 6 BullMQ moved the waiting jobs of a paused queue to a list of their own.
+        waiting, held, active, *in_sets = sizes
+        paused, limit = meta if isinstance(meta, list) else (None, None)
+        entries = _count(length)
+        max_length = int(limit) if isinstance(limit, bytes) and limit.isdigit() else DEFAULT_MAX_LENGTH
+        # Trimming is approximate and drops whole nodes of 100 entries, so a stream near its limit has been trimmed.
+        trimmed = entries > 0 and entries >= max_length - 100
+        return QueueOverview(
+            found=_count(exists) > 0,
+            paused=paused is not None,
+            length=entries,
+            max_length=max_length,
+            retention_seconds=_seconds_between(oldest, newest) if trimmed else None,
+            counts={"waiting": waiting + held, "active": active, **dict(zip(_SETS, in_sets, strict=True))},
+        )
 
 
-def parse(replies: Sequence[object]) -> QueueOverview:
-    """The overview of one queue from the replies to `commands`."""
-    exists, length, limit, oldest, newest = replies
-    entries = length if isinstance(length, int) else 0
-    max_length = int(limit) if isinstance(limit, bytes) and limit.isdigit() else DEFAULT_MAX_LENGTH
-    # Trimming is approximate and drops whole nodes of 100 entries, so a stream near its limit has been trimmed.
-    trimmed = entries > 0 and entries >= max_length - 100
-    return QueueOverview(
-        found=isinstance(exists, int) and exists > 0,
-        length=entries,
-        max_length=max_length,
-        retention_seconds=_seconds_between(oldest, newest) if trimmed else None,
-    )
+def _count(reply: object) -> int:
+    return reply if isinstance(reply, int) else 0
 
 
 def check_server(info: object, address: str) -> str:

@@ -1,4 +1,4 @@
-"""Look-ups of jobs, batched: whatever is asked for within one tick becomes one conversation with Redis.
+"""Questions to Redis, batched: whatever is asked for within one tick becomes one conversation.
 
 One conversation is in flight at a time, so a thousand clients that ask at once cost one connection and share equal
 questions.
@@ -7,7 +7,8 @@ questions.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -24,10 +25,24 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
 
+Answer = TypeVar("Answer", covariant=True)
+
 IDS_PER_TRANSACTION: Final = 200
 TIMEOUT_SECONDS: Final = 5.0
 
 _log: Final = logging.getLogger(__name__)
+
+
+class Question(Hashable, Protocol[Answer]):
+    """What can be asked besides jobs. Equal questions are asked once."""
+
+    def commands(self) -> Sequence[Command]:
+        """What to send."""
+        ...
+
+    def parse(self, replies: Sequence[object]) -> Answer:
+        """What the replies say, one per command; an error reply is a value among them."""
+        ...
 
 
 class _Round:
@@ -36,12 +51,13 @@ class _Round:
     def __init__(self) -> None:
         self.jobs: dict[Job, None] = {}
         self.found: Found = {}
+        self.replies: dict[Question[object], Sequence[object]] = {}
         self.failure: RedisUnavailableError | None = None
         self.done = anyio.Event()
 
 
 class Store:
-    """Answers questions about jobs while `run` runs.
+    """Answers questions while `run` runs.
 
     Args:
         target: Where Redis is.
@@ -68,14 +84,28 @@ class Store:
             return {}
         current = self._next
         current.jobs.update(dict.fromkeys(jobs))
+        await self._finished(current)
+        return current.found
+
+    async def ask(self, question: Question[Answer]) -> Answer:
+        """The answer to another question. Cancelling is safe and costs the others nothing.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer this time.
+        """
+        current = self._next
+        current.replies[question] = ()
+        await self._finished(current)
+        return question.parse(current.replies[question])
+
+    async def _finished(self, current: _Round) -> None:
         self._asked.set()
         await current.done.wait()
         if current.failure is not None:
             raise RedisUnavailableError(str(current.failure)) from current.failure
-        return current.found
 
     async def run(self) -> None:
-        """Serve look-ups until cancelled."""
+        """Answer until cancelled."""
         try:
             while True:
                 await self._asked.wait()
@@ -92,8 +122,7 @@ class Store:
             if self._connection is not None:
                 self._connection.close()
 
-    async def execute(self, *commands: Command) -> list[object]:
-        """Replies to commands of another kind than look-ups, on the same connection. For the task of `run` alone."""
+    async def _execute(self, *commands: Command) -> list[object]:
         if self._connection is None or self._connection.closed:
             self._connection = await Connection.open(self._target)
         return list(await self._connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS))
@@ -106,11 +135,13 @@ class Store:
             for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
                 some = job_ids[start : start + IDS_PER_TRANSACTION]
                 current.found.update(await self._some(self._queues[label], some))
+        for question in current.replies:
+            current.replies[question] = await self._execute(*question.commands())
         current.done.set()
 
     async def _some(self, queue: Queue, job_ids: Sequence[str]) -> Found:
         raw_ids = [job_id.encode() for job_id in job_ids]
-        replies = (await self.execute(*snapshot.commands(queue, raw_ids, results=self._results)))[-1]
+        replies = (await self._execute(*snapshot.commands(queue, raw_ids, results=self._results)))[-1]
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)

@@ -90,13 +90,13 @@ def raw_json(value: bytes) -> bytes | None:
     else:
         return value
     try:
-        return json.dumps(json.loads(value, parse_constant=_refuse_constant)).encode()
+        return json.dumps(_lenient(value), allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
 
 
-def decode_json(text: str) -> object:
-    """The JSON value of a client's message.
+def decode_json(text: str, subject: str = "expected one JSON object; this") -> object:
+    """The JSON value of a client's message; `subject` begins the sentence if there is none.
 
     Raises:
         RequestError: `bad-json` or `too-deep`.
@@ -110,15 +110,21 @@ def decode_json(text: str) -> object:
     # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: whoever sent one deserves
     # to hear which value is wrong, not that the frame was no JSON.
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = _lenient(text)
+        json.dumps(value, allow_nan=False)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise RequestError("bad-json", f"expected one JSON object; this is no JSON ({error})") from None
+        raise RequestError("bad-json", f"{subject} is no JSON ({error})") from None
+    return value
+
+
+def _lenient(text: str | bytes) -> object:
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _too_deep() -> RequestError:
-    return RequestError("too-deep", "the JSON is nested too deep; a request needs four levels")
+    return RequestError("too-deep", "the JSON is nested too deep; about 1,000 levels can be read")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -6,28 +6,31 @@ import logging
 import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
-from jobws.errors import JobwsError, RedisUnavailableError
+from jobws.errors import JobwsError, RedisUnavailableError, RequestError
 from jobws.hub.connection import UNAVAILABLE, Connection, Join
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, encode
 from jobws.protocol.messages import PROTOCOL, Hello, HelloData, ItemError, Limits
+from jobws.protocol.resources import Readiness
 from jobws.protocol.session import Close, Session
-from jobws.server import http
-from jobws.server.auth import Guard
+from jobws.server import http, openapi
+from jobws.server.auth import Guard, with_cors
+from jobws.server.http_request import ExactPaths, json_answer
+from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
 from jobws.server.settings import Settings
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
+    from jobws.bullmq.store import Question
+
+Answer = TypeVar("Answer")
 
 SERVER: Final = f"jobws/{version('jobws')}"
 NOT_RUNNING: Final = "the bridge is mounted but not running: enter `bridge.running()` in the outer app's lifespan"
@@ -86,15 +92,20 @@ class Bridge:
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._submitter = Submitter(self.settings.redis)
         self._tasks: TaskGroup | None = None
+        metrics = Metrics(self.fanout, self.queues, self.connections)
         routes = [
             WebSocketRoute("/ws", self._websocket_app),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
+            Route("/metrics", metrics.answer),
+            Route("/openapi.json", openapi.answer),
             *http.routes(self),
         ]
         handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}
         inner = Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=handlers)
-        self.app: ASGIApp = Guard(inner, self.settings)
+        # It would send `/jobs/http/`, a job without an id, to `/jobs/http`, the job called "http".
+        inner.router.redirect_slashes = False
+        self.app: ASGIApp = Guard(with_cors(ExactPaths(inner), self.settings), self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -187,6 +198,27 @@ class Bridge:
         """The queues by label; a live view."""
         return self.queues.by_label
 
+    def queue(self, label: str) -> Queue:
+        """The queue of that label.
+
+        Raises:
+            RequestError: `unknown-queue`.
+        """
+        queue = self.queues.by_label.get(label)
+        if queue is None:
+            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
+        return queue
+
+    def problems(self) -> Mapping[str, str]:
+        """By label, why a queue is not being read; `*` is the bridge as a whole."""
+        return {"*": NOT_RUNNING} if self._tasks is None else self.queues.problems(anyio.current_time())
+
+    async def ask(self, question: Question[Answer]) -> Answer:
+        """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""
+        if self._tasks is None:
+            raise RedisUnavailableError(NOT_RUNNING)
+        return await self._result_store.ask(question)
+
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
@@ -203,8 +235,8 @@ class Bridge:
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, _request: Request) -> Response:
-        problems = {"*": "not running"} if self._tasks is None else self.queues.problems(anyio.current_time())
-        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+        problems = dict(self.problems())
+        return json_answer(Readiness(not problems, problems), 503 if problems else 200)
 
 
 class _Asgi:

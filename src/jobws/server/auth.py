@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 
 from jobws.server.settings import is_loopback
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# OPTIONS is not among them: whoever's preflight is refused learns from our sentence what to allow.
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+# Firefox gives an extension another origin in every profile.
+_ANY_FIREFOX_EXTENSION: Final = "moz-extension://*"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -73,13 +77,24 @@ class Guard:
         return is_loopback(name) or name in self._settings.allowed_hosts or host in self._settings.allowed_hosts
 
 
+def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """`app`, with the headers that let pages of the allowed origins read its answers, preflights included."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin for origin in settings.allowed_origins if origin != _ANY_FIREFOX_EXTENSION],
+        allow_origin_regex="moz-extension://.*" if _ANY_FIREFOX_EXTENSION in settings.allowed_origins else None,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+    )
+
+
 def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     """Whether a page of `origin` may talk to the bridge that it reached as `host`.
 
     The scheme does not count, since TLS may end at a proxy; default ports do not either. `null`, the origin of
     sandboxed and local pages, is foreign.
     """
-    if origin in allowed or ("moz-extension://*" in allowed and origin.startswith("moz-extension://")):
+    if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
         return True
     parts = urlsplit(origin)
     port = _DEFAULT_PORTS.get(parts.scheme)

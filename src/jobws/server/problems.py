@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from jobws.errors import JobwsError, MissingExtraError, RedisUnavailableError, RequestError
+from jobws.protocol.resources import Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
 _STATUS: Final = {
     "unknown-queue": 404,
@@ -30,27 +32,25 @@ _OTHER_STATUS: Final = 400
 def problem(code: str, detail: str) -> Response:
     """The response for an error code of protocol.md, or one of HTTP's own; `detail` is the sentence."""
     status = _STATUS.get(code, _OTHER_STATUS)
-    content = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail}
-    return JSONResponse(content, status, media_type="application/problem+json")
-
-
-def refuse_encoded_slash(request: Request) -> None:
-    """The router decodes `%2F` and would read another job than the one that was named."""
-    if b"%2f" in request.scope.get("raw_path", b"").lower():
-        raise RequestError("bad-job-id", "a slash in an id or a queue needs the form /jobs?queue=…&jobId=…")
+    content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
+    return Response(content, status, media_type="application/problem+json")
 
 
 async def answer_routing(request: Request, error: Exception) -> Response:
     """Starlette's handler for paths and methods that do not exist."""
-    try:
-        refuse_encoded_slash(request)
-    except RequestError as refusal:
-        return problem(refusal.code, refusal.message)
     if isinstance(error, HTTPException) and error.status_code == 405:
-        response = problem("bad-method", f"{request.method} is not served here")
-        response.headers.update(error.headers or {})
+        allowed = _methods(request)
+        response = problem("bad-method", f"{request.method} is not served here; {' and '.join(allowed)} are")
+        response.headers["allow"] = ", ".join(allowed)
         return response
     return problem("not-found", "nothing is served at this path")
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes (RFC 9110 §15.5.6). Starlette's own header names the methods of the first route alone."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 async def answer_error(_request: Request, error: Exception) -> Response:

@@ -88,6 +88,10 @@ class Queues:
         """Wait until discovery has looked once."""
         await self._scanned.wait()
 
+    def last_reads(self) -> dict[str, float | None]:
+        """By label, when the queue was last read, in seconds on anyio's clock; None: not yet."""
+        return {label: tail.last_read for label, tail in self._tails.items()}
+
     def problems(self, now: float) -> dict[str, str]:
         """By label, why a queue is not being read. Empty: all is well."""
         found: dict[str, str] = {} if self._scanned.is_set() else {"*": "not discovered yet"}

@@ -51,8 +51,8 @@ async def report(bridge: Bridge) -> None:
 
 
 async def _report_queue(connection: Connection, queue: Queue) -> bool:
-    replies = await connection.execute(*overview.commands(queue), timeout_seconds=TIMEOUT_SECONDS)
-    seen = overview.parse(replies)
+    question = overview.Overview(queue)
+    seen = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
     if not seen.found:
         return False
     if seen.retention_seconds is None:

@@ -1,0 +1,68 @@
+"""What Prometheus asks for: the bridge's counters, read when it asks, so that an event pays for none of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sized
+
+    from prometheus_client import Metric
+    from starlette.requests import Request
+
+    from jobws.hub.fanout import Fanout
+    from jobws.server.queues import Queues
+
+# Keys of `Fanout.counts` that are no anomalies.
+_COUNTERS: Final = {
+    "entries": "Entries read from the queues' event streams.",
+    "deliveries": "Events put into clients' outboxes.",
+}
+
+
+class Metrics(Collector):
+    """The endpoint `/metrics`."""
+
+    def __init__(self, fanout: Fanout, queues: Queues, connections: Sized) -> None:
+        self._fanout = fanout
+        self._queues = queues
+        self._connections = connections
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    async def answer(self, request: Request) -> Response:
+        """The text format that the request accepts."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), headers={"content-type": content_type})
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: prometheus-client would else collect at once, outside of an event loop."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per figure."""
+        counts = dict(self._fanout.counts)
+        yield GaugeMetricFamily("jobws_connections", "WebSockets that are open.", value=len(self._connections))
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"jobws_{name}", text, value=counts.pop(name, 0))
+        anomalies = CounterMetricFamily("jobws_anomalies", "Entries that were not plain events.", labels=["kind"])
+        for name, count in sorted(counts.items()):
+            anomalies.add_metric([name], count)
+        yield anomalies
+        crashes = sum(health.crashes for health in self._queues.health)
+        yield CounterMetricFamily("jobws_listener_crashes", "Listeners that were started again.", value=crashes)
+        age = GaugeMetricFamily(
+            "jobws_seconds_since_read", "Since a queue was last read; +Inf: never.", labels=["queue"]
+        )
+        now = anyio.current_time()
+        for label, at in self._queues.last_reads().items():
+            age.add_metric([label], float("inf") if at is None else now - at)
+        yield age
