@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test check clean
 
 demo: $(STAMP)
-	@$(BIN)/jobws demo $(if $(ONCE),--once)
+	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs $(ARGS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -76,6 +79,70 @@ async def test_watch_says_when_there_is_no_bridge() -> None:
     assert (code, err) == (3, "jobws: localhost is no URL of a bridge; expected http://host:port\n")
 
 
+async def test_submit_and_status(redis: Redis) -> None:
+    async with live_bridge(redis.url, queues=("shown=my:app:hidden",)) as live:
+        run_here = partial(anyio.to_thread.run_sync, partial(jobws, url=live.url))
+        code, out, err = await run_here("submit", "shown", '{"a": ["é"]}', "--job-id", "mine", "--name", "näme")
+        assert (code, out, err) == (0, "mine\n", "")
+        job = redis.client.hgetall("my:app:hidden:mine")
+        assert (json.loads(job[b"data"]), job[b"name"]) == ({"a": ["é"]}, "näme".encode())
+        code, out, err = await run_here("submit", "shown", "1", "--job-id", "mine")
+        assert (code, out, err) == (0, "mine\n", "jobws: shown/mine was there already, and is as it was\n")
+        keyed = ("submit", "shown", "-5", "--idempotency-key", "k", "--opts", '{"attempts": 3}')
+        code, first, _ = await run_here(*keyed)
+        assert (await run_here(*keyed))[1] == first
+        assert redis.client.hget(f"my:app:hidden:{first.strip()}", "data") == b"-5"
+        assert await run_here("status", "mine") == (0, "shown/mine waiting\n", "")
+        redis.client.zadd("my:app:hidden:completed", {"mine": 5})
+        redis.client.hset("my:app:hidden:mine", mapping={"finishedOn": 5, "returnvalue": '{"x":"é"}'})
+        assert await run_here("status", "mine", "--queue", "shown") == (0, 'shown/mine completed {"x": "é"}\n', "")
+        code, out, err = await run_here("status", "mine", "--json")
+        assert json.loads(out)["returnvalue"] == {"x": "é"}
+        assert await run_here("status", "nobody") == (
+            *(4, "", "jobws: no job of that id in any queue; it may have been removed\n"),
+        )
+        assert await run_here("submit", "hidden", "1") == (
+            *(2, "", "jobws: this bridge has no `queue` of that label; GET /queues lists them\n"),
+        )
+        assert await run_here("submit", "shown", "1", "--job-id", "5") == (
+            *(2, "", "jobws: `jobId` must be no integer and hold no colon: BullMQ refuses both\n"),
+        )
+
+
+def jobws(*arguments: str, url: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error; the bridge is told by the environment."""
+    command = [sys.executable, "-m", "jobws", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "JOBWS_URL": url})
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_url_where_no_bridge_is() -> None:
+    """Each sentence whole; the first is what nobody listens to looks like."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    refused = f"jobws: no bridge at {url}: [Errno 111] Connection refused\n"
+    assert jobws("status", "1", url=url) == (3, "", refused)
+    assert jobws("submit", "http", "1", url=url) == (3, "", refused)
+    nobody = f"jobws: no bridge at ws://127.0.0.1:{port}/ws: all attempts to connect to 127.0.0.1:{port} failed\n"
+    assert jobws("watch", "1", url=url) == (3, "", nobody)
+    for command in ("status", "watch"):
+        for wrong in ("localhost:8787", "ftp://localhost", "http://", "http://localhost:80x"):
+            sentence = f"jobws: {wrong} is no URL of a bridge; expected http://host:port\n"
+            assert jobws(command, "1", url=wrong) == (3, "", sentence)
+
+
+async def test_a_url_where_something_else_is(redis: Redis) -> None:
+    """A bridge, but below another path."""
+    async with live_bridge(redis.url) as live:
+        ask = partial(anyio.to_thread.run_sync, partial(jobws, url=live.url + "/nowhere"))
+        elsewhere = f"jobws: no bridge at {live.url}/nowhere: there is one, but below another path\n"
+        assert await ask("status", "1") == (3, "", elsewhere)
+        code, _, err = await ask("watch", "1")
+        assert code == 3
+        assert err.startswith(f"jobws: no bridge at {live.url.replace('http', 'ws')}/nowhere/ws: ")
+
+
 def run(*arguments: str, hide: str = "") -> tuple[int, str]:
     """Exit code and standard error of `jobws`, with the modules in `hide` as if they were not installed."""
     code = (
@@ -96,8 +163,19 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
         (("serve",), "redis", "jobws serve needs an extra: pip install 'jobws[server]'"),
         (("serve",), "hypercorn", "jobws serve needs an extra: pip install 'jobws[server]'"),
         (("demo", "--once"), "bullmq", "jobws demo needs an extra: pip install 'jobws[demo]'"),
+        (("demo", "--once"), "rdflib", "jobws demo needs an extra: pip install 'jobws[demo]'"),
+        (
+            ("submit", "http", "{no"),
+            "",
+            "data is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+        (("submit", "http", "1", "--opts", "[]"), "", "opts must be a JSON object"),
         (("watch",), "", 'Command "watch" parameter --job requires an argument.'),
-        (("wacth",), "", 'Unknown command "wacth". Did you mean "watch"? Available commands: serve, watch, demo.'),
+        (
+            ("sevre",),
+            "",
+            'Unknown command "sevre". Did you mean "serve"? Available commands: serve, watch, submit, status, demo.',
+        ),
         (("serve", "--port", "x"), "", 'Invalid value for --port: unable to convert "x" into int.'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json as json_module
 import logging
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from importlib import import_module
+from pathlib import Path  # noqa: TC003 - cyclopts looks it up when it reads the command's types
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import anyio
 import cyclopts
+import msgspec
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 from rich.console import Console
 
+from jobws.client.http import look_up
+from jobws.client.http import submit as submit_job
 from jobws.embedded import EmbeddedRedis
 from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RefusedError, ResponseError
 from jobws.server.settings import Settings
+from jobws.watch import UNKNOWN, line_of
 from jobws.watch import watch as watch_jobs
 
 if TYPE_CHECKING:
@@ -30,10 +36,11 @@ UNREACHABLE: Final = 3
 REFUSED: Final = 6
 INTERRUPTED: Final = 130
 
-app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.", config=Env("JOBWS_", command=False))
+app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.")
+Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
 
 
-@app.command
+@app.command(config=Env("JOBWS_", command=False))
 def serve(settings: Annotated[Settings, Parameter(name="*")] | None = None, *, embedded: bool = False) -> None:
     """Serve BullMQ's events to WebSocket clients.
 
@@ -57,7 +64,7 @@ def watch(
     job: Annotated[list[str], Parameter(negative=())],
     *,
     queue: str | None = None,
-    url: str = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     timeout_seconds: float | None = None,
     expect: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -82,18 +89,105 @@ def watch(
     return anyio.run(call, backend="trio")
 
 
-@app.command(name="demo")
-def show_demo(*, root: Path = Path(), port: int = 8787, once: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Start a private Redis, the bridge and a worker, and follow a job from its subscription to its result.
+@app.command
+def submit(
+    queue: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *,
+    name: str | None = None,
+    job_id: str | None = None,
+    opts: str | None = None,
+    idempotency_key: str | None = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Add a job and print its id.
 
     Args:
-        root: The directory that the job analyses.
+        queue: The label of its queue.
+        data: The job's data as JSON; '-' reads it from standard input.
+        name: The job's name.
+        job_id: Its id; without it the bridge makes one.
+        opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
+        idempotency_key: Submits with the same key make one job.
+        url: The bridge.
+    """
+    call = partial(
+        submit_job,
+        *(url, queue, _json("data", sys.stdin.read() if data == "-" else data)),
+        name=name,
+        job_id=job_id,
+        opts=None if opts is None else _json_object("opts", opts),
+        idempotency_key=idempotency_key,
+    )
+    submitted = anyio.run(call, backend="trio")
+    print(submitted.job_id)
+    if submitted.existing:
+        print(f"jobws: {submitted.queue}/{submitted.job_id} was there already, and is as it was", file=sys.stderr)
+
+
+@app.command
+def status(
+    job: str,
+    *,
+    queue: str | None = None,
+    url: Url = DEFAULT_URL,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Print a job's state and result. Exit code: 0 found, 4 unknown.
+
+    Args:
+        job: The job's id.
+        queue: The label of its queue; without it, every queue that has such a job.
+        url: The bridge.
+        json: Print all that is known, one JSON object a line.
+    """
+    try:
+        jobs = anyio.run(partial(look_up, url, job, queue), backend="trio")
+    except ResponseError as error:
+        if error.code != "unknown-job":
+            raise
+        print(f"jobws: {error}", file=sys.stderr)
+        return UNKNOWN
+    for each in jobs:
+        print(msgspec.json.encode(each).decode() if json else line_of(each))
+    return 0
+
+
+@app.command(name="demo")
+def show_demo(
+    *,
+    root: Path | None = None,
+    page: str | None = None,
+    port: int = 8787,
+    once: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Start a private Redis, the bridge and a worker, and follow jobs of four queues from their submit to their end.
+
+    Args:
+        root: The directory that the jobs look at; without it, jobws's own source.
+        page: What the job of the queue http fetches, on this machine; without it, a page of the bridge.
         port: Where the bridge listens; 0 takes a free port.
-        once: End after the job; exit code 0 only if every event arrived.
+        once: End after the jobs; exit code 0 only if every event arrived.
     """
     with _needs_extra("demo", "jobws demo"):
+        for package in ("bandit", "bullmq", "rdflib"):  # what the worker, another process, needs
+            import_module(package)
         from jobws.demo.run import demo
-    return anyio.run(partial(demo, root, 0 if once else port, once=once, console=Console()), backend="trio")
+    return anyio.run(partial(demo, root, page, 0 if once else port, once=once, console=Console()), backend="trio")
+
+
+def _json(name: str, text: str) -> object:
+    try:
+        return json_module.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name} is no JSON: {error}") from None
+
+
+def _json_object(name: str, text: str) -> dict[str, object]:
+    value = _json(name, text)
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name} must be a JSON object")
+    return value
 
 
 @contextmanager

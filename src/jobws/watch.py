@@ -20,7 +20,7 @@ from jobws.errors import ResponseError
 from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -62,17 +62,38 @@ class Job:
         if self.exit_code is not None:
             self.ended_after = time.monotonic() - self.since
 
-    def line(self) -> str:
-        """The job's state as one plain line."""
+    def take(self, snapshot: Mapping[str, object]) -> None:
+        """Take over what a snapshot says."""
+        self.progress = snapshot.get("progress")
+        self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
+        self.enter(str(snapshot["state"]), snapshot["queue"])
+
+    def line(self, *, results: bool = True) -> str:
+        """The job's state as one plain line, with its progress and, with `results`, its outcome."""
         name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
-        detail = self.outcome if self.exit_code is not None else self.progress if self.state == "active" else None
+        ended = self.exit_code is not None
+        detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
         return f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}")
 
 
-class Board:
-    """The watched jobs and how they are shown."""
+def line_of(snapshot: dict[str, object]) -> str:
+    """A snapshot as one plain line."""
+    job = Job(str(snapshot["jobId"]))
+    job.take(snapshot)
+    return job.line()
 
-    def __init__(self, job_ids: Sequence[str], console: Console) -> None:
+
+class Board:
+    """The watched jobs and how they are shown.
+
+    Args:
+        job_ids: The jobs that are watched from the start.
+        console: Where to show them.
+        results: Whether outcomes are shown, too.
+    """
+
+    def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True) -> None:
+        self._results = results
         self.jobs = {job_id: Job(job_id) for job_id in job_ids}
         self.console = console
         self._plain = not console.is_terminal
@@ -81,13 +102,19 @@ class Board:
         """While inside: the live picture on a terminal; elsewhere nothing, since lines say it."""
         return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
 
+    def submitted(self, job_id: str, queue: str) -> None:
+        """Take a new job, whose subscription comes next."""
+        job = self.jobs[job_id] = Job(job_id)
+        job.enter("submitted", queue)
+        self._say(job)
+
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]], *, expect: bool) -> None:
         """Take the answer to the subscription: what the job was when it began."""
         job = self.jobs[job_id]
+        job.enter("subscribed", None)
         self._say(job)
         for snapshot in snapshots[:1]:
-            job.progress = snapshot.get("progress")
-            job.enter(str(snapshot["state"]), snapshot["queue"])
+            job.take(snapshot)
             self._say(job)
         if not snapshots and not expect:
             job.enter("unknown", None)
@@ -122,13 +149,13 @@ class Board:
             elapsed = job.ended_after if job.ended_after is not None else time.monotonic() - job.since
             state = Text(job.state, _STYLES.get(job.state, ""))
             table.add_row(job.queue, job.job_id, state, _progress(job.progress), f"{elapsed:.1f} s")
-            if job.outcome is not None:
+            if self._results and job.outcome is not None:
                 results.append(Text(f"{job.job_id}: {_shown(job.outcome)}", _STYLES.get(job.state, "")))
         return Group(table, *results)
 
     def _say(self, job: Job) -> None:
         if self._plain:
-            self.console.print(job.line(), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(job.line(results=self._results), markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(value: object) -> RenderableType:

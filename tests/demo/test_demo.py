@@ -1,4 +1,4 @@
-"""The demo does real work: what was planted is what its walk shows."""
+"""The demo does real work: what was planted is what its walk brings, and it says when an event is missing."""
 
 from __future__ import annotations
 
@@ -6,32 +6,143 @@ import json
 import secrets
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
+
+from jobws.demo.sparql_endpoint import SparqlEndpoint
+from jobws.demo.walk import MISSING, Task, tasks_about, walk
+from tests.demo.test_worker import Worker
+from tests.support.bridge import live_bridge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.redis import Redis
+
+QUEUES = ("http", "sparql", "techstack", "analyzer", "techstack")
+
+
+@contextmanager
+def page(header: str) -> Iterator[str]:
+    """A page on this machine that answers with a header of that value."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("X-Planted", header)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def plant(root: Path) -> int:
+    """Fill a directory; how many files it has."""
+    (root / "package.json").write_text(json.dumps({"dependencies": {"react": "19.2.1"}}))
+    (root / "app.py").write_text("import subprocess\nsubprocess.run(input(), shell=True)\n")
+    more = secrets.randbelow(20)
+    for number in range(more):
+        (root / f"é {number}.txt").write_text("x")
+    return 2 + more
+
+
+@pytest.mark.limit(90)
+async def test_what_was_planted_arrives_with_the_outcomes(redis: Redis, tmp_path: Path) -> None:
+    header = secrets.token_hex(8)
+    count = plant(tmp_path)
+    with SparqlEndpoint() as endpoint, page(header) as url, ExitStack() as stack:
+
+        def start_worker() -> None:
+            stack.enter_context(Worker(redis.url, tmp_path, "--sparql", endpoint.url)).ready()
+
+        async with live_bridge(redis.url) as live:
+            done = await walk(live.url, tasks_about(tmp_path, url), start_worker, Console(quiet=True))
+    assert done.complete
+    outcomes: dict[tuple[str, Any], Any] = {(event.event, event.data["queue"]): event.data for event in done.outcomes}
+    results = {queue: data["returnvalue"] for (event, queue), data in outcomes.items() if event == "completed"}
+    assert (results["http"]["url"], results["http"]["headers"]["x-planted"]) == (url, header)
+    assert (results["sparql"]["triplesBefore"], results["sparql"]["triplesAfter"]) == (0, count)
+    assert results["techstack"]["frameworks"] == [{"name": "react", "version": "19.2.1", "manifest": "package.json"}]
+    assert [(each["file"], each["line"], each["severity"]) for each in results["analyzer"]["issues"]][:1] == [
+        ("app.py", 2, "HIGH")
+    ]
+    assert results["analyzer"]["totals"]["HIGH"] == 1
+    failed = outcomes["failed", "techstack"]
+    assert failed["failedReason"] == f"{MISSING} is no directory below the worker's root"
+    assert redis.client.hget(f"bull:techstack:{failed['jobId']}", "atm") == b"2"
+    assert len(done.outcomes) == len(QUEUES)
+
+
+async def test_an_event_that_does_not_come_is_told(redis: Redis, tmp_path: Path) -> None:
+    """A job that succeeds at once, though two attempts were expected."""
+    with ExitStack() as stack:
+
+        def start_worker() -> None:
+            stack.enter_context(Worker(redis.url, tmp_path, "--queue", "techstack")).ready()
+
+        shown = StringIO()
+        async with live_bridge(redis.url) as live:
+            task = Task("techstack", {"path": "."}, ("active", "waiting", "active", "failed"))
+            done = await walk(live.url, [task], start_worker, Console(file=shown))
+    assert not done.complete
+    (outcome,) = done.outcomes
+    job = f"techstack/{outcome.data['jobId']}"
+    assert f"{job}: expected active, waiting, active, failed; got active, completed" in shown.getvalue()
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobws", "demo", "--once", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.limit(120)
-def test_the_demo_shows_the_walk_with_the_real_result(tmp_path: Path) -> None:
-    version = f"19.2.{secrets.randbelow(1000)}"
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "package.json").write_text(json.dumps({"dependencies": {"react": version}}))
-    done = subprocess.run(
-        [sys.executable, "-m", "jobws", "demo", "--once", "--root", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
+    count = plant(tmp_path)
+    header = secrets.token_hex(8)
+    with page(header) as url:
+        done = demo("--root", str(tmp_path), "--page", url)
+    assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    job = "techstack/jobws-itself"
-    positions = [
-        next(number for number, line in enumerate(lines) if line.startswith(start))
-        for start in ("jobws-itself subscribed", f"{job} waiting", f"{job} active", f"{job} completed")
-    ]
-    assert positions == sorted(positions)
-    assert f"  react {version} (project/package.json)" in lines
-    assert [line for line in done.stderr.splitlines() if not line.startswith(f"{job} completed (")] == []
+    submitted = [line.removesuffix(" submitted") for line in lines if line.endswith(" submitted")]
+    assert tuple(job.split("/")[0] for job in submitted) == QUEUES
+    for job, state in zip(submitted, (*(4 * ["completed"]), "failed"), strict=True):
+        steps = [line.removeprefix(f"{job} ") for line in lines if line.startswith(f"{job} ")]
+        first = [steps.index(step) for step in ("submitted", "subscribed", "waiting", "active", state)]
+        assert first == sorted(first)
+        assert steps.count("active") == (2 if state == "failed" else 1)
+    text = "\n".join(lines)
+    assert f"http: {url} answered 200: 0 bytes of an unknown type" in text
+    assert f"triples, and now {count}" in text
+    assert f"still has the {count} triples:" in text
+    assert "react 19.2.1" in text
+    assert "bandit found in 1 files: 1 high" in text
+    assert f"techstack: {MISSING} is no directory below the worker's root" in text
+
+
+def test_a_worker_that_cannot_start_is_told(tmp_path: Path) -> None:
+    """As one line, with its own words."""
+    code = (
+        "import sys, jobws.demo.run as run\n"
+        "run.sys = type('sys', (), {'executable': '/bin/false'})\n"
+        f"sys.argv = ['jobws', 'demo', '--once', '--root', {str(tmp_path)!r}]\n"
+        "from jobws.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "jobws: the demo's worker did not start: \n")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
 
+from jobws.client.address import websocket_url
 from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
 from jobws.protocol.close import may_return
 from jobws.protocol.messages import PROTOCOL
@@ -25,20 +26,6 @@ CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 # Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-_SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-
-
-def websocket_url(base: str) -> str:
-    """The WebSocket's URL of a bridge's base URL (http, https, ws or wss; a path prefix is kept).
-
-    Raises:
-        UnreachableError: It is no such URL.
-    """
-    parts = urlsplit(base)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise UnreachableError(f"{base} is no URL of a bridge; expected http://host:port")
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/") + "/ws", "", ""))
-
 
 _Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 

@@ -1,127 +1,131 @@
-"""The demo: a private Redis, the bridge, a worker, and a job that is followed from its subscription to its result."""
+"""The demo: a private Redis, a SPARQL endpoint, the bridge and a worker; and a walk through all of it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
-from bullmq import Queue
 
-from jobws.client import Event, connect
+import jobws
+from jobws.demo.show import show_persisted
+from jobws.demo.sparql_endpoint import SparqlEndpoint
+from jobws.demo.walk import SIZE, tasks_about, walk
 from jobws.embedded import EmbeddedRedis
+from jobws.errors import ConfigurationError, JobwsError
 from jobws.server.app import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
-from jobws.watch import Board
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from rich.console import Console
 
-QUEUE: Final = "techstack"
-JOB_ID: Final = "jobws-itself"
-# What BullMQ writes for a job that succeeds, in this order; progress comes in between.
-EXPECTED: Final = ("added", "waiting", "active", "completed")
-WALK_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 10
 
 
-async def demo(root: Path, port: int, *, once: bool, console: Console) -> int:
-    """Start everything, show one job, and stay up unless `once`.
+async def demo(root: Path | None, page: str | None, port: int, *, once: bool, console: Console) -> int:
+    """Start everything, show the walk, and stay up unless `once`.
 
     Args:
-        root: The directory that the job analyses.
+        root: The directory that the jobs look at; None: jobws's own source.
+        page: What the job of the queue `http` fetches; None: the bridge's description of itself.
         port: Where the bridge listens; 0 takes a free port.
-        once: End after the job.
+        once: End after the walk.
         console: Where to show it.
 
     Returns:
-        0 if every event of the job arrived, 1 otherwise.
+        0 if every expected event arrived, 1 otherwise.
+
+    Raises:
+        ConfigurationError: Something cannot be started.
+        ClientError: The walk was refused, or cut short.
     """
-    # A queue that its worker has not made yet is no news here.
+    # That its queues are empty is no news here.
     logging.getLogger("jobws").setLevel(logging.ERROR)
-    with EmbeddedRedis() as redis:
-        settings = Settings(redis=redis.url, queues=(QUEUE,), port=port)
+    root = Path(jobws.__file__).parent if root is None else root
+    with ExitStack() as stack:
+        redis = stack.enter_context(EmbeddedRedis())
+        endpoint = stack.enter_context(SparqlEndpoint())
+        start_worker = partial(stack.enter_context, _worker(redis.url, root, endpoint.url))
+        settings = Settings(redis=redis.url, port=port)
         listener = listening_socket(settings.host, settings.port)
-        urls: list[str] = []
-        started = anyio.Event()
-
-        def note(url: str) -> None:
-            urls.append(url)
-            started.set()
-
-        with _worker(redis.url, root) as worker:
-            await anyio.to_thread.run_sync(_ready, worker)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(partial(serve, Bridge(settings), listener, note))
-                await started.wait()
-                arrived = await walk(urls[0], redis.url, console)
-                if once:
-                    tasks.cancel_scope.cancel()
-                else:
-                    _invite(urls[0], redis.url, console)
-    return 0 if arrived else 1
-
-
-async def walk(url: str, redis_url: str, console: Console) -> bool:
-    """Subscribe, add the job, and show its events. Whether each of `EXPECTED` arrived, in order."""
-    board = Board([JOB_ID], console)
-    seen: list[str] = []
-    with anyio.move_on_after(WALK_SECONDS):
-        async with connect(url) as client:
-            await client.subscribe([JOB_ID], QUEUE, events=["*"])
-            with board.shown():
-                board.subscribed(JOB_ID, [], expect=True)
-                await anyio.to_thread.run_sync(asyncio.run, _add(redis_url))
-                while board.exit_code() is None:
-                    event = await anext(client)
-                    seen.append(event.event)
-                    board.take(event)
-                    if event.event == "completed":
-                        _show(event, console)
-    missing = [event for event in EXPECTED if event not in seen]
-    if missing:
-        console.print(f"these events did not arrive: {', '.join(missing)}", style="red")
-    return [event for event in seen if event in EXPECTED] == list(EXPECTED)
+        started = _Started()
+        failure: JobwsError | None = None
+        complete = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(serve, Bridge(settings), listener, started))
+            url = await started.url()
+            try:
+                todo = tasks_about(root, page or f"{url}/openapi.json")
+                complete = (await walk(url, todo, start_worker, console)).complete
+                await show_persisted(endpoint.url, SIZE, console)
+            except JobwsError as error:
+                failure = error  # raised in here it would come out in a group
+            if once or failure is not None:
+                tasks.cancel_scope.cancel()
+            else:
+                _invite(url, redis.url, console)
+    if failure is not None:
+        raise failure
+    return 0 if complete else 1
 
 
-async def _add(redis_url: str) -> None:
-    """Add the job as any producer would, with BullMQ's own Queue."""
-    queue = Queue(QUEUE, {"connection": redis_url})
-    try:
-        await queue.add("analyse", {"path": "."}, {"jobId": JOB_ID})
-    finally:
-        await queue.close()
+class _Started:
+    """Told the bridge's URL once it serves."""
+
+    def __init__(self) -> None:
+        self._url = ""
+        self._event = anyio.Event()
+
+    def __call__(self, url: str) -> None:
+        self._url = url
+        self._event.set()
+
+    async def url(self) -> str:
+        """Wait for it."""
+        await self._event.wait()
+        return self._url
 
 
-def _worker(redis_url: str, root: Path) -> subprocess.Popen[str]:
+@contextmanager
+def _worker(redis_url: str, root: Path, endpoint: str) -> Iterator[None]:
+    """The worker process, from when it is ready until the end of the context. Blocks for a second or two."""
     command = [sys.executable, "-m", "jobws.demo.worker", "--redis", redis_url, "--root", str(root)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
-
-
-def _ready(worker: subprocess.Popen[str]) -> None:
-    line = worker.stdout.readline() if worker.stdout is not None else ""
-    if line != "ready\n":
-        raise RuntimeError("the demo's worker did not start")
-
-
-def _show(event: Event, console: Console) -> None:
-    """The result, in words."""
-    result = event.data.get("returnvalue")
-    if not isinstance(result, dict):
-        return
-    for language in result["languages"]:
-        console.print(f"  {language['name']}: {language['files']} files, {language['bytes']} bytes")
-    for framework in result["frameworks"]:
-        console.print(f"  {framework['name']} {framework['version']} ({framework['manifest']})", markup=False)
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [*command, "--sparql", endpoint], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        try:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                process.wait(_STOP_SECONDS)
+                log.seek(0)
+                raise ConfigurationError(f"the demo's worker did not start: {log.read().strip()}")
+            yield
+        finally:
+            process.communicate(timeout=_STOP_SECONDS)  # it ends with its standard input
 
 
 def _invite(url: str, redis_url: str, console: Console) -> None:
-    console.print(f"\nThe demo stays up; Ctrl-C ends it.\n  bridge: {url}\n  Redis:  {redis_url}", markup=False)
-    console.print(f"  try:    jobws watch {JOB_ID} --url {url}", markup=False)
+    lines = [
+        "",
+        "The demo stays up; Ctrl-C ends it.",
+        f"  bridge   {url}",
+        f"  Redis    {redis_url}",
+        f'  submit   jobws submit techstack \'{{"path": "."}}\' --url {url}',
+        f"  follow   jobws watch ID --url {url}",
+        f"  browser  open {url}/queues, and in its console:",
+        f"           socket = new WebSocket('{url.replace('http', 'ws', 1)}/ws')",
+        "           socket.onmessage = ({ data }) => console.log(JSON.parse(data))",
+        "           socket.send(JSON.stringify({ event: 'subscribe-queue', data: 'techstack' }))",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,123 @@
+"""The demo's walk: one job per queue, and one that fails, from their submit over HTTP to their outcomes."""
+
+from __future__ import annotations
+
+from itertools import dropwhile, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from jobws.client import Event, connect
+from jobws.client.http import submit
+from jobws.demo.job import IGNORED_DIRECTORIES
+from jobws.demo.show import show_outcome
+from jobws.protocol.messages import OUTCOMES
+from jobws.watch import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rich.console import Console
+
+
+WALK_SECONDS: Final = 90.0
+MAX_TRIPLES: Final = 1000
+# What BullMQ writes from the moment when a worker takes the job; progress comes in between.
+_SUCCESS: Final = ("active", "completed")
+_FAILURE: Final = ("active", "waiting", "active", "failed")
+_STEPS: Final = frozenset(_SUCCESS + _FAILURE)
+MISSING: Final = "no-such-directory"
+SIZE: Final = "urn:demo:bytes"
+
+
+class Task(NamedTuple):
+    """A job of the walk, and the events that are expected of it from the first `active` on."""
+
+    queue: str
+    data: dict[str, object]
+    expected: tuple[str, ...] = _SUCCESS
+    opts: dict[str, object] | None = None
+
+
+def tasks_about(root: Path, page: str) -> list[Task]:
+    """The jobs: all about the files below `root`, but `http`, which fetches `page`."""
+    return [
+        Task("http", {"url": page}),
+        Task("sparql", {"update": f"INSERT DATA {{\n{_triples(root)}\n}}"}),
+        Task("techstack", {"path": "."}),
+        Task("analyzer", {"path": "."}),
+        Task("techstack", {"path": MISSING}, _FAILURE, {"attempts": 2}),
+    ]
+
+
+class Walk(NamedTuple):
+    """What came of it: each job's last event, in the order of their coming, and whether all that was expected came."""
+
+    outcomes: list[Event]
+    complete: bool
+
+
+async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], console: Console) -> Walk:
+    """Submit, subscribe, start the worker and show what happens.
+
+    The worker comes last, as if it had been busy: so the whole life of every job is seen.
+
+    Raises:
+        ClientError: The bridge refused something, or went away.
+    """
+    board = Board([], console, results=False)
+    jobs: dict[str, Task] = {}
+    events: list[Event] = []
+    with anyio.move_on_after(WALK_SECONDS):
+        async with connect(url) as client:
+            with board.shown():
+                for task in tasks:
+                    submitted = await submit(url, task.queue, task.data, opts=task.opts)
+                    jobs[submitted.job_id] = task
+                    board.submitted(submitted.job_id, task.queue)
+                for job_id, task in jobs.items():
+                    (result,) = await client.subscribe([job_id], task.queue, events=["*"])
+                    board.subscribed(job_id, msgspec.convert(result["jobs"], list[dict[str, object]]), expect=True)
+                await anyio.to_thread.run_sync(start_worker)
+                while board.exit_code() is None:
+                    event = await anext(client)
+                    events.append(event)
+                    board.take(event)
+                    if event.event in OUTCOMES:
+                        show_outcome(event, console)
+    complete = bool(jobs)
+    for job_id, task in jobs.items():
+        complete &= _is_complete(job_id, task, events, console)
+    return Walk([event for event in events if event.event in OUTCOMES], complete)
+
+
+def _is_complete(job_id: str, task: Task, events: list[Event], console: Console) -> bool:
+    steps = [event.event for event in events if event.data.get("jobId") == job_id and event.event in _STEPS]
+    arrived = list(dropwhile(lambda event: event != "active", steps))
+    if arrived == list(task.expected):
+        return True
+    line = f"{task.queue}/{job_id}: expected {', '.join(task.expected)}; got {', '.join(arrived) or 'nothing'}"
+    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    return False
+
+
+def _triples(root: Path) -> str:
+    """One triple per file: its size."""
+    files = islice(_files(root), MAX_TRIPLES)
+    return "\n".join(
+        f"<urn:demo:file:{quote(str(file.relative_to(root)))}> <{SIZE}> {file.stat().st_size} ." for file in files
+    )
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for entry in sorted(directory.iterdir()):
+        if entry.is_symlink() or entry.name.startswith(".") or entry.name in IGNORED_DIRECTORIES:
+            continue
+        if entry.is_dir():
+            yield from _files(entry)
+        elif entry.is_file():
+            yield entry
