@@ -24,7 +24,7 @@ ALLOWED = {
     "client": {"errors", "protocol"},
     "watch": {"errors", "protocol", "client"},
     "embedded": {"errors"},
-    "demo": {"errors", "server", "client", "embedded", "watch"},
+    "demo": {"errors", "protocol", "server", "client", "embedded", "watch"},
     "cli": {"errors", "server", "client", "embedded", "watch", "demo"},
     "__main__": {"errors", "cli"},
     "__init__": set(),

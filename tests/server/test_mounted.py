@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -13,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import pytest
 import trio_websocket
-import uvicorn
 
 from jobws.server.app import Bridge
 from tests.support import eventually
 from tests.support.client import raw_client
-from tests.support.mounted import APPS, PREFIX, mounted_bridge
+from tests.support.mounted import APPS, PREFIX, mounted_bridge, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,15 +30,8 @@ def _not_running(kind: str) -> Iterator[str]:
     """An app that mounts a bridge and forgets its lifespan: Starlette runs only the outer app's."""
     app = APPS[kind]()
     app.mount(PREFIX, Bridge().app)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="websockets-sansio"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with served(app) as url:
+        yield url + PREFIX
 
 
 def _call(url: str, body: bytes | None = None) -> tuple[int, Any]:

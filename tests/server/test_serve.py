@@ -125,6 +125,18 @@ async def test_redis_that_is_away_is_waited_for(own_redis: Callable[..., Redis])
         assert bridge.terminate() == 0
 
 
+def test_it_ends_though_redis_never_came() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with BridgeProcess("--port", "0", "--redis", f"redis://127.0.0.1:{port}") as bridge:
+        bridge.started()
+        assert bridge.lines[0].split(" WARNING ")[1] == (
+            f"Redis at redis://127.0.0.1:{port} does not answer: Error 111 connecting to 127.0.0.1:{port}. "
+            "Connection refused; waiting for it"
+        )
+        assert bridge.terminate() == 0
+
+
 async def test_shutdown_tells_idle_clients(redis: Redis) -> None:
     with BridgeProcess("--port", "0", "--redis", redis.url) as bridge:
         url = await anyio.to_thread.run_sync(bridge.started)

@@ -32,17 +32,24 @@ def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
         bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings)).result()
     app = APPS[kind](lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
+    with served(app) as url:
+        deadline = time.monotonic() + START_SECONDS
+        while bridge.queues.problems(0.0):
+            assert time.monotonic() < deadline, bridge.queues.problems(0.0)
+            time.sleep(0.005)
+        yield url + PREFIX
+
+
+@contextmanager
+def served(app: Starlette) -> Iterator[str]:
+    """The URL of `app` under uvicorn, in a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while bridge.queues.problems(0.0):
-                assert time.monotonic() < deadline, bridge.queues.problems(0.0)
-                time.sleep(0.005)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}{PREFIX}"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

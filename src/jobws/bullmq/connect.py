@@ -122,7 +122,9 @@ class Connection:
                 raise wants_password(target.address) from None
             raise RedisRefusedError(f"Redis at {target.address} refuses the login: {error}") from None
         except (redis.RedisError, OSError) as error:
-            raise RedisUnavailableError(f"Redis at {target.address} does not answer: {error}") from None
+            raise RedisUnavailableError(
+                f"Redis at {target.address} does not answer: {str(error).rstrip('.')}"
+            ) from None
         except BaseException:
             abandoned = True
             for connection in opened:

@@ -125,7 +125,7 @@ def _invite(url: str, redis_url: str, console: Console) -> None:
         f"  browser  open {url}/queues, and in its console:",
         f"           socket = new WebSocket('{url.replace('http', 'ws', 1)}/ws')",
         "           socket.onmessage = ({ data }) => console.log(JSON.parse(data))",
-        "           socket.send(JSON.stringify({ event: 'subscribe-queue', data: 'techstack' }))",
+        "           socket.onopen = () => socket.send(JSON.stringify({ event: 'subscribe-queue', data: 'techstack' }))",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

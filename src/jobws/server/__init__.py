@@ -1,1 +1,22 @@
-"""The ASGI application and the server that runs it."""
+"""The ASGI application and the server that runs it.
+
+`Bridge` and `Settings` are what an app needs that mounts it. They are looked up when they are asked for, since the command
+line reads the settings without the extra `server`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobws.server.app import Bridge as Bridge
+    from jobws.server.settings import Settings as Settings
+
+_HOMES = {"Bridge": "jobws.server.app", "Settings": "jobws.server.settings"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -73,13 +73,15 @@ async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, stop, bridge)
-        if waiting:
-            tasks.start_soon(_report_later, bridge)
         await tasks.start(partial(_accept, bridge, listener, stop))
         _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
         if started is not None:
             started(url)
-        await stop.wait()
+        async with anyio.create_task_group() as reporting:
+            if waiting:
+                reporting.start_soon(_report_later, bridge)
+            await stop.wait()
+            reporting.cancel_scope.cancel()  # Redis may never come
     _log.info("stopped")
 
 

@@ -1,0 +1,130 @@
+"""The wheel in a fresh environment, extra by extra: what works, and the line that says what is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import pytest
+
+from tests.support.bridge import live_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.redis import Redis
+
+PROJECT = Path(__file__).parent.parent
+# A job's whole way with nothing but the client, then what was imported for it.
+PROGRAM = """
+import sys, trio
+from jobws.client import connect
+from jobws.client.http import look_up, submit
+
+async def main():
+    url = sys.argv[1]
+    submitted = await submit(url, "http", {"n": 1}, job_id="mine")
+    async with connect(url) as client:
+        (result,) = await client.subscribe(["mine"], "http")
+        print(result["jobs"][0]["state"], (await look_up(url, "mine"))[0]["state"])
+        print((await anext(client)).data["returnvalue"])
+
+trio.run(main)
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"redis", "hiredis", "starlette", "hypercorn", "rich"}))
+"""
+
+
+class Environment:
+    """A fresh virtual environment with the project's wheel."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(PROJECT))
+        (self._wheel,) = directory.glob("jobws-*.whl")
+        self._run(sys.executable, "-m", "venv", str(directory / "venv"))
+
+    def install(self, extras: str = "") -> None:
+        self._run(self.program("python"), "-m", "pip", "install", "-q", f"{self._wheel}{extras}")
+
+    def program(self, name: str) -> str:
+        return str(self._directory / "venv" / "bin" / name)
+
+    def jobws(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and standard error."""
+        command = [self.program("jobws"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+        return done.returncode, done.stderr
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that a failed test would wait for."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("JOBWS_", "PYTHON"))},
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+@pytest.mark.limit(300)
+async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis, tmp_path: Path) -> None:
+    fresh = await anyio.to_thread.run_sync(Environment, tmp_path)
+    await anyio.to_thread.run_sync(fresh.install)
+    assert fresh.jobws("watch", "1") == (2, "jobws: the command line needs an extra: pip install 'jobws[cli]'\n")
+
+    command = [fresh.program("python"), "-u", "-c", PROGRAM]
+    async with live_bridge(redis.url) as live:
+        run = partial(subprocess.Popen, env=_environment(), stdout=subprocess.PIPE, text=True)
+        with run([*command, live.url]) as client, killed_at_the_end(client):
+            assert client.stdout is not None
+            assert await anyio.to_thread.run_sync(client.stdout.readline) == "waiting waiting\n"
+            redis.add_event("http", "completed", "mine", returnvalue='{"answer":42}')
+            rest = await anyio.to_thread.run_sync(client.stdout.read)
+            assert rest.splitlines() == ["{'answer': 42}", "[]"]
+
+    await anyio.to_thread.run_sync(fresh.install, "[cli]")
+    assert fresh.jobws("serve") == (2, "jobws: jobws serve needs an extra: pip install 'jobws[server]'\n")
+    assert fresh.jobws("status", "1", "--url", "http://127.0.0.1:1")[0] == 3
+
+    await anyio.to_thread.run_sync(fresh.install, "[server]")
+    assert fresh.jobws("demo", "--once") == (2, "jobws: jobws demo needs an extra: pip install 'jobws[demo]'\n")
+    assert await anyio.to_thread.run_sync(_submit_to, fresh, redis.url) == (
+        *(501, '"detail":"adding jobs needs an extra: pip install \'jobws[submit]\'"'),
+    )
+
+
+def _submit_to(fresh: Environment, redis_url: str) -> tuple[int, str]:
+    """Status, and the part of the body that says why, of a POST to a bridge without `[submit]`."""
+    command = [fresh.program("jobws"), "serve", "--port", "0", "--redis", redis_url]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment()) as bridge:
+        try:
+            assert bridge.stderr is not None
+            serving = next(line for line in bridge.stderr if " serves http" in line)
+            url = serving.split(" serves ")[1].split(" ")[0]
+            request = urllib.request.Request(url + "/analyze/http", b"{}", {"Content-Type": "application/json"})
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request, timeout=10)
+            with caught.value as answer:
+                body = answer.read().decode()
+            return answer.code, body[body.index('"detail"') :].rstrip("}")
+        finally:
+            bridge.terminate()

@@ -1,0 +1,99 @@
+"""What the README shows runs, as it is written there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+
+from tests.support import eventually, require
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+from tests.support.mounted import served
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+DEFAULT = "127.0.0.1:8787"
+
+
+def block(language: str, part: str) -> str:
+    """The code block that holds `part`."""
+    (found,) = (text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if part in text)
+    return str(found)
+
+
+async def test_the_python_client(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        program = block("python", "trio.run").replace(f"http://{DEFAULT}", live.url)
+        run = partial(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+        def finish() -> None:
+            assert redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 10) == b"report-7"
+            redis.add_event("techstack", "completed", "report-7", returnvalue='{"x":1}')
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, finish)
+            done = await anyio.to_thread.run_sync(run)
+    assert done.stdout == "{'queue': 'techstack', 'jobId': 'report-7', 'returnvalue': {'x': 1}}\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "queue"), [("JSON.parse(message.data)", "http"), ("console.log(JSON.parse", "sparql")]
+)
+async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
+    node = require("node")
+    async with live_bridge(redis.url) as live:
+        program = block("js", part).replace(f"ws://{DEFAULT}", live.url.replace("http", "ws"))
+        # Node 20 has WebSocket only if asked.
+        command = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
+            try:
+                assert page.stdout is not None
+                await eventually(lambda: b"42" in live.bridge.fanout.rooms.jobs)
+                redis.add_event(queue, "progress", "42", data="50")
+                redis.add_event(queue, "completed", "42", returnvalue='{"answer":42}')
+                lines: list[str] = []
+                while "answer: 42" not in "".join(lines):
+                    lines.append(await anyio.to_thread.run_sync(page.stdout.readline))
+            finally:
+                page.kill()
+    if queue == "http":
+        assert lines == ["so far 50\n", "result { answer: 42 }\n"]
+    else:
+        assert re.findall(r"event: '([^']+)'", "".join(lines)) == ["hello", "ack", "completed"]
+
+
+async def test_the_mounted_bridge(redis: Redis) -> None:
+    names: dict[str, Any] = {}
+    program = block("python", "app.mount").replace("redis://127.0.0.1:6379", redis.url)
+    redis.make_queue("found")
+    await anyio.to_thread.run_sync(exec, program, names)
+    with served(names["app"]) as url:
+        async with raw_client(url + "/live") as client:
+            await eventually(lambda: "found" in names["bridge"].queues.by_label)
+            ack = await client.ask("subscribe-queue", "found")
+            assert ack["event"] == "ack"
+            sent = redis.add_event("found", "completed", "1", returnvalue="1")
+            assert (await client.receive())["id"] == sent
+
+
+def test_the_defaults_that_it_names() -> None:
+    from jobws.cli import DEFAULT_URL
+    from jobws.server import Settings
+
+    settings = Settings()
+    assert f"http://{settings.host}:{settings.port}" == DEFAULT_URL == f"http://{DEFAULT}"
+    assert "reads `http`, `sparql`, `techstack` and `analyzer`" in README
+    assert settings.queues == ("http", "sparql", "techstack", "analyzer")
+    assert "closed after 4 MiB" in README
+    assert settings.outbox_bytes == 4 * 1024 * 1024
+    assert "1,000 subscriptions, 512 bytes an id" in README
+    assert settings.max_subscriptions == 1000
