@@ -1,7 +1,7 @@
 """The ASGI application and the server that runs it.
 
-`Bridge` and `Settings` are what an app needs that mounts it. They are looked up when they are asked for, since the command
-line reads the settings without the extra `server`.
+`Bridge` and `Settings` are what an app needs that mounts it. They are looked up when they are asked for: without the
+extra `server` the command line reads the settings only.
 """
 
 from __future__ import annotations
