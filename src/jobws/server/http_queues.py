@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from jobws.server.http import Service
+    from jobws.server.service import Service
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200

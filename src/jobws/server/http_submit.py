@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from jobws.bullmq.keys import Queue
-    from jobws.server.http import Service
+    from jobws.server.service import Service
 
 _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
 

@@ -1,0 +1,46 @@
+"""What the HTTP endpoints need of the bridge; `Bridge` is it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.snapshot import Found, Job
+    from jobws.bullmq.store import Question
+    from jobws.server.settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+class Service(Protocol):
+    """What the routes need of the bridge."""
+
+    settings: Settings
+
+    @property
+    def labels(self) -> Mapping[str, Queue]:
+        """The queues by label."""
+        ...
+
+    def queue(self, label: str) -> Queue:
+        """The queue of that label. Raises RequestError."""
+        ...
+
+    def problems(self) -> Mapping[str, str]:
+        """By label, why a queue is not being read; `*` is the bridge as a whole."""
+        ...
+
+    async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
+        """See `Store.look_up`."""
+        ...
+
+    async def ask(self, question: Question[Answer]) -> Answer:
+        """See `Store.ask`."""
+        ...
+
+    async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
+        """See `Submitter.add`."""
+        ...
