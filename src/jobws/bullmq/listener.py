@@ -30,7 +30,8 @@ Stream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 BLOCK_MILLISECONDS: Final = 2000
 READ_TIMEOUT_SECONDS: Final = 5.0
 FIRST_COUNT: Final = 100
-MAX_COUNT: Final = 1000
+# More entries a read are more frames a send.
+MAX_COUNT: Final = 10_000
 # Entries hold whole results: the count adapts so that one reply stays near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)

@@ -7,6 +7,7 @@ decoding and encoding a result again would cost more than all the rest of an eve
 from __future__ import annotations
 
 import json
+import zlib
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
@@ -26,28 +27,41 @@ class Frame:
         payload: The JSON text in UTF-8.
     """
 
-    __slots__ = ("_wire", "payload")
+    __slots__ = ("_deflated", "_wire", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self._wire: bytes | None = None
+        self._deflated: bytes | None = None
 
     @property
     def wire(self) -> bytes:
         """The whole WebSocket frame: final, text, not masked (RFC 6455 §5.2). Built once, then shared."""
         if self._wire is None:
-            size = len(self.payload)
-            if size < 126:
-                header = bytes((0x81, size))
-            elif size < 65536:
-                header = b"\x81\x7e" + size.to_bytes(2, "big")
-            else:
-                header = b"\x81\x7f" + size.to_bytes(8, "big")
-            self._wire = header + self.payload
+            self._wire = _framed(0x81, self.payload)
         return self._wire
+
+    @property
+    def deflated(self) -> bytes:
+        """The same, compressed without a context (RFC 7692 §7.2.1) where that makes it smaller. Built once, too."""
+        if self._deflated is None:
+            deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+            smaller = (deflate.compress(self.payload) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            self._deflated = _framed(0xC1, smaller) if len(smaller) < len(self.payload) else self.wire
+        return self._deflated
 
     def __len__(self) -> int:
         return len(self.payload)
+
+
+def _framed(first: int, payload: bytes) -> bytes:
+    """A frame that is not masked, whose first byte is given (RFC 6455 §5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
 
 
 def encode(message: ServerMessage) -> Frame:

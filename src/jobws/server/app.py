@@ -35,7 +35,7 @@ from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
-from jobws.server.websocket import Socket
+from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -86,13 +86,13 @@ class Bridge:
             self.settings.discover_seconds,
             self.fanout,
         )
-        self.connections: set[Connection] = set()
+        self.clients = Clients(self._connect, self._start_join, self._hello, self.settings)
         self._store = Store(self.target, self.queues.by_label)
         # Results can be megabytes: who asks for them over HTTP must not hold up the subscriptions.
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._submitter = Submitter(self.settings.redis)
         self._tasks: TaskGroup | None = None
-        metrics = Metrics(self.fanout, self.queues, self.connections)
+        metrics = Metrics(self.fanout, self.queues, self.clients.connected)
         routes = [
             WebSocketRoute("/ws", self._websocket_app),
             Route("/healthz", self._healthz),
@@ -135,7 +135,7 @@ class Bridge:
 
     def close_all(self, why: Close) -> None:
         """Begin to end every WebSocket; what waits for them still goes out."""
-        for connection in list(self.connections):
+        for connection in list(self.clients.connected):
             connection.close(why)
 
     # ---- WebSocket ----
@@ -149,12 +149,7 @@ class Bridge:
         if self._tasks is None:
             await _not_running()(scope, receive, send)
             return
-        socket = Socket(self._connect, self._start_join, self._hello(), self.settings)
-        self.connections.add(socket.connection)
-        try:
-            await socket.run(scope, receive, send)
-        finally:
-            self.connections.discard(socket.connection)
+        await self.clients.serve(scope, receive, send)
 
     def _connect(self, wake: Callable[[], None]) -> Connection:
         settings = self.settings

@@ -66,6 +66,20 @@ class Settings:
     """Interval of the server's WebSocket pings."""
     silence_seconds: float = 45.0
     """A client that sent not one byte for so long is gone."""
+    slow_seconds: float = 30.0
+    """A client for which something waits, and that took less than slow_bytes_per_second for so long, is slow."""
+    slow_bytes_per_second: float = 4.0 * KIB
+    """See slow_seconds."""
+    max_connections: int = 20_000
+    """Connections at once; further ones get 503. The limit of open files can lower it."""
+    permessage_deflate: bool = False
+    """Let clients compress what they send, and get larger messages compressed."""
+    direct: bool = True
+    """With --no-direct WebSockets go through ASGI, as under other servers: slower."""
+    request_seconds: float = 5.0
+    """How long a client may take to send the head of its request, and how long it may keep an idle HTTP connection."""
+    send_seconds: float = 30.0
+    """How long a client may take to take an HTTP response."""
     join_seconds: float = 10.0
     """How long a subscription may wait for Redis before it is refused."""
     shutdown_seconds: float = 5.0

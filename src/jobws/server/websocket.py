@@ -1,7 +1,8 @@
-"""One WebSocket, as plain ASGI: frames in, frames out, and the end.
+"""One client: between what carries its messages and the hub, which never waits.
 
-The reader decides life and death: only the receiving side learns that a client has left. The writer takes from the
-outbox whatever waits. Everything in between is `hub.Connection`, which never waits.
+Under `jobws serve` the transport calls it directly (`direct`); under another ASGI server two tasks do. Both do the
+same: the receiving side decides life and death, since only it learns that a client has left, and what waits in the
+outbox goes out as fast as the client takes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import anyio
 from jobws.protocol.close import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
+from jobws.server.direct import EXTENSION
 from jobws.server.limits import TokenBucket
 
 if TYPE_CHECKING:
@@ -22,73 +24,157 @@ if TYPE_CHECKING:
 
     from jobws.hub.connection import Connection, Join
     from jobws.protocol.codec import Frame
+    from jobws.server.direct import Direct
     from jobws.server.settings import Settings
 
 SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
 
 
-class Socket:
-    """One client's WebSocket.
+class Clients:
+    """Makes clients, and knows those that are connected.
 
     Args:
-        connect: Makes the hub's connection, given what wakes the writer.
+        connect: Makes the hub's connection, given what wakes its writer.
         start: Starts the look-up of a subscription; returns at once.
         hello: The first frame.
         settings: The limits.
+
+    Attributes:
+        connected: The hub's connections.
     """
 
     def __init__(
         self,
         connect: Callable[[Callable[[], None]], Connection],
         start: Callable[[Connection, Join], None],
-        hello: Frame,
+        hello: Callable[[], Frame],
         settings: Settings,
     ) -> None:
-        self.connection = connect(self._wake_writer)
-        self._start = start
+        self.connect = connect
+        self.start = start
+        self.settings = settings
+        self.connected: set[Connection] = set()
         self._hello = hello
-        self._settings = settings
-        self._wake = anyio.Event()
 
-    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the client until either side ends it. Cancelling drops the client without a close frame."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket: accept it, and under `jobws.direct` return; elsewhere until it ends.
+
+        Cancelling drops the client without a close frame.
+        """
         await receive()  # websocket.connect
         offered = scope["subprotocols"]
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
-        self.connection.outbox.append(self._hello)
+        direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
+        client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
+        connection = client.connection
+        connection.outbox.append(self._hello())
         if offered and not known:
-            self.connection.close(_UNKNOWN_PROTOCOL)
-        self.connection.outbox.flush()
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write, send, tasks.cancel_scope)
-                await self._read(receive)
-                tasks.cancel_scope.cancel()
-        finally:
-            self.connection.leave_all()
+            connection.close(_UNKNOWN_PROTOCOL)
+        connection.outbox.flush()
+        if isinstance(client, _AsgiClient):
+            try:
+                await client.run(receive, send)
+            finally:
+                client.lost()
+
+
+class _Client:
+    """What both ways share."""
+
+    __slots__ = ("_bucket", "_clients", "connection")
+
+    def __init__(self, clients: Clients, wake: Callable[[], None]) -> None:
+        settings = clients.settings
+        self._clients = clients
+        self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
+        self.connection = clients.connect(wake)
+        clients.connected.add(self.connection)
+
+    def received(self, message: str | bytes) -> float:
+        """Take a message; the seconds to wait before the next one is read."""
+        now = anyio.current_time()
+        join = self.connection.receive(message, now)
+        if join is not None:
+            self._clients.start(self.connection, join)
+        return self._bucket.take(now)
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self.connection.leave_all()
+        self._clients.connected.discard(self.connection)
+
+
+class _DirectClient(_Client):
+    """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
+
+    __slots__ = ("_busy", "_direct")
+
+    def __init__(self, clients: Clients, direct: Direct) -> None:
+        self._direct = direct
+        self._busy = False
+        super().__init__(clients, self._wake)
+        direct.attach(self)
+
+    def writable(self) -> None:
+        """See `Handler.writable`."""
+        self._busy = False
+        self._wake()
+
+    def stalled(self) -> None:
+        """See `Handler.stalled`."""
+        self.connection.close(SLOW)
+
+    def _wake(self) -> None:
+        outbox, direct = self.connection.outbox, self._direct
+        if outbox.overflowed or self.connection.closing is SLOW:
+            self.connection.close(SLOW)
+            direct.close(SLOW.code, SLOW.reason, drop=True)
+            return
+        closing = self.connection.closing
+        # Behind a close frame nothing comes, so all that waits may go before it; else the outbox counts it.
+        while (closing is not None or not self._busy) and (frames := outbox.take()):
+            shared = [frame.deflated for frame in frames] if direct.deflate else [frame.wire for frame in frames]
+            self._busy = not direct.write(shared)
+        if closing is not None:
+            direct.close(closing.code, closing.reason)
+
+
+class _AsgiClient(_Client):
+    """Through any ASGI server: one task reads, one writes."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self, clients: Clients) -> None:
+        self._woken = anyio.Event()
+        super().__init__(clients, self._wake)
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve the client until either side ends it."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write, send, tasks.cancel_scope)
+            await self._read(receive)
+            tasks.cancel_scope.cancel()
 
     async def _read(self, receive: Receive) -> None:
         """Take the client's messages until it is gone. After a close only its end is waited for."""
-        bucket = TokenBucket(self._settings.burst_messages, self._settings.messages_per_second, anyio.current_time())
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
-            now = anyio.current_time()
-            join = self.connection.receive(_payload(message), now)
-            if join is not None:
-                self._start(self.connection, join)
-            wait = bucket.take(now)
+            wait = self.received(_payload(message))
             if wait:
                 await anyio.sleep(wait)
 
     async def _write(self, send: Send, scope: anyio.CancelScope) -> None:
         """Send what waits, as long as the client is there; then the close frame."""
         while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            await self._woken.wait()
+            self._woken = anyio.Event()
             outbox = self.connection.outbox
             while frames := outbox.take():
                 for frame in frames:
@@ -101,9 +187,6 @@ class Socket:
                 # The peer's answer is not worth waiting for: the server under us does that as far as it cares.
                 scope.cancel()
                 return
-
-    def _wake_writer(self) -> None:
-        self._wake.set()
 
 
 def _payload(message: Message) -> str | bytes:

@@ -1,0 +1,108 @@
+"""A request to become a WebSocket: what the ASGI app is told, and the answer (RFC 6455 §4.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import h11
+from wsproto.extensions import PerMessageDeflate
+from wsproto.handshake import server_extensions_handshake
+from wsproto.utilities import generate_accept_token, split_comma_header
+
+from jobws.server.direct import EXTENSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wsproto.extensions import Extension
+
+    from jobws.server.direct import Direct
+
+Headers = list[tuple[bytes, bytes]]
+
+_VERSION: Final = b"13"
+
+
+class Handshake:
+    """One request.
+
+    Attributes:
+        problem: Why it cannot be accepted, as a status and a sentence; None: it can.
+        extensions: What `accept` negotiated.
+    """
+
+    def __init__(self, request: h11.Request, connection: h11.Connection, client: Any, server: Any) -> None:
+        self._request = request
+        self._connection = connection
+        self._client = client
+        self._server = server
+        self._headers: Headers = list(request.headers)
+        self.extensions: list[Extension] = []
+        self.problem = self._problem()
+
+    def _header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self._headers if key == name), None)
+
+    def _problem(self) -> tuple[int, str] | None:
+        if self._request.method != b"GET" or self._request.http_version < b"1.1":
+            return 400, "a WebSocket begins with GET and HTTP/1.1"
+        if self._header(b"sec-websocket-version") != _VERSION:
+            return 426, "this server speaks version 13 of the WebSocket protocol"
+        if len(self._header(b"sec-websocket-key") or b"") != 24:
+            return 400, "Sec-WebSocket-Key must be 16 bytes in base64"
+        return None
+
+    def scope(self, direct: Direct | None) -> dict[str, Any]:
+        """The ASGI scope."""
+        offered = self._header(b"sec-websocket-protocol") or b""
+        path, _, query = self._request.target.partition(b"?")
+        extensions: dict[str, object] = {"websocket.http.response": {}}
+        if direct is not None:
+            extensions[EXTENSION] = direct
+        return {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+            "subprotocols": [each for each in split_comma_header(offered) if each],
+            "extensions": extensions,
+        }
+
+    def accept(self, subprotocol: str | None, headers: Headers, *, deflate: bool) -> bytes:
+        """The 101. `deflate` lets the client compress; `extensions` then holds how."""
+        answer: Headers = [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-accept", generate_accept_token(self._header(b"sec-websocket-key") or b"")),
+            *headers,
+        ]
+        if subprotocol is not None:
+            answer.append((b"sec-websocket-protocol", subprotocol.encode()))
+        offered = self._header(b"sec-websocket-extensions")
+        if deflate and offered is not None:
+            # Without a context a compressed frame is the same for everybody, so it is made once; and none is kept.
+            deflating = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
+            agreed = server_extensions_handshake(split_comma_header(offered), [deflating])
+            if agreed and deflating.server_max_window_bits == PerMessageDeflate.DEFAULT_SERVER_MAX_WINDOW_BITS:
+                answer.append((b"sec-websocket-extensions", agreed))
+                self.extensions = [deflating]
+        return self._send(h11.InformationalResponse(status_code=101, headers=answer, reason=b"Switching Protocols"))
+
+    def refuse(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """An ordinary response in place of the 101; the connection ends with it."""
+        framing = (b"content-length", b"connection", b"transfer-encoding")
+        kept = [(name, value) for name, value in headers if name.lower() not in framing]
+        length = (b"content-length", str(len(body)).encode())
+        start = h11.Response(status_code=status, headers=[*kept, length, (b"connection", b"close")])
+        return self._send(start) + self._send(h11.Data(data=body)) + self._send(h11.EndOfMessage())
+
+    def _send(self, event: Any) -> bytes:
+        return self._connection.send(event) or b""

@@ -1,0 +1,111 @@
+"""The one way out of a connection: whole frames, in order, over a socket that takes as many bytes as it likes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# So much is joined into one send; what is larger alone is sent in slices of itself.
+_JOIN_BYTES: Final = 128 * 1024
+
+
+class Lane:
+    """Frames on their way out. Synchronous; who owns it calls `resume` when the socket is writable again.
+
+    Args:
+        send: A non-blocking socket's `send`: takes bytes, says how many it took, raises BlockingIOError for none and
+            another OSError when the peer is gone.
+
+    Attributes:
+        accepted: Bytes that the socket took.
+        broken: The peer is gone: whatever was or will be written is dropped.
+        waiting: Bytes that wait for the socket.
+    """
+
+    __slots__ = ("_begun", "_frames", "_send", "accepted", "broken", "waiting")
+
+    def __init__(self, send: Callable[[bytes | memoryview], int]) -> None:
+        self._send = send
+        # None while nothing waits, which is nearly always: an empty deque has 760 bytes.
+        self._frames: deque[bytes | memoryview] | None = None
+        # Whether part of the first one has left.
+        self._begun = False
+        self.accepted = 0
+        self.waiting = 0
+        self.broken = False
+
+    def write(self, frames: Sequence[bytes]) -> bool:
+        """Append whole frames and send what the socket takes at once. True: nothing waits."""
+        if self._frames is None and not self.broken:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            sent = self._try(data)
+            if sent == len(data) or self.broken:
+                return not self.broken
+            self._frames = deque(frames)
+            self.waiting = len(data)
+            self._advance(sent)
+            return False
+        if not self.broken and self._frames is not None:
+            self._frames.extend(frames)
+            self.waiting += sum(map(len, frames))
+        return False
+
+    def resume(self) -> bool:
+        """Send what waits, as far as the socket takes it. True: nothing waits any more."""
+        while self._frames:
+            data = self._next()
+            sent = self._try(data)
+            self._advance(sent)
+            if sent < len(data):
+                return False
+        return not self.broken
+
+    def drop(self) -> None:
+        """Forget the frames that have not begun to leave."""
+        if self._frames is not None:
+            first = self._frames[0] if self._begun else None
+            self._frames = None if first is None else deque((first,))
+            self.waiting = 0 if first is None else len(first)
+
+    def _next(self) -> bytes | memoryview:
+        frames = self._frames or deque()
+        size, count = 0, 0
+        for frame in frames:
+            if count and size + len(frame) > _JOIN_BYTES:
+                break
+            size += len(frame)
+            count += 1
+        if count == 1:
+            return frames[0]
+        return b"".join([frames[position] for position in range(count)])
+
+    def _advance(self, sent: int) -> None:
+        """Take `sent` bytes off the front."""
+        frames = self._frames
+        if frames is None:
+            return
+        self.waiting -= sent
+        while frames and sent >= len(frames[0]):
+            sent -= len(frames.popleft())
+            self._begun = False
+        if sent:
+            frames[0] = memoryview(frames[0])[sent:]
+            self._begun = True
+        if not frames:
+            self._frames = None
+
+    def _try(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.broken = True
+            self._frames = None
+            self.waiting = 0
+            return 0
+        self.accepted += sent
+        return sent

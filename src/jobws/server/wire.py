@@ -1,0 +1,314 @@
+"""One WebSocket on a plain socket, from the 101 to its end: messages in, frames out, pings, silence and the close.
+
+wsproto reads the frames; what it may buffer, and for how long, is decided here. One task reads, and another exists only
+while something waits to be written, so an idle connection costs one small task.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+
+from jobws.server.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wsproto.extensions import Extension
+    from wsproto.frame_protocol import Frame
+
+    from jobws.server.direct import Handler
+    from jobws.server.settings import Settings
+
+# One turn of the reader; of the smallest frames that is 10 ms of work.
+RECEIVE_BYTES: Final = 8 * 1024
+# Compressed data can grow a thousandfold: so much of it is inflated before the message's length is looked at again.
+INFLATE_BYTES: Final = 512
+# What a client that was told to go may take to say so too, and to take what was on its way.
+CLOSE_SECONDS: Final = 2.0
+# Frames that are no whole message, pings and empty fragments for instance: some in a turn are free, more are slowed
+# down to this rate, since each costs as much as a message.
+FREE_FRAMES: Final = 32
+FRAMES_PER_SECOND: Final = 1000
+_RESET: Final = struct.pack("ii", 1, 0)
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Wire:
+    """The transport's side of one connection; see `direct.Direct`.
+
+    Args:
+        sock: Connected, non-blocking; the wire owns it.
+        settings: The limits.
+        spawn: Starts a task that lives at most as long as the server.
+    """
+
+    __slots__ = (
+        *("_closed_at", "_deaf", "_ended", "_frames", "_handler", "_heard_at", "_idle_frames", "_length", "_mark"),
+        *("_parts", "_peer_code", "_pinged_at", "_pong", "_settings", "_sock", "_spawn", "_written", "lane"),
+    )
+
+    def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._spawn = spawn
+        self._frames: FrameProtocol | None = None
+        self._handler: Handler | None = None
+        self._parts: list[str | bytes] | None = None
+        self._length = 0
+        self._idle_frames = 0
+        # Set when nothing waits to be written any more; None: nothing does.
+        self._written: trio.Event | None = None
+        self._pong: bytes | None = None
+        self._peer_code = 0
+        self._deaf = False
+        self._ended = False
+        self._closed_at: float | None = None
+        self._mark: tuple[float, int] | None = None
+        self._heard_at = self._pinged_at = trio.current_time()
+        self.lane = Lane(sock.send)
+
+    def open(self, extensions: list[Extension]) -> None:
+        """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
+        self._frames = FrameProtocol(client=False, extensions=extensions)
+
+    def shut(self) -> None:
+        """Nothing may be written any more: the answer to the handshake was the last."""
+        self._closed_at = trio.current_time()
+
+    @property
+    def peer_code(self) -> int:
+        """The code of the client's close frame; 1006: there was none."""
+        return self._peer_code or 1006
+
+    # ---- Direct ----
+
+    @property
+    def deflate(self) -> bool:
+        """See `Direct.deflate`."""
+        return self._frames is not None and bool(self._frames.extensions)
+
+    @property
+    def attached(self) -> bool:
+        """Whether a handler has taken the connection over."""
+        return self._handler is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether a close frame was written, or no frame can be any more."""
+        return self._closed_at is not None or self._ended
+
+    def attach(self, handler: Handler) -> None:
+        """See `Direct.attach`."""
+        self._handler = handler
+
+    def write(self, frames: Sequence[bytes]) -> bool:
+        """See `Direct.write`."""
+        if self.closing:
+            return False
+        if self.lane.write(frames):
+            return True
+        self._drain()
+        return False
+
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """See `Direct.close`."""
+        if self.closing:
+            return
+        self._closed_at = trio.current_time()
+        if drop:
+            self.lane.drop()
+        if self._frames is not None and not self.lane.write([bytes(self._frames.close(code, reason or None))]):
+            self._drain()
+
+    # ---- out ----
+
+    def _drain(self) -> None:
+        if self._written is None and self.lane.waiting:
+            self._written = trio.Event()
+            self._spawn(self._write_on, self._written)
+
+    async def _write_on(self, written: trio.Event) -> None:
+        """Send what waits; whatever ends the connection ends this."""
+        try:
+            while not self.lane.resume() and self.lane.waiting:
+                await trio.lowlevel.wait_writable(self._sock)
+        except (OSError, trio.ClosedResourceError):
+            return
+        finally:
+            self._written = None
+            written.set()
+        if self.closing or self.lane.broken:
+            return
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self.write([pong])
+        if self._handler is not None and not self.lane.waiting:
+            self._handler.writable()
+
+    async def flush(self, seconds: float) -> bool:
+        """Wait until nothing waits to be written. False: the connection ended, or it took longer."""
+        with trio.move_on_after(seconds):
+            while self._written is not None:
+                await self._written.wait()
+        return not (self.lane.waiting or self._ended or self.lane.broken)
+
+    # ---- in ----
+
+    async def run(self, data: bytes) -> None:
+        """Serve the attached handler until the end. `data` was received behind the handshake."""
+        handler = self._handler
+        try:
+            while handler is not None:
+                for message in self.messages(data):
+                    wait = 0.0 if self.closing else handler.received(message)
+                    if wait:
+                        await trio.sleep(wait)
+                if self._idle_frames > FREE_FRAMES:
+                    await trio.sleep(self._idle_frames / FRAMES_PER_SECOND)
+                data = await self.receive()
+                if not data:
+                    return
+        except (OSError, trio.ClosedResourceError):
+            return
+        finally:
+            if handler is not None:
+                self._handler = None
+                handler.lost()
+
+    async def receive(self) -> bytes:
+        """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
+        while not self._peer_code:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                data = self._sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            self._heard_at = trio.current_time()
+            return data
+        return b""
+
+    def messages(self, data: bytes) -> list[str | bytes]:
+        """The messages that are complete with `data`; control frames are answered on the way.
+
+        After a close, theirs or ours, there are none.
+        """
+        found: list[str | bytes] = []
+        self._idle_frames = 0
+        frames = self._frames
+        if frames is None:
+            return found
+        step = INFLATE_BYTES if frames.extensions else max(len(data), 1)
+        for start in range(0, len(data), step):
+            if self._peer_code or self._deaf:
+                break
+            try:
+                frames.receive_bytes(data[start : start + step])
+                for frame in frames.received_frames():
+                    self._take(frame, found)
+            except ParseFailed as error:
+                self._deaf = True  # where the next frame begins is not known any more
+                self._parts = None
+                self.close(int(error.code), str(error))
+        return found
+
+    def _take(self, frame: Frame, found: list[str | bytes]) -> None:
+        payload: Any = frame.payload  # text, bytes, or a close frame's code and reason
+        match frame.opcode:
+            case Opcode.PING:
+                self._idle_frames += 1
+                self._answer_ping(bytes(payload))
+            case Opcode.PONG:
+                self._idle_frames += 1
+            case Opcode.CLOSE:
+                self._peer_code = int(payload[0])
+                self.close(self._peer_code, "")
+            case _:
+                self._take_data(payload, found, finished=frame.message_finished)
+
+    def _take_data(self, payload: str | bytes, found: list[str | bytes], *, finished: bool) -> None:
+        self._length += len(payload)
+        limit = self._settings.max_message_bytes
+        if self._length > limit:
+            raise ParseFailed(f"a message may have {limit} bytes", CloseReason.MESSAGE_TOO_BIG)
+        if not finished:
+            self._idle_frames += 1
+            self._parts = self._parts or []
+            if payload:
+                self._parts.append(payload)
+            return
+        if self._parts:
+            joint: Any = "" if isinstance(payload, str) else b""
+            payload = joint.join([*self._parts, payload])
+        self._parts = None
+        self._length = 0
+        found.append(payload)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self.closing or self._frames is None:
+            return
+        pong = bytes(self._frames.pong(payload))
+        if self.lane.waiting:
+            self._pong = pong  # the last one is enough (RFC 6455 §5.5.3), and only one may wait
+        else:
+            self.write([pong])
+
+    # ---- the end ----
+
+    def tick(self, now: float) -> None:
+        """What is due: a ping, the end of a silent client, of one that takes nothing, or of one told to go."""
+        settings = self._settings
+        if self._ended:
+            return
+        if self._closed_at is not None:
+            if now - self._closed_at >= CLOSE_SECONDS:
+                self.cut()
+            return
+        if now - self._heard_at >= settings.silence_seconds:
+            self.cut()
+            return
+        if now - self._pinged_at >= settings.ping_seconds:
+            self._pinged_at = now
+            if self._frames is not None and not self.lane.waiting:
+                self.write([bytes(self._frames.ping())])
+        if not self.lane.waiting:
+            self._mark = None
+        elif self._mark is None:
+            self._mark = (now, self.lane.accepted)
+        elif now - self._mark[0] >= settings.slow_seconds:
+            rate = (self.lane.accepted - self._mark[1]) / (now - self._mark[0])
+            self._mark = (now, self.lane.accepted)
+            if rate < settings.slow_bytes_per_second and self._handler is not None:
+                self._handler.stalled()
+
+    async def finish(self) -> None:
+        """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 2 s."""
+        try:
+            with trio.move_on_after(CLOSE_SECONDS):
+                if self.closing and not self._ended and not self.lane.broken:
+                    await self.flush(CLOSE_SECONDS)
+                    self._sock.shutdown(socket.SHUT_WR)
+                    # A close with unread data would be a reset, which overtakes our last frames.
+                    self._peer_code = 0
+                    while await self.receive():
+                        pass
+        except (OSError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close the socket now; what the kernel still holds for it is dropped. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        if self.lane.waiting:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()

@@ -1,0 +1,109 @@
+"""`make bench`: every load on both servers in turn, some rounds, and a table of medians and ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from tests.bench import loads
+from tests.bench.clients import raise_file_limit
+from tests.bench.servers import Events, install_opponent, redis_server, server
+
+if TYPE_CHECKING:
+    from tests.bench.clients import Kind
+
+# Name, unit, whether more is better, and the target for jobws ÷ opponent.
+FIGURES: Final = {
+    "fan-out: deliveries per second": (1, True, 2.5),
+    "1,000 jobs, one client each: CPU per delivery, µs": (1e6, False, 0.5),
+    "200 clients, 50 jobs each: CPU per delivery, µs": (1e6, False, 0.4),
+    "events nobody wants: CPU per event, µs": (1e6, False, 0.3),
+    "steady: p50, ms": (1e3, False, 0.9),
+    "steady: p99, ms": (1e3, False, 1.0),
+    "steady: CPU per event, µs": (1e6, False, 0.7),
+    "5,000 idle clients: kB per client": (1e-3, False, 1.4),
+    "5,000 arriving: connections per second": (1, True, 0.9),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=sorted(loads.LOADS), help="repeatable; default: all")
+    parser.add_argument("--alone", action="store_true", help="also what is measured on jobws alone")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    raise_file_limit()
+    install_opponent()
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with redis_server() as port:
+        events = Events(port)
+        variants: list[tuple[str, Kind, bool]] = [("opponent", "socketio", True), ("jobws", "jobws", True)]
+        variants.append(("jobws --no-direct", "jobws", False))
+        for number in range(arguments.rounds):
+            for name in arguments.only or loads.LOADS:
+                for label, kind, direct in variants:
+                    if label == "jobws --no-direct" and number:
+                        continue
+                    events.clear()
+                    with server(kind, port, direct=direct) as running:
+                        for figure, value in loads.LOADS[name](running, events).items():
+                            found[figure][label].append(value)
+                            print(f"  {figure}: {label} {value:.6g}", file=sys.stderr, flush=True)
+        if arguments.alone:
+            for name, load in loads.ALONE.items():
+                events.clear()
+                with server("jobws", port) as running:
+                    for figure, value in load(running, events).items():
+                        found[figure]["jobws"].append(value)
+                        print(f"  {name}: {figure} {value:.6g}", file=sys.stderr, flush=True)
+            found["socket.send of 200 bytes, µs"]["jobws"].append(loads.bare_send())
+    medians = {
+        figure: {label: statistics.median(values) for label, values in by.items()} for figure, by in found.items()
+    }
+    if arguments.json:
+        print(json.dumps({"machine": _machine(), "medians": medians, "all": found}, indent=1))
+    else:
+        _print_table(medians, arguments.rounds)
+
+
+def _print_table(medians: dict[str, dict[str, float]], rounds: int) -> None:
+    print(f"{_machine()}; medians of {rounds}\n")
+    print("| | opponent | jobws | ratio | target | jobws --no-direct |")
+    print("|---|---|---|---|---|---|")
+    for figure, (scale, more_is_better, target) in FIGURES.items():
+        by = medians.get(figure)
+        if by is None:
+            continue
+        ratio = by["jobws"] / by["opponent"]
+        met = ratio >= target if more_is_better else ratio <= target
+        values = [
+            f"{by[label] * scale:,.1f}" if label in by else "" for label in ("opponent", "jobws", "jobws --no-direct")
+        ]
+        sign = "≥" if more_is_better else "≤"
+        print(
+            f"| {figure} | {values[0]} | {values[1]} | **{ratio:.2f}** | {sign} {target}{'' if met else ' (missed)'} | {values[2]} |"
+        )
+    for figure, by in medians.items():
+        if figure not in FIGURES:
+            print(f"| {figure} | | {by['jobws']:,.4g} | | | |")
+
+
+def _machine() -> str:
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"Node {node}, jobws {version('jobws')}, Socket.IO 4.8.4, BullMQ 6.7.0"
+    )
+
+
+main()

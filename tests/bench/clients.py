@@ -1,0 +1,164 @@
+"""Many WebSocket clients in one process, cheap enough not to be the limit.
+
+They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. Both protocols are
+spoken: jobws.v1 and Socket.IO 4 (Engine.IO 4 over WebSocket).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import time
+from typing import Final, Literal
+
+Kind = Literal["jobws", "socketio"]
+
+# Every event that is counted holds this once.
+MARK: Final = b'"returnvalue"'
+_REQUEST: Final = (
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_PATHS: Final[dict[Kind, str]] = {"jobws": "/ws", "socketio": "/socket.io/?EIO=4&transport=websocket"}
+_RECEIVE_BYTES: Final = 1 << 18
+
+
+def masked(text: str) -> bytes:
+    """A text frame as clients send it."""
+    data = text.encode()
+    key = b"\0\0\0\0"  # a mask of zeros is a mask, and costs nothing
+    if len(data) < 126:
+        return bytes((0x81, 0x80 | len(data))) + key + data
+    return bytes((0x81, 0x80 | 126)) + struct.pack("!H", len(data)) + key + data
+
+
+class Clients:
+    """Connected clients. `deliveries` counts what came for all of them since `reset`."""
+
+    def __init__(self, kind: Kind, port: int) -> None:
+        self.kind = kind
+        self.deliveries = 0
+        self.latencies: list[float] = []
+        self.measure = False
+        self._port = port
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._tails: dict[int, bytes] = {}
+        self._acks = 0
+
+    def connect(self, count: int, at_once: int = 100) -> None:
+        """Open `count` connections, with so many handshakes under way; all have had their greeting at the end."""
+        opening: dict[int, bytes] = {}
+        started = done = 0
+        greeting = b'"hello"' if self.kind == "jobws" else b'40{"sid"'
+        while done < count:
+            while started < count and len(opening) < at_once:
+                sock = socket.create_connection(("127.0.0.1", self._port))
+                sock.sendall(_REQUEST.format(path=_PATHS[self.kind], port=self._port).encode())
+                sock.setblocking(False)
+                self._sockets[sock.fileno()] = sock
+                self._epoll.register(sock.fileno(), select.EPOLLIN)
+                opening[sock.fileno()] = b""
+                started += 1
+            for fileno, _ in self._epoll.poll(10):
+                if fileno not in opening:
+                    self._sockets[fileno].recv(_RECEIVE_BYTES)
+                    continue
+                before = opening[fileno]
+                opening[fileno] = now = before + self._sockets[fileno].recv(_RECEIVE_BYTES)
+                if not now.startswith(b"HTTP/1.1 101"[: len(now)]):
+                    raise RuntimeError(f"refused: {now!r}")
+                if self.kind == "socketio" and b'0{"sid"' in now and b'0{"sid"' not in before:
+                    self._sockets[fileno].sendall(masked("40"))
+                if greeting in now:
+                    del opening[fileno]
+                    done += 1
+
+    def subscribe(self, jobs: list[list[str]]) -> None:
+        """Subscribe the n-th client to the n-th list of jobs, and wait for all answers."""
+        expected = 0
+        for sock, ids in zip(self._sockets.values(), jobs, strict=False):
+            for number, job_id in enumerate(ids):
+                if self.kind == "jobws":
+                    text = json.dumps({"event": "subscribe-job", "data": job_id, "ref": number})
+                else:
+                    text = f'42{number}["subscribe-job",{json.dumps(job_id)}]'
+                sock.sendall(masked(text))
+                expected += 1
+            if expected >= 2000:
+                self._await_acks(expected)
+                expected = 0
+        self._await_acks(expected)
+
+    def _await_acks(self, expected: int) -> None:
+        mark = b'"ack"' if self.kind == "jobws" else b'[{"ok":true}]'
+        self._count(mark, expected, 60)
+
+    def take(self, expected: int, seconds: float = 60) -> float:
+        """Take deliveries until there are `expected`; how long it took."""
+        began = time.perf_counter()
+        self._count(MARK, expected, seconds)
+        return time.perf_counter() - began
+
+    def _count(self, mark: bytes, expected: int, seconds: float) -> None:
+        deadline = time.perf_counter() + seconds
+        keep = len(mark) - 1
+        tails = self._tails
+        while expected > 0:
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{expected} of {mark!r} did not come within {seconds} s")
+            for fileno, _ in self._epoll.poll(1):
+                data = self._sockets[fileno].recv(_RECEIVE_BYTES)
+                if not data:
+                    raise RuntimeError("the server ended a connection")
+                if len(data) < 8 and b"\x81\x012" in data:  # Engine.IO's ping
+                    self._sockets[fileno].sendall(masked("3"))
+                    continue
+                whole = tails.pop(fileno, b"") + data
+                expected -= whole.count(mark)
+                if self.measure:
+                    self._measure(whole)
+                if not whole.endswith(b"}") and not whole.endswith(b"]"):
+                    tails[fileno] = whole[-keep:]
+
+    def _measure(self, data: bytes) -> None:
+        now = time.clock_gettime(time.CLOCK_MONOTONIC)
+        for part in data.split(b'"sent":')[1:]:
+            self.latencies.append(now - float(part[: part.index(b"}")]))
+
+    def drain(self, seconds: float) -> None:
+        """Read whatever comes for a while, so that pings are answered."""
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            for fileno, _ in self._epoll.poll(left):
+                data = self._sockets[fileno].recv(_RECEIVE_BYTES)
+                if b"\x81\x012" in data:
+                    self._sockets[fileno].sendall(masked("3"))
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._epoll.close()
+        for sock in self._sockets.values():
+            sock.close()
+
+
+def raise_file_limit() -> None:
+    """As far as this process may."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used, all threads, user and system."""
+    fields = open(f"/proc/{pid}/stat", encoding="ascii").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_bytes(pid: int) -> int:
+    """Its resident memory."""
+    return int(open(f"/proc/{pid}/statm", encoding="ascii").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

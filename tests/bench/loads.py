@@ -1,0 +1,216 @@
+"""The loads, each on one fresh server: what is done, and which figures come of it."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from tests.bench.clients import Clients, cpu_seconds, rss_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.bench.servers import Events, Server
+
+Figures = dict[str, float]
+
+
+def fan_out(server: Server, events: Events) -> Figures:
+    """One job, 1,000 clients, bursts of 10 events."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(1000)
+    clients.subscribe([["j0"]] * 1000)
+    rates = []
+    for burst in range(40):
+        began = time.perf_counter()
+        events.write(10, "j", 1)
+        clients.take(10_000)
+        if burst >= 5:
+            rates.append(10_000 / (time.perf_counter() - began))
+    clients.close()
+    return {"fan-out: deliveries per second": statistics.median(rates)}
+
+
+def one_each(server: Server, events: Events) -> Figures:
+    """1,000 jobs, one client each, flood."""
+    return {"1,000 jobs, one client each: CPU per delivery, µs": _flood(server, events, 1000, 1, 1000)}
+
+
+def fifty_each(server: Server, events: Events) -> Figures:
+    """200 clients, 50 jobs each, flood."""
+    return {"200 clients, 50 jobs each: CPU per delivery, µs": _flood(server, events, 200, 50, 10_000)}
+
+
+def _flood(server: Server, events: Events, count: int, jobs_each: int, jobs: int) -> float:
+    """CPU per delivery: every job gets the same number of events, and has one subscriber."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(count)
+    clients.subscribe([[f"j{number * jobs_each + each}" for each in range(jobs_each)] for number in range(count)])
+    total = 0
+    _write_and_take(clients, events, 10_000, jobs)
+    before = cpu_seconds(server.pid)
+    for _ in range(5):
+        _write_and_take(clients, events, 10_000, jobs)
+        total += 10_000
+    used = cpu_seconds(server.pid) - before
+    clients.close()
+    return used / total
+
+
+def _write_and_take(clients: Clients, events: Events, count: int, jobs: int) -> None:
+    """Written by Redis itself, meanwhile read."""
+    writer = threading.Thread(target=events.write, args=(count, "j", jobs))
+    writer.start()
+    clients.take(count)
+    writer.join()
+
+
+def nobody(server: Server, events: Events) -> Figures:
+    """A fresh stream of four events per job, which nobody subscribed to; one client waits for the last of all."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(1)
+    clients.subscribe([["last0"]])
+    before = cpu_seconds(server.pid)
+    total = 0
+    for _ in range(10):
+        for event in ("added", "waiting", "active", "completed"):
+            events.write(2500, "x", 2500, event)
+            total += 2500
+    events.write(1, "last", 1)
+    clients.take(1)
+    used = cpu_seconds(server.pid) - before
+    clients.close()
+    return {"events nobody wants: CPU per event, µs": used / total}
+
+
+def steady(server: Server, events: Events) -> Figures:
+    """One event every 5 ms for 100 clients of its job."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(100)
+    clients.subscribe([["j0"]] * 100)
+    count = 1000
+
+    def write() -> None:
+        due = time.perf_counter()
+        for _ in range(count):
+            due += 0.005
+            time.sleep(max(0.0, due - time.perf_counter()))
+            events.write_one("j0")
+
+    clients.measure = True
+    before = cpu_seconds(server.pid)
+    writer = threading.Thread(target=write)
+    writer.start()
+    clients.take(100 * count)
+    writer.join()
+    used = cpu_seconds(server.pid) - before
+    clients.close()
+    times = sorted(clients.latencies)
+    return {
+        "steady: p50, ms": times[len(times) // 2],
+        "steady: p99, ms": times[len(times) * 99 // 100],
+        "steady: CPU per event, µs": used / count,
+    }
+
+
+def idle(server: Server, _events: Events) -> Figures:
+    """5,000 clients arrive, and then do nothing."""
+    before = rss_bytes(server.pid)
+    clients = Clients(server.kind, server.port)
+    began = time.perf_counter()
+    clients.connect(5000)
+    took = time.perf_counter() - began
+    clients.drain(3)
+    used = rss_bytes(server.pid) - before
+    clients.close()
+    return {"5,000 arriving: connections per second": 5000 / took, "5,000 idle clients: kB per client": used / 5000}
+
+
+def rooms(server: Server, events: Events) -> Figures:
+    """CPU per event with 10 rooms, and with 10,000: the same deliveries."""
+    costs = []
+    for count in (10, 10_000):
+        clients = Clients(server.kind, server.port)
+        clients.connect(10)
+        share = count // 10
+        clients.subscribe([[f"r{count}-{number * share + each}" for each in range(share)] for number in range(10)])
+        taken = []
+        for _ in range(5):
+            before = cpu_seconds(server.pid)
+            events.write(10_000, f"r{count}-", count)
+            clients.take(10_000)
+            taken.append((cpu_seconds(server.pid) - before) / 10_000)
+        costs.append(statistics.median(taken))
+        clients.close()
+    return {"10 → 10,000 rooms: CPU per event, growth": costs[1] / costs[0]}
+
+
+def many(server: Server, events: Events) -> Figures:
+    """10,000 clients, one job each, 2,000 events a second for 60 s."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(10_000)
+    clients.subscribe([[f"m{number}"] for number in range(10_000)])
+    seconds, rate = 60, 2000
+
+    def write() -> None:
+        due = time.perf_counter()
+        for number in range(seconds * rate // 20):
+            due += 20 / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            pipeline = events.client.pipeline(transaction=False)
+            for each in range(20):
+                sent = time.clock_gettime(time.CLOCK_MONOTONIC)
+                job_id = f"m{(number * 20 + each) % 10_000}"
+                fields = {
+                    "event": "completed",
+                    "jobId": job_id,
+                    "returnvalue": f'{{"sent":{sent:.9f}}}',
+                    "prev": "active",
+                }
+                pipeline.xadd("bull:http:events", fields, maxlen=20_000)
+            pipeline.execute()
+
+    clients.measure = True
+    writer = threading.Thread(target=write)
+    writer.start()
+    clients.take(seconds * rate, seconds * 2)  # lost ones would make it time out
+    writer.join()
+    clients.close()
+    times = sorted(clients.latencies)
+    return {
+        "10,000 clients, 2,000 events/s, 60 s: lost": seconds * rate - len(times),
+        "the same: p99, ms": times[len(times) * 99 // 100] * 1000,
+    }
+
+
+def bare_send() -> float:
+    """What a send of 200 bytes to a loopback socket costs, µs."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        receiver, _ = listener.accept()
+        with sender, receiver:
+            data = b"x" * 200
+            costs = []
+            for _ in range(50):
+                began = time.perf_counter()
+                for _ in range(1000):
+                    sender.send(data)
+                costs.append((time.perf_counter() - began) * 1000)
+                left = 200_000
+                while left:
+                    left -= len(receiver.recv(left))
+            return statistics.median(costs)
+
+
+LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
+    "fan-out": fan_out,
+    "one-each": one_each,
+    "fifty-each": fifty_each,
+    "nobody": nobody,
+    "steady": steady,
+    "idle": idle,
+}
+ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {"rooms": rooms, "many": many}

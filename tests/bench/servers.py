@@ -1,0 +1,132 @@
+"""The two servers as processes, each alone while it is measured, and a Redis that makes the events itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+
+from jobws.embedded import find_redis_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.clients import Kind
+
+OPPONENT = Path(__file__).parent / "opponent"
+# ARGV: stream, entries, jobs, padding. Entries go round the jobs; nobody needs to wait for a client to write them.
+_EVENTS = """
+local pad = string.rep('x', tonumber(ARGV[4]))
+for i = 0, tonumber(ARGV[2]) - 1 do
+  redis.call('XADD', KEYS[1], '*', 'event', ARGV[5], 'jobId', ARGV[1] .. (i % tonumber(ARGV[3])),
+    'returnvalue', '{"pad":"' .. pad .. '"}', 'prev', 'active')
+end
+"""
+
+
+class Server(NamedTuple):
+    """A running server."""
+
+    kind: Kind
+    port: int
+    pid: int
+
+
+class Events:
+    """Writes BullMQ's events, as fast as Redis can."""
+
+    def __init__(self, port: int) -> None:
+        self.client: Any = redis.Redis(port=port)
+        self._script = self.client.register_script(_EVENTS)
+
+    def write(
+        self, count: int, prefix: str, jobs: int, event: str = "completed", queue: str = "http", pad: int = 100
+    ) -> None:
+        """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
+        self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
+
+    def write_one(self, job_id: str) -> None:
+        """One event that says when it was written, on the machine's monotonic clock."""
+        sent = time.clock_gettime(time.CLOCK_MONOTONIC)
+        fields = {"event": "completed", "jobId": job_id, "returnvalue": f'{{"sent":{sent:.9f}}}', "prev": "active"}
+        self.client.xadd("bull:http:events", fields)
+
+    def clear(self) -> None:
+        """Empty streams that exist, as in a system that has run before."""
+        self.client.flushall()
+        for queue in ("http", "sparql", "techstack", "analyzer"):
+            self.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 10000)
+            self.client.xadd(f"bull:{queue}:events", {"event": "drained"})
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def redis_server() -> Iterator[int]:
+    """The port of a private Redis without a password."""
+    port = _free_port()
+    command = [str(find_redis_binary()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        client: Any = redis.Redis(port=port)
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def install_opponent() -> None:
+    """Its packages, once."""
+    if not (OPPONENT / "node_modules" / "socket.io").is_dir():
+        subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=OPPONENT, check=True
+        )
+
+
+@contextmanager
+def server(kind: Kind, redis_port: int, *, direct: bool = True) -> Iterator[Server]:
+    """A fresh server that reads that Redis."""
+    port = _free_port()
+    if kind == "jobws":
+        lane = "--direct" if direct else "--no-direct"
+        redis_url = f"redis://127.0.0.1:{redis_port}"
+        command = [sys.executable, "-m", "jobws", "serve", "--port", str(port), "--redis", redis_url, lane]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        lines, mark = process.stderr, " serves http"
+    else:
+        environment = {**os.environ, "PORT": str(port), "REDIS_PORT": str(redis_port), "NODE_ENV": "production"}
+        process = subprocess.Popen(
+            ["node", "bridge.mjs"], cwd=OPPONENT, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        lines, mark = process.stdout, "ready"
+    try:
+        assert lines is not None
+        for line in lines:
+            if mark in line:
+                break
+        time.sleep(1.0)  # QueueEvents has no sign of being connected, and it starts at `$`
+        yield Server(kind, port, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
