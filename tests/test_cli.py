@@ -79,6 +79,27 @@ async def test_watch_says_when_there_is_no_bridge() -> None:
     assert (code, err) == (3, "jobws: localhost is no URL of a bridge; expected http://host:port\n")
 
 
+SURROGATE = '"\\ud800\\u001b[31m"'
+
+
+async def test_results_that_are_not_plain_text(redis: Redis) -> None:
+    """JSON can hold what no text can, and what steers a terminal."""
+    shown = r'"\\ud800\\u001b[31m"'
+    async with live_bridge(redis.url) as live:
+        watch = Watch("x\n1", "--expect", "--queue", "http", "--url", live.url)
+        assert await watch.line() == r"x\n1 subscribed"
+        redis.add_event("http", "progress", "x\n1", data=SURROGATE)
+        redis.add_event("http", "completed", "x\n1", returnvalue=SURROGATE)
+        code, out, err = await watch.end()
+        assert (code, err) == (0, "")
+        assert out.splitlines() == [rf"http/x\n1 active {shown}", rf"http/x\n1 completed {shown}"]
+        redis.add_job("http", "y", state="completed", finishedOn="1", returnvalue="[1e999]", progress=SURROGATE)
+        ask = partial(anyio.to_thread.run_sync, partial(jobws, url=live.url))
+        assert await ask("status", "y") == (0, "http/y completed [Infinity]\n", "")
+        assert (await ask("submit", "http", SURROGATE, "--job-id", "z"))[0] == 0
+        assert redis.client.hget("bull:http:z", "data") == SURROGATE.encode()
+
+
 async def test_submit_and_status(redis: Redis) -> None:
     async with live_bridge(redis.url, queues=("shown=my:app:hidden",)) as live:
         run_here = partial(anyio.to_thread.run_sync, partial(jobws, url=live.url))
@@ -167,7 +188,30 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
         (
             ("submit", "http", "{no"),
             "",
-            "data is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+            "data is no JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))",
+        ),
+        (("submit", "http", '{"a": NaN}'), "", "data is no JSON (NaN is not JSON)"),
+        (
+            ("submit", "http", "1", "--opts", '{"delay": 1e400}'),
+            "",
+            "opts is no JSON (Out of range float values are not JSON compliant)",
+        ),
+        (("submit", "\udcff", "1"), "", "queue is no UTF-8 text"),
+        (("submit", "http", "1", "--idempotency-key", "€"), "", "idempotency_key must be printable ASCII"),
+        (("status", "\udcff"), "", "job is no UTF-8 text"),
+        (("watch", "1", "\udcff"), "", "job 2 is no UTF-8 text"),
+        (("watch", "1", "--timeout-seconds", "nan"), "", "timeout_seconds must be above 0"),
+        (("serve", "--port", "70000"), "", "there is no port 70000; it must be 0 to 65535"),
+        (
+            ("serve", "--allow-origin", "*"),
+            "",
+            "--allow-origin takes the origins one by one: '*' would let in every page",
+        ),
+        (("serve", "--no-auth", "--host", "a..b"), "", "cannot listen on a..b:8787: that is no name of a host"),
+        (
+            ("serve", "--queue", "\udcff"),
+            "",
+            'cannot read the queue "\\udcff"; expected label=prefix:name, prefix:name or name',
         ),
         (("submit", "http", "1", "--opts", "[]"), "", "opts must be a JSON object"),
         (("watch",), "", 'Command "watch" parameter --job requires an argument.'),

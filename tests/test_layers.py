@@ -25,7 +25,7 @@ ALLOWED = {
     "watch": {"errors", "protocol", "client"},
     "embedded": {"errors"},
     "demo": {"errors", "protocol", "server", "client", "embedded", "watch"},
-    "cli": {"errors", "server", "client", "embedded", "watch", "demo"},
+    "cli": {"errors", "protocol", "server", "client", "embedded", "watch", "demo"},
     "__main__": {"errors", "cli"},
     "__init__": set(),
 }

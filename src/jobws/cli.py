@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import anyio
 import cyclopts
-import msgspec
 from cyclopts import App, Parameter
 from cyclopts.config import Env
 from rich.console import Console
@@ -22,7 +21,15 @@ from rich.console import Console
 from jobws.client.http import look_up
 from jobws.client.http import submit as submit_job
 from jobws.embedded import EmbeddedRedis
-from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RefusedError, ResponseError
+from jobws.errors import (
+    ConfigurationError,
+    JobwsError,
+    MissingExtraError,
+    RefusedError,
+    RequestError,
+    ResponseError,
+)
+from jobws.protocol.codec import decode_json
 from jobws.server.settings import Settings
 from jobws.watch import UNKNOWN, line_of
 from jobws.watch import watch as watch_jobs
@@ -77,6 +84,9 @@ def watch(
         timeout_seconds: Give up after so long.
         expect: A job that does not exist yet is about to be added: wait for it.
     """
+    _check_text(queue=queue, **{f"job {number}": each for number, each in enumerate(job, 1)})
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise ConfigurationError("timeout_seconds must be above 0")
     call = partial(
         watch_jobs,
         url,
@@ -111,6 +121,9 @@ def submit(
         idempotency_key: Submits with the same key make one job.
         url: The bridge.
     """
+    _check_text(queue=queue, name=name, job_id=job_id)
+    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise ConfigurationError("idempotency_key must be printable ASCII")
     call = partial(
         submit_job,
         *(url, queue, _json("data", sys.stdin.read() if data == "-" else data)),
@@ -141,6 +154,7 @@ def status(
         url: The bridge.
         json: Print all that is known, one JSON object a line.
     """
+    _check_text(job=job, queue=queue)
     try:
         jobs = anyio.run(partial(look_up, url, job, queue), backend="trio")
     except ResponseError as error:
@@ -149,7 +163,7 @@ def status(
         print(f"jobws: {error}", file=sys.stderr)
         return UNKNOWN
     for each in jobs:
-        print(msgspec.json.encode(each).decode() if json else line_of(each))
+        print(json_module.dumps(each) if json else line_of(each))
     return 0
 
 
@@ -178,9 +192,16 @@ def show_demo(
 
 def _json(name: str, text: str) -> object:
     try:
-        return json_module.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{name} is no JSON: {error}") from None
+        return decode_json(text, subject=name)
+    except RequestError as error:
+        raise ConfigurationError(error.message) from None
+
+
+def _check_text(**values: str | None) -> None:
+    """Refuse what the shell passed on though it is no UTF-8."""
+    for name, value in values.items():
+        if value is not None and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ConfigurationError(f"{name} is no UTF-8 text")
 
 
 def _json_object(name: str, text: str) -> dict[str, object]:

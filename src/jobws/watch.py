@@ -73,7 +73,12 @@ class Job:
         name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
         ended = self.exit_code is not None
         detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
-        return f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}")
+        return printable(f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}"))
+
+
+def printable(text: str) -> str:
+    """`text` as one line that steers no terminal: what a job holds is its producer's, or its worker's."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def line_of(snapshot: dict[str, object]) -> str:
@@ -148,9 +153,11 @@ class Board:
         for job in self.jobs.values():
             elapsed = job.ended_after if job.ended_after is not None else time.monotonic() - job.since
             state = Text(job.state, _STYLES.get(job.state, ""))
-            table.add_row(job.queue, job.job_id, state, _progress(job.progress), f"{elapsed:.1f} s")
+            table.add_row(
+                printable(job.queue), printable(job.job_id), state, _progress(job.progress), f"{elapsed:.1f} s"
+            )
             if self._results and job.outcome is not None:
-                results.append(Text(f"{job.job_id}: {_shown(job.outcome)}", _STYLES.get(job.state, "")))
+                results.append(Text(printable(f"{job.job_id}: {_shown(job.outcome)}"), _STYLES.get(job.state, "")))
         return Group(table, *results)
 
     def _say(self, job: Job) -> None:
@@ -161,7 +168,7 @@ class Board:
 def _progress(value: object) -> RenderableType:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return ProgressBar(total=100, completed=min(max(float(value), 0.0), 100.0), width=20)
-    return "" if value is None else _shown(value)
+    return "" if value is None else printable(_shown(value))
 
 
 def _shown(value: object) -> str:

@@ -91,7 +91,8 @@ def _print_table(medians: dict[str, dict[str, float]], rounds: int) -> None:
         ]
         sign = "≥" if more_is_better else "≤"
         print(
-            f"| {figure} | {values[0]} | {values[1]} | **{ratio:.2f}** | {sign} {target}{'' if met else ' (missed)'} | {values[2]} |"
+            f"| {figure} | {values[0]} | {values[1]} | **{ratio:.2f}** "
+            f"| {sign} {target}{'' if met else ' (missed)'} | {values[2]} |"
         )
     for figure, by in medians.items():
         if figure not in FIGURES:
@@ -101,7 +102,7 @@ def _print_table(medians: dict[str, dict[str, float]], rounds: int) -> None:
 def _machine() -> str:
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"Node {node}, jobws {version('jobws')}, Socket.IO 4.8.4, BullMQ 6.7.0"
     )
 

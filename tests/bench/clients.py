@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import time
+from pathlib import Path
 from typing import Final, Literal
 
 Kind = Literal["jobws", "socketio"]
@@ -155,10 +156,10 @@ def raise_file_limit() -> None:
 
 def cpu_seconds(pid: int) -> float:
     """What a process has used, all threads, user and system."""
-    fields = open(f"/proc/{pid}/stat", encoding="ascii").read().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_bytes(pid: int) -> int:
     """Its resident memory."""
-    return int(open(f"/proc/{pid}/statm", encoding="ascii").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

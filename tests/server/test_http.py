@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +172,8 @@ BAD: list[tuple[str, str, object, str, int, str]] = [
     ("POST", "/jobs/http", {"data": 1, "opts": {"attempts": 0}}, JSON, 400, "`opts.attempts`: Expected `int` >= 1"),
     ("POST", "/jobs/http", b'{"data":1e999}', JSON, 400, "the body is no JSON (Out of range float values"),
     ("POST", "/jobs/http", b'{"data":NaN}', JSON, 400, "the body is no JSON (NaN is not JSON)"),
+    ("POST", "/jobs/http", b'{"data":1,"\\ud800":2}', JSON, 400, "the body: a key holds a lone surrogate, which is no"),
+    ("POST", "/lookup", [str(n) for n in range(1001)], JSON, 400, "a list may have 1000 items, this one has 1001"),
     ("POST", "/jobs/a%2Fb", {"data": 1}, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
     ("GET", "/queues/http%2Fjobs", None, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
     ("GET", "/queues/nope/jobs?state=failed", None, JSON, 404, "this bridge has no `queue` of that label"),
@@ -214,6 +218,105 @@ async def test_errors_say_what_is_wrong(redis: Redis) -> None:
             assert answer[0] == answer[1]["status"] == status, (path, body)
             assert answer[1]["detail"].startswith(detail), answer[1]["detail"]
         assert redis.client.keys("bull:*") == []
+
+
+HEAD = (
+    b"POST /analyze/http HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
+)
+
+
+def _exchange(url: str, request: bytes, *, half_close: bool = False) -> bytes:
+    """All that the server says to these bytes, until it closes."""
+    parts = urllib.parse.urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as sock:
+        sock.sendall(request)
+        if half_close:
+            sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"garbage\r\n\r\n", b"400"),
+        (b"GET /queues HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /queues HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", b"431"),
+        ("GET /jobs/http/é HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode(), b"400"),
+    ],
+    ids=["garbage", "no host", "head too long", "not ascii"],
+)
+async def test_what_is_no_request_gets_a_sentence(redis: Redis, request_: bytes, status: bytes) -> None:
+    async with live_bridge(redis.url) as live:
+        answer = await anyio.to_thread.run_sync(_exchange, live.url, request_)
+        assert answer.split(b" ")[1] == status
+        assert b"this is no request of HTTP/1.1, or its head is too long" in answer
+
+
+async def test_a_body_that_ends_early_is_no_trouble(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    async with live_bridge(redis.url) as live:
+        await anyio.to_thread.run_sync(partial(_exchange, live.url, HEAD + b"{", half_close=True))
+        assert (await call("GET", live.url + "/queues"))[0] == 200
+    assert "Traceback" not in caplog.text
+    assert redis.client.keys("bull:*") == []
+
+
+async def test_a_slow_body_is_not_waited_for(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobws.server.http_request.BODY_SECONDS", 0.1)
+    async with live_bridge(redis.url) as live:
+        answer = await anyio.to_thread.run_sync(_exchange, live.url, HEAD)
+        assert answer.split(b" ")[1] == b"408"
+        assert b"the body must come within 0.1 s" in answer
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[x]y", "null", "http://a:99999999", "//"])
+async def test_an_origin_that_is_none_is_refused(redis: Redis, origin: str) -> None:
+    async with live_bridge(redis.url) as live:
+        request = urllib.request.Request(live.url + "/analyze/http", b"1", {"Content-Type": JSON, "Origin": origin})
+
+        def status() -> int:
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request, timeout=5)
+            with caught.value as answer:
+                return answer.code
+
+        assert await anyio.to_thread.run_sync(status) == 403
+
+
+@pytest.mark.limit(90)
+async def test_jobs_that_wait_for_redis_hold_up_nobody(redis: Redis) -> None:
+    """More than anyio's 40 threads, and then the readers have to connect again."""
+    async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
+        await call("POST", live.url + "/analyze/http", 1)
+        redis.client.client_pause(4000, all=False)
+        for _ in range(60):
+            tasks.start_soon(partial(live.bridge.submit, live.bridge.labels["http"], "x", 1, str(uuid.uuid4()), {}))
+        await anyio.sleep(0.5)  # so that they wait; without it the test would show less, not fail
+        redis.client.client_kill_filter(_type="normal", skipme=True)
+        with anyio.fail_after(2):
+            while (await call("GET", live.url + "/jobs/http/none"))[0] != 404:
+                pass
+
+
+async def test_queues_are_not_empty_because_redis_refuses(redis: Redis) -> None:
+    redis.client.hset("bull:http:meta", "opts.maxLenEvents", "9" * 5000)
+    redis.client.acl_setuser("blind", enabled=True, passwords=["+p"], keys=["bull:http:*"], commands=["+@all", "-xlen"])
+    async with live_bridge(redis.url.replace("redis://:", "redis://default:")) as live:
+        assert (await call("GET", live.url + "/queues"))[0] == 200
+    async with live_bridge(f"redis://blind:p@127.0.0.1:{redis.server.port}/0", queues=("http",), ready=False) as live:
+        status, body = await call("GET", live.url + "/queues")
+        assert status == 503
+        assert "Redis cannot tell about queues now: NOPERM" in body["detail"]
+    redis.client.acl_deluser("blind")
+
+
+async def test_a_lookup_may_not_ask_for_everything(redis: Redis) -> None:
+    queues = tuple(f"q{number}" for number in range(11))
+    async with live_bridge(redis.url, queues=queues) as live:
+        status, body = await call("POST", live.url + "/lookup", [str(number) for number in range(1000)])
+        assert (status, body["detail"]) == (400, "11000 look-ups (ids times queues); name the `queue` of each id")
 
 
 async def test_a_redis_that_is_away_is_503(own_redis: Any) -> None:

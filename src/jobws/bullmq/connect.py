@@ -61,7 +61,9 @@ class RedisTarget:
             )
             host = parts.hostname or ""
             port = f":{parts.port}" if parts.port else ""
-        except ValueError as error:
+            host.encode("idna")
+            pool.connection_class(**pool.connection_kwargs)  # an option that it does not know is a TypeError
+        except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"cannot read the Redis URL ({error}); expected redis://[user:password@]host:port/db"
             ) from None

@@ -51,7 +51,7 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     if not colon:
         prefix = default_prefix
     label = label if equals else name
-    if not (label and prefix and name):
+    if not (label and prefix and name) or any("\ud800" <= char <= "\udfff" for char in text):
         raise ConfigurationError(f'cannot read the queue "{text}"; expected label=prefix:name, prefix:name or name')
     return Queue(label, prefix, name)
 

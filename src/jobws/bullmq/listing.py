@@ -24,7 +24,7 @@ _LISTS: Final = {"waiting": "wait", "active": "active"}
 STATES: Final = (*_LISTS, "delayed", "prioritized", "waiting-children", "completed", "failed")
 """The states that can be listed, as snapshots name them."""
 # How many entries to pass over, and in a set: below or at which score.
-_CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?))?", re.ASCII)
+_CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)))?", re.ASCII)
 
 
 class Page(Struct, frozen=True):

@@ -8,7 +8,7 @@ import hiredis
 from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
-from jobws.errors import RedisRefusedError
+from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.identifiers import parse_stream_id
 
 if TYPE_CHECKING:
@@ -60,14 +60,23 @@ class Overview(Struct, frozen=True):
         ]
 
     def parse(self, replies: Sequence[object]) -> QueueOverview:
-        """The overview from the replies to `commands`. A key of another type counts as empty."""
+        """The overview from the replies to `commands`. A key of another type counts as empty.
+
+        Raises:
+            RedisUnavailableError: Redis answered with another error.
+        """
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+                raise RedisUnavailableError(f"Redis cannot tell about queues now: {reply}")
         exists, meta, length, oldest, newest, *rest = replies
         sizes = [_count(reply) for reply in rest]
         # Until version 6 BullMQ moved the waiting jobs of a paused queue to a list of their own.
         waiting, held, active, *in_sets = sizes
         paused, limit = meta if isinstance(meta, list) else (None, None)
         entries = _count(length)
-        max_length = int(limit) if isinstance(limit, bytes) and limit.isdigit() else DEFAULT_MAX_LENGTH
+        max_length = (
+            int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
+        )
         # Trimming is approximate and drops whole nodes of 100 entries, so a stream near its limit has been trimmed.
         trimmed = entries > 0 and entries >= max_length - 100
         return QueueOverview(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from jobws.errors import MissingExtraError, RedisUnavailableError
+from jobws.errors import MissingExtraError, RedisUnavailableError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
 TIMEOUT_SECONDS: Final = 20.0
+# Jobs that may wait for Redis at once; each holds a thread. Further ones wait for their turn.
+MAX_CALLS: Final = 64
+# How soon a thread notices that nobody waits for its job any more.
+POLL_SECONDS: Final = 0.5
 
 
 class Submitter:
@@ -33,6 +38,7 @@ class Submitter:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._portal: BlockingPortal | None = None
@@ -47,21 +53,34 @@ class Submitter:
             MissingExtraError: BullMQ's package is not installed.
             RedisUnavailableError: Redis did not answer in time, or refused.
         """
+        if self._limiter is None:
+            # Their own, so that a Redis that takes no jobs leaves threads for those who connect to it.
+            self._limiter = anyio.CapacityLimiter(MAX_CALLS)
+        call = partial(self._call, queue, name, data, {**opts, "jobId": job_id}, given_up := threading.Event())
         try:
             with anyio.fail_after(TIMEOUT_SECONDS):
-                await anyio.to_thread.run_sync(
-                    self._call, queue, name, data, {**opts, "jobId": job_id}, abandon_on_cancel=True
-                )
+                await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
         except TimeoutError:
             raise RedisUnavailableError(f"Redis did not take the job within {TIMEOUT_SECONDS:g} s") from None
+        finally:
+            given_up.set()
 
     async def close(self) -> None:
         """Close BullMQ's connections and end the thread. Idempotent."""
         await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
 
-    def _call(self, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
-        portal = self._started()
-        portal.call(self._add, queue, name, data, opts)
+    def _call(
+        self, queue: Queue, name: str, data: object, opts: Mapping[str, object], given_up: threading.Event
+    ) -> None:
+        future = self._started().start_task_soon(self._add, queue, name, data, opts)
+        while True:
+            try:
+                future.result(POLL_SECONDS)
+            except concurrent.futures.TimeoutError:
+                if not given_up.is_set():
+                    continue
+                future.cancel()
+            return
 
     def _started(self) -> BlockingPortal:
         try:
@@ -87,6 +106,8 @@ class Submitter:
             await known.add(name, data, dict(opts))
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take the job: {error}") from None
+        except RecursionError:
+            raise RequestError("too-deep", "the job's data is nested too deep") from None
 
     def _close(self) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from jobws.errors import UnreachableError
 
@@ -36,4 +36,6 @@ def _below(base: str, schemes: tuple[str, str], path: str) -> str:
         usable = False
     if not usable:
         raise UnreachableError(f"{base} is no URL of a bridge; expected http://host:port")
-    return urlunsplit((schemes[_SECURE[parts.scheme]], parts.netloc, parts.path.rstrip("/") + path, "", ""))
+    return urlunsplit(
+        (schemes[_SECURE[parts.scheme]], parts.netloc, quote(parts.path.rstrip("/"), safe="/%") + path, "", "")
+    )

@@ -6,6 +6,7 @@ The standard library's HTTP client in a worker thread: one request now and then 
 from __future__ import annotations
 
 import http.client
+import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -14,12 +15,16 @@ import trio
 
 from jobws.client.address import http_url
 from jobws.errors import RefusedError, ResponseError, UnreachableError
+from jobws.protocol.codec import decode_as
 from jobws.protocol.resources import Problem, Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeVar
 
     from jobws.client.session import JsonObject
+
+    Shape = TypeVar("Shape")
 
 # Longer than the bridge waits for Redis to take a job.
 TIMEOUT_SECONDS: Final = 30.0
@@ -59,8 +64,8 @@ async def submit(
     body = {"data": data, **{key: value for key, value in fields.items() if value is not None}}
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     path = f"/jobs?{urlencode({'queue': queue})}"
-    answer = await _request(base, "POST", path, msgspec.json.encode(body), headers)
-    return msgspec.json.decode(answer, type=Submitted)
+    answer = await _request(base, "POST", path, json.dumps(body, allow_nan=False).encode(), headers)
+    return _decode(base, answer, Submitted)
 
 
 async def look_up(base: str, job_id: str, queue: str | None = None) -> list[JsonObject]:
@@ -74,8 +79,19 @@ async def look_up(base: str, job_id: str, queue: str | None = None) -> list[Json
     query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
     answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}")
     if queue is not None:
-        return [msgspec.json.decode(answer, type=dict[str, object])]
-    return msgspec.json.decode(answer, type=dict[str, list[dict[str, object]]])["jobs"]
+        return [_decode(base, answer, dict[str, object])]
+    return _decode(base, answer, _Found).jobs
+
+
+class _Found(msgspec.Struct):
+    jobs: list[dict[str, object]]
+
+
+def _decode(base: str, answer: bytes, shape: type[Shape]) -> Shape:
+    try:
+        return decode_as(answer, shape)
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"no bridge at {base}: what answers is none ({error})") from None
 
 
 async def _request(
@@ -85,13 +101,14 @@ async def _request(
     named = {**(headers or {}), **({} if body is None else {"Content-Type": _JSON})}
     try:
         answer = await trio.to_thread.run_sync(_exchange, url, method, body, named, abandon_on_cancel=True)
-    except (OSError, http.client.HTTPException) as error:
+    # Not ASCII where HTTP or a host's name has to be, or a line feed in a header: nothing was sent.
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(f"no bridge at {base}: {str(error) or type(error).__name__}") from None
     status, content_type, content = answer
     if status < 300 and content_type == _JSON:
         return content
     if content_type == "application/problem+json":
-        problem = msgspec.json.decode(content, type=Problem)
+        problem = _decode(base, content, Problem)
         if problem.code == "not-found":
             raise UnreachableError(f"no bridge at {base}: there is one, but below another path")
         raise ResponseError(problem.code, problem.detail)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from jobws.client.transport import Transport, open_transport
 from jobws.errors import ResponseError, UnreachableError
+from jobws.protocol.codec import decode_as
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -30,7 +31,11 @@ class Event(Struct, frozen=True):
     ref: str | int | None = None
 
 
-_decode = msgspec.json.Decoder(Event).decode
+def _decode(text: str) -> Event:
+    try:
+        return decode_as(text, Event)
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"what answers does not speak jobws.v1: {error}") from None
 
 
 class Client:

@@ -15,7 +15,11 @@ import msgspec
 from jobws.errors import RequestError
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from jobws.protocol.messages import ServerMessage
+
+    Shape = TypeVar("Shape")
 
 _encode_json: Final = msgspec.json.Encoder().encode
 
@@ -135,6 +139,23 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
 
 def _lenient(text: str | bytes) -> object:
     return json.loads(text, parse_constant=_refuse_constant)
+
+
+def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
+    """A message of the bridge as `shape`. It may hold what msgspec refuses, since results are spliced in as they are.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON, or none of that shape (then msgspec.ValidationError).
+    """
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        try:
+            return msgspec.convert(json.loads(text), shape)
+        except (ValueError, RecursionError) as error:
+            raise msgspec.DecodeError(str(error)) from None
 
 
 def _too_deep() -> RequestError:

@@ -88,7 +88,8 @@ class Bridge:
         )
         self.clients = Clients(self._connect, self._start_join, self._hello, self.settings)
         self._store = Store(self.target, self.queues.by_label)
-        # Results can be megabytes: who asks for them over HTTP must not hold up the subscriptions.
+        # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
+        self._http_store = Store(self.target, self.queues.by_label)
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._submitter = Submitter(self.settings.redis)
         self._tasks: TaskGroup | None = None
@@ -116,6 +117,7 @@ class Bridge:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(supervise, "the store", self._store.run, Health())
+            tasks.start_soon(supervise, "the store of HTTP", self._http_store.run, Health())
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
             self.queues.start(tasks)
             try:
@@ -212,13 +214,13 @@ class Bridge:
         """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return await self._result_store.ask(question)
+        return await self._http_store.ask(question)
 
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return await (self._result_store if results else self._store).look_up(jobs)
+        return await (self._result_store if results else self._http_store).look_up(jobs)
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""

@@ -55,9 +55,9 @@ class Guard:
         """Why the request is refused; None: it is served."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
+        if (self._settings.auth or self._settings.allowed_hosts) and not self._is_served(host):
+            return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
         if self._settings.auth:
-            if not self._is_served(host):
-                return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
             for name in _PROXY_HEADERS:
                 if name in headers:
                     return (
@@ -96,7 +96,10 @@ def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     """
     if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     port = _DEFAULT_PORTS.get(parts.scheme)
     if port is None or not host:
         return False

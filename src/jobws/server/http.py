@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Found, Job
     from jobws.server.service import Service
+
+
+# One look-up costs Redis some 10 µs, and everybody else waits meanwhile.
+MAX_LOOKUPS: Final = 10_000
 
 
 def routes(service: Service) -> list[Route]:
@@ -80,6 +84,8 @@ class _Asking:
         # Kept, since discovery may add a queue meanwhile.
         asked = [room if isinstance(room, ItemError) else self._jobs_of(room) for room in rooms]
         jobs = {job: None for item in asked if isinstance(item, list) for job in item}
+        if len(jobs) > MAX_LOOKUPS:
+            raise RequestError("too-many", f"{len(jobs)} look-ups (ids times queues); name the `queue` of each id")
         found = await service.look_up(jobs, results=False)
         return json_answer(Results([_result(item, found) for item in asked]))
 

@@ -10,12 +10,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+import anyio
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json
 from jobws.server.problems import problem
+
+# For a body of `max_body_bytes` that is 280 kbit/s.
+BODY_SECONDS = 30.0
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,16 +82,22 @@ async def json_body(request: Request, limit: int) -> object:
     Only `application/json`: a form of a foreign page cannot send that unasked.
 
     Raises:
-        RequestError: `bad-content-type`, `too-large`, `bad-json` or `too-deep`.
+        RequestError: `bad-content-type`, `too-large`, `too-slow`, `bad-json` or `too-deep`.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestError("bad-content-type", "the body must have the content type application/json")
     body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > limit:
-                raise RequestError("too-large", f"the body may have {limit} bytes")
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > limit:
+                        raise RequestError("too-large", f"the body may have {limit} bytes")
+    except TimeoutError:
+        raise RequestError("too-slow", f"the body must come within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise RequestError("bad-json", "the body ended before its length") from None
     try:
         return decode_json(body.decode(), subject="the body")
     except UnicodeDecodeError:
@@ -101,6 +112,8 @@ def shaped(body: object, shape: type[Shape]) -> Shape:
     """
     try:
         return msgspec.convert(body, shape)
+    except (UnicodeEncodeError, RecursionError):
+        raise RequestError("bad-data", "the body: a key holds a lone surrogate, which is no Unicode text") from None
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         field = place.rstrip("`").lstrip(".")

@@ -57,7 +57,10 @@ class Submitting:
         wanted_id: str | None,
         opts: Mapping[str, object],
     ) -> Response:
-        job_id = _new_id(queue.label, wanted_id, request.headers.get("idempotency-key"))
+        keys = request.headers.getlist("idempotency-key")
+        if len(keys) > 1:
+            raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
+        job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
         job = (queue.label, job_id)
         existing = (await self._service.look_up([job], results=False))[job] is not None
         await self._service.submit(queue, name, data, job_id, opts)

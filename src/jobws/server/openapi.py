@@ -74,13 +74,14 @@ _MEANINGS: Final = {
     403: "The `Origin` or `Host` is not allowed. The body says what to allow.",
     404: "There is no such queue or job.",
     405: "The path does not take this method.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
     501: "The bridge was installed without `jobws[submit]`.",
     503: "Redis does not answer, or the bridge is not running.",
 }
 _ASKING: Final = (400, 404, 503)
-_POSTING: Final = (400, 404, 413, 415, 503)
+_POSTING: Final = (400, 404, 408, 413, 415, 503)
 _SUBMITTING: Final = (*_POSTING, 501)
 
 

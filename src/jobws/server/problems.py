@@ -20,6 +20,7 @@ _STATUS: Final = {
     "unknown-job": 404,
     "not-found": 404,
     "bad-method": 405,
+    "too-slow": 408,
     "too-large": 413,
     "bad-content-type": 415,
     "internal": 500,
@@ -29,9 +30,12 @@ _STATUS: Final = {
 _OTHER_STATUS: Final = 400
 
 
-def problem(code: str, detail: str) -> Response:
-    """The response for an error code of protocol.md, or one of HTTP's own; `detail` is the sentence."""
-    status = _STATUS.get(code, _OTHER_STATUS)
+def problem(code: str, detail: str, status: int | None = None) -> Response:
+    """The response for an error code of protocol.md, or one of HTTP's own; `detail` is the sentence.
+
+    The status follows from the code, unless it is given.
+    """
+    status = status or _STATUS.get(code, _OTHER_STATUS)
     content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
     return Response(content, status, media_type="application/problem+json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import signal
@@ -62,8 +63,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except UnicodeError:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: that is no name of a host") from None
     except OSError as error:
-        reason = "the port is in use" if error.errno == 98 else error.strerror or str(error)
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from None
 
 

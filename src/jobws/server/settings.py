@@ -101,6 +101,10 @@ class Settings:
         Raises:
             ConfigurationError: With what to change.
         """
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"there is no port {self.port}; it must be 0 to 65535")
+        if "*" in self.allowed_origins:
+            raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
         if self.auth and not is_loopback(self.host):
             raise ConfigurationError(
                 f"without a key jobws listens on loopback only, not on {self.host}; "

@@ -24,6 +24,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from jobws.server.handshake import Handshake
+from jobws.server.problems import problem
 from jobws.server.upgraded import Upgraded
 
 if TYPE_CHECKING:
@@ -292,6 +293,14 @@ class _H11(H11Protocol):
 
     async def _check_protocol(self, _event: h11.Request) -> None:
         """An offer of h2c is not taken."""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """What h11 cannot read: theirs has no body."""
+        answer = problem("bad-request", "this is no request of HTTP/1.1, or its head is too long", status_code)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=bytes(answer.body)))
+        await self._send_h11_event(h11.EndOfMessage())
 
     async def _create_stream(self, request: h11.Request) -> None:
         if _asks_for_websocket(request):
