@@ -84,7 +84,7 @@ SURROGATE = '"\\ud800\\u001b[31m"'
 
 async def test_results_that_are_not_plain_text(redis: Redis) -> None:
     """JSON can hold what no text can, and what steers a terminal."""
-    shown = r'"\\ud800\\u001b[31m"'
+    shown = r"\ud800\x1b[31m"
     async with live_bridge(redis.url) as live:
         watch = Watch("x\n1", "--expect", "--queue", "http", "--url", live.url)
         assert await watch.line() == r"x\n1 subscribed"

@@ -175,7 +175,7 @@ class Transport:
         head = b""
         try:
             with trio.move_on_after(self._settings.request_seconds):
-                while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES:
+                while b"\r\n\r\n" not in head and len(head) <= HEAD_BYTES:
                     await trio.lowlevel.wait_readable(sock)
                     data = sock.recv(HEAD_BYTES)
                     if not data:
