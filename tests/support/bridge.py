@@ -66,16 +66,23 @@ async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) ->
 class BridgeProcess:
     """`jobws serve` as a process. A context manager; lines of its log are read as they are asked for."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None, shell: str = "") -> None:
+        """`shell`: what a shell does before it becomes the bridge."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("JOBWS_", "REDIS_"))}
+        command = [sys.executable, "-m", "jobws", "serve", *arguments]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobws", "serve", *arguments],
+            ["bash", "-c", f'{shell} && exec "$@"', "bash", *command] if shell else command,
             stderr=subprocess.PIPE,
             text=True,
             env={**clean, **(environment or {})},
         )
         self.lines: list[str] = []
         self.url = ""
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def __enter__(self) -> Self:
         return self

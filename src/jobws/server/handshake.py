@@ -90,8 +90,10 @@ class Handshake:
         if deflate and offered is not None:
             # Without a context a compressed frame is the same for everybody, so it is made once; and none is kept.
             deflating = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
-            agreed = server_extensions_handshake(split_comma_header(offered), [deflating])
-            if agreed and deflating.server_max_window_bits == PerMessageDeflate.DEFAULT_SERVER_MAX_WINDOW_BITS:
+            # A client with little memory may ask for a smaller window than the shared frames have.
+            fitting = [offer for offer in split_comma_header(offered) if "server_max_window_bits" not in offer]
+            agreed = server_extensions_handshake(fitting, [deflating])
+            if agreed:
                 answer.append((b"sec-websocket-extensions", agreed))
                 self.extensions = [deflating]
         return self._send(h11.InformationalResponse(status_code=101, headers=answer, reason=b"Switching Protocols"))

@@ -30,9 +30,10 @@ RECEIVE_BYTES: Final = 8 * 1024
 # Compressed data can grow a thousandfold: so much of it is inflated before the message's length is looked at again.
 INFLATE_BYTES: Final = 512
 # What a client that was told to go may take to say so too, and to take what was on its way.
-CLOSE_SECONDS: Final = 2.0
-# Frames that are no whole message, pings and empty fragments for instance: some in a turn are free, more are slowed
-# down to this rate, since each costs as much as a message.
+CLOSE_SECONDS: Final = 5.0
+# Control frames and tiny fragments cost as much as messages, which are limited: some in a turn are free, more are
+# slowed down to this rate.
+TINY_BYTES: Final = 32
 FREE_FRAMES: Final = 32
 FRAMES_PER_SECOND: Final = 1000
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -238,7 +239,7 @@ class Wire:
         if self._length > limit:
             raise ParseFailed(f"a message may have {limit} bytes", CloseReason.MESSAGE_TOO_BIG)
         if not finished:
-            self._idle_frames += 1
+            self._idle_frames += len(payload) < TINY_BYTES
             self._parts = self._parts or []
             if payload:
                 self._parts.append(payload)
@@ -288,7 +289,7 @@ class Wire:
                 self._handler.stalled()
 
     async def finish(self) -> None:
-        """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 2 s."""
+        """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 5 s."""
         try:
             with trio.move_on_after(CLOSE_SECONDS):
                 if self.closing and not self._ended and not self.lane.broken:

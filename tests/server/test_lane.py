@@ -1,0 +1,92 @@
+"""The way out of a connection: whatever the socket takes, what leaves is whole frames in order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobws.server.lane import Lane
+
+
+class Socket:
+    """Takes as many bytes as it is told to, then blocks, then breaks."""
+
+    def __init__(self, appetites: list[int]) -> None:
+        self._appetites = appetites
+        self.taken = bytearray()
+        self.broken = False
+
+    def send(self, data: bytes | memoryview) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        appetite = self._appetites.pop(0) if self._appetites else 0
+        if not appetite:
+            raise BlockingIOError
+        self.taken += data[:appetite]
+        return min(appetite, len(data))
+
+
+FRAMES = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6)
+STEPS = st.lists(
+    st.one_of(st.tuples(st.just("write"), FRAMES), st.just(("resume", [])), st.just(("drop", []))), max_size=30
+)
+
+
+@given(steps=STEPS, appetites=st.lists(st.integers(0, 700), max_size=60))
+def test_frames_leave_whole_and_in_order(steps: list[tuple[str, list[bytes]]], appetites: list[int]) -> None:
+    socket = Socket(appetites)
+    lane = Lane(socket.send)
+    expected: list[bytes] = []  # every frame that may leave, in order
+    for step, frames in steps:
+        if step == "write":
+            expected += frames
+            assert lane.write(frames) == (lane.waiting == 0)
+        elif step == "resume":
+            assert lane.resume() == (lane.waiting == 0)
+        else:
+            left = len(socket.taken)
+            while expected and left > 0:
+                left -= len(expected[0])
+                kept = expected.pop(0)
+                socket_end = kept[len(kept) + left :] if left < 0 else b""
+            # What had begun goes on; the rest is forgotten.
+            del socket.taken[:]
+            unfinished = socket_end if left < 0 else b""
+            lane.drop()
+            assert lane.waiting == len(unfinished)
+            expected = [unfinished] if unfinished else []
+        whole = b"".join(expected)
+        assert bytes(socket.taken) == whole[: len(socket.taken)]
+        assert lane.waiting == len(whole) - len(socket.taken)
+    socket._appetites = [1 << 20] * 100
+    assert lane.resume()
+    assert bytes(socket.taken) == b"".join(expected)
+
+
+def test_a_peer_that_is_gone_costs_nothing_more() -> None:
+    socket = Socket([2])
+    lane = Lane(socket.send)
+    assert not lane.write([b"abc", b"def"])
+    socket.broken = True
+    assert not lane.resume()
+    assert (lane.broken, lane.waiting) == (True, 0)
+    assert not lane.write([b"ghi"])
+    assert lane.waiting == 0
+    assert bytes(socket.taken) == b"ab"
+
+
+def test_large_frames_are_not_joined() -> None:
+    """Each send gets a slice of the frame itself."""
+    sizes: list[int] = []
+
+    def send(data: bytes | memoryview) -> int:
+        sizes.append(len(data))
+        if len(sizes) == 1:
+            raise BlockingIOError
+        return min(len(data), 1000)
+
+    lane = Lane(send)
+    lane.write([b"x" * 200_000])
+    while not lane.resume():
+        pass
+    assert sizes[1:3] == [200_000, 199_000]

@@ -1,0 +1,68 @@
+"""An echo app on the transport, its replies through ASGI or through the direct lane."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from wsproto.frame_protocol import FrameProtocol
+
+from jobws.server.direct import EXTENSION
+from jobws.server.serve import listening_socket
+from jobws.server.settings import Settings
+from jobws.server.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from jobws.server.direct import Direct
+
+
+class _Echo:
+    """The direct lane's echo."""
+
+    def __init__(self, direct: Direct) -> None:
+        self._direct = direct
+
+    def received(self, message: str | bytes) -> float:
+        self._direct.write([bytes(FrameProtocol(client=False, extensions=[]).send_data(message))])
+        return 0.0
+
+    def writable(self) -> None:
+        pass
+
+    def stalled(self) -> None:
+        self._direct.close(4000, "slow", drop=True)
+
+    def lost(self) -> None:
+        pass
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Says what it is told."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    if EXTENSION in scope["extensions"]:
+        scope["extensions"][EXTENSION].attach(_Echo(scope["extensions"][EXTENSION]))
+        return
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+@asynccontextmanager
+async def echo_server(app: Any = echo, **settings: Any) -> AsyncIterator[int]:
+    """The port of the echo app, or of another, until the end of the context."""
+    listener = listening_socket("127.0.0.1", 0)
+    port: int = listener.getsockname()[1]
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        transport = Transport(app, Settings(**{"shutdown_seconds": 0.5, **settings}))
+        tasks.start_soon(partial(transport.serve, listener, stop))
+        yield port
+        stop.set()
