@@ -79,7 +79,7 @@ def test_redis_is_touched_in_one_place() -> None:
 
 def test_hypercorn_is_known_in_one_place() -> None:
     users = {name(file) for file in FILES if any(module.split(".")[0] == "hypercorn" for module in imports(file))}
-    assert users == {"server/transport.py"}
+    assert users == {"server/http1.py"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)
