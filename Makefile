@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test bench check clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs $(ARGS)
+
+bench: $(STAMP)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -27,4 +30,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/bench/opponent/node_modules

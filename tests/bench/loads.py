@@ -116,6 +116,41 @@ def steady(server: Server, events: Events) -> Figures:
     }
 
 
+def slow(server: Server, events: Events) -> Figures:
+    """p99 of 200 clients that read, alone and beside 200 that do not."""
+    good = Clients(server.kind, server.port)
+    good.connect(200)
+    good.subscribe([["j0"]] * 200)
+    good.measure = True
+    quiet = _p99(good, events, 400)
+    stalled = Clients(server.kind, server.port)
+    stalled.connect(200)
+    stalled.subscribe([["j0", f"own{number}"] for number in range(200)])
+    beside = _p99(good, events, 400)
+    good.close()
+    stalled.close()
+    return {"p99 beside 200 stalled clients ÷ quiet": beside / quiet}
+
+
+def _p99(clients: Clients, events: Events, count: int) -> float:
+    clients.latencies.clear()
+
+    def write() -> None:
+        due = time.perf_counter()
+        for number in range(count):
+            due += 0.01
+            time.sleep(max(0.0, due - time.perf_counter()))
+            events.write_one("j0", pad=1000)
+            events.write_one(f"own{number % 200}", pad=1000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    clients.take(200 * count)
+    writer.join()
+    times = sorted(clients.latencies)
+    return times[len(times) * 99 // 100]
+
+
 def idle(server: Server, _events: Events) -> Figures:
     """5,000 clients arrive, and then do nothing."""
     before = rss_bytes(server.pid)
@@ -213,4 +248,4 @@ LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "steady": steady,
     "idle": idle,
 }
-ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {"rooms": rooms, "many": many}
+ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {"rooms": rooms, "slow": slow, "many": many}

@@ -52,10 +52,11 @@ class Events:
         """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
         self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
 
-    def write_one(self, job_id: str) -> None:
+    def write_one(self, job_id: str, pad: int = 0) -> None:
         """One event that says when it was written, on the machine's monotonic clock."""
         sent = time.clock_gettime(time.CLOCK_MONOTONIC)
-        fields = {"event": "completed", "jobId": job_id, "returnvalue": f'{{"sent":{sent:.9f}}}', "prev": "active"}
+        result = f'{{"sent":{sent:.9f}}}'
+        fields = {"event": "completed", "jobId": job_id, "returnvalue": result, "prev": "active", "pad": "x" * pad}
         self.client.xadd("bull:http:events", fields)
 
     def clear(self) -> None:

@@ -89,13 +89,17 @@ async def test_a_mounted_bridge_keeps_the_rule(
         await _play(LiveTarget(url, redis, vector, stack), vector)
 
 
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 @pytest.mark.parametrize("vector", load_vectors("live"), ids=vector_id)
-async def test_a_live_server_keeps_the_rule(vector: Vector, redis: Redis, own_redis: Callable[..., Redis]) -> None:
+async def test_a_live_server_keeps_the_rule(
+    vector: Vector, direct: bool, redis: Redis, own_redis: Callable[..., Redis]
+) -> None:
     away = vector.get("redis") == "away"
     used = own_redis() if away else redis
     for job in vector.get("given", []):
         used.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
-    async with live_bridge(used.url, queues=QUEUES, **vector.get("settings", {})) as live, AsyncExitStack() as stack:
+    settings = {"queues": QUEUES, "direct": direct, **vector.get("settings", {})}
+    async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
         await _play(LiveTarget(live.url, used, vector, stack), vector)

@@ -8,6 +8,7 @@ missed.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
@@ -74,11 +75,11 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
         `truncated`.
     """
     anomalies: list[str] = []
-    event = field(fields, b"event")
+    event = fields[1] if fields[0] == b"event" else field(fields, b"event")
     json_field = _JSON_FIELDS.get(event) if event is not None else None
     parts: dict[bytes, bytes] = {}
-    for position in range(0, len(fields) - 1, 2):
-        name, value = fields[position], fields[position + 1]
+    pairs = iter(fields)
+    for name, value in zip(pairs, pairs, strict=False):
         if name == b"event":
             continue
         if name == json_field:
@@ -88,14 +89,15 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
                 encoded = _text(value, anomalies)
         else:
             encoded = _text(value, anomalies)
-        parts[_field_name(name)] = encoded
-    parts.pop(b'"queue":', None)  # ours says more than a custom event's
+        parts[_field_names.get(name) or _field_name(name)] = encoded
+    parts.pop(b',"queue":', None)  # ours says more than a custom event's
     if json_field is not None and _field_name(json_field) not in parts:
         anomalies.append("missing-field")
-    if sum(map(len, parts.values())) > max_bytes:
+    rest = b"".join(chain.from_iterable(parts.items()))
+    if len(rest) > max_bytes:
         anomalies.append("truncated")
         _truncate(parts, max_bytes)
-    rest = b"".join([b",%b%b" % part for part in parts.items()])
+        rest = b"".join(chain.from_iterable(parts.items()))
     return b'{"queue":%b%b}' % (queue_json, rest), anomalies
 
 
@@ -108,10 +110,10 @@ def _text(value: bytes, anomalies: list[str]) -> bytes:
 
 
 def _field_name(name: bytes) -> bytes:
-    """`"name":`, ready to be followed by a value."""
+    """`,"name":`, ready to be followed by a value."""
     known = _field_names.get(name)
     if known is None:
-        known = json_text(name.decode(errors="replace")) + b":"
+        known = b",%b:" % json_text(name.decode(errors="replace"))
         if len(_field_names) < _NAMES_KEPT:
             _field_names[name] = known
     return known
@@ -123,7 +125,7 @@ def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
         if total - missing <= max_bytes:
             break
-        if name != b'"jobId":':
+        if name != b',"jobId":':
             missing += len(parts.pop(name))
-    parts[b'"truncated":'] = b"true"
-    parts[b'"bytes":'] = b"%d" % missing
+    parts[b',"truncated":'] = b"true"
+    parts[b',"bytes":'] = b"%d" % missing

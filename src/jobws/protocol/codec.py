@@ -7,6 +7,7 @@ decoding and encoding a result again would cost more than all the rest of an eve
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     Shape = TypeVar("Shape")
 
 _encode_json: Final = msgspec.json.Encoder().encode
+_check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+_HEADER_16: Final = struct.Struct("!BBH").pack
+_HEADER_64: Final = struct.Struct("!BBQ").pack
 
 
 class Frame:
@@ -64,8 +70,8 @@ def _framed(first: int, payload: bytes) -> bytes:
     if size < 126:
         return bytes((first, size)) + payload
     if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+        return _HEADER_16(first, 126, size) + payload
+    return _HEADER_64(first, 127, size) + payload
 
 
 def encode(message: ServerMessage) -> Frame:
@@ -99,8 +105,9 @@ def raw_json(value: bytes) -> bytes | None:
     msgspec refuses the valid `"\ud800"`; Python's parser takes it, and its value is encoded with ASCII escapes.
     """
     try:
-        value.decode()
-        msgspec.json.decode(value, type=msgspec.Raw)
+        if not value.isascii():
+            value.decode()
+        _check_json(value)
     except (UnicodeDecodeError, RecursionError):
         return None
     except msgspec.DecodeError:

@@ -62,6 +62,8 @@ class Settings:
     """Messages that a client may send at once."""
     messages_per_second: float = 50.0
     """How fast a client's further messages are read."""
+    frames_per_second: float = 1000.0
+    """How fast control frames and fragments of less than 32 bytes are read."""
     ping_seconds: float = 20.0
     """Interval of the server's WebSocket pings."""
     silence_seconds: float = 45.0

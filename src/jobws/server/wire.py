@@ -35,7 +35,6 @@ CLOSE_SECONDS: Final = 5.0
 # slowed down to this rate.
 TINY_BYTES: Final = 32
 FREE_FRAMES: Final = 32
-FRAMES_PER_SECOND: Final = 1000
 _RESET: Final = struct.pack("ii", 1, 0)
 
 _log: Final = logging.getLogger(__name__)
@@ -172,7 +171,7 @@ class Wire:
                     if wait:
                         await trio.sleep(wait)
                 if self._idle_frames > FREE_FRAMES:
-                    await trio.sleep(self._idle_frames / FRAMES_PER_SECOND)
+                    await trio.sleep(self._idle_frames / self._settings.frames_per_second)
                 data = await self.receive()
                 if not data:
                     return
