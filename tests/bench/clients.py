@@ -30,6 +30,8 @@ _RECEIVE_BYTES: Final = 1 << 18
 def masked(text: str) -> bytes:
     """A text frame as clients send it."""
     data = text.encode()
+    if len(data) > 65535:
+        raise ValueError("too long for these clients")
     key = b"\0\0\0\0"  # a mask of zeros is a mask, and costs nothing
     if len(data) < 126:
         return bytes((0x81, 0x80 | len(data))) + key + data
@@ -82,12 +84,12 @@ class Clients:
         """Subscribe the n-th client to the n-th list of jobs, and wait for all answers."""
         expected = 0
         for sock, ids in zip(self._sockets.values(), jobs, strict=False):
+            if self.kind == "jobws":
+                sock.sendall(masked(json.dumps({"event": "subscribe-job", "data": ids})))
+                expected += 1
+                continue
             for number, job_id in enumerate(ids):
-                if self.kind == "jobws":
-                    text = json.dumps({"event": "subscribe-job", "data": job_id, "ref": number})
-                else:
-                    text = f'42{number}["subscribe-job",{json.dumps(job_id)}]'
-                sock.sendall(masked(text))
+                sock.sendall(masked(f'42{number}["subscribe-job",{json.dumps(job_id)}]'))
                 expected += 1
             if expected >= 2000:
                 self._await_acks(expected)
@@ -118,6 +120,8 @@ class Clients:
                 if len(data) < 8 and b"\x81\x012" in data:  # Engine.IO's ping
                     self._sockets[fileno].sendall(masked("3"))
                     continue
+                if b"\x89\0" in data:  # WebSocket's ping
+                    self._sockets[fileno].sendall(b"\x8a\x80\0\0\0\0")
                 whole = tails.pop(fileno, b"") + data
                 expected -= whole.count(mark)
                 if self.measure:

@@ -12,14 +12,14 @@ class Socket:
     """Takes as many bytes as it is told to, then blocks, then breaks."""
 
     def __init__(self, appetites: list[int]) -> None:
-        self._appetites = appetites
+        self.appetites = appetites
         self.taken = bytearray()
         self.broken = False
 
     def send(self, data: bytes | memoryview) -> int:
         if self.broken:
             raise BrokenPipeError
-        appetite = self._appetites.pop(0) if self._appetites else 0
+        appetite = self.appetites.pop(0) if self.appetites else 0
         if not appetite:
             raise BlockingIOError
         self.taken += data[:appetite]
@@ -36,31 +36,27 @@ STEPS = st.lists(
 def test_frames_leave_whole_and_in_order(steps: list[tuple[str, list[bytes]]], appetites: list[int]) -> None:
     socket = Socket(appetites)
     lane = Lane(socket.send)
-    expected: list[bytes] = []  # every frame that may leave, in order
+    expected = b""  # all that is to leave
+    ends = [0]  # of its frames
     for step, frames in steps:
-        if step == "write":
-            expected += frames
-            assert lane.write(frames) == (lane.waiting == 0)
-        elif step == "resume":
-            assert lane.resume() == (lane.waiting == 0)
-        else:
-            left = len(socket.taken)
-            while expected and left > 0:
-                left -= len(expected[0])
-                kept = expected.pop(0)
-                socket_end = kept[len(kept) + left :] if left < 0 else b""
-            # What had begun goes on; the rest is forgotten.
-            del socket.taken[:]
-            unfinished = socket_end if left < 0 else b""
-            lane.drop()
-            assert lane.waiting == len(unfinished)
-            expected = [unfinished] if unfinished else []
-        whole = b"".join(expected)
-        assert bytes(socket.taken) == whole[: len(socket.taken)]
-        assert lane.waiting == len(whole) - len(socket.taken)
-    socket._appetites = [1 << 20] * 100
+        match step:
+            case "write":
+                for frame in frames:
+                    expected += frame
+                    ends.append(len(expected))
+                assert lane.write(frames) == (lane.waiting == 0)
+            case "resume":
+                assert lane.resume() == (lane.waiting == 0)
+            case _:
+                lane.drop()
+                # What has begun goes on; the rest is forgotten.
+                end = min(end for end in ends if end >= len(socket.taken))
+                expected, ends = expected[:end], [each for each in ends if each <= end]
+        assert bytes(socket.taken) == expected[: len(socket.taken)]
+        assert lane.waiting == len(expected) - len(socket.taken)
+    socket.appetites = [1 << 20] * 100
     assert lane.resume()
-    assert bytes(socket.taken) == b"".join(expected)
+    assert bytes(socket.taken) == expected
 
 
 def test_a_peer_that_is_gone_costs_nothing_more() -> None:

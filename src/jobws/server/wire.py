@@ -163,27 +163,34 @@ class Wire:
 
     async def run(self, data: bytes) -> None:
         """Serve the attached handler until the end. `data` was received behind the handshake."""
-        handler = self._handler
         try:
-            while handler is not None:
+            while True:
                 for message in self.messages(data):
-                    wait = 0.0 if self.closing else handler.received(message)
-                    if wait:
-                        await trio.sleep(wait)
-                if self._idle_frames > FREE_FRAMES:
-                    await trio.sleep(self._idle_frames / self._settings.frames_per_second)
+                    if self._handler is not None and not self.closing:
+                        wait = self._handler.received(message)
+                        if wait:
+                            await trio.sleep(wait)
                 data = await self.receive()
                 if not data:
                     return
         except (OSError, trio.ClosedResourceError):
             return
+        except Exception:  # noqa: BLE001 - a handler's defect ends its own connection
+            _log.exception("a connection failed")
+            self.close(CloseReason.INTERNAL_ERROR, "the server failed to serve this connection")
         finally:
-            if handler is not None:
-                self._handler = None
-                handler.lost()
+            self._lose()
+
+    def _lose(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.lost()
 
     async def receive(self) -> bytes:
         """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
+        if self._idle_frames > FREE_FRAMES:
+            await trio.sleep(self._idle_frames / self._settings.frames_per_second)
+            self._idle_frames = 0
         while not self._peer_code:
             await trio.lowlevel.wait_readable(self._sock)
             try:
@@ -312,3 +319,4 @@ class Wire:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        self._lose()
