@@ -41,13 +41,19 @@ MIB = 1024 * 1024
 class Peer:
     """A WebSocket client made of a blocking socket, which does what no library would."""
 
-    def __init__(self, url_or_port: str | int, path: str = "/ws", extensions: str = "") -> None:
+    def __init__(
+        self, url_or_port: str | int, path: str = "/ws", extensions: str = "", *, upgrade: bool = True
+    ) -> None:
         port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
         self.socket = socket.socket()
         # A small window, so that little is on its way to one who does not read.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
         self.socket.settimeout(30)
         self.socket.connect(("127.0.0.1", port))
+        if not upgrade:
+            self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            self.answer = self.socket.recv(100).decode()
+            return
         offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
         self.socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -177,6 +183,7 @@ async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
 
 @pytest.mark.limit(60)
 async def test_sigterm_ends_it_whatever_clients_do(redis: Redis) -> None:
+    redis.add_job("http", "large", state="completed", finishedOn=1, returnvalue='"' + "x" * 30_000_000 + '"')
     with BridgeProcess("--port", "0", "--redis", redis.url, "--shutdown-seconds", "3") as bridge:
         url = await IN_THREAD(bridge.started)
         async with raw_client(url) as idle:
@@ -187,6 +194,7 @@ async def test_sigterm_ends_it_whatever_clients_do(redis: Redis) -> None:
             ):
                 for number in range(40):
                     redis.add_event("http", "completed", str(number), returnvalue='"' + "x" * 50_000 + '"')
+                download = Peer(url, path="/jobs/http/large", upgrade=False)
                 await idle.ask("ping")
                 began = time.monotonic()
                 async with anyio.create_task_group() as tasks:
@@ -201,6 +209,8 @@ async def test_sigterm_ends_it_whatever_clients_do(redis: Redis) -> None:
                 assert ended == [0]
                 assert time.monotonic() - began < 3 + 2
                 assert stalled.gone()
+                assert download.gone()
+                download.socket.close()
 
 
 # ---- 3 and 4: sizes ----
@@ -449,6 +459,24 @@ async def test_http_and_a_websocket_on_one_connection() -> None:
             assert b"101 Switching Protocols" in await IN_THREAD(sock.recv, 4096)
             sock.sendall(b"\x81\x82\0\0\0\0hi")
             assert await IN_THREAD(sock.recv, 4096) == b"\x81\x02hi"
+
+
+async def test_resets_are_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with echo_server() as port:
+        for part in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01"):
+            for _ in range(10):
+                sock = socket.create_connection(("127.0.0.1", port))
+                sock.sendall(part)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+        with await IN_THREAD(Peer, port) as reset:
+            reset.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with await IN_THREAD(Peer, port) as good:
+            good.send(b"there?")
+            assert await IN_THREAD(good.frame) == (1, b"there?")
+    assert [
+        record for record in caplog.records if record.name.startswith("jobws") and "open files" not in record.msg
+    ] == []
 
 
 async def test_an_http_client_that_takes_nothing_is_cut() -> None:

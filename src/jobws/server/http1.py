@@ -147,13 +147,16 @@ class _Connection(TCPServer):
             await super().protocol_send(event)
             return
         async with self.send_lock:
-            with trio.move_on_after(self._send_seconds, shield=True) as scope:
-                try:
+            sent = False
+            try:
+                with trio.move_on_after(self._send_seconds):
                     await self.stream.send_all(event.data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    scope.cancel()
-            if scope.cancel_called:
-                await trio.aclose_forcefully(self.stream)
+                    sent = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                if not sent:  # also when cancelled: nothing may follow half a response
+                    self.stream.socket.close()
 
 
 class _H11(H11Protocol):

@@ -114,6 +114,8 @@ class Transport:
                 finally:
                     wire.cut()
                     self._wires.discard(wire)
+        except OSError:
+            pass  # the client is gone
         except Exception:  # noqa: BLE001 - it must not end the others
             _log.exception("a connection failed")
         finally:
@@ -121,8 +123,12 @@ class Transport:
 
     async def _serve_http(self, sock: socket.socket, address: Any, spawn: Any) -> tuple[Wire, bytes] | None:
         """Requests and the handshake. What they needed is gone when this returns."""
-        client, server = address[:2], sock.getsockname()[:2]
-        head = await self._read_head(sock)
+        try:
+            head = await self._read_head(sock)
+            client, server = address[:2], sock.getsockname()[:2]
+        except BaseException:
+            sock.close()
+            raise
         upgrade = upgrade_request(head, client, server)
         if upgrade is None:
             upgrade = await self._http.serve(sock, head, client, server)
@@ -157,9 +163,6 @@ class Transport:
                     head += data
         except BlockingIOError:
             pass
-        except BaseException:
-            sock.close()
-            raise
         return head
 
     async def _watch(self) -> None:
