@@ -64,6 +64,19 @@ def test_the_report_tells_what_was_found(redis: Redis) -> None:
     assert ":" + redis.server.url.split(":")[2].split("@")[0] not in text  # the password
 
 
+def test_the_report_tells_what_was_discovered(redis: Redis) -> None:
+    redis.make_queue("emails")
+    redis.add_event("emails", "completed", "1", returnvalue="1")
+    redis.make_queue("other", prefix="elsewhere")
+    with BridgeProcess("--port", "0", "--redis", redis.url, "--queues", "*") as bridge:
+        bridge.started()
+        text = "\n".join(bridge.lines)
+        assert bridge.terminate() == 0
+    assert '1 queues under prefix "bull"; further ones are read as they appear' in text
+    assert 'queue "emails": 1 events in the stream, nothing trimmed yet' in text
+    assert "other" not in text
+
+
 def test_a_wrong_password_is_one_line(redis: Redis) -> None:
     port = redis.server.port
     assert one_line_error("--port", "0", "--redis", f"redis://:wrong@127.0.0.1:{port}/0") == (

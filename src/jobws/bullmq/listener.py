@@ -156,6 +156,8 @@ class Listener:
             last = _entry_id(reply[0]) if reply else "0-0"
             self._cursors.setdefault(tail.queue.label, last)
             tail.positioned.set()
+            tail.last_read = anyio.current_time()
+            tail.problem = None
             readable.append(tail)
         return readable
 

@@ -39,7 +39,7 @@ class Queues:
     Args:
         target: Where Redis is.
         configured: The queues that are known from the start.
-        discover_prefix: Look for other queues under this prefix, too; None: do not.
+        discover_prefix: Look for other queues under this prefix, too; None: do not. Also an attribute.
         discover_seconds: How often to look.
         fanout: Takes what is read.
 
@@ -60,7 +60,7 @@ class Queues:
         self.health: list[Health] = []
         self._target = target
         self._configured = list(configured)
-        self._prefix = discover_prefix
+        self.discover_prefix = discover_prefix
         self._discover_seconds = discover_seconds
         self._fanout = fanout
         self._listeners: list[Listener] = []
@@ -74,7 +74,7 @@ class Queues:
         """Start the listeners, and discovery, in `tasks`; returns at once."""
         for queue in self._configured:
             self._listen(self._tails[queue.label], tasks)
-        if self._prefix is None:
+        if self.discover_prefix is None:
             self._scanned.set()
         else:
             tasks.start_soon(supervise, "discovery", lambda: self._discover(tasks), Health())
@@ -141,15 +141,15 @@ class Queues:
         that its entries are younger.
         """
         time = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
-        for name in await queue_names(connection, str(self._prefix)):
+        for name in await queue_names(connection, str(self.discover_prefix)):
             known = self.by_label.get(name)
             if known is not None or any(
-                (queue.prefix, queue.name) == (self._prefix, name) for queue in self.by_label.values()
+                (queue.prefix, queue.name) == (self.discover_prefix, name) for queue in self.by_label.values()
             ):
-                if known is not None and (known.prefix, known.name) != (self._prefix, name):
-                    _log.debug('queue %s:%s has no label: "%s" is taken', self._prefix, name, name)
+                if known is not None and (known.prefix, known.name) != (self.discover_prefix, name):
+                    _log.debug('queue %s:%s has no label: "%s" is taken', self.discover_prefix, name, name)
                 continue
-            queue = Queue(name, str(self._prefix), name)
+            queue = Queue(name, str(self.discover_prefix), name)
             if previous is not None:
                 self._fanout.cursors[name] = previous
                 _log.info('found queue "%s"', name)

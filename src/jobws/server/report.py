@@ -9,11 +9,11 @@ import anyio
 
 from jobws.bullmq import overview
 from jobws.bullmq.connect import Connection
+from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
 from jobws.server.queues import queue_names
 
 if TYPE_CHECKING:
-    from jobws.bullmq.keys import Queue
     from jobws.server.app import Bridge
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -21,6 +21,8 @@ TIMEOUT_SECONDS: Final = 5.0
 SHORT_RETENTION_SECONDS: Final = 30.0
 # Looking through all keys of a large Redis for queues under other prefixes is not worth a slow start.
 SEARCH_SECONDS: Final = 2.0
+# Of those that were discovered.
+SHOWN_QUEUES: Final = 20
 
 _log: Final = logging.getLogger(__name__)
 
@@ -38,6 +40,12 @@ async def report(bridge: Bridge) -> None:
         version = overview.check_server(info, bridge.target.address)
         _log.info("Redis %s at %s", version, bridge.target.address)
         queues = list(bridge.queues.by_label.values())
+        prefix = bridge.queues.discover_prefix
+        if prefix is not None:
+            names = await queue_names(connection, prefix)
+            _log.info('%d queues under prefix "%s"; further ones are read as they appear', len(names), prefix)
+            known = {(queue.prefix, queue.name) for queue in queues}
+            queues += [Queue(name, prefix, name) for name in names[:SHOWN_QUEUES] if (prefix, name) not in known]
         missing = [queue for queue in queues if not await _report_queue(connection, queue)]
         if missing:
             found = await _others(connection, queues)

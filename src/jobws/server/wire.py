@@ -1,7 +1,6 @@
 """One WebSocket on a plain socket, from the 101 to its end: messages in, frames out, pings, silence and the close.
 
-wsproto reads the frames; what it may buffer, and for how long, is decided here. One task reads, and another exists only
-while something waits to be written, so an idle connection costs one small task.
+One task reads, and another exists only while something waits to be written, so an idle connection costs one small task.
 """
 
 from __future__ import annotations
@@ -9,32 +8,31 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
-from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import CloseReason, FrameProtocol
 
+from jobws.server.inbound import Inbound
 from jobws.server.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from wsproto.extensions import Extension
-    from wsproto.frame_protocol import Frame
 
     from jobws.server.direct import Handler
     from jobws.server.settings import Settings
 
 # One turn of the reader; of the smallest frames that is 10 ms of work.
 RECEIVE_BYTES: Final = 8 * 1024
-# Compressed data can grow a thousandfold: so much of it is inflated before the message's length is looked at again.
-INFLATE_BYTES: Final = 512
 # What a client that was told to go may take to say so too, and to take what was on its way.
 CLOSE_SECONDS: Final = 5.0
-# Control frames and tiny fragments cost as much as messages, which are limited: some in a turn are free, more are
-# slowed down to this rate.
-TINY_BYTES: Final = 32
+# Control frames and tiny fragments cost as much as messages, which are limited: so many in a turn are free, more are
+# slowed down.
 FREE_FRAMES: Final = 32
+# Control frames have no state of a connection.
+_CONTROL: Final = FrameProtocol(client=False, extensions=[])
 _RESET: Final = struct.pack("ii", 1, 0)
 
 _log: Final = logging.getLogger(__name__)
@@ -50,24 +48,19 @@ class Wire:
     """
 
     __slots__ = (
-        *("_closed_at", "_deaf", "_ended", "_frames", "_handler", "_heard_at", "_idle_frames", "_length", "_mark"),
-        *("_parts", "_peer_code", "_pinged_at", "_pong", "_settings", "_sock", "_spawn", "_written", "lane"),
+        *("_closed_at", "_ended", "_handler", "_heard_at", "_inbound", "_mark", "_pinged_at", "_pong", "_settings"),
+        *("_sock", "_spawn", "_written", "lane"),
     )
 
     def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
         self._sock = sock
         self._settings = settings
         self._spawn = spawn
-        self._frames: FrameProtocol | None = None
+        self._inbound: Inbound | None = None  # until the handshake is answered
         self._handler: Handler | None = None
-        self._parts: list[str | bytes] | None = None
-        self._length = 0
-        self._idle_frames = 0
         # Set when nothing waits to be written any more; None: nothing does.
         self._written: trio.Event | None = None
         self._pong: bytes | None = None
-        self._peer_code = 0
-        self._deaf = False
         self._ended = False
         self._closed_at: float | None = None
         self._mark: tuple[float, int] | None = None
@@ -76,7 +69,7 @@ class Wire:
 
     def open(self, extensions: list[Extension]) -> None:
         """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
-        self._frames = FrameProtocol(client=False, extensions=extensions)
+        self._inbound = Inbound(extensions, self._settings.max_message_bytes)
 
     def shut(self) -> None:
         """Nothing may be written any more: the answer to the handshake was the last."""
@@ -85,14 +78,14 @@ class Wire:
     @property
     def peer_code(self) -> int:
         """The code of the client's close frame; 1006: there was none."""
-        return self._peer_code or 1006
+        return (self._inbound.peer_code if self._inbound is not None else 0) or 1006
 
     # ---- Direct ----
 
     @property
     def deflate(self) -> bool:
         """See `Direct.deflate`."""
-        return self._frames is not None and bool(self._frames.extensions)
+        return self._inbound is not None and self._inbound.deflates
 
     @property
     def attached(self) -> bool:
@@ -124,7 +117,7 @@ class Wire:
         self._closed_at = trio.current_time()
         if drop:
             self.lane.drop()
-        if self._frames is not None and not self.lane.write([bytes(self._frames.close(code, reason or None))]):
+        if self._inbound is not None and not self.lane.write([bytes(_CONTROL.close(code, reason or None))]):
             self._drain()
 
     # ---- out ----
@@ -188,10 +181,11 @@ class Wire:
 
     async def receive(self) -> bytes:
         """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
-        if self._idle_frames > FREE_FRAMES:
-            await trio.sleep(self._idle_frames / self._settings.frames_per_second)
-            self._idle_frames = 0
-        while not self._peer_code:
+        inbound = self._inbound
+        if inbound is not None and inbound.idle_frames > FREE_FRAMES:
+            await trio.sleep(inbound.idle_frames / self._settings.frames_per_second)
+            inbound.idle_frames = 0
+        while inbound is None or not inbound.peer_code:
             await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
@@ -204,63 +198,22 @@ class Wire:
     def messages(self, data: bytes) -> list[str | bytes]:
         """The messages that are complete with `data`; control frames are answered on the way.
 
-        After a close, theirs or ours, there are none.
+        After a close of theirs there are none; those after a close of ours are nobody's.
         """
-        found: list[str | bytes] = []
-        self._idle_frames = 0
-        frames = self._frames
-        if frames is None:
-            return found
-        step = INFLATE_BYTES if frames.extensions else max(len(data), 1)
-        for start in range(0, len(data), step):
-            if self._peer_code or self._deaf:
-                break
-            try:
-                frames.receive_bytes(data[start : start + step])
-                for frame in frames.received_frames():
-                    self._take(frame, found)
-            except ParseFailed as error:
-                self._deaf = True  # where the next frame begins is not known any more
-                self._parts = None
-                self.close(int(error.code), str(error))
+        inbound = self._inbound
+        if inbound is None:
+            return []
+        found = inbound.feed(data)
+        for payload in inbound.pings or ():
+            self._answer_ping(payload)
+        if inbound.end is not None:
+            self.close(*inbound.end)
         return found
 
-    def _take(self, frame: Frame, found: list[str | bytes]) -> None:
-        payload: Any = frame.payload  # text, bytes, or a close frame's code and reason
-        match frame.opcode:
-            case Opcode.PING:
-                self._idle_frames += 1
-                self._answer_ping(bytes(payload))
-            case Opcode.PONG:
-                self._idle_frames += 1
-            case Opcode.CLOSE:
-                self._peer_code = int(payload[0])
-                self.close(self._peer_code, "")
-            case _:
-                self._take_data(payload, found, finished=frame.message_finished)
-
-    def _take_data(self, payload: str | bytes, found: list[str | bytes], *, finished: bool) -> None:
-        self._length += len(payload)
-        limit = self._settings.max_message_bytes
-        if self._length > limit:
-            raise ParseFailed(f"a message may have {limit} bytes", CloseReason.MESSAGE_TOO_BIG)
-        if not finished:
-            self._idle_frames += len(payload) < TINY_BYTES
-            self._parts = self._parts or []
-            if payload:
-                self._parts.append(payload)
-            return
-        if self._parts:
-            joint: Any = "" if isinstance(payload, str) else b""
-            payload = joint.join([*self._parts, payload])
-        self._parts = None
-        self._length = 0
-        found.append(payload)
-
     def _answer_ping(self, payload: bytes) -> None:
-        if self.closing or self._frames is None:
+        if self.closing:
             return
-        pong = bytes(self._frames.pong(payload))
+        pong = bytes(_CONTROL.pong(payload))
         if self.lane.waiting:
             self._pong = pong  # the last one is enough (RFC 6455 §5.5.3), and only one may wait
         else:
@@ -282,8 +235,8 @@ class Wire:
             return
         if now - self._pinged_at >= settings.ping_seconds:
             self._pinged_at = now
-            if self._frames is not None and not self.lane.waiting:
-                self.write([bytes(self._frames.ping())])
+            if self._inbound is not None and not self.lane.waiting:
+                self.write([bytes(_CONTROL.ping())])
         if not self.lane.waiting:
             self._mark = None
         elif self._mark is None:
@@ -302,7 +255,7 @@ class Wire:
                     await self.flush(CLOSE_SECONDS)
                     self._sock.shutdown(socket.SHUT_WR)
                     # A close with unread data would be a reset, which overtakes our last frames.
-                    self._peer_code = 0
+                    self._inbound = None
                     while await self.receive():
                         pass
         except (OSError, trio.ClosedResourceError):
