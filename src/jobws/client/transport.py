@@ -20,7 +20,7 @@ from jobws.protocol.close import may_return
 from jobws.protocol.messages import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
@@ -73,7 +73,14 @@ class Transport:
 
 @asynccontextmanager
 async def open_transport(base: str) -> AsyncIterator[Transport]:
-    """A connection to the bridge at `base`, closed at the end of the context.
+    """A connection to the bridge at `base`, closed at the end of the context. Raises what `open_websocket` raises."""
+    async with open_websocket(websocket_url(base), (PROTOCOL,)) as transport:
+        yield transport
+
+
+@asynccontextmanager
+async def open_websocket(url: str, subprotocols: Sequence[str] = ()) -> AsyncIterator[Transport]:
+    """A connection to a WebSocket's own URL, closed at the end of the context.
 
     An exception of the context's body comes out as it is, never in a group.
 
@@ -81,7 +88,6 @@ async def open_transport(base: str) -> AsyncIterator[Transport]:
         UnreachableError: Nothing at that URL speaks jobws.v1.
         RefusedError: The bridge refused the handshake; the message is its own sentence.
     """
-    url = websocket_url(base)
     # What is raised in the nursery would leave it in a group, so it is carried past it.
     failure: Exception | None = None
     try:
@@ -89,7 +95,7 @@ async def open_transport(base: str) -> AsyncIterator[Transport]:
             try:
                 stream = await _open_stream(url)
                 try:
-                    connection = await _shake_hands(nursery, stream, url)
+                    connection = await _shake_hands(nursery, stream, url, subprotocols)
                     send, receive = trio.open_memory_channel[str](math.inf)
                     nursery.start_soon(_drain, connection, send)
                     yield Transport(connection, receive)
@@ -130,7 +136,9 @@ async def _open_stream(url: str) -> _Stream:
         raise UnreachableError(f"no bridge at {url}: {str(error) or 'no answer'}") from None
 
 
-async def _shake_hands(nursery: trio.Nursery, stream: _Stream, url: str) -> trio_websocket.WebSocketConnection:
+async def _shake_hands(
+    nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str]
+) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     try:
         with trio.fail_after(CONNECT_SECONDS):
@@ -138,8 +146,8 @@ async def _shake_hands(nursery: trio.Nursery, stream: _Stream, url: str) -> trio
                 nursery,
                 stream,
                 parts.netloc.rpartition("@")[2],
-                parts.path,
-                subprotocols=[PROTOCOL],
+                f"{parts.path}?{parts.query}" if parts.query else parts.path,
+                subprotocols=list(subprotocols),
                 max_message_size=FIRST_MAX_MESSAGE_BYTES,
             )
     except trio_websocket.ConnectionRejected as error:
