@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -16,7 +17,8 @@ import sys
 import time
 import zlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -28,6 +30,7 @@ from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.echo import echo_server
+from tests.support.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,80 +39,6 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 MIB = 1024 * 1024
-
-
-class Peer:
-    """A WebSocket client made of a blocking socket, which does what no library would."""
-
-    def __init__(
-        self, url_or_port: str | int, path: str = "/ws", extensions: str = "", *, upgrade: bool = True
-    ) -> None:
-        port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
-        self.socket = socket.socket()
-        # A small window, so that little is on its way to one who does not read.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        self.socket.settimeout(30)
-        self.socket.connect(("127.0.0.1", port))
-        if not upgrade:
-            self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            self.answer = self.socket.recv(100).decode()
-            return
-        offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
-        self.socket.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n".encode()
-        )
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += self.socket.recv(1)
-        self.answer = answer.decode()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, payload: bytes, opcode: int = 0x81) -> None:
-        size = len(payload)
-        length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + struct.pack("!H", size)
-        self.socket.sendall(bytes((opcode,)) + length + bytes(4) + payload)
-
-    def frame(self) -> tuple[int, bytes]:
-        """The opcode and payload of the next frame."""
-        first, second = self._exactly(2)
-        size = second
-        if second == 126:
-            (size,) = struct.unpack("!H", self._exactly(2))
-        elif second == 127:
-            (size,) = struct.unpack("!Q", self._exactly(8))
-        return first & 15, self._exactly(size)
-
-    def close_code(self) -> int:
-        """The code of the close frame, whatever comes before it. It is not answered."""
-        while True:
-            opcode, payload = self.frame()
-            if opcode == 8:
-                (code,) = struct.unpack("!H", payload[:2])
-                return int(code)
-
-    def gone(self) -> bool:
-        """Whether the server ended the connection, after whatever it sent; waits for that."""
-        try:
-            while self.socket.recv(65536):
-                pass
-        except ConnectionResetError:
-            return True
-        return True
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self.socket.recv(size - len(data))
-            if not more:
-                raise EOFError(f"the connection ended within a frame, after {data!r}")
-            data += more
-        return data
 
 
 def _subscribed(url: str) -> Peer:
@@ -357,6 +286,19 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
                         await anyio.sleep(0.05)
             finally:
                 process.kill()
+
+
+def test_a_network_that_goes_away_is_noticed() -> None:
+    """No FIN, no reset, no answer: in a network namespace of the test's own."""
+    namespace = ["unshare", "--map-root-user", "--net"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this machine lets a test make no network namespace")
+    command = [*namespace, sys.executable, "-m", "tests.support.cut_network"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent.parent)
+    assert (done.returncode, done.stdout) == (0, "gone\n"), done.stderr
 
 
 async def test_pings_reach_a_client_that_says_nothing() -> None:

@@ -1,0 +1,82 @@
+"""A WebSocket client made of a blocking socket, which does what no library would."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class Peer:
+    """One connection, from its handshake on. `answer` is the server's."""
+
+    def __init__(
+        self, url_or_port: str | int, path: str = "/ws", extensions: str = "", *, upgrade: bool = True
+    ) -> None:
+        port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
+        self.socket = socket.socket()
+        # A small window, so that little is on its way to one who does not read.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        self.socket.settimeout(30)
+        self.socket.connect(("127.0.0.1", port))
+        if not upgrade:
+            self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            self.answer = self.socket.recv(100).decode()
+            return
+        offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
+        self.socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n".encode()
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.socket.recv(1)
+        self.answer = answer.decode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, payload: bytes, opcode: int = 0x81) -> None:
+        size = len(payload)
+        length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + struct.pack("!H", size)
+        self.socket.sendall(bytes((opcode,)) + length + bytes(4) + payload)
+
+    def frame(self) -> tuple[int, bytes]:
+        """The opcode and payload of the next frame."""
+        first, second = self._exactly(2)
+        size = second
+        if second == 126:
+            (size,) = struct.unpack("!H", self._exactly(2))
+        elif second == 127:
+            (size,) = struct.unpack("!Q", self._exactly(8))
+        return first & 15, self._exactly(size)
+
+    def close_code(self) -> int:
+        """The code of the close frame, whatever comes before it. It is not answered."""
+        while True:
+            opcode, payload = self.frame()
+            if opcode == 8:
+                (code,) = struct.unpack("!H", payload[:2])
+                return int(code)
+
+    def gone(self) -> bool:
+        """Whether the server ended the connection, after whatever it sent; waits for that."""
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionResetError:
+            return True
+        return True
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self.socket.recv(size - len(data))
+            if not more:
+                raise EOFError(f"the connection ended within a frame, after {data!r}")
+            data += more
+        return data
