@@ -233,13 +233,16 @@ def main() -> None:
         if queue not in known:
             parser.error(f"no work for queue {queue!r}; there is work for {', '.join(known)}")
     service = Service(arguments.redis, {queue: known[queue] for queue in arguments.queue or known}, arguments.prefix)
+    code = 0
     try:
         asyncio.run(_serve(service))
     except JobwsError as error:
         _log(str(error))
-        sys.exit(2)
+        code = 2
     finally:
         service.join()
+    # Not `sys.exit`: connections that BullMQ's package left open complain, in their finalizers, of the closed loop.
+    os._exit(code)
 
 
 if __name__ == "__main__":
