@@ -30,6 +30,7 @@ from jobws.errors import (
     ResponseError,
 )
 from jobws.protocol.codec import decode_json
+from jobws.protocol.identifiers import is_text
 from jobws.server.settings import Settings
 from jobws.watch import UNKNOWN, line_of
 from jobws.watch import watch as watch_jobs
@@ -200,7 +201,7 @@ def _json(name: str, text: str) -> object:
 def _check_text(**values: str | None) -> None:
     """Refuse what the shell passed on though it is no UTF-8."""
     for name, value in values.items():
-        if value is not None and any("\ud800" <= char <= "\udfff" for char in value):
+        if value is not None and not is_text(value):
             raise ConfigurationError(f"{name} is no UTF-8 text")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec import Struct
 
 from jobws.errors import ConfigurationError
+from jobws.protocol.identifiers import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +52,7 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     if not colon:
         prefix = default_prefix
     label = label if equals else name
-    if not (label and prefix and name) or any("\ud800" <= char <= "\udfff" for char in text):
+    if not (label and prefix and name) or not is_text(text):
         raise ConfigurationError(f'cannot read the queue "{text}"; expected label=prefix:name, prefix:name or name')
     return Queue(label, prefix, name)
 

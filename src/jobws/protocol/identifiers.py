@@ -56,6 +56,15 @@ def type_name(value: object) -> str:
     return _TYPE_NAMES.get(type(value), "something else")
 
 
+def is_text(value: str) -> bool:
+    """Whether `value` is free of lone surrogates, so that it can travel in UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_job_id(value: object) -> str:
     """The text of a job id as a client sent it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
-from jobws.protocol.identifiers import MAX_SAFE_INTEGER, parse_job_id, type_name
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, type_name
 from jobws.protocol.messages import (
     DEFAULT_EVENTS,
     ItemError,
@@ -43,7 +43,7 @@ def parse_ref(value: object) -> Ref | None:
     """
     if value is None:
         return None
-    if isinstance(value, str) and len(value) <= MAX_REF_BYTES and _is_text(value):
+    if isinstance(value, str) and len(value) <= MAX_REF_BYTES and is_text(value):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER:
         return value
@@ -171,7 +171,7 @@ def _events(item: dict[str, object]) -> frozenset[str] | None:
     if len(names) > MAX_EVENTS:
         raise RequestError("bad-events", f"`events` may name {MAX_EVENTS} events at most")
     for name in names:
-        if not isinstance(name, str) or not name or not _is_text(name):
+        if not isinstance(name, str) or not name or not is_text(name):
             raise RequestError("bad-events", "each of `events` must be a non-empty string")
         if len(name.encode()) > MAX_EVENT_BYTES:
             raise RequestError("bad-events", f"an event's name may have {MAX_EVENT_BYTES} bytes of UTF-8")
@@ -184,13 +184,4 @@ def _until_end(item: dict[str, object]) -> bool:
         return False
     if until != "end":
         raise RequestError("bad-until", '`until` can only be "end"')
-    return True
-
-
-def _is_text(value: str) -> bool:
-    """Whether `value` is free of lone surrogates, so that it can travel in UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
     return True

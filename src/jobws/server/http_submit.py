@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from jobws.errors import RequestError
-from jobws.protocol.identifiers import parse_job_id
+from jobws.protocol.identifiers import is_text, parse_job_id
 from jobws.protocol.resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.server.http_request import json_answer, json_body, parameters, shaped
 
@@ -37,7 +37,7 @@ class Submitting:
         """`POST /jobs/{queue}`, or `POST /jobs?queue=…`."""
         queue = self._queue(request)
         body = shaped(await json_body(request, self._service.settings.max_body_bytes), NewJob)
-        if not _is_text(body.name):
+        if not is_text(body.name):
             raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
         opts = {} if body.opts is None else msgspec.to_builtins(body.opts)
         return await self._add(request, queue, body.name, body.data, body.job_id, opts)
@@ -91,11 +91,3 @@ def _new_id(queue: str, wanted: str | None, key: str | None) -> str:
         digest = hashlib.sha256(f"{queue}\n{key}".encode()).hexdigest()
         return f"key-{digest[:40]}"
     return str(uuid.uuid4())
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
