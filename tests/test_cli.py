@@ -63,7 +63,7 @@ async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:
         assert await failing.line() == "later subscribed"
         redis.add_event("http", "failed", "later", failedReason="no such page")
         assert await failing.end() == (1, "http/later failed no such page\n", "")
-        waiting = Watch("later", "--expect", "--timeout-seconds", "0.2", "--url", live.url)
+        waiting = Watch("never", "--expect", "--timeout-seconds", "0.2", "--url", live.url)
         assert (await waiting.end())[0] == 5
         assert await Watch("x", "--queue", "nope", "--url", live.url).end() == (
             *(2, "", "jobws: x: this bridge has no queue of that label; see `hello`\n"),

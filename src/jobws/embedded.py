@@ -177,9 +177,14 @@ def _free_port() -> int:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the keeper still has the server as a running child; a zombie's command line is empty."""
+    """Whether the keeper still has the server as a running child.
+
+    Not by its command line, which Redis empties for a moment when it gives itself a title.
+    """
+    if not Path("/proc").is_dir():
+        return True
     try:
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes()) if Path("/proc").is_dir() else True
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 

@@ -9,13 +9,17 @@ import pytest
 
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.keys import parse_queue
-from jobws.bullmq.listener import MAX_COUNT, Listener, Tail
+from jobws.bullmq.listener import MAX_COUNT, Listener
+from jobws.bullmq.tail import Tail
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
+from jobws.hub.fanout import Fanout
+from jobws.hub.rooms import Rooms
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jobws.bullmq.events import Entry
     from tests.support.redis import Redis
 
 
@@ -79,51 +83,53 @@ def test_an_unreadable_url_is_refused_without_its_password(url: str) -> None:
 
 async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis("appendonly yes", "appendfsync always")
-    published: list[bytes] = []
-    cursors: dict[str, str] = {}
-    listener = Listener(RedisTarget(redis.url), cursors, _publisher(published, cursors))
+    hub = Hub()
+    listener = Listener(RedisTarget(redis.url), hub)
     tail = Tail(parse_queue("http"))
     listener.tails.append(tail)
     expected = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.run)
-        await tail.positioned.wait()
+        await tail.ready.wait()
         expected.append(redis.add_event("http", "waiting", "1"))
-        await eventually(lambda: len(published) == 1)
+        await eventually(lambda: len(hub.seen) == 1)
         redis.server.kill()
         await eventually(lambda: tail.problem is not None)
         redis.server.start()
         expected += [redis.add_event("http", "waiting", "1") for _ in range(3)]
-        await eventually(lambda: len(published) == 4)
+        await eventually(lambda: len(hub.seen) == 4)
         assert tail.problem is None
         tasks.cancel_scope.cancel()
-    assert [stream_id.decode() for stream_id in published] == expected
+    assert [stream_id.decode() for stream_id in hub.seen] == expected
 
 
 async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
-    published: list[bytes] = []
-    cursors = {"http": "0-0"}
-    listener = Listener(RedisTarget(redis.url), cursors, _publisher(published, cursors))
+    hub = Hub()
+    hub.cursors["http"] = "0-0"
+    listener = Listener(RedisTarget(redis.url), hub)
     listener.tails.append(Tail(parse_queue("http")))
     for _ in range(12):
         redis.add_event("http", "completed", "1", returnvalue="x" * 4 * 1024 * 1024)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.run)
-        await eventually(lambda: len(published) == 12)
+        await eventually(lambda: len(hub.seen) == 12)
         assert listener._count <= 2
         for _ in range(40):
             redis.add_event("http", "waiting", "1")
-            count = len(published)
-            await eventually(lambda: len(published) == count + 1)  # noqa: B023 - waited for in its own turn
+            count = len(hub.seen)
+            await eventually(lambda: len(hub.seen) == count + 1)  # noqa: B023 - waited for in its own turn
         assert listener._count == MAX_COUNT
         tasks.cancel_scope.cancel()
 
 
-def _publisher(published: list[bytes], cursors: dict[str, str]) -> Callable[..., int]:
-    def publish(queue: str, entries: Sequence[tuple[bytes, Sequence[bytes]]], start: int = 0) -> int:
-        for stream_id, _ in entries[start:]:
-            cursors[queue] = stream_id.decode()
-            published.append(stream_id)
-        return len(entries)
+class Hub(Fanout):
+    """Notes what is published."""
 
-    return publish
+    def __init__(self) -> None:
+        super().__init__(Rooms(), 1 << 20, lambda: 0.0)
+        self.seen: list[bytes] = []
+
+    def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
+        end = super().publish(queue, entries, start)
+        self.seen += [stream_id for stream_id, _ in entries[start:end]]
+        return end

@@ -10,17 +10,22 @@ import pytest
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
-from jobws.hub.connection import UNAVAILABLE, Connection, Join
+from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 
 if TYPE_CHECKING:
+    from jobws.bullmq.events import Entry
     from jobws.bullmq.keys import Command
+    from jobws.hub.joining import Join
+    from jobws.protocol.messages import JobSnapshot
 
 # What the handshake decides, the core never sees.
 VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]
+NOW_MILLISECONDS = 1795435729358.0
 DEFAULTS = {"max_subscriptions": 1000, "max_message_bytes": 262144, "max_result_bytes": 2097152}
 
 
@@ -58,8 +63,10 @@ class CoreTarget:
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
         self.fanout = Fanout(Rooms(), self.settings["max_result_bytes"], lambda: 0.0)
-        self.fanout.cursors.update(dict.fromkeys(QUEUES, "0-0"))
-        self.entries = 0
+        for queue in QUEUES:
+            self.fanout.cursors[queue] = "0-0"
+            self.fanout.fill(queue, [], "0-0")
+        self.entries: list[Entry] = []
         self.connection = self._connect()
         self.joins: list[Join] = []
         self.frames: deque[dict[str, Any]] = deque()
@@ -75,24 +82,34 @@ class CoreTarget:
             self.joins.append(join)
 
     async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
-        self.entries += 1
         flat = [part for name, value in fields.items() for part in (name.encode(), value)]
-        self.fanout.publish(queue, [(b"%d-0" % self.entries, flat)])
+        self.entries.append((b"%d-0" % (len(self.entries) + 1), flat))
+        self.fanout.publish(queue, [self.entries[-1]])
 
     def _answer_joins(self) -> None:
         for join in self.joins:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
-            found: snapshot.Found = {}
-            for label, job_id in join.jobs:
-                queue, ids = self.queues[label], [job_id.encode()]
-                replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids)[1:-1]]
-                (job,) = snapshot.parse(queue, ids, replies)
-                assert not isinstance(job, Exception)
-                found[label, job_id] = job
-            self.connection.complete(join, found)
+            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
+            ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
+            self.connection.complete(join, snapshot.LookUp(found, ends), NOW_MILLISECONDS)
+            for index, each in enumerate(join.replays):
+                (entry,) = (entry for entry in self.entries if entry[0] == each.stream_id)
+                replay(self.fanout, join, index, entry)
+            for unsettled in join.unsettled:
+                job_id = unsettled.membership.subscription.room.job_id
+                settle(self.fanout, unsettled, self._look_up(unsettled.queue, str(job_id), results=True))
+            self.connection.caught_up(join)
         self.joins.clear()
+
+    def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
+        assert self.redis is not None
+        queue, ids = self.queues[label], [job_id.encode()]
+        replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids, results=results)[1:-1]]
+        (job,) = snapshot.parse(queue, ids, replies)
+        assert not isinstance(job, Exception)
+        return job
 
     async def receive(self) -> dict[str, Any]:
         self._answer_joins()

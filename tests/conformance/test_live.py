@@ -15,9 +15,8 @@ from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from jobws.embedded import EmbeddedRedis
     from tests.support.redis import Redis
 
 
@@ -57,36 +56,19 @@ class LiveTarget:
         await self.connect()
 
 
-@pytest.fixture(scope="module")
-def mounted(_redis_server: EmbeddedRedis) -> Iterator[Callable[[str, Vector], str]]:
-    """The base URL of a bridge mounted in an app of that kind, with the vector's settings; one serves many vectors."""
-    urls: dict[tuple[str, str], str] = {}
-    with ExitStack() as stack:
-
-        def url_of(kind: str, vector: Vector) -> str:
-            settings = vector.get("settings", {})
-            key = (kind, str(settings))
-            if key not in urls:
-                bridge = mounted_bridge(_redis_server.url, kind, queues=QUEUES, **settings)
-                urls[key] = stack.enter_context(bridge)
-            return urls[key]
-
-        yield url_of
-
-
 @pytest.mark.parametrize("kind", ["starlette", "fastapi"])
 @pytest.mark.parametrize(
     "vector", [vector for vector in load_vectors("live") if vector.get("redis") != "away"], ids=vector_id
 )
-async def test_a_mounted_bridge_keeps_the_rule(
-    vector: Vector, kind: str, redis: Redis, mounted: Callable[[str, Vector], str]
-) -> None:
+async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis: Redis) -> None:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
     for job in vector.get("given", []):
         redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
-    url = await anyio.to_thread.run_sync(mounted, kind, vector)
-    async with AsyncExitStack() as stack:
-        await _play(LiveTarget(url, redis, vector, stack), vector)
+    with ExitStack() as mounted:
+        bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
+        url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
+        async with AsyncExitStack() as stack:
+            await _play(LiveTarget(url, redis, vector, stack), vector)
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobws.hub.connection import UNAVAILABLE, Connection, Join
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.messages import Room
 from jobws.protocol.session import Close, Session
 
+if TYPE_CHECKING:
+    from jobws.hub.joining import Join
+
 QUEUES = ("http", "analyzer")
 CLIENTS = 2
+NOTHING = LookUp({}, {})
 MAX_SUBSCRIPTIONS = 4
 
 job_ids = st.sampled_from(("1", "2", "3"))
 rooms = st.builds(Room, st.sampled_from((None, *QUEUES)), job_ids)
 events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
+
+
+def new_fanout() -> Fanout:
+    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    for queue in QUEUES:
+        fanout.fill(queue, [], "0-0")
+    return fanout
 
 
 class Client:
@@ -73,7 +85,7 @@ class Hub(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.fanout = new_fanout()
         self.clients = [Client(self.fanout) for _ in range(CLIENTS)]
         self.ref = 0
         self.entry = 0
@@ -107,7 +119,7 @@ class Hub(RuleBasedStateMachine):
         client = data.draw(st.sampled_from([client for client in self.clients if client.joins]))
         join = client.joins.pop(data.draw(st.integers(0, len(client.joins) - 1)))
         if available:
-            client.connection.complete(join, {})
+            client.connection.complete(join, NOTHING, 0.0)
         else:
             client.connection.fail(join, UNAVAILABLE)
 
@@ -185,21 +197,21 @@ TestHub.settings = settings(max_examples=150, stateful_step_count=40, deadline=N
 
 
 def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:
-    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    fanout = new_fanout()
     client = Client(fanout)
     client.ask("subscribe-job", "1", 1)
     fanout.publish("http", [(b"1-0", [b"event", b"completed", b"jobId", b"1"])])
     assert client.drain() == []
-    client.connection.complete(client.joins[0], {})
+    client.connection.complete(client.joins[0], NOTHING, 0.0)
     assert [frame["event"] for frame in client.drain()] == ["ack", "completed"]
 
 
 def test_a_client_that_does_not_read_overflows_alone() -> None:
-    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    fanout = new_fanout()
     slow, good = Client(fanout), Client(fanout)
     for client in (slow, good):
         client.ask("subscribe-job", "1", 1)
-        client.connection.complete(client.joins[0], {})
+        client.connection.complete(client.joins[0], NOTHING, 0.0)
         client.drain()
     for number in range(40):
         fields = [b"event", b"completed", b"jobId", b"1", b"returnvalue", b'"%b"' % (b"x" * 60_000)]

@@ -70,7 +70,7 @@ async def test_a_key_that_is_no_stream_harms_its_own_queue_only(redis: Redis) ->
     redis.client.set("bull:broken:events", "no stream")
     queues = ("broken", *(f"q{number}" for number in range(32)))
     async with live_bridge(redis.url, ready=False, queues=queues) as live, raw_client(live.url) as client:
-        await live.bridge.queues.positioned(queues[1:])
+        await live.bridge.queues.ready(queues[1:])
         await client.ask("subscribe-queue", "q16")
         sent = redis.add_event("q16", "completed", "1", returnvalue="1")
         assert (await client.receive())["id"] == sent
@@ -83,17 +83,18 @@ async def test_a_crash_restarts_one_listener_and_closes_no_socket(
 ) -> None:
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", "1")
-        first, *others = live.bridge.queues._listeners
-        publish = first._publish
+        _, *others = live.bridge.queues._listeners
+        fanout = live.bridge.fanout
+        publish = fanout.publish
         crashes = 0
 
         def crash(queue: str, entries: object, start: int = 0) -> int:
             nonlocal crashes
             crashes += 1
-            monkeypatch.setattr(first, "_publish", publish)
+            monkeypatch.setattr(fanout, "publish", publish)
             raise RuntimeError("a bug")
 
-        monkeypatch.setattr(first, "_publish", crash)
+        monkeypatch.setattr(fanout, "publish", crash)
         sent = redis.add_event("http", "completed", "1", returnvalue="1")
         assert (await client.receive())["id"] == sent
         assert crashes == 1

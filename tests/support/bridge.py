@@ -37,7 +37,7 @@ class Live:
         """Wait until every queue is read."""
         with anyio.fail_after(START_SECONDS):
             await self.bridge.queues.scanned()
-            await self.bridge.queues.positioned(list(self.bridge.queues.by_label))
+            await self.bridge.queues.ready(list(self.bridge.queues.by_label))
 
 
 @asynccontextmanager

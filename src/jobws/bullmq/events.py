@@ -8,6 +8,7 @@ missed.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -35,8 +36,51 @@ class EventName(Struct, frozen=True):
     json: bytes
 
 
+class Life(Enum):
+    """What an event says of its job's life, for whoever reads the events backwards."""
+
+    LIVES = auto()
+    """It lives, so no earlier outcome is its outcome."""
+    ENDS = auto()
+    """It has its outcome: `completed` or `failed`."""
+    GONE = auto()
+    """It was removed before it had one."""
+    SAME = auto()
+    """Nothing new: `progress`, the removal of a finished job, whatever BullMQ may add."""
+
+
+class Kind(Struct, frozen=True):
+    """An event's name, and what the event says of its job's life."""
+
+    name: EventName
+    life: Life
+
+
+_FINISHED: Final = frozenset({b"completed", b"failed"})
+# `waiting` comes with every attempt, and with prev=completed|failed after a retry by hand: the job lives in any case.
+_LIVING: Final = frozenset({b"added", b"waiting", b"active", b"delayed", b"waiting-children"})
+
 _event_names: dict[bytes, EventName] = {}
+_kinds: dict[bytes, Kind] = {}
 _field_names: dict[bytes, bytes] = {}
+
+
+def kind_of(fields: Sequence[bytes]) -> Kind | None:
+    """The kind of an entry's event; None if the entry has no `event`."""
+    raw = fields[1] if fields and fields[0] == b"event" else field(fields, b"event")
+    if raw is None:
+        return None
+    known = _kinds.get(raw)
+    if known is not None:
+        return known
+    if raw == b"removed":
+        # A key's name stands in `prev` (includes/removeJobWithChildren.lua). Not kept: it is not the name's alone.
+        finished = field(fields, b"prev") in _FINISHED
+        return _REMOVED[finished]
+    kind = Kind(event_name(raw), Life.ENDS if raw in _FINISHED else Life.LIVES if raw in _LIVING else Life.SAME)
+    if len(_kinds) < _NAMES_KEPT:
+        _kinds[raw] = kind
+    return kind
 
 
 def event_name(raw: bytes) -> EventName:
@@ -51,6 +95,9 @@ def event_name(raw: bytes) -> EventName:
     if len(_event_names) < _NAMES_KEPT:
         _event_names[raw] = name
     return name
+
+
+_REMOVED: Final = (Kind(event_name(b"removed"), Life.GONE), Kind(event_name(b"removed"), Life.SAME))
 
 
 def field(fields: Sequence[bytes], name: bytes) -> bytes | None:

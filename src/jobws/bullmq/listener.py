@@ -12,56 +12,69 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio
 import anyio.lowlevel
-import hiredis
 
+from jobws.bullmq import stream
 from jobws.bullmq.connect import Connection, RedisTarget, Reply
+from jobws.bullmq.events import field, kind_of
+from jobws.bullmq.tail import Again, Tail
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.identifiers import START, before, lower, position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.events import Entry
-    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.events import Entry, Kind
+    from jobws.bullmq.stream import Stream
     from jobws.protocol.messages import Cursor
 
-Stream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
+ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
 # Health turns red after 5 s without a successful read, so an idle read must come back well before.
 BLOCK_MILLISECONDS: Final = 2000
 READ_TIMEOUT_SECONDS: Final = 5.0
 FIRST_COUNT: Final = 100
+# What is read back first: entries may be of megabytes.
+FIRST_BACK_COUNT: Final = 10
 # More entries a read are more frames a send.
 MAX_COUNT: Final = 10_000
 # Entries hold whole results: the count adapts so that one reply stays near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+# Between two checks of a stream for holes, besides the one after each reconnect.
+CHECK_SECONDS: Final = 5.0
 
 _log: Final = logging.getLogger(__name__)
 
 
-class Publish(Protocol):
-    """`Fanout.publish`: takes entries from `start` on, and says how far it came."""
+class Hub(Protocol):
+    """What a listener tells: `hub.fanout.Fanout`."""
 
-    def __call__(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """See `jobws.hub.fanout.Fanout.publish`."""
+    cursors: Cursor
+    without_events: set[str]
+
+    def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
+        """Take entries from `start` on, and say how far it came."""
         ...
 
+    def keep(self, queue: str, max_length: int) -> int:
+        """A stream may hold so many entries; how many of them are worth reading back."""
+        ...
 
-class Tail:
-    """One queue's stream as a listener reads it.
+    def fill(self, queue: str, newest_first: Sequence[tuple[bytes, bytes, Kind]], floor: str) -> None:
+        """Take what the stream held before the cursor."""
+        ...
 
-    Attributes:
-        positioned: Set once the listener knows where it reads from: what is written after that is not missed.
-        last_read: When Redis last answered a read of this stream, on anyio's clock; None: never.
-        problem: Why it is not being read now; None: it is.
-    """
+    def forget_before(self, queue: str, stream_id: str) -> None:
+        """Redis has trimmed what lies before that entry."""
+        ...
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.key = queue.key("events")
-        self.positioned = anyio.Event()
-        self.last_read: float | None = None
-        self.problem: str | None = "not read yet"
+    def begin_again(self, queue: str, generated: str) -> str:
+        """The stream, whose last id is `generated`, will be read again; returns after which id."""
+        ...
+
+    def end_again(self, queue: str, reason: str, floor: str) -> None:
+        """It was; entries may be missing all the same."""
+        ...
 
 
 class Listener:
@@ -69,19 +82,16 @@ class Listener:
 
     Args:
         target: Where Redis is.
-        cursors: By label, the id after which to read. Filled for a queue that is not in it, and advanced by whoever
-            publishes.
-        publish: Takes what was read.
+        hub: Takes what was read. Its cursors say after which id to read.
 
     Attributes:
         tails: The streams to read; may be added to at any time, and takes effect at the next read.
     """
 
-    def __init__(self, target: RedisTarget, cursors: Cursor, publish: Publish) -> None:
+    def __init__(self, target: RedisTarget, hub: Hub) -> None:
         self.tails: list[Tail] = []
         self._target = target
-        self._cursors = cursors
-        self._publish = publish
+        self._hub = hub
         self._count = FIRST_COUNT
 
     async def run(self) -> None:
@@ -114,61 +124,174 @@ class Listener:
 
     async def _read_on(self, connection: Connection) -> None:
         """Read until the connection breaks."""
-        readable: list[Tail] = []
-        known = 0
+        for tail in self.tails:
+            tail.check_at = 0.0
         while True:
-            if known != len(self.tails):
-                known = len(self.tails)
-                readable = await self._position(connection)
+            readable = await self._examine(connection)
             if not readable:
                 await anyio.sleep(RETRY_SECONDS[-1])
                 continue
+            cursors = self._hub.cursors
             received = connection.received_bytes
             reply = await connection.ask(
                 *("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MILLISECONDS, "STREAMS"),
                 *(tail.key for tail in readable),
-                *(self._cursors[tail.queue.label] for tail in readable),
+                *(cursors[tail.queue.label] for tail in readable),
                 timeout_seconds=READ_TIMEOUT_SECONDS,
             )
-            now = anyio.current_time()
+            by_key = {}
             for tail in readable:
-                tail.last_read = now
-                tail.problem = None
+                tail.answered()
+                by_key[tail.key] = tail
             streams = _streams(reply)
-            await self._deliver(streams, readable)
+            for key, entries in streams:
+                await self._deliver(by_key[key], entries)
             self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
 
-    async def _position(self, connection: Connection) -> list[Tail]:
-        """The tails that can be read. A key that is no stream must not stop the others, which share the XREAD."""
-        tails = list(self.tails)
-        replies = await connection.execute(
-            *(("XREVRANGE", tail.key, "+", "-", "COUNT", 1) for tail in tails), timeout_seconds=READ_TIMEOUT_SECONDS
-        )
-        readable = []
-        for tail, reply in zip(tails, replies, strict=True):
-            if not isinstance(reply, list):
-                if not (isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE")):
-                    raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
-                if tail.problem is None or not tail.problem.startswith("WRONGTYPE"):
-                    _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
-                tail.problem = str(reply)
-                continue
-            last = _entry_id(reply[0]) if reply else "0-0"
-            self._cursors.setdefault(tail.queue.label, last)
-            tail.positioned.set()
-            tail.last_read = anyio.current_time()
-            tail.problem = None
-            readable.append(tail)
-        return readable
+    async def _examine(self, connection: Connection) -> list[Tail]:
+        """Check the streams for which it is time, begin with new ones, and return those that can be read.
 
-    async def _deliver(self, streams: Sequence[Stream], readable: Sequence[Tail]) -> None:
-        labels = {tail.key: tail.queue.label for tail in readable}
-        for key, entries in streams:
-            index = 0
+        A key that is no stream must not stop the others, which share the XREAD.
+        """
+        now = anyio.current_time()
+        due = [tail for tail in self.tails if now >= tail.check_at]
+        cursors = self._hub.cursors
+        asked = [
+            command for tail in due for command in stream.commands(tail.queue, cursors.get(tail.queue.label, START))
+        ]
+        if asked:
+            replies = await connection.execute(*asked, timeout_seconds=READ_TIMEOUT_SECONDS)
+            size = len(asked) // len(due)
+            for tail, reply in zip(due, replies[size - 1 :: size], strict=True):
+                tail.check_at = anyio.current_time() + CHECK_SECONDS
+                try:
+                    seen = stream.parse(reply)
+                except stream.NotAStreamError as error:
+                    if tail.problem != str(error):
+                        _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
+                    tail.problem = str(error)
+                    continue
+                tail.answered()
+                self._note_length(tail.queue.label, seen.max_length)
+                if tail.ready.is_set():
+                    self._check(tail, seen)
+                else:
+                    await self._begin(connection, tail, seen)
+        return [tail for tail in self.tails if tail.ready.is_set() and not _is_no_stream(tail)]
+
+    def _note_length(self, label: str, max_length: int) -> None:
+        self._hub.keep(label, max_length)
+        if max_length:
+            self._hub.without_events.discard(label)
+        elif label not in self._hub.without_events:
+            self._hub.without_events.add(label)
+            _log.warning(
+                'queue "%s" writes no events (streams.events.maxLen is 0): only the outcomes of its jobs are told, '
+                "up to a second late",
+                label,
+            )
+
+    # ---- beginning ----
+
+    async def _begin(self, connection: Connection, tail: Tail, seen: Stream) -> None:
+        """Take the cursor, and read back what the stream holds before it."""
+        label = tail.queue.label
+        preset = self._hub.cursors.get(label)
+        cursor = seen.generated if preset is None else lower(preset, seen.generated)
+        found, floor = await self._read_back(connection, tail, cursor, self._hub.keep(label, seen.max_length))
+        self._hub.cursors[label] = cursor
+        tail.counted = None if preset is not None else seen.added
+        self._hub.fill(label, found, seen.floor if floor is None else floor)
+        tail.ready.set()
+
+    async def _read_back(
+        self, connection: Connection, tail: Tail, cursor: str, limit: int
+    ) -> tuple[list[tuple[bytes, bytes, Kind]], str | None]:
+        """The newest `limit` entries up to `cursor`, newest first, without what they hold.
+
+        With them the id up to which older ones were left out; None: that is all that there is.
+        """
+        found: list[tuple[bytes, bytes, Kind]] = []
+        end, count, left = cursor, FIRST_BACK_COUNT, limit
+        while left:
+            count = min(count, left)
+            received = connection.received_bytes
+            reply = await connection.ask(
+                *("XREVRANGE", tail.key, end, "-", "COUNT", count), timeout_seconds=READ_TIMEOUT_SECONDS
+            )
+            entries = cast("list[Entry]", reply)
+            for stream_id, fields in entries:
+                job_id, kind = field(fields, b"jobId"), kind_of(fields)
+                if job_id is not None and kind is not None:
+                    found.append((stream_id, job_id, kind))
+            if end == cursor and entries and entries[0][0] == cursor.encode():
+                tail.read = entries[0]
+            if len(entries) < count:
+                return found, None
+            left -= count
+            oldest = entries[-1][0]
+            end = f"({oldest.decode()}"
+            fitting = REPLY_BYTES * count // max(connection.received_bytes - received, 1)
+            count = max(1, min(MAX_COUNT, fitting, count * 8))
+        return found, before(end[1:])
+
+    # ---- checking ----
+
+    def _check(self, tail: Tail, seen: Stream) -> None:
+        """Find out whether entries were missed, and if so read the stream again as far as it is needed."""
+        label = tail.queue.label
+        cursor = self._hub.cursors[label]
+        unread = position(seen.last) > position(cursor)
+        if tail.again is not None:
+            if not unread:
+                self._end_again(tail, 0)
+            return
+        reason, tail.suspicion = tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read), None
+        if reason is not None:
+            self._begin_again(tail, reason, seen)
+            return
+        self._hub.forget_before(label, seen.first if seen.length else seen.generated)
+        if not unread:
+            tail.counted = seen.added
+        elif seen.added is not None:
+            tail.expected = (seen.last, seen.added)
+
+    def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
+        label = tail.queue.label
+        if label in self._hub.without_events:
+            # Its entries never last; the sweep finds the outcomes.
+            self._hub.cursors[label], tail.counted, tail.read = seen.generated, seen.added, None
+            return
+        _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
+        start = self._hub.begin_again(label, seen.generated)
+        tail.counted = tail.expected = tail.read = None
+        floor = max(start, seen.floor, key=position)
+        tail.again = Again(reason, seen.last, seen.added, floor)
+        if position(seen.last) <= position(start):
+            self._hub.cursors[label] = seen.generated
+            self._end_again(tail, 0)
+
+    def _end_again(self, tail: Tail, after: int) -> None:
+        """The stream was read again; `after` entries came to it since."""
+        again, tail.again = tail.again, None
+        if again is not None:
+            tail.counted = None if again.added is None else again.added + after
+            self._hub.end_again(tail.queue.label, again.reason, again.floor)
+
+    # ---- reading ----
+
+    async def _deliver(self, tail: Tail, entries: Sequence[Entry]) -> None:
+        index = 0
+        try:
             while index < len(entries):
-                index = self._publish(labels[key], entries, index)
+                index = self._hub.publish(tail.queue.label, entries, index)
                 # Everybody else's turn between two shares of a large batch.
                 await anyio.lowlevel.checkpoint()
+        finally:
+            after = tail.count(entries[:index])
+            if after is not None:
+                self._end_again(tail, after)
+            tail.moved()
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:
@@ -176,18 +299,14 @@ class Listener:
             self._count = max(1, min(MAX_COUNT, fitting, self._count * 2))
 
 
-def _streams(reply: Reply) -> Sequence[Stream]:
+def _is_no_stream(tail: Tail) -> bool:
+    return tail.problem is not None and tail.problem.startswith("WRONGTYPE")
+
+
+def _streams(reply: Reply) -> Sequence[ReadStream]:
     """The streams of XREAD's answer under RESP2: key and entries each; a time-out is answered with nil."""
     if reply is None:
         return ()
     if not isinstance(reply, list):
         raise RedisUnavailableError(f"Redis answered XREAD with {reply!r}")
-    return cast("list[Stream]", reply)
-
-
-def _entry_id(entry: Reply) -> str:
-    """The id of a stream entry of a reply."""
-    stream_id = entry[0] if isinstance(entry, list) else None
-    if not isinstance(stream_id, bytes):
-        raise RedisUnavailableError("Redis answered with something that is no stream entry")
-    return stream_id.decode()
+    return cast("list[ReadStream]", reply)

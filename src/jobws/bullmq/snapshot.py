@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from jobws.protocol.codec import json_text, raw_json
-from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.protocol.identifiers import START
+from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,14 @@ Job: TypeAlias = tuple[str, str]
 """A queue's label and a job id."""
 Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
 """What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """Found jobs, and by queue the last stream id at that moment (`0-0`: none): what was told happened up to there."""
+
+    found: Found
+    ends: Cursor
+
 
 _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", "atm", "attemptsMade")
 _RESULT_FIELDS: Final = ("returnvalue", "failedReason")
@@ -78,6 +87,11 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
         state = _state(listed, job_id in active_ids)
         snapshots.append(_snapshot(queue, job_id, values, state, at))
     return snapshots
+
+
+def end(replies: Sequence[object]) -> str:
+    """The last id of the queue's stream, from the replies to EXEC of `commands`; `0-0` if it holds nothing."""
+    return _last_id(replies[0]) or START
 
 
 def _last_id(entries: object) -> str | None:

@@ -16,6 +16,7 @@ import hiredis
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.messages import ItemError, JobSnapshot
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
+    from jobws.protocol.messages import Cursor
 
 Answer = TypeVar("Answer", covariant=True)
 
@@ -51,6 +53,7 @@ class _Round:
     def __init__(self) -> None:
         self.jobs: dict[Job, None] = {}
         self.found: Found = {}
+        self.ends: Cursor = {}
         self.replies: dict[Question[object], Sequence[object]] = {}
         self.failure: RedisUnavailableError | None = None
         self.done = anyio.Event()
@@ -73,7 +76,7 @@ class Store:
         self._next = _Round()
         self._asked = anyio.Event()
 
-    async def look_up(self, jobs: Collection[Job]) -> Found:
+    async def look_up(self, jobs: Collection[Job]) -> LookUp:
         """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
 
         Raises:
@@ -81,11 +84,11 @@ class Store:
         """
         if not jobs:
             await anyio.lowlevel.checkpoint()
-            return {}
+            return LookUp({}, {})
         current = self._next
         current.jobs.update(dict.fromkeys(jobs))
         await self._finished(current)
-        return current.found
+        return LookUp(current.found, current.ends)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to another question. Cancelling is safe and costs the others nothing.
@@ -134,18 +137,20 @@ class Store:
         for label, job_ids in by_queue.items():
             for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
                 some = job_ids[start : start + IDS_PER_TRANSACTION]
-                current.found.update(await self._some(self._queues[label], some))
+                await self._some(current, self._queues[label], some)
         for question in current.replies:
             current.replies[question] = await self._execute(*question.commands())
         current.done.set()
 
-    async def _some(self, queue: Queue, job_ids: Sequence[str]) -> Found:
+    async def _some(self, current: _Round, queue: Queue, job_ids: Sequence[str]) -> None:
         raw_ids = [job_id.encode() for job_id in job_ids]
         replies = (await self._execute(*snapshot.commands(queue, raw_ids, results=self._results)))[-1]
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)
-        return {(queue.label, job_id): _readable(found) for job_id, found in zip(job_ids, snapshots, strict=True)}
+        current.ends[queue.label] = snapshot.end(replies)
+        for job_id, found in zip(job_ids, snapshots, strict=True):
+            current.found[queue.label, job_id] = _readable(found)
 
 
 def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:

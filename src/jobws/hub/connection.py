@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import UNSET, UnsetType
 
+from jobws.hub.joining import UNSUBSCRIBED, Join
 from jobws.hub.outbox import Outbox
+from jobws.hub.replaying import go_live
 from jobws.hub.rooms import Membership
 from jobws.protocol.codec import Frame, encode
+from jobws.protocol.identifiers import lower
 from jobws.protocol.messages import (
     Ack,
     AckData,
     Cursor,
     ItemError,
-    JobSnapshot,
     Ping,
     Pong,
     PongData,
     Ref,
     Result,
     Room,
-    RoomName,
     Subscribe,
     Subscription,
     Unsubscribe,
@@ -36,31 +37,10 @@ from jobws.protocol.session import Close, Session, error_frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from jobws.bullmq.snapshot import Found, Job
+    from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
-_UNSUBSCRIBED = ItemError("unsubscribed", "the room was left before the subscription was answered")
-
-
-class Join:
-    """A subscription that waits for what Redis knows of its jobs.
-
-    Attributes:
-        jobs: What to look up; empty if nothing is needed.
-        queues: The labels whose streams must be read before the look-up says anything.
-        cursor: How far the queues had been published when the subscription began to hold events.
-    """
-
-    __slots__ = ("cursor", "evicted", "jobs", "members", "queues", "request")
-
-    def __init__(self, request: Subscribe, cursor: Cursor) -> None:
-        self.request = request
-        self.cursor = cursor
-        self.members: list[Membership | ItemError] = []
-        self.jobs: dict[Job, None] = {}
-        self.queues: dict[str, None] = {}
-        self.evicted: list[RoomName] = []
 
 
 class Connection:
@@ -79,7 +59,10 @@ class Connection:
         closing: Why the connection is to end, once it is.
     """
 
-    __slots__ = ("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "closing", "outbox", "session")
+    __slots__ = (
+        *("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying"),
+        *("closing", "outbox", "session"),
+    )
 
     def __init__(
         self,
@@ -98,6 +81,7 @@ class Connection:
         self._max_subscriptions = max_subscriptions
         self._memberships: dict[Room, Membership] = {}
         self._pending: list[Join] = []
+        self._replaying: list[Join] = []
 
     @property
     def rooms(self) -> Collection[Room]:
@@ -115,7 +99,7 @@ class Connection:
             case Close():
                 self.close(request)
             case Ping():
-                self._answer(Pong(PongData(dict(self._fanout.cursors)), _ref(request.ref)))
+                self._answer(Pong(PongData(self._cursor), _ref(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -151,13 +135,20 @@ class Connection:
         for membership in list(self._memberships.values()):
             self.leave(membership)
         self._pending.clear()
+        self._replaying.clear()
+        self.outbox.release_waiting()
 
     # ---- subscribing ----
 
     def _join(self, request: Subscribe) -> Join:
-        join = Join(request, {})
+        join = Join(request, self._queues)
         for item in request.items:
-            join.members.append(item if isinstance(item, ItemError) else self._enter(item, join))
+            membership = item if isinstance(item, ItemError) else self._enter(item, join)
+            if isinstance(membership, ItemError):
+                join.members.append(membership)
+            else:
+                join.add(membership)
+        join.prepare(self._fanout)
         self._pending.append(join)
         return join
 
@@ -171,19 +162,16 @@ class Connection:
             self._replace(old, membership)
         self._memberships[room] = membership
         self._fanout.rooms.join(membership)
-        join.cursor.update(self._fanout.cursor_of(room))
-        for queue in self._queues if room.queue is None else (room.queue,):
-            join.queues[queue] = None
-            if room.job_id is not None:
-                join.jobs[queue, room.job_id] = None
         return membership
 
     def _replace(self, old: Membership, new: Membership) -> None:
         """A second subscription to a room takes over what the first one still holds."""
-        wanted = new.subscription.events
-        new.held = [held for held in old.held or () if wanted is None or held.event in wanted]
+        new.held = [held for held in old.held or () if new.subscription.chooses(held.event)]
         for held in new.held:
             held.sharers += 1
+        if new.held:
+            new.lives.update(old.lives)
+        old.replaced = True
         self.leave(old)
 
     def _evict(self, join: Join) -> bool:
@@ -195,24 +183,42 @@ class Connection:
                 return True
         return False
 
-    def complete(self, join: Join, found: Found) -> None:
-        """Answer a subscription, then let its events through: the ack precedes every event (G1)."""
+    def complete(self, join: Join, look_up: LookUp, now_milliseconds: float) -> None:
+        """Answer a subscription: the ack precedes every event (G1).
+
+        Members for which nothing is to be read back are live after it; the others once `replay` had their last event.
+        `now_milliseconds` is the time as Redis and the workers tell it.
+        """
         if join not in self._pending:
             return
         self._pending.remove(join)
-        results = [self._result(member, found) for member in join.members]
+        join.prepare(self._fanout)
+        results = join.results(look_up, self._fanout, now_milliseconds)
         request = join.request
+        evicted = join.evicted or UNSET
         if request.many:
-            data = AckData(request.event, results=results, evicted=join.evicted or UNSET, cursor=join.cursor)
+            data = AckData(request.event, results=results, evicted=evicted, cursor=join.cursor)
             self._answer(Ack(data, _ref(request.ref)))
         elif isinstance(error := results[0].error, ItemError):
             self._refuse(join, error)
         else:
-            data = AckData(request.event, results[0].jobs, evicted=join.evicted or UNSET, cursor=join.cursor)
+            (result,) = results
+            data = AckData(
+                request.event,
+                jobs=result.jobs,
+                replays=result.replays,
+                gap=result.gap,
+                ambiguous=result.ambiguous,
+                evicted=evicted,
+                cursor=join.cursor,
+            )
             self._answer(Ack(data, _ref(request.ref)))
-        for member in join.members:
-            if isinstance(member, Membership) and not member.left:
-                self._go_live(member)
+        waiting = {replay.membership for replay in join.replays}
+        for member in join.present():
+            if member not in waiting:
+                go_live(self._fanout, member)
+        if join.replays or join.unsettled:
+            self._replaying.append(join)
         self.outbox.flush()
 
     def fail(self, join: Join, error: ItemError) -> None:
@@ -220,36 +226,24 @@ class Connection:
         if join not in self._pending:
             return
         self._pending.remove(join)
-        for member in join.members:
-            if isinstance(member, Membership):
-                self.leave(member)
+        for member in join.present():
+            self.leave(member)
         self._refuse(join, error)
         self.outbox.flush()
 
-    def _result(self, member: Membership | ItemError, found: Found) -> Result:
-        if isinstance(member, ItemError):
-            return Result(error=member)
-        room = member.subscription.room
-        if member.left and self._memberships.get(room) is None:
-            return Result(error=_UNSUBSCRIBED)
-        if room.job_id is None:
-            return Result()
-        answers = [found.get((queue, room.job_id)) for queue in (self._queues if room.queue is None else (room.queue,))]
-        errors = [answer for answer in answers if isinstance(answer, ItemError)]
-        if errors:
-            self.leave(member)
-            return Result(error=errors[0])
-        return Result(jobs=[answer for answer in answers if isinstance(answer, JobSnapshot)])
+    def caught_up(self, join: Join) -> None:
+        """Nothing of `join` is to be read back any more."""
+        if join in self._replaying:
+            self._replaying.remove(join)
 
-    def _go_live(self, membership: Membership) -> None:
-        held_back, membership.held = membership.held or [], None
-        for held in held_back:
-            if not held.delivered:
-                held.delivered = True
-                self.outbox.release(len(held.frame))
-                self.outbox.append(held.frame)
-        if membership.ended and membership.subscription.until_end:
-            self.leave(membership)
+    @property
+    def _cursor(self) -> Cursor:
+        """How far everything was sent that is acknowledged."""
+        cursor = dict(self._fanout.cursors)
+        for join in self._replaying:
+            for queue, begin in join.cursor.items():
+                cursor[queue] = lower(begin, cursor.get(queue, begin))
+        return cursor
 
     # ---- unsubscribing ----
 
@@ -274,7 +268,7 @@ class Connection:
                 room = member.subscription.room
                 if room not in self._memberships:
                     self._pending.remove(join)
-                    self._refuse(join, _UNSUBSCRIBED)
+                    self._refuse(join, UNSUBSCRIBED)
 
     # ---- answers ----
 

@@ -1,7 +1,7 @@
 """From a batch of stream entries to the outboxes of those who want them, in one synchronous call.
 
 No await stands between looking up members and offering to them, so there are no locks and no copies; and members are
-looked up before anything is decoded, so an event that nobody wants costs a hash look-up.
+looked up before anything is decoded, so an event that nobody wants costs two hash look-ups.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.events import Entry, event_name, field, payload
+from jobws.bullmq.events import Entry, Life, field, kind_of, payload
+from jobws.hub.recent import Recent
 from jobws.hub.rooms import Held, Member, Membership, Rooms
-from jobws.protocol.codec import Frame, job_event, json_text
-from jobws.protocol.messages import OUTCOMES, Cursor, Room
+from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from jobws.bullmq.events import Kind
+    from jobws.hub.recent import Found, RecentEvents
 
 
 _log: Final = logging.getLogger(__name__)
@@ -24,8 +29,6 @@ _log: Final = logging.getLogger(__name__)
 # One call may take this long: other connections' requests wait meanwhile.
 MAX_OFFERS: Final = 20_000
 MAX_SECONDS: Final = 0.020
-# After one of these a job lives (again), so an earlier outcome is no longer its outcome.
-_LIVES: Final = frozenset({"added", "waiting", "active"})
 
 
 class Fanout:
@@ -38,13 +41,21 @@ class Fanout:
 
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
+        recent: The events that were published, and what the streams held before.
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
+        on_gap: Told which queue's events may be missing; must not wait.
+        without_events: The queues whose stream is switched off.
+        published: By queue whose stream is read again, what was published of it before.
     """
 
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float]) -> None:
         self.rooms = rooms
         self.cursors: Cursor = {}
+        self.recent = Recent()
         self.counts: Counter[str] = Counter()
+        self.on_gap: Callable[[str], None] = _ignore
+        self.without_events: set[str] = set()
+        self.published: dict[str, RecentEvents] = {}
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
@@ -53,6 +64,46 @@ class Fanout:
         if room.queue is None:
             return dict(self.cursors)
         return {room.queue: self.cursors[room.queue]} if room.queue in self.cursors else {}
+
+    # ---- what a listener tells ----
+
+    def fill(self, queue: str, newest_first: Iterable[Found], floor: str) -> None:
+        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it."""
+        self.recent.of(queue).fill(newest_first, floor)
+
+    def keep(self, queue: str, max_length: int) -> int:
+        """A stream may hold so many entries; how many of them are remembered."""
+        return self.recent.keep(queue, max_length)
+
+    def forget_before(self, queue: str, stream_id: str) -> None:
+        """Redis has trimmed what lies before that entry."""
+        self.recent.of(queue).forget_before(stream_id)
+
+    def begin_again(self, queue: str, generated: str) -> str:
+        """The stream, whose last id is `generated`, will be published again, since it is not what it was.
+
+        Events that were published before are skipped. Returns the id after which to read: nothing older than what is
+        remembered, unless the stream has gone back that far.
+        """
+        floor = self.recent.floor(queue)
+        start = floor if position(generated) > position(floor) else START
+        self.published[queue] = self.recent.begin_again(queue)
+        self.cursors[queue] = start
+        return start
+
+    def end_again(self, queue: str, reason: str, floor: str) -> None:
+        """It was: say that events may be missing all the same. `floor` is the id up to which the stream may lack some.
+
+        `reason` is that of the wire's `gap`.
+        """
+        self.published.pop(queue, None)
+        self.recent.of(queue).floor = floor
+        self.counts["gaps"] += 1
+        gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
+        for connection in self.rooms.concerned(queue):
+            connection.outbox.append(gap)
+            connection.outbox.flush()
+        self.on_gap(queue)
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
         """Offer `entries[start:]` of one queue, in order, and flush each connection once.
@@ -84,17 +135,35 @@ class Fanout:
             self.counts["deliveries"] += batch.offers
             batch.finish()
 
+    # ---- frames ----
+
+    def replayed(self, queue: str, stream_id: bytes | None, kind: Kind, fields: Sequence[bytes]) -> Frame:
+        """The frame of an event that was read back; see `replayed_event`."""
+        return replayed_event(kind.name.json, stream_id, self.payload(json_text(queue), fields))
+
+    def payload(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
+        """The data of an event; what is wrong with it is counted."""
+        data, anomalies = payload(queue_json, fields, self._max_payload_bytes)
+        for anomaly in anomalies:
+            self.counts[anomaly] += 1
+        return data
+
 
 class _Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
-    __slots__ = ("_fanout", "_jobs", "_leaving", "_queue", "_queue_json", "_touched", "_whole_queue", "offers")
+    __slots__ = (
+        *("_fanout", "_jobs", "_leaving", "_published", "_queue", "_queue_json", "_recent", "_touched"),
+        *("_whole_queue", "offers"),
+    )
 
     def __init__(self, fanout: Fanout, queue: str) -> None:
         self._fanout = fanout
         self._queue = queue
         self._queue_json = json_text(queue)
         self._jobs = fanout.rooms.jobs
+        self._recent = fanout.recent.of(queue)
+        self._published = fanout.published.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
         self._touched: dict[Member, None] = {}
         self._leaving: list[Membership] = []
@@ -103,8 +172,17 @@ class _Batch:
     def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
         # BullMQ writes `event` and `jobId` first; custom events may not.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
-        rooms = self._jobs.get(job_id) if job_id is not None else None
-        if (rooms is None and not self._whole_queue) or job_id is None:
+        if job_id is None:
+            return
+        kind = kind_of(fields)
+        if kind is None:
+            self._fanout.counts["missing-field"] += 1
+            return
+        self._recent.add(job_id, stream_id, kind)
+        if self._published is not None and self._published.knows(job_id, stream_id, kind):
+            return
+        rooms = self._jobs.get(job_id)
+        if rooms is None and not self._whole_queue:
             return
         groups: list[Mapping[Membership, None]] = [self._whole_queue] if self._whole_queue else []
         if rooms is not None:
@@ -112,61 +190,53 @@ class _Batch:
                 groups.append(rooms.anywhere)
             if rooms.by_queue and (members := rooms.by_queue.get(self._queue)):
                 groups.append(members)
-        raw_name = field(fields, b"event")
-        if raw_name is None:
-            self._fanout.counts["missing-field"] += 1
-            return
-        name = event_name(raw_name)
-        takers = self._takers(groups, name.text)
+        takers = self._takers(groups, stream_id, kind)
         if not takers:
             return
-        data, anomalies = payload(self._queue_json, fields, self._fanout._max_payload_bytes)  # noqa: SLF001
-        for anomaly in anomalies:
-            self._fanout.counts[anomaly] += 1
-        frame = job_event(name.json, stream_id, data)
+        frame = job_event(kind.name.json, stream_id, self._fanout.payload(self._queue_json, fields))
         if len(groups) == 1:
             for membership in takers:
-                self._offer_to(membership, name.text, frame)
+                self._offer_to(membership, stream_id, kind, frame)
         else:
-            self._offer_once(takers, name.text, frame)
+            self._offer_once(takers, stream_id, kind, frame)
 
-    def _takers(self, groups: Iterable[Mapping[Membership, None]], event: str) -> list[Membership]:
-        """Those who chose this event. Whether the job has ended concerns the others too."""
-        ends, lives = event in OUTCOMES, event in _LIVES
+    def _takers(self, groups: Iterable[Mapping[Membership, None]], stream_id: bytes, kind: Kind) -> list[Membership]:
+        """Those who chose this event. What it says of the job's life concerns the others too."""
+        event, tells = kind.name.text, kind.life is not Life.SAME
+        ends = event in OUTCOMES
         takers = []
         for group in groups:
             for membership in group:
                 subscription = membership.subscription
-                if ends and subscription.room.job_id is not None:
-                    membership.ended = True
-                    if subscription.until_end and membership.held is None:
+                if subscription.room.job_id is not None:
+                    if tells and not membership.note(self._queue, stream_id, kind):
+                        continue
+                    if ends and subscription.until_end and membership.held is None:
                         self._leaving.append(membership)
-                elif lives:
-                    membership.ended = False
                 if subscription.events is None or event in subscription.events:
                     takers.append(membership)
         return takers
 
-    def _offer_to(self, membership: Membership, event: str, frame: Frame) -> Held | None:
+    def _offer_to(self, membership: Membership, stream_id: bytes, kind: Kind, frame: Frame) -> Held | None:
         self.offers += 1
         connection = membership.connection
         self._touched[connection] = None
         if membership.held is None:
             connection.outbox.append(frame)
         elif connection.outbox.hold(len(frame)):
-            held = Held(event, frame)
+            held = Held(kind.name.text, frame, self._queue, stream_id)
             membership.held.append(held)
             return held
         return None
 
-    def _offer_once(self, takers: list[Membership], event: str, frame: Frame) -> None:
+    def _offer_once(self, takers: list[Membership], stream_id: bytes, kind: Kind, frame: Frame) -> None:
         """Several rooms match: one delivery per connection (G2), live if one of its memberships is."""
         by_connection: dict[Member, list[Membership]] = {}
         for membership in takers:
             by_connection.setdefault(membership.connection, []).append(membership)
         for memberships in by_connection.values():
             memberships.sort(key=_is_pending)
-            shared = self._offer_to(memberships[0], event, frame)
+            shared = self._offer_to(memberships[0], stream_id, kind, frame)
             if shared is not None:
                 for other in memberships[1:]:
                     if other.held is not None:
@@ -182,3 +252,7 @@ class _Batch:
 
 def _is_pending(membership: Membership) -> bool:
     return membership.held is not None
+
+
+def _ignore(_queue: str) -> None:
+    """Nobody asked."""

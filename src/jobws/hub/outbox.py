@@ -27,7 +27,7 @@ class Outbox:
         overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
     """
 
-    __slots__ = ("_frames", "_limit", "_taken", "overflowed", "size", "wake")
+    __slots__ = ("_frames", "_limit", "_taken", "_when_roomy", "overflowed", "size", "wake")
 
     def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:
         self._limit = limit_bytes
@@ -36,6 +36,22 @@ class Outbox:
         self._taken = 0
         self.size = 0
         self.overflowed = False
+        self._when_roomy: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def roomy(self) -> bool:
+        """Whether it is less than half full, so that what was read back may follow."""
+        return self.size <= self._limit // 2
+
+    def when_roomy(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, as soon as it is `roomy`. It must not wait."""
+        self._when_roomy += (callback,)
+
+    def release_waiting(self) -> None:
+        """Call back those who wait for room: there is some, or there will never be."""
+        callbacks, self._when_roomy = self._when_roomy, ()
+        for callback in callbacks:
+            callback()
 
     def append(self, frame: Frame) -> None:
         """Put `frame` last. It is shared with other outboxes and never copied."""
@@ -64,4 +80,6 @@ class Outbox:
         self.size -= self._taken
         frames, self._frames = self._frames, []
         self._taken = sum(map(len, frames))
+        if self._when_roomy and self.roomy:
+            self.release_waiting()
         return frames

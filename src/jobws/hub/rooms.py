@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from jobws.bullmq.events import Kind, Life
+from jobws.protocol.identifiers import position
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,22 +20,24 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """An event that waits for a subscription's ack.
+    """An event that waits for a subscription's ack and replay. `stream_id` is None if it comes from the job's hash.
 
     Memberships of one connection share it, so that it is sent once: `sharers` counts those that still hold it.
     """
 
-    __slots__ = ("delivered", "event", "frame", "sharers")
+    __slots__ = ("delivered", "event", "frame", "queue", "sharers", "stream_id")
 
-    def __init__(self, event: str, frame: Frame) -> None:
+    def __init__(self, event: str, frame: Frame, queue: str, stream_id: bytes | None) -> None:
         self.event = event
         self.frame = frame
+        self.queue = queue
+        self.stream_id = stream_id
         self.sharers = 1
         self.delivered = False
 
 
 class Member(Protocol):
-    """Who can be in a room: `hub.connection.Connection`. Its `leave` ends a membership."""
+    """Who can be in a room: `hub.connection.Connection`."""
 
     outbox: Outbox
 
@@ -46,18 +51,39 @@ class Membership:
 
     Attributes:
         held: While the subscription is pending, the events that came since; None once it is live.
-        ended: Whether an outcome of the job's present life was seen.
-        left: Whether it is over: the client left, or asked again for the same room.
+        lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
+            settled. A queue that is missing was not seen to have the job.
+        left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
     """
 
-    __slots__ = ("connection", "ended", "held", "left", "subscription")
+    __slots__ = ("connection", "held", "left", "lives", "replaced", "subscription")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
         self.held: list[Held] | None = []
-        self.ended = False
+        self.lives: dict[str, bytes | None] = {}
         self.left = False
+        self.replaced = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has its outcome, in every queue that has the job."""
+        return bool(self.lives) and None not in self.lives.values()
+
+    def note(self, queue: str, stream_id: bytes, kind: Kind) -> bool:
+        """Take note of what an event says of the job's life. False: an outcome that the client has already.
+
+        An outcome made from the hash may be ahead of the stream, whose entries then tell nothing new.
+        """
+        life = kind.life
+        if life is Life.SAME:
+            return True
+        settled = self.lives.get(queue)
+        if settled is not None and position(stream_id) <= position(settled):
+            return life is Life.LIVES
+        self.lives[queue] = None if life is Life.LIVES else stream_id
+        return True
 
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
@@ -100,6 +126,30 @@ class Rooms:
             rooms.anywhere[membership] = None
         else:
             rooms.by_queue.setdefault(room.queue, {})[membership] = None
+
+    def of_job(self, queue: str, job_id: str) -> list[Membership]:
+        """The members that want that job of that queue."""
+        rooms = self.jobs.get(job_id.encode())
+        return [] if rooms is None else [*rooms.anywhere, *rooms.by_queue.get(queue, ())]
+
+    def unsettled(self, queue: str, *, unseen: bool) -> list[str]:
+        """The watched jobs of a queue whose outcome some member lacks.
+
+        `unseen`: also the jobs of rooms without a queue that this queue was never seen to have.
+        """
+        return [
+            job_id.decode()
+            for job_id, rooms in self.jobs.items()
+            if any(member.lives.get(queue) is None for member in rooms.by_queue.get(queue, ()))
+            or any(member.lives.get(queue) is None and (unseen or queue in member.lives) for member in rooms.anywhere)
+        ]
+
+    def concerned(self, queue: str) -> set[Member]:
+        """The members that see a queue's events already: those with a live membership that it matters for."""
+        groups = [self.whole_queue(queue)]
+        for rooms in self.jobs.values():
+            groups += (rooms.anywhere, rooms.by_queue.get(queue, _NOBODY))
+        return {membership.connection for group in groups for membership in group if membership.held is None}
 
     def leave(self, membership: Membership) -> None:
         """End a membership that `join` began. Empty rooms vanish."""

@@ -80,7 +80,7 @@ def encode(message: ServerMessage) -> Frame:
 
 
 def job_event(name: bytes, stream_id: bytes, data: bytes) -> Frame:
-    """The frame of a job event.
+    """The frame of a live job event.
 
     Args:
         name: The event's name as JSON, quotes included.
@@ -88,6 +88,12 @@ def job_event(name: bytes, stream_id: bytes, data: bytes) -> Frame:
         data: The payload as JSON, valid UTF-8.
     """
     return Frame(b'{"event":%b,"id":"%b","data":%b}' % (name, stream_id, data))
+
+
+def replayed_event(name: bytes, stream_id: bytes | None, data: bytes) -> Frame:
+    """The frame of a job event that was read back; `stream_id` is None if it comes from the job's hash."""
+    position = b"" if stream_id is None else b'"id":"%b",' % stream_id
+    return Frame(b'{"event":%b,%b"replayed":true,"data":%b}' % (name, position, data))
 
 
 def json_text(text: str) -> bytes:

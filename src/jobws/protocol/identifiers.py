@@ -7,7 +7,7 @@ every door, with the same sentence.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from jobws.errors import RequestError
 
@@ -100,10 +100,14 @@ def _bad_id(reason: str) -> RequestError:
     return RequestError("bad-job-id", f"bad job id: {reason}")
 
 
+Position: TypeAlias = tuple[int, int]
+"""A stream id as two unsigned integers, which is how ids compare."""
+START: Final = "0-0"
+"""Before every entry of a stream."""
 _STREAM_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
-def parse_stream_id(text: str) -> tuple[int, int] | None:
+def parse_stream_id(text: str) -> Position | None:
     """A Redis stream id as two unsigned integers, which is how ids compare; None if `text` is none.
 
     Source: Redis, t_stream.c, streamParseID. A missing second half is 0.
@@ -113,3 +117,22 @@ def parse_stream_id(text: str) -> tuple[int, int] | None:
         return None
     pair = int(match[1]), int(match[2] or 0)
     return pair if max(pair) < 2**64 else None
+
+
+def position(stream_id: str | bytes) -> Position:
+    """The position of a stream id that Redis gave, or that was checked."""
+    milliseconds, _, sequence = stream_id.partition("-") if isinstance(stream_id, str) else stream_id.partition(b"-")
+    return int(milliseconds), int(sequence)
+
+
+def before(stream_id: str | bytes) -> str:
+    """The highest stream id that is lower than `stream_id`; `0-0` has none and stays."""
+    milliseconds, sequence = position(stream_id)
+    if sequence:
+        return f"{milliseconds}-{sequence - 1}"
+    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else START
+
+
+def lower(first: str, second: str) -> str:
+    """The lower of two stream ids."""
+    return min(first, second, key=position)

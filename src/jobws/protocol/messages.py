@@ -13,6 +13,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 PROTOCOL: Final = "jobws.v1"
 
 Ref: TypeAlias = str | int
+Cursor: TypeAlias = dict[str, str]
+"""By queue label, the stream id up to which its entries were read, or sent."""
 
 DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
 # After one of these a job has ended: it completed, finally failed, or is gone.
@@ -52,11 +54,20 @@ class Room(Struct, frozen=True):
 
 
 class Subscription(Struct, frozen=True):
-    """One subscription as asked for. `events` is None for all events; `until_end` leaves after the outcome."""
+    """One subscription as asked for.
+
+    `events` is None for all events; `until_end` leaves after the outcome. `after` are the positions behind which every
+    event is wanted, by queue (a queue that is missing: from its oldest entry on); None: the outcome is enough.
+    """
 
     room: Room
     events: frozenset[str] | None = DEFAULT_EVENTS
     until_end: bool = False
+    after: Cursor | None = None
+
+    def chooses(self, event: str) -> bool:
+        """Whether the client wants events of that name."""
+        return self.events is None or event in self.events
 
 
 class ItemError(Struct, frozen=True):
@@ -108,13 +119,18 @@ class Limits(Struct, rename="camel", frozen=True):
 
 
 class HelloData(Struct, rename="camel", frozen=True):
-    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are labels."""
+    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are labels.
+
+    `without_events` are those of them whose event stream is switched off (`maxLen: 0`): of their jobs only the
+    outcomes are told, up to a second late.
+    """
 
     protocol: str
     server: str
     heartbeat: float
     limits: Limits
     queues: tuple[str, ...] | UnsetType = UNSET
+    without_events: tuple[str, ...] | UnsetType = UNSET
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):
@@ -146,9 +162,6 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     truncated: bool | UnsetType = UNSET
 
 
-Cursor: TypeAlias = dict[str, str]
-
-
 class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
     """A room as a client names it."""
 
@@ -157,22 +170,33 @@ class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
-    """What became of one item of a list."""
+    """What became of one item of a list.
+
+    `replays` is how many events are read back for it and follow. `gap`: events behind `after` may be missing.
+    `ambiguous`: several queues know the id, so only outcomes of the last 60 s are replayed.
+    """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
     left: bool | UnsetType = UNSET
     error: ItemError | UnsetType = UNSET
+    replays: int | UnsetType = UNSET
+    gap: bool | UnsetType = UNSET
+    ambiguous: bool | UnsetType = UNSET
 
 
 class AckData(Struct, frozen=True, omit_defaults=True):
-    """Which request is answered, and with what: `jobs` or `left` for one item, `results` for a list.
+    """Which request is answered, and with what: the keys of `Result` for one item, `results` for a list.
 
-    `evicted` names the rooms that were left to make place for new ones.
+    `evicted` names the rooms that were left to make place for new ones. `cursor` is where the subscription begins:
+    what comes behind this frame has higher ids.
     """
 
     request: str
     jobs: list[JobSnapshot] | UnsetType = UNSET
     left: bool | UnsetType = UNSET
+    replays: int | UnsetType = UNSET
+    gap: bool | UnsetType = UNSET
+    ambiguous: bool | UnsetType = UNSET
     results: list[Result] | UnsetType = UNSET
     evicted: list[RoomName] | UnsetType = UNSET
     cursor: Cursor | UnsetType = UNSET
@@ -213,7 +237,26 @@ class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=Tru
     ref: Ref | UnsetType = UNSET
 
 
-ServerMessage: TypeAlias = Hello | Ack | Error | Pong
+class GapData(Struct, frozen=True):
+    """Events of `queue` may be missing: for the subscriptions to `jobs`, or to any of its jobs if that is None.
+
+    `reason`: `trimmed`, the stream was cut before all was read; `recreated`, it began anew; `ahead`, it went back to
+    an earlier state.
+    """
+
+    queue: str
+    reason: str
+    jobs: list[str] | None
+    cursor: Cursor
+
+
+class Gap(Struct, tag_field="event", tag="gap", frozen=True):
+    """Something may be missing; outcomes are made up for by what follows."""
+
+    data: GapData
+
+
+ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap
 
 
 def name_room(room: Room) -> RoomName:

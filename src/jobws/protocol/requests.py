@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
-from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, type_name
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_stream_id, type_name
 from jobws.protocol.messages import (
     DEFAULT_EVENTS,
+    Cursor,
     ItemError,
     Ping,
     Ref,
@@ -31,7 +32,7 @@ MAX_EVENTS: Final = 32
 MAX_EVENT_BYTES: Final = 64
 MAX_REF_BYTES: Final = 128
 # Keys that a list's items may share, in `{"jobs": [...], …}`.
-_COMMON_KEYS: Final = ("queue", "events", "until")
+_COMMON_KEYS: Final = ("queue", "events", "until", "after")
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping"  # as in protocol.md, §3
 
 
@@ -121,7 +122,20 @@ class _Parser:
     def subscription(self, value: object) -> Subscription:
         if not isinstance(value, dict):
             return Subscription(Room(None, parse_job_id(value)))
-        return Subscription(self.room(value), _events(value), _until_end(value))
+        room = self.room(value)
+        return Subscription(room, _events(value), _until_end(value), self.after(value.get("after"), room))
+
+    def after(self, value: object, room: Room) -> Cursor | None:
+        """The positions behind which events are wanted. Queues that this bridge has not are ignored."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            if room.queue is None:
+                raise RequestError("bad-after", "a stream id as `after` needs `queue`; else send the cursor object")
+            return {room.queue: _stream_id(value)}
+        if not isinstance(value, dict):
+            raise RequestError("bad-after", f"`after` must be a cursor object or a stream id, not {type_name(value)}")
+        return {queue: _stream_id(text) for queue, text in value.items() if queue in self._queues}
 
     def queue_subscription(self, data: object) -> Subscription:
         room = Room(self.queue(_queue_of(data), required=True), None)
@@ -135,6 +149,13 @@ class _Parser:
         if value not in self._queues:
             raise RequestError("unknown-queue", "this bridge has no queue of that label; see `hello`")
         return value
+
+
+def _stream_id(value: object) -> str:
+    found = parse_stream_id(value) if isinstance(value, str) else None
+    if found is None:
+        raise RequestError("bad-after", '`after` must hold stream ids such as "1795435729358-0"')
+    return "{}-{}".format(*found)
 
 
 def _items_of(data: object) -> list[object] | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
+from msgspec import UNSET
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
@@ -19,22 +19,24 @@ from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError, RedisUnavailableError, RequestError
-from jobws.hub.connection import UNAVAILABLE, Connection, Join
+from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, encode
-from jobws.protocol.messages import PROTOCOL, Hello, HelloData, ItemError, Limits
+from jobws.protocol.messages import PROTOCOL, Hello, HelloData, Limits
 from jobws.protocol.resources import Readiness
 from jobws.protocol.session import Close, Session
 from jobws.server import http, openapi
 from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
+from jobws.server.joins import Joins
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
+from jobws.server.sweep import Sweeper
 from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
@@ -48,16 +50,13 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
+    from jobws.hub.joining import Join
 
 Answer = TypeVar("Answer")
 
 SERVER: Final = f"jobws/{version('jobws')}"
 NOT_RUNNING: Final = "the bridge is mounted but not running: enter `bridge.running()` in the outer app's lifespan"
 RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
-# Between two attempts of a look-up while Redis is away; a subscription waits `join_seconds` in all.
-_RETRY_SECONDS: Final = 0.2
-
-_log: Final = logging.getLogger(__name__)
 
 
 class Bridge:
@@ -91,6 +90,8 @@ class Bridge:
         # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
         self._http_store = Store(self.target, self.queues.by_label)
         self._result_store = Store(self.target, self.queues.by_label, results=True)
+        self._joins = Joins(self.fanout, self.queues, self._store, self._result_store, self.settings.join_seconds)
+        self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
         self._submitter = Submitter(self.settings.redis)
         self._tasks: TaskGroup | None = None
         metrics = Metrics(self.fanout, self.queues, self.clients.connected)
@@ -120,6 +121,7 @@ class Bridge:
             tasks.start_soon(supervise, "the store of HTTP", self._http_store.run, Health())
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
             self.queues.start(tasks)
+            tasks.start_soon(supervise, "the sweep", self._sweeper.run, Health())
             try:
                 yield
             finally:
@@ -163,30 +165,13 @@ class Bridge:
     def _hello(self) -> Frame:
         settings = self.settings
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
-        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label))
+        silent = tuple(label for label in self.queues.by_label if label in self.fanout.without_events)
+        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label), silent or UNSET)
         return encode(Hello(data))
 
     def _start_join(self, connection: Connection, join: Join) -> None:
         if self._tasks is not None:
-            self._tasks.start_soon(self._complete, connection, join)
-
-    async def _complete(self, connection: Connection, join: Join) -> None:
-        """Look up what a subscription needs, and let it go live."""
-        try:
-            with anyio.move_on_after(self.settings.join_seconds):
-                await self.queues.positioned(join.queues)
-                while True:
-                    try:
-                        found = await self._store.look_up(join.jobs)
-                    except RedisUnavailableError:
-                        await anyio.sleep(_RETRY_SECONDS)
-                        continue
-                    connection.complete(join, found)
-                    return
-            connection.fail(join, UNAVAILABLE)
-        except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
-            _log.exception("a subscription failed")
-            connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
+            self._tasks.start_soon(self._joins.run, connection, join)
 
     # ---- HTTP ----
 
@@ -220,7 +205,7 @@ class Bridge:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return await (self._result_store if results else self._http_store).look_up(jobs)
+        return (await (self._result_store if results else self._http_store).look_up(jobs)).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""

@@ -13,12 +13,14 @@ import anyio
 
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
-from jobws.bullmq.listener import Listener, Tail
+from jobws.bullmq.listener import Listener
+from jobws.bullmq.tail import Tail
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.identifiers import START, position
 from jobws.server.supervise import Health, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from anyio.abc import TaskGroup
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MAX_LISTENERS: Final = 16
 # A queue without a successful read for so long makes the bridge unready.
 STALE_SECONDS: Final = 5.0
+# A stream that is not read up to its end after so long is not waited for.
+BEHIND_SECONDS: Final = 5.0
 SCAN_COUNT: Final = 1000
 TIMEOUT_SECONDS: Final = 5.0
 
@@ -79,10 +83,19 @@ class Queues:
         else:
             tasks.start_soon(supervise, "discovery", lambda: self._discover(tasks), Health())
 
-    async def positioned(self, labels: Iterable[str]) -> None:
-        """Wait until what is written to the queues' streams from now on will be published."""
+    async def ready(self, labels: Iterable[str]) -> None:
+        """Wait until what the queues' streams hold is known, and what is written from now on will be published."""
         for label in labels:
-            await self._tails[label].positioned.wait()
+            await self._tails[label].ready.wait()
+            while not self._fanout.recent.filled(label):
+                await self._tails[label].wait_moved()
+
+    async def passed(self, ends: Mapping[str, str]) -> None:
+        """Wait until everything up to those stream ids was published, but not longer than 5 s."""
+        with anyio.move_on_after(BEHIND_SECONDS):
+            for label, end in ends.items():
+                while position(self._fanout.cursors.get(label, START)) < position(end):
+                    await self._tails[label].wait_moved()
 
     async def scanned(self) -> None:
         """Wait until discovery has looked once."""
@@ -107,7 +120,7 @@ class Queues:
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
         if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout.cursors, self._fanout.publish)
+            listener = Listener(self._target, self._fanout)
             listener.tails.append(tail)
             self._listeners.append(listener)
             health = Health()

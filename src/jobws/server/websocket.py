@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from jobws.hub.connection import Connection, Join
+    from jobws.hub.connection import Connection
+    from jobws.hub.joining import Join
     from jobws.protocol.codec import Frame
     from jobws.server.direct import Direct
     from jobws.server.settings import Settings

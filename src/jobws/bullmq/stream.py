@@ -1,0 +1,156 @@
+"""Whether a stream is still the one that was read, and all of it: what to ask Redis, and what the answer means. Pure.
+
+Trimming, deletion and a restart without data are silent: XREAD goes on after the cursor, or waits for ever. So the
+number of entries ever added (`entries-added`, Redis 7) is compared with what was read; older servers are asked whether
+the entry at the cursor is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import hiredis
+from msgspec import Struct
+
+from jobws.bullmq.keys import Queue
+from jobws.errors import RedisUnavailableError
+from jobws.protocol.identifiers import START, before, position
+
+if TYPE_CHECKING:
+    from jobws.bullmq.events import Entry
+    from jobws.bullmq.keys import Command
+
+# BullMQ writes it when a queue is made; a queue without it has this one (includes/getOrSetMaxEvents.lua).
+DEFAULT_MAX_LENGTH: Final = 10_000
+
+
+class NotAStreamError(Exception):
+    """The key holds something else."""
+
+
+class Stream(Struct, frozen=True):
+    """A stream at one moment. Ids are `0-0` where there is nothing.
+
+    `last` is the newest entry's id, `generated` that of the last one ever added, `added` how many ever were (None:
+    Redis does not count them). `at_cursor` is the entry that was read last, if it is still there.
+    """
+
+    length: int = 0
+    first: str = START
+    last: str = START
+    generated: str = START
+    added: int | None = 0
+    at_cursor: Sequence[bytes] | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+
+    @property
+    def floor(self) -> str:
+        """The id up to which entries may have been trimmed; `0-0` if that never happened."""
+        if self.added == self.length:
+            return START
+        return before(self.first) if self.length else self.generated
+
+
+def commands(queue: Queue, cursor: str) -> list[Command]:
+    """The commands, MULTI to EXEC, whose last reply `parse` reads."""
+    key = queue.key("events")
+    return [
+        ("MULTI",),
+        ("XINFO", "STREAM", key),
+        ("XRANGE", key, cursor, cursor),
+        ("HGET", queue.key("meta"), "opts.maxLenEvents"),
+        ("EXEC",),
+    ]
+
+
+def parse(reply: object) -> Stream:
+    """The stream, from the reply to EXEC.
+
+    Raises:
+        NotAStreamError: The key is of another type.
+        RedisUnavailableError: Redis cannot tell now.
+    """
+    if not isinstance(reply, list):
+        raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+    info, at_cursor, limit = reply
+    max_length = int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
+    if isinstance(info, hiredis.ReplyError):
+        if str(info).startswith("WRONGTYPE"):
+            raise NotAStreamError(str(info))
+        if "no such key" in str(info):
+            return Stream(max_length=max_length)
+        raise RedisUnavailableError(f"Redis cannot read streams now: {info}")
+    if isinstance(limit, hiredis.ReplyError) and not str(limit).startswith("WRONGTYPE"):
+        raise RedisUnavailableError(f"Redis cannot read queues now: {limit}")
+    facts = dict(zip(info[::2], info[1::2], strict=True))
+    return Stream(
+        length=facts[b"length"],
+        first=_id_of(facts[b"first-entry"]),
+        last=_id_of(facts[b"last-entry"]),
+        generated=facts[b"last-generated-id"].decode(),
+        added=facts.get(b"entries-added"),
+        at_cursor=at_cursor[0][1] if isinstance(at_cursor, list) and at_cursor else None,
+        max_length=max_length,
+    )
+
+
+def _id_of(entry: object) -> str:
+    return entry[0].decode() if isinstance(entry, list) and isinstance(entry[0], bytes) else START
+
+
+def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -> str | None:
+    """Why entries may be missing after everything was read up to `cursor`; None: nothing is.
+
+    Args:
+        stream: What the stream was; its newest entry was read, or the rest will be.
+        cursor: The id of the entry that was read last, or of the last before reading began.
+        counted: How many entries had been added up to the cursor; None: unknown.
+        read: The entry at the cursor as it was read; None: none was.
+
+    Returns:
+        The reason as the wire's `gap` gives it: `ahead`, `recreated` or `trimmed`.
+    """
+    if position(stream.generated) < position(cursor):
+        return "ahead" if stream.length else "recreated"
+    if read is not None and stream.at_cursor is not None and list(stream.at_cursor) != list(read[1]):
+        return "recreated"
+    if stream.added is None:
+        trimmed = cursor not in (START, stream.generated) and stream.at_cursor is None
+        return "trimmed" if trimmed else None
+    if counted is None or position(stream.last) > position(cursor):
+        # Not all of it was read: the count is compared when it is.
+        return "recreated" if counted is not None and stream.added <= counted else None
+    return miscounted(stream.added, counted)
+
+
+def miscounted(added: int, counted: int) -> str | None:
+    """Why a stream that had so many entries added is not the one of which so many were read; None: it is."""
+    if added == counted:
+        return None
+    return "trimmed" if added > counted else "recreated"
+
+
+class Entries(Struct, frozen=True):
+    """A question to `Store.ask`: the entries of these ids."""
+
+    queue: Queue
+    stream_ids: tuple[bytes, ...]
+
+    def commands(self) -> list[Command]:
+        """The commands whose replies `parse` reads."""
+        key = self.queue.key("events")
+        return [("XRANGE", key, stream_id, stream_id) for stream_id in self.stream_ids]
+
+    def parse(self, replies: Sequence[object]) -> list[Entry | None]:
+        """One entry per id; None: it is gone.
+
+        Raises:
+            RedisUnavailableError: Redis answered with an error.
+        """
+        entries: list[Entry | None] = []
+        for reply in replies:
+            if not isinstance(reply, list):
+                raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+            entries.append((reply[0][0], reply[0][1]) if reply else None)
+        return entries

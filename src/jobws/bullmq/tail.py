@@ -1,0 +1,97 @@
+"""One queue's stream as a listener reads it: how far, how well, and who waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from jobws.bullmq.stream import miscounted
+from jobws.protocol.identifiers import position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobws.bullmq.events import Entry
+    from jobws.bullmq.keys import Queue
+
+
+class Again(NamedTuple):
+    """Why and how far a stream is read again: up to its entry `end`, when `added` had been added to it."""
+
+    reason: str
+    end: str
+    added: int | None
+    floor: str
+
+
+class Tail:
+    """One queue's stream as a listener reads it.
+
+    Attributes:
+        ready: Set once what the stream holds is known, and what is written from now on is not missed.
+        last_read: When Redis last answered a read of this stream, on anyio's clock; None: never.
+        problem: Why it is not being read now; None: it is.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.key = queue.key("events")
+        self.ready = anyio.Event()
+        self.last_read: float | None = None
+        self.problem: str | None = "not read yet"
+        # How many entries had been added up to the cursor, the entry there, and when to check both against Redis.
+        self.counted: int | None = None
+        self.read: Entry | None = None
+        self.check_at = 0.0
+        # A count that can be compared once the entry of that id is read, and why the one before was wrong.
+        self.expected: tuple[str, int] | None = None
+        self.suspicion: str | None = None
+        self.again: Again | None = None
+        self._moved: anyio.Event | None = None
+
+    def answered(self) -> None:
+        """Redis answered a read of this stream."""
+        self.last_read = anyio.current_time()
+        self.problem = None
+
+    def moved(self) -> None:
+        """Wake those who wait for the cursor."""
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
+
+    async def wait_moved(self) -> None:
+        """Wait until the cursor moves."""
+        if self._moved is None:
+            self._moved = anyio.Event()
+        await self._moved.wait()
+
+    def count(self, entries: Sequence[Entry]) -> int | None:
+        """Take note of what was read; once the end of a second reading is reached, how many entries came after it."""
+        if not entries:
+            return None
+        self.read = entries[-1]
+        if self.counted is not None:
+            self.counted += len(entries)
+        if self.again is not None:
+            return _after(self.again.end, entries)
+        if self.expected is not None:
+            end, added = self.expected
+            after = _after(end, entries)
+            if after is not None:
+                self.expected = None
+                if self.counted is None:
+                    self.counted = added + after
+                self.suspicion = miscounted(added, self.counted - after)
+                if self.suspicion is not None:
+                    self.check_at = 0.0
+        return None
+
+
+def _after(end: str, entries: Sequence[Entry]) -> int | None:
+    """How many of `entries` come after `end`; None if `end` is not reached."""
+    limit = position(end)
+    if position(entries[-1][0]) < limit:
+        return None
+    return sum(position(stream_id) > limit for stream_id, _ in entries)

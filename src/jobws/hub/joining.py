@@ -1,0 +1,217 @@
+"""A subscription on its way to being live: what is replayed, what may be missing, and where it begins.
+
+Everything here is synchronous. Joining marks the members pending and copies what `recent` knows of their jobs; what
+happens from then on is held for them. The two never overlap, so nothing falls between looking and listening.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import UNSET
+
+from jobws.hub.rooms import Membership
+from jobws.protocol.identifiers import START, before, lower, position
+from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from jobws.bullmq.events import Kind
+    from jobws.bullmq.snapshot import Job, LookUp
+    from jobws.hub.fanout import Fanout
+
+# Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
+AMBIGUOUS_MILLISECONDS: Final = 60_000
+FINISHED: Final = frozenset({"completed", "failed"})
+"""States whose job has its outcome in its hash."""
+
+
+class Replay(NamedTuple):
+    """An event to be read back for a member."""
+
+    membership: Membership
+    queue: str
+    stream_id: bytes
+    kind: Kind
+
+
+class Unsettled(NamedTuple):
+    """A member that lacks an outcome which is not in the stream. `end`: what the stream held when that was seen."""
+
+    membership: Membership
+    queue: str
+    end: str
+
+
+class Join:
+    """A subscription that waits for what Redis knows of its jobs.
+
+    Args:
+        request: What the client asked for.
+        queues: The labels that exist; a live view.
+
+    Attributes:
+        jobs: What to look up; empty if nothing is needed.
+        queues: The labels whose streams must be read before the look-up says anything.
+        cursor: Where the subscription begins: everything of it that was sent has higher ids.
+        members: One per item of the request, in order.
+        evicted: The rooms that were left to make place.
+        replays: The events to be read back, in the order in which they are to be sent.
+        unsettled: What is left to do when they were.
+    """
+
+    __slots__ = (
+        *("_known", "_labels", "_prepared", "cursor", "evicted", "jobs", "members", "queues", "replays", "request"),
+        "unsettled",
+    )
+
+    def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
+        self.request = request
+        self.members: list[Membership | ItemError] = []
+        self.jobs: dict[Job, None] = {}
+        self.queues: dict[str, None] = {}
+        self.cursor: Cursor = {}
+        self.evicted: list[RoomName] = []
+        self.replays: list[Replay] = []
+        self.unsettled: list[Unsettled] = []
+        self._labels = queues
+        self._known: dict[Membership, list[Replay]] = {}
+        self._prepared = False
+
+    def add(self, membership: Membership) -> None:
+        """Count in a member that has entered its room."""
+        self.members.append(membership)
+        job_id = membership.subscription.room.job_id
+        for queue in self._queues_of(membership):
+            self.queues[queue] = None
+            if job_id is not None:
+                self.jobs[queue, job_id] = None
+
+    def prepare(self, fanout: Fanout) -> bool:
+        """Copy what is known of the jobs' recent events. False: not all streams were read back yet; try again then."""
+        if self._prepared:
+            return True
+        if not all(fanout.recent.filled(queue) for queue in self.queues):
+            return False
+        self._prepared = True
+        for queue in self.queues:
+            self.cursor[queue] = fanout.cursors.get(queue, START)
+        for membership in self.present():
+            held = {(each.queue, each.stream_id) for each in membership.held or ()}
+            for queue, stream_id in held:
+                if stream_id is not None:
+                    self._begin_before(queue, stream_id)
+            if membership.subscription.room.job_id is not None:
+                replays = self._replays_of(membership, fanout)
+                self._known[membership] = [each for each in replays if (each.queue, each.stream_id) not in held]
+        return True
+
+    def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
+        subscription = membership.subscription
+        job_id = (subscription.room.job_id or "").encode()
+        replays = []
+        for queue in self._queues_of(membership):
+            recent = fanout.recent.of(queue)
+            recorded = recent.of(job_id)
+            if not recorded:
+                continue
+            outcome = recent.outcome(job_id)
+            gone = recorded[-1] if recent.is_gone(job_id) else None
+            settled = outcome or gone
+            membership.lives.setdefault(queue, None if settled is None else settled.stream_id)
+            if subscription.after is not None:
+                after = position(subscription.after.get(queue, START))
+                recorded = [each for each in recorded if position(each.stream_id) > after]
+            else:
+                recorded = [] if outcome is None else [outcome]
+            replays += [
+                Replay(membership, queue, each.stream_id, each.kind)
+                for each in recorded
+                if subscription.chooses(each.kind.name.text)
+            ]
+        return replays
+
+    def results(self, look_up: LookUp, fanout: Fanout, now_milliseconds: float) -> list[Result]:
+        """The answer, item by item; settles what is replayed, and from where on the client may resume.
+
+        `now_milliseconds` is the time as Redis and the workers tell it.
+        """
+        results = []
+        for member in self.members:
+            if isinstance(member, ItemError):
+                results.append(Result(error=member))
+            elif member.left and not member.replaced:
+                results.append(Result(error=UNSUBSCRIBED))
+            elif member.subscription.room.job_id is None:
+                results.append(Result())
+            else:
+                results.append(self._result(member, look_up, fanout, now_milliseconds))
+        self.replays = [each for known in self._known.values() for each in known if not each.membership.left]
+        for replay in self.replays:
+            self._begin_before(replay.queue, replay.stream_id)
+        for unsettled in self.unsettled:
+            self.cursor[unsettled.queue] = START
+        return results
+
+    def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
+        room, after = membership.subscription.room, membership.subscription.after
+        found = {queue: look_up.found.get((queue, room.job_id or "")) for queue in self._queues_of(membership)}
+        for answer in found.values():
+            if isinstance(answer, ItemError):
+                membership.connection.leave(membership)
+                return Result(error=answer)
+        snapshots = [answer for answer in found.values() if isinstance(answer, JobSnapshot)]
+        for snapshot in snapshots:
+            membership.lives.setdefault(snapshot.queue, None)
+        oldest = 0.0
+        if room.queue is None and after is None and len(membership.lives) > 1:
+            oldest = now - AMBIGUOUS_MILLISECONDS
+            known = self._known.get(membership, [])
+            self._known[membership] = [each for each in known if position(each.stream_id)[0] >= oldest]
+        replays = len(self._known.get(membership, ())) + sum(
+            self._settle(membership, snapshot, look_up.ends.get(snapshot.queue, START), oldest, fanout)
+            for snapshot in snapshots
+        )
+        gap = after is not None and any(
+            self._may_lack(after.get(queue, START), look_up.ends.get(queue, START), fanout.recent.floor(queue))
+            for queue in found
+        )
+        return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
+
+    def _settle(self, membership: Membership, snapshot: JobSnapshot, end: str, oldest: float, fanout: Fanout) -> bool:
+        """Whether the hash has an outcome for the member that the stream has not (any more)."""
+        queue = snapshot.queue
+        if snapshot.state not in FINISHED or membership.lives[queue] is not None:
+            return False
+        after = membership.subscription.after
+        finished = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
+        had = (
+            after is not None
+            and queue not in fanout.without_events
+            and position(fanout.recent.floor(queue)) <= position(after.get(queue, START))
+            and position(end) <= position(fanout.cursors.get(queue, START))
+        )
+        if had or finished < oldest:
+            membership.lives[queue] = end.encode()
+            return False
+        self.unsettled.append(Unsettled(membership, queue, end))
+        return True
+
+    def _may_lack(self, after: str, end: str, floor: str) -> bool:
+        """Whether events behind `after` may be gone: trimmed, or the stream is not the one that `after` is of."""
+        return position(after) < position(floor) or position(after) > position(end)
+
+    def _begin_before(self, queue: str, stream_id: bytes) -> None:
+        self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))
+
+    def _queues_of(self, membership: Membership) -> Iterable[str]:
+        queue = membership.subscription.room.queue
+        return list(self._labels) if queue is None else (queue,)
+
+    def present(self) -> list[Membership]:
+        """The members that are still there."""
+        return [member for member in self.members if isinstance(member, Membership) and not member.left]
+
+
+UNSUBSCRIBED: Final = ItemError("unsubscribed", "the room was left before the subscription was answered")

@@ -1,0 +1,101 @@
+"""What was read back, to the members that lack it: events from the stream, outcomes from the job's hash.
+
+Each call is one synchronous step, so whoever reads may wait between two of them until the client has taken the last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from jobws.bullmq.events import field, kind_of
+from jobws.hub.joining import FINISHED, Unsettled
+from jobws.hub.rooms import Held
+from jobws.protocol.codec import encode
+from jobws.protocol.messages import Gap, GapData, JobSnapshot
+
+if TYPE_CHECKING:
+    from jobws.bullmq.events import Entry
+    from jobws.hub.fanout import Fanout
+    from jobws.hub.joining import Join
+    from jobws.hub.rooms import Membership
+
+
+def go_live(fanout: Fanout, membership: Membership) -> None:
+    """Let through what was held for a member, and from now on everything."""
+    outbox = membership.connection.outbox
+    held_back, membership.held = membership.held or [], None
+    for held in held_back:
+        if not held.delivered:
+            held.delivered = True
+            fanout.counts["held"] += 1
+            outbox.release(len(held.frame))
+            outbox.append(held.frame)
+    if membership.ended and membership.subscription.until_end:
+        membership.connection.leave(membership)
+
+
+def replay(fanout: Fanout, join: Join, index: int, entry: Entry | None) -> None:
+    """Deliver `join.replays[index]`; behind its last one a member is live.
+
+    `entry` is what the stream holds under that id. If that is not the event any more, the client is told of the gap;
+    and if it was the outcome, the hash may have it.
+    """
+    membership, queue, stream_id, kind = join.replays[index]
+    if membership.left:
+        return
+    job_id = membership.subscription.room.job_id or ""
+    outbox = membership.connection.outbox
+    if entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
+        outbox.append(fanout.replayed(queue, stream_id, kind, entry[1]))
+        fanout.counts["replayed"] += 1
+    else:
+        outbox.append(encode(Gap(GapData(queue, "trimmed", [job_id], {queue: fanout.cursors[queue]}))))
+        if membership.lives.get(queue) == stream_id:
+            membership.lives[queue] = None
+            join.unsettled.append(Unsettled(membership, queue, stream_id.decode()))
+    if index + 1 == len(join.replays) or join.replays[index + 1].membership is not membership:
+        go_live(fanout, membership)
+    outbox.flush()
+
+
+def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -> None:
+    """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
+
+    Nothing happens if the outcome came meanwhile, or the job lives again.
+    """
+    membership, queue, end = unsettled
+    subscription, connection = membership.subscription, membership.connection
+    job_id = (subscription.room.job_id or "").encode()
+    if membership.left or membership.lives.get(queue) is not None:
+        return
+    if (snapshot is not None and snapshot.state not in FINISHED) or fanout.recent.of(queue).lives_after(job_id, end):
+        return
+    fields = _outcome(job_id, snapshot)
+    kind = kind_of(fields)
+    if kind is None:
+        return
+    membership.lives[queue] = end.encode()
+    fanout.counts["from-hash"] += 1
+    if subscription.chooses(kind.name.text):
+        frame = fanout.replayed(queue, None, kind, fields)
+        if membership.held is None:
+            connection.outbox.append(frame)
+        elif connection.outbox.hold(len(frame)):
+            membership.held.append(Held(kind.name.text, frame, queue, None))
+    if subscription.until_end and membership.held is None:
+        connection.leave(membership)
+    connection.outbox.flush()
+
+
+def _outcome(job_id: bytes, snapshot: JobSnapshot | None) -> list[bytes]:
+    """The fields of the event that a hash stands for."""
+    fields = [b"jobId", job_id]
+    if snapshot is None:
+        return [b"event", b"removed", *fields]
+    if snapshot.returnvalue is not UNSET:
+        fields += [b"returnvalue", bytes(snapshot.returnvalue)]
+    if snapshot.failed_reason is not UNSET:
+        fields += [b"failedReason", snapshot.failed_reason.encode(errors="replace")]
+    return [b"event", snapshot.state.encode(), *fields]

@@ -1,0 +1,136 @@
+"""What a subscription needs of Redis: the look-up before its answer, and what is read back behind it.
+
+How much is read back at once depends on what the client takes: its outbox must be less than half full before the next
+events go in, so that whoever asks for a thousand results is not taken for slow.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+
+from jobws.bullmq.stream import Entries
+from jobws.errors import RedisUnavailableError
+from jobws.hub.connection import UNAVAILABLE
+from jobws.hub.replaying import replay, settle
+from jobws.protocol.messages import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from jobws.bullmq.events import Entry
+    from jobws.bullmq.snapshot import LookUp
+    from jobws.bullmq.store import Store
+    from jobws.hub.connection import Connection
+    from jobws.hub.fanout import Fanout
+    from jobws.hub.joining import Join, Unsettled
+    from jobws.hub.rooms import Member
+    from jobws.server.queues import Queues
+
+    Answer = TypeVar("Answer")
+
+# Between two attempts of a look-up while Redis is away; a subscription waits `join_seconds` in all.
+RETRY_SECONDS: Final = 0.2
+# Entries that are read back in one question: they may hold megabytes each, and most hold next to nothing.
+FIRST_ENTRIES: Final = 16
+MAX_ENTRIES: Final = 256
+CHUNK_BYTES: Final = 1024 * 1024
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Joins:
+    """Brings subscriptions from their request to being live.
+
+    Args:
+        fanout: Where events pass.
+        queues: Which queues are read, and how far.
+        store: Answers look-ups.
+        result_store: Answers look-ups of results, and reads entries back.
+        join_seconds: How long a subscription may wait for its answer.
+    """
+
+    def __init__(self, fanout: Fanout, queues: Queues, store: Store, result_store: Store, join_seconds: float) -> None:
+        self._fanout = fanout
+        self._queues = queues
+        self._store = store
+        self._result_store = result_store
+        self._join_seconds = join_seconds
+
+    async def run(self, connection: Connection, join: Join) -> None:
+        """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
+        try:
+            look_up = None
+            with anyio.move_on_after(self._join_seconds):
+                look_up = await self._look_up(join)
+            if look_up is None:
+                connection.fail(join, UNAVAILABLE)
+                return
+            connection.complete(join, look_up, time.time() * 1000)
+            await self._read_back(connection, join)
+            await self.settle(connection, join.unsettled)
+            connection.caught_up(join)
+        except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
+            _log.exception("a subscription failed")
+            connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
+
+    async def _look_up(self, join: Join) -> LookUp:
+        while True:
+            await self._queues.ready(join.queues)
+            if join.prepare(self._fanout):
+                break
+        look_up = await persist(lambda: self._store.look_up(join.jobs))
+        # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
+        await self._queues.passed(look_up.ends)
+        return look_up
+
+    async def _read_back(self, connection: Connection, join: Join) -> None:
+        count, index = FIRST_ENTRIES, 0
+        while index < len(join.replays) and connection.rooms:
+            queue = join.replays[index].queue
+            some = takewhile(lambda each: each.queue == queue, join.replays[index : index + count])  # noqa: B023
+            question = Entries(self._queues.by_label[queue], tuple(each.stream_id for each in some))
+            entries = await persist(lambda: self._result_store.ask(question))  # noqa: B023 - called before the next
+            for entry in entries:
+                await room_for_more(connection)
+                replay(self._fanout, join, index, entry)
+                index += 1
+            count = _next_count(entries)
+
+    async def settle(self, member: Member, items: Sequence[Unsettled]) -> None:
+        """Give a client the outcomes that its streams do not have."""
+        for unsettled in items:
+            if unsettled.membership.left:
+                continue
+            queue, job_id = unsettled.queue, unsettled.membership.subscription.room.job_id or ""
+            look_up = await persist(lambda: self._result_store.look_up([(queue, job_id)]))  # noqa: B023
+            await room_for_more(member)
+            found = look_up.found[queue, job_id]
+            if not isinstance(found, ItemError):
+                settle(self._fanout, unsettled, found)
+
+
+async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer to a question, asked again while Redis is away."""
+    while True:
+        try:
+            return await ask()
+        except RedisUnavailableError:
+            await anyio.sleep(RETRY_SECONDS)
+
+
+async def room_for_more(member: Member) -> None:
+    """Wait until a client has taken most of what waits for it, or is gone."""
+    if not member.outbox.roomy:
+        roomy = anyio.Event()
+        member.outbox.when_roomy(roomy.set)
+        await roomy.wait()
+
+
+def _next_count(entries: Sequence[Entry | None]) -> int:
+    size = sum(len(field) for entry in entries if entry is not None for field in entry[1])
+    return max(1, min(MAX_ENTRIES, CHUNK_BYTES * len(entries) // max(size, 1), 4 * len(entries)))
