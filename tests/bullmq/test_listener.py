@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from jobws.bullmq.backfill import MAX_COUNT
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.keys import parse_queue
-from jobws.bullmq.listener import MAX_COUNT, Listener
+from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.hub.fanout import Fanout

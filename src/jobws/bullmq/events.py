@@ -56,6 +56,9 @@ class Kind(Struct, frozen=True):
     life: Life
 
 
+Past: TypeAlias = tuple[bytes, bytes, Kind]
+"""An event that was read back: its stream id, its job's id, its kind."""
+
 _FINISHED: Final = frozenset({b"completed", b"failed"})
 # `waiting` comes with every attempt, and with prev=completed|failed after a retry by hand: the job lives in any case.
 _LIVING: Final = frozenset({b"added", b"waiting", b"active", b"delayed", b"waiting-children"})

@@ -14,16 +14,16 @@ import anyio
 import anyio.lowlevel
 
 from jobws.bullmq import stream
+from jobws.bullmq.backfill import MAX_COUNT, READ_TIMEOUT_SECONDS, REPLY_BYTES, read_back
 from jobws.bullmq.connect import Connection, RedisTarget, Reply
-from jobws.bullmq.events import field, kind_of
 from jobws.bullmq.tail import Again, Tail
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import START, before, lower, position
+from jobws.protocol.identifiers import START, lower, position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.events import Entry, Kind
+    from jobws.bullmq.events import Entry, Past
     from jobws.bullmq.stream import Stream
     from jobws.protocol.messages import Cursor
 
@@ -31,14 +31,7 @@ ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
 # Health turns red after 5 s without a successful read, so an idle read must come back well before.
 BLOCK_MILLISECONDS: Final = 2000
-READ_TIMEOUT_SECONDS: Final = 5.0
 FIRST_COUNT: Final = 100
-# What is read back first: entries may be of megabytes.
-FIRST_BACK_COUNT: Final = 10
-# More entries a read are more frames a send.
-MAX_COUNT: Final = 10_000
-# Entries hold whole results: the count adapts so that one reply stays near this size.
-REPLY_BYTES: Final = 8 * 1024 * 1024
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 # Between two checks of a stream for holes, besides the one after each reconnect.
 CHECK_SECONDS: Final = 5.0
@@ -60,7 +53,7 @@ class Hub(Protocol):
         """A stream may hold so many entries; how many of them are worth reading back."""
         ...
 
-    def fill(self, queue: str, newest_first: Sequence[tuple[bytes, bytes, Kind]], floor: str) -> None:
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> None:
         """Take what the stream held before the cursor."""
         ...
 
@@ -144,6 +137,7 @@ class Listener:
                 tail.answered()
                 by_key[tail.key] = tail
             streams = _streams(reply)
+            await self._look_behind(connection, [by_key[key] for key, _ in streams])
             for key, entries in streams:
                 await self._deliver(by_key[key], entries)
             self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
@@ -172,6 +166,7 @@ class Listener:
                     tail.problem = str(error)
                     continue
                 tail.answered()
+                tail.is_counted = seen.added is not None
                 self._note_length(tail.queue.label, seen.max_length)
                 if tail.ready.is_set():
                     self._check(tail, seen)
@@ -198,42 +193,11 @@ class Listener:
         label = tail.queue.label
         preset = self._hub.cursors.get(label)
         cursor = seen.generated if preset is None else lower(preset, seen.generated)
-        found, floor = await self._read_back(connection, tail, cursor, self._hub.keep(label, seen.max_length))
+        found, floor = await read_back(connection, tail, cursor, self._hub.keep(label, seen.max_length))
         self._hub.cursors[label] = cursor
         tail.counted = None if preset is not None else seen.added
         self._hub.fill(label, found, seen.floor if floor is None else floor)
         tail.ready.set()
-
-    async def _read_back(
-        self, connection: Connection, tail: Tail, cursor: str, limit: int
-    ) -> tuple[list[tuple[bytes, bytes, Kind]], str | None]:
-        """The newest `limit` entries up to `cursor`, newest first, without what they hold.
-
-        With them the id up to which older ones were left out; None: that is all that there is.
-        """
-        found: list[tuple[bytes, bytes, Kind]] = []
-        end, count, left = cursor, FIRST_BACK_COUNT, limit
-        while left:
-            count = min(count, left)
-            received = connection.received_bytes
-            reply = await connection.ask(
-                *("XREVRANGE", tail.key, end, "-", "COUNT", count), timeout_seconds=READ_TIMEOUT_SECONDS
-            )
-            entries = cast("list[Entry]", reply)
-            for stream_id, fields in entries:
-                job_id, kind = field(fields, b"jobId"), kind_of(fields)
-                if job_id is not None and kind is not None:
-                    found.append((stream_id, job_id, kind))
-            if end == cursor and entries and entries[0][0] == cursor.encode():
-                tail.read = entries[0]
-            if len(entries) < count:
-                return found, None
-            left -= count
-            oldest = entries[-1][0]
-            end = f"({oldest.decode()}"
-            fitting = REPLY_BYTES * count // max(connection.received_bytes - received, 1)
-            count = max(1, min(MAX_COUNT, fitting, count * 8))
-        return found, before(end[1:])
 
     # ---- checking ----
 
@@ -255,6 +219,19 @@ class Listener:
             tail.counted = seen.added
         elif seen.added is not None:
             tail.expected = (seen.last, seen.added)
+
+    async def _look_behind(self, connection: Connection, tails: Sequence[Tail]) -> None:
+        """Where Redis does not count: if the entry before those just read is gone, some between them may be, too."""
+        cursors = self._hub.cursors
+        asked = [tail for tail in tails if not tail.is_counted and cursors[tail.queue.label] != START]
+        if asked:
+            replies = await connection.execute(
+                *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
+                timeout_seconds=READ_TIMEOUT_SECONDS,
+            )
+            for tail, reply in zip(asked, replies, strict=True):
+                if reply == [] and tail.again is None:
+                    tail.suspect("trimmed")
 
     def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
         label = tail.queue.label

@@ -40,7 +40,8 @@ class Tail:
         self.ready = anyio.Event()
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
-        # How many entries had been added up to the cursor, the entry there, and when to check both against Redis.
+        # Whether Redis counts entries, how many had been added up to the cursor, the entry there, and when to check.
+        self.is_counted = True
         self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
@@ -67,6 +68,11 @@ class Tail:
             self._moved = anyio.Event()
         await self._moved.wait()
 
+    def suspect(self, reason: str) -> None:
+        """Entries may have been missed: the next check, which is due now, will see to it."""
+        self.suspicion = reason
+        self.check_at = 0.0
+
     def count(self, entries: Sequence[Entry]) -> int | None:
         """Take note of what was read; once the end of a second reading is reached, how many entries came after it."""
         if not entries:
@@ -83,9 +89,9 @@ class Tail:
                 self.expected = None
                 if self.counted is None:
                     self.counted = added + after
-                self.suspicion = miscounted(added, self.counted - after)
-                if self.suspicion is not None:
-                    self.check_at = 0.0
+                reason = miscounted(added, self.counted - after)
+                if reason is not None:
+                    self.suspect(reason)
         return None
 
 

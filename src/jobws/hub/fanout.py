@@ -20,8 +20,8 @@ from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, Room
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from jobws.bullmq.events import Kind
-    from jobws.hub.recent import Found, RecentEvents
+    from jobws.bullmq.events import Kind, Past
+    from jobws.hub.recent import RecentEvents
 
 
 _log: Final = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Fanout:
 
     # ---- what a listener tells ----
 
-    def fill(self, queue: str, newest_first: Iterable[Found], floor: str) -> None:
+    def fill(self, queue: str, newest_first: Iterable[Past], floor: str) -> None:
         """What the stream held before it was read on: nobody is told, but late subscribers may ask for it."""
         self.recent.of(queue).fill(newest_first, floor)
 

@@ -23,8 +23,35 @@ if TYPE_CHECKING:
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
+# A job that finished so long after the outcome that was told has another one.
+SKEW_MILLISECONDS: Final = 1000
 FINISHED: Final = frozenset({"completed", "failed"})
 """States whose job has its outcome in its hash."""
+
+
+def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end: str, *, all_read: bool) -> bool:
+    """Whether a member lacks an outcome that the hash has, or stands for because it vanished.
+
+    Args:
+        membership: The member.
+        queue: The label.
+        snapshot: What the hash said when the stream ended with `end`; None: there was none.
+        end: A stream id.
+        all_read: Whether the stream was read up to there. If not, a hash that vanished says nothing: the event that
+            tells why may be unread.
+    """
+    if not membership.prepared:
+        return False
+    if snapshot is None:
+        return all_read and queue in membership.lives and membership.lives[queue] is None
+    settled = membership.lives.setdefault(queue, None)
+    finished = snapshot.state in FINISHED
+    if settled is not None and all_read and position(settled) <= position(end):
+        # A second life may have begun, and ended, where no event told of it. Workers' clocks are not Redis' clock.
+        later = snapshot.finished_on is not UNSET and snapshot.finished_on > position(settled)[0] + SKEW_MILLISECONDS
+        if later or not finished:
+            settled = membership.lives[queue] = None
+    return finished and settled is None
 
 
 class Replay(NamedTuple):
@@ -62,7 +89,19 @@ class Join:
     """
 
     __slots__ = (
-        *("_known", "_labels", "_prepared", "cursor", "evicted", "jobs", "members", "queues", "replays", "request"),
+        *(
+            "_gaps",
+            "_known",
+            "_labels",
+            "_prepared",
+            "cursor",
+            "evicted",
+            "jobs",
+            "members",
+            "queues",
+            "replays",
+            "request",
+        ),
         "unsettled",
     )
 
@@ -78,6 +117,8 @@ class Join:
         self._labels = queues
         self._known: dict[Membership, list[Replay]] = {}
         self._prepared = False
+        # How many gaps there had been when the join began.
+        self._gaps: int | None = None
 
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
@@ -90,6 +131,8 @@ class Join:
 
     def prepare(self, fanout: Fanout) -> bool:
         """Copy what is known of the jobs' recent events. False: not all streams were read back yet; try again then."""
+        if self._gaps is None:
+            self._gaps = fanout.counts["gaps"]
         if self._prepared:
             return True
         if not all(fanout.recent.filled(queue) for queue in self.queues):
@@ -98,6 +141,7 @@ class Join:
         for queue in self.queues:
             self.cursor[queue] = fanout.cursors.get(queue, START)
         for membership in self.present():
+            membership.prepared = True
             held = {(each.queue, each.stream_id) for each in membership.held or ()}
             for queue, stream_id in held:
                 if stream_id is not None:
@@ -182,18 +226,26 @@ class Join:
     def _settle(self, membership: Membership, snapshot: JobSnapshot, end: str, oldest: float, fanout: Fanout) -> bool:
         """Whether the hash has an outcome for the member that the stream has not (any more)."""
         queue = snapshot.queue
-        if snapshot.state not in FINISHED or membership.lives[queue] is not None:
+        if self._gaps != fanout.counts["gaps"]:
+            all_read = position(end) <= position(fanout.cursors.get(queue, START))
+            if not lacks(membership, queue, snapshot, end, all_read=all_read):
+                return False
+        elif snapshot.state not in FINISHED or membership.lives[queue] is not None:
             return False
-        after = membership.subscription.after
+        after = (membership.subscription.after or {}).get(queue, START)
         finished = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
-        had = (
-            after is not None
-            and queue not in fanout.without_events
-            and position(fanout.recent.floor(queue)) <= position(after.get(queue, START))
-            and position(end) <= position(fanout.cursors.get(queue, START))
-        )
-        if had or finished < oldest:
+        if finished < oldest:
             membership.lives[queue] = end.encode()
+            return False
+        if (
+            membership.subscription.after is not None
+            and queue not in fanout.without_events
+            and position(fanout.recent.floor(queue)) <= position(after)
+            and position(end) <= position(fanout.cursors.get(queue, START))
+            and finished <= position(after)[0] + SKEW_MILLISECONDS
+        ):
+            # No outcome came behind that position, so the client had it; unless a hole is found that ends later.
+            membership.lives[queue] = after.encode()
             return False
         self.unsettled.append(Unsettled(membership, queue, end))
         return True

@@ -7,13 +7,15 @@ read once. An entry costs about 130 bytes here (four events a job; measured), so
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import START, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from jobws.bullmq.events import Past
 
 # BullMQ's own default for a stream; a queue that keeps more is followed as far as MOST_PER_QUEUE.
 LEAST_PER_QUEUE: Final = 10_000
@@ -26,10 +28,6 @@ class Recorded(NamedTuple):
 
     stream_id: bytes
     kind: Kind
-
-
-Found: TypeAlias = "tuple[bytes, bytes, Kind]"
-"""What filling finds: an entry's stream id, its job's id, its kind."""
 
 
 class RecentEvents:
@@ -66,7 +64,7 @@ class RecentEvents:
         if len(self._order) > self.capacity:
             self._forget_oldest()
 
-    def fill(self, newest_first: Iterable[Found], floor: str) -> None:
+    def fill(self, newest_first: Iterable[Past], floor: str) -> None:
         """Take over what the stream holds, before the first `add`. `floor` is the id up to which it may lack some."""
         self.floor = floor
         for stream_id, job_id, kind in reversed(list(newest_first)):

@@ -68,7 +68,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     membership, queue, end = unsettled
     subscription, connection = membership.subscription, membership.connection
     job_id = (subscription.room.job_id or "").encode()
-    if membership.left or membership.lives.get(queue) is not None:
+    if membership.left or not membership.prepared or membership.lives.get(queue) is not None:
         return
     if (snapshot is not None and snapshot.state not in FINISHED) or fanout.recent.of(queue).lives_after(job_id, end):
         return

@@ -53,16 +53,18 @@ class Membership:
         held: While the subscription is pending, the events that came since; None once it is live.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
             settled. A queue that is missing was not seen to have the job.
+        prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
         left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
     """
 
-    __slots__ = ("connection", "held", "left", "lives", "replaced", "subscription")
+    __slots__ = ("connection", "held", "left", "lives", "prepared", "replaced", "subscription")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
         self.held: list[Held] | None = []
         self.lives: dict[str, bytes | None] = {}
+        self.prepared = False
         self.left = False
         self.replaced = False
 
@@ -132,16 +134,17 @@ class Rooms:
         rooms = self.jobs.get(job_id.encode())
         return [] if rooms is None else [*rooms.anywhere, *rooms.by_queue.get(queue, ())]
 
-    def unsettled(self, queue: str, *, unseen: bool) -> list[str]:
-        """The watched jobs of a queue whose outcome some member lacks.
+    def watched(self, queue: str) -> list[str]:
+        """The jobs that somebody watches in a queue."""
+        return [job_id.decode() for job_id, rooms in self.jobs.items() if rooms.anywhere or queue in rooms.by_queue]
 
-        `unseen`: also the jobs of rooms without a queue that this queue was never seen to have.
-        """
+    def unsettled(self, queue: str) -> list[str]:
+        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member lacks."""
         return [
             job_id.decode()
             for job_id, rooms in self.jobs.items()
             if any(member.lives.get(queue) is None for member in rooms.by_queue.get(queue, ()))
-            or any(member.lives.get(queue) is None and (unseen or queue in member.lives) for member in rooms.anywhere)
+            or any(queue in member.lives and member.lives[queue] is None for member in rooms.anywhere)
         ]
 
     def concerned(self, queue: str) -> set[Member]:

@@ -108,10 +108,12 @@ class Joins:
                 continue
             queue, job_id = unsettled.queue, unsettled.membership.subscription.room.job_id or ""
             look_up = await persist(lambda: self._result_store.look_up([(queue, job_id)]))  # noqa: B023
+            # It may have ended again since, with an event that is on its way.
+            await self._queues.passed(look_up.ends)
             await room_for_more(member)
             found = look_up.found[queue, job_id]
             if not isinstance(found, ItemError):
-                settle(self._fanout, unsettled, found)
+                settle(self._fanout, unsettled._replace(end=look_up.ends[queue]), found)
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.errors import RedisUnavailableError
-from jobws.hub.joining import FINISHED, Unsettled
+from jobws.hub.joining import Unsettled, lacks
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anyio.abc import TaskGroup
 
     from jobws.bullmq.snapshot import LookUp
@@ -70,50 +72,48 @@ class Sweeper:
                 self._asked = anyio.Event()
                 holed, self._holed = self._holed | self._fanout.without_events, set()
                 for queue in holed & self._queues.by_label.keys():
-                    await self._sweep(queue, tasks, unseen=True)
+                    if not await self._sweep(queue, self._fanout.rooms.watched(queue), tasks):
+                        self._holed.add(queue)
                 if anyio.current_time() >= everything_at:
                     for queue in self._queues.by_label.keys() - holed:
-                        await self._sweep(queue, tasks, unseen=False)
+                        await self._sweep(queue, self._fanout.rooms.unsettled(queue), tasks)
                     everything_at = anyio.current_time() + self._seconds
 
-    async def _sweep(self, queue: str, tasks: TaskGroup, *, unseen: bool) -> None:
-        """Read again the watched jobs of a queue that have no outcome."""
-        job_ids = self._fanout.rooms.unsettled(queue, unseen=unseen)
+    async def _sweep(self, queue: str, job_ids: Sequence[str], tasks: TaskGroup) -> bool:
+        """Read these jobs again. False: it must be done again soon, for Redis is away or a client is busy."""
+        complete = True
         for start in range(0, len(job_ids), JOBS_AT_ONCE):
             some = job_ids[start : start + JOBS_AT_ONCE]
             try:
                 look_up = await self._store.look_up([(queue, job_id) for job_id in some])
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
-                self._holed |= {queue} if unseen else set()
-                return
+                return False
             await self._queues.passed(look_up.ends)
-            for member, items in self._found(queue, some, look_up).items():
+            # A hash that vanished says nothing as long as the event that tells why may be unread.
+            end = look_up.ends[queue]
+            all_read = position(self._fanout.cursors.get(queue, START)) >= position(end)
+            complete = complete and all_read
+            for member, items in self._found(queue, some, look_up, all_read=all_read).items():
                 if (member, queue) in self._busy:
-                    self._holed.add(queue)
+                    complete = False
                     continue
                 self._busy.add((member, queue))
                 tasks.start_soon(self._tell, member, queue, items)
+        return complete
 
-    def _found(self, queue: str, job_ids: list[str], look_up: LookUp) -> dict[Member, list[Unsettled]]:
+    def _found(
+        self, queue: str, job_ids: Sequence[str], look_up: LookUp, *, all_read: bool
+    ) -> dict[Member, list[Unsettled]]:
         """The outcomes that clients lack: the hash has them, or it vanished without one."""
         end = look_up.ends[queue]
-        # A hash that vanished says nothing as long as the event that tells why may be unread.
-        all_read = position(self._fanout.cursors.get(queue, START)) >= position(end)
         found: dict[Member, list[Unsettled]] = {}
         for job_id in job_ids:
             snapshot = look_up.found[queue, job_id]
             if isinstance(snapshot, ItemError):
                 continue
             for membership in self._fanout.rooms.of_job(queue, job_id):
-                if membership.lives.get(queue) is not None:
-                    continue
-                if snapshot is None:
-                    lacks = all_read and queue in membership.lives
-                else:
-                    membership.lives.setdefault(queue, None)
-                    lacks = snapshot.state in FINISHED
-                if lacks:
+                if lacks(membership, queue, snapshot, end, all_read=all_read):
                     found.setdefault(membership.connection, []).append(Unsettled(membership, queue, end))
         return found
 

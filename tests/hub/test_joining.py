@@ -1,0 +1,357 @@
+"""No interleaving of joins, events, look-ups, lag, trimming, holes, leaving and coming back loses an outcome.
+
+A model of Redis (streams and hashes) changes while the hub reads it late. At the end every client of a job whose last
+life has an outcome must have got just that outcome, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import UNSET, Raw
+
+from jobws.bullmq.events import Kind, kind_of
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.connection import Connection
+from jobws.hub.fanout import Fanout
+from jobws.hub.joining import FINISHED, Join, Unsettled, lacks
+from jobws.hub.replaying import replay, settle
+from jobws.hub.rooms import Rooms
+from jobws.protocol.identifiers import before, position
+from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.protocol.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Few of each, so that what happens concerns the same job.
+QUEUES = ("http",)
+JOBS = ("1", "2")
+EVENTS = ("added", "active", "progress", "completed", "failed")
+
+
+class Room:
+    """What a client keeps of one subscription: the position to resume from, and the outcomes that came."""
+
+    def __init__(self, queue: str, job_id: str) -> None:
+        self.queue = queue
+        self.job_id = job_id
+        self.cursor: str | None = None
+        self.outcomes: list[tuple[object, str | None]] = []
+        # Those of the present connection.
+        self.here: set[object] = set()
+
+
+class Client:
+    """A client that subscribes to jobs of a queue and comes back with a position per subscription."""
+
+    def __init__(self, fanout: Fanout) -> None:
+        self.fanout = fanout
+        self.rooms: dict[tuple[str, str], Room] = {}
+        self.connect()
+
+    def connect(self) -> None:
+        session = Session(QUEUES, 262144, 10)
+        self.connection = Connection(session, self.fanout, QUEUES, 10, 1 << 20, lambda: None)
+        self.joins: list[tuple[Join, LookUp | None]] = []
+        self.replaying: list[tuple[Join, int]] = []
+        self.asked: dict[int, Room] = {}
+
+    def subscribe(self, room: Room) -> None:
+        ref = len(self.asked) + 1
+        self.asked[ref] = room
+        data = {"jobId": room.job_id, "queue": room.queue}
+        if room.cursor is not None:
+            data["after"] = room.cursor
+        join = self.connection.receive(json.dumps({"event": "subscribe-job", "data": data, "ref": ref}), 0.0)
+        assert join is not None
+        self.joins.append((join, None))
+
+    def drain(self) -> None:
+        """Take the frames, as a client does."""
+        for frame in self.connection.outbox.take():
+            message: dict[str, Any] = json.loads(frame.payload)
+            data = message["data"]
+            if message["event"] == "ack" and "cursor" in data:
+                room = self.asked[message["ref"]]
+                room.cursor = data["cursor"][room.queue]
+            elif message["event"] in ("completed", "failed"):
+                key = (data["queue"], data["jobId"])
+                room = self.rooms[key]
+                result, stream_id = data.get("returnvalue", data.get("failedReason")), message.get("id")
+                assert result not in room.here, f"an outcome came twice: {frame.payload!r} {room.outcomes}"
+                room.here.add(result)
+                for other, other_id in room.outcomes:
+                    # One that is made from the hash has no id, so it may come again to a client that comes back.
+                    assert other != result or None in (other_id, stream_id), "an outcome came twice"
+                room.outcomes.append((result, stream_id))
+                if stream_id is not None:
+                    room.cursor = stream_id
+
+
+class Model:
+    """Redis, the reader, and two clients. `choose` draws a number below its argument."""
+
+    def __init__(self, choose: Callable[[int], int]) -> None:
+        self.choose = choose
+        self.number = 0
+        self.streams: dict[str, list[tuple[bytes, list[bytes]]]] = {queue: [] for queue in QUEUES}
+        self.generated = dict.fromkeys(QUEUES, "0-0")
+        self.lost: set[str] = set()
+        self.again: dict[str, tuple[str, str]] = {}
+        self.holed: set[str] = set()
+        self.hashes: dict[tuple[str, str], tuple[str, str]] = {}
+        self.truth: dict[tuple[str, str], object] = defaultdict(lambda: None)
+        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        for _ in range(choose(6)):
+            self.write()
+        for queue in QUEUES:
+            past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(self.streams[queue])]
+            self.fanout.cursors[queue] = self.generated[queue]
+            self.fanout.fill(queue, past, "0-0")
+        self.clients = [Client(self.fanout) for _ in range(2)]
+
+    # ---- Redis ----
+
+    def queue(self) -> str:
+        return QUEUES[self.choose(len(QUEUES))]
+
+    def client(self) -> Client:
+        return self.clients[self.choose(2)]
+
+    def write(self) -> None:
+        queue, job_id, event = self.queue(), JOBS[self.choose(len(JOBS))], EVENTS[self.choose(len(EVENTS))]
+        self.number += 1
+        stream_id = f"{self.number * 10_000}-0"
+        fields = [b"event", event.encode(), b"jobId", job_id.encode()]
+        result = f"life {self.number}"
+        match event:
+            case "completed":
+                fields += [b"returnvalue", json.dumps(result).encode()]
+            case "failed":
+                fields += [b"failedReason", result.encode()]
+            case _:
+                fields += [b"data", b"1"]
+        if event in FINISHED:
+            if self.truth[queue, job_id] is not None:
+                return  # it has ended; BullMQ would refuse
+            self.hashes[queue, job_id] = (event, result)
+            self.truth[queue, job_id] = result
+        elif event != "progress":
+            self.hashes[queue, job_id] = (event, "")
+            self.truth[queue, job_id] = None
+        self.streams[queue].append((stream_id.encode(), fields))
+        self.generated[queue] = stream_id
+
+    def trim(self) -> None:
+        queue, keep = self.queue(), self.choose(4)
+        stream = self.streams[queue]
+        cursor = position(self.fanout.cursors[queue])
+        gone = stream[: max(len(stream) - keep, 0)]
+        if any(position(stream_id) > cursor for stream_id, _ in gone):
+            self.lost.add(queue)
+        self.streams[queue] = stream[len(gone) :]
+
+    # ---- the reader ----
+
+    def unread(self, queue: str) -> list[tuple[bytes, list[bytes]]]:
+        cursor = position(self.fanout.cursors[queue])
+        return [entry for entry in self.streams[queue] if position(entry[0]) > cursor]
+
+    def read(self) -> None:
+        queue = self.queue()
+        self.publish(queue, 1 + self.choose(4))
+
+    def publish(self, queue: str, count: int) -> None:
+        self.fanout.publish(queue, self.unread(queue)[:count])
+        if queue in self.again:
+            end, floor = self.again[queue]
+            if not self.unread(queue) or position(self.fanout.cursors[queue]) >= position(end):
+                del self.again[queue]
+                self.fanout.cursors[queue] = max(end, self.fanout.cursors[queue], key=position)
+                self.fanout.end_again(queue, "trimmed", floor)
+                self.holed.add(queue)
+        if queue in self.holed:
+            self.sweep(queue)
+
+    def check_one(self) -> None:
+        self.check(self.queue())
+
+    def sweep_one(self) -> None:
+        self.sweep(self.queue())
+
+    def check(self, queue: str) -> None:
+        """The reader compares counts: if entries were lost it reads again, says so, and sweeps."""
+        stream = self.streams[queue]
+        if queue in self.again:
+            return
+        if queue in self.lost:
+            self.lost.discard(queue)
+            start = self.fanout.begin_again(queue, self.generated[queue])
+            floor = before(stream[0][0]) if stream else self.generated[queue]
+            self.again[queue] = (self.generated[queue], max(start, floor, key=position))
+            self.publish(queue, self.choose(4))
+        else:
+            self.fanout.forget_before(queue, stream[0][0].decode() if stream else self.generated[queue])
+
+    # ---- what a bridge does ----
+
+    def snapshot(self, queue: str, job_id: str) -> JobSnapshot | None:
+        found = self.hashes.get((queue, job_id))
+        if found is None:
+            return None
+        state, result = found
+        return JobSnapshot(
+            queue=queue,
+            job_id=job_id,
+            name="x",
+            state=state,
+            at=None,
+            finished_on=float(result.split()[1]) * 10_000 - 5 if result else UNSET,
+            returnvalue=Raw(json.dumps(result).encode()) if state == "completed" else UNSET,
+            failed_reason=result if state == "failed" else UNSET,
+        )
+
+    def look_up(self, jobs: Any) -> LookUp:
+        return LookUp({job: self.snapshot(*job) for job in jobs}, dict(self.generated))
+
+    def behind(self, look_up: LookUp, labels: Any) -> bool:
+        return any(position(self.fanout.cursors[queue]) < position(look_up.ends[queue]) for queue in labels)
+
+    def sweep(self, queue: str) -> None:
+        jobs = self.fanout.rooms.watched(queue)
+        look_up = self.look_up([(queue, job_id) for job_id in jobs])
+        all_read = not self.behind(look_up, [queue])
+        self.holed = self.holed - {queue} if all_read else self.holed
+        for job_id in jobs:
+            found = look_up.found[queue, job_id]
+            assert not isinstance(found, ItemError)
+            for membership in self.fanout.rooms.of_job(queue, job_id):
+                if lacks(membership, queue, found, look_up.ends[queue], all_read=all_read):
+                    settle(self.fanout, Unsettled(membership, queue, look_up.ends[queue]), found)
+
+    # ---- the clients ----
+
+    def subscribe(self) -> None:
+        client, queue, job_id = self.client(), self.queue(), JOBS[self.choose(len(JOBS))]
+        if (queue, job_id) not in client.rooms:
+            client.rooms[queue, job_id] = Room(queue, job_id)
+            client.subscribe(client.rooms[queue, job_id])
+
+    def look(self) -> None:
+        client = self.client()
+        waiting = [index for index, (_, look_up) in enumerate(client.joins) if look_up is None]
+        if waiting:
+            index = waiting[self.choose(len(waiting))]
+            join = client.joins[index][0]
+            client.joins[index] = (join, self.look_up(join.jobs))
+
+    def answer_one(self) -> None:
+        self.answer(self.client())
+
+    def answer(self, client: Client) -> None:
+        for index, (join, look_up) in enumerate(client.joins):
+            # A bridge waits until it has read all that the look-up knows of, but not for ever.
+            waits = look_up is not None and self.behind(look_up, join.queues) and self.choose(4)
+            if look_up is not None and join.prepare(self.fanout) and not waits:
+                del client.joins[index]
+                client.connection.complete(join, look_up, 1.0)
+                client.replaying.append((join, 0))
+                return
+
+    def read_back_one(self) -> None:
+        self.read_back(self.client())
+
+    def read_back(self, client: Client) -> None:
+        if not client.replaying:
+            return
+        join, index = client.replaying.pop(0)
+        if index < len(join.replays):
+            each = join.replays[index]
+            found = [entry for entry in self.streams[each.queue] if entry[0] == each.stream_id]
+            replay(self.fanout, join, index, found[0] if found else None)
+            client.replaying.append((join, index + 1))
+            return
+        for unsettled in join.unsettled:
+            queue, job_id = unsettled.queue, str(unsettled.membership.subscription.room.job_id)
+            look_up = self.look_up([(queue, job_id)])
+            if self.behind(look_up, [queue]) and self.choose(4):
+                client.replaying.append((join, index))
+                return
+            settle(self.fanout, unsettled._replace(end=look_up.ends[queue]), self.snapshot(queue, job_id))
+        client.connection.caught_up(join)
+
+    def drain(self) -> None:
+        self.client().drain()
+
+    def come_back(self) -> None:
+        """The connection breaks; whatever was under way is lost."""
+        client = self.client()
+        client.connection.leave_all()
+        client.connect()
+        for room in client.rooms.values():
+            room.here.clear()
+            client.subscribe(room)
+
+    def unsubscribe(self) -> None:
+        client = self.client()
+        if client.rooms:
+            key = sorted(client.rooms)[self.choose(len(client.rooms))]
+            client.drain()
+            request = {"event": "unsubscribe-job", "data": {"queue": key[0], "jobId": key[1]}}
+            client.connection.receive(json.dumps(request), 0.0)
+            del client.rooms[key]
+            client.drain()
+
+    def rest(self) -> None:
+        """Let everything come to rest: then nothing may be missing."""
+        for queue in QUEUES:
+            for _ in range(2):
+                self.check(queue)
+                self.publish(queue, 1000)
+            # All of it was trimmed: nothing more will be read.
+            self.fanout.cursors[queue] = self.generated[queue]
+        for client in self.clients:
+            client.joins = [(join, self.look_up(join.jobs)) for join, _ in client.joins]
+            while client.joins or client.replaying:
+                self.answer(client)
+                self.read_back(client)
+        for client in self.clients:
+            client.drain()
+            for (queue, job_id), room in client.rooms.items():
+                last = self.truth[queue, job_id]
+                if last is not None:
+                    assert last in [result for result, _ in room.outcomes], (queue, job_id, last, room.outcomes)
+            assert all(each.held is None for each in client.connection._memberships.values())
+
+
+def _kind(fields: list[bytes]) -> Kind:
+    kind = kind_of(fields)
+    assert kind is not None
+    return kind
+
+
+ACTIONS = (
+    *(Model.write,) * 6,
+    *(Model.read,) * 3,
+    *(Model.subscribe,) * 3,
+    *(Model.look, Model.answer_one, Model.read_back_one) * 2,
+    *(Model.trim, Model.check_one, Model.sweep_one, Model.drain, Model.come_back, Model.unsubscribe),
+)
+
+
+@pytest.mark.parametrize("thousand", range(8))
+def test_no_interleaving_loses_an_outcome(thousand: int) -> None:
+    for seed in range(1000 * thousand, 1000 * (thousand + 1)):
+        random = Random(seed)
+        model = Model(random.randrange)
+        try:
+            for _ in range(80):
+                ACTIONS[random.randrange(len(ACTIONS))](model)
+            model.rest()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
