@@ -1,0 +1,178 @@
+"""Sentinels: their URL, whom they name, and a bridge that follows when they name another."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.bullmq.login import Place
+from jobws.bullmq.sentinel import Sentinels
+from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
+from jobws.server.report import report
+from tests.support import eventually
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+from tests.support.http import call
+from tests.support.sentinel import QUOTED, SentinelSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[SentinelSet]:
+    """Sentinels for tests that leave them as they are."""
+    with SentinelSet() as sentinels:
+        yield sentinels
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "master"),
+    [
+        ("redis+sentinel://h/m", "redis+sentinel://h:26379/m", "redis://h:1/0"),
+        ("redis+sentinel://a:1,b:2/m/3", "redis+sentinel://a:1,b:2/m/3", "redis://h:1/3"),
+        ("redis+sentinel://u:p%40@[::1]:5,b/m", "redis+sentinel://[::1]:5,b:26379/m", "redis://u:p%40@h:1/0"),
+        (
+            "rediss+sentinel://:p@h/m/1?sentinel_password=s&ssl_cert_reqs=none&client_name=x",
+            "rediss+sentinel://h:26379/m/1",
+            "rediss://:p@h:1/1?ssl_cert_reqs=none&client_name=x",
+        ),
+    ],
+)
+def test_a_url_names_sentinels_and_master(url: str, address: str, master: str) -> None:
+    target = RedisTarget(url)
+    assert (target.address, target.url_at(Place("h", 1))) == (address, master)
+
+
+def test_an_address_of_ipv6_stays_in_brackets() -> None:
+    sentinels = Sentinels("redis+sentinel://[2001:db8::1]:5/m")
+    assert sentinels.places == [("2001:db8::1", 5)]
+    assert sentinels.url_at(Place("::1", 6379)) == "redis://[::1]:6379/0"
+    assert RedisTarget("redis://u:secret@[::1]:6379/2").address == "redis://[::1]:6379/2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://",
+        "redis+sentinel://h",
+        "redis+sentinel://h/",
+        "redis+sentinel://u:secret@/m",
+        "redis+sentinel://u:secret@h:port/m",
+        "redis+sentinel://u:secret@h:1:2/m",
+        "redis+sentinel://u:secret@h,/m",
+        "redis+sentinel://u:secret@h:70000/m",
+        "redis+sentinel://u:secret@::1/m",
+        "redis+sentinel://u:secret@h/m/db",
+        "redis+sentinel://u:secret/half@h/m",
+        "redis+sentinel://u:secret@h/m?no_such_option=1",
+        "rediss+sentinel://u:secret@h/m?ssl_cert_reqs=x&sentinel_password=secret",
+        "redis://:secret/half@host",
+        "redis://:secret℀@host",
+    ],
+)
+def test_an_unreadable_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read the Redis URL .*; expected redis") as caught:
+        RedisTarget(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_trouble_is_told_apart(standing: SentinelSet) -> None:
+    port = standing.sentinels[0].server.port
+    with pytest.raises(RedisUnavailableError, match="no Sentinel tells the master: the Sentinel at 127.0.0.1:1 does"):
+        await Connection.open(RedisTarget("redis+sentinel://:secret@127.0.0.1:1/jobs"))
+    with pytest.raises(RedisUnavailableError, match='know no master "other"'):
+        await Connection.open(RedisTarget(standing.url(name="other")))
+    with pytest.raises(RedisRefusedError, match=rf"the Sentinel at 127.0.0.1:{port} wants a password: \?sentinel_"):
+        await Connection.open(RedisTarget(f"redis+sentinel://127.0.0.1:{port}/jobs"))
+    with pytest.raises(RedisRefusedError, match="the Sentinel at .* refuses the login"):
+        await Connection.open(RedisTarget(f"redis+sentinel://127.0.0.1:{port}/jobs?sentinel_password=wrong"))
+    with pytest.raises(RedisRefusedError, match=r"Redis at redis\+sentinel://.* refuses the login"):
+        await Connection.open(RedisTarget(standing.url().replace("app:", "nobody:")))
+
+
+async def test_a_redis_that_is_no_sentinel_says_so(standing: SentinelSet) -> None:
+    url = f"redis+sentinel://127.0.0.1:{standing.master.server.port}/jobs?sentinel_username=app&sentinel_password={QUOTED}"
+    with pytest.raises(RedisUnavailableError, match="unknown command 'SENTINEL'"):
+        await Connection.open(RedisTarget(url))
+
+
+async def test_a_plain_url_of_a_sentinel_says_which_form_it_takes(standing: SentinelSet) -> None:
+    async with live_bridge(standing.sentinels[0].url, ready=False) as live:
+        with pytest.raises(RedisRefusedError, match=r"is a Sentinel, .*redis\+sentinel://host:port/master-name"):
+            await report(live.bridge)
+
+
+async def test_one_sentinel_of_three_is_enough(standing: SentinelSet) -> None:
+    places = standing.url().replace("@127", "@127.0.0.1:1,127.0.0.1:2,127", 1)
+    connection = await Connection.open(RedisTarget(places))
+    assert await connection.ask("PING", timeout_seconds=5) == b"PONG"
+    connection.close()
+
+
+async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet) -> None:
+    """It accepts connections, as one does that has stopped or whose network drops packets."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent:
+        port = silent.extra(anyio.abc.SocketAttribute.local_port)
+        with anyio.fail_after(2):
+            await RedisTarget(standing.url().replace("@127", f"@127.0.0.1:{port},127", 1)).locate()
+        with pytest.raises(RedisUnavailableError, match=f"127.0.0.1:{port} gave no answer within 3 s"), anyio.fail_after(4):
+            await RedisTarget(f"redis+sentinel://127.0.0.1:{port}/jobs").locate()
+
+
+async def test_a_replica_is_not_taken_for_the_master(standing: SentinelSet) -> None:
+    """Sentinels name the new master before it knows, and the old one until they noticed."""
+    target = RedisTarget(standing.url())
+    place = Place("127.0.0.1", standing.replica.server.port)
+    with pytest.raises(RedisUnavailableError, match="is no master at the moment"):
+        await anyio.to_thread.run_sync(target.connect_blocking, place)
+
+
+@pytest.mark.parametrize("lose", [SentinelSet.stop_master, SentinelSet.isolate_master])
+async def test_a_bridge_follows_to_the_new_master(lose: Callable[[SentinelSet], None]) -> None:
+    """The old one stopped; or it lives, cut off from its Sentinels, and goes on answering without an error."""
+    with SentinelSet() as sentinels:
+        await sentinels.complete()
+        sentinels.master.add_job("http", "7")
+        async with live_bridge(sentinels.url(), queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", "7")
+            sentinels.master.add_event("http", "active", "7", prev="waiting")
+            await client.until("active")
+            status, body = await call("POST", live.url + "/jobs/http", {"data": 1})
+            assert status == 202
+            assert sentinels.master.client.exists(f"bull:http:{body['jobId']}")
+            lose(sentinels)
+            await sentinels.failed_over()
+            sentinels.replica.add_event("http", "completed", "7", returnvalue="1")
+            await client.until("completed")
+            status, body = await call("POST", live.url + "/jobs/http", {"data": 2})
+            assert status == 202
+            assert sentinels.replica.client.exists(f"bull:http:{body['jobId']}")
+            assert (await client.ask("subscribe-job", body["jobId"]))["data"]["jobs"][0]["state"] == "waiting"
+
+
+async def test_a_job_that_is_submitted_meanwhile_lands_on_the_new_master() -> None:
+    with SentinelSet() as sentinels:
+        await sentinels.complete()
+        async with live_bridge(sentinels.url(), queues=("http",)) as live:
+            submit = partial(call, "POST", live.url + "/jobs/http", {"data": 1})
+            assert (await submit())[0] == 202
+            sentinels.stop_master()
+            status, body = await submit()
+            assert status == 202
+            assert sentinels.replica.client.exists(f"bull:http:{body['jobId']}")
+
+
+async def test_the_newest_configuration_wins() -> None:
+    """A Sentinel that missed the failover, first in the URL and quick to answer, names the old master for ever."""
+    with SentinelSet() as sentinels:
+        await sentinels.complete()
+        sentinels.isolate_master()
+        await sentinels.failed_over()
+        sentinels.master.client.acl_setuser("sentinel", enabled=True)
+        with_old = sentinels.sentinel(quorum=5)
