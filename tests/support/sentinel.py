@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
-
-import redis
+from typing import TYPE_CHECKING, Any, Self
 
 from jobws.embedded import EmbeddedRedis, find_redis_binary
 from tests.support import eventually
 from tests.support.redis import Redis
+
+if TYPE_CHECKING:
+    import redis
 
 MASTER = "jobs"
 SENTINELS = 3
@@ -46,13 +47,13 @@ class SentinelSet:
         config = (*USERS, "masteruser replica", f"masterauth {PASSWORD}", "repl-diskless-sync-delay 0")
         return self._stack.enter_context(Redis(self._stack.enter_context(EmbeddedRedis(config))))
 
-    def sentinel(self, *, quorum: int = 2) -> Redis:
-        """A further Sentinel of the first master."""
+    def sentinel(self, user: str = "sentinel") -> Redis:
+        """A further Sentinel, which begins with the first master."""
         port = self.master.server.port
         config = (
             *USERS,
-            f"sentinel monitor {MASTER} 127.0.0.1 {port} {quorum}",
-            f"sentinel auth-user {MASTER} sentinel",
+            f"sentinel monitor {MASTER} 127.0.0.1 {port} 2",
+            f"sentinel auth-user {MASTER} {user}",
             f"sentinel auth-pass {MASTER} {PASSWORD}",
             "sentinel sentinel-user sentinel",
             f"sentinel sentinel-pass {PASSWORD}",
@@ -63,17 +64,15 @@ class SentinelSet:
 
     def url(self, *sentinels: Redis, name: str = MASTER) -> str:
         places = ",".join(f"127.0.0.1:{sentinel.server.port}" for sentinel in sentinels or self.sentinels)
-        return (
-            f"redis+sentinel://app:{QUOTED}@{places}/{name}/0?sentinel_username=app&sentinel_password={QUOTED}"
-        )
+        return f"redis+sentinel://app:{QUOTED}@{places}/{name}/0?sentinel_username=app&sentinel_password={QUOTED}"
 
     async def complete(self) -> None:
         """Wait until every Sentinel knows the replica and the other Sentinels, so that they can fail over."""
         await eventually(lambda: all(self._is_complete(sentinel.client) for sentinel in self.sentinels))
 
     def _is_complete(self, client: redis.Redis) -> bool:
-        state = client.sentinel_master(MASTER)
-        replicas = client.sentinel_slaves(MASTER)
+        state: Any = client.sentinel_master(MASTER)
+        replicas: Any = client.sentinel_slaves(MASTER)
         return (
             state["num-other-sentinels"] == SENTINELS - 1
             and len(replicas) == 1
@@ -88,7 +87,7 @@ class SentinelSet:
         """Cut it off from its Sentinels and its replica alone: it stays a master, and serves everybody else."""
         for name in ("sentinel", "replica"):
             self.master.client.acl_setuser(name, enabled=False)
-            self.master.client.execute_command("CLIENT", "KILL", "USER", name)
+            self.master.client.execute_command("CLIENT", "KILL", "USER", name)  # type: ignore[no-untyped-call]
 
     async def failed_over(self) -> None:
         """Wait until all Sentinels name the replica."""
@@ -96,4 +95,5 @@ class SentinelSet:
         await eventually(lambda: all(self._named_port(sentinel.client) == port for sentinel in self.sentinels))
 
     def _named_port(self, client: redis.Redis) -> int:
-        return int(client.sentinel_get_master_addr_by_name(MASTER)[1])
+        named: Any = client.sentinel_get_master_addr_by_name(MASTER)
+        return int(named[1])
