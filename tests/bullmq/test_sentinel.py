@@ -181,3 +181,24 @@ async def test_the_newest_configuration_wins() -> None:
         assert await RedisTarget(sentinels.url(left_behind)).locate() == old
         target = RedisTarget(sentinels.url(left_behind, *sentinels.sentinels))
         assert [await target.locate() for _ in range(20)] == [new] * 20
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_waits_at_the_old_master_is_told() -> None:
+    """Redis itself would keep the wait for as long as it was asked for."""
+    with SentinelSet() as sentinels:
+        await sentinels.complete()
+        target = RedisTarget(sentinels.url())
+        waiting, idle = [await Connection.open(target) for _ in range(2)]
+        async with anyio.create_task_group() as tasks:
+
+            async def wait() -> None:
+                with pytest.raises(RedisUnavailableError, match="the Redis master moved to"):
+                    await waiting.ask("BLPOP", "nothing", 0, timeout_seconds=60)
+
+            tasks.start_soon(wait)
+            sentinels.isolate_master()
+            await sentinels.failed_over()
+            await target.locate()
+        with pytest.raises(RedisUnavailableError, match="the Redis master moved to"):
+            await idle.ask("PING", timeout_seconds=5)
