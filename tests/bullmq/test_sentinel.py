@@ -99,7 +99,7 @@ async def test_trouble_is_told_apart(standing: SentinelSet) -> None:
 
 
 async def test_a_redis_that_is_no_sentinel_says_so(standing: SentinelSet) -> None:
-    with pytest.raises(RedisUnavailableError, match="unknown command 'SENTINEL'"):
+    with pytest.raises(RedisUnavailableError, match=r"unknown command .SENTINEL"):
         await RedisTarget(standing.url(standing.master)).locate()
 
 
