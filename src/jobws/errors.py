@@ -5,7 +5,7 @@
     JobwsError
     ├── ConfigurationError        a setting, a URL or a queue that cannot work: fix it, start again
     │   ├── MissingExtraError     `pip install 'jobws[…]'` is the cure, and the message says it
-    │   └── RedisRefusedError     Redis answered, and refuses us (password, ACL, version, cluster)
+    │   └── RedisRefusedError     Redis answered, and refuses us (password, certificate, version, cluster)
     ├── RedisUnavailableError     Redis did not answer; trying again may help
     ├── RequestError              a client asked for something malformed; carries the wire's error code
     └── ClientError               raised by the Python client

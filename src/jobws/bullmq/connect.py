@@ -7,7 +7,9 @@ logs in, in a thread; then its socket becomes non-blocking and belongs to us. Me
 
 from __future__ import annotations
 
+import logging
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -15,11 +17,9 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import hiredis
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from jobws.bullmq.overview import wants_password
+from jobws.bullmq.login import FAILURES, LoggedIn, Login, Place, ask_blocking, trouble
+from jobws.bullmq.sentinel import FORM, Sentinels, is_sentinel
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 
 if TYPE_CHECKING:
@@ -29,54 +29,128 @@ if TYPE_CHECKING:
 
 Reply: TypeAlias = "bytes | int | hiredis.ReplyError | list[Reply] | None"
 
-CONNECT_TIMEOUT_SECONDS: Final = 3.0
+# A master that was replaced is left after so long, and the time for the answer.
+WATCH_SECONDS: Final = 5.0
 _RECEIVE_BYTES: Final = 65536
 # Between checkpoints, so that a reply of many megabytes holds up nobody (design: one loop serves every client).
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _INCOMPLETE: Final = object()
-_REFUSALS: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+
+_log: Final = logging.getLogger(__name__)
 
 
 class RedisTarget:
     """Where Redis is and how to log in, from a URL.
 
+    With a URL of Sentinels, connections go to the master that they name, and are closed when they name another.
+
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, as redis-py takes it: user, password, `/db`, and options in
-            the query string.
+            the query string. Or `redis+sentinel://`, as `jobws.bullmq.sentinel.Sentinels` takes it.
+
+    Attributes:
+        address: The URL without user, password and options, for log lines.
+        db: The number of the database.
+        place: The master that the Sentinels named last; None: they were not asked yet, or there are none.
 
     Raises:
         ConfigurationError: The URL cannot be understood. The message never holds the password.
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
+        self._sentinels: Sentinels | None = None
+        self.place: Place | None = None
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        expected = "redis://[user:password@]host:port/db"
         try:
-            parts = urlsplit(url)
-            pool = redis.ConnectionPool.from_url(
-                url,
-                protocol=2,
-                socket_timeout=CONNECT_TIMEOUT_SECONDS,
-                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                # A silent retry would repeat a read behind our back; reconnecting is the caller's decision.
-                retry=Retry(NoBackoff(), 0),
-            )
-            host = parts.hostname or ""
-            port = f":{parts.port}" if parts.port else ""
-            host.encode("idna")
-            pool.connection_class(**pool.connection_kwargs)  # an option that it does not know is a TypeError
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(
-                f"cannot read the Redis URL ({error}); expected redis://[user:password@]host:port/db"
-            ) from None
-        self._pool = pool
-        self.db = int(pool.connection_kwargs.get("db") or 0)
-        self.address = f"{parts.scheme}://{host}{port}{parts.path}"
-        """The URL without user and password, for log lines."""
+            if is_sentinel(url):
+                expected = FORM
+                self._sentinels = Sentinels(url)
+                url = self._sentinels.url_at(Place("localhost", 6379))
+            self._login = Login(url)
+        except ValueError as error:
+            raise ConfigurationError(f"cannot read the Redis URL ({error}); expected {expected}") from None
+        self.db = self._login.db
+        self.address = _without_login(url) if self._sentinels is None else self._sentinels.address
 
-    def connect_blocking(self) -> redis.connection.AbstractConnection:
-        """A connection that is logged in. Blocks for at most a few times 3 s; raises redis-py's errors."""
-        connection: redis.connection.AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
-        connection.connect()  # type: ignore[no-untyped-call]
+    async def locate(self) -> Place | None:
+        """Where the master is now, as its Sentinels say; None: there are none. Connections to another are closed.
+
+        Raises:
+            RedisUnavailableError: No Sentinel tells it (yet).
+            RedisRefusedError: The Sentinels refuse us.
+        """
+        if self._sentinels is None:
+            return None
+        place = await self._sentinels.master()
+        if place != self.place:
+            _log.info("the master of %s is %s", self.address, place)
+            self.place = place
+            for connection in list(self._connections):
+                self._check(connection)
+        return place
+
+    async def watch(self) -> None:
+        """Ask the Sentinels again and again, until cancelled. Without any, this only waits.
+
+        A master that was cut off from its Sentinels, or became a replica, goes on answering reads without an error.
+        """
+        if self._sentinels is None:
+            await anyio.sleep_forever()
+        silent = False
+        while True:
+            try:
+                await self.locate()
+                silent = False
+            except (RedisUnavailableError, RedisRefusedError) as error:
+                if not silent:
+                    _log.warning("%s; staying with the master of before", error)
+                silent = True
+            await anyio.sleep(WATCH_SECONDS)
+
+    def url_at(self, place: Place | None) -> str:
+        """The URL, as redis-py takes it, of the Redis at `place`, which `locate` told."""
+        return self._url if self._sentinels is None or place is None else self._sentinels.url_at(place)
+
+    def connect_blocking(self, place: Place | None) -> LoggedIn:
+        """A connection that is logged in, to the master at `place` if there are Sentinels.
+
+        Blocks for at most a few times 3 s; raises `jobws.bullmq.login.FAILURES`, or RedisUnavailableError: what is
+        there is no master (any more).
+        """
+        connection = self._login.connect(place)
+        try:
+            if place is not None:
+                _require_master(connection, place)
+        except BaseException:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+            raise
         return connection
+
+    def adopt(self, connection: Connection) -> None:
+        """Close this connection, too, once the master is elsewhere."""
+        self._connections.add(connection)
+        self._check(connection)
+
+    def _check(self, connection: Connection) -> None:
+        if connection.place != self.place:
+            connection.close(f"the Redis master moved to {self.place}")
+
+
+def _require_master(connection: LoggedIn, place: Place) -> None:
+    # HELLO tells the role as ROLE does, and no ACL can forbid it.
+    reply = ask_blocking(connection, "HELLO", "2")
+    role = dict(zip(reply[::2], reply[1::2], strict=False)).get(b"role") if isinstance(reply, list) else None
+    if role != b"master":
+        raise RedisUnavailableError(f"{place}, which the Sentinels name, is no master at the moment")
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
 
 
 class Connection:
@@ -86,8 +160,9 @@ class Connection:
     taken for the answer to the next question.
     """
 
-    def __init__(self, connection: redis.connection.AbstractConnection) -> None:
+    def __init__(self, connection: LoggedIn, place: Place | None = None) -> None:
         self._connection = connection
+        self.place = place
         taken: socket.socket | None = connection._sock  # noqa: SLF001 - see the module's docstring
         if taken is None:
             raise RedisUnavailableError("the connection to Redis was closed while it was opened")
@@ -96,6 +171,7 @@ class Connection:
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._socket.setblocking(False)
         self.closed = False
+        self._why_closed = ""
         self.received_bytes = 0
 
     @classmethod
@@ -108,31 +184,27 @@ class Connection:
             RedisUnavailableError: No answer, or one that may be different later.
             RedisRefusedError: The password or user is wrong, or may not do this.
         """
-        opened: list[redis.connection.AbstractConnection] = []
+        place = await target.locate()
+        opened: list[LoggedIn] = []
         abandoned = False
 
         def connect() -> None:
-            opened.append(target.connect_blocking())
+            opened.append(target.connect_blocking(place))
             if abandoned:
                 opened[0].disconnect()  # type: ignore[no-untyped-call]
 
         try:
             await anyio.to_thread.run_sync(connect, abandon_on_cancel=True)
-        except _REFUSALS as error:
-            # Redis 6.2 says so at the login, 7.0 only when the first command comes.
-            if str(error).startswith("Authentication required"):
-                raise wants_password(target.address) from None
-            raise RedisRefusedError(f"Redis at {target.address} refuses the login: {error}") from None
-        except (redis.RedisError, OSError) as error:
-            raise RedisUnavailableError(
-                f"Redis at {target.address} does not answer: {str(error).rstrip('.')}"
-            ) from None
+        except FAILURES as error:
+            raise trouble(error, f"Redis at {target.address}") from None
         except BaseException:
             abandoned = True
-            for connection in opened:
-                connection.disconnect()  # type: ignore[no-untyped-call]
+            for late in opened:
+                late.disconnect()  # type: ignore[no-untyped-call]
             raise
-        return cls(opened[0])
+        connection = cls(opened[0], place)
+        target.adopt(connection)
+        return connection
 
     async def execute(self, *commands: Command, timeout_seconds: float) -> list[Reply]:
         """Send `commands` in one piece and return their replies; an error reply is a value, not raised.
@@ -147,9 +219,9 @@ class Connection:
         except TimeoutError:
             self.close()
             raise RedisUnavailableError(f"Redis did not answer within {timeout_seconds:g} s") from None
-        except (OSError, EOFError, hiredis.HiredisError) as error:
-            self.close()
-            raise RedisUnavailableError(f"the connection to Redis broke: {error}") from None
+        except (OSError, EOFError, anyio.ClosedResourceError, hiredis.HiredisError) as error:
+            self.close(f"the connection to Redis broke: {error}")
+            raise RedisUnavailableError(self._why_closed) from None
         except BaseException:
             self.close()
             raise
@@ -165,10 +237,11 @@ class Connection:
             raise RedisUnavailableError(f"Redis answered {command[0]!s} with an error: {reply}")
         return reply
 
-    def close(self) -> None:
-        """Close the socket. Idempotent, never waits; a task that waits for the socket gets ClosedResourceError."""
+    def close(self, why: str = "the connection to Redis was closed") -> None:
+        """Close the socket. Idempotent, never waits; a task that is in `execute` gets RedisUnavailableError(why)."""
         if not self.closed:
             self.closed = True
+            self._why_closed = why
             anyio.notify_closing(self._socket)
             self._connection.disconnect()  # type: ignore[no-untyped-call]
 

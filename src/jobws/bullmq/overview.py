@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # ZMSCORE, with which snapshots are read, came with Redis 6.2.
 OLDEST_REDIS: Final = (6, 2)
+HINT: Final = "--redis redis://:password@host:port/db"
+"""Where a password goes."""
 # BullMQ's own default (src/classes/queue.ts, metaValues), which applies until a script has written the field.
 DEFAULT_MAX_LENGTH: Final = 10_000
 _LISTS: Final = ("wait", "paused", "active")
@@ -97,25 +99,24 @@ def check_server(info: object, address: str) -> str:
     """The server's version from the reply to `INFO server`, which an ACL may refuse (then: `unknown version`).
 
     Raises:
-        RedisRefusedError: It is too old, a cluster, or wants a password.
+        RedisRefusedError: It is too old, a cluster, a Sentinel, or wants a password.
     """
     if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
-        raise wants_password(address)
+        raise RedisRefusedError(f"Redis at {address} wants a password: {HINT}")
     if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
         return "unknown version"
     lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
     version = lines.get("redis_version", "")
     if lines.get("redis_mode") == "cluster":
         raise RedisRefusedError(f"Redis at {address} is a cluster, which jobws cannot read yet; use a standalone Redis")
+    if lines.get("redis_mode") == "sentinel":
+        raise RedisRefusedError(
+            f"{address} is a Sentinel, which holds no queues: --redis redis+sentinel://host:port/master-name[/db]"
+        )
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers and numbers < OLDEST_REDIS:
         raise RedisRefusedError(f"Redis {version} at {address} is too old; jobws needs 6.2 or newer")
     return version or "unknown version"
-
-
-def wants_password(address: str) -> RedisRefusedError:
-    """What to say when Redis wants a password and got none."""
-    return RedisRefusedError(f"Redis at {address} wants a password: --redis redis://:password@host:port/db")
 
 
 def _seconds_between(oldest: object, newest: object) -> float | None:

@@ -11,7 +11,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from jobws.errors import MissingExtraError, RedisUnavailableError, RequestError
+from jobws.errors import MissingExtraError, RedisRefusedError, RedisUnavailableError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,30 +19,33 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from jobws.bullmq.connect import RedisTarget
     from jobws.bullmq.keys import Queue
 
 # redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
 TIMEOUT_SECONDS: Final = 20.0
 # Jobs that may wait for Redis at once; each holds a thread. Further ones wait for their turn.
 MAX_CALLS: Final = 64
-# How soon a thread notices that nobody waits for its job any more.
+# How soon a thread notices that nobody waits for its job any more, or that the master of Redis is another.
 POLL_SECONDS: Final = 0.5
+# TLS says goodbye, and a master that is gone never answers.
+CLOSE_SECONDS: Final = 1.0
 
 
 class Submitter:
     """Adds jobs. The thread starts with the first job; `close` ends it.
 
     Args:
-        url: Where Redis is, as redis-py takes it.
+        target: Where Redis is.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, target: RedisTarget) -> None:
+        self._target = target
         self._limiter: anyio.CapacityLimiter | None = None
         self._lock = threading.Lock()
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._portal: BlockingPortal | None = None
-        self._queues: dict[Queue, Any] = {}
+        self._queues: dict[Queue, tuple[str, Any]] = {}
 
     async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. If one of that id exists, BullMQ adds nothing, so a repeated call is harmless.
@@ -59,7 +62,11 @@ class Submitter:
         call = partial(self._call, queue, name, data, {**opts, "jobId": job_id}, given_up := threading.Event())
         try:
             with anyio.fail_after(TIMEOUT_SECONDS):
+                if self._target.place is None:
+                    await self._target.locate()
                 await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        except RedisRefusedError as error:
+            raise RedisUnavailableError(str(error)) from None
         except TimeoutError:
             raise RedisUnavailableError(f"Redis did not take the job within {TIMEOUT_SECONDS:g} s") from None
         finally:
@@ -72,15 +79,23 @@ class Submitter:
     def _call(
         self, queue: Queue, name: str, data: object, opts: Mapping[str, object], given_up: threading.Event
     ) -> None:
-        future = self._started().start_task_soon(self._add, queue, name, data, opts)
+        """Add the job, again if the master moves meanwhile; it has an id, so no master takes it twice."""
         while True:
+            place = self._target.place
+            adding = self._started().start_task_soon(self._add, self._target.url_at(place), queue, name, data, opts)
             try:
-                future.result(POLL_SECONDS)
-            except concurrent.futures.TimeoutError:
-                if not given_up.is_set():
-                    continue
-                future.cancel()
-            return
+                while not given_up.is_set() and self._target.place == place:
+                    try:
+                        adding.result(POLL_SECONDS)
+                    except concurrent.futures.TimeoutError:
+                        continue
+                    return
+            except RedisUnavailableError:
+                if given_up.is_set() or self._target.place == place:
+                    raise
+            adding.cancel()
+            if given_up.is_set():
+                return
 
     def _started(self) -> BlockingPortal:
         try:
@@ -93,15 +108,18 @@ class Submitter:
                 self._portal = self._context.__enter__()
             return self._portal
 
-    async def _add(self, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
+    async def _add(self, url: str, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
         """In the portal's thread."""
         import bullmq
         from redis import RedisError
 
-        known = self._queues.get(queue)
-        if known is None:
-            known = bullmq.Queue(queue.name, {"connection": self._url, "prefix": queue.prefix})
-            self._queues[queue] = known
+        known_url, known = self._queues.get(queue, ("", None))
+        if known_url != url:
+            moved, known = known, bullmq.Queue(queue.name, {"connection": url, "prefix": queue.prefix})
+            self._queues[queue] = url, known
+            if moved is not None:
+                with anyio.move_on_after(CLOSE_SECONDS):
+                    await moved.close()
         try:
             await known.add(name, data, dict(opts))
         except (RedisError, OSError) as error:
@@ -119,6 +137,6 @@ class Submitter:
             context.__exit__(None, None, None)
 
     async def _close_queues(self) -> None:
-        for queue in self._queues.values():
+        for _, queue in self._queues.values():
             await queue.close()
         self._queues.clear()

@@ -92,7 +92,7 @@ class Bridge:
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._joins = Joins(self.fanout, self.queues, self._store, self._result_store, self.settings.join_seconds)
         self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
-        self._submitter = Submitter(self.settings.redis)
+        self._submitter = Submitter(self.target)
         self._tasks: TaskGroup | None = None
         metrics = Metrics(self.fanout, self.queues, self.clients.connected)
         routes = [
@@ -117,6 +117,7 @@ class Bridge:
         """
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            tasks.start_soon(supervise, "the watch over the Redis master", self.target.watch, Health())
             tasks.start_soon(supervise, "the store", self._store.run, Health())
             tasks.start_soon(supervise, "the store of HTTP", self._http_store.run, Health())
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())

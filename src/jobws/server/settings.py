@@ -26,7 +26,7 @@ class Settings:
     """What can be set. Sizes are in bytes, times in seconds."""
 
     redis: Annotated[str, Parameter(env_var=("JOBWS_REDIS", "REDIS_URL"))] = "redis://127.0.0.1:6379"
-    """Where Redis is: redis://, rediss:// or unix://."""
+    """Where Redis is: redis://, rediss:// (TLS), unix://, or redis+sentinel://host:port,host:port/master-name/db."""
     queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = (
         "http",
         "sparql",
