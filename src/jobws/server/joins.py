@@ -17,6 +17,7 @@ from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
 from jobws.hub.connection import UNAVAILABLE
 from jobws.hub.replaying import replay, settle
+from jobws.protocol.identifiers import position
 from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ class Joins:
             await room_for_more(member)
             found = look_up.found[queue, job_id]
             if not isinstance(found, ItemError):
-                settle(self._fanout, unsettled._replace(end=look_up.ends[queue]), found)
+                # A stream that was emptied ends nowhere.
+                end = max(unsettled.end, look_up.ends[queue], key=position)
+                settle(self._fanout, unsettled._replace(end=end), found)
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
