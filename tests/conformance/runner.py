@@ -27,6 +27,12 @@ class Target(Protocol):
 
     async def reconnect(self) -> None: ...
 
+    async def read(self) -> None: ...
+
+    async def trim(self, queue: str) -> None: ...
+
+    async def vanish(self, queue: str, job_id: str) -> None: ...
+
 
 def load_vectors(target: str) -> list[Vector]:
     """All vectors that `target` can play."""
@@ -61,6 +67,12 @@ async def play(vector: Vector, target: Target) -> None:
                 assert await target.close_code() == value
             case "reconnect":
                 await target.reconnect()
+            case "read":
+                await target.read()
+            case "trim":
+                await target.trim(value)
+            case "vanish":
+                await target.vanish(value["queue"], value["jobId"])
             case _:
                 raise AssertionError(f"no such step: {kind}")
 

@@ -67,6 +67,7 @@ class CoreTarget:
             self.fanout.cursors[queue] = "0-0"
             self.fanout.fill(queue, [], "0-0")
         self.entries: list[Entry] = []
+        self.written = 0
         self.connection = self._connect()
         self.joins: list[Join] = []
         self.frames: deque[dict[str, Any]] = deque()
@@ -83,7 +84,8 @@ class CoreTarget:
 
     async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
         flat = [part for name, value in fields.items() for part in (name.encode(), value)]
-        self.entries.append((b"%d-0" % (len(self.entries) + 1), flat))
+        self.written += 1
+        self.entries.append((b"%d-0" % self.written, flat))
         self.fanout.publish(queue, [self.entries[-1]])
 
     def _answer_joins(self) -> None:
@@ -95,8 +97,8 @@ class CoreTarget:
             ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
             self.connection.complete(join, snapshot.LookUp(found, ends), NOW_MILLISECONDS)
             for index, each in enumerate(join.replays):
-                (entry,) = (entry for entry in self.entries if entry[0] == each.stream_id)
-                replay(self.fanout, join, index, entry)
+                found = [entry for entry in self.entries if entry[0] == each.stream_id]
+                replay(self.fanout, join, index, found[0] if found else None)
             for unsettled in join.unsettled:
                 job_id = unsettled.membership.subscription.room.job_id
                 settle(self.fanout, unsettled, self._look_up(unsettled.queue, str(job_id), results=True))
@@ -119,6 +121,15 @@ class CoreTarget:
     async def close_code(self) -> int:
         assert self.connection.closing is not None
         return int(self.connection.closing.code)
+
+    async def read(self) -> None:
+        """It was: entries are published at once."""
+
+    async def trim(self, queue: str) -> None:
+        self.entries.clear()
+
+    async def vanish(self, queue: str, job_id: str) -> None:
+        raise AssertionError("nothing looks again here")
 
     async def reconnect(self) -> None:
         self.connection.leave_all()

@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 import trio_websocket
 
+from jobws.protocol.identifiers import position
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -28,6 +29,7 @@ class LiveTarget:
         self._redis = redis
         self._vector = vector
         self._stack = stack
+        self._written: dict[str, str] = {}
 
     async def connect(self) -> None:
         vector = self._vector
@@ -43,13 +45,26 @@ class LiveTarget:
         await self._client.send_raw(message)
 
     async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
-        self._redis.add_entry(queue, {name.encode(): value for name, value in fields.items()})
+        entry = {name.encode(): value for name, value in fields.items()}
+        self._written[queue] = self._redis.add_entry(queue, entry)
 
     async def receive(self) -> dict[str, Any]:
         return await self._client.receive()
 
     async def close_code(self) -> int:
         return (await self._client.closed())[0]
+
+    async def read(self) -> None:
+        for queue, stream_id in self._written.items():
+            pong = await self._client.ask("ping")
+            while position(pong["data"]["cursor"].get(queue, "0-0")) < position(stream_id):
+                pong = await self._client.ask("ping")
+
+    async def trim(self, queue: str) -> None:
+        self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)
+
+    async def vanish(self, queue: str, job_id: str) -> None:
+        self._redis.client.delete(f"bull:{queue}:{job_id}")
 
     async def reconnect(self) -> None:
         await self._client.socket.aclose()
@@ -62,8 +77,7 @@ class LiveTarget:
 )
 async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis: Redis) -> None:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
-    for job in vector.get("given", []):
-        redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    _give(redis, vector)
     with ExitStack() as mounted:
         bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
@@ -78,13 +92,19 @@ async def test_a_live_server_keeps_the_rule(
 ) -> None:
     away = vector.get("redis") == "away"
     used = own_redis() if away else redis
-    for job in vector.get("given", []):
-        used.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    _give(used, vector)
     settings = {"queues": QUEUES, "direct": direct, **vector.get("settings", {})}
     async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
         await _play(LiveTarget(live.url, used, vector, stack), vector)
+
+
+def _give(redis: Redis, vector: Vector) -> None:
+    for job in vector.get("given", []):
+        redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    for queue, length in vector.get("maxLengths", {}).items():
+        redis.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", length)
 
 
 async def _play(target: LiveTarget, vector: Vector) -> None:
