@@ -40,9 +40,14 @@ class Server(NamedTuple):
 
 
 class Events:
-    """Writes BullMQ's events, as fast as Redis can."""
+    """Writes BullMQ's events, as fast as Redis can.
+
+    Attributes:
+        port: Where Redis is.
+    """
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.client: Any = redis.Redis(port=port)
         self._script = self.client.register_script(_EVENTS)
 
@@ -51,13 +56,6 @@ class Events:
     ) -> None:
         """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
         self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
-
-    def write_one(self, job_id: str, pad: int = 0) -> None:
-        """One event that says when it was written, on the machine's monotonic clock."""
-        sent = time.clock_gettime(time.CLOCK_MONOTONIC)
-        result = f'{{"sent":{sent:.9f}}}'
-        fields = {"event": "completed", "jobId": job_id, "returnvalue": result, "prev": "active", "pad": "x" * pad}
-        self.client.xadd("bull:http:events", fields)
 
     def clear(self) -> None:
         """Empty streams that exist, as in a system that has run before."""
