@@ -6,6 +6,7 @@ One task reads, and another exists only while something waits to be written, so 
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -64,7 +65,9 @@ class Wire:
         self._ended = False
         self._closed_at: float | None = None
         self._mark: tuple[float, int] | None = None
-        self._heard_at = self._pinged_at = trio.current_time()
+        self._heard_at = trio.current_time()
+        # The first ping comes anywhere within the interval, so that clients who arrived together are not pinged so.
+        self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds)  # noqa: S311 - not a secret
         self.lane = Lane(sock.send)
 
     def open(self, extensions: list[Extension]) -> None:
