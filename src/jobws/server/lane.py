@@ -41,9 +41,15 @@ class Lane:
         """Append whole frames and send what the socket takes at once. True: nothing waits."""
         if self._frames is None and not self.broken:
             data = frames[0] if len(frames) == 1 else b"".join(frames)
-            sent = self._try(data)
-            if sent == len(data) or self.broken:
-                return not self.broken
+            try:  # `_try`, for every delivery
+                sent = self._send(data)
+                self.accepted += sent
+            except OSError as error:
+                sent = self._refused(error)
+            if sent == len(data):
+                return True
+            if self.broken:
+                return False
             self._frames = deque(frames)
             self.waiting = len(data)
             self._advance(sent)
@@ -100,12 +106,15 @@ class Lane:
     def _try(self, data: bytes | memoryview) -> int:
         try:
             sent = self._send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:
+        except OSError as error:
+            return self._refused(error)
+        self.accepted += sent
+        return sent
+
+    def _refused(self, error: OSError) -> int:
+        """How many bytes a socket took that raised `error`: none, now or for ever."""
+        if not isinstance(error, BlockingIOError):
             self.broken = True
             self._frames = None
             self.waiting = 0
-            return 0
-        self.accepted += sent
-        return sent
+        return 0
