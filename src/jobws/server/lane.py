@@ -48,11 +48,7 @@ class Lane:
                 sent = self._refused(error)
             if sent == len(data):
                 return True
-            if self.broken:
-                return False
-            self._frames = deque(frames)
-            self.waiting = len(data)
-            self._advance(sent)
+            self._keep(frames, len(data), sent)
             return False
         if not self.broken and self._frames is not None:
             self._frames.extend(frames)
@@ -75,6 +71,13 @@ class Lane:
             first = self._frames[0] if self._begun else None
             self._frames = None if first is None else deque((first,))
             self.waiting = 0 if first is None else len(first)
+
+    def _keep(self, frames: Sequence[bytes], size: int, sent: int) -> None:
+        """Let frames wait, which have `size` bytes, `sent` of which have left."""
+        if not self.broken:
+            self._frames = deque(frames)
+            self.waiting = size
+            self._advance(sent)
 
     def _next(self) -> bytes | memoryview:
         frames = self._frames or deque()
