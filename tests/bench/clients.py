@@ -129,7 +129,10 @@ class Clients:
         while expected > 0:
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"{expected} of {mark!r} did not come within {seconds} s")
-            for fileno, _ in self._epoll.poll(seconds_asleep):
+            ready = self._epoll.poll(seconds_asleep)
+            if not ready:
+                os.sched_yield()
+            for fileno, _ in ready:
                 data = self._sockets[fileno].recv(_RECEIVE_BYTES)
                 if not data:
                     raise RuntimeError("the server ended a connection")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,12 +173,15 @@ class Transport:
 
     async def _watch(self) -> None:
         """Look after every WebSocket once in `TICK_SECONDS`, some at a time."""
+        due: list[Wire] = []
+        turns = 1
         while True:
-            wires = tuple(self._wires)
-            starts = range(0, max(len(wires), 1), TICK_WIRES)
-            for start in starts:
-                await trio.sleep(TICK_SECONDS / len(starts))
-                _tick(wires[start : start + TICK_WIRES])
+            await trio.sleep(TICK_SECONDS / turns)
+            if not due:
+                due = list(self._wires)
+                turns = max(1, math.ceil(len(due) / TICK_WIRES))
+            _tick(due[:TICK_WIRES])
+            del due[:TICK_WIRES]
 
 
 def _tick(wires: Iterable[Wire]) -> None:

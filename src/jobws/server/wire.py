@@ -70,8 +70,8 @@ class Wire:
         self._closed_at: float | None = None
         self._mark: tuple[float, int] | None = None
         self._heard_at = trio.current_time()
-        # The first ping comes anywhere within the interval, so that clients who arrived together are not pinged so.
-        self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds)  # noqa: S311 - not a secret
+        # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
+        self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
         self.deflate = False
         self.lane = Lane(sock.send)
 
