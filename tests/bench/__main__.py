@@ -62,7 +62,7 @@ def main() -> None:
         if arguments.alone:
             for name, load in loads.ALONE.items():
                 events.clear()
-                with server("jobws", port) as running:
+                with server("jobws", port, *loads.OPTIONS.get(name, ())) as running:
                     for figure, value in load(running, events).items():
                         found[figure]["jobws"].append(value)
                         print(f"  {name}: {figure} {value:.6g}", file=sys.stderr, flush=True)

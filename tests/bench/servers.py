@@ -100,13 +100,14 @@ def install_opponent() -> None:
 
 
 @contextmanager
-def server(kind: Kind, redis_port: int, *, direct: bool = True) -> Iterator[Server]:
-    """A fresh server that reads that Redis."""
+def server(kind: Kind, redis_port: int, *options: str, direct: bool = True) -> Iterator[Server]:
+    """A fresh server that reads that Redis; `options` are jobws's."""
     port = _free_port()
     if kind == "jobws":
         lane = "--direct" if direct else "--no-direct"
         redis_url = f"redis://127.0.0.1:{redis_port}"
         command = [sys.executable, "-m", "jobws", "serve", "--port", str(port), "--redis", redis_url, lane]
+        command += options
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         lines, mark = process.stderr, " serves http"
     else:
