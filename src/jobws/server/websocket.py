@@ -135,7 +135,12 @@ class _DirectClient(_Client):
             return
         # Behind a close frame nothing comes, so all that waits may go before it; else the outbox counts it.
         if (closing is not None or not self._busy) and (frames := outbox.take()):
-            shared = [frame.deflated for frame in frames] if direct.deflate else [frame.wire for frame in frames]
+            if direct.deflate:
+                shared = [frame.deflated for frame in frames]
+            elif len(frames) == 1:  # nearly always, and a comprehension costs a tenth of the rest
+                shared = [frames[0].wire]
+            else:
+                shared = [frame.wire for frame in frames]
             if direct.write(shared):
                 outbox.written()
             else:
