@@ -204,8 +204,8 @@ def raise_file_limit() -> None:
 
 def cpu_seconds(pid: int) -> float:
     """What a process has used, all threads, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    # clock_getcpuclockid(3), which Python lacks; the ticks in /proc/<pid>/stat are 10 ms, a third of some figures.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def rss_bytes(pid: int) -> int:
