@@ -59,14 +59,15 @@ def main() -> None:
                         for figure, value in loads.LOADS[name](running, events).items():
                             found[figure][label].append(value)
                             print(f"  {figure}: {label} {value:.6g}", file=sys.stderr, flush=True)
-        if arguments.alone:
-            for name, load in loads.ALONE.items():
+        for name in loads.ALONE if arguments.alone else ():
+            for _ in range(arguments.rounds):
                 events.clear()
-                with server("jobws", port) as running:
-                    for figure, value in load(running, events).items():
+                with server("jobws", port, *loads.OPTIONS.get(name, ())) as running:
+                    for figure, value in loads.ALONE[name](running, events).items():
                         found[figure]["jobws"].append(value)
                         print(f"  {name}: {figure} {value:.6g}", file=sys.stderr, flush=True)
-            found["socket.send of 200 bytes, µs"]["jobws"].append(loads.bare_send())
+        if arguments.alone:
+            found["socket.send of 200 bytes to 100 sockets in turn, µs"]["jobws"].append(loads.bare_send())
     medians = {
         figure: {label: statistics.median(values) for label, values in by.items()} for figure, by in found.items()
     }

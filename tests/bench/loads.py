@@ -6,9 +6,11 @@ import socket
 import statistics
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
+from tests.bench.writer import Plan, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,23 +94,13 @@ def steady(server: Server, events: Events) -> Figures:
     clients.connect(100)
     clients.subscribe([["j0"]] * 100)
     count = 1000
-
-    def write() -> None:
-        due = time.perf_counter()
-        for _ in range(count):
-            due += 0.005
-            time.sleep(max(0.0, due - time.perf_counter()))
-            events.write_one("j0")
-
     clients.measure = True
     before = cpu_seconds(server.pid)
-    writer = threading.Thread(target=write)
-    writer.start()
-    clients.take(100 * count)
-    writer.join()
+    with writing(events.port, Plan([("j", 1, 1)], count, 0.005)):
+        clients.take(100 * count)
     used = cpu_seconds(server.pid) - before
     clients.close()
-    times = sorted(clients.latencies)
+    times = clients.latencies()
     return {
         "steady: p50, ms": times[len(times) // 2],
         "steady: p99, ms": times[len(times) * 99 // 100],
@@ -117,37 +109,27 @@ def steady(server: Server, events: Events) -> Figures:
 
 
 def slow(server: Server, events: Events) -> Figures:
-    """p99 of 200 clients that read, alone and beside 200 that do not."""
+    """p99 of 200 clients that read, alone and beside 100 that do not and 100 that take 1 kB a second, until closed."""
     good = Clients(server.kind, server.port)
     good.connect(200)
     good.subscribe([["j0"]] * 200)
     good.measure = True
-    quiet = _p99(good, events, 400)
-    stalled = Clients(server.kind, server.port)
-    stalled.connect(200)
-    stalled.subscribe([["j0", f"own{number}"] for number in range(200)])
-    beside = _p99(good, events, 400)
+    plan = Plan([("j", 1, 1), ("own", 200, 1)], 1200, 0.01, pad=1000)
+    quiet = _p99(good, events, plan)
+    bad = Clients(server.kind, server.port)
+    bad.connect(200, receive_buffer=4096)
+    bad.subscribe([["j0", f"own{number}"] for number in range(200)])
+    with bad.trickling(100):
+        beside = _p99(good, events, plan)
     good.close()
-    stalled.close()
-    return {"p99 beside 200 stalled clients ÷ quiet": beside / quiet}
+    bad.close()
+    return {"p99 beside 200 slow clients ÷ quiet": beside / quiet}
 
 
-def _p99(clients: Clients, events: Events, count: int) -> float:
-    clients.latencies.clear()
-
-    def write() -> None:
-        due = time.perf_counter()
-        for number in range(count):
-            due += 0.01
-            time.sleep(max(0.0, due - time.perf_counter()))
-            events.write_one("j0", pad=1000)
-            events.write_one(f"own{number % 200}", pad=1000)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    clients.take(200 * count)
-    writer.join()
-    times = sorted(clients.latencies)
+def _p99(clients: Clients, events: Events, plan: Plan) -> float:
+    with writing(events.port, plan):
+        clients.take(200 * plan.turns)
+    times = clients.latencies()
     return times[len(times) * 99 // 100]
 
 
@@ -189,32 +171,11 @@ def many(server: Server, events: Events) -> Figures:
     clients.connect(10_000)
     clients.subscribe([[f"m{number}"] for number in range(10_000)])
     seconds, rate = 60, 2000
-
-    def write() -> None:
-        due = time.perf_counter()
-        for number in range(seconds * rate // 20):
-            due += 20 / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            pipeline = events.client.pipeline(transaction=False)
-            for each in range(20):
-                sent = time.clock_gettime(time.CLOCK_MONOTONIC)
-                job_id = f"m{(number * 20 + each) % 10_000}"
-                fields = {
-                    "event": "completed",
-                    "jobId": job_id,
-                    "returnvalue": f'{{"sent":{sent:.9f}}}',
-                    "prev": "active",
-                }
-                pipeline.xadd("bull:http:events", fields, maxlen=20_000)
-            pipeline.execute()
-
     clients.measure = True
-    writer = threading.Thread(target=write)
-    writer.start()
-    clients.take(seconds * rate, seconds * 2)  # lost ones would make it time out
-    writer.join()
+    with writing(events.port, Plan([("m", 10_000, 20)], seconds * rate // 20, 20 / rate, keep=20_000)):
+        clients.take(seconds * rate, seconds * 2)  # lost ones would make it time out
     clients.close()
-    times = sorted(clients.latencies)
+    times = clients.latencies()
     return {
         "10,000 clients, 2,000 events/s, 60 s: lost": seconds * rate - len(times),
         "the same: p99, ms": times[len(times) * 99 // 100] * 1000,
@@ -222,22 +183,23 @@ def many(server: Server, events: Events) -> Figures:
 
 
 def bare_send() -> float:
-    """What a send of 200 bytes to a loopback socket costs, µs."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sender = socket.create_connection(listener.getsockname())
-        receiver, _ = listener.accept()
-        with sender, receiver:
-            data = b"x" * 200
-            costs = []
-            for _ in range(50):
-                began = time.perf_counter()
-                for _ in range(1000):
-                    sender.send(data)
-                costs.append((time.perf_counter() - began) * 1000)
-                left = 200_000
-                while left:
-                    left -= len(receiver.recv(left))
-            return statistics.median(costs)
+    """What a send of 200 bytes costs, µs: to 100 loopback sockets in turn, for which nobody waits."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        senders, receivers = [], []
+        for _ in range(100):
+            senders.append(stack.enter_context(socket.create_connection(listener.getsockname())))
+            receivers.append(stack.enter_context(listener.accept()[0]))
+        data = b"x" * 200
+        costs = []
+        for _ in range(500):
+            began = time.perf_counter()
+            for sender in senders:
+                sender.send(data)
+            costs.append((time.perf_counter() - began) / len(senders))
+            for receiver in receivers:
+                receiver.recv(len(data))
+        return statistics.median(costs) * 1e6
 
 
 LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
@@ -249,3 +211,5 @@ LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "idle": idle,
 }
 ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {"rooms": rooms, "slow": slow, "many": many}
+# 12 s of events fill the outboxes of clients that do not read, and those are closed.
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {"slow": ("--outbox-bytes", "1048576")}

@@ -40,9 +40,14 @@ class Server(NamedTuple):
 
 
 class Events:
-    """Writes BullMQ's events, as fast as Redis can."""
+    """Writes BullMQ's events, as fast as Redis can.
+
+    Attributes:
+        port: Where Redis is.
+    """
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.client: Any = redis.Redis(port=port)
         self._script = self.client.register_script(_EVENTS)
 
@@ -51,13 +56,6 @@ class Events:
     ) -> None:
         """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
         self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
-
-    def write_one(self, job_id: str, pad: int = 0) -> None:
-        """One event that says when it was written, on the machine's monotonic clock."""
-        sent = time.clock_gettime(time.CLOCK_MONOTONIC)
-        result = f'{{"sent":{sent:.9f}}}'
-        fields = {"event": "completed", "jobId": job_id, "returnvalue": result, "prev": "active", "pad": "x" * pad}
-        self.client.xadd("bull:http:events", fields)
 
     def clear(self) -> None:
         """Empty streams that exist, as in a system that has run before."""
@@ -102,13 +100,14 @@ def install_opponent() -> None:
 
 
 @contextmanager
-def server(kind: Kind, redis_port: int, *, direct: bool = True) -> Iterator[Server]:
-    """A fresh server that reads that Redis."""
+def server(kind: Kind, redis_port: int, *options: str, direct: bool = True) -> Iterator[Server]:
+    """A fresh server that reads that Redis; `options` are jobws's."""
     port = _free_port()
     if kind == "jobws":
         lane = "--direct" if direct else "--no-direct"
         redis_url = f"redis://127.0.0.1:{redis_port}"
         command = [sys.executable, "-m", "jobws", "serve", "--port", str(port), "--redis", redis_url, lane]
+        command += options
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         lines, mark = process.stderr, " serves http"
     else:

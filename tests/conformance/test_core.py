@@ -97,8 +97,8 @@ class CoreTarget:
             ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
             self.connection.complete(join, snapshot.LookUp(found, ends), NOW_MILLISECONDS)
             for index, each in enumerate(join.replays):
-                found = [entry for entry in self.entries if entry[0] == each.stream_id]
-                replay(self.fanout, join, index, found[0] if found else None)
+                kept = [entry for entry in self.entries if entry[0] == each.stream_id]
+                replay(self.fanout, join, index, kept[0] if kept else None)
             for unsettled in join.unsettled:
                 job_id = unsettled.membership.subscription.room.job_id
                 settle(self.fanout, unsettled, self._look_up(unsettled.queue, str(job_id), results=True))

@@ -27,12 +27,13 @@ class Outbox:
         overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
     """
 
-    __slots__ = ("_frames", "_limit", "_taken", "_when_roomy", "overflowed", "size", "wake")
+    __slots__ = ("_frames", "_limit", "_taken", "_waiting", "_when_roomy", "overflowed", "size", "wake")
 
     def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:
         self._limit = limit_bytes
         self.wake = wake
         self._frames: list[Frame] = []
+        self._waiting = 0
         self._taken = 0
         self.size = 0
         self.overflowed = False
@@ -55,8 +56,13 @@ class Outbox:
 
     def append(self, frame: Frame) -> None:
         """Put `frame` last. It is shared with other outboxes and never copied."""
-        if self.hold(len(frame)):
-            self._frames.append(frame)
+        size = len(frame.payload)
+        if self.overflowed or (self.size and self.size + size > self._limit):  # `hold`, for every delivery
+            self.overflowed = True
+            return
+        self.size += size
+        self._waiting += size
+        self._frames.append(frame)
 
     def hold(self, size: int) -> bool:
         """Count `size` bytes that are kept elsewhere for this connection. False: they do not fit."""
@@ -76,10 +82,17 @@ class Outbox:
             self.wake()
 
     def take(self) -> list[Frame]:
-        """All that waits, for the writer. It counts until the next `take`, when it must have been written."""
+        """All that waits, for the writer. It counts until `written`, or until the next `take`."""
         self.size -= self._taken
         frames, self._frames = self._frames, []
-        self._taken = sum(map(len, frames))
+        self._taken, self._waiting = self._waiting, 0
         if self._when_roomy and self.roomy:
             self.release_waiting()
         return frames
+
+    def written(self) -> None:
+        """What was taken is gone."""
+        self.size -= self._taken
+        self._taken = 0
+        if self._when_roomy and self.roomy:
+            self.release_waiting()

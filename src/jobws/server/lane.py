@@ -41,12 +41,14 @@ class Lane:
         """Append whole frames and send what the socket takes at once. True: nothing waits."""
         if self._frames is None and not self.broken:
             data = frames[0] if len(frames) == 1 else b"".join(frames)
-            sent = self._try(data)
-            if sent == len(data) or self.broken:
-                return not self.broken
-            self._frames = deque(frames)
-            self.waiting = len(data)
-            self._advance(sent)
+            try:  # `_try`, for every delivery
+                sent = self._send(data)
+                self.accepted += sent
+            except OSError as error:
+                sent = self._refused(error)
+            if sent == len(data):
+                return True
+            self._keep(frames, len(data), sent)
             return False
         if not self.broken and self._frames is not None:
             self._frames.extend(frames)
@@ -69,6 +71,13 @@ class Lane:
             first = self._frames[0] if self._begun else None
             self._frames = None if first is None else deque((first,))
             self.waiting = 0 if first is None else len(first)
+
+    def _keep(self, frames: Sequence[bytes], size: int, sent: int) -> None:
+        """Let frames wait, which have `size` bytes, `sent` of which have left."""
+        if not self.broken:
+            self._frames = deque(frames)
+            self.waiting = size
+            self._advance(sent)
 
     def _next(self) -> bytes | memoryview:
         frames = self._frames or deque()
@@ -100,12 +109,15 @@ class Lane:
     def _try(self, data: bytes | memoryview) -> int:
         try:
             sent = self._send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:
+        except OSError as error:
+            return self._refused(error)
+        self.accepted += sent
+        return sent
+
+    def _refused(self, error: OSError) -> int:
+        """How many bytes a socket took that raised `error`: none, now or for ever."""
+        if not isinstance(error, BlockingIOError):
             self.broken = True
             self._frames = None
             self.waiting = 0
-            return 0
-        self.accepted += sent
-        return sent
+        return 0

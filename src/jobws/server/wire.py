@@ -6,6 +6,7 @@ One task reads, and another exists only while something waits to be written, so 
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -45,11 +46,15 @@ class Wire:
         sock: Connected, non-blocking; the wire owns it.
         settings: The limits.
         spawn: Starts a task that lives at most as long as the server.
+
+    Attributes:
+        deflate: See `Direct.deflate`.
+        lane: Where bytes leave.
     """
 
     __slots__ = (
         *("_closed_at", "_ended", "_handler", "_heard_at", "_inbound", "_mark", "_pinged_at", "_pong", "_settings"),
-        *("_sock", "_spawn", "_written", "lane"),
+        *("_sock", "_spawn", "_written", "deflate", "lane"),
     )
 
     def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
@@ -64,12 +69,16 @@ class Wire:
         self._ended = False
         self._closed_at: float | None = None
         self._mark: tuple[float, int] | None = None
-        self._heard_at = self._pinged_at = trio.current_time()
+        self._heard_at = trio.current_time()
+        # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
+        self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
+        self.deflate = False
         self.lane = Lane(sock.send)
 
     def open(self, extensions: list[Extension]) -> None:
         """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
         self._inbound = Inbound(extensions, self._settings.max_message_bytes)
+        self.deflate = self._inbound.deflates
 
     def shut(self) -> None:
         """Nothing may be written any more: the answer to the handshake was the last."""
@@ -81,11 +90,6 @@ class Wire:
         return (self._inbound.peer_code if self._inbound is not None else 0) or 1006
 
     # ---- Direct ----
-
-    @property
-    def deflate(self) -> bool:
-        """See `Direct.deflate`."""
-        return self._inbound is not None and self._inbound.deflates
 
     @property
     def attached(self) -> bool:
@@ -103,7 +107,7 @@ class Wire:
 
     def write(self, frames: Sequence[bytes]) -> bool:
         """See `Direct.write`."""
-        if self.closing:
+        if self._closed_at is not None or self._ended:  # `closing`, for every delivery
             return False
         if self.lane.write(frames):
             return True
