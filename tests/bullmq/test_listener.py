@@ -38,6 +38,7 @@ async def test_replies_of_many_megabytes_come_whole(redis: Redis) -> None:
     replies = await connection.execute(("GET", "large"), ("PING",), ("NOPE",), timeout_seconds=10)
     assert replies[:2] == [value, b"PONG"]
     assert "unknown command" in str(replies[2])
+    assert await connection.execute(timeout_seconds=0.01) == []
     connection.close()
     connection.close()
 
