@@ -7,7 +7,7 @@ read once. An entry costs about 130 bytes here (four events a job; measured), so
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import START, position
@@ -45,9 +45,10 @@ class RecentEvents:
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
-        # Ids and kinds alternating: a tuple for each would double the memory.
-        self._by_job: dict[bytes, list[bytes | Kind]] = {}
-        self._order: deque[bytes] = deque()
+        # The job's id, then stream ids and kinds alternating: a tuple for each would double the memory.
+        self._by_job: dict[bytes, list[Any]] = {}
+        # One of those lists per event, oldest event first.
+        self._order: deque[list[Any]] = deque()
         self.floor: str | None = None
 
     def __len__(self) -> int:
@@ -57,10 +58,10 @@ class RecentEvents:
         """Remember an event that is later than all others."""
         known = self._by_job.get(job_id)
         if known is None:
-            self._by_job[job_id] = [stream_id, kind]
+            known = self._by_job[job_id] = [job_id, stream_id, kind]
         else:
             known += (stream_id, kind)
-        self._order.append(job_id)
+        self._order.append(known)
         if len(self._order) > self.capacity:
             self._forget_oldest()
 
@@ -79,13 +80,13 @@ class RecentEvents:
     def forget_before(self, stream_id: str) -> None:
         """Forget what Redis has trimmed: everything before its oldest entry."""
         limit = position(stream_id)
-        while self._order and position(self._oldest()) < limit:
+        while self._order and position(self._order[0][1]) < limit:
             self._forget_oldest()
 
     def of(self, job_id: bytes) -> list[Recorded]:
         """The events of a job, oldest first."""
-        flat = self._by_job.get(job_id, ())
-        return [Recorded(flat[index], flat[index + 1]) for index in range(0, len(flat), 2)]  # type: ignore[arg-type]
+        known = self._by_job.get(job_id, ())
+        return [Recorded(known[index], known[index + 1]) for index in range(1, len(known), 2)]
 
     def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
         """Whether this very event was added."""
@@ -119,20 +120,13 @@ class RecentEvents:
             for recorded in self.of(job_id)
         )
 
-    def _oldest(self) -> bytes:
-        oldest = self._by_job[self._order[0]][0]
-        return oldest if isinstance(oldest, bytes) else b"0-0"
-
     def _forget_oldest(self) -> None:
-        job_id = self._order.popleft()
-        known = self._by_job[job_id]
-        oldest = known[0]
-        if len(known) == 2:
-            del self._by_job[job_id]
+        known = self._order.popleft()
+        self.floor = known[1].decode()
+        if len(known) == 3:
+            del self._by_job[known[0]]
         else:
-            del known[:2]
-        if isinstance(oldest, bytes):
-            self.floor = oldest.decode()
+            del known[1:3]
 
 
 class Recent:

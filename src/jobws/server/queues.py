@@ -111,6 +111,8 @@ class Queues:
         for label, tail in self._tails.items():
             if tail.problem is not None:
                 found[label] = tail.problem
+            elif not self._fanout.recent.filled(label):
+                found[label] = "what its stream holds is being read"
             elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"
         for number, health in enumerate(self.health):
