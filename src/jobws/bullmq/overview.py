@@ -8,6 +8,7 @@ import hiredis
 from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
+from jobws.bullmq.stream import max_length_of
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.identifiers import parse_stream_id
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 OLDEST_REDIS: Final = (6, 2)
 HINT: Final = "--redis redis://:password@host:port/db"
 """Where a password goes."""
-# BullMQ's own default (src/classes/queue.ts, metaValues), which applies until a script has written the field.
-DEFAULT_MAX_LENGTH: Final = 10_000
 _LISTS: Final = ("wait", "paused", "active")
 _SETS: Final = ("delayed", "prioritized", "waiting-children", "completed", "failed")
 
@@ -76,9 +75,7 @@ class Overview(Struct, frozen=True):
         waiting, held, active, *in_sets = sizes
         paused, limit = meta if isinstance(meta, list) else (None, None)
         entries = _count(length)
-        max_length = (
-            int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
-        )
+        max_length = max_length_of(limit)
         # Trimming is approximate and drops whole nodes of 100 entries, so a stream near its limit has been trimmed.
         trimmed = entries > 0 and entries >= max_length - 100
         return QueueOverview(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
     from jobws.bullmq.keys import Command
 
-# BullMQ writes it when a queue is made; a queue without it has this one (includes/getOrSetMaxEvents.lua).
+# BullMQ's own default (src/classes/queue.ts, metaValues), until a script writes it (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
 
 
@@ -74,7 +74,7 @@ def parse(reply: object) -> Stream:
     if not isinstance(reply, list):
         raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
     info, at_cursor, limit = reply
-    max_length = int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
+    max_length = max_length_of(limit)
     if isinstance(info, hiredis.ReplyError):
         if str(info).startswith("WRONGTYPE"):
             raise NotAStreamError(str(info))
@@ -93,6 +93,11 @@ def parse(reply: object) -> Stream:
         at_cursor=at_cursor[0][1] if isinstance(at_cursor, list) and at_cursor else None,
         max_length=max_length,
     )
+
+
+def max_length_of(limit: object) -> int:
+    """How many entries BullMQ keeps in a stream, from the reply to HGET of `opts.maxLenEvents`."""
+    return int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
 
 
 def _id_of(entry: object) -> str:

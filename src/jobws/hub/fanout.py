@@ -97,7 +97,7 @@ class Fanout:
         `reason` is that of the wire's `gap`.
         """
         self.published.pop(queue, None)
-        self.recent.of(queue).floor = floor
+        self.recent.of(queue).reach_to(floor)
         self.counts["gaps"] += 1
         gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
         for connection in self.rooms.concerned(queue):
@@ -118,7 +118,6 @@ class Fanout:
         try:
             for index in range(start, len(entries)):
                 stream_id, fields = entries[index]
-                self.cursors[queue] = stream_id.decode()
                 try:
                     batch.offer(stream_id, fields)
                 except Exception:  # noqa: BLE001 - one poison entry stops nothing (G6)
@@ -131,6 +130,8 @@ class Fanout:
                     break
             return index + 1 if entries else 0
         finally:
+            if entries:
+                self.cursors[queue] = entries[index][0].decode()
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()

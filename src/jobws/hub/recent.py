@@ -38,10 +38,9 @@ class RecentEvents:
 
     Attributes:
         capacity: How many are remembered.
-        floor: Every event with a higher id is here, or was when it was added; None: not filled yet.
     """
 
-    __slots__ = ("_by_job", "_order", "capacity", "floor")
+    __slots__ = ("_by_job", "_order", "_floor", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -49,7 +48,7 @@ class RecentEvents:
         self._by_job: dict[bytes, list[Any]] = {}
         # One of those lists per event, oldest event first.
         self._order: deque[list[Any]] = deque()
-        self.floor: str | None = None
+        self._floor: bytes | None = None
 
     def __len__(self) -> int:
         return len(self._order)
@@ -66,10 +65,19 @@ class RecentEvents:
             self._forget_oldest()
 
     def fill(self, newest_first: Iterable[Past], floor: str) -> None:
-        """Take over what the stream holds, before the first `add`. `floor` is the id up to which it may lack some."""
-        self.floor = floor
+        """Take over what the stream holds, before the first `add`; see `reach_to`."""
+        self.reach_to(floor)
         for stream_id, job_id, kind in reversed(list(newest_first)):
             self.add(job_id, stream_id, kind)
+
+    @property
+    def floor(self) -> str | None:
+        """Every event with a higher id is here, or was when it was added; None: not filled yet."""
+        return None if self._floor is None else self._floor.decode()
+
+    def reach_to(self, floor: str) -> None:
+        """What is here is complete, down to that id."""
+        self._floor = floor.encode()
 
     def resize(self, capacity: int) -> None:
         """Remember so many from now on."""
@@ -122,7 +130,7 @@ class RecentEvents:
 
     def _forget_oldest(self) -> None:
         known = self._order.popleft()
-        self.floor = known[1].decode()
+        self._floor = known[1]
         if len(known) == 3:
             del self._by_job[known[0]]
         else:
