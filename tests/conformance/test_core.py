@@ -96,9 +96,9 @@ class CoreTarget:
             found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
             ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
             self.connection.complete(join, snapshot.LookUp(found, ends), NOW_MILLISECONDS)
-            for index, each in enumerate(join.replays):
-                kept = [entry for entry in self.entries if entry[0] == each.stream_id]
-                replay(self.fanout, join, index, kept[0] if kept else None)
+            for each, index in join.events():
+                kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
+                replay(self.fanout, join, each, index, kept[0] if kept else None)
             for unsettled in join.unsettled:
                 job_id = unsettled.membership.subscription.room.job_id
                 settle(self.fanout, unsettled, self._look_up(unsettled.queue, str(job_id), results=True))

@@ -270,10 +270,11 @@ class Model:
         if not client.replaying:
             return
         join, index = client.replaying.pop(0)
-        if index < len(join.replays):
-            each = join.replays[index]
-            found = [entry for entry in self.streams[each.queue] if entry[0] == each.stream_id]
-            replay(self.fanout, join, index, found[0] if found else None)
+        events = list(join.events())
+        if index < len(events):
+            each, number = events[index]
+            found = [entry for entry in self.streams[each.queue] if entry[0] == each.stream_ids[number]]
+            replay(self.fanout, join, each, number, found[0] if found else None)
             client.replaying.append((join, index + 1))
             return
         for unsettled in join.unsettled:

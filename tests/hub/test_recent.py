@@ -54,19 +54,19 @@ def test_the_oldest_is_forgotten_beyond_the_capacity() -> None:
     recent = filled(("1", "1-0", done), ("2", "2-0", done), ("1", "3-0", done), capacity=3)
     assert recent.floor == "0-0"
     recent.add(b"3", b"4-0", done)
-    assert [len(recent.of(job)) for job in (b"1", b"2", b"3")] == [1, 1, 1]
+    assert [len(recent.after(job)[0]) for job in (b"1", b"2", b"3")] == [1, 1, 1]
     assert (len(recent), recent.floor) == (3, "1-0")
     recent.resize(1)
-    assert (recent.of(b"1"), recent.of(b"2"), recent.floor) == ([], [], "3-0")
+    assert (recent.has(b"1"), recent.has(b"2"), recent.floor) == (False, False, "3-0")
 
 
 def test_what_redis_trimmed_is_forgotten() -> None:
     done = kind("completed")
     recent = filled(("1", "1-9", done), ("1", "2-0", done), ("2", "2-1", done), ("3", "10-0", done))
     recent.forget_before("2-1")
-    assert ([len(recent.of(job)) for job in (b"1", b"2", b"3")], recent.floor) == ([0, 1, 1], "2-0")
+    assert ([len(recent.after(job)[0]) for job in (b"1", b"2", b"3")], recent.floor) == ([0, 1, 1], "2-0")
     recent.forget_before("10-0")
-    assert [len(recent.of(job)) for job in (b"1", b"2", b"3")] == [0, 0, 1]
+    assert [len(recent.after(job)[0]) for job in (b"1", b"2", b"3")] == [0, 0, 1]
 
 
 def test_capacities_are_bounded_by_queue_and_in_all() -> None:

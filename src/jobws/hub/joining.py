@@ -6,18 +6,19 @@ happens from then on is held for them. The two never overlap, so nothing falls b
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
+from jobws.bullmq.events import Kind, Life
 from jobws.hub.rooms import Membership
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
-    from jobws.bullmq.events import Kind
     from jobws.bullmq.snapshot import Job, LookUp
     from jobws.hub.fanout import Fanout
 
@@ -54,13 +55,30 @@ def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end:
     return finished and settled is None
 
 
-class Replay(NamedTuple):
-    """An event to be read back for a member."""
+class Replay:
+    """Events of one queue to be read back for a member, in the order of their ids.
 
-    membership: Membership
-    queue: str
-    stream_id: bytes
-    kind: Kind
+    Two lists, since a client may ask for all that is known of a thousand jobs: 16 bytes an event.
+    """
+
+    __slots__ = ("is_last", "kinds", "membership", "queue", "stream_ids")
+
+    def __init__(self, membership: Membership, queue: str, stream_ids: list[bytes], kinds: list[Kind]) -> None:
+        self.membership = membership
+        self.queue = queue
+        self.stream_ids = stream_ids
+        self.kinds = kinds
+        # Behind it the member is live.
+        self.is_last = False
+
+    def __len__(self) -> int:
+        return len(self.stream_ids)
+
+    def keep(self, wanted: Iterable[bool]) -> None:
+        """Leave out the events for which `wanted` is false."""
+        chosen = list(wanted)
+        self.stream_ids = list(compress(self.stream_ids, chosen))
+        self.kinds = list(compress(self.kinds, chosen))
 
 
 class Unsettled(NamedTuple):
@@ -84,7 +102,7 @@ class Join:
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
         evicted: The rooms that were left to make place.
-        replays: The events to be read back, in the order in which they are to be sent.
+        replays: The events to be read back, in the order in which they are to be sent; see `events`.
         unsettled: What is left to do when they were.
     """
 
@@ -147,8 +165,9 @@ class Join:
                 if stream_id is not None:
                     self._begin_before(queue, stream_id)
             if membership.subscription.room.job_id is not None:
-                replays = self._replays_of(membership, fanout)
-                self._known[membership] = [each for each in replays if (each.queue, each.stream_id) not in held]
+                known = self._known[membership] = self._replays_of(membership, fanout)
+                for each in known if held else ():
+                    each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
         return True
 
     def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
@@ -157,23 +176,20 @@ class Join:
         replays = []
         for queue in self._queues_of(membership):
             recent = fanout.recent.of(queue)
-            recorded = recent.of(job_id)
-            if not recorded:
+            if not recent.has(job_id):
                 continue
-            outcome = recent.outcome(job_id)
-            gone = recorded[-1] if recent.is_gone(job_id) else None
-            settled = outcome or gone
-            membership.lives.setdefault(queue, None if settled is None else settled.stream_id)
+            turn, outcome = recent.turn(job_id), recent.outcome(job_id)
+            lives = turn is None or turn.kind.life is Life.LIVES
+            membership.lives.setdefault(queue, None if turn is None or lives else turn.stream_id)
             if subscription.after is not None:
-                after = position(subscription.after.get(queue, START))
-                recorded = [each for each in recorded if position(each.stream_id) > after]
+                found = Replay(membership, queue, *recent.after(job_id, subscription.after.get(queue, START)))
+            elif outcome is not None:
+                found = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
             else:
-                recorded = [] if outcome is None else [outcome]
-            replays += [
-                Replay(membership, queue, each.stream_id, each.kind)
-                for each in recorded
-                if subscription.chooses(each.kind.name.text)
-            ]
+                continue
+            if subscription.events is not None:
+                found.keep(kind.name.text in subscription.events for kind in found.kinds)
+            replays.append(found)
         return replays
 
     def results(self, look_up: LookUp, fanout: Fanout, now_milliseconds: float) -> list[Result]:
@@ -191,9 +207,13 @@ class Join:
                 results.append(Result())
             else:
                 results.append(self._result(member, look_up, fanout, now_milliseconds))
-        self.replays = [each for known in self._known.values() for each in known if not each.membership.left]
-        for replay in self.replays:
-            self._begin_before(replay.queue, replay.stream_id)
+        for membership, known in self._known.items():
+            replays = [each for each in known if each and not membership.left]
+            for replay in replays:
+                self._begin_before(replay.queue, replay.stream_ids[0])
+                replay.is_last = replay is replays[-1]
+            self.replays += replays
+        self._known.clear()
         for unsettled in self.unsettled:
             self.cursor[unsettled.queue] = START
         return results
@@ -211,9 +231,9 @@ class Join:
         oldest = 0.0
         if room.queue is None and after is None and len(membership.lives) > 1:
             oldest = now - AMBIGUOUS_MILLISECONDS
-            known = self._known.get(membership, [])
-            self._known[membership] = [each for each in known if position(each.stream_id)[0] >= oldest]
-        replays = len(self._known.get(membership, ())) + sum(
+            for known in self._known.get(membership, ()):
+                known.keep(position(stream_id)[0] >= oldest for stream_id in known.stream_ids)
+        replays = sum(map(len, self._known.get(membership, ()))) + sum(
             self._settle(membership, snapshot, look_up.ends.get(snapshot.queue, START), oldest, fanout)
             for snapshot in snapshots
         )
@@ -222,6 +242,10 @@ class Join:
             for queue in found
         )
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
+
+    def events(self) -> Iterator[tuple[Replay, int]]:
+        """The events to be read back, one by one: each is one of its replay's."""
+        return ((replay, index) for replay in self.replays for index in range(len(replay)))
 
     def _settle(self, membership: Membership, snapshot: JobSnapshot, end: str, oldest: float, fanout: Fanout) -> bool:
         """Whether the hash has an outcome for the member that the stream has not (any more)."""

@@ -6,11 +6,12 @@ read once. An entry costs about 130 bytes here (four events a job; measured), so
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobws.bullmq.events import Kind, Life
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, before, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ class RecentEvents:
         capacity: How many are remembered.
     """
 
-    __slots__ = ("_by_job", "_order", "_floor", "capacity")
+    __slots__ = ("_by_job", "_floor", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -91,42 +92,37 @@ class RecentEvents:
         while self._order and position(self._order[0][1]) < limit:
             self._forget_oldest()
 
-    def of(self, job_id: bytes) -> list[Recorded]:
-        """The events of a job, oldest first."""
+    def has(self, job_id: bytes) -> bool:
+        """Whether any event of the job is known."""
+        return job_id in self._by_job
+
+    def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
+        """The stream ids and kinds of a job's events behind that position, oldest first."""
         known = self._by_job.get(job_id, ())
-        return [Recorded(known[index], known[index + 1]) for index in range(1, len(known), 2)]
+        stream_ids, kinds = list(known[1::2]), list(known[2::2])
+        first = bisect_right(stream_ids, position(stream_id), key=position)
+        return stream_ids[first:], kinds[first:]
 
     def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
         """Whether this very event was added."""
-        return Recorded(stream_id, kind) in self.of(job_id)
+        return (stream_id, kind) in zip(*self.after(job_id, before(stream_id)), strict=True)
 
-    def outcome(self, job_id: bytes) -> Recorded | None:
-        """The outcome of the job's present life; None: it has none, or none that is known here.
+    def turn(self, job_id: bytes) -> Recorded | None:
+        """The last event that told something of the job's life: it lives, has its outcome, or is gone. None: unknown.
 
-        Ids are used again, after a retry by hand or a removal, so an older outcome may be another life's.
+        An outcome before it is that of an earlier life: ids are used again, after a retry by hand or a removal.
         """
-        for recorded in reversed(self.of(job_id)):
-            match recorded.kind.life:
-                case Life.ENDS:
-                    return recorded
-                case Life.LIVES | Life.GONE:
-                    return None
-                case Life.SAME:
-                    continue
+        known = self._by_job.get(job_id, ())
+        for index in range(len(known) - 1, 1, -2):
+            kind: Kind = known[index]
+            if kind.life is not Life.SAME:
+                return Recorded(known[index - 1], kind)
         return None
 
-    def is_gone(self, job_id: bytes) -> bool:
-        """Whether the last that is known of the job is that it was removed before it had an outcome."""
-        told = [recorded.kind.life for recorded in self.of(job_id) if recorded.kind.life is not Life.SAME]
-        return bool(told) and told[-1] is Life.GONE
-
-    def lives_after(self, job_id: bytes, stream_id: str) -> bool:
-        """Whether the job was seen alive, or its removal, after `stream_id`."""
-        limit = position(stream_id)
-        return any(
-            recorded.kind.life in (Life.LIVES, Life.GONE) and position(recorded.stream_id) > limit
-            for recorded in self.of(job_id)
-        )
+    def outcome(self, job_id: bytes) -> Recorded | None:
+        """The outcome of the job's present life; None: it has none, or none that is known here."""
+        turn = self.turn(job_id)
+        return turn if turn is not None and turn.kind.life is Life.ENDS else None
 
     def _forget_oldest(self) -> None:
         known = self._order.popleft()

@@ -13,12 +13,13 @@ from jobws.bullmq.events import field, kind_of
 from jobws.hub.joining import FINISHED, Unsettled
 from jobws.hub.rooms import Held
 from jobws.protocol.codec import encode
+from jobws.protocol.identifiers import position
 from jobws.protocol.messages import Gap, GapData, JobSnapshot
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
     from jobws.hub.fanout import Fanout
-    from jobws.hub.joining import Join
+    from jobws.hub.joining import Join, Replay
     from jobws.hub.rooms import Membership
 
 
@@ -36,13 +37,13 @@ def go_live(fanout: Fanout, membership: Membership) -> None:
         membership.connection.leave(membership)
 
 
-def replay(fanout: Fanout, join: Join, index: int, entry: Entry | None) -> None:
-    """Deliver `join.replays[index]`; behind its last one a member is live.
+def replay(fanout: Fanout, join: Join, of: Replay, index: int, entry: Entry | None) -> None:
+    """Deliver the event `index` of a replay of `join`; behind its last one a member is live.
 
     `entry` is what the stream holds under that id. If that is not the event any more, the client is told of the gap;
     and if it was the outcome, the hash may have it.
     """
-    membership, queue, stream_id, kind = join.replays[index]
+    membership, queue, stream_id, kind = of.membership, of.queue, of.stream_ids[index], of.kinds[index]
     if membership.left:
         return
     job_id = membership.subscription.room.job_id or ""
@@ -55,7 +56,7 @@ def replay(fanout: Fanout, join: Join, index: int, entry: Entry | None) -> None:
         if membership.lives.get(queue) == stream_id:
             membership.lives[queue] = None
             join.unsettled.append(Unsettled(membership, queue, stream_id.decode()))
-    if index + 1 == len(join.replays) or join.replays[index + 1].membership is not membership:
+    if of.is_last and index + 1 == len(of):
         go_live(fanout, membership)
     outbox.flush()
 
@@ -70,7 +71,10 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     job_id = (subscription.room.job_id or "").encode()
     if membership.left or not membership.prepared or membership.lives.get(queue) is not None:
         return
-    if (snapshot is not None and snapshot.state not in FINISHED) or fanout.recent.of(queue).lives_after(job_id, end):
+    turn = fanout.recent.of(queue).turn(job_id)
+    if turn is not None and position(turn.stream_id) > position(end):
+        return
+    if snapshot is not None and snapshot.state not in FINISHED:
         return
     fields = _outcome(job_id, snapshot)
     kind = kind_of(fields)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from itertools import takewhile
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -90,16 +90,16 @@ class Joins:
         return look_up
 
     async def _read_back(self, connection: Connection, join: Join) -> None:
-        count, index = FIRST_ENTRIES, 0
-        while index < len(join.replays) and connection.rooms:
-            queue = join.replays[index].queue
-            some = takewhile(lambda each: each.queue == queue, join.replays[index : index + count])  # noqa: B023
-            question = Entries(self._queues.by_label[queue], tuple(each.stream_id for each in some))
-            entries = await persist(lambda: self._result_store.ask(question))  # noqa: B023 - called before the next
-            for entry in entries:
+        events, count = join.events(), FIRST_ENTRIES
+        while (some := list(islice(events, count))) and connection.rooms:
+            entries: list[Entry | None] = []
+            for queue, group in groupby(some, lambda each: each[0].queue):
+                stream_ids = tuple(each.stream_ids[index] for each, index in group)
+                question = Entries(self._queues.by_label[queue], stream_ids)
+                entries += await persist(lambda: self._result_store.ask(question))  # noqa: B023 - asked at once
+            for (each, index), entry in zip(some, entries, strict=True):
                 await room_for_more(connection)
-                replay(self._fanout, join, index, entry)
-                index += 1
+                replay(self._fanout, join, each, index, entry)
             count = _next_count(entries)
 
     async def settle(self, member: Member, items: Sequence[Unsettled]) -> None:
