@@ -86,8 +86,11 @@ async def test_an_outcome_that_only_the_hash_has_comes_without_an_id(redis: Redi
         }
         pong = await nothing_more(client)
         assert pong["data"]["cursor"]["http"] != "0-0"
+        ack = await subscribe(client, {"jobId": "1", "events": ["failed"]})
+        assert ("replays" in ack, ack["cursor"]["http"]) == (False, pong["data"]["cursor"]["http"])
+        await nothing_more(client)
         assert (await client.ask("unsubscribe-job", ["1", "2", "3"]))["data"]["results"] == [
-            *({"left": left} for left in (False, False, True)),
+            *({"left": left} for left in (True, False, True)),
         ]
 
 

@@ -107,20 +107,8 @@ class Join:
     """
 
     __slots__ = (
-        *(
-            "_gaps",
-            "_known",
-            "_labels",
-            "_prepared",
-            "cursor",
-            "evicted",
-            "jobs",
-            "members",
-            "queues",
-            "replays",
-            "request",
-        ),
-        "unsettled",
+        *("_gaps", "_known", "_labels", "_prepared", "cursor", "evicted", "jobs", "members", "queues", "replays"),
+        *("request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -258,7 +246,7 @@ class Join:
             return False
         after = (membership.subscription.after or {}).get(queue, START)
         finished = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
-        if finished < oldest:
+        if finished < oldest or not membership.subscription.chooses(snapshot.state):
             membership.lives[queue] = end.encode()
             return False
         if (
