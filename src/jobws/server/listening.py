@@ -57,13 +57,16 @@ class Listener:
         self._receive(_PING)
 
     async def wait(self) -> None:
-        """Wait until there is something to take, or the connection is to end."""
+        """Wait until `take` is to be called (again): frames came, or the last ones are dealt with, or it is the end."""
         await self._woken.wait()
 
     def take(self) -> list[Frame]:
         """All that came since; it counts as waiting until the next call."""
         self._woken = anyio.Event()
-        return self.connection.outbox.take()
+        frames = self.connection.outbox.take()
+        if frames:
+            self._woken.set()
+        return frames
 
     def _receive(self, message: str) -> None:
         join = self.connection.receive(message, anyio.current_time())
