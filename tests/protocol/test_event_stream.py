@@ -23,7 +23,7 @@ from jobws.protocol.event_stream import (
 from jobws.protocol.messages import Ack, AckData, Gap, GapData, Pong, PongData
 from tests.support.event_source import Parser, cursor_of
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
     st.none() | st.integers() | TEXT | st.just("\ud800"), lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)
 )

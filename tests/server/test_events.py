@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +13,7 @@ import anyio.to_thread
 import pytest
 
 from jobws.protocol.event_stream import encode_position
+from jobws.server.app import RESTART
 from tests.server.test_http import call
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, Live, live_bridge
@@ -88,8 +88,8 @@ async def test_who_comes_back_gets_what_happened_since(redis: Redis, by_header: 
         redis.add_event("http", "completed", "1", returnvalue="4")
         last = source.parser.last_id
         old = encode_position({"http": "0-0"})  # what a page put into the URL once, before its browser came back
-        again = {"headers": {"Last-Event-ID": last}, "lastEventId": old} if by_header else {"lastEventId": last}
-        async with event_source(live.url, "1", events="progress,completed", **again) as source:  # type: ignore[arg-type]
+        again: Any = {"headers": {"Last-Event-ID": last}, "lastEventId": old} if by_header else {"lastEventId": last}
+        async with event_source(live.url, "1", events="progress,completed", **again) as source:
             (result,) = (await source.receive()).data["results"]
             assert (result["replays"], result.get("gap")) == (3, None)
             events = [await source.receive() for _ in range(3)]
@@ -176,6 +176,9 @@ async def test_with_until_end_the_stream_ends_and_a_browser_that_comes_back_gets
             assert [event.event for event in await source.rest()] == ["ack"]
         async with event_source(live.url, ["1", "2"], queue="http", until="end") as source:
             assert [event.event for event in await source.rest()] == ["ack", "completed", "failed"]
+        headers = {"Last-Event-ID": source.parser.last_id}
+        async with event_source(live.url, ["1", "2"], queue="http", until="end", headers=headers) as source:
+            assert [event.event for event in await source.rest()] == ["ack"]
         await eventually(lambda: is_free(live))
 
 
@@ -390,13 +393,10 @@ async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None
 
 
 async def test_a_bridge_that_ends_while_mounted_ends_its_streams(redis: Redis) -> None:
-    """Its app goes on: afterwards it answers 503."""
+    """The server under it goes on."""
     async with live_bridge(redis.url) as live, event_source(live.url, "1") as source:
         await source.receive()
-        from jobws.server.app import RESTART
-
         live.bridge.close_all(RESTART)
         assert await source.rest() == []
         await eventually(lambda: is_free(live))
-        status, _ = await partial(call, "GET")(live.url + "/jobs/http/1")
-        assert status == 404
+        assert (await call("GET", live.url + "/jobs/http/1"))[0] == 404

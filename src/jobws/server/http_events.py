@@ -96,12 +96,13 @@ class _EventStream(Response):
             over = connection.closing is not None or not connection.rooms
             was_live, live = live, not connection.catching_up
             # What happened while it became live is behind all of these frames.
-            if silence.cancelled_caught or (live and not was_live) or over:
+            if silence.cancelled_caught or (live and not was_live):
                 listener.ping()
             if over:
                 frames += listener.take()
             for frame in frames:
                 await _send(send, self._writer.block(frame, live=was_live))
+            listener.written()
             if over:
                 return
 

@@ -83,6 +83,7 @@ async def _first(listener: Listener) -> Parts | RequestError:
             if parts.event == "error":
                 refusal = msgspec.json.decode(parts.data, type=ErrorData)
                 return RequestError(refusal.code, refusal.message)
+        listener.written()
         if listener.connection.closing is not None:
             return RequestError("unavailable", "the bridge restarts; ask again")
 

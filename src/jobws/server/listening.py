@@ -57,16 +57,17 @@ class Listener:
         self._receive(_PING)
 
     async def wait(self) -> None:
-        """Wait until `take` is to be called (again): frames came, or the last ones are dealt with, or it is the end."""
+        """Wait until there is something to take, or the connection is to end."""
         await self._woken.wait()
 
     def take(self) -> list[Frame]:
-        """All that came since; it counts as waiting until the next call."""
+        """All that came since. It counts as waiting until `written`."""
         self._woken = anyio.Event()
-        frames = self.connection.outbox.take()
-        if frames:
-            self._woken.set()
-        return frames
+        return self.connection.outbox.take()
+
+    def written(self) -> None:
+        """What was taken is dealt with: more may come."""
+        self.connection.outbox.written()
 
     def _receive(self, message: str) -> None:
         join = self.connection.receive(message, anyio.current_time())
