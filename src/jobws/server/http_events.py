@@ -100,8 +100,7 @@ class _EventStream(Response):
                 listener.ping()
             if over:
                 frames += listener.take()
-            for frame in frames:
-                await _send(send, self._writer.block(frame, live=was_live))
+            await _send(send, b"".join(self._writer.block(frame, live=was_live) for frame in frames))
             listener.written()
             if over:
                 return
