@@ -1,4 +1,4 @@
-"""Run in a network namespace of its own: a client connects, the network goes away, and the server must notice.
+"""Run in a network namespace of its own: clients connect, the network goes away, and the server must notice.
 
 Prints `gone` once it has; `python -m tests.support.cut_network`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -31,17 +33,34 @@ async def main() -> None:
     loopback(up=True)
     ended = anyio.Event()
 
-    async def app(_scope: object, receive: object, send: object) -> None:
-        await receive()  # type: ignore[operator]
-        await send({"type": "websocket.accept"})  # type: ignore[operator]
-        assert (await receive())["type"] == "websocket.disconnect"  # type: ignore[operator]
+    in_thread = anyio.to_thread.run_sync
+    stream_ended = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await stream(send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.disconnect"
         ended.set()
 
+    async def stream(send: Any) -> None:
+        """The client says nothing, and is told next to nothing: the kernel could hold it for a quarter of an hour."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                await send({"type": "http.response.body", "body": b":\n", "more_body": True})
+                await anyio.sleep(0.2)
+        finally:
+            stream_ended.set()
+
     async with echo_server(app=app, direct=False, ping_seconds=0.5, silence_seconds=2.0) as port:
-        with await anyio.to_thread.run_sync(Peer, port):
+        with await in_thread(Peer, port), await in_thread(partial(Peer, port, upgrade=False)):
             loopback(up=False)
             with anyio.fail_after(2 + 3):
                 await ended.wait()
+                await stream_ended.wait()
     print("gone")
 
 

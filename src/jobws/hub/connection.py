@@ -88,6 +88,11 @@ class Connection:
         """The rooms it is in, oldest first."""
         return self._memberships.keys()
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether a subscription is not answered yet, or something is still to be read back for one."""
+        return bool(self._pending or self._replaying)
+
     def receive(self, message: str | bytes, now: float) -> Join | None:
         """Take one message of the client and answer it, or return what has to be looked up before it can be."""
         if self.closing is not None:

@@ -31,6 +31,7 @@ from jobws.server import http, openapi
 from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
 from jobws.server.joins import Joins
+from jobws.server.listening import Listener
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
@@ -139,7 +140,7 @@ class Bridge:
             yield
 
     def close_all(self, why: Close) -> None:
-        """Begin to end every WebSocket; what waits for them still goes out."""
+        """Begin to end every client, over HTTP too; what waits for them still goes out."""
         for connection in list(self.clients.connected):
             connection.close(why)
 
@@ -195,6 +196,12 @@ class Bridge:
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
         return {"*": NOT_RUNNING} if self._tasks is None else self.queues.problems(anyio.current_time())
+
+    def listener(self) -> Listener:
+        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running."""
+        if self._tasks is None:
+            raise RedisUnavailableError(NOT_RUNNING)
+        return Listener(self.clients)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""

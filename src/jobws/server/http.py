@@ -11,9 +11,11 @@ from jobws.protocol.identifiers import parse_job_id
 from jobws.protocol.messages import ItemError, JobSnapshot, Result, Room
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.resources import Jobs, Results
+from jobws.server.http_events import EventStreams
 from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
 from jobws.server.http_submit import Submitting
+from jobws.server.http_wait import first_outcome, has_ended, parse_wait, with_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +42,7 @@ def routes(service: Service) -> list[Route]:
         Route("/jobs/{queue}/{job_id}", asking.one, methods=["GET"]),
         Route("/analyze/{queue}", submitting.analyze, methods=["POST"]),
         Route("/lookup", asking.look_up, methods=["POST"]),
+        Route("/events", EventStreams(service).events, methods=["GET"]),
         Route("/queues", queues.queues, methods=["GET"]),
         Route("/queues/{queue}/jobs", queues.jobs, methods=["GET"]),
     ]
@@ -53,28 +56,38 @@ class _Asking:
 
     async def one(self, request: Request) -> Response:
         """`GET /jobs/{queue}/{jobId}`."""
-        return await self._job(Room(request.path_params["queue"], parse_job_id(request.path_params["job_id"])))
+        room = Room(request.path_params["queue"], parse_job_id(request.path_params["job_id"]))
+        return await self._job(request, room)
 
     async def anywhere(self, request: Request) -> Response:
         """`GET /jobs/{jobId}`."""
-        return await self._job(Room(None, parse_job_id(request.path_params["job_id"])))
+        return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
 
     async def query(self, request: Request) -> Response:
         """`GET /jobs?queue=&jobId=`: for ids with a slash, too."""
         asked = parameters(request, ("queue", "jobId"))
         if "jobId" not in asked:
             raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
-        return await self._job(Room(asked.get("queue"), parse_job_id(asked["jobId"])))
+        return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
 
-    async def _job(self, room: Room) -> Response:
-        """The job of that id, or with no queue named, the list of all that have it."""
-        jobs = self._jobs_of(room)
-        found = await self._service.look_up(jobs, results=True)
-        snapshots = _snapshots(found[job] for job in jobs)
+    async def _job(self, request: Request, room: Room) -> Response:
+        """The job of that id, or with no queue named, the list of all that have it; once it has ended with `?wait=`."""
+        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), self._service.settings.max_wait_seconds)
+        snapshots = await self._look_up(room)
+        if seconds and not has_ended(snapshots):
+            outcome = await first_outcome(self._service, request, room, seconds)
+            before, snapshots = snapshots, await self._look_up(room)
+            if outcome is not None:
+                snapshots = with_outcome(snapshots, outcome, room.job_id or "", before)
         if not snapshots:
             where = "any queue" if room.queue is None else f'queue "{room.queue}"'
             raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
+
+    async def _look_up(self, room: Room) -> list[JobSnapshot]:
+        jobs = self._jobs_of(room)
+        found = await self._service.look_up(jobs, results=True)
+        return _snapshots(found[job] for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many at once; what is wrong with one is said in its place."""

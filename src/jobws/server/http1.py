@@ -7,6 +7,7 @@ through it, and WebSockets do not.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
@@ -23,8 +24,6 @@ from jobws.server.handshake import Handshake
 from jobws.server.problems import problem
 
 if TYPE_CHECKING:
-    import socket
-
     from hypercorn.events import Event
 
     from jobws.server.settings import Settings
@@ -71,7 +70,7 @@ class Http1:
         self._context = WorkerContext(None)
         self._config = Config()
         self._config.keep_alive_timeout = settings.request_seconds
-        self._config.read_timeout = settings.silence_seconds  # type: ignore[assignment]
+        self._silence_milliseconds = round(settings.silence_seconds * 1000)
         self._config.h11_max_incomplete_size = HEAD_BYTES
         self._config.include_server_header = False
         self._config.loglevel = "WARNING"
@@ -81,6 +80,9 @@ class Http1:
 
         Closes the socket, unless it becomes one.
         """
+        # Who waits for an answer says nothing; who vanished acknowledges nothing either.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         return await _Connection(
             self._app, self._config, self._context, stream, (client, server), self._send_seconds
@@ -111,23 +113,25 @@ class _Connection(TCPServer):
         self._addresses = addresses
         self._send_seconds = send_seconds
         self._upgrade: UpgradeRequestError | None = None
+        self._scope = trio.CancelScope()
 
     async def serve(self, head: bytes) -> UpgradeRequestError | None:
         """Serve requests, of which `head` is the beginning, until the connection ends or becomes a WebSocket."""
         try:
-            async with TaskGroup() as self._task_group:
-                self.protocol = _H11(  # type: ignore[assignment]
-                    *(self.app, self.config, self.context, self._task_group, {}, False),  # type: ignore[arg-type]
-                    *self._addresses,
-                    self.protocol_send,
-                )
-                await self.idle_task.restart(self._task_group, self._idle_timeout)
-                try:
-                    await self.protocol.handle(RawData(head))
-                    await self._read_data()
-                except UpgradeRequestError as upgrade:
-                    self._upgrade = upgrade
-                    await self.idle_task.stop()
+            with self._scope:
+                async with TaskGroup() as self._task_group:
+                    self.protocol = _H11(  # type: ignore[assignment]
+                        *(self.app, self.config, self.context, self._task_group, {}, False),  # type: ignore[arg-type]
+                        *self._addresses,
+                        self.protocol_send,
+                    )
+                    await self.idle_task.restart(self._task_group, self._idle_timeout)
+                    try:
+                        await self.protocol.handle(RawData(head))
+                        await self._read_data()
+                    except UpgradeRequestError as upgrade:
+                        self._upgrade = upgrade
+                        await self.idle_task.stop()
         except OSError:
             pass
         finally:
@@ -157,6 +161,7 @@ class _Connection(TCPServer):
             finally:
                 if not sent:  # also when cancelled: nothing may follow half a response
                     self.stream.socket.close()
+                    self._scope.cancel()  # the app may wait for an event, and the reader for the end of this response
 
 
 class _H11(H11Protocol):

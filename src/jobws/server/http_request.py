@@ -65,15 +65,23 @@ def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
         RequestError: `bad-data`: one was given twice, or is no UTF-8.
     """
     found: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise RequestError("bad-data", "the query must be UTF-8, percent-encoded") from None
-    for name, value in pairs:
+    for name, value in _query(request):
         if name in found and name in known:
             raise RequestError("bad-data", f"`{name}` was given twice")
         found[name] = value
     return {name: value for name, value in found.items() if name in known}
+
+
+def repeated(request: Request, name: str) -> list[str]:
+    """The values of a parameter that may be given several times. Raises RequestError as `parameters` does."""
+    return [value for each, value in _query(request) if each == name]
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise RequestError("bad-data", "the query must be UTF-8, percent-encoded") from None
 
 
 async def json_body(request: Request, limit: int) -> object:

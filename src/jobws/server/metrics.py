@@ -48,7 +48,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family per figure."""
         counts = dict(self._fanout.counts)
-        yield GaugeMetricFamily("jobws_connections", "WebSockets that are open.", value=len(self._connections))
+        yield GaugeMetricFamily(
+            "jobws_connections", "WebSockets, event streams and waiting requests.", value=len(self._connections)
+        )
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"jobws_{name}", text, value=counts.pop(name, 0))
         anomalies = CounterMetricFamily("jobws_anomalies", "Entries that were not plain events.", labels=["kind"])

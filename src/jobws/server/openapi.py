@@ -106,6 +106,15 @@ def document() -> JsonObject:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
         _query("cursor", {"type": "string", "description": "The one that came with the page before."}),
     ]
+    wait = _query("wait", {"type": "number", "minimum": 0, "description": "Answer once the job has ended, or then."})
+    stream = [
+        _query("job", {"type": "array", "items": _ID, "minItems": 1}, required=True),
+        _query("queue", _LABEL),
+        _query("events", {"type": "string", "description": "Names with commas between them; * for all."}),
+        _query("until", {"enum": ["end"], "description": "End the stream behind the last job's outcome."}),
+        _query("lastEventId", {"type": "string", "description": "As the header `Last-Event-ID`, which goes first."}),
+        {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
+    ]
     new_job = _body(_ref("NewJob"))
     return {
         "openapi": "3.1.0",
@@ -120,7 +129,7 @@ def document() -> JsonObject:
                     "One job (with `queue`), or those of that id in every queue.",
                     {200: {"anyOf": [_ref("JobSnapshot"), _ref("Jobs")]}},
                     _ASKING,
-                    [_query("jobId", _ID, required=True), _query("queue", _LABEL)],
+                    [_query("jobId", _ID, required=True), _query("queue", _LABEL), wait],
                 ),
                 "post": _operation(
                     "Add a job.",
@@ -136,12 +145,13 @@ def document() -> JsonObject:
                     "The jobs of the id in the path, in every queue.",
                     {200: _ref("Jobs")},
                     _ASKING,
-                    [_path("queue", _ID)],
+                    [_path("queue", _ID), wait],
                 ),
             },
             "/jobs/{queue}/{jobId}": {
-                "get": _operation("One job.", {200: _ref("JobSnapshot")}, _ASKING, [queue, job_id])
+                "get": _operation("One job.", {200: _ref("JobSnapshot")}, _ASKING, [queue, job_id, wait])
             },
+            "/events": {"get": _operation("Jobs' events as they happen.", {200: "text/event-stream"}, _ASKING, stream)},
             "/analyze/{queue}": {
                 "post": _operation(
                     "Add a job whose data is the body.",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
+    from jobws.server.listening import Listener
     from jobws.server.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -31,6 +32,10 @@ class Service(Protocol):
 
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
+        ...
+
+    def listener(self) -> Listener:
+        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running."""
         ...
 
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
