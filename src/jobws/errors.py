@@ -12,7 +12,10 @@
         ├── UnreachableError      no bridge at that URL
         ├── RefusedError          the bridge told us to stay away (close codes 45xx, HTTP 403)
         ├── ConnectionLostError   the connection ended; the client may come back
-        └── ResponseError         the bridge answered a request with `error`
+        ├── ResponseError         the bridge answered a request with `error`
+        ├── JobFailed             a job that was waited for failed for good
+        ├── JobRemoved            it was removed before it had ended
+        └── JobUnknown            neither the job nor its outcome is in Redis
 
 Messages are sentences for the person who has to act on them.
 """
@@ -86,3 +89,35 @@ class ResponseError(ClientError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class JobFailed(ClientError):
+    """A job that was waited for failed, and will not be tried again. `reason` is its `failedReason`."""
+
+    def __init__(self, job_id: str, queue: str | None, reason: str) -> None:
+        super().__init__(f"{_job(job_id, queue)} failed: {reason}")
+        self.job_id = job_id
+        self.queue = queue
+        self.reason = reason
+
+
+class JobRemoved(ClientError):
+    """A job that was waited for was removed, drained or obliterated before it had ended."""
+
+    def __init__(self, job_id: str, queue: str | None) -> None:
+        super().__init__(f"{_job(job_id, queue)} was removed before it had ended")
+        self.job_id = job_id
+        self.queue = queue
+
+
+class JobUnknown(ClientError):
+    """There is no such job, and no outcome of one, as far as Redis remembers. Say so if it is about to be added."""
+
+    def __init__(self, job_id: str, queue: str | None) -> None:
+        super().__init__(f"no job {_job(job_id, queue)}; if it is about to be added, wait with expect=True")
+        self.job_id = job_id
+        self.queue = queue
+
+
+def _job(job_id: str, queue: str | None) -> str:
+    return job_id if queue is None else f"{queue}/{job_id}"

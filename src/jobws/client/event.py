@@ -1,0 +1,84 @@
+"""What the bridge sends, as the client reads it: frames, and the events that are handed to the user."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from jobws.errors import UnreachableError
+from jobws.protocol.codec import decode_as
+from jobws.protocol.messages import Cursor, ItemError, RoomName
+
+JsonObject: TypeAlias = dict[str, object]
+
+
+class Event(Struct, frozen=True):
+    """What happened to a job.
+
+    Attributes:
+        event: BullMQ's name for it (protocol.md, E2). Two are the client's own: `gap`, events of jobs in `data["jobs"]`
+            (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such job.
+        data: BullMQ's payload plus `queue`.
+        id: The Redis stream id; None if there is none, as for an outcome that was read from the job itself.
+        replayed: Whether it was read back, after it had happened.
+    """
+
+    event: str
+    data: JsonObject = {}
+    id: str | None = None
+    replayed: bool = False
+
+
+class Frame(Struct, frozen=True):
+    """One message of the bridge, as it comes."""
+
+    event: str
+    data: object = None
+    id: str | None = None
+    ref: str | int | None = None
+    replayed: bool = False
+
+
+class Result(Struct, frozen=True):
+    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow."""
+
+    jobs: list[JsonObject] = []
+    replays: int = 0
+    gap: bool = False
+    error: ItemError | None = None
+
+
+class AckData(Struct, frozen=True):
+    """The answer to a list of subscriptions."""
+
+    results: list[Result] = []
+    cursor: Cursor = {}
+    evicted: list[RoomName] = []
+
+
+class GapData(Struct, frozen=True):
+    """Events of this queue may be missing: those of `jobs`, or, if that is None, of every job."""
+
+    queue: str
+    reason: str = ""
+    jobs: list[str] | None = None
+    cursor: Cursor = {}
+
+
+def decode_frame(text: str) -> Frame:
+    """One message of the bridge.
+
+    Raises:
+        UnreachableError: It is no frame of jobws.v1.
+    """
+    try:
+        return decode_as(text, Frame)
+    except msgspec.DecodeError as error:
+        raise not_ours(error) from None
+
+
+def not_ours(error: Exception) -> UnreachableError:
+    """What to raise when a message makes no sense."""
+    return UnreachableError(f"what answers does not speak jobws.v1: {error}")

@@ -1,0 +1,149 @@
+"""One room of the client: how far its events have come, and which of them came before. PURE.
+
+A position says where to resume. It must never lie behind something that is still to come, or a lost connection would
+lose that for good. So an ack that announces replays moves it nowhere, since they follow; a `pong` does, which says that
+everything up to its cursor was sent. Then the room is *settled*, and its position moves with its events, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.protocol.identifiers import parse_stream_id
+from jobws.protocol.messages import OUTCOMES, Cursor, Room
+
+if TYPE_CHECKING:
+    from jobws.client.event import Event
+    from jobws.client.watcher import Watcher
+
+
+class RoomState:
+    """What the client knows of one room, from its first watcher to its last, across connections.
+
+    Attributes:
+        watchers: Who wants its events.
+        ref: Of the latest subscription on this connection; None: it was not asked for yet.
+        answered: Whether that was acknowledged.
+        listening: Whether any on this connection was.
+        settled: Whether everything that follows the ack has come.
+        parked: Whether it is left for now, since a watcher does not keep up.
+        known: Whether there ever was such a job.
+        present: Whether there was one at the latest ack, or since.
+        held: Events, and their sizes, that wait until the room is settled.
+        position: Every event up to there has come; None: begin with the outcome of the job's present life.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.watchers: dict[Watcher, None] = {}
+        self.ref: int | None = None
+        self.answered = False
+        self.listening = False
+        self.settled = False
+        self.parked = False
+        self.known = False
+        self.present = False
+        self.held: list[tuple[Event, int]] = []
+        self.position: Cursor | None = None
+        self._from_ack: Cursor = {}
+        self._replays = False
+        # No replay of this room lies at or before these positions; ids after them are remembered.
+        self._floor: Cursor = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    @property
+    def events(self) -> frozenset[str] | None:
+        """What all its watchers want together; None: all events. Outcomes are always among it."""
+        wanted = set(OUTCOMES)
+        for watcher in self.watchers:
+            if watcher.events is None:
+                return None
+            wanted |= watcher.events
+        return frozenset(wanted)
+
+    def after(self) -> Cursor | None:
+        """The position to subscribe with. A settled room misses nothing when it is subscribed again without one."""
+        if self.settled or self.position is None:
+            return None
+        queue = self.room.queue
+        if queue is None:
+            return self.position
+        # A queue that no cursor named had no events yet.
+        return {queue: self.position.get(queue, "0-0")}
+
+    def leave(self) -> None:
+        """The subscription is over: left for now, refused, or gone with its connection."""
+        self.ref = None
+        self.answered = self.listening = self.settled = False
+        self.held.clear()
+
+    def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: bool) -> None:
+        """The bridge subscribed us: everything that comes lies behind `cursor`. `jobs`: there is such a job."""
+        self.answered = self.listening = True
+        self.settled = False
+        self._from_ack = dict(cursor)
+        self._replays = replays
+        self.present = jobs or replays
+        self.known = self.known or self.present
+
+    def admit(self, event: Event, queue: str) -> bool:
+        """Whether an event of this room is a new one; from now on it no longer is."""
+        if event.id is not None:
+            if (queue, event.id) in self._seen:
+                return False
+            # Another room of the same job may have asked for what was long before; an outcome may come out of a hole.
+            if event.replayed and event.event not in OUTCOMES and not _later(event.id, self._floor.get(queue)):
+                return False
+            self._seen.add((queue, event.id))
+            if self.settled and self.position is not None and _later(event.id, self.position.get(queue)):
+                self.position = {**self.position, queue: event.id}
+        self.known = self.present = True
+        return True
+
+    def take_held(self) -> list[tuple[Event, int]]:
+        """What was held back until now, by its ids; what has none comes last."""
+        held, self.held = self.held, []
+        return sorted(held, key=lambda each: (each[0].id is None, _parsed(each[0].id)))
+
+    def covered(self, cursor: Cursor) -> bool:
+        """Whether what follows the ack has come, once everything up to `cursor` has.
+
+        Until its replays are out the bridge tells no cursor behind the ack's.
+        """
+        began = self._from_ack.items()
+        if any(_later(position, cursor.get(queue)) for queue, position in began):
+            return False
+        return not self._replays or any(_later(cursor[queue], position) for queue, position in began)
+
+    def reach(self, cursor: Cursor) -> None:
+        """Take a cursor that covers the room, once all that came before it was handed on."""
+        self.settled = True
+        self._from_ack = {}
+        self._replays = False
+        self.position = _merged(self.position or {}, cursor)
+        self._floor = _merged(self._floor, cursor)
+        self._seen = {(queue, id) for queue, id in self._seen if _later(id, self._floor.get(queue))}
+
+    def interrupt(self, queue: str, cursor: Cursor) -> None:
+        """Events of the queue may be missing: what the bridge finds follows, as after an ack."""
+        self.settled = False
+        self.position = None
+        self._from_ack = {**self._from_ack, **cursor}
+        self._replays = False
+        self._floor.pop(queue, None)
+
+    def forget(self, queue: str) -> None:
+        """The queue's stream is another one now: its ids begin anew."""
+        self._seen = {each for each in self._seen if each[0] != queue}
+
+
+def _parsed(id: str | None) -> tuple[int, int]:
+    return (parse_stream_id(id) if id is not None else None) or (0, 0)
+
+
+def _later(first: str, second: str | None) -> bool:
+    return second is None or _parsed(first) > _parsed(second)
+
+
+def _merged(first: Cursor, second: Cursor) -> Cursor:
+    return {**first, **{queue: id for queue, id in second.items() if _later(id, first.get(queue))}}
