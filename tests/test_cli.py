@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import pytest
 
-from tests.support.bridge import live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -57,7 +57,7 @@ async def test_watch_follows_a_job_to_its_result(redis: Redis) -> None:
 async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:
     redis.add_job("http", "done", state="completed", finishedOn="1", returnvalue="1")
     async with live_bridge(redis.url) as live:
-        assert (await Watch("done", "--url", live.url).end())[0] == 0
+        assert await Watch("done", "--url", live.url).end() == (0, "done subscribed\nhttp/done completed 1\n", "")
         assert await Watch("nobody", "--url", live.url).end() == (4, "nobody subscribed\nnobody unknown\n", "")
         failing = Watch("later", "--expect", "--queue", "http", "--url", live.url)
         assert await failing.line() == "later subscribed"
@@ -68,6 +68,20 @@ async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:
         assert await Watch("x", "--queue", "nope", "--url", live.url).end() == (
             *(2, "", "jobws: x: this bridge has no queue of that label; see `hello`\n"),
         )
+
+
+async def test_watch_survives_the_bridge(redis: Redis) -> None:
+    redis.add_job("http", "7")
+    with BridgeProcess("--port", "0", "--redis", redis.url) as first:
+        url = await anyio.to_thread.run_sync(first.started)
+        watch = Watch("7", "--url", url)
+        assert [await watch.line(), await watch.line()] == ["7 subscribed", "http/7 waiting"]
+        await anyio.to_thread.run_sync(first.terminate)
+    redis.add_event("http", "active", "7", prev="waiting")
+    redis.add_event("http", "completed", "7", returnvalue="1")
+    with BridgeProcess("--port", url.rpartition(":")[2], "--redis", redis.url) as second:
+        await anyio.to_thread.run_sync(second.started)
+        assert await watch.end() == (0, "http/7 active\nhttp/7 completed 1\n", "")
 
 
 async def test_watch_says_when_there_is_no_bridge() -> None:

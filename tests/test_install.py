@@ -26,18 +26,19 @@ PROJECT = Path(__file__).parent.parent
 # A job's whole way with nothing but the client, then what was imported for it.
 PROGRAM = """
 import sys, trio
+import jobws.sync
 from jobws.client import connect
-from jobws.client.http import look_up, submit
 
 async def main():
-    url = sys.argv[1]
-    submitted = await submit(url, "http", {"n": 1}, job_id="mine")
-    async with connect(url) as client:
-        (result,) = await client.subscribe(["mine"], "http")
-        print(result["jobs"][0]["state"], (await look_up(url, "mine"))[0]["state"])
-        print((await anext(client)).data["returnvalue"])
+    async with connect(sys.argv[1]) as jobs:
+        submitted = await jobs.submit("http", {"n": 1}, job_id="mine")
+        async with jobs.watch("mine", "http") as events:
+            print(events.snapshots["mine"][0]["state"], (await jobs.lookup("mine"))[0]["state"])
+            print((await anext(events)).data["returnvalue"])
 
 trio.run(main)
+with jobws.sync.connect(sys.argv[1]) as jobs:
+    print(jobs.wait("mine"))
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"redis", "hiredis", "starlette", "hypercorn", "rich"}))
 """
 
@@ -99,7 +100,7 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
             assert await anyio.to_thread.run_sync(client.stdout.readline) == "waiting waiting\n"
             redis.add_event("http", "completed", "mine", returnvalue='{"answer":42}')
             rest = await anyio.to_thread.run_sync(client.stdout.read)
-            assert rest.splitlines() == ["{'answer': 42}", "[]"]
+            assert rest.splitlines() == ["{'answer': 42}", "{'answer': 42}", "[]"]
 
     await anyio.to_thread.run_sync(fresh.install, "[cli]")
     assert fresh.jobws("serve") == (2, "jobws: jobws serve needs an extra: pip install 'jobws[server]'\n")

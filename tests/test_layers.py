@@ -22,6 +22,7 @@ ALLOWED = {
     "hub": {"errors", "protocol", "bullmq"},
     "server": {"errors", "protocol", "bullmq", "hub"},
     "client": {"errors", "protocol"},
+    "sync": {"errors", "protocol", "client"},
     "watch": {"errors", "protocol", "client"},
     "embedded": {"errors"},
     "demo": {"errors", "protocol", "server", "client", "embedded", "watch"},

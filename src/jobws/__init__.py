@@ -8,6 +8,7 @@ Layers, from the bottom; each may import only what stands above it in this list:
     hub         SYNC, in memory: from an event to the connections that want it
     server      the ASGI app and its server
     client      Python client; shares only errors and protocol with the server
+    sync        the same client without `await`
 
 `tests/test_layers.py` holds them.
 """

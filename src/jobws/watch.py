@@ -7,7 +7,6 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import trio
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,15 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from jobws.client import connect
-from jobws.errors import ResponseError
-from jobws.protocol.messages import ItemError
+from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from jobws.client import Client, Event
+    from jobws.client import Event
 
 COMPLETED: Final = 0
 FAILED: Final = 1
@@ -113,22 +111,20 @@ class Board:
         job.enter("submitted", queue)
         self._say(job)
 
-    def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]], *, expect: bool) -> None:
-        """Take the answer to the subscription: what the job was when it began."""
+    def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
+        """Take the answer to the subscription: what the job was when it began. An end comes as an event, too."""
         job = self.jobs[job_id]
         job.enter("subscribed", None)
         self._say(job)
         for snapshot in snapshots[:1]:
-            job.take(snapshot)
-            self._say(job)
-        if not snapshots and not expect:
-            job.enter("unknown", None)
-            self._say(job)
+            if snapshot["state"] not in OUTCOMES:
+                job.take(snapshot)
+                self._say(job)
 
     def take(self, event: Event) -> None:
         """Take one job event."""
         job = self.jobs.get(str(event.data.get("jobId")))
-        if job is None or job.exit_code is not None:
+        if job is None or job.exit_code is not None or event.event == "gap":
             return
         before = job.line()
         if event.event == "progress":
@@ -196,24 +192,18 @@ async def watch(
         console: Where to show it.
 
     Raises:
-        ClientError: The bridge cannot be reached, refuses, or the connection ended.
+        ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
     """
     board = Board(job_ids, console)
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
-        async with connect(url) as client:
-            results = await client.subscribe(job_ids, queue, events=["*"])
+        async with (
+            connect(url) as jobs,
+            jobs.watch(job_ids, queue, events=["*"], expect=expect) as events,
+        ):
             with board.shown():
-                return await _follow(client, board, results, expect=expect)
-    return TIMED_OUT
-
-
-async def _follow(client: Client, board: Board, results: Sequence[dict[str, object]], *, expect: bool) -> int:
-    for job_id, result in zip(board.jobs, results, strict=True):
-        error = result.get("error")
-        if error is not None:
-            refused = msgspec.convert(error, ItemError)
-            raise ResponseError(refused.code, f"{job_id}: {refused.message}")
-        board.subscribed(job_id, msgspec.convert(result.get("jobs"), list[dict[str, object]]), expect=expect)
-    while (code := board.exit_code()) is None:
-        board.take(await anext(client))
-    return code
+                for job_id in job_ids:
+                    board.subscribed(job_id, events.snapshots.get(job_id, ()))
+                async for event in events:
+                    board.take(event)
+    code = board.exit_code()
+    return TIMED_OUT if code is None else code

@@ -268,7 +268,7 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
     program = (
         "import sys, trio\nfrom jobws.client import connect\n"
         "async def main():\n    async with connect(sys.argv[1]) as client:\n"
-        "        print('connected', flush=True)\n        await anext(client)\ntrio.run(main)"
+        "        print('connected', flush=True)\n        await trio.sleep_forever()\ntrio.run(main)"
     )
     async with live_bridge(redis.url, ping_seconds=0.5, silence_seconds=2.0) as live:
         with subprocess.Popen(

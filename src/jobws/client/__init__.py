@@ -1,5 +1,7 @@
 """The Python client. It imports nothing of the server."""
 
-from jobws.client.session import Client, Event, connect
+from jobws.client.event import Event
+from jobws.client.handed import Events, Outcomes
+from jobws.client.jobs import Client, connect
 
-__all__ = ("Client", "Event", "connect")
+__all__ = ("Client", "Event", "Events", "Outcomes", "connect")

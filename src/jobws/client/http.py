@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from jobws.client.address import http_url
+from jobws.client.token import authorization
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.codec import decode_as
 from jobws.protocol.resources import Problem, Submitted
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeVar
 
-    from jobws.client.session import JsonObject
+    from jobws.client.event import JsonObject
 
     Shape = TypeVar("Shape")
 
@@ -40,6 +41,7 @@ async def submit(
     job_id: str | None = None,
     opts: Mapping[str, object] | None = None,
     idempotency_key: str | None = None,
+    token: str | None = None,
 ) -> Submitted:
     """Add a job to the queue with that label.
 
@@ -54,6 +56,7 @@ async def submit(
         job_id: Its id; None: derived from `idempotency_key`, or else random.
         opts: BullMQ's options, as far as the bridge allows them (protocol.md, §9).
         idempotency_key: Requests with the same key make one job.
+        token: What opens the bridge; None: nothing.
 
     Raises:
         UnreachableError: No bridge answers at that URL.
@@ -62,13 +65,15 @@ async def submit(
     """
     fields = {"name": name, "jobId": job_id, "opts": opts}
     body = {"data": data, **{key: value for key, value in fields.items() if value is not None}}
-    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    headers = authorization(token)
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
     path = f"/jobs?{urlencode({'queue': queue})}"
     answer = await _request(base, "POST", path, json.dumps(body, allow_nan=False).encode(), headers)
     return _decode(base, answer, Submitted)
 
 
-async def look_up(base: str, job_id: str, queue: str | None = None) -> list[JsonObject]:
+async def look_up(base: str, job_id: str, queue: str | None = None, *, token: str | None = None) -> list[JsonObject]:
     """Snapshots, with results, of the jobs of that id: one per queue that has it, or that of `queue`. Never empty.
 
     Raises:
@@ -77,7 +82,8 @@ async def look_up(base: str, job_id: str, queue: str | None = None) -> list[Json
         ResponseError: `unknown-job`, `unknown-queue`, `bad-job-id` or `unavailable`.
     """
     query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
-    answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}")
+    path = f"/jobs?{urlencode(query, quote_via=quote)}"
+    answer = await _request(base, "GET", path, headers=authorization(token))
     if queue is not None:
         return [_decode(base, answer, dict[str, object])]
     return _decode(base, answer, _Found).jobs
@@ -111,6 +117,8 @@ async def _request(
         problem = _decode(base, content, Problem)
         if problem.code == "not-found":
             raise UnreachableError(f"no bridge at {base}: there is one, but below another path")
+        if status in (401, 403):
+            raise RefusedError(f"the bridge at {base} refuses: {problem.detail}")
         raise ResponseError(problem.code, problem.detail)
     sentence = content.decode(errors="replace").strip()
     if status == 403 and sentence:

@@ -1,123 +1,183 @@
-"""A conversation with the bridge: requests with their answers, and job events as they come."""
+"""Keeps a client connected: the thin shell round `rooms`, which decides everything.
+
+One task reads, one writes, and after a loss they begin again with another connection. Whoever waits does not notice.
+"""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from itertools import count
-from typing import TYPE_CHECKING, Self
+import random
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import Struct
+import trio
 
-from jobws.client.transport import Transport, open_transport
-from jobws.errors import ResponseError, UnreachableError
-from jobws.protocol.codec import decode_as
+from jobws.client.backoff import Backoff
+from jobws.client.event import decode_frame, not_ours
+from jobws.client.rooms import Rooms
+from jobws.client.transport import CONNECT_SECONDS, Transport, open_transport
+from jobws.errors import ClientError, ConnectionLostError, UnreachableError
+from jobws.protocol.messages import HelloData
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import Awaitable, Callable
 
-JsonObject = dict[str, object]
+    from jobws.client.token import Credentials
+    from jobws.client.watcher import Watcher
 
-
-class Event(Struct, frozen=True):
-    """A frame of the bridge: a job event, or what answers a request.
-
-    `id` is the Redis stream id of a job event. `data` is BullMQ's payload plus `queue`.
-    """
-
-    event: str
-    data: JsonObject = {}
-    id: str | None = None
-    ref: str | int | None = None
+# A connection that lasted so long worked, and the next attempt after it comes soon.
+STEADY_SECONDS: Final = 10.0
 
 
-def _decode(text: str) -> Event:
-    try:
-        return decode_as(text, Event)
-    except msgspec.DecodeError as error:
-        raise UnreachableError(f"what answers does not speak jobws.v1: {error}") from None
+class Session:
+    """A conversation with the bridge that goes on across connections.
 
-
-class Client:
-    """One connection to a bridge. Use it from one task at a time; make one with `connect`.
+    Args:
+        url: The bridge's base URL.
+        credentials: What to show it.
 
     Attributes:
-        hello: The bridge's first frame: its version, limits and queues.
+        rooms: What is watched.
+        hello: What the bridge said first, on the latest connection; None before the first.
     """
 
-    def __init__(self, transport: Transport, hello: JsonObject) -> None:
-        self.hello = hello
-        self._transport = transport
-        self._refs = count(1)
-        self._waiting: list[Event] = []
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        self.rooms = Rooms(random.random)
+        self.hello: HelloData | None = None
+        self._opened = trio.Event()
+        self._url = url
+        self._credentials = credentials
+        self._backoff = Backoff(random.random)
+        self._wake = trio.Event()
+        self._sleeping_until = inf
+        self._expiring = trio.Event()
+        self._talking: trio.CancelScope | None = None
+        self._closed = False
 
-    async def subscribe(
-        self,
-        job_ids: Sequence[str],
-        queue: str | None = None,
-        events: Collection[str] | None = None,
-    ) -> list[JsonObject]:
-        """Subscribe to jobs; their events then come out of the iteration.
+    async def opened(self) -> None:
+        """Wait for the first connection. Raises what `jobws.client.connect` raises."""
+        await self._opened.wait()
+        if self.rooms.failure is not None:
+            raise self.rooms.failure
 
-        Args:
-            job_ids: The jobs.
-            queue: The label of their queue; None: any queue that has such a job.
-            events: Names of events, `*` for all; None: `completed`, `failed` and `removed`.
+    def join(self, watcher: Watcher) -> None:
+        """Begin to watch; what is begun before the writer runs again goes out in one message."""
+        self.rooms.join(watcher)
+        self._nudge()
 
-        Returns:
-            Per job `{"jobs": [snapshot, …]}` (empty: no such job yet) or `{"error": {"code", "message"}}`.
+    def leave(self, watcher: Watcher) -> None:
+        """Watch no longer."""
+        self.rooms.leave(watcher)
+        self._nudge()
 
-        Raises:
-            ResponseError: The bridge refused the request as a whole.
-            ConnectionLostError: The connection ended.
-        """
-        data: JsonObject = {"jobs": list(job_ids)}
-        if queue is not None:
-            data["queue"] = queue
-        if events is not None:
-            data["events"] = list(events)
-        answer = await self.request("subscribe-job", data)
-        return msgspec.convert(answer.get("results"), list[JsonObject])
+    def consume(self, watcher: Watcher, size: int) -> None:
+        """A watcher took what has that many bytes."""
+        self.rooms.consume(watcher, size)
+        self._nudge()
 
-    async def request(self, event: str, data: object = None) -> JsonObject:
-        """Send one request and return the `data` of its ack. Cancelling leaves the connection usable.
+    def close(self, scope: trio.CancelScope) -> None:
+        """End `run`, which runs in `scope`: a connection that stands is closed in good manners."""
+        self._closed = True
+        if self.rooms.failure is None:
+            self.rooms.fail(ClientError("this client is closed"))
+        (self._talking or scope).cancel()
 
-        Raises:
-            ResponseError: The bridge answered with `error`.
-            ConnectionLostError: The connection ended.
-        """
-        ref = next(self._refs)
-        await self._transport.send(msgspec.json.encode({"event": event, "data": data, "ref": ref}).decode())
+    async def run(self) -> None:
+        """Stay connected until closed, or until the bridge refuses. Raises nothing: whoever waits is told."""
+        while not self._closed:
+            try:
+                await self._connect()
+            except (UnreachableError, ConnectionLostError) as error:
+                if not self._opened.is_set():
+                    return self._fail(error)
+            except ClientError as error:
+                return self._fail(error)
+            self.rooms.disconnected()
+            if not self._closed:
+                await trio.sleep(self._backoff.next())
+        return None
+
+    def _fail(self, error: ClientError) -> None:
+        self.rooms.fail(error)
+        self._opened.set()
+
+    def _nudge(self) -> None:
+        if self.rooms.due() < self._sleeping_until:
+            self._wake.set()
+
+    async def _connect(self) -> None:
+        """One connection, from its handshake to its end."""
+        async with open_transport(self._url, await self._credentials.token()) as transport:
+            self.hello = await self._greeted(transport)
+            began = trio.current_time()
+            self.rooms.connected(self.hello, began)
+            self._opened.set()
+            try:
+                await self._talk(transport)
+            finally:
+                if trio.current_time() - began > STEADY_SECONDS:
+                    self._backoff.reset()
+
+    async def _greeted(self, transport: Transport) -> HelloData:
+        with trio.move_on_after(CONNECT_SECONDS):
+            frame = decode_frame(await transport.receive())
+            if frame.event != "hello":
+                raise UnreachableError(f"what answers at {self._url} does not speak jobws.v1")
+            try:
+                return msgspec.convert(frame.data, HelloData)
+            except msgspec.ValidationError as error:
+                raise not_ours(error) from None
+        raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
+
+    async def _talk(self, transport: Transport) -> None:
+        """Read and write until one of both fails; its error comes out alone, not in a group."""
+        failure: ClientError | None = None
+
+        async def until_error(task: Callable[[Transport], Awaitable[None]]) -> None:
+            nonlocal failure
+            try:
+                await task(transport)
+            except ClientError as error:
+                failure = failure or error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            self._talking = nursery.cancel_scope
+            for task in (self._write, self._read, self._renew):
+                nursery.start_soon(until_error, task)
+        self._talking = None
+        if failure is not None:
+            raise failure
+
+    async def _read(self, transport: Transport) -> None:
+        # Our pings are answered, so a bridge that is there is heard at least so often.
+        silence = 2 * self.rooms.ping_seconds + 5
         while True:
-            frame = _decode(await self._transport.receive())
-            if frame.ref != ref:
-                self._waiting.append(frame)
-            elif frame.event == "error":
-                raise ResponseError(str(frame.data.get("code")), str(frame.data.get("message")))
-            else:
-                return frame.data
+            with trio.move_on_after(silence) as patience:
+                text = await transport.receive()
+            if patience.cancelled_caught:
+                raise ConnectionLostError(1006, f"nothing was heard of the bridge for {silence:g} s")
+            frame = decode_frame(text)
+            if frame.event == "expiring":
+                self._expiring.set()
+            self.rooms.receive(frame, len(text), trio.current_time())
+            self._nudge()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        """The next job event, in the bridge's order. Raises ConnectionLostError when the connection has ended."""
+    async def _write(self, transport: Transport) -> None:
         while True:
-            frame = self._waiting.pop(0) if self._waiting else _decode(await self._transport.receive())
-            if frame.ref is None and frame.event != "error":
-                return frame
+            self._sleeping_until = self.rooms.due()
+            with trio.move_on_at(self._sleeping_until):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self._sleeping_until = -inf
+            for message in self.rooms.requests(trio.current_time()):
+                await transport.send(message)
 
-
-@asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Client]:
-    """A client of the bridge whose base URL is `url`. Runs on trio.
-
-    Raises:
-        UnreachableError: Nothing there speaks jobws.v1.
-        RefusedError: The bridge refuses this client.
-    """
-    async with open_transport(url) as transport:
-        hello = _decode(await transport.receive())
-        if hello.event != "hello":
-            raise UnreachableError(f"what answers at {url} does not speak jobws.v1")
-        yield Client(transport, hello.data)
+    async def _renew(self, transport: Transport) -> None:
+        """Show another token before the first one ends. One that cannot be renewed ends the connection, later."""
+        while True:
+            self._expiring = trio.Event()
+            await self._expiring.wait()
+            if self._credentials.renewable:
+                request = {"event": "authenticate", "data": {"token": await self._credentials.token()}}
+                await transport.send(msgspec.json.encode(request).decode())

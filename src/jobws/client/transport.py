@@ -1,13 +1,16 @@
 """A WebSocket to the bridge on trio-websocket, behind an adapter that always drains.
 
 trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
-leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both.
+leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both. What it took waits
+without a bound, so whoever uses a transport must not let it: the client takes each message at once, and leaves the
+rooms of those who do not keep up (`rooms.BACKLOG_BYTES`).
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -15,17 +18,19 @@ import trio
 import trio_websocket
 
 from jobws.client.address import websocket_url
+from jobws.client.token import authorization
 from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
 from jobws.protocol.close import may_return
 from jobws.protocol.messages import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 # Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 _Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
@@ -72,14 +77,16 @@ class Transport:
 
 
 @asynccontextmanager
-async def open_transport(base: str) -> AsyncIterator[Transport]:
+async def open_transport(base: str, token: str | None = None) -> AsyncIterator[Transport]:
     """A connection to the bridge at `base`, closed at the end of the context. Raises what `open_websocket` raises."""
-    async with open_websocket(websocket_url(base), (PROTOCOL,)) as transport:
+    async with open_websocket(websocket_url(base), (PROTOCOL,), authorization(token)) as transport:
         yield transport
 
 
 @asynccontextmanager
-async def open_websocket(url: str, subprotocols: Sequence[str] = ()) -> AsyncIterator[Transport]:
+async def open_websocket(
+    url: str, subprotocols: Sequence[str] = (), headers: Mapping[str, str] = EMPTY
+) -> AsyncIterator[Transport]:
     """A connection to a WebSocket's own URL, closed at the end of the context.
 
     An exception of the context's body comes out as it is, never in a group.
@@ -95,7 +102,7 @@ async def open_websocket(url: str, subprotocols: Sequence[str] = ()) -> AsyncIte
             try:
                 stream = await _open_stream(url)
                 try:
-                    connection = await _shake_hands(nursery, stream, url, subprotocols)
+                    connection = await _shake_hands(nursery, stream, url, subprotocols, headers)
                     send, receive = trio.open_memory_channel[str](math.inf)
                     nursery.start_soon(_drain, connection, send)
                     yield Transport(connection, receive)
@@ -137,7 +144,7 @@ async def _open_stream(url: str) -> _Stream:
 
 
 async def _shake_hands(
-    nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str]
+    nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str], headers: Mapping[str, str]
 ) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     try:
@@ -148,6 +155,7 @@ async def _shake_hands(
                 parts.netloc.rpartition("@")[2],
                 f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 subprotocols=list(subprotocols),
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
                 max_message_size=FIRST_MAX_MESSAGE_BYTES,
             )
     except trio_websocket.ConnectionRejected as error:

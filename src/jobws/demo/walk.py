@@ -8,10 +8,8 @@ from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
-import msgspec
 
 from jobws.client import Event, connect
-from jobws.client.http import submit
 from jobws.demo.job import IGNORED_DIRECTORIES
 from jobws.demo.show import show_outcome
 from jobws.protocol.messages import OUTCOMES
@@ -76,19 +74,18 @@ async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], co
         async with connect(url) as client:
             with board.shown():
                 for task in tasks:
-                    submitted = await submit(url, task.queue, task.data, opts=task.opts)
+                    submitted = await client.submit(task.queue, task.data, opts=task.opts)
                     jobs[submitted.job_id] = task
                     board.submitted(submitted.job_id, task.queue)
-                for job_id, task in jobs.items():
-                    (result,) = await client.subscribe([job_id], task.queue, events=["*"])
-                    board.subscribed(job_id, msgspec.convert(result["jobs"], list[dict[str, object]]), expect=True)
-                await anyio.to_thread.run_sync(start_worker)
-                while board.exit_code() is None:
-                    event = await anext(client)
-                    events.append(event)
-                    board.take(event)
-                    if event.event in OUTCOMES:
-                        show_outcome(event, console)
+                async with client.watch(jobs, events=["*"]) as watched:
+                    for job_id in jobs:
+                        board.subscribed(job_id, watched.snapshots.get(job_id, ()))
+                    await anyio.to_thread.run_sync(start_worker)
+                    async for event in watched:
+                        events.append(event)
+                        board.take(event)
+                        if event.event in OUTCOMES:
+                            show_outcome(event, console)
     complete = bool(jobs)
     for job_id, task in jobs.items():
         complete &= _is_complete(job_id, task, events, console)

@@ -1,0 +1,52 @@
+"""What waits for one watcher."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from jobws.client.watcher import Item, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jobws.client.session import Session
+    from jobws.protocol.messages import Room
+
+
+class Inbox:
+    """Items for a watcher, in order. Use `open_inbox`."""
+
+    def __init__(
+        self, session: Session, watcher: Watcher, received: trio.MemoryReceiveChannel[Item], *, ended: bool
+    ) -> None:
+        self.ended = ended
+        self._session = session
+        self._watcher = watcher
+        self._received = received
+
+    async def get(self) -> Item:
+        """The next item. Cancelling loses none. After one with `last` there is no other (`ended`)."""
+        item = await self._received.receive()
+        self.ended = self.ended or item.last
+        self._session.consume(self._watcher, item.size)
+        return item
+
+
+@contextmanager
+def open_inbox(
+    session: Session, rooms: Iterable[Room], events: frozenset[str] | None, *, strict: bool, gaps: bool
+) -> Iterator[Inbox]:
+    """Watch the rooms while inside. Arguments as those of `Watcher`."""
+    # Bounded by the watcher's backlog (`rooms.BACKLOG_BYTES`), not by the channel.
+    send, received = trio.open_memory_channel[Item](math.inf)
+    watcher = Watcher(rooms, events, strict=strict, gaps=gaps, put=send.send_nowait)
+    inbox = Inbox(session, watcher, received, ended=not watcher.open)
+    session.join(watcher)
+    try:
+        yield inbox
+    finally:
+        session.leave(watcher)

@@ -1,0 +1,221 @@
+"""The client: submit jobs, wait for their results, watch what happens to them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from jobws.client import http
+from jobws.client.handed import Events, Outcomes
+from jobws.client.inbox import open_inbox
+from jobws.client.session import Session
+from jobws.client.token import Credentials, Token
+from jobws.errors import ClientError, RequestError, ResponseError
+from jobws.protocol.identifiers import is_text, parse_job_id
+from jobws.protocol.messages import OUTCOMES, HelloData, Room
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+
+    from jobws.client.event import JsonObject
+    from jobws.protocol.resources import Submitted
+
+# BullMQ's own ids are decimal numbers.
+JobId: TypeAlias = str | int
+
+
+class Client:
+    """A bridge's client; make one with `connect`. It may be used by any number of tasks.
+
+    While the connection is lost, it connects again by itself and resumes where it was: whoever waits does not notice,
+    except that events may be missing if Redis no longer has them (`watch` then says `gap`). Once the bridge refuses
+    this client, everything raises RefusedError.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, session: Session) -> None:
+        self._url = url
+        self._credentials = credentials
+        self._session = session
+
+    @property
+    def hello(self) -> HelloData:
+        """What the bridge said of itself: its version, limits and queues."""
+        if self._session.hello is None:
+            raise ClientError("there was no connection yet")
+        return self._session.hello
+
+    async def wait(self, job_id: JobId, queue: str | None = None, *, expect: bool = False) -> object:
+        """A job's result, at once if it has ended. Cancelling, as by a time limit, leaves the client usable.
+
+        Args:
+            job_id: The job.
+            queue: The label of its queue; None: any queue, and the first outcome counts.
+            expect: The job may not exist yet: it is about to be added.
+
+        Returns:
+            The job's return value: what JSON can hold.
+
+        Raises:
+            JobFailed: It failed, and will not be tried again.
+            JobRemoved: It was removed, drained or obliterated before it had ended.
+            JobUnknown: There is no such job, and no outcome of one. Never with `expect`.
+            ResponseError: The bridge refused; `code` and message say why.
+            RefusedError: The bridge refuses this client.
+        """
+        async with self.wait_many([job_id], queue, expect=expect) as outcomes:
+            async for _, outcome in outcomes:
+                if isinstance(outcome, ClientError):
+                    raise outcome
+                return outcome
+        raise AssertionError("a job has one outcome")
+
+    @asynccontextmanager
+    async def wait_many(
+        self, job_ids: Iterable[JobId], queue: str | None = None, *, expect: bool = False
+    ) -> AsyncIterator[Outcomes]:
+        """The outcomes of many jobs, each once, as they end.
+
+        `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`, where `outcome` is the
+        result, or the exception that `wait` would raise. There may be more jobs than the bridge's limit of
+        subscriptions: they then take turns, and an outcome may come some seconds late.
+
+        Args:
+            job_ids: The jobs; an id that stands twice counts once.
+            queue: As for `wait`.
+            expect: As for `wait`.
+
+        Raises:
+            ResponseError: An id or the queue can be none.
+        """
+        rooms = _rooms(job_ids, queue)
+        with open_inbox(self._session, rooms, OUTCOMES, strict=not expect, gaps=False) as inbox:
+            yield Outcomes(inbox, self.lookup)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        job_ids: JobId | Iterable[JobId],
+        queue: str | None = None,
+        events: Collection[str] | None = None,
+        *,
+        expect: bool = True,
+    ) -> AsyncIterator[Events]:
+        """What happens to a job, or to several, until the outcome of each: `async with … as events`, `async for`.
+
+        Inside, the bridge has subscribed us: nothing that happens from here on is missed.
+
+        Args:
+            job_ids: The job, or the jobs.
+            queue: The label of their queue; None: any queue, and the first outcome is the end.
+            events: Names of events (protocol.md, E2), `*` for all; None: outcomes only, which always come.
+            expect: False: a job that does not exist ends with an event `unknown`.
+
+        Raises:
+            ResponseError: The bridge refused a job; `code` and message say why.
+            RefusedError: The bridge refuses this client.
+        """
+        rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
+        with open_inbox(self._session, rooms, _names(events), strict=not expect, gaps=True) as inbox:
+            watched = Events(inbox)
+            await watched.answered(set(rooms))
+            yield watched
+
+    async def submit(
+        self,
+        queue: str,
+        data: object,
+        *,
+        name: str | None = None,
+        job_id: str | None = None,
+        opts: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Submitted:
+        """Add a job over HTTP; `jobws.client.http.submit` says what the arguments mean and what is raised.
+
+        Returns:
+            `job_id` and `queue`, and `existing`: there was such a job already.
+        """
+        return await http.submit(
+            *(self._url, queue, data),
+            name=name,
+            job_id=job_id,
+            opts=opts,
+            idempotency_key=idempotency_key,
+            token=await self._credentials.token(),
+        )
+
+    async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
+        """Snapshots, with results, of the jobs of that id: one per queue that has it (protocol.md, S2); maybe none.
+
+        Raises:
+            UnreachableError: No bridge answers at that URL.
+            RefusedError: The bridge refuses this client.
+            ResponseError: `unknown-queue`, `bad-job-id` or `unavailable`.
+        """
+        try:
+            return await http.look_up(self._url, str(job_id), queue, token=await self._credentials.token())
+        except ResponseError as error:
+            if error.code == "unknown-job":
+                return []
+            raise
+
+
+def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
+    if queue is not None and not is_text(queue):
+        raise ResponseError("bad-queue", "`queue` must be valid Unicode text")
+    rooms: dict[Room, None] = {}
+    for job_id in job_ids:
+        try:
+            rooms[Room(queue, parse_job_id(job_id))] = None
+        except RequestError as error:
+            raise ResponseError(error.code, f"{job_id}: {error.message}") from None
+    return list(rooms)
+
+
+def _names(events: Collection[str] | None) -> frozenset[str] | None:
+    """The events to hand out; None: all."""
+    if events is None:
+        return OUTCOMES
+    if isinstance(events, str) or not all(is_text(event) for event in events):
+        raise ResponseError("bad-events", '`events` must be a list of event names, or ["*"] for all')
+    return None if "*" in events else frozenset(events)
+
+
+@asynccontextmanager
+async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Client]:
+    """A client of the bridge whose base URL is `url`. Runs on trio; elsewhere there is `jobws.sync`.
+
+    An exception of the context's body comes out as it is, never in a group.
+
+    Args:
+        url: http(s) or ws(s), with the path below which the bridge is.
+        token: What opens the bridge, or a function, plain or async, that gets it: called before each connect, and when
+            the bridge says that a token is about to expire. If it raises, everything raises ClientError.
+
+    Raises:
+        UnreachableError: Nothing there speaks jobws.v1. Only now: a connection that is lost later is made again.
+        RefusedError: The bridge refuses this client.
+        ClientError: This is no trio program, or the token can be none.
+    """
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        raise ClientError(
+            "this client runs on trio; in a notebook or an asyncio program use jobws.sync.connect, which needs no loop"
+        ) from None
+    credentials = Credentials(token)
+    session = Session(url, credentials)
+    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            nursery.start_soon(session.run)
+            await session.opened()
+            yield Client(url, credentials, session)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again below
+            failure = error
+        session.close(nursery.cancel_scope)
+    if failure is not None:
+        raise failure

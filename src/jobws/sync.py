@@ -1,0 +1,221 @@
+"""The Python client without `await`: for notebooks, scripts, and programs on asyncio.
+
+    with jobws.sync.connect("http://127.0.0.1:8787") as jobs:
+        job = jobs.submit("techstack", {"path": "."})
+        print(jobs.wait(job.job_id, job.queue, timeout_s=60))
+
+It is `jobws.client`, whose event loop runs in a thread of its own, so it works whether or not the caller has a loop.
+Every call may be made from any thread, and blocks it: in asyncio, `await asyncio.to_thread(jobs.wait, job_id)`. Ctrl-C
+ends a call, and cancels what it waited for.
+"""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+import trio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from jobws.client import connect as connect_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from jobws.client import Client, Event
+    from jobws.client.event import JsonObject
+    from jobws.client.jobs import JobId
+    from jobws.client.token import Token
+    from jobws.protocol.messages import HelloData
+    from jobws.protocol.resources import Submitted
+
+Value = TypeVar("Value")
+
+
+class Jobs:
+    """A bridge's client; make one with `connect`. The methods raise what those of `jobws.client.Client` raise."""
+
+    def __init__(self, portal: BlockingPortal, client: Client, close: Callable[[], None]) -> None:
+        self._portal = portal
+        self._client = client
+        self._close = close
+        # Later, the interpreter would wait for a thread that it has stopped.
+        atexit.register(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, and end the client's thread; a second time does nothing."""
+        atexit.unregister(self.close)
+        self._close()
+
+    @property
+    def hello(self) -> HelloData:
+        """What the bridge said of itself: its version, limits and queues."""
+        return self._client.hello
+
+    def submit(
+        self,
+        queue: str,
+        data: object,
+        *,
+        name: str | None = None,
+        job_id: str | None = None,
+        opts: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Submitted:
+        """Add a job; see `jobws.client.http.submit`."""
+        call = partial(self._client.submit, queue, data, name=name, job_id=job_id, opts=opts)
+        return _call(self._portal, partial(call, idempotency_key=idempotency_key))
+
+    def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
+        """Snapshots, with results, of the jobs of that id; see `Client.lookup`."""
+        return _call(self._portal, partial(self._client.lookup, job_id, queue))
+
+    def wait(
+        self, job_id: JobId, queue: str | None = None, *, timeout_s: float | None = None, expect: bool = False
+    ) -> object:
+        """A job's result; see `Client.wait`.
+
+        Args:
+            job_id: The job.
+            queue: The label of its queue; None: any queue, and the first outcome counts.
+            timeout_s: Seconds after which to give up; None: wait for ever.
+            expect: The job may not exist yet: it is about to be added.
+
+        Raises:
+            TimeoutError: It had not ended after `timeout_s`.
+        """
+
+        async def wait() -> object:
+            with trio.fail_after(_seconds(timeout_s)):
+                return await self._client.wait(job_id, queue, expect=expect)
+
+        try:
+            return _call(self._portal, wait)
+        except trio.TooSlowError:
+            raise TimeoutError(f"job {job_id} had not ended after {timeout_s:g} s") from None
+
+    def wait_many(
+        self,
+        job_ids: Iterable[JobId],
+        queue: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        expect: bool = False,
+    ) -> Iterator[tuple[str, object]]:
+        """Each job's id with its result, or with the exception that `wait` would raise, as they end.
+
+        Args:
+            job_ids: The jobs; an id that stands twice counts once.
+            queue: As for `wait`.
+            timeout_s: Seconds, from this call on, after which to give up; None: wait for ever.
+            expect: As for `wait`.
+
+        Raises:
+            TimeoutError: Not all had ended after `timeout_s`.
+        """
+        deadline = _call(self._portal, partial(_deadline, timeout_s))
+        outcomes = _Stream(self._portal, self._client.wait_many(job_ids, queue, expect=expect))
+        return _each(outcomes, deadline)
+
+    def watch(
+        self,
+        job_ids: JobId | Iterable[JobId],
+        queue: str | None = None,
+        events: Collection[str] | None = None,
+        *,
+        expect: bool = True,
+    ) -> Iterator[Event]:
+        """What happens to a job, or to several, until the outcome of each; see `Client.watch`.
+
+        Once this has returned, nothing is missed. A loop that ends early ends the subscription, too.
+        """
+        stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect))
+        return _each(stream, float("inf"))
+
+
+class _Stream(Generic[Value]):
+    """An async context manager that gives an async iterator, entered."""
+
+    def __init__(self, portal: BlockingPortal, manager: AbstractAsyncContextManager[AsyncIterator[Value]]) -> None:
+        self._portal = portal
+        self._manager = portal.wrap_async_context_manager(manager)
+        self._values = self._manager.__enter__()
+
+    def next(self, deadline: float) -> Value:
+        """The next value. `deadline` by trio's clock. Raises StopAsyncIteration, trio.TooSlowError."""
+
+        async def following() -> Value:
+            with trio.fail_at(deadline):
+                return await anext(self._values)
+
+        return _call(self._portal, following)
+
+    def close(self) -> None:
+        """Leave the context. After the end of the whole client there is nothing left to leave."""
+        with suppress(RuntimeError):
+            self._manager.__exit__(None, None, None)
+
+
+def _each(stream: _Stream[Value], deadline: float) -> Generator[Value, None, None]:
+    try:
+        while True:
+            try:
+                value = stream.next(deadline)
+            except StopAsyncIteration:
+                return
+            except trio.TooSlowError:
+                raise TimeoutError("not all of the jobs had ended in time") from None
+            yield value
+    finally:
+        stream.close()
+
+
+def _call(portal: BlockingPortal, function: Callable[[], Awaitable[Value]]) -> Value:
+    """Run `function` in the client's loop. What ends the waiting here, as Ctrl-C does, cancels it there."""
+    future = portal.start_task_soon(function)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
+
+async def _deadline(timeout_s: float | None) -> float:
+    return trio.current_time() + _seconds(timeout_s)
+
+
+def _seconds(timeout_s: float | None) -> float:
+    return float("inf") if timeout_s is None else timeout_s
+
+
+def connect(url: str, *, token: Token | None = None) -> Jobs:
+    """A client of the bridge whose base URL is `url`; see `jobws.client.connect`.
+
+    It is a context manager, and may as well be kept in a variable, as in a notebook, until its `close` or the end of
+    the program.
+
+    Args:
+        url: http(s) or ws(s), with the path below which the bridge is.
+        token: As there; a function is called in the client's thread.
+
+    Raises:
+        UnreachableError: Nothing there speaks jobws.v1.
+        RefusedError: The bridge refuses this client.
+    """
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
+        # A loop that was left half-way may not have been closed yet, and would be waited for.
+        stack.callback(portal.call, portal.stop, True)
+        manager = portal.wrap_async_context_manager(connect_async(url, token=token))
+        client = manager.__enter__()
+        # Without an exception of the body: a KeyboardInterrupt would go through the loop and end it.
+        stack.callback(manager.__exit__, None, None, None)
+        return Jobs(portal, client, stack.pop_all().close)

@@ -1,0 +1,118 @@
+"""A bridge that says what a test tells it to: a real WebSocket server, and nothing behind it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+import trio_websocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+HELLO: dict[str, Any] = {
+    "protocol": "jobws.v1",
+    "server": "fake",
+    "heartbeat": 20.0,
+    "limits": {"maxMessage": 262144, "maxFrame": 4096000, "maxSubscriptions": 1000},
+}
+
+
+class FakeConnection:
+    """One client, from the bridge's side.
+
+    Attributes:
+        headers: Of the handshake, names in lower case.
+    """
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, headers: dict[str, str]) -> None:
+        self.socket = socket
+        self.headers = headers
+
+    async def send(self, event: str, data: object, **keys: object) -> None:
+        await self.socket.send_message(json.dumps({"event": event, "data": data, **keys}))
+
+    async def receive(self) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(await self.socket.get_message())
+        return frame
+
+    async def subscribed(self, cursor: dict[str, str] | None = None, *results: dict[str, Any]) -> dict[str, Any]:
+        """Take a subscription and acknowledge it. Returns its data."""
+        request = await self.receive()
+        assert request["event"] == "subscribe-job", request
+        items = request["data"]["jobs"]
+        data = {
+            "request": "subscribe-job",
+            "results": list(results) or [{"jobs": [{"queue": "q", "jobId": "1", "state": "active"}]}] * len(items),
+            "cursor": cursor or {},
+        }
+        await self.send("ack", data, ref=request["ref"])
+        subscription: dict[str, Any] = request["data"]
+        return subscription
+
+    async def job_event(self, event: str, job_id: str = "1", **keys: Any) -> None:
+        data = {"queue": "q", "jobId": job_id, **keys.pop("data", {})}
+        await self.send(event, data, **keys)
+
+    async def closed(self) -> int:
+        """Wait until the client has gone; its close code."""
+        try:
+            while True:
+                await self.socket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            return 1006 if closed.reason is None else int(closed.reason.code)
+
+    async def close(self, code: int, reason: str = "") -> None:
+        await self.socket.aclose(code, reason)
+
+
+class FakeBridge:
+    """The server.
+
+    Attributes:
+        url: Its base URL.
+        hello: What it says first.
+        refusal: Status and sentence with which it refuses the next handshakes; None: it takes them.
+        attempts: Handshakes so far.
+    """
+
+    def __init__(self, url: str, hello: dict[str, Any], accepted: trio.MemoryReceiveChannel[FakeConnection]) -> None:
+        self.url = url
+        self.hello = hello
+        self.refusal: tuple[int, str] | None = None
+        self.attempts = 0
+        self._accepted = accepted
+
+    async def accept(self) -> FakeConnection:
+        """The next client that connected."""
+        return await self._accepted.receive()
+
+
+@asynccontextmanager
+async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
+    """Serve until the end of the context; `hello` is laid over the usual one."""
+    send, received = trio.open_memory_channel[FakeConnection](100)
+    bridge = FakeBridge("", {**HELLO, **hello}, received)
+
+    async def serve(request: trio_websocket.WebSocketRequest) -> None:
+        bridge.attempts += 1
+        if bridge.refusal is not None:
+            await request.reject(bridge.refusal[0], body=bridge.refusal[1].encode())
+            return
+        socket = await request.accept(subprotocol="jobws.v1")
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        connection = FakeConnection(socket, headers)
+        await connection.send("hello", bridge.hello)
+        send.send_nowait(connection)
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(trio_websocket.serve_websocket, serve, "127.0.0.1", 0, ssl_context=None, message_queue_size=10_000)
+        )
+        bridge.url = f"http://127.0.0.1:{server.port}"
+        yield bridge
+        nursery.cancel_scope.cancel()
