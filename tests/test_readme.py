@@ -30,19 +30,25 @@ def block(language: str, part: str) -> str:
     return str(found)
 
 
-async def test_the_python_client(redis: Redis) -> None:
+@pytest.mark.parametrize(("part", "count"), [("trio.run", 1), ("jobws.sync", 2)])
+async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
     async with live_bridge(redis.url) as live:
-        program = block("python", "trio.run").replace(f"http://{DEFAULT}", live.url)
+        program = block("python", part).replace(f"http://{DEFAULT}", live.url)
         run = partial(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        ids: list[str] = []
 
         def finish() -> None:
-            assert redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 10) == b"report-7"
-            redis.add_event("techstack", "completed", "report-7", returnvalue='{"x":1}')
+            for number in range(count):
+                job_id = redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 10)
+                assert isinstance(job_id, bytes)
+                redis.add_event("techstack", "completed", job_id, returnvalue=f'{{"x":{number}}}')
+                ids.append(job_id.decode())
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, finish)
             done = await anyio.to_thread.run_sync(run)
-    assert done.stdout == "{'queue': 'techstack', 'jobId': 'report-7', 'returnvalue': {'x': 1}}\n"
+    names = [f"{job_id} " for job_id in ids] if count > 1 else [""]
+    assert done.stdout.splitlines() == [f"{name}{{'x': {number}}}" for number, name in enumerate(names)]
 
 
 @pytest.mark.parametrize(
