@@ -232,6 +232,7 @@ class Pair:
         self.rooms = Rooms(lambda: 0.5)
         self.now = 0.0
         self.connected = False
+        self.sent = 0
 
     def connect(self) -> None:
         if not self.connected:
@@ -247,6 +248,7 @@ class Pair:
         for text in self.rooms.requests(self.now):
             assert len(text) <= self.model.limits.max_message
             self.model.to_bridge.append(json.loads(text))
+            self.sent += 1
 
     def deliver(self) -> None:
         text = self.model.to_client.pop(0)

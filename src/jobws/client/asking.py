@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # How long a room is kept while others wait for its place.
 TURN_SECONDS: Final = 5.0
+# While rooms wait for places, those that become free are gathered: the bridge takes 50 messages a second.
+GATHER_SECONDS: Final = 0.1
 
 
 class Asking:
@@ -40,13 +42,14 @@ class Asking:
         # What the bridge may hold for us, the oldest first, and what of it nobody wants any more.
         self._held: dict[Room, RoomState] = {}
         self._leaving: dict[Room, None] = {}
-        self._turn_due = 0.0
+        self._turn_due = self._gather_due = 0.0
 
     def begin(self, states: Iterable[RoomState], now: float) -> None:
         """A connection stands, which knows nothing yet of these rooms."""
         self.end()
         self._waiting = dict.fromkeys(states)
         self._turn_due = now + TURN_SECONDS
+        self._gather_due = now
 
     def end(self) -> None:
         """The connection ended, and with it everything that the bridge knew of us."""
@@ -87,9 +90,14 @@ class Asking:
 
     def due(self, limits: Limits) -> float:
         """When there is something to send."""
-        if self._leaving or self._again or (self._waiting and self._free(limits) > 0):
+        if self._leaving or self._again:
             return -inf
-        return min(self._turn_due if self._waiting else inf, *self._retries.values(), inf)
+        waiting = inf
+        if self._waiting:
+            waiting = self._turn_due
+            if self._free(limits) > 0:
+                waiting = -inf if self._worth_a_message(limits) else self._gather_due
+        return min(waiting, *self._retries.values(), inf)
 
     def messages(self, limits: Limits, now: float) -> Iterator[str]:
         """What to send now. The bridge takes requests in their order, so what is left first makes place."""
@@ -98,10 +106,13 @@ class Asking:
             self.want(state)
         self._take_turns(limits, now)
         yield from self._unsubscriptions(limits)
-        yield from self._subscriptions(limits)
+        yield from self._subscriptions(limits, now)
 
     def _free(self, limits: Limits) -> int:
         return max(0, limits.max_subscriptions - len(self._held))
+
+    def _worth_a_message(self, limits: Limits) -> bool:
+        return self._free(limits) >= min(len(self._waiting), limits.max_subscriptions // 4 + 1)
 
     def _take_turns(self, limits: Limits, now: float) -> None:
         if not self._waiting or now < self._turn_due:
@@ -126,13 +137,16 @@ class Asking:
         for batch in split(((room, name(room)) for room in leaving), limits):
             yield message("unsubscribe-job", (item for _, item in batch), next(self.refs))
 
-    def _subscriptions(self, limits: Limits) -> Iterator[str]:
+    def _subscriptions(self, limits: Limits, now: float) -> Iterator[str]:
         again, self._again = self._again, {}
         for state in again:
             if state.room not in self._held:  # it was left in between, and needs a place
                 self._waiting.setdefault(state)
         held = (state for state in again if state.room in self._held)
-        chosen = dict.fromkeys([*held, *islice(self._waiting, self._free(limits))])
+        ready = self._worth_a_message(limits) or now >= self._gather_due
+        chosen = dict.fromkeys([*held, *islice(self._waiting, self._free(limits) if ready else 0)])
+        if ready and chosen:
+            self._gather_due = now + GATHER_SECONDS
         for state in chosen:
             self._waiting.pop(state, None)
             self._held.pop(state.room, None)

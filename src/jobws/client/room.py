@@ -29,6 +29,7 @@ class RoomState:
         parked: Whether it is left for now, since a watcher does not keep up.
         known: Whether there ever was such a job.
         present: Whether there was one at the latest ack, or since.
+        replays: How many events are still to be read back for us, as far as was announced.
         held: Events, and their sizes, that wait until the room is settled.
         position: Every event up to there has come; None: begin with the outcome of the job's present life.
     """
@@ -43,6 +44,7 @@ class RoomState:
         self.parked = False
         self.known = False
         self.present = False
+        self.replays = 0
         self.held: list[tuple[Event, int]] = []
         self.position: Cursor | None = None
         self._from_ack: Cursor = {}
@@ -77,13 +79,14 @@ class RoomState:
         self.answered = self.listening = self.settled = False
         self.held.clear()
 
-    def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: bool) -> None:
+    def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: int) -> None:
         """The bridge subscribed us: everything that comes lies behind `cursor`. `jobs`: there is such a job."""
         self.answered = self.listening = True
         self.settled = False
         self._from_ack = dict(cursor)
-        self._replays = replays
-        self.present = jobs or replays
+        self.replays = replays
+        self._replays = replays > 0
+        self.present = jobs or replays > 0
         self.known = self.known or self.present
 
     def admit(self, event: Event, queue: str) -> bool:

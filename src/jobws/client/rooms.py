@@ -179,7 +179,7 @@ class Rooms:
             self._ping_due = now
 
     def _subscribed(self, state: RoomState, ack: AckData, result: Result) -> None:
-        state.acknowledge(ack.cursor, jobs=bool(result.jobs), replays=bool(result.replays))
+        state.acknowledge(ack.cursor, jobs=bool(result.jobs), replays=result.replays)
         self._unsettled[state] = None
         for watcher in list(state.watchers):
             watcher.answer(state.room, result.jobs)
@@ -245,7 +245,9 @@ class Rooms:
             state = self._rooms.get(room)
             if state is None:
                 continue
-            doubtful = not state.listening or (not state.settled and self._asking.holds(other))
+            early = state.held or (state.replays > 0 and not event.replayed)
+            doubtful = not state.listening or (not state.settled and (early or self._asking.holds(other)))
+            state.replays -= event.replayed
             if doubtful and state.ref is not None:
                 # The bridge sends a live event once, whichever room it is for, and it may do so before our ack, or
                 # before what is replayed after it.
