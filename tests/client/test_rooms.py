@@ -353,7 +353,7 @@ def test_more_rooms_than_places_take_turns() -> None:
     pair.settle(60)
     assert all(len(user.ends[room]) == 1 for room in rooms[100:])
     # Places are filled many at once: the bridge takes 50 messages a second, and there were 400 outcomes.
-    assert pair.sent < 60
+    assert pair.sent < 200
     for room in rooms[:100]:
         pair.model.emit("a", str(room.job_id), "completed")
     pair.settle(60)
