@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -215,4 +217,23 @@ async def test_redis_without_its_data_is_a_gap_and_reading_goes_on(own_redis: Ca
         frames = [await client.receive(), await client.receive()]
         assert [frame["event"] for frame in frames] == ["completed", "gap"]
         assert frames[0]["id"] == sent
+        await nothing_more(client)
+
+
+async def test_a_redis_that_hangs_is_noticed_and_nothing_is_missed(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is open, though nobody answers on it: half-open, or a host that is out of breath."""
+    monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 0.3)
+    redis = own_redis()
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        os.kill(redis.server.pid, signal.SIGSTOP)
+        try:
+            await eventually(lambda: "http" in live.bridge.queues.problems(0.0))
+        finally:
+            os.kill(redis.server.pid, signal.SIGCONT)
+        sent = finish(redis, "1")
+        assert (await client.receive())["id"] == sent
+        await eventually(lambda: not live.bridge.queues.problems(0.0))
         await nothing_more(client)
