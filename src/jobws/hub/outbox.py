@@ -19,7 +19,7 @@ class Outbox:
 
     Args:
         limit_bytes: What may wait, counting also what is held back for pending subscriptions and what the writer has
-            taken but not yet got rid of. An empty outbox accepts one frame of any size.
+            taken but not yet got rid of. While nothing is on its way, one frame of any size is accepted.
         wake: Called when there is something for the writer to do. It must not wait.
 
     Attributes:
@@ -41,8 +41,11 @@ class Outbox:
 
     @property
     def roomy(self) -> bool:
-        """Whether it is less than half full, so that what was read back may follow."""
-        return self.size <= self._limit // 2
+        """Whether it is less than half full, so that what was read back may follow.
+
+        Or nothing is on its way: what is held goes out only behind what is read back, so it must not stop that.
+        """
+        return self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
     def when_roomy(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, as soon as it is `roomy`. It must not wait."""
@@ -57,7 +60,7 @@ class Outbox:
     def append(self, frame: Frame) -> None:
         """Put `frame` last. It is shared with other outboxes and never copied."""
         size = len(frame.payload)
-        if self.overflowed or (self.size and self.size + size > self._limit):  # `hold`, for every delivery
+        if self.overflowed or (self.size + size > self._limit and (self._waiting or self._taken)):
             self.overflowed = True
             return
         self.size += size
