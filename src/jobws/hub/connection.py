@@ -134,6 +134,8 @@ class Connection:
             held.sharers -= 1
             if not held.sharers and not held.delivered:
                 self.outbox.release(len(held.frame))
+        if membership.on_leave is not None:
+            membership.on_leave()
 
     def leave_all(self) -> None:
         """End every membership: the client is gone."""

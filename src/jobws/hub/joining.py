@@ -17,7 +17,7 @@ from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from jobws.bullmq.snapshot import Job, LookUp
     from jobws.hub.fanout import Fanout
@@ -107,8 +107,8 @@ class Join:
     """
 
     __slots__ = (
-        *("_gaps", "_known", "_labels", "_prepared", "cursor", "evicted", "jobs", "members", "queues", "replays"),
-        *("request", "unsettled"),
+        *("_abandon", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs", "members"),
+        *("queues", "replays", "request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -128,6 +128,8 @@ class Join:
 
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
+        self._abandon: Callable[[], None] | None = None
+        self._present = 0
         self.members.append(membership)
         job_id = membership.subscription.room.job_id
         for queue in self._queues_of(membership):
@@ -276,6 +278,27 @@ class Join:
     def present(self) -> list[Membership]:
         """The members that are still there."""
         return [member for member in self.members if isinstance(member, Membership) and not member.left]
+    def follow(self, abandon: Callable[[], None]) -> None:
+        """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""
+        present = self.present()
+        self._abandon, self._present = abandon, len(present)
+        for membership in present:
+            membership.on_leave = self._one_left
+        if not present:
+            abandon()
+
+    def unfollow(self) -> None:
+        """Undo `follow`."""
+        self._abandon = None
+        for member in self.members:
+            if isinstance(member, Membership):
+                member.on_leave = None
+
+    def _one_left(self) -> None:
+        self._present -= 1
+        if not self._present and self._abandon is not None:
+            self._abandon()
+
 
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the room was left before the subscription was answered")

@@ -12,7 +12,7 @@ from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import position
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jobws.hub.outbox import Outbox
     from jobws.protocol.codec import Frame
@@ -57,7 +57,8 @@ class Membership:
         left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
     """
 
-    __slots__ = ("connection", "held", "left", "lives", "prepared", "replaced", "subscription")
+        on_leave: Told when it is over, as long as something is read back for it; must not wait.
+    __slots__ = ("connection", "held", "left", "lives", "on_leave", "prepared", "replaced", "subscription")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
@@ -70,6 +71,7 @@ class Membership:
 
     @property
     def ended(self) -> bool:
+        self.on_leave: Callable[[], None] | None = None
         """Whether the job has its outcome, in every queue that has the job."""
         return bool(self.lives) and None not in self.lives.values()
 

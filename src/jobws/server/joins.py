@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import asynccontextmanager
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,7 +22,7 @@ from jobws.protocol.identifiers import position
 from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from jobws.bullmq.events import Entry
     from jobws.bullmq.snapshot import LookUp
@@ -61,6 +62,8 @@ class Joins:
         self._store = store
         self._result_store = result_store
         self._join_seconds = join_seconds
+        # By client, who may read back for it.
+        self._turns: dict[Member, anyio.Lock] = {}
 
     async def run(self, connection: Connection, join: Join) -> None:
         """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
@@ -72,9 +75,13 @@ class Joins:
                 connection.fail(join, UNAVAILABLE)
                 return
             connection.complete(join, look_up, time.time() * 1000)
-            await self._read_back(connection, join)
-            await self.settle(connection, join.unsettled)
-            connection.caught_up(join)
+            try:
+                with anyio.CancelScope() as scope:
+                    join.follow(scope.cancel)
+                    await self._read_back(connection, join)
+                    await self.settle(connection, join.unsettled)
+            finally:
+                connection.caught_up(join)
         except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
             _log.exception("a subscription failed")
             connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
@@ -90,8 +97,13 @@ class Joins:
         return look_up
 
     async def _read_back(self, connection: Connection, join: Join) -> None:
+        if join.replays:
+            async with self._turn(connection):
+                await self._replay(connection, join)
+
+    async def _replay(self, connection: Connection, join: Join) -> None:
         events, count = join.events(), FIRST_ENTRIES
-        while (some := list(islice(events, count))) and connection.rooms:
+        while some := list(islice(events, count)):
             entries: list[Entry | None] = []
             for queue, group in groupby(some, lambda each: each[0].queue):
                 stream_ids = tuple(each.stream_ids[index] for each, index in group)
@@ -104,19 +116,37 @@ class Joins:
 
     async def settle(self, member: Member, items: Sequence[Unsettled]) -> None:
         """Give a client the outcomes that its streams do not have."""
-        for unsettled in items:
-            if unsettled.membership.left:
-                continue
-            queue, job_id = unsettled.queue, unsettled.membership.subscription.room.job_id or ""
-            look_up = await persist(lambda: self._result_store.look_up([(queue, job_id)]))  # noqa: B023
-            # It may have ended again since, with an event that is on its way.
-            await self._queues.passed(look_up.ends)
-            await room_for_more(member)
-            found = look_up.found[queue, job_id]
-            if not isinstance(found, ItemError):
-                # A stream that was emptied ends nowhere.
-                end = max(unsettled.end, look_up.ends[queue], key=position)
-                settle(self._fanout, unsettled._replace(end=end), found)
+        if items:
+            async with self._turn(member):
+                for unsettled in items:
+                    if not unsettled.membership.left:
+                        await self._settle_one(member, unsettled)
+
+    async def _settle_one(self, member: Member, unsettled: Unsettled) -> None:
+        queue, job_id = unsettled.queue, unsettled.membership.subscription.room.job_id or ""
+        look_up = await persist(lambda: self._result_store.look_up([(queue, job_id)]))
+        # It may have ended again since, with an event that is on its way.
+        await self._queues.passed(look_up.ends)
+        if unsettled.membership.left:
+            return  # and the client is perhaps gone: then there would never be room
+        await room_for_more(member)
+        found = look_up.found[queue, job_id]
+        if not isinstance(found, ItemError):
+            # A stream that was emptied ends nowhere.
+            end = max(unsettled.end, look_up.ends[queue], key=position)
+            settle(self._fanout, unsettled._replace(end=end), found)
+
+    @asynccontextmanager
+    async def _turn(self, member: Member) -> AsyncIterator[None]:
+        """One at a time reads back for a client, first come, first served: all at once would overfill its outbox."""
+        turn = self._turns.setdefault(member, anyio.Lock())
+        try:
+            async with turn:
+                yield
+        finally:
+            seen = turn.statistics()
+            if not seen.locked and not seen.tasks_waiting:
+                self._turns.pop(member, None)
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
