@@ -240,6 +240,7 @@ class Connection:
 
     def caught_up(self, join: Join) -> None:
         """Nothing of `join` is to be read back any more."""
+        join.unfollow()
         if join in self._replaying:
             self._replaying.remove(join)
 

@@ -49,7 +49,10 @@ def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end:
     finished = snapshot.state in FINISHED
     if settled is not None and all_read and position(settled) <= position(end):
         # A second life may have begun, and ended, where no event told of it. Workers' clocks are not Redis' clock.
-        later = snapshot.finished_on is not UNSET and snapshot.finished_on > position(settled)[0] + SKEW_MILLISECONDS
+        finished_on = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
+        later = finished_on > position(settled)[0] + SKEW_MILLISECONDS
+        if later and membership.told is not None and membership.told.get(queue) == finished_on:
+            later = False  # the very one that was told: the worker's clock is ahead, or there are no events to compare
         if later or not finished:
             settled = membership.lives[queue] = None
     return finished and settled is None
@@ -125,11 +128,11 @@ class Join:
         self._prepared = False
         # How many gaps there had been when the join began.
         self._gaps: int | None = None
+        self._abandon: Callable[[], None] | None = None
+        self._present = 0
 
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
-        self._abandon: Callable[[], None] | None = None
-        self._present = 0
         self.members.append(membership)
         job_id = membership.subscription.room.job_id
         for queue in self._queues_of(membership):
@@ -275,9 +278,6 @@ class Join:
         queue = membership.subscription.room.queue
         return list(self._labels) if queue is None else (queue,)
 
-    def present(self) -> list[Membership]:
-        """The members that are still there."""
-        return [member for member in self.members if isinstance(member, Membership) and not member.left]
     def follow(self, abandon: Callable[[], None]) -> None:
         """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""
         present = self.present()
@@ -299,6 +299,9 @@ class Join:
         if not self._present and self._abandon is not None:
             self._abandon()
 
+    def present(self) -> list[Membership]:
+        """The members that are still there."""
+        return [member for member in self.members if isinstance(member, Membership) and not member.left]
 
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the room was left before the subscription was answered")

@@ -81,6 +81,8 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     if kind is None:
         return
     membership.lives[queue] = end.encode()
+    if snapshot is not None and snapshot.finished_on is not UNSET:
+        membership.told = {**(membership.told or {}), queue: snapshot.finished_on}
     fanout.counts["from-hash"] += 1
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)
@@ -88,7 +90,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
             connection.outbox.append(frame)
         elif connection.outbox.hold(len(frame)):
             membership.held.append(Held(kind.name.text, frame, queue, None))
-    if subscription.until_end and membership.held is None:
+    if subscription.until_end and membership.held is None and membership.ended:
         connection.leave(membership)
     connection.outbox.flush()
 

@@ -53,25 +53,28 @@ class Membership:
         held: While the subscription is pending, the events that came since; None once it is live.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
             settled. A queue that is missing was not seen to have the job.
+        told: When the outcomes finished that were told from the job's hash, by queue, in epoch milliseconds;
+            None: none was.
         prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
         left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
+        on_leave: Told when it is over, as long as something is read back for it; must not wait.
     """
 
-        on_leave: Told when it is over, as long as something is read back for it; must not wait.
-    __slots__ = ("connection", "held", "left", "lives", "on_leave", "prepared", "replaced", "subscription")
+    __slots__ = ("connection", "held", "left", "lives", "on_leave", "prepared", "replaced", "subscription", "told")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
         self.held: list[Held] | None = []
         self.lives: dict[str, bytes | None] = {}
+        self.told: dict[str, float] | None = None
         self.prepared = False
         self.left = False
         self.replaced = False
+        self.on_leave: Callable[[], None] | None = None
 
     @property
     def ended(self) -> bool:
-        self.on_leave: Callable[[], None] | None = None
         """Whether the job has its outcome, in every queue that has the job."""
         return bool(self.lives) and None not in self.lives.values()
 
