@@ -18,7 +18,7 @@ from jobws.bullmq.backfill import MAX_COUNT, READ_TIMEOUT_SECONDS, REPLY_BYTES, 
 from jobws.bullmq.connect import Connection, RedisTarget, Reply
 from jobws.bullmq.tail import Again, Tail
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import START, lower, position
+from jobws.protocol.identifiers import START, before, lower, position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,6 +164,8 @@ class Listener:
                     if tail.problem != str(error):
                         _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
                     tail.problem = str(error)
+                    if not tail.ready.is_set():
+                        self._begin_with_nothing(tail)
                     continue
                 tail.answered()
                 tail.is_counted = seen.added is not None
@@ -197,6 +199,14 @@ class Listener:
         self._hub.cursors[label] = cursor
         tail.counted = None if preset is not None else seen.added
         self._hub.fill(label, found, seen.floor if floor is None else floor)
+        tail.ready.set()
+
+    def _begin_with_nothing(self, tail: Tail) -> None:
+        """The key is no stream, so no event was missed: subscriptions to all queues must not wait for this one."""
+        label = tail.queue.label
+        self._hub.cursors[label] = START
+        tail.counted = 0
+        self._hub.fill(label, [], START)
         tail.ready.set()
 
     # ---- checking ----
@@ -238,11 +248,14 @@ class Listener:
         if label in self._hub.without_events:
             # Its entries never last; the sweep finds the outcomes.
             self._hub.cursors[label], tail.counted, tail.read = seen.generated, seen.added, None
+            tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
         start = self._hub.begin_again(label, seen.generated)
         tail.counted = tail.expected = tail.read = None
-        floor = max(start, seen.floor, key=position)
+        # Also if nothing was trimmed: what the stream held before it was made anew is gone.
+        oldest = before(seen.first) if seen.length else seen.generated
+        floor = max(start, oldest, key=position)
         tail.again = Again(reason, seen.last, seen.added, floor)
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
@@ -254,6 +267,7 @@ class Listener:
         if again is not None:
             tail.counted = None if again.added is None else again.added + after
             self._hub.end_again(tail.queue.label, again.reason, again.floor)
+            tail.moved()
 
     # ---- reading ----
 

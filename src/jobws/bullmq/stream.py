@@ -155,7 +155,10 @@ class Entries(Struct, frozen=True):
         """
         entries: list[Entry | None] = []
         for reply in replies:
-            if not isinstance(reply, list):
+            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE"):
+                entries.append(None)  # the stream is gone; asked again, it would be again
+            elif not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
-            entries.append((reply[0][0], reply[0][1]) if reply else None)
+            else:
+                entries.append((reply[0][0], reply[0][1]) if reply else None)
         return entries
