@@ -212,7 +212,9 @@ class _Batch:
                 if subscription.room.job_id is not None:
                     if tells and not membership.note(self._queue, stream_id, kind):
                         continue
-                    if ends and subscription.until_end and membership.held is None:
+                    # A job of that id in another queue may still lack its outcome.
+                    over = ends and subscription.until_end and None not in membership.lives.values()
+                    if over and membership.held is None:
                         self._leaving.append(membership)
                 if subscription.events is None or event in subscription.events:
                     takers.append(membership)

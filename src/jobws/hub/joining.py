@@ -252,7 +252,7 @@ class Join:
         after = (membership.subscription.after or {}).get(queue, START)
         finished = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
         if finished < oldest or not membership.subscription.chooses(snapshot.state):
-            membership.lives[queue] = end.encode()
+            membership.settle(queue, end, snapshot.finished_on)
             return False
         if (
             membership.subscription.after is not None

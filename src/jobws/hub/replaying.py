@@ -80,9 +80,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     kind = kind_of(fields)
     if kind is None:
         return
-    membership.lives[queue] = end.encode()
-    if snapshot is not None and snapshot.finished_on is not UNSET:
-        membership.told = {**(membership.told or {}), queue: snapshot.finished_on}
+    membership.settle(queue, end, UNSET if snapshot is None else snapshot.finished_on)
     fanout.counts["from-hash"] += 1
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from msgspec import UNSET, UnsetType
+
 from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import position
 
@@ -40,6 +42,7 @@ class Member(Protocol):
     """Who can be in a room: `hub.connection.Connection`."""
 
     outbox: Outbox
+    untold: set[str]
 
     def leave(self, membership: Membership) -> None:
         """See `Connection.leave`."""
@@ -53,8 +56,8 @@ class Membership:
         held: While the subscription is pending, the events that came since; None once it is live.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
             settled. A queue that is missing was not seen to have the job.
-        told: When the outcomes finished that were told from the job's hash, by queue, in epoch milliseconds;
-            None: none was.
+        told: When the outcomes finished that were settled by the job's hash, by queue, in epoch milliseconds; None:
+            none was.
         prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
         left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
         on_leave: Told when it is over, as long as something is read back for it; must not wait.
@@ -77,6 +80,12 @@ class Membership:
     def ended(self) -> bool:
         """Whether the job has its outcome, in every queue that has the job."""
         return bool(self.lives) and None not in self.lives.values()
+
+    def settle(self, queue: str, end: str, finished_on: float | UnsetType) -> None:
+        """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
+        self.lives[queue] = end.encode()
+        if finished_on is not UNSET:
+            self.told = {**(self.told or {}), queue: finished_on}
 
     def note(self, queue: str, stream_id: bytes, kind: Kind) -> bool:
         """Take note of what an event says of the job's life. False: an outcome that the client has already.
