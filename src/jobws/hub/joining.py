@@ -171,13 +171,13 @@ class Join:
             recent = fanout.recent.of(queue)
             if not recent.has(job_id):
                 continue
-            turn, outcome = recent.turn(job_id), recent.outcome(job_id)
+            turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
             membership.lives.setdefault(queue, None if turn is None or lives else turn.stream_id)
             if subscription.after is not None:
                 found = Replay(membership, queue, *recent.after(job_id, subscription.after.get(queue, START)))
-            elif outcome is not None:
-                found = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
+            elif turn is not None and turn.kind.life is Life.ENDS:
+                found = Replay(membership, queue, [turn.stream_id], [turn.kind])
             else:
                 continue
             if subscription.events is not None:
