@@ -17,8 +17,8 @@ class TokenBucket:
         self._tokens = float(burst)
         self._updated = now
 
-    def take(self, now: float) -> float:
-        """Take a token for one message; the seconds to wait before the next one is read (0: none)."""
-        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - 1
+    def take(self, now: float, tokens: int = 1) -> float:
+        """Take `tokens` for one message; the seconds to wait before the next one is read (0: none)."""
+        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - tokens
         self._updated = now
         return max(0.0, -self._tokens / self._per_second)
