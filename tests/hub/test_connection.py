@@ -219,3 +219,18 @@ def test_a_client_that_does_not_read_overflows_alone() -> None:
         assert len(good.drain()) == 1
     assert slow.connection.outbox.overflowed
     assert slow.connection.outbox.size <= 1 << 20
+
+
+def test_a_pong_does_not_count_what_is_held_for_a_second_answer() -> None:
+    """It was acknowledged once, so whoever resumes from the pong would lose the outcome."""
+    fanout = new_fanout()
+    client = Client(fanout)
+    for ref in (1, 2):
+        client.ask("subscribe-job", data_of(Room("http", "1")), ref)
+        if ref == 1:
+            client.connection.complete(client.joins[0], NOTHING, 0.0)
+    fanout.publish("http", [(b"5-0", [b"event", b"completed", b"jobId", b"1"])])
+    client.drain()
+    client.connection.receive('{"event": "ping"}', 200.0)
+    (pong,) = (json.loads(frame.payload) for frame in client.connection.outbox.take())
+    assert "http" not in pong["data"]["cursor"]

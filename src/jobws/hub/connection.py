@@ -57,11 +57,12 @@ class Connection:
     Attributes:
         outbox: Every frame to the client goes through it, answers too, so that their order is one.
         closing: Why the connection is to end, once it is.
+        untold: The queues of which outcomes are to be told from the hash, which were missed in the stream.
     """
 
     __slots__ = (
         *("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying"),
-        *("closing", "outbox", "session"),
+        *("closing", "outbox", "session", "untold"),
     )
 
     def __init__(
@@ -76,6 +77,7 @@ class Connection:
         self.session = session
         self.outbox = Outbox(outbox_bytes, wake)
         self.closing: Close | None = None
+        self.untold: set[str] = set()
         self._fanout = fanout
         self._queues = queues
         self._max_subscriptions = max_subscriptions
@@ -167,6 +169,7 @@ class Connection:
         membership = Membership(self, subscription)
         if old is not None:
             self._replace(old, membership)
+            join.replaces = True
         self._memberships[room] = membership
         self._fanout.rooms.join(membership)
         return membership
@@ -246,11 +249,16 @@ class Connection:
 
     @property
     def _cursor(self) -> Cursor:
-        """How far everything was sent that is acknowledged."""
-        cursor = dict(self._fanout.cursors)
+        """How far everything was sent that is acknowledged. It lacks queues of which that cannot be said."""
+        unknown = self._fanout.untold | self.untold
+        for join in self._pending:
+            if join.replaces:  # what was acknowledged is held for the second answer
+                unknown.update(join.queues)
+        cursor = {queue: cursor for queue, cursor in self._fanout.cursors.items() if queue not in unknown}
         for join in self._replaying:
             for queue, begin in join.cursor.items():
-                cursor[queue] = lower(begin, cursor.get(queue, begin))
+                if queue in cursor:
+                    cursor[queue] = lower(begin, cursor[queue])
         return cursor
 
     # ---- unsubscribing ----

@@ -45,6 +45,7 @@ class Fanout:
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
+        untold: The queues of which entries were missed, until it was looked up which outcomes were among them.
         published: By queue whose stream is read again, what was published of it before.
     """
 
@@ -55,6 +56,7 @@ class Fanout:
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
+        self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
@@ -88,6 +90,7 @@ class Fanout:
         floor = self.recent.floor(queue)
         start = floor if position(generated) > position(floor) else START
         self.published[queue] = self.recent.begin_again(queue)
+        self.untold.add(queue)
         self.cursors[queue] = start
         return start
 

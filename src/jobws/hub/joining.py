@@ -105,13 +105,14 @@ class Join:
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
         evicted: The rooms that were left to make place.
+        replaces: Whether a room is among them in which the client was already.
         replays: The events to be read back, in the order in which they are to be sent; see `events`.
         unsettled: What is left to do when they were.
     """
 
     __slots__ = (
         *("_abandon", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs", "members"),
-        *("queues", "replays", "request", "unsettled"),
+        *("queues", "replaces", "replays", "request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -121,6 +122,7 @@ class Join:
         self.queues: dict[str, None] = {}
         self.cursor: Cursor = {}
         self.evicted: list[RoomName] = []
+        self.replaces = False
         self.replays: list[Replay] = []
         self.unsettled: list[Unsettled] = []
         self._labels = queues

@@ -54,8 +54,9 @@ class Sweeper:
         self._seconds = seconds
         self._holed: set[str] = set()
         self._asked = anyio.Event()
-        # Clients that are being told, so that a slow one is not told twice at once.
-        self._busy: set[tuple[Member, str]] = set()
+        # Clients that are to be told more once they were told what was found before: sweeping on until a slow one has
+        # taken it would ask Redis for everything each second.
+        self._again: set[tuple[Member, str]] = set()
         fanout.on_gap = self._soon
 
     def _soon(self, queue: str) -> None:
@@ -70,17 +71,28 @@ class Sweeper:
                 with anyio.move_on_after(min(TICK_SECONDS, self._seconds)):
                     await self._asked.wait()
                 self._asked = anyio.Event()
-                holed, self._holed = self._holed | self._fanout.without_events, set()
-                for queue in holed & self._queues.by_label.keys():
-                    if not await self._sweep(queue, self._fanout.rooms.watched(queue), tasks):
-                        self._holed.add(queue)
+                holed = (self._holed | self._fanout.without_events) & self._queues.by_label.keys()
+                for queue in holed:
+                    await self._sweep_hole(queue, tasks)
                 if anyio.current_time() >= everything_at:
                     for queue in self._queues.by_label.keys() - holed:
                         await self._sweep(queue, self._fanout.rooms.unsettled(queue), tasks)
                     everything_at = anyio.current_time() + self._seconds
 
+    async def _sweep_hole(self, queue: str, tasks: TaskGroup) -> None:
+        """Sweep a queue whose events were missed, or are not written; again soon if that did not succeed."""
+        self._holed.discard(queue)
+        complete = False
+        try:
+            complete = await self._sweep(queue, self._fanout.rooms.watched(queue), tasks)
+        finally:
+            if not complete:
+                self._holed.add(queue)
+            elif queue not in self._holed:
+                self._fanout.untold.discard(queue)
+
     async def _sweep(self, queue: str, job_ids: Sequence[str], tasks: TaskGroup) -> bool:
-        """Read these jobs again. False: it must be done again soon, for Redis is away or a client is busy."""
+        """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
         complete = True
         for start in range(0, len(job_ids), JOBS_AT_ONCE):
             some = job_ids[start : start + JOBS_AT_ONCE]
@@ -95,10 +107,10 @@ class Sweeper:
             all_read = position(self._fanout.cursors.get(queue, START)) >= position(end)
             complete = complete and all_read
             for member, items in self._found(queue, some, look_up, all_read=all_read).items():
-                if (member, queue) in self._busy:
-                    complete = False
+                if queue in member.untold:
+                    self._again.add((member, queue))
                     continue
-                self._busy.add((member, queue))
+                member.untold.add(queue)
                 tasks.start_soon(self._tell, member, queue, items)
         return complete
 
@@ -121,4 +133,8 @@ class Sweeper:
         try:
             await self._joins.settle(member, items)
         finally:
-            self._busy.discard((member, queue))
+            member.untold.discard(queue)
+            if (member, queue) in self._again:
+                self._again.discard((member, queue))
+                self._fanout.untold.add(queue)
+                self._soon(queue)
