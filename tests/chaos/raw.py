@@ -22,29 +22,64 @@ if TYPE_CHECKING:
 Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
 TICK_SECONDS: Final = 0.05
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 @asynccontextmanager
 async def websocket(port: int, path: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """A connection; every failure to make one is an OSError. It is dropped without manners at the end."""
+    """A connection. It is dropped without manners at the end; `is_lost` knows what it raises."""
     with trio.fail_after(10):
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        stream = _Noticing(await trio.open_tcp_stream("127.0.0.1", port))
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.fail_at_end)
             with trio.fail_after(10):
                 connection = await trio_websocket.wrap_client_stream(nursery, stream, f"127.0.0.1:{port}", path)
             yield connection
             nursery.cancel_scope.cancel()
     finally:
-        await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(stream.stream)
+
+
+class _Noticing(trio.abc.Stream):
+    """A stream that says when it ended: trio-websocket waits for the answer to its handshake for ever."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._ended = trio.Event()
+
+    async def fail_at_end(self) -> None:
+        """Raise once nothing more comes; a moment later, for what came before that is still to be taken."""
+        await self._ended.wait()
+        await trio.sleep(0.01)
+        raise trio.BrokenResourceError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        try:
+            data = await self.stream.receive_some(max_bytes)
+        except _BROKEN:
+            self._ended.set()
+            raise
+        if not data:
+            self._ended.set()
+        return bytes(data)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
 
 
 def is_lost(error: BaseException) -> bool:
     """Whether this, or everything in this group, says that a connection ended or never came to be."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_lost(each) for each in error.exceptions)
-    kinds = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
-    return isinstance(error, (*kinds, trio_websocket.ConnectionClosed, trio_websocket.HandshakeError))
+    kinds = (trio.TooSlowError, trio_websocket.ConnectionClosed, trio_websocket.HandshakeError)
+    return isinstance(error, (*_BROKEN, *kinds))
 
 
 class Room:
@@ -79,6 +114,13 @@ class Room:
     def take_cursor(self, cursor: dict[str, str]) -> None:
         """Everything up to there has come."""
         self.cursor = {queue: id for queue, id in cursor.items() if self.queue in (None, queue)}
+
+    def advance(self, cursor: dict[str, str]) -> None:
+        """Everything up to there has come, where that is later: what is read back for others holds a pong's back."""
+        assert self.cursor is not None
+        for queue, id in cursor.items():
+            if self.queue in (None, queue) and position(id) > position(self.cursor.get(queue, "0-0")):
+                self.cursor[queue] = id
 
     def message(self) -> dict[str, object]:
         """The item of a subscription. Of an id in two queues, old outcomes come only with a position (R8)."""
@@ -175,7 +217,7 @@ class RawClient:
             case "pong":
                 for room in self._by_room.values():
                     if room.acked and not room.over:
-                        room.take_cursor(frame["data"]["cursor"])
+                        room.advance(frame["data"]["cursor"])
             case "gap":
                 self.ledger.counts["gap frames"] += 1
                 self.ledger.counts[f"gap: {frame['data']['reason']}"] += 1
@@ -201,7 +243,9 @@ class RawClient:
                 room.number = -1
                 continue
             self.ledger.counts["gaps in acks"] += "gap" in result
-            room.take_cursor(data["cursor"])
+            # Whoever came back with a position keeps it: one ack speaks for a list, so its cursor may lie further back.
+            if room.cursor is None or "gap" in result:
+                room.take_cursor(data["cursor"])
             room.acked = True
 
     def _event(self, event: str, frame: Frame) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio.to_thread
@@ -94,13 +94,15 @@ class Report(NamedTuple):
 class World:
     """What runs, and can be broken."""
 
-    def __init__(self, plan: Plan, server: EmbeddedRedis, bridges: list[BridgeAtPort]) -> None:
+    def __init__(self, plan: Plan, server: EmbeddedRedis, lines: Proxy, bridges: list[BridgeAtPort]) -> None:
         self.plan = plan
         self.server = server
         self.bridges = bridges
         self.random = random.Random(plan.seed)
         self.broken: Counter[str] = Counter()
         self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients)]
+        # Between the bridges and Redis.
+        self.lines = lines
         self.redis: Any = redis.Redis.from_url(server.url)
         self.redis_up = True
 
@@ -154,6 +156,15 @@ class World:
         await anyio.to_thread.run_sync(self.server.start)
         self.redis_up = True
 
+    async def cut_redis(self) -> None:
+        """The bridge does not reach Redis for a while, in which things go on."""
+        self.lines.open = False
+        self.lines.cut()
+        await trio.sleep(self.random.uniform(0.1, 2))
+        if self.plan.harsh and self.redis_up and self.random.random() < 0.7:
+            await (self.trim if self.random.random() < 0.6 else self.delete_stream)()
+        self.lines.open = True
+
     async def trim(self) -> None:
         stream = f"bull:{self.random.choice(QUEUES)}:events"
         await anyio.to_thread.run_sync(lambda: self.redis.xtrim(stream, self.random.randint(0, 5), approximate=False))
@@ -166,6 +177,7 @@ MILD: Final[dict[str, tuple[Fault, int]]] = {
     "clients cut": (World.cut_one, 8),
     "all clients cut": (World.cut_all, 2),
     "clients paused": (World.pause_one, 4),
+    "Redis unreachable": (World.cut_redis, 2),
     "bridge restarts": (World.restart_bridge, 1),
     "bridge kills": (World.kill_bridge, 1),
 }
@@ -182,19 +194,21 @@ async def run(plan: Plan) -> Report:
     started = trio.current_time()
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedRedis(DURABLE))
-        bridges = [stack.enter_context(BridgeAtPort(plan.kind, server.url)) for _ in range(plan.bridges)]
+        lines = Proxy(server.port)
+        redis_url = server.url.replace(f":{server.port}/", f":{lines.port}/")
+        bridges = [stack.enter_context(BridgeAtPort(plan.kind, redis_url)) for _ in range(plan.bridges)]
         worker = stack.enter_context(working(server.url, *QUEUES))
-        world = World(plan, server, bridges)
+        world = World(plan, server, lines, bridges)
         # Nothing is trimmed but by us.
         for queue in QUEUES:
             world.redis.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 20 * max(plan.jobs, 1000))
-        for bridge in bridges:
-            await anyio.to_thread.run_sync(bridge.start)
         jobs = make_jobs(world.random, plan.jobs, plan.seconds, removed=not plan.harsh)
         clients = world.make_clients(jobs)
         async with trio.open_nursery() as nursery:
-            for proxy in world.proxies:
+            for proxy in (lines, *world.proxies):
                 nursery.start_soon(proxy.run)
+            for bridge in bridges:
+                await anyio.to_thread.run_sync(bridge.start)
             begin = trio.current_time() + 1
             for client in clients:
                 nursery.start_soon(client.run, begin)
@@ -208,9 +222,9 @@ async def run(plan: Plan) -> Report:
             # What is told twice by a sweep, or by a stream that is read again, comes now.
             await trio.sleep(2 * SWEEP_SECONDS)
             unfinished = [job for job in jobs if not job.removed and not _is_finished(world, job)]
+            for bridge in bridges:
+                await anyio.to_thread.run_sync(bridge.end, signal.SIGTERM)
             nursery.cancel_scope.cancel()
-        for bridge in bridges:
-            await anyio.to_thread.run_sync(bridge.end, signal.SIGTERM)
         world.redis.close()
     trouble = [line for bridge in bridges for line in bridge.trouble]
     trouble += [f"{job.key} was never finished" for job in unfinished]
@@ -233,16 +247,15 @@ async def _break(world: World, begin: float) -> None:
     restarting = trio.Lock()
 
     async def fault(name: str) -> None:
-        if name in ("bridge restarts", "bridge kills", "Redis kills"):
+        if name in ("bridge restarts", "bridge kills", "Redis kills", "Redis unreachable"):
             async with restarting:
-                await faults[name][0](world)
+                with suppress(redis.RedisError):
+                    await faults[name][0](world)
         elif not world.redis_up and name in ("trims", "deleted streams"):
             return
         else:
-            try:
+            with suppress(redis.RedisError):
                 await faults[name][0](world)
-            except redis.RedisError:
-                return
         world.broken[name] += 1
 
     async with trio.open_nursery() as nursery:
