@@ -92,6 +92,16 @@ class RecentEvents:
         while self._order and position(self._order[0][1]) < limit:
             self._forget_oldest()
 
+    def may_lack(self, after: str) -> bool:
+        """Whether events behind `after` may be gone.
+
+        A stream of which nothing was trimmed, and which begins behind `after`, is not the one that `after` is of.
+        """
+        floor = self.floor or START
+        if floor == START != after and self._order:
+            floor = before(self._order[0][1])
+        return position(after) < position(floor)
+
     def has(self, job_id: bytes) -> bool:
         """Whether any event of the job is known."""
         return job_id in self._by_job
