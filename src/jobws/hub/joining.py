@@ -49,7 +49,11 @@ def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end:
     finished = snapshot.state in FINISHED
     if settled is not None and all_read and position(settled) <= position(end):
         # A second life may have begun, and ended, where no event told of it. Workers' clocks are not Redis' clock.
-        later = snapshot.finished_on is not UNSET and snapshot.finished_on > position(settled)[0] + SKEW_MILLISECONDS
+        later = (
+            snapshot.finished_on is not UNSET
+            and snapshot.finished_on > position(settled)[0] + SKEW_MILLISECONDS
+            and snapshot.finished_on != membership.finished.get(queue)
+        )
         if later or not finished:
             settled = membership.lives[queue] = None
     return finished and settled is None

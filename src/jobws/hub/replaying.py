@@ -81,6 +81,8 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     if kind is None:
         return
     membership.lives[queue] = end.encode()
+    if snapshot is not None and snapshot.finished_on is not UNSET:
+        membership.finished = {**membership.finished, queue: snapshot.finished_on}
     fanout.counts["from-hash"] += 1
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)

@@ -6,6 +6,7 @@ for an event that nobody wants, however many rooms there are.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from jobws.bullmq.events import Kind, Life
@@ -46,6 +47,9 @@ class Member(Protocol):
         ...
 
 
+_NEVER: Final[Mapping[str, float]] = MappingProxyType({})
+
+
 class Membership:
     """One connection's subscription to one room.
 
@@ -53,17 +57,19 @@ class Membership:
         held: While the subscription is pending, the events that came since; None once it is live.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
             settled. A queue that is missing was not seen to have the job.
+        finished: When the job had finished whose outcome was made from its hash, by queue, in epoch milliseconds.
         prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
         left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
     """
 
-    __slots__ = ("connection", "held", "left", "lives", "prepared", "replaced", "subscription")
+    __slots__ = ("connection", "finished", "held", "left", "lives", "prepared", "replaced", "subscription")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
         self.held: list[Held] | None = []
         self.lives: dict[str, bytes | None] = {}
+        self.finished: Mapping[str, float] = _NEVER
         self.prepared = False
         self.left = False
         self.replaced = False
