@@ -70,11 +70,16 @@ def make_jobs(random: Random, count: int, seconds: float, *, removed: bool) -> l
 
 
 class Outcome(NamedTuple):
-    """An outcome as it came. `subscription` tells two subscriptions to one room apart."""
+    """An outcome as it came.
+
+    `subscription` tells two subscriptions to one room apart. `gap`: the second one's ack said that events may be
+    missing, so that it begins further back.
+    """
 
     id: str | None
     replayed: bool
     subscription: object
+    gap: bool = False
 
 
 class Ledger:
@@ -113,13 +118,13 @@ class Ledger:
                 before = told[:index]
                 ids = {each.id for each in before if each.id is not None}
                 again = any(each.subscription == outcome.subscription for each in before)
-                if again or (outcome.id is not None and ids):
+                if again or (outcome.id is not None and ids and not outcome.gap):
                     found.append(f"{self.name} {key}: {outcome} after {before}")
         return found
 
     @property
     def repeated(self) -> int:
-        """Outcomes that came again after a reconnect because one of both has no id, which protocol.md allows."""
+        """Outcomes that came again after a reconnect because one of both has no id, or after a gap."""
         return sum(len(told) - 1 for told in self._outcomes.values()) - len(self.doubles)
 
     def has(self, key: Key) -> bool:

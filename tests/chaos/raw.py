@@ -90,7 +90,7 @@ class Room:
         queue: None: of both queues.
         cursor: How far its events have come; None: it was never acknowledged.
         number: Of its latest subscription.
-        acked: Whether that was acknowledged.
+        acked: Whether that was acknowledged, and `gap` whether with a gap.
         over: Whether it is not subscribed again.
     """
 
@@ -108,6 +108,7 @@ class Room:
         self.cursor: dict[str, str] | None = None
         self.number = 0
         self.acked = False
+        self.gap = False
         self.over = False
         self.last: dict[str, str] = {}
 
@@ -246,7 +247,7 @@ class RawClient:
             # Whoever came back with a position keeps it: one ack speaks for a list, so its cursor may lie further back.
             if room.cursor is None or "gap" in result:
                 room.take_cursor(data["cursor"])
-            room.acked = True
+            room.acked, room.gap = True, "gap" in result
 
     def _event(self, event: str, frame: Frame) -> None:
         data, stream_id = frame["data"], frame.get("id")
@@ -263,7 +264,7 @@ class RawClient:
             assert room.cursor is not None
             room.cursor[key[0]] = stream_id
         if event in OUTCOMES and not (event == "removed" and data.get("prev") in ("completed", "failed")):
-            self.ledger.note(key, event, data, Outcome(stream_id, "replayed" in frame, room.number))
+            self.ledger.note(key, event, data, Outcome(stream_id, "replayed" in frame, room.number, room.gap))
             room.over = room.until_end
 
 
