@@ -25,7 +25,7 @@ def main() -> None:
     plans = {
         "harsh": plan,
         "mild": plan._replace(harsh=False),
-        "two": plan._replace(bridges=2),
+        "two": plan._replace(harsh=False, bridges=2),
         "socketio": plan._replace(harsh=False, kind="socketio"),
     }
     bad = False
@@ -41,8 +41,8 @@ def main() -> None:
         if name == "socketio":
             bad = bad or not report.lost
         else:
-            bad = bad or bool(report.lost or report.doubles or report.faults or report.trouble)
-            bad = bad or (name == "mild" and bool(report.without_id or report.bridge["gaps"]))
+            bad = bad or bool(report.wrong)
+            bad = bad or (name != "harsh" and bool(report.without_id or report.gaps))
     sys.exit(bad)
 
 

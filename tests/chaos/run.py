@@ -46,6 +46,7 @@ class Plan(NamedTuple):
         harsh: Also Redis dies, and streams are trimmed and deleted, so that outcomes may come from hashes, after gaps.
         kind: The bridge.
         bridges: With two, clients move from one to the other when it dies.
+        only: What breaks; empty: everything that fits `harsh`.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     harsh: bool = True
     kind: Kind = "jobws"
     bridges: int = 1
+    only: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -72,6 +74,16 @@ class Report(NamedTuple):
     broken: Counter[str]
     seconds: float
 
+    @property
+    def wrong(self) -> list[str]:
+        """Everything that must not be."""
+        return [*self.lost, *self.doubles, *self.faults, *self.trouble]
+
+    @property
+    def gaps(self) -> int:
+        """How often anybody was told that events may be missing."""
+        return self.bridge["gaps"] + self.frames["gap frames"] + self.frames["gaps in acks"]
+
     def __str__(self) -> str:
         """Some lines."""
 
@@ -87,8 +99,7 @@ class Report(NamedTuple):
             f"  frames: {listed(self.frames)}",
             f"  the bridges counted: {listed(self.bridge)}",
         ]
-        wrong = [*self.lost, *self.doubles, *self.faults, *self.trouble]
-        return "\n".join([*lines, *(f"  ! {line}" for line in wrong[:20])])
+        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:20])])
 
 
 class World:
@@ -240,8 +251,10 @@ async def _add(worker: TextIO, jobs: list[Job], begin: float) -> None:
 async def _break(world: World, begin: float) -> None:
     """Break things, one at a time or several at once, until a little after the last job was added."""
     faults = HARSH if world.plan.harsh else MILD
-    names = list(faults)
-    weights = [weight for _, weight in faults.values()]
+    names = list(world.plan.only or faults)
+    weights = [faults[name][1] for name in names]
+    # Each once, then by chance.
+    first = world.random.sample(names, len(names))
     await trio.sleep_until(begin)
     # One restart at a time: who restarts what is restarting only waits.
     restarting = trio.Lock()
@@ -261,7 +274,7 @@ async def _break(world: World, begin: float) -> None:
     async with trio.open_nursery() as nursery:
         while trio.current_time() < begin + world.plan.seconds + 2:
             await trio.sleep(world.random.expovariate(1 / FAULT_SECONDS))
-            nursery.start_soon(fault, world.random.choices(names, weights)[0])
+            nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])
 
 
 def _is_finished(world: World, job: Job) -> bool:
