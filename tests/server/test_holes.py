@@ -236,25 +236,4 @@ async def test_a_redis_that_hangs_is_noticed_and_nothing_is_missed(
         sent = finish(redis, "1")
         assert (await client.receive())["id"] == sent
         await eventually(lambda: not live.bridge.queues.problems(0.0))
-
-
-async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(redis: Redis) -> None:
-    """The client comes back before the bridge knows that the stream is another one."""
-    redis.add_job("http", "1", state="active")
-    after = redis.add_event("http", "active", "1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        await read_to(live, after)
-        live.bridge.queues._tails["http"].check_at += 3600
-        pipe = redis.client.pipeline(transaction=True)
-        pipe.lrem("bull:http:active", 0, "1")
-        pipe.zadd("bull:http:completed", {"1": OLD})
-        pipe.hset("bull:http:1", mapping={"finishedOn": time.time() * 1000, "returnvalue": "1"})
-        pipe.delete(EVENTS)
-        pipe.xadd(EVENTS, {"event": "active", "jobId": "2"}, id=f"{int(after.split('-')[0]) + 5}-0")
-        pipe.execute()
-        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
-        assert "replays" not in ack
-        live.bridge.queues._tails["http"].check_at = 0.0
-        outcome = await gap_then_outcome(client, "recreated")
-        assert (outcome["event"], "id" in outcome) == ("completed", False)
         await nothing_more(client)

@@ -205,32 +205,3 @@ async def test_a_thousand_results_do_not_make_a_client_slow(redis: Redis) -> Non
         seen = {(await client.receive())["data"]["jobId"] for _ in range(1000)}
         assert len(seen) == 1000
         await nothing_more(client)
-
-
-async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis: Redis) -> None:
-    """As after a failover to a replica that was behind: the id is lower than the client's position."""
-    finish(redis, "1")
-    redis.client.delete("bull:http:events")
-    redis.add_job("http", "2", state="completed", finishedOn=time.time() * 1000, returnvalue="2")
-    sent = redis.add_entry("http", {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"1"}, stream_id="7-0")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        after = f"{time.time() * 1000 + 5000:.0f}-0"
-        ack = await subscribe(client, {"jobs": ["1", "2"], "queue": "http", "after": after})
-        assert [(result["gap"], result["replays"]) for result in ack["results"]] == [(True, 1)] * 2
-        first, second = await client.receive(), await client.receive()
-        assert (first["data"]["jobId"], first["id"], second["data"]["jobId"], "id" in second) == ("1", sent, "2", False)
-        await nothing_more(client)
-
-
-async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redis) -> None:
-    """It was deleted and made anew while no bridge ran: nothing was trimmed from it, and yet the outcome is missing."""
-    redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
-    after = redis.add_event("http", "active", "1")
-    redis.client.delete("bull:http:events")
-    redis.add_entry("http", {b"event": b"active", b"jobId": b"2"}, stream_id=f"{int(after.split('-')[0]) + 5}-0")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
-        assert (ack["gap"], ack["replays"]) == (True, 1)
-        assert (await client.receive())["data"]["returnvalue"] == 1
-        assert "gap" not in await subscribe(client, {"jobId": "2", "queue": "http", "after": "0-0"})
-        await nothing_more(client)

@@ -243,11 +243,13 @@ class Connection:
 
     @property
     def _cursor(self) -> Cursor:
-        """How far everything was sent that is acknowledged."""
-        cursor = dict(self._fanout.cursors)
+        """How far everything was sent that is acknowledged. Of a queue with a hole nothing can be said for now."""
+        unswept = self._fanout.unswept
+        cursor = {queue: stream_id for queue, stream_id in self._fanout.cursors.items() if queue not in unswept}
         for join in self._replaying:
             for queue, begin in join.cursor.items():
-                cursor[queue] = lower(begin, cursor.get(queue, begin))
+                if queue not in unswept:
+                    cursor[queue] = lower(begin, cursor.get(queue, begin))
         return cursor
 
     # ---- unsubscribing ----

@@ -45,6 +45,7 @@ class Fanout:
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
+        unswept: The queues with a hole of which not all outcomes were told yet; whoever tells them takes them out.
         published: By queue whose stream is read again, what was published of it before.
     """
 
@@ -55,6 +56,7 @@ class Fanout:
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
+        self.unswept: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
@@ -98,6 +100,8 @@ class Fanout:
         """
         self.published.pop(queue, None)
         self.recent.of(queue).reach_to(floor)
+        self.recent.of(queue).doubt(self.cursors[queue])
+        self.unswept.add(queue)
         self.counts["gaps"] += 1
         gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
         for connection in self.rooms.concerned(queue):

@@ -41,7 +41,7 @@ class RecentEvents:
         capacity: How many are remembered.
     """
 
-    __slots__ = ("_by_job", "_floor", "_order", "capacity")
+    __slots__ = ("_by_job", "_doubtful", "_floor", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -50,6 +50,7 @@ class RecentEvents:
         # One of those lists per event, oldest event first.
         self._order: deque[list[Any]] = deque()
         self._floor: bytes | None = None
+        self._doubtful: str | None = None
 
     def __len__(self) -> int:
         return len(self._order)
@@ -92,15 +93,20 @@ class RecentEvents:
         while self._order and position(self._order[0][1]) < limit:
             self._forget_oldest()
 
+    def doubt(self, stream_id: str) -> None:
+        """Whoever was told everything up to there may lack events all the same: a hole was found too late."""
+        self._doubtful = stream_id
+
     def may_lack(self, after: str) -> bool:
-        """Whether events behind `after` may be gone.
+        """Whether events behind `after` may be gone, or some before it were never told.
 
         A stream of which nothing was trimmed, and which begins behind `after`, is not the one that `after` is of.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
             floor = before(self._order[0][1])
-        return position(after) < position(floor)
+        doubtful = self._doubtful is not None and position(after) <= position(self._doubtful)
+        return doubtful or position(after) < position(floor)
 
     def has(self, job_id: bytes) -> bool:
         """Whether any event of the job is known."""

@@ -78,6 +78,7 @@ class Sweeper:
                     for queue in self._queues.by_label.keys() - holed:
                         await self._sweep(queue, self._fanout.rooms.unsettled(queue), tasks)
                     everything_at = anyio.current_time() + self._seconds
+                self._fanout.unswept &= self._holed | {queue for _, queue in self._busy}
 
     async def _sweep(self, queue: str, job_ids: Sequence[str], tasks: TaskGroup) -> bool:
         """Read these jobs again. False: it must be done again soon, for Redis is away or a client is busy."""
