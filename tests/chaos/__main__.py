@@ -32,10 +32,9 @@ def main() -> None:
     for name, each in plans.items():
         if arguments.only not in (None, name):
             continue
-        if name == "socketio":
-            if shutil.which("node") is None:
-                print("no node: the Socket.IO bridge is left out")
-                continue
+        if name == "socketio" and shutil.which("node") is None:
+            print("no node: the Socket.IO bridge is left out")
+            continue
         report = trio.run(partial(run, each))
         print(report, flush=True)
         if name == "socketio":

@@ -34,7 +34,12 @@ async def websocket(port: int, path: str) -> AsyncIterator[trio_websocket.WebSoc
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.fail_at_end)
             with trio.fail_after(10):
-                connection = await trio_websocket.wrap_client_stream(nursery, stream, f"127.0.0.1:{port}", path)
+                connection = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    stream,  # type: ignore[arg-type]  # any stream will do
+                    f"127.0.0.1:{port}",
+                    path,
+                )
             yield connection
             nursery.cancel_scope.cancel()
     finally:

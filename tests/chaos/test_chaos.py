@@ -9,7 +9,7 @@ from tests.bench.servers import OPPONENT
 from tests.chaos.run import Plan, run
 from tests.support.node import install_packages
 
-SMALL = Plan(seed=3, jobs=120, clients=6, seconds=8)
+SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
 
 
 @pytest.mark.limit(120)

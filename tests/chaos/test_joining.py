@@ -81,9 +81,7 @@ async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: 
     assert all(came[way] >= LEAST for way in WAYS), came
 
 
-async def _round(
-    redis: Redis, live: Live, client: RawClient, nursery: trio.Nursery, job_id: str, moment: float
-) -> str:
+async def _round(redis: Redis, live: Live, client: RawClient, nursery: trio.Nursery, job_id: str, moment: float) -> str:
     """Subscribe, and let the job end so long after that; how its outcome came."""
     before = Counter(live.bridge.fanout.counts)
     completed = trio.Event()

@@ -1,10 +1,9 @@
-"""Drain, obliterate and clean, by BullMQ itself, emit nothing for the jobs they remove: every `wait` ends all the same."""
+"""BullMQ's drain, obliterate and clean emit nothing for the jobs they remove: every `wait` ends all the same."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -20,15 +19,18 @@ from tests.support.node import NodeProcess, install_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
     from tests.support.redis import Redis
+
+    Producer: TypeAlias = "Callable[[Redis], AbstractContextManager[Callable[[str], None]]]"
 
 JOBS = ("one", "two", "three")
 
 
 @contextmanager
 def node(redis: Redis) -> Iterator[Callable[[str], None]]:
-    install_packages()
     password = redis.server.url.split(":")[2].split("@")[0]
     with NodeProcess("ends.mjs", str(redis.server.port), password, "http") as process:
 
@@ -61,27 +63,28 @@ def python(redis: Redis) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize("end", ["drain", "obliterate", "clean"])
 @pytest.mark.parametrize("bullmq", [python, node])
 @pytest.mark.limit(360)
-async def test_every_wait_ends(redis: Redis, bullmq: Callable[[Redis], Iterator[Callable[[str], None]]], end: str) -> None:
-    ended: list[str] = []
-
-    async with live_bridge(redis.url, sweep_seconds=0.2) as live, connect(live.url) as jobs:
-        manager = bullmq(redis)
-        tell = await anyio.to_thread.run_sync(manager.__enter__)  # type: ignore[attr-defined]
-        for job_id in JOBS:
-            await anyio.to_thread.run_sync(tell, job_id)
-
-        async def wait(job_id: str) -> None:
-            with pytest.raises(JobRemoved):
-                await jobs.wait(job_id, "http")
-            ended.append(job_id)
-
-        async with trio.open_nursery() as nursery:
+async def test_every_wait_ends(redis: Redis, bullmq: Producer, end: str) -> None:
+    if bullmq is node:
+        await anyio.to_thread.run_sync(install_packages)
+    with bullmq(redis) as tell:
+        async with live_bridge(redis.url, sweep_seconds=0.2) as live, connect(live.url) as jobs:
             for job_id in JOBS:
-                nursery.start_soon(partial(wait, job_id))
-            rooms = live.bridge.fanout.rooms
-            await eventually(
-                lambda: all([each.held is None for each in rooms.of_job("http", job_id)] == [True] for job_id in JOBS)
-            )
-            await anyio.to_thread.run_sync(tell, end)
-        assert sorted(ended) == sorted(JOBS)
-        await anyio.to_thread.run_sync(manager.__exit__, None, None, None)  # type: ignore[attr-defined]
+                await anyio.to_thread.run_sync(tell, job_id)
+            ended: list[str] = []
+
+            async def wait(job_id: str) -> None:
+                with pytest.raises(JobRemoved):
+                    await jobs.wait(job_id, "http")
+                ended.append(job_id)
+
+            async with trio.open_nursery() as nursery:
+                for job_id in JOBS:
+                    nursery.start_soon(wait, job_id)
+                rooms = live.bridge.fanout.rooms
+                await eventually(
+                    lambda: all(
+                        [each.held is None for each in rooms.of_job("http", job_id)] == [True] for job_id in JOBS
+                    )
+                )
+                await anyio.to_thread.run_sync(tell, end)
+            assert sorted(ended) == sorted(JOBS)

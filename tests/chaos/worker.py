@@ -20,7 +20,7 @@ from redis import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
+    from typing import IO
 
     from bullmq import Job
 
@@ -64,7 +64,7 @@ async def work(redis_url: str, names: list[str]) -> None:
 async def _add(queues: dict[str, Queue], queue: str, data: object, opts: dict[str, object]) -> None:
     while True:
         try:
-            await queues[queue].add("chaos", data, opts)  # type: ignore[arg-type]
+            await queues[queue].add("chaos", data, opts)
         except (RedisError, OSError):
             await asyncio.sleep(0.1)
         else:
@@ -72,7 +72,7 @@ async def _add(queues: dict[str, Queue], queue: str, data: object, opts: dict[st
 
 
 @contextmanager
-def working(redis_url: str, *queues: str) -> Iterator[TextIO]:
+def working(redis_url: str, *queues: str) -> Iterator[IO[str]]:
     """The process; what it is told goes to the file."""
     command = [sys.executable, "-m", "tests.chaos.worker", redis_url, *queues]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""Positions that promise too much: a hole lies before them, or the stream is another one. No outcome is lost or told twice."""
+"""Positions that promise too much: a hole lies before them, or the stream is another one. No outcome is lost."""
 
 from __future__ import annotations
 

@@ -237,8 +237,7 @@ class Join:
             ):
                 self._known[membership].append(outcome)
         replays = sum(map(len, self._known.get(membership, ()))) + sum(
-            self._settle(membership, snapshot, look_up, oldest, fanout)
-            for snapshot in snapshots
+            self._settle(membership, snapshot, look_up, oldest, fanout) for snapshot in snapshots
         )
         gap = after is not None and any(
             fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
