@@ -72,8 +72,8 @@ def make_jobs(random: Random, count: int, seconds: float, *, removed: bool) -> l
 class Outcome(NamedTuple):
     """An outcome as it came.
 
-    `subscription` tells two subscriptions to one room apart. `gap`: the second one's ack said that events may be
-    missing, so that it begins further back.
+    `subscription` tells two subscriptions to one room apart. `gap`: the client had gone back to an ack's
+    position, since events may have been missing.
     """
 
     id: str | None

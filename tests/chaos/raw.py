@@ -95,7 +95,8 @@ class Room:
         queue: None: of both queues.
         cursor: How far its events have come; None: it was never acknowledged.
         number: Of its latest subscription.
-        acked: Whether that was acknowledged, and `gap` whether with a gap.
+        acked: Whether that was acknowledged.
+        rewound: The queues whose position was taken back after a gap.
         over: Whether it is not subscribed again.
     """
 
@@ -113,7 +114,7 @@ class Room:
         self.cursor: dict[str, str] | None = None
         self.number = 0
         self.acked = False
-        self.gap = False
+        self.rewound: set[str] = set()
         self.over = False
         self.last: dict[str, str] = {}
 
@@ -252,7 +253,9 @@ class RawClient:
             # Whoever came back with a position keeps it: one ack speaks for a list, so its cursor may lie further back.
             if room.cursor is None or "gap" in result:
                 room.take_cursor(data["cursor"])
-            room.acked, room.gap = True, "gap" in result
+            if "gap" in result:
+                room.rewound.update(QUEUES)
+            room.acked = True
 
     def _event(self, event: str, frame: Frame) -> None:
         data, stream_id = frame["data"], frame.get("id")
@@ -269,8 +272,11 @@ class RawClient:
             assert room.cursor is not None
             room.cursor[key[0]] = stream_id
         if event in OUTCOMES and not (event == "removed" and data.get("prev") in ("completed", "failed")):
-            self.ledger.note(key, event, data, Outcome(stream_id, "replayed" in frame, room.number, room.gap))
+            outcome = Outcome(stream_id, "replayed" in frame, room.number, key[0] in room.rewound)
+            self.ledger.note(key, event, data, outcome)
             room.over = room.until_end
+        if stream_id is not None:
+            room.rewound.discard(key[0])
 
 
 assert len(QUEUES) == 2, "the plan of rooms is for two queues"
