@@ -90,6 +90,7 @@ class Ledger:
         wanted: The jobs whose outcome it must get.
         counts: Frames by kind: `live`, `replayed`, `from hash`, `gap`, and whatever else happened.
         faults: What must never be, as sentences.
+        history: What the client saw of each job, for those who look into a loss.
     """
 
     def __init__(self, name: str, jobs: Iterable[Job]) -> None:
@@ -97,6 +98,7 @@ class Ledger:
         self.wanted = {job.key: job for job in jobs}
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.history: dict[str, list[str]] = defaultdict(list)
         self._outcomes: dict[Key, list[Outcome]] = defaultdict(list)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -173,6 +174,9 @@ class RawClient:
                 if not is_lost(error):
                     raise
             self.ledger.counts["connections lost"] += 1
+            for room in self._by_room.values():
+                if room.number:
+                    self._note(room, "cut off")
             self._waiting.clear()
             await trio.sleep(self._random.uniform(0, wait))
             wait = min(2 * wait, 1.0)
@@ -213,6 +217,7 @@ class RawClient:
         ref = next(self._numbers)
         for room in rooms:
             room.number = ref
+            self._note(room, f"asks {room.message()}")
         self._waiting[ref] = rooms
         request = {"event": "subscribe-job", "ref": ref, "data": [room.message() for room in rooms]}
         await socket.send_message(json.dumps(request))
@@ -225,15 +230,20 @@ class RawClient:
                 for room in self._by_room.values():
                     if room.acked and not room.over:
                         room.advance(frame["data"]["cursor"])
+                        self._note(room, f"pong {frame['data']['cursor']}")
             case "gap":
                 self.ledger.counts["gap frames"] += 1
                 self.ledger.counts[f"gap: {frame['data']['reason']}"] += 1
                 for room in self._by_room.values():  # a stream that began anew has ids of its own
                     room.last.clear()
+                    self._note(room, f"gap {frame['data']}")
             case "error":
                 self._refused(frame)
             case event:
                 self._event(event, frame)
+
+    def _note(self, room: Room, what: str) -> None:
+        self.ledger.history[room.job_id].append(f"{time.time():.3f} {room.queue} {what}")
 
     def _refused(self, frame: Frame) -> None:
         code = frame["data"]["code"]
@@ -256,6 +266,7 @@ class RawClient:
             if "gap" in result:
                 room.rewound.update(QUEUES)
             room.acked = True
+            self._note(room, f"ack {data['cursor']} {result}")
 
     def _event(self, event: str, frame: Frame) -> None:
         data, stream_id = frame["data"], frame.get("id")
@@ -263,6 +274,7 @@ class RawClient:
         room = self._by_room.get(key) or self._by_room[None, data["jobId"]]
         if not room.acked:
             self.ledger.faults.append(f"{self.ledger.name}: an event before its ack: {frame}")
+        self._note(room, f"{event} {stream_id}")
         self.ledger.count_frame(stream_id, replayed="replayed" in frame)
         if stream_id is not None:
             before = room.last.get(key[0], "0-0")
@@ -275,8 +287,8 @@ class RawClient:
             outcome = Outcome(stream_id, "replayed" in frame, room.number, key[0] in room.rewound)
             self.ledger.note(key, event, data, outcome)
             room.over = room.until_end
-        if stream_id is not None:
-            room.rewound.discard(key[0])
+            if stream_id is not None:
+                room.rewound.discard(key[0])
 
 
 assert len(QUEUES) == 2, "the plan of rooms is for two queues"

@@ -14,7 +14,7 @@ import trio
 
 from jobws.embedded import EmbeddedRedis
 from tests.chaos.bridges import SWEEP_SECONDS, BridgeAtPort
-from tests.chaos.jobs import QUEUES, Job, Ledger, make_jobs
+from tests.chaos.jobs import QUEUES, Job, Key, Ledger, make_jobs
 from tests.chaos.library import LibraryClient
 from tests.chaos.proxy import Proxy
 from tests.chaos.raw import RawClient
@@ -279,6 +279,10 @@ async def _break(world: World, begin: float) -> None:
             nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])
 
 
+def _told_of(ledger: Ledger, key: Key) -> str:
+    return "\n      ".join([f"{ledger.name} lost {key}", *ledger.history[key[1]]])
+
+
 def _is_finished(world: World, job: Job) -> bool:
     front = f"bull:{job.queue}:"
     return any(world.redis.zscore(front + state, job.job_id) is not None for state in ("completed", "failed"))
@@ -293,7 +297,7 @@ def _report(plan: Plan, world: World, ledgers: list[Ledger], trouble: list[str],
         bridge += each.counts
     return Report(
         plan,
-        [f"{ledger.name} lost {key}" for ledger in ledgers for key in ledger.lost],
+        [_told_of(ledger, key) for ledger in ledgers for key in ledger.lost],
         [double for ledger in ledgers for double in ledger.doubles],
         [fault for ledger in ledgers for fault in ledger.faults],
         trouble,
