@@ -24,6 +24,7 @@ Kind = Literal["jobws", "socketio"]
 FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "gaps")
 # Silent ends are found soon, and so would be an outcome that is told twice.
 SWEEP_SECONDS: Final = 1.0
+TRACEBACK_LINES: Final = 40
 SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
 
 
@@ -105,11 +106,15 @@ class BridgeAtPort:
 
     def _read_log(self, process: subprocess.Popen[str], started: threading.Event) -> None:
         assert process.stdout is not None
+        suspicious = 0
         with process.stdout:
             for line in process.stdout:
                 if " serves http" in line or line == "ready\n":
                     started.set()
                 if self.kind == "jobws" and any(part in line for part in SUSPICIOUS):
+                    suspicious = TRACEBACK_LINES
+                if suspicious:
+                    suspicious -= 1
                     self.trouble.append(line.rstrip())
         started.set()
 

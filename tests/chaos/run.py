@@ -101,7 +101,7 @@ class Report(NamedTuple):
             f"  frames: {listed(self.frames)}",
             f"  the bridges counted: {listed(self.bridge)}",
         ]
-        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:20])])
+        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:60])])
 
 
 class World:
