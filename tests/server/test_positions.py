@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from jobws.bullmq import listener
+from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
@@ -137,6 +138,25 @@ async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis)
             assert (ack["gap"], ack["replays"]) == (True, 1)
             assert (await client.receive())["event"] == "completed"
             assert "http" in (await nothing_more(client))["data"]["cursor"]
+
+
+async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redis: Redis) -> None:
+    """This bridge reads it only after the client has come, with a position from the other one."""
+    proxy = Proxy(redis.server.port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(proxy.run)
+        url = redis.url.replace(f":{redis.server.port}/", f":{proxy.port}/")
+        async with live_bridge(url) as live, raw_client(live.url) as client:
+            proxy.pause()
+            after = finish(redis, "1")
+            later = redis.add_event("http", "progress", "1", data="1")
+            await client.send("subscribe-job", {"jobId": "1", "events": ["*"], "queue": "http", "after": after})
+            await eventually(lambda: bool(live.bridge.fanout.rooms.jobs))
+            proxy.resume()
+            assert (await client.receive())["event"] == "ack"
+            assert (await client.receive())["id"] == later
+            await nothing_more(client)
+        tasks.cancel_scope.cancel()
 
 
 def end_unseen(redis: Redis) -> str:
