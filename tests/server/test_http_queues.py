@@ -108,6 +108,9 @@ async def test_metrics_count_what_passes(redis: Redis) -> None:
         await client.receive()
         redis.add_event("http", "completed", "2", returnvalue="1")
         await eventually(lambda: live.bridge.fanout.counts["entries"] == 2)
+        redis.add_job("http", "3", state="completed", finishedOn=1, returnvalue="1")
+        await client.ask("subscribe-job", ["2", "3"])
+        assert {"id" in await client.receive() for _ in range(2)} == {True, False}
 
         def scrape() -> dict[str, float]:
             with urllib.request.urlopen(live.url + "/metrics", timeout=5) as response:
@@ -121,6 +124,9 @@ async def test_metrics_count_what_passes(redis: Redis) -> None:
 
         found = await anyio.to_thread.run_sync(scrape)
         assert (found["jobws_connections"], found["jobws_entries_total"], found["jobws_deliveries_total"]) == (1, 2, 1)
+        ways = {name: found[f"jobws_{name}_total"] for name in ("held", "replayed", "from_hash", "gaps")}
+        assert ways == {"held": 0, "replayed": 1, "from_hash": 1, "gaps": 0}
+        assert not [name for name in found if name.startswith("jobws_anomalies")]
         assert 0 <= found["jobws_seconds_since_readhttp"] < 5
         assert found["jobws_listener_crashes_total"] == 0
         assert found["process_resident_memory_bytes"] > 0

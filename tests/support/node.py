@@ -14,15 +14,15 @@ from tests.support import require
 NODE = Path(__file__).parent.parent / "node"
 
 
-def install_packages() -> None:
-    """What tests/node/package.json names; once, into a folder that git ignores."""
+def install_packages(folder: Path = NODE, last: str = "bullmq") -> None:
+    """What the folder's package.json names, up to the package `last`; once, into a folder that git ignores."""
     npm = require("npm", "node")
-    if (NODE / "node_modules" / "bullmq").is_dir():
+    if (folder / "node_modules" / last).is_dir():
         return
     command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-    done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
-        reason = f"npm cannot install tests/node/package.json: {done.stderr.strip()[:200]}"
+        reason = f"npm cannot install what {folder.name}/package.json names: {done.stderr.strip()[:200]}"
         if "node" in os.environ.get("JOBWS_REQUIRE", "").split(","):
             pytest.fail(reason)
         pytest.skip(reason)

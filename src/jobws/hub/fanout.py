@@ -101,6 +101,7 @@ class Fanout:
         """
         self.published.pop(queue, None)
         self.recent.of(queue).reach_to(floor)
+        self.recent.of(queue).doubt(self.cursors[queue])
         self.counts["gaps"] += 1
         gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
         for connection in self.rooms.concerned(queue):

@@ -111,8 +111,8 @@ class Join:
     """
 
     __slots__ = (
-        *("_abandon", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs", "members"),
-        *("queues", "replaces", "replays", "request", "unsettled"),
+        *("_abandon", "_before", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs"),
+        *("members", "queues", "replaces", "replays", "request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -127,6 +127,8 @@ class Join:
         self.unsettled: list[Unsettled] = []
         self._labels = queues
         self._known: dict[Membership, list[Replay]] = {}
+        # Outcomes that the client has had, if its position is one of this stream.
+        self._before: dict[Membership, list[Replay]] = {}
         self._prepared = False
         # How many gaps there had been when the join began.
         self._gaps: int | None = None
@@ -175,11 +177,16 @@ class Join:
                 continue
             turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
+            outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
             membership.lives.setdefault(queue, None if turn is None or lives else turn.stream_id)
             if subscription.after is not None:
-                found = Replay(membership, queue, *recent.after(job_id, subscription.after.get(queue, START)))
-            elif turn is not None and turn.kind.life is Life.ENDS:
-                found = Replay(membership, queue, [turn.stream_id], [turn.kind])
+                after = subscription.after.get(queue, START)
+                found = Replay(membership, queue, *recent.after(job_id, after))
+                if outcome is not None and position(outcome.stream_id) <= position(after):
+                    had = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
+                    self._before.setdefault(membership, []).append(had)
+            elif outcome is not None:
+                found = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
             else:
                 continue
             if subscription.events is not None:
@@ -228,12 +235,17 @@ class Join:
             oldest = now - AMBIGUOUS_MILLISECONDS
             for known in self._known.get(membership, ()):
                 known.keep(position(stream_id)[0] >= oldest for stream_id in known.stream_ids)
+        self._drop_seen(membership, look_up)
+        for outcome in self._before.get(membership, ()):
+            if self._is_ahead(membership, outcome.queue, look_up) and membership.subscription.chooses(
+                outcome.kinds[0].name.text
+            ):
+                self._known[membership].append(outcome)
         replays = sum(map(len, self._known.get(membership, ()))) + sum(
-            self._settle(membership, snapshot, look_up.ends.get(snapshot.queue, START), oldest, fanout)
-            for snapshot in snapshots
+            self._settle(membership, snapshot, look_up, oldest, fanout) for snapshot in snapshots
         )
         gap = after is not None and any(
-            self._may_lack(after.get(queue, START), look_up.ends.get(queue, START), fanout.recent.floor(queue))
+            fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
             for queue in found
         )
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
@@ -242,9 +254,12 @@ class Join:
         """The events to be read back, one by one: each is one of its replay's."""
         return ((replay, index) for replay in self.replays for index in range(len(replay)))
 
-    def _settle(self, membership: Membership, snapshot: JobSnapshot, end: str, oldest: float, fanout: Fanout) -> bool:
+    def _settle(
+        self, membership: Membership, snapshot: JobSnapshot, look_up: LookUp, oldest: float, fanout: Fanout
+    ) -> bool:
         """Whether the hash has an outcome for the member that the stream has not (any more)."""
         queue = snapshot.queue
+        end = look_up.ends.get(queue, START)
         if self._gaps != fanout.counts["gaps"]:
             all_read = position(end) <= position(fanout.cursors.get(queue, START))
             if not lacks(membership, queue, snapshot, end, all_read=all_read):
@@ -259,19 +274,37 @@ class Join:
         if (
             membership.subscription.after is not None
             and queue not in fanout.without_events
-            and position(fanout.recent.floor(queue)) <= position(after)
+            and not fanout.recent.of(queue).may_lack(after)
+            and not self._is_ahead(membership, queue, look_up)
             and position(end) <= position(fanout.cursors.get(queue, START))
             and finished <= position(after)[0] + SKEW_MILLISECONDS
         ):
-            # No outcome came behind that position, so the client had it; unless a hole is found that ends later.
-            membership.lives[queue] = after.encode()
+            # No outcome came behind that position, so the client had it; unless a hole is found later.
+            membership.lives[queue] = START.encode()
             return False
         self.unsettled.append(Unsettled(membership, queue, end))
         return True
 
-    def _may_lack(self, after: str, end: str, floor: str) -> bool:
-        """Whether events behind `after` may be gone: trimmed, or the stream is not the one that `after` is of."""
-        return position(after) < position(floor) or position(after) > position(end)
+    def _drop_seen(self, membership: Membership, look_up: LookUp) -> None:
+        """Let go of what came since, if the client had it already: from another bridge, which reads faster."""
+        after = membership.subscription.after
+        if after is None or not membership.held:
+            return
+        kept = []
+        for held in membership.held:
+            end = position(look_up.ends.get(held.queue, START))
+            if held.stream_id is None or not position(held.stream_id) <= position(after.get(held.queue, START)) <= end:
+                kept.append(held)
+                continue
+            held.sharers -= 1
+            if not held.sharers and not held.delivered:
+                membership.connection.outbox.release(len(held.frame))
+        membership.held = kept
+
+    def _is_ahead(self, membership: Membership, queue: str, look_up: LookUp) -> bool:
+        """Whether the client's position is behind the end of the stream, which therefore is not the one it is of."""
+        after = membership.subscription.after
+        return after is not None and position(after.get(queue, START)) > position(look_up.ends.get(queue, START))
 
     def _begin_before(self, queue: str, stream_id: bytes) -> None:
         self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))

@@ -43,7 +43,7 @@ class RecentEvents:
         capacity: How many are remembered.
     """
 
-    __slots__ = ("_by_job", "_floor", "_order", "capacity")
+    __slots__ = ("_by_job", "_doubtful", "_floor", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -53,6 +53,7 @@ class RecentEvents:
         # One of those lists per event, oldest event first.
         self._order: deque[list[Any]] = deque()
         self._floor: bytes | None = None
+        self._doubtful: str | None = None
 
     def __len__(self) -> int:
         return len(self._order)
@@ -92,8 +93,23 @@ class RecentEvents:
     def forget_before(self, stream_id: str) -> None:
         """Forget what Redis has trimmed: everything before its oldest entry."""
         limit = position(stream_id)
-        while self._order and position(self._order[0][self._order[0][1]]) < limit:
+        while self._order and position(self._oldest()) < limit:
             self._forget_oldest()
+
+    def doubt(self, stream_id: str) -> None:
+        """Whoever was told everything up to there may lack events all the same: a hole was found too late."""
+        self._doubtful = stream_id
+
+    def may_lack(self, after: str) -> bool:
+        """Whether events behind `after` may be gone, or some before it were never told.
+
+        A stream of which nothing was trimmed, and which begins behind `after`, is not the one that `after` is of.
+        """
+        floor = self.floor or START
+        if floor == START != after and self._order:
+            floor = before(self._oldest())
+        doubtful = self._doubtful is not None and position(after) <= position(self._doubtful)
+        return doubtful or position(after) < position(floor)
 
     def has(self, job_id: bytes) -> bool:
         """Whether any event of the job is known."""
@@ -131,6 +147,11 @@ class RecentEvents:
         """The outcome of the job's present life; None: it has none, or none that is known here."""
         turn = self.turn(job_id)
         return turn if turn is not None and turn.kind.life is Life.ENDS else None
+
+    def _oldest(self) -> bytes:
+        known = self._order[0]
+        stream_id: bytes = known[known[1]]
+        return stream_id
 
     def _forget_oldest(self) -> None:
         known = self._order.popleft()

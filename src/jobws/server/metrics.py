@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 # Keys of `Fanout.counts` that are no anomalies.
 _COUNTERS: Final = {
     "entries": "Entries read from the queues' event streams.",
-    "deliveries": "Events put into clients' outboxes.",
+    "deliveries": "Events given to clients as they happened.",
+    "held": "Of these, events that waited for the answer to a subscription, and outcomes that waited with them.",
+    "replayed": "Events read back from a stream for late and returning clients.",
+    "from-hash": "Outcomes made from a job's hash, since its stream does not have them.",
+    "gaps": "Times that a stream may have lost entries before they were read.",
 }
 
 
@@ -52,7 +56,7 @@ class Metrics(Collector):
             "jobws_connections", "WebSockets, event streams and waiting requests.", value=len(self._connections)
         )
         for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"jobws_{name}", text, value=counts.pop(name, 0))
+            yield CounterMetricFamily(f"jobws_{name.replace('-', '_')}", text, value=counts.pop(name, 0))
         anomalies = CounterMetricFamily("jobws_anomalies", "Entries that were not plain events.", labels=["kind"])
         for name, count in sorted(counts.items()):
             anomalies.add_metric([name], count)

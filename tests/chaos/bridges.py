@@ -1,0 +1,133 @@
+"""The bridge under test as a process that ends and comes back on its port: jobws, or the Socket.IO bridge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.bench.servers import OPPONENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = Literal["jobws", "socketio"]
+FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "gaps")
+# Silent ends are found soon, and so would be an outcome that is told twice.
+SWEEP_SECONDS: Final = 1.0
+TRACEBACK_LINES: Final = 40
+SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
+
+
+class BridgeAtPort:
+    """One after the other of the same kind. A context manager; `start` starts the first.
+
+    Attributes:
+        port: The port, the same for all.
+        counts: What the bridges counted, as far as they were asked before their end.
+        lives: How many were started.
+        trouble: Lines of their logs that should not be there.
+    """
+
+    def __init__(self, kind: Kind, redis_url: str) -> None:
+        self.kind = kind
+        self.counts: Counter[str] = Counter()
+        self.lives = 0
+        self.trouble: list[str] = []
+        self._redis_url = redis_url
+        self._process: subprocess.Popen[str] | None = None
+        self._log: threading.Thread | None = None
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+
+    def __enter__(self) -> BridgeAtPort:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start one, and wait until it accepts connections."""
+        started = threading.Event()
+        self.lives += 1
+        self._process = subprocess.Popen(
+            self._command(),
+            cwd=OPPONENT if self.kind == "socketio" else None,
+            env={**os.environ, **self._environment(), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._log = threading.Thread(target=self._read_log, args=(self._process, started))
+        self._log.start()
+        if not started.wait(20) or self._process.poll() is not None:
+            raise RuntimeError(f"the bridge does not start: {self.trouble}")
+
+    def end(self, number: signal.Signals) -> None:
+        """End it with that signal; what it counted is kept. Idempotent."""
+        process, self._process = self._process, None
+        if process is None or self._log is None:
+            return
+        self._scrape()
+        process.send_signal(number)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.trouble.append(f"the bridge did not end on {number!r}")
+            process.kill()
+            process.wait()
+        if number == signal.SIGTERM and process.returncode and self.kind == "jobws":
+            self.trouble.append(f"the bridge ended with {process.returncode}")
+        self._log.join()
+
+    def _command(self) -> Sequence[str]:
+        if self.kind == "socketio":
+            return ("node", "bridge.mjs")
+        options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(SWEEP_SECONDS))
+        return (sys.executable, "-m", "jobws", "serve", *options)
+
+    def _environment(self) -> dict[str, str]:
+        if self.kind == "jobws":
+            return {}
+        parts = urlsplit(self._redis_url)
+        return {
+            **{"PORT": str(self.port), "NODE_ENV": "production"},
+            **{"REDIS_PORT": str(parts.port), "REDIS_PASSWORD": parts.password or ""},
+        }
+
+    def _read_log(self, process: subprocess.Popen[str], started: threading.Event) -> None:
+        assert process.stdout is not None
+        suspicious = 0
+        with process.stdout:
+            for line in process.stdout:
+                if " serves http" in line or line == "ready\n":
+                    started.set()
+                if self.kind == "jobws" and any(part in line for part in SUSPICIOUS):
+                    suspicious = TRACEBACK_LINES
+                if suspicious:
+                    suspicious -= 1
+                    self.trouble.append(line.rstrip())
+        started.set()
+
+    def _scrape(self) -> None:
+        if self.kind != "jobws":
+            return
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+                text = response.read().decode()
+        except OSError as error:
+            self.trouble.append(f"no metrics: {error}")
+            return
+        for family in text_string_to_metric_families(text):
+            name = family.name.removeprefix("jobws_")
+            if name in FAMILIES:
+                self.counts[name] += int(sum(sample.value for sample in family.samples))

@@ -1,0 +1,108 @@
+"""jobws's own client: it waits, waits for many and watches, from random moments on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from jobws.client import connect
+from jobws.errors import JobFailed, UnreachableError
+from jobws.protocol.identifiers import position
+from tests.chaos.jobs import Job, Ledger, Outcome
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from jobws.client import Client
+    from tests.chaos.proxy import Proxy
+
+
+# `wait` does not tell where an outcome came from.
+UNKNOWN: Final = "-"
+
+
+class LibraryClient:
+    """A program that uses `jobws.client`. It never learns of the trouble."""
+
+    def __init__(self, name: str, jobs: list[Job], random: Random, proxy: Proxy) -> None:
+        self.ledger = Ledger(name, jobs)
+        self._random = random
+        self._proxy = proxy
+        self._jobs = jobs
+
+    async def run(self, started: float) -> None:
+        """Follow the jobs until cancelled."""
+        while True:
+            try:
+                async with connect(f"http://127.0.0.1:{self._proxy.port}") as client, trio.open_nursery() as nursery:
+                    self._begin(client, nursery, started)
+            except UnreachableError:  # only the first connection is not tried again
+                await trio.sleep(0.05)
+            else:
+                await trio.sleep_forever()
+
+    def _begin(self, client: Client, nursery: trio.Nursery, started: float) -> None:
+        several: list[Job] = []
+        for job in self._jobs:
+            at = max(0.0, started + job.at + self._random.uniform(-2, 4))
+            how = self._random.choice(("wait", "watch", "watch all", "many"))
+            if how == "wait":
+                nursery.start_soon(self._wait, client, job, at, self._random.random() < 0.3)
+            elif how == "many":
+                several.append(job)
+            else:
+                nursery.start_soon(self._watch, client, job, at, ["*"] if how == "watch all" else None)
+        while several:
+            some = [job for job in several if job.queue == several[0].queue][: self._random.randint(1, 20)]
+            several = [job for job in several if job not in some]
+            nursery.start_soon(self._wait_many, client, some, started + some[0].at)
+
+    async def _wait(self, client: Client, job: Job, at: float, again: bool) -> None:
+        await trio.sleep_until(at)
+        event, data = await _outcome(client, job)
+        self._note(job, event, data, Outcome(UNKNOWN, False, 0))
+        if again:  # whoever comes later gets the same
+            await trio.sleep(1)
+            event, data = await _outcome(client, job)
+            self.ledger.counts["waited again"] += 1
+            if not job.ends_with(event, data):
+                self.ledger.faults.append(f"{self.ledger.name}: waiting again for {job.key} gave {event} {data}")
+
+    async def _wait_many(self, client: Client, jobs: list[Job], at: float) -> None:
+        await trio.sleep_until(at)
+        by_id = {job.job_id: job for job in jobs}
+        async with client.wait_many(by_id, jobs[0].queue, expect=True) as outcomes:
+            async for job_id, outcome in outcomes:
+                job = by_id[job_id]
+                if isinstance(outcome, JobFailed):
+                    self._note(job, "failed", {"failedReason": outcome.reason}, Outcome(UNKNOWN, False, 0))
+                else:
+                    self._note(job, "completed", {"returnvalue": outcome}, Outcome(UNKNOWN, False, 0))
+
+    async def _watch(self, client: Client, job: Job, at: float, events: list[str] | None) -> None:
+        await trio.sleep_until(at)
+        last = "0-0"
+        async with client.watch(job.job_id, job.queue, events) as watched:
+            async for event in watched:
+                if event.event == "gap":
+                    self.ledger.counts["gap frames"] += 1
+                    last = "0-0"
+                    continue
+                self.ledger.count_frame(event.id, replayed=event.replayed)
+                if event.id is not None:
+                    if position(event.id) <= position(last):
+                        self.ledger.faults.append(f"{self.ledger.name}: {event} after {last}")
+                    last = event.id
+                if event.event in ("completed", "failed", "removed"):
+                    self._note(job, event.event, event.data, Outcome(event.id, event.replayed, 0))
+
+    def _note(self, job: Job, event: str, data: dict[str, object], outcome: Outcome) -> None:
+        self.ledger.note(job.key, event, data, outcome)
+
+
+async def _outcome(client: Client, job: Job) -> tuple[str, dict[str, object]]:
+    try:
+        return "completed", {"returnvalue": await client.wait(job.job_id, job.queue, expect=True)}
+    except JobFailed as failure:
+        return "failed", {"failedReason": failure.reason}

@@ -1,0 +1,52 @@
+"""Small runs of the chaos test; `make chaos` does large ones. Seeds are fixed, but processes run as they like."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+import pytest
+
+from tests.bench.servers import OPPONENT
+from tests.chaos.run import Plan, run
+from tests.support.node import install_packages
+
+SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
+
+
+@pytest.mark.limit(120)
+async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
+    report = await run(SMALL)
+    print(report)
+    assert not report.wrong, report
+    assert report.broken["Redis kills"]
+    assert report.gaps
+
+
+@pytest.mark.limit(120)
+async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_has_its_id() -> None:
+    report = await run(SMALL._replace(harsh=False))
+    print(report)
+    assert not report.wrong, report
+    assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+    assert report.frames["live"]
+    assert report.frames["replayed"]
+
+
+@pytest.mark.limit(120)
+async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
+    """Two processes, with nothing in common but Redis."""
+    report = await run(SMALL._replace(harsh=False, bridges=2, only=("bridge kills",)))
+    print(report)
+    assert not report.wrong, report
+    assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+    assert report.broken["bridge kills"] >= 3
+
+
+@pytest.mark.limit(360)
+async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:
+    """So the harness can tell. Its clients come back, and join their rooms again."""
+    await anyio.to_thread.run_sync(install_packages, OPPONENT, "socket.io")
+    report = await run(SMALL._replace(jobs=60, clients=4, seconds=4, harsh=False, kind="socketio"))
+    print(report)
+    assert len(report.lost) > 10, report
+    assert report.frames["live"] > 10, report
+    assert not report.trouble, report

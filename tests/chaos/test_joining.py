@@ -1,0 +1,120 @@
+"""Joining at a random moment around a job's completion, two thousand times: each outcome comes once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+
+if TYPE_CHECKING:
+    from tests.support.bridge import Live
+    from tests.support.client import RawClient
+    from tests.support.redis import Redis
+
+ROUNDS = 2000
+LEAST = 300
+SEED = 5
+WAYS = ("replayed", "held", "live")
+# How far the moment is moved when an outcome came another way than it was meant to.
+STEP_SECONDS = 0.0001
+
+
+class Moments:
+    """When a job ends, in seconds after its subscription was sent, so that its outcome comes in a chosen way.
+
+    Attributes:
+        early: Before that, outcomes are mostly read back.
+        late: After that they mostly come live; in between they are held.
+    """
+
+    def __init__(self) -> None:
+        self.early = 0.0
+        self.late = 0.004
+        self._random = random.Random(SEED)
+
+    def choose(self, way: str) -> float:
+        match way:
+            case "replayed":
+                return self._random.uniform(self.early - 0.004, self.early)
+            case "live":
+                return self._random.uniform(self.late, self.late + 0.004)
+            case _:
+                return self._random.uniform(self.early, self.late)
+
+    def learn(self, meant: str, moment: float, way: str) -> None:
+        """Move what was wrong."""
+        if meant == way:
+            return
+        if "replayed" in (meant, way):
+            self.early += STEP_SECONDS if way == "replayed" else -STEP_SECONDS
+        if "live" in (meant, way):
+            self.late += -STEP_SECONDS if way == "live" else STEP_SECONDS
+        self.late = max(self.late, self.early + STEP_SECONDS)
+
+
+@pytest.mark.limit(180)
+async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: Redis) -> None:
+    moments = Moments()
+    came: Counter[str] = Counter()
+    async with (
+        live_bridge(redis.url, messages_per_second=1e6) as live,
+        raw_client(live.url) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(ROUNDS):
+            meant = min(WAYS, key=lambda way: came[way])
+            moment = moments.choose(meant)
+            job_id = f"j{number}"
+            redis.add_job("http", job_id, state="active")
+            way = await _round(redis, live, client, nursery, job_id, moment)
+            moments.learn(meant, moment, way)
+            came[way] += 1
+    print(dict(came), f"between {moments.early * 1000:.1f} and {moments.late * 1000:.1f} ms")
+    assert came.total() == ROUNDS
+    assert all(came[way] >= LEAST for way in WAYS), came
+
+
+async def _round(redis: Redis, live: Live, client: RawClient, nursery: trio.Nursery, job_id: str, moment: float) -> str:
+    """Subscribe, and let the job end so long after that; how its outcome came."""
+    before = Counter(live.bridge.fanout.counts)
+    completed = trio.Event()
+
+    async def complete(at: float) -> None:
+        await trio.sleep_until(at)
+        _complete(redis, job_id)
+        completed.set()
+
+    now = trio.current_time()
+    nursery.start_soon(complete, now + max(0.0, moment))
+    if moment < 0:
+        await trio.sleep(-moment)
+    await client.send("subscribe-job", {"jobId": job_id, "queue": "http"})
+    ack = await client.receive()
+    assert ack["event"] == "ack", ack
+    outcome = await client.receive()
+    assert (outcome["event"], outcome["data"]["jobId"]) == ("completed", job_id)
+    assert "id" in outcome
+    await completed.wait()
+    answer = await client.ask("unsubscribe-job", {"jobId": job_id, "queue": "http"})
+    assert (answer["event"], answer["data"]["left"]) == ("ack", True), "the outcome came twice"
+    grown = {name: count - before[name] for name, count in live.bridge.fanout.counts.items()}
+    way = "replayed" if "replayed" in outcome else "held" if grown.get("held") else "live"
+    assert ack["data"].get("replays", 0) == grown.get("replayed", 0) == (way == "replayed")
+    return way
+
+
+def _complete(redis: Redis, job_id: str) -> None:
+    """What BullMQ's script does, in one step."""
+    pipe = redis.client.pipeline(transaction=True)
+    pipe.lrem("bull:http:active", 1, job_id)
+    pipe.zadd("bull:http:completed", {job_id: time.time() * 1000})
+    pipe.hset(f"bull:http:{job_id}", mapping={"finishedOn": f"{time.time() * 1000:.0f}", "returnvalue": "1"})
+    pipe.xadd("bull:http:events", {"event": "completed", "jobId": job_id, "returnvalue": "1", "prev": "active"})
+    pipe.execute()

@@ -1,0 +1,176 @@
+"""Positions that promise too much: a hole lies before them, or the stream is another one. No outcome is lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from jobws.bullmq import listener
+from tests.chaos.proxy import Proxy
+from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
+from tests.server.test_late import OLD, finish, nothing_more, subscribe
+from tests.support import eventually
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+
+@pytest.fixture(autouse=True)
+def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
+
+
+async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis: Redis) -> None:
+    """As after a failover to a replica that was behind: the id is lower than the client's position."""
+    finish(redis, "1")
+    redis.client.delete("bull:http:events")
+    redis.add_job("http", "2", state="completed", finishedOn=time.time() * 1000, returnvalue="2")
+    sent = redis.add_entry("http", {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"1"}, stream_id="7-0")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        after = f"{time.time() * 1000 + 5000:.0f}-0"
+        ack = await subscribe(client, {"jobs": ["1", "2"], "queue": "http", "after": after})
+        assert [(result["gap"], result["replays"]) for result in ack["results"]] == [(True, 1)] * 2
+        first, second = await client.receive(), await client.receive()
+        assert (first["data"]["jobId"], first["id"], second["data"]["jobId"], "id" in second) == ("1", sent, "2", False)
+        await nothing_more(client)
+
+
+async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redis) -> None:
+    """It was deleted and made anew while no bridge ran: nothing was trimmed from it, and yet the outcome is missing."""
+    redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
+    after = redis.add_event("http", "active", "1")
+    redis.client.delete("bull:http:events")
+    redis.add_entry("http", {b"event": b"active", b"jobId": b"2"}, stream_id=f"{int(after.split('-')[0]) + 5}-0")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+        assert (ack["gap"], ack["replays"]) == (True, 1)
+        assert (await client.receive())["data"]["returnvalue"] == 1
+        assert "gap" not in await subscribe(client, {"jobId": "2", "queue": "http", "after": "0-0"})
+        await nothing_more(client)
+
+
+async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(redis: Redis) -> None:
+    """The stream ends long before the job did, since its entries are gone: that makes no second life."""
+    redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        assert (await client.receive())["event"] == "completed"
+        for number in range(2, 4):
+            redis.add_job("http", f"{number}", state="completed", finishedOn=OLD, returnvalue=number)
+            stream_id = f"{number}-0"
+            redis.add_entry("http", {b"event": b"active", b"jobId": b"9"}, stream_id=stream_id)
+            await read_to(live, stream_id)
+            await subscribe(client, {"jobId": f"{number}", "queue": "http"})
+            assert (await client.receive())["data"]["returnvalue"] == number
+            live.bridge.fanout.rooms.of_job("http", f"{number}")[0].lives["http"] = None
+            redis.client.delete(EVENTS)
+            # Told by the same sweep, behind the first job.
+            assert (await gap_then_outcome(client, "recreated"))["data"]["jobId"] == f"{number}"
+            await nothing_more(client)
+
+
+async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(redis: Redis) -> None:
+    """The client comes back before the bridge knows that the stream is another one."""
+    redis.add_job("http", "1", state="active")
+    after = redis.add_event("http", "active", "1")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await read_to(live, after)
+        live.bridge.queues._tails["http"].check_at += 3600
+        pipe = redis.client.pipeline(transaction=True)
+        pipe.lrem("bull:http:active", 0, "1")
+        pipe.zadd("bull:http:completed", {"1": OLD})
+        pipe.hset("bull:http:1", mapping={"finishedOn": time.time() * 1000, "returnvalue": "1"})
+        pipe.delete(EVENTS)
+        pipe.xadd(EVENTS, {"event": "active", "jobId": "2"}, id=f"{int(after.split('-')[0]) + 5}-0")
+        pipe.execute()
+        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+        assert "replays" not in ack
+        live.bridge.queues._tails["http"].check_at = 0.0
+        outcome = await gap_then_outcome(client, "recreated")
+        assert (outcome["event"], "id" in outcome) == ("completed", False)
+        await nothing_more(client)
+
+
+async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that goes away in between, and comes back with the pong's position, still gets them."""
+    redis.add_job("http", "1", state="active")
+    async with live_bridge(redis.url) as live:
+        begun = redis.add_event("http", "active", "1")
+        async with raw_client(live.url) as client:
+            ack = await subscribe(client, {"jobId": "1", "queue": "http"})
+            await read_to(live, begun)
+            monkeypatch.setattr(live.bridge._joins, "settle", _never)
+            end_unseen(redis)
+            assert (await client.receive())["event"] == "gap"
+            pong = await nothing_more(client)
+            assert "http" not in pong["data"]["cursor"]
+        monkeypatch.undo()
+        after = {**ack["cursor"], **pong["data"]["cursor"]}
+        async with raw_client(live.url) as client:
+            await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+            assert (await client.receive())["event"] == "completed"
+            await nothing_more(client)
+
+
+async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis) -> None:
+    """The outcome was trimmed unread, nobody knew it yet, and a pong told a later position."""
+    redis.add_job("http", "1", state="active")
+    async with live_bridge(redis.url) as live:
+        begun = redis.add_event("http", "active", "1")
+        async with raw_client(live.url) as client:
+            await subscribe(client, {"jobId": "1", "queue": "http"})
+            await read_to(live, begun)
+            live.bridge.queues._tails["http"].check_at += 3600
+            await read_to(live, end_unseen(redis))
+            after = (await nothing_more(client))["data"]["cursor"]
+        live.bridge.queues._tails["http"].check_at = 0.0
+        await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.untold)
+        async with raw_client(live.url) as client:
+            ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+            assert (ack["gap"], ack["replays"]) == (True, 1)
+            assert (await client.receive())["event"] == "completed"
+            assert "http" in (await nothing_more(client))["data"]["cursor"]
+
+
+async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redis: Redis) -> None:
+    """This bridge reads it only after the client has come, with a position from the other one."""
+    proxy = Proxy(redis.server.port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(proxy.run)
+        url = redis.url.replace(f":{redis.server.port}/", f":{proxy.port}/")
+        async with live_bridge(url) as live, raw_client(live.url) as client:
+            proxy.pause()
+            after = finish(redis, "1")
+            later = redis.add_event("http", "progress", "1", data="1")
+            await client.send("subscribe-job", {"jobId": "1", "events": ["*"], "queue": "http", "after": after})
+            await eventually(lambda: bool(live.bridge.fanout.rooms.jobs))
+            proxy.resume()
+            assert (await client.receive())["event"] == "ack"
+            assert (await client.receive())["id"] == later
+            await nothing_more(client)
+        tasks.cancel_scope.cancel()
+
+
+def end_unseen(redis: Redis) -> str:
+    """Job 1 completes, and the event is trimmed before anybody could read it; the id of the only one that is left."""
+    pipe = redis.client.pipeline(transaction=True)
+    pipe.lrem("bull:http:active", 0, "1")
+    pipe.zadd("bull:http:completed", {"1": OLD})
+    pipe.hset("bull:http:1", mapping={"finishedOn": time.time() * 1000, "returnvalue": "1"})
+    pipe.xadd(EVENTS, {"event": "completed", "jobId": "1", "returnvalue": "1"})
+    pipe.xadd(EVENTS, {"event": "active", "jobId": "2"})
+    pipe.xtrim(EVENTS, maxlen=1, approximate=False)
+    left: bytes = pipe.execute()[-2]
+    return left.decode()
+
+
+async def _never(*_: object) -> None:
+    await anyio.sleep_forever()
