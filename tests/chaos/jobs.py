@@ -137,7 +137,7 @@ class Ledger:
         """An outcome came."""
         job = self.wanted.get(key)
         if job is None or not job.ends_with(event, data):
-            self.faults.append(f"{self.name}: a wrong outcome {event} {data} of {key}")
+            self.faults.append(f"{self.name}: a wrong outcome {event} {data} {outcome} of {job or key}")
         self._outcomes[key].append(outcome)
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from jobws.client import connect
-from jobws.errors import JobFailed, UnreachableError
+from jobws.errors import JobFailed, JobRemoved, UnreachableError
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Ledger, Outcome
 
@@ -77,6 +77,8 @@ class LibraryClient:
                 job = by_id[job_id]
                 if isinstance(outcome, JobFailed):
                     self._note(job, "failed", {"failedReason": outcome.reason}, Outcome(UNKNOWN, False, 0))
+                elif isinstance(outcome, JobRemoved):
+                    self._note(job, "removed", {}, Outcome(UNKNOWN, False, 0))
                 else:
                     self._note(job, "completed", {"returnvalue": outcome}, Outcome(UNKNOWN, False, 0))
 
@@ -106,3 +108,5 @@ async def _outcome(client: Client, job: Job) -> tuple[str, dict[str, object]]:
         return "completed", {"returnvalue": await client.wait(job.job_id, job.queue, expect=True)}
     except JobFailed as failure:
         return "failed", {"failedReason": failure.reason}
+    except JobRemoved:
+        return "removed", {}

@@ -12,9 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.outbox import Outbox
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
-from jobws.protocol.messages import Room
+from jobws.protocol.codec import encode
+from jobws.protocol.messages import Pong, PongData, Room
 from jobws.protocol.session import Close, Session
 
 if TYPE_CHECKING:
@@ -234,3 +236,13 @@ def test_a_pong_does_not_count_what_is_held_for_a_second_answer() -> None:
     client.connection.receive('{"event": "ping"}', 200.0)
     (pong,) = (json.loads(frame.payload) for frame in client.connection.outbox.take())
     assert "http" not in pong["data"]["cursor"]
+
+
+def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
+    outbox = Outbox(10, lambda: None)
+    outbox.append(encode(Pong(PongData({}))))
+    told: list[bool] = []
+    outbox.when_roomy(lambda: told.append(True))
+    assert (outbox.roomy, told) == (False, [])
+    outbox.abandon()
+    assert (outbox.roomy, told) == (True, [True])

@@ -443,3 +443,17 @@ async def test_an_http_client_that_takes_nothing_is_cut() -> None:
 
             with anyio.fail_after(5):
                 assert await IN_THREAD(rest) < 64 * MIB
+
+
+async def test_a_client_that_ends_while_it_is_slowed_down_is_not_worth_a_line(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its socket is closed before the sleep of who reads it is over."""
+    async with live_bridge(redis.url, silence_seconds=0.5, burst_messages=1, messages_per_second=0.5) as live:
+        async with raw_client(live.url) as client:
+            await client.send("ping")
+            await client.send("ping")
+            await client.closed()
+        await eventually(lambda: not live.bridge.clients.connected)
+        await anyio.sleep(2)  # as long as the reader sleeps, of whom nothing else tells
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -145,7 +145,7 @@ class Connection:
             self.leave(membership)
         self._pending.clear()
         self._replaying.clear()
-        self.outbox.release_waiting()
+        self.outbox.abandon()
 
     # ---- subscribing ----
 

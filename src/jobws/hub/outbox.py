@@ -27,7 +27,7 @@ class Outbox:
         overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
     """
 
-    __slots__ = ("_frames", "_limit", "_taken", "_waiting", "_when_roomy", "overflowed", "size", "wake")
+    __slots__ = ("_abandoned", "_frames", "_limit", "_taken", "_waiting", "_when_roomy", "overflowed", "size", "wake")
 
     def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:
         self._limit = limit_bytes
@@ -38,21 +38,27 @@ class Outbox:
         self.size = 0
         self.overflowed = False
         self._when_roomy: tuple[Callable[[], None], ...] = ()
+        self._abandoned = False
 
     @property
     def roomy(self) -> bool:
         """Whether it is less than half full, so that what was read back may follow.
 
-        Or nothing is on its way: what is held goes out only behind what is read back, so it must not stop that.
+        Or nothing is on its way: what is held goes out only behind what is read back, so it must not stop that. Or the
+        client is gone.
         """
-        return self.size <= self._limit // 2 or not (self._waiting or self._taken)
+        return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
     def when_roomy(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, as soon as it is `roomy`. It must not wait."""
         self._when_roomy += (callback,)
 
-    def release_waiting(self) -> None:
-        """Call back those who wait for room: there is some, or there will never be."""
+    def abandon(self) -> None:
+        """The client is gone: nobody is to wait for room, now or later."""
+        self._abandoned = True
+        self._release_waiting()
+
+    def _release_waiting(self) -> None:
         callbacks, self._when_roomy = self._when_roomy, ()
         for callback in callbacks:
             callback()
@@ -90,7 +96,7 @@ class Outbox:
         frames, self._frames = self._frames, []
         self._taken, self._waiting = self._waiting, 0
         if self._when_roomy and self.roomy:
-            self.release_waiting()
+            self._release_waiting()
         return frames
 
     def written(self) -> None:
@@ -98,4 +104,4 @@ class Outbox:
         self.size -= self._taken
         self._taken = 0
         if self._when_roomy and self.roomy:
-            self.release_waiting()
+            self._release_waiting()

@@ -189,7 +189,7 @@ class Wire:
         if inbound is not None and inbound.idle_frames > FREE_FRAMES:
             await trio.sleep(inbound.idle_frames / self._settings.frames_per_second)
             inbound.idle_frames = 0
-        while inbound is None or not inbound.peer_code:
+        while (inbound is None or not inbound.peer_code) and not self._ended:  # it may have ended while we slept
             await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
