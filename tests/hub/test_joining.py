@@ -18,7 +18,8 @@ from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
-from jobws.hub.joining import FINISHED, Join, Unsettled, lacks
+from jobws.hub.joining import Join
+from jobws.hub.lacking import FINISHED, Unsettled, lacks
 from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import before, position

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from jobws.bullmq.events import field, kind_of
-from jobws.hub.joining import FINISHED, Unsettled
+from jobws.hub.lacking import FINISHED, Unsettled
 from jobws.hub.rooms import Held
 from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import position
@@ -19,7 +19,8 @@ from jobws.protocol.messages import Gap, GapData, JobSnapshot
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
     from jobws.hub.fanout import Fanout
-    from jobws.hub.joining import Join, Replay
+    from jobws.hub.joining import Join
+    from jobws.hub.lacking import Replay
     from jobws.hub.rooms import Membership
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from jobws.errors import RequestError
-from jobws.hub.joining import FINISHED
+from jobws.hub.lacking import FINISHED
 from jobws.protocol.event_stream import Parts, parts_of
 from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot, Room
 from jobws.server.listening import cancel_when_gone

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.store import Store
     from jobws.hub.connection import Connection
     from jobws.hub.fanout import Fanout
-    from jobws.hub.joining import Join, Unsettled
+    from jobws.hub.joining import Join
+    from jobws.hub.lacking import Unsettled
     from jobws.hub.rooms import Member
     from jobws.server.queues import Queues
 

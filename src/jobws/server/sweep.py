@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.errors import RedisUnavailableError
-from jobws.hub.joining import Unsettled, lacks
+from jobws.hub.lacking import Unsettled, lacks
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import ItemError
 
