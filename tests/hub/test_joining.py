@@ -18,7 +18,6 @@ from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
-from jobws.hub.joining import Join
 from jobws.hub.lacking import FINISHED, Unsettled, lacks
 from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
@@ -28,6 +27,8 @@ from jobws.protocol.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jobws.hub.joining import Join
 
 # Few of each, so that what happens concerns the same job.
 QUEUES = ("http",)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
-from jobws.hub.rooms import Membership
 from jobws.protocol.identifiers import position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.bullmq.events import Kind
+    from jobws.hub.rooms import Membership
     from jobws.protocol.messages import JobSnapshot
 
 # A job that finished so long after the outcome that was told has another one.
