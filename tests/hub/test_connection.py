@@ -205,7 +205,9 @@ def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:
     fanout.publish("http", [(b"1-0", [b"event", b"completed", b"jobId", b"1"])])
     assert client.drain() == []
     client.connection.complete(client.joins[0], NOTHING, 0.0)
-    assert [frame["event"] for frame in client.drain()] == ["ack", "completed"]
+    frames = client.drain()
+    assert [frame["event"] for frame in frames] == ["ack", "completed"]
+    assert frames[0]["data"]["replays"] == 1, "an ack of nothing would say that there is no such job"
 
 
 def test_a_client_that_does_not_read_overflows_alone() -> None:

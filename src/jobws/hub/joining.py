@@ -178,6 +178,8 @@ class Join:
         replays = sum(map(len, self._known.get(membership, ()))) + sum(
             self._settle(membership, snapshot, look_up, oldest, fanout) for snapshot in snapshots
         )
+        # An ack that neither knows the job nor announces an event says that there is no such job.
+        replays += sum(not held.delivered for held in membership.held or ())
         gap = after is not None and any(
             fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
             for queue in found
