@@ -14,7 +14,7 @@ from jobws.bullmq.events import Entry, Life, field, kind_of, payload
 from jobws.hub.recent import Recent
 from jobws.hub.rooms import Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, is_after, position
 from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, Room
 
 if TYPE_CHECKING:
@@ -206,16 +206,28 @@ class _Batch:
             self._offer_once(takers, stream_id, kind, frame)
 
     def _takers(self, groups: Iterable[Mapping[Membership, None]], stream_id: bytes, kind: Kind) -> list[Membership]:
-        """Those who chose this event. What it says of the job's life concerns the others too."""
-        event, tells = kind.name.text, kind.life is not Life.SAME
+        """Those who chose this event. What it says of the job's life concerns the others too.
+
+        An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
+        """
+        event, queue, lives = kind.name.text, self._queue, kind.life is Life.LIVES
+        tells, settled_by = kind.life is not Life.SAME, None if lives else stream_id
         ends = event in OUTCOMES
+        # Members of one room were mostly settled by the same event, so one comparison does for all of them.
+        compared, is_news = None, True
         takers = []
         for group in groups:
             for membership in group:
                 subscription = membership.subscription
                 if subscription.room.job_id is not None:
-                    if tells and not membership.note(self._queue, stream_id, kind):
-                        continue
+                    if tells:
+                        settled = membership.lives.get(queue)
+                        if settled is not None and settled is not compared:
+                            compared, is_news = settled, is_after(stream_id, settled)
+                        if settled is None or is_news:
+                            membership.lives[queue] = settled_by
+                        elif not lives:
+                            continue
                     # A job of that id in another queue may still lack its outcome.
                     over = ends and subscription.until_end and None not in membership.lives.values()
                     if over and membership.held is None:

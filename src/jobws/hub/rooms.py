@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
-from jobws.bullmq.events import Kind, Life
-from jobws.protocol.identifiers import position
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -86,20 +83,6 @@ class Membership:
         self.lives[queue] = end.encode()
         if finished_on is not UNSET:
             self.told = {**(self.told or {}), queue: finished_on}
-
-    def note(self, queue: str, stream_id: bytes, kind: Kind) -> bool:
-        """Take note of what an event says of the job's life. False: an outcome that the client has already.
-
-        An outcome made from the hash may be ahead of the stream, whose entries then tell nothing new.
-        """
-        life = kind.life
-        if life is Life.SAME:
-            return True
-        settled = self.lives.get(queue)
-        if settled is not None and position(stream_id) <= position(settled):
-            return life is Life.LIVES
-        self.lives[queue] = None if life is Life.LIVES else stream_id
-        return True
 
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.

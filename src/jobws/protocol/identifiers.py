@@ -125,6 +125,17 @@ def position(stream_id: str | bytes) -> Position:
     return int(milliseconds), int(sequence)
 
 
+def is_after(first: bytes, second: bytes) -> bool:
+    """Whether `first` is the higher of two stream ids that Redis gave.
+
+    For every member of a room, so not by their positions if it can be helped (0.15 instead of 1.2 µs): numbers of the
+    same length compare as texts do.
+    """
+    if len(first) == len(second) and first.find(b"-") == second.find(b"-"):
+        return first > second
+    return position(first) > position(second)
+
+
 def before(stream_id: str | bytes) -> str:
     """The highest stream id that is lower than `stream_id`; `0-0` has none and stays."""
     milliseconds, sequence = position(stream_id)

@@ -172,8 +172,8 @@ class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
 class Result(Struct, frozen=True, omit_defaults=True):
     """What became of one item of a list.
 
-    `replays` is how many events from before the answer follow: read back, or held until now. `gap`: events behind `after` may be missing.
-    `ambiguous`: several queues know the id, so only outcomes of the last 60 s are replayed.
+    `replays` is how many events from before the answer follow: read back, or held until now. `gap`: events behind
+    `after` may be missing. `ambiguous`: several queues know the id, so only outcomes of the last 60 s are replayed.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
