@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from jobws.client import connect
+from jobws.client.transport import CONNECT_SECONDS
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown, ResponseError, UnreachableError
 from jobws.server.app import RESTART
 from tests.support import eventually
@@ -206,3 +207,24 @@ async def test_whoever_outlives_the_client_is_told(redis: Redis) -> None:
         async with connect(live.url) as jobs:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_a_connection_that_ends_during_the_handshake_is_not_waited_for(reset: bool) -> None:
+    """As through a proxy whose bridge is down."""
+
+    async def end(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1 if reset else None)  # what was not read makes it a reset
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, end, [listener])
+        port = listener.socket.getsockname()[1]
+        with (
+            trio.fail_after(CONNECT_SECONDS / 2),
+            pytest.raises(UnreachableError, match="before the handshake was answ"),
+        ):
+            async with connect(f"http://127.0.0.1:{port}"):
+                pass
+        nursery.cancel_scope.cancel()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
+# What the library's own task may take to read the answer that came before the end of a connection.
+TAKE_SECONDS: Final = 0.05
 # Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
@@ -147,11 +149,13 @@ async def _shake_hands(
     nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str], headers: Mapping[str, str]
 ) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
+    ending = _Ending(stream)
+    nursery.start_soon(ending.give_up)
     try:
-        with trio.fail_after(CONNECT_SECONDS):
+        with trio.fail_after(CONNECT_SECONDS), ending.scope:
             return await trio_websocket.wrap_client_stream(
                 nursery,
-                stream,
+                ending,  # type: ignore[arg-type] # it uses nothing that other streams lack
                 parts.netloc.rpartition("@")[2],
                 f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 subprotocols=list(subprotocols),
@@ -162,6 +166,49 @@ async def _shake_hands(
         raise _refusal(error, url) from None
     except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
         raise UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}") from None
+    raise UnreachableError(f"no bridge at {url}: the connection ended before the handshake was answered")
+
+
+class _Ending(trio.abc.Stream):
+    """A stream that ends the handshake when it ends: trio-websocket would wait for the answer for ever.
+
+    Attributes:
+        scope: What is cancelled then.
+    """
+
+    def __init__(self, stream: _Stream) -> None:
+        self.scope = trio.CancelScope()
+        self._stream = stream
+        self._ended = trio.Event()
+
+    async def give_up(self) -> None:
+        """Cancel the scope once nothing more comes, and what came was taken."""
+        await self._ended.wait()
+        await trio.sleep(TAKE_SECONDS)
+        self.scope.cancel()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See trio.abc.ReceiveStream."""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError:
+            self._ended.set()
+            raise
+        if not data:
+            self._ended.set()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See trio.abc.SendStream."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See trio.abc.SendStream."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See trio.abc.AsyncResource."""
+        await self._stream.aclose()
 
 
 async def _drain(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
