@@ -15,8 +15,8 @@ import trio
 from jobws.embedded import EmbeddedRedis
 from tests.chaos.bridges import SWEEP_SECONDS, BridgeAtPort
 from tests.chaos.jobs import QUEUES, Job, Key, Ledger, make_jobs
-from tests.chaos.library import LibraryClient
 from tests.chaos.proxy import Proxy
+from tests.chaos.python_client import LibraryClient
 from tests.chaos.raw import RawClient
 from tests.chaos.socketio import SocketIoClient
 from tests.chaos.worker import working

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from jobws.bullmq.events import Kind, kind_of
+from jobws.bullmq.events import Kind, Life, kind_of
 from jobws.hub.recent import LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, Recent, RecentEvents
 
 
@@ -44,9 +44,10 @@ def filled(*events: tuple[str, str, Kind], capacity: int = 10) -> RecentEvents:
 def test_the_outcome_is_that_of_the_present_life(events: tuple[str, ...], found: int | None) -> None:
     kinds = [kind(*event.split(":")) for event in events]
     recent = filled(*(("1", f"{number}-0", each) for number, each in enumerate(kinds)))
-    outcome = recent.outcome(b"1")
+    turn = recent.turn(b"1")
+    outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
     assert outcome == (None if found is None else (f"{found}-0".encode(), kinds[found]))
-    assert recent.outcome(b"2") is None
+    assert recent.turn(b"2") is None
 
 
 def test_the_oldest_is_forgotten_beyond_the_capacity() -> None:

@@ -15,7 +15,7 @@ from jobws.hub.recent import Recent
 from jobws.hub.rooms import Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
 from jobws.protocol.identifiers import START, is_after, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, Room
+from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,12 +60,6 @@ class Fanout:
         self.published: dict[str, RecentEvents] = {}
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
-
-    def cursor_of(self, room: Room) -> Cursor:
-        """How far the queues that matter for `room` have been published."""
-        if room.queue is None:
-            return dict(self.cursors)
-        return {room.queue: self.cursors[room.queue]} if room.queue in self.cursors else {}
 
     # ---- what a listener tells ----
 

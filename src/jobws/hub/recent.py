@@ -143,11 +143,6 @@ class RecentEvents:
                 return Recorded(known[index - 1], kind)
         return None
 
-    def outcome(self, job_id: bytes) -> Recorded | None:
-        """The outcome of the job's present life; None: it has none, or none that is known here."""
-        turn = self.turn(job_id)
-        return turn if turn is not None and turn.kind.life is Life.ENDS else None
-
     def _oldest(self) -> bytes:
         known = self._order[0]
         stream_id: bytes = known[known[1]]
