@@ -75,7 +75,10 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
             await nothing_more(client)
 
 
-async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(redis: Redis) -> None:
+@pytest.mark.parametrize("room", [{"queue": "http"}, {"queue": "http", "until": "end"}, {"until": "end"}])
+async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
+    redis: Redis, room: dict[str, str]
+) -> None:
     """The client comes back before the bridge knows that the stream is another one."""
     redis.add_job("http", "1", state="active")
     after = redis.add_event("http", "active", "1")
@@ -89,7 +92,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
         pipe.delete(EVENTS)
         pipe.xadd(EVENTS, {"event": "active", "jobId": "2"}, id=f"{int(after.split('-')[0]) + 5}-0")
         pipe.execute()
-        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+        ack = await subscribe(client, {"jobId": "1", **room, "after": {"http": after}})
         assert "replays" not in ack
         live.bridge.queues._tails["http"].check_at = 0.0
         outcome = await gap_then_outcome(client, "recreated")

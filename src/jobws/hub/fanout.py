@@ -223,8 +223,7 @@ class _Batch:
                         elif not lives:
                             continue
                     # A job of that id in another queue may still lack its outcome.
-                    over = ends and subscription.until_end and None not in membership.lives.values()
-                    if over and membership.held is None:
+                    if ends and subscription.until_end and membership.over:
                         self._leaving.append(membership)
                 if subscription.events is None or event in subscription.events:
                     takers.append(membership)

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
-from jobws.hub.rooms import Membership
+from jobws.hub.rooms import ASSUMED, Membership
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
@@ -216,7 +216,7 @@ class Join:
             and finished <= position(after)[0] + SKEW_MILLISECONDS
         ):
             # No outcome came behind that position, so the client had it; unless a hole is found later.
-            membership.lives[queue] = START.encode()
+            membership.lives[queue] = ASSUMED
             return False
         self.unsettled.append(Unsettled(membership, queue, end))
         return True

@@ -34,7 +34,7 @@ def go_live(fanout: Fanout, membership: Membership) -> None:
             fanout.counts["held"] += 1
             outbox.release(len(held.frame))
             outbox.append(held.frame)
-    if membership.ended and membership.subscription.until_end:
+    if membership.over:
         membership.connection.leave(membership)
 
 
@@ -89,7 +89,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
             connection.outbox.append(frame)
         elif connection.outbox.hold(len(frame)):
             membership.held.append(Held(kind.name.text, frame, queue, None))
-    if subscription.until_end and membership.held is None and membership.ended:
+    if membership.over:
         connection.leave(membership)
     connection.outbox.flush()
 

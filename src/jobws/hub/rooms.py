@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Subscription
 
+# In `Membership.lives`, an outcome that nobody told: the client's position says that it had it. A hole that is found
+# later may say otherwise, so it lies below every id that Redis gives.
+ASSUMED: Final = b"0-1"
+
 
 class Held:
     """An event that waits for a subscription's ack and replay. `stream_id` is None if it comes from the job's hash.
@@ -52,7 +56,7 @@ class Membership:
     Attributes:
         held: While the subscription is pending, the events that came since; None once it is live.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
-            settled. A queue that is missing was not seen to have the job.
+            settled, or ASSUMED. A queue that is missing was not seen to have the job.
         told: When the outcomes finished that were settled by the job's hash, by queue, in epoch milliseconds; None:
             none was.
         prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
@@ -77,6 +81,12 @@ class Membership:
     def ended(self) -> bool:
         """Whether the job has its outcome, in every queue that has the job."""
         return bool(self.lives) and None not in self.lives.values()
+
+    @property
+    def over(self) -> bool:
+        """Whether it ends by itself now: that was asked for, and the outcome was told, not only assumed to be known."""
+        asked = self.subscription.until_end and self.held is None
+        return asked and self.ended and ASSUMED not in self.lives.values()
 
     def settle(self, queue: str, end: str, finished_on: float | UnsetType) -> None:
         """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
