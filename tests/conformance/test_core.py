@@ -64,7 +64,7 @@ class CoreTarget:
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
         self.fanout = Fanout(Rooms(), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.cursors[queue] = "0-0"
+            self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
             self.fanout.fill(queue, [], "0-0")
         self.entries: list[Entry] = []
         self.written = 0
@@ -87,6 +87,7 @@ class CoreTarget:
         self.written += 1
         self.entries.append((b"%d-0" % self.written, flat))
         self.fanout.publish(queue, [self.entries[-1]])
+        self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     def _answer_joins(self) -> None:
         for join in self.joins:

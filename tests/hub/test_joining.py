@@ -1,4 +1,4 @@
-"""No interleaving of joins, events, look-ups, lag, trimming, holes, leaving and coming back loses an outcome.
+"""No interleaving of joins, events, look-ups, lag, trimming, holes, restarts, leaving and coming back loses an outcome.
 
 A model of Redis (streams and hashes) changes while the hub reads it late. At the end every client of a job whose last
 life has an outcome must have got just that outcome, once.
@@ -44,8 +44,14 @@ class Room:
         self.job_id = job_id
         self.cursor: str | None = None
         self.outcomes: list[tuple[object, str | None]] = []
-        # Those of the present connection.
+        # Those of the present connection, and whether this subscription was answered on it.
         self.here: set[object] = set()
+        self.acked = False
+
+    def reach(self, cursor: str) -> None:
+        """Take a position, where that is later."""
+        if self.cursor is None or position(cursor) > position(self.cursor):
+            self.cursor = cursor
 
 
 class Client:
@@ -80,7 +86,13 @@ class Client:
             data = message["data"]
             if message["event"] == "ack" and "cursor" in data:
                 room = self.asked[message["ref"]]
-                room.cursor = data["cursor"][room.queue]
+                room.acked = True
+                if room.cursor is None or "gap" in data:
+                    room.cursor = data["cursor"][room.queue]
+            elif message["event"] == "pong":
+                for room in self.rooms.values():
+                    if room.acked and room.queue in data["cursor"]:
+                        room.reach(data["cursor"][room.queue])
             elif message["event"] in ("completed", "failed"):
                 key = (data["queue"], data["jobId"])
                 room = self.rooms[key]
@@ -105,17 +117,39 @@ class Model:
         self.generated = dict.fromkeys(QUEUES, "0-0")
         self.lost: set[str] = set()
         self.again: dict[str, tuple[str, str]] = {}
+        self.expected: dict[str, str] = {}
         self.holed: set[str] = set()
         self.hashes: dict[tuple[str, str], tuple[str, str]] = {}
         self.truth: dict[tuple[str, str], object] = defaultdict(lambda: None)
-        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.trimmed: set[str] = set()
         for _ in range(choose(6)):
             self.write()
-        for queue in QUEUES:
-            past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(self.streams[queue])]
-            self.fanout.cursors[queue] = self.generated[queue]
-            self.fanout.fill(queue, past, "0-0")
+        self.fanout = self.begin()
         self.clients = [Client(self.fanout) for _ in range(2)]
+
+    def begin(self) -> Fanout:
+        """A bridge begins: it knows what the streams hold, and nothing of what they no longer do."""
+        fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        for queue in QUEUES:
+            stream = self.streams[queue]
+            past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(stream)]
+            fanout.cursors[queue] = fanout.verified[queue] = self.generated[queue]
+            floor = before(stream[0][0]) if stream else self.generated[queue]
+            fanout.fill(queue, past, floor if queue in self.trimmed else "0-0")
+        return fanout
+
+    def restart(self) -> None:
+        """Another bridge takes over; the clients may just have heard from this one how far they are."""
+        for client in self.clients:
+            if self.choose(2):
+                self.ping(client)
+                client.drain()
+        for unfinished in (self.lost, self.again, self.expected, self.holed):
+            unfinished.clear()
+        self.fanout = self.begin()
+        for client in self.clients:
+            client.fanout = self.fanout
+            self.reconnect(client)
 
     # ---- Redis ----
 
@@ -149,13 +183,25 @@ class Model:
         self.streams[queue].append((stream_id.encode(), fields))
         self.generated[queue] = stream_id
 
+    def overrun(self) -> None:
+        """More is written than the stream holds, before it is read."""
+        for _ in range(1 + self.choose(3)):
+            self.write()
+        queue = self.queue()
+        self.trim_to(queue, 1)
+        self.publish(queue, 1000)
+
     def trim(self) -> None:
-        queue, keep = self.queue(), self.choose(4)
+        self.trim_to(self.queue(), self.choose(4))
+
+    def trim_to(self, queue: str, keep: int) -> None:
         stream = self.streams[queue]
         cursor = position(self.fanout.cursors[queue])
         gone = stream[: max(len(stream) - keep, 0)]
         if any(position(stream_id) > cursor for stream_id, _ in gone):
             self.lost.add(queue)
+        if gone:
+            self.trimmed.add(queue)
         self.streams[queue] = stream[len(gone) :]
 
     # ---- the reader ----
@@ -176,7 +222,12 @@ class Model:
                 del self.again[queue]
                 self.fanout.cursors[queue] = max(end, self.fanout.cursors[queue], key=position)
                 self.fanout.end_again(queue, "trimmed", floor)
+                self.fanout.verified[queue] = self.fanout.cursors[queue]
                 self.holed.add(queue)
+        elif queue in self.expected and position(self.fanout.cursors[queue]) >= position(self.expected[queue]):
+            end = self.expected.pop(queue)
+            if queue not in self.lost:
+                self.fanout.verified[queue] = end
         if queue in self.holed:
             self.sweep(queue)
 
@@ -193,12 +244,17 @@ class Model:
             return
         if queue in self.lost:
             self.lost.discard(queue)
-            start = self.fanout.begin_again(queue, self.generated[queue])
+            self.expected.pop(queue, None)
+            start = self.fanout.verified[queue] = self.fanout.begin_again(queue, self.generated[queue])
             floor = before(stream[0][0]) if stream else self.generated[queue]
             self.again[queue] = (self.generated[queue], max(start, floor, key=position))
             self.publish(queue, self.choose(4))
         else:
             self.fanout.forget_before(queue, stream[0][0].decode() if stream else self.generated[queue])
+            if self.unread(queue):
+                self.expected[queue] = self.generated[queue]
+            else:
+                self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     # ---- what a bridge does ----
 
@@ -291,13 +347,22 @@ class Model:
     def drain(self) -> None:
         self.client().drain()
 
+    def ping_one(self) -> None:
+        self.ping(self.client())
+
+    def ping(self, client: Client) -> None:
+        client.connection.receive('{"event": "ping"}', 0.0)
+
     def come_back(self) -> None:
+        self.reconnect(self.client())
+
+    def reconnect(self, client: Client) -> None:
         """The connection breaks; whatever was under way is lost."""
-        client = self.client()
         client.connection.leave_all()
         client.connect()
         for room in client.rooms.values():
             room.here.clear()
+            room.acked = False
             client.subscribe(room)
 
     def unsubscribe(self) -> None:
@@ -344,6 +409,7 @@ ACTIONS = (
     *(Model.subscribe,) * 3,
     *(Model.look, Model.answer_one, Model.read_back_one) * 2,
     *(Model.trim, Model.check_one, Model.sweep_one, Model.drain, Model.come_back, Model.unsubscribe),
+    *(Model.overrun, Model.ping_one, Model.restart),
 )
 
 

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from jobws.bullmq import listener
+from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
@@ -17,6 +18,7 @@ from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
 if TYPE_CHECKING:
+    from tests.support.client import Frame, RawClient
     from tests.support.redis import Redis
 
 
@@ -124,23 +126,51 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
 
 
 async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis) -> None:
-    """The outcome was trimmed unread, nobody knew it yet, and a pong told a later position."""
+    """The outcome was deleted unread out of the midst of the stream, so nothing but the count shows it."""
     redis.add_job("http", "1", state="active")
     async with live_bridge(redis.url) as live:
         begun = redis.add_event("http", "active", "1")
         async with raw_client(live.url) as client:
             await subscribe(client, {"jobId": "1", "queue": "http"})
             await read_to(live, begun)
-            live.bridge.queues._tails["http"].check_at += 3600
-            await read_to(live, end_unseen(redis))
-            after = (await nothing_more(client))["data"]["cursor"]
-        live.bridge.queues._tails["http"].check_at = 0.0
+            after = (await verified(client, begun))["data"]["cursor"]
+        end_unseen(redis, trim=False)
         await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.untold)
         async with raw_client(live.url) as client:
             ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
             assert (ack["gap"], ack["replays"]) == (True, 1)
             assert (await client.receive())["event"] == "completed"
-            assert "http" in (await nothing_more(client))["data"]["cursor"]
+            await verified(client, after["http"])
+
+
+async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bridge ends before it finds the hole, and the next one cannot find it any more."""
+    redis.add_job("http", "1", state="active")
+    begun = redis.add_event("http", "active", "1")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        monkeypatch.setattr(listener, "VERIFY_SECONDS", 3600)
+        live.bridge.queues._tails["http"].check_at += 3600
+        await read_to(live, end_unseen(redis))
+        after = (await nothing_more(client))["data"]["cursor"]
+        assert after["http"] == begun
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
+        assert (await client.receive())["event"] == "completed"
+        await nothing_more(client)
+
+
+async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_the_next_check_is(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 3_600_000)
+    monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 3600)
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        for _ in range(3):
+            await verified(client, redis.add_event("http", "active", "1"))
 
 
 async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redis: Redis) -> None:
@@ -162,17 +192,40 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
         tasks.cancel_scope.cancel()
 
 
-def end_unseen(redis: Redis) -> str:
-    """Job 1 completes, and the event is trimmed before anybody could read it; the id of the only one that is left."""
+async def verified(client: RawClient, stream_id: str) -> Frame:
+    """The first pong that knows of this entry."""
+    with anyio.fail_after(10):
+        while True:
+            pong = await nothing_more(client)
+            if position(pong["data"]["cursor"].get("http", "0-0")) >= position(stream_id):
+                return pong
+
+
+def end_unseen(redis: Redis, *, trim: bool = True) -> str:
+    """Job 1 completes, and the event goes before anybody could read it; the id of the one behind it.
+
+    `trim`: what came before goes as well.
+    """
     pipe = redis.client.pipeline(transaction=True)
     pipe.lrem("bull:http:active", 0, "1")
     pipe.zadd("bull:http:completed", {"1": OLD})
     pipe.hset("bull:http:1", mapping={"finishedOn": time.time() * 1000, "returnvalue": "1"})
     pipe.xadd(EVENTS, {"event": "completed", "jobId": "1", "returnvalue": "1"})
     pipe.xadd(EVENTS, {"event": "active", "jobId": "2"})
-    pipe.xtrim(EVENTS, maxlen=1, approximate=False)
-    left: bytes = pipe.execute()[-2]
+    if trim:
+        pipe.xtrim(EVENTS, maxlen=1, approximate=False)
+        left: bytes = pipe.execute()[-2]
+    else:
+        pipe.eval(_DELETE_LAST_BUT_ONE, 1, EVENTS)
+        left = pipe.execute()[-1]
     return left.decode()
+
+
+_DELETE_LAST_BUT_ONE = """
+local newest = redis.call("XREVRANGE", KEYS[1], "+", "-", "COUNT", 2)
+redis.call("XDEL", KEYS[1], newest[2][1])
+return newest[1][1]
+"""
 
 
 async def _never(*_: object) -> None:

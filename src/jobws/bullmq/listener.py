@@ -33,8 +33,10 @@ ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 BLOCK_MILLISECONDS: Final = 2000
 FIRST_COUNT: Final = 100
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-# Between two checks of a stream for holes, besides the one after each reconnect.
+# Between two checks of a stream for holes, besides the one after each reconnect; and how soon after entries were read,
+# since no client is told a position before.
 CHECK_SECONDS: Final = 5.0
+VERIFY_SECONDS: Final = 0.25
 
 _log: Final = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Hub(Protocol):
     """What a listener tells: `hub.fanout.Fanout`."""
 
     cursors: Cursor
+    verified: Cursor
     without_events: set[str]
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
@@ -127,7 +130,7 @@ class Listener:
             cursors = self._hub.cursors
             received = connection.received_bytes
             reply = await connection.ask(
-                *("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MILLISECONDS, "STREAMS"),
+                *("XREAD", "COUNT", self._count, "BLOCK", self._until_check(), "STREAMS"),
                 *(tail.key for tail in readable),
                 *(cursors[tail.queue.label] for tail in readable),
                 timeout_seconds=READ_TIMEOUT_SECONDS,
@@ -188,6 +191,11 @@ class Listener:
                 label,
             )
 
+    def _until_check(self) -> int:
+        """How many milliseconds to wait for entries; not 0, which is for ever."""
+        left = min((tail.check_at for tail in self.tails), default=0.0) - anyio.current_time()
+        return max(1, min(BLOCK_MILLISECONDS, int(left * 1000) + 1))
+
     # ---- beginning ----
 
     async def _begin(self, connection: Connection, tail: Tail, seen: Stream) -> None:
@@ -196,7 +204,7 @@ class Listener:
         preset = self._hub.cursors.get(label)
         cursor = seen.generated if preset is None else lower(preset, seen.generated)
         found, floor = await read_back(connection, tail, cursor, self._hub.keep(label, seen.max_length))
-        self._hub.cursors[label] = cursor
+        self._hub.cursors[label] = self._hub.verified[label] = cursor
         tail.counted = None if preset is not None else seen.added
         self._hub.fill(label, found, seen.floor if floor is None else floor)
         tail.ready.set()
@@ -204,7 +212,7 @@ class Listener:
     def _begin_with_nothing(self, tail: Tail) -> None:
         """The key is no stream, so no event was missed: subscriptions to all queues must not wait for this one."""
         label = tail.queue.label
-        self._hub.cursors[label] = START
+        self._hub.cursors[label] = self._hub.verified[label] = START
         tail.counted = 0
         self._hub.fill(label, [], START)
         tail.ready.set()
@@ -227,6 +235,7 @@ class Listener:
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
             tail.counted = seen.added
+            self._hub.verified[label] = cursor
         elif seen.added is not None:
             tail.expected = (seen.last, seen.added)
 
@@ -247,11 +256,13 @@ class Listener:
         label = tail.queue.label
         if label in self._hub.without_events:
             # Its entries never last; the sweep finds the outcomes.
-            self._hub.cursors[label], tail.counted, tail.read = seen.generated, seen.added, None
+            self._hub.cursors[label] = self._hub.verified[label] = seen.generated
+            tail.counted, tail.read = seen.added, None
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
         start = self._hub.begin_again(label, seen.generated)
+        self._hub.verified[label] = start
         tail.counted = tail.expected = tail.read = None
         # Also if nothing was trimmed: what the stream held before it was made anew is gone.
         oldest = before(seen.first) if seen.length else seen.generated
@@ -267,6 +278,7 @@ class Listener:
         if again is not None:
             tail.counted = None if again.added is None else again.added + after
             self._hub.end_again(tail.queue.label, again.reason, again.floor)
+            self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
             tail.moved()
 
     # ---- reading ----
@@ -279,9 +291,12 @@ class Listener:
                 # Everybody else's turn between two shares of a large batch.
                 await anyio.lowlevel.checkpoint()
         finally:
-            after = tail.count(entries[:index])
+            after, verified = tail.count(entries[:index])
             if after is not None:
                 self._end_again(tail, after)
+            elif verified is not None:
+                self._hub.verified[tail.queue.label] = verified
+            tail.check_at = min(tail.check_at, anyio.current_time() + VERIFY_SECONDS)
             tail.moved()
 
     def _adapt(self, entries: int, received_bytes: int) -> None:

@@ -73,26 +73,34 @@ class Tail:
         self.suspicion = reason
         self.check_at = 0.0
 
-    def count(self, entries: Sequence[Entry]) -> int | None:
-        """Take note of what was read; once the end of a second reading is reached, how many entries came after it."""
+    def count(self, entries: Sequence[Entry]) -> tuple[int | None, str | None]:
+        """Take note of what was read.
+
+        Returns:
+            How many entries came after the end of a second reading, once that is reached; and the id up to which it is
+            certain now that none was missed. None: neither was found out.
+        """
         if not entries:
-            return None
+            return None, None
         self.read = entries[-1]
         if self.counted is not None:
             self.counted += len(entries)
         if self.again is not None:
-            return _after(self.again.end, entries)
-        if self.expected is not None:
-            end, added = self.expected
-            after = _after(end, entries)
-            if after is not None:
-                self.expected = None
-                if self.counted is None:
-                    self.counted = added + after
-                reason = miscounted(added, self.counted - after)
-                if reason is not None:
-                    self.suspect(reason)
-        return None
+            return _after(self.again.end, entries), None
+        if self.expected is None:
+            return None, None
+        end, added = self.expected
+        after = _after(end, entries)
+        if after is None:
+            return None, None
+        self.expected = None
+        if self.counted is None:
+            self.counted = added + after
+        reason = miscounted(added, self.counted - after)
+        if reason is None:
+            return None, end
+        self.suspect(reason)
+        return None, None
 
 
 def _after(end: str, entries: Sequence[Entry]) -> int | None:

@@ -249,12 +249,12 @@ class Connection:
 
     @property
     def _cursor(self) -> Cursor:
-        """How far everything was sent that is acknowledged. It lacks queues of which that cannot be said."""
+        """How far everything was surely sent that is acknowledged. It lacks queues of which that cannot be said."""
         unknown = self._fanout.untold | self.untold
         for join in self._pending:
             if join.replaces:  # what was acknowledged is held for the second answer
                 unknown.update(join.queues)
-        cursor = {queue: cursor for queue, cursor in self._fanout.cursors.items() if queue not in unknown}
+        cursor = {queue: cursor for queue, cursor in self._fanout.verified.items() if queue not in unknown}
         for join in self._replaying:
             for queue, begin in join.cursor.items():
                 if queue in cursor:

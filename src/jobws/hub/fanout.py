@@ -41,6 +41,8 @@ class Fanout:
 
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
+        verified: The same, up to where it is certain that none was missed: from there another bridge, which knows
+            nothing of a hole that this one has not found yet, can go on.
         recent: The events that were published, and what the streams held before.
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
@@ -52,6 +54,7 @@ class Fanout:
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float]) -> None:
         self.rooms = rooms
         self.cursors: Cursor = {}
+        self.verified: Cursor = {}
         self.recent = Recent()
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore

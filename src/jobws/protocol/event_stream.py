@@ -15,6 +15,7 @@ import msgspec
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as
+from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import Cursor
 
 if TYPE_CHECKING:
@@ -84,10 +85,14 @@ class EventStreamWriter:
 
     Attributes:
         cursor: Where the client may resume; None until the subscription was answered.
+        doubtful: The queues of which a gap was told, until a `pong` has their position again.
     """
 
     def __init__(self, queue: str | None) -> None:
         self.cursor: Cursor | None = None
+        self.doubtful: set[str] = set()
+        # The highest id of an event, by queue. A `pong` may lag behind it.
+        self._told: Cursor = {}
         self._queue = queue
 
     def block(self, frame: Frame, *, live: bool) -> bytes:
@@ -106,12 +111,12 @@ class EventStreamWriter:
             case "pong":
                 if self.cursor is None:
                     return b":\n"
-                self.cursor = self._of(parts)
+                self._vouch(self._of(parts), live=live)
                 return b":\n%b\n" % self._position()
             case "gap":
-                moved = live and self._move(self._of(parts))
+                moved = self._doubt(self._of(parts))
             case _:
-                moved = live and parts.stream_id is not None and self._move({parts.queue: parts.stream_id})
+                moved = parts.stream_id is not None and self._move(parts.queue, parts.stream_id, live=live)
         name = _LINE_ENDS_IN_NAME.sub(" ", parts.event).encode()
         # A worker's JSON may be set in lines; a client joins them again.
         data = _LINE_END.sub(b"\ndata: ", parts.data)
@@ -121,11 +126,28 @@ class EventStreamWriter:
         cursor = decode_as(parts.data, _HasCursor).cursor
         return {queue: end for queue, end in cursor.items() if self._queue in (None, queue)}
 
-    def _move(self, cursor: Cursor) -> bool:
+    def _vouch(self, cursor: Cursor, *, live: bool) -> None:
+        """Everything up to `cursor` was told; of a queue that it lacks nobody knows."""
+        told = self._told if live else {}
+        self.cursor = {queue: max(end, told.get(queue, START), key=position) for queue, end in cursor.items()}
+        self.doubtful.difference_update(cursor)
+
+    def _doubt(self, cursor: Cursor) -> bool:
+        """Of these queues, outcomes may be missing that are still to be told: until then none has a position."""
+        self.doubtful.update(cursor)
+        self._told = {queue: end for queue, end in self._told.items() if queue not in cursor}
         if self.cursor is None:
             return False
-        self.cursor |= cursor
+        self.cursor = {queue: end for queue, end in self.cursor.items() if queue not in cursor}
         return True
+
+    def _move(self, queue: str, stream_id: str, *, live: bool) -> bool:
+        if self.cursor is None or queue in self.doubtful:
+            return False
+        self._told[queue] = max(stream_id, self._told.get(queue, START), key=position)
+        if live:
+            self.cursor[queue] = self._told[queue]
+        return live
 
     def _position(self) -> bytes:
         encoded = encode_position(self.cursor or {})

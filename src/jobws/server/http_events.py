@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Proxies cut what is silent for a minute, some after 30 s.
 KEEP_ALIVE_SECONDS: Final = 15.0
+# After a gap the client has no position, and soon should.
+DOUBT_SECONDS: Final = 1.0
 # How long a browser waits before it comes back.
 RETRY_MILLISECONDS: Final = 1000
 # A client has `send_seconds`, 30 s, for each piece: that is the `slow_bytes_per_second` of a WebSocket.
@@ -90,7 +92,7 @@ class _EventStream(Response):
         connection = listener.connection
         live = False
         while True:
-            with anyio.move_on_after(KEEP_ALIVE_SECONDS) as silence:
+            with anyio.move_on_after(DOUBT_SECONDS if self._writer.doubtful else KEEP_ALIVE_SECONDS) as silence:
                 await listener.wait()
             frames = listener.take()
             over = connection.closing is not None or not connection.rooms
@@ -98,9 +100,10 @@ class _EventStream(Response):
             # What happened while it became live is behind all of these frames.
             if silence.cancelled_caught or (live and not was_live):
                 listener.ping()
+            blocks = [self._writer.block(frame, live=was_live) for frame in frames]
             if over:
-                frames += listener.take()
-            await _send(send, b"".join(self._writer.block(frame, live=was_live) for frame in frames))
+                blocks += [self._writer.block(frame, live=True) for frame in listener.take()]
+            await _send(send, b"".join(blocks))
             listener.written()
             if over:
                 return
