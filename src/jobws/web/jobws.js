@@ -1,0 +1,1281 @@
+/**
+ * jobws: what becomes of BullMQ jobs, live, from a jobws bridge. One ES module without dependencies, for pages, workers,
+ * extensions and Node. Change one import: it has the surface of socket.io-client that job pages use (`io`, `on`, `emit`
+ * with acks). And it misses no outcome: `await jobs.wait(id)`, `for await (const event of jobs.watch(id))`.
+ *
+ * Rules in brackets are those of protocol.md.
+ */
+
+const OUTCOMES = ['completed', 'failed', 'removed'];
+const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
+// Names of more events than a subscription may have are asked for as `*` [S4].
+const MAX_EVENTS = 32;
+// All times are in milliseconds.
+const PING = 20000;
+const PONG = 10000;
+const SETTLE = 500;
+const TURN = 5000;
+// A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
+const STREAM_SILENCE = 40000;
+const FIRST_CHUNK = 5000;
+const POLL_SECONDS = 20;
+// How long to stay with HTTP before WebSocket is tried again, at first and at most.
+const UPGRADE = [30000, 300000];
+// Errors that pass by themselves.
+const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
+
+/** Base of all errors of this module. `code` is the bridge's, if it is the bridge that refused. */
+export class JobwsError extends Error {
+  constructor(message, code) {
+    super(message);
+    this.name = this.constructor.name;
+    if (code !== undefined) this.code = code;
+  }
+}
+/** A job that was waited for failed, and will not be tried again. `reason` is its `failedReason`. */
+export class JobFailed extends JobwsError {
+  constructor(jobId, queue, reason) {
+    super(`${named(jobId, queue)} failed: ${reason}`);
+    Object.assign(this, { jobId, queue, reason });
+  }
+}
+/** A job that was waited for was removed before it had ended. */
+export class JobRemoved extends JobwsError {
+  constructor(jobId, queue) {
+    super(`${named(jobId, queue)} was removed before it had ended`);
+    Object.assign(this, { jobId, queue });
+  }
+}
+/** There is no such job, and no outcome of one, as far as Redis remembers. */
+export class JobUnknown extends JobwsError {
+  constructor(jobId, queue) {
+    super(`no ${named(jobId, queue)}; if it is about to be added, wait with {expect: true}`);
+    Object.assign(this, { jobId, queue });
+  }
+}
+const named = (jobId, queue) => (queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`);
+
+// ---- positions: stream ids by queue, which compare as two unsigned integers ----
+
+const digits = (a, b) => a.length - b.length || (a > b) - (a < b);
+function compare(first, second) {
+  const [a, b] = [first.split('-'), second.split('-')];
+  return digits(a[0], b[0]) || digits(a[1] ?? '0', b[1] ?? '0');
+}
+const later = (id, than) => than === undefined || compare(id, than) > 0;
+function merged(first, second) {
+  const all = { ...first };
+  for (const queue in second) if (later(second[queue], all[queue])) all[queue] = second[queue];
+  return all;
+}
+
+/** What tells two outcomes apart that have no id, without keeping a large result. */
+function summary(event, { returnvalue, failedReason }) {
+  const text = JSON.stringify([event, returnvalue ?? failedReason]);
+  return `${text.length} ${text.slice(0, 200)}`;
+}
+
+/** One room, from its first watcher to its last, across connections: how far its events have come, and which came. */
+class Room {
+  watchers = new Set();
+  ref = null; // of the latest subscription on this connection
+  answered = false; // that one is acknowledged
+  listening = false; // one of this connection is
+  settled = false; // everything that follows the ack has come; then the position moves with the events
+  known = false; // there ever was such a job
+  present = false; // there was one at the latest ack, or since
+  ended = ''; // what its outcome was, if that was told
+  replays = 0; // events still to be read back for us
+  held = []; // events that wait until the room is settled
+  position = null; // everything up to there has come
+  #fromAck = {};
+  #announced = false;
+  #floor = {}; // ids after it are remembered
+  #seen = new Map();
+  #told = {}; // the latest outcome, by queue
+
+  constructor(queue, jobId) {
+    Object.assign(this, { queue, jobId, key: JSON.stringify([queue, jobId]) });
+  }
+
+  get name() {
+    return this.queue === undefined ? { jobId: this.jobId } : { jobId: this.jobId, queue: this.queue };
+  }
+
+  get forever() {
+    return [...this.watchers].some((watcher) => watcher.forever);
+  }
+
+  /** The item of `subscribe-job`. A settled room misses nothing when it is subscribed again without a position. */
+  get item() {
+    const item = this.name;
+    const events = new Set(OUTCOMES);
+    for (const { events: wanted } of this.watchers) for (const name of wanted) events.add(name);
+    if (events.has('*') || events.size > MAX_EVENTS) item.events = ['*'];
+    else if (events.size > OUTCOMES.length) item.events = [...events];
+    if (!this.forever) item.until = 'end';
+    // Whoever waits for an outcome that the others had must get it, too.
+    const anew = this.settled || (this.ended && [...this.watchers].some((watcher) => !watcher.forever));
+    if (!anew && this.position)
+      item.after = this.queue === undefined ? this.position : { [this.queue]: this.position[this.queue] ?? '0-0' };
+    return item;
+  }
+
+  leave() {
+    this.ref = null;
+    this.answered = this.listening = this.settled = false;
+    this.held = [];
+  }
+
+  acknowledge(cursor, { jobs = [], replays = 0 }) {
+    this.answered = this.listening = true;
+    this.settled = false;
+    this.#fromAck = { ...cursor };
+    this.replays = replays;
+    this.#announced = replays > 0;
+    this.present = jobs.length > 0 || replays > 0;
+    this.known ||= this.present;
+  }
+
+  /** Whether an event is a new one; from now on it no longer is. */
+  admit({ event, data, id, replayed }) {
+    const { queue } = data;
+    const outcome = OUTCOMES.includes(event);
+    const known = this.ended;
+    if (outcome) this.ended = summary(event, data);
+    this.known = this.present = true;
+    if (id === undefined) return !outcome || known !== this.ended;
+    const seen = this.#seen.get(queue) ?? new Set();
+    if (seen.has(id)) return false;
+    // Another room of the job may have asked for what was long before; an outcome may come out of a hole.
+    if (replayed && !later(id, (outcome ? this.#told : this.#floor)[queue])) return false;
+    this.#seen.set(queue, seen.add(id));
+    if (outcome) this.#told[queue] = id;
+    else if (event !== 'progress') this.ended = '';
+    if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
+    return true;
+  }
+
+  takeHeld() {
+    const held = this.held;
+    this.held = [];
+    return held.sort((a, b) => (a.id === undefined) - (b.id === undefined) || (a.id ? compare(a.id, b.id) : 0));
+  }
+
+  /** Whether what follows the ack has come, once everything up to `cursor` has. */
+  covered(cursor) {
+    const began = Object.entries(this.#fromAck);
+    if (began.some(([queue, id]) => cursor[queue] === undefined || later(id, cursor[queue]))) return false;
+    return !this.#announced || began.some(([queue, id]) => later(cursor[queue], id));
+  }
+
+  /** Take a cursor that covers the room, once all that came before it was handed on. */
+  reach(cursor) {
+    this.settled = true;
+    this.#fromAck = {};
+    this.#announced = false;
+    this.position = merged(this.position, cursor);
+    this.#floor = merged(this.#floor, cursor);
+    for (const [queue, ids] of this.#seen)
+      for (const id of ids) if (!later(id, this.#floor[queue])) ids.delete(id);
+  }
+
+  /** Events of the queue may be missing: what the bridge finds follows, as after an ack. */
+  interrupt({ queue, cursor, reason }) {
+    this.settled = this.#announced = false;
+    this.position = null;
+    this.#fromAck = { ...this.#fromAck, ...cursor };
+    delete this.#floor[queue];
+    if (reason !== 'recreated') return;
+    this.#seen.delete(queue); // its ids begin anew
+    delete this.#told[queue];
+  }
+}
+
+/**
+ * What to ask the bridge for, and what to hand to whom. Nothing here waits: the socket calls `receive` with every frame
+ * and sends what `requests` gives. One subscription per room for all who watch it.
+ */
+class Rooms {
+  hello = null; // null: not connected
+  pinging = false;
+  #rooms = new Map();
+  #asked = new Map(); // ref -> rooms, in the order of the request
+  #again = new Set(); // rooms that the bridge holds, and is to be told of once more
+  #waiting = new Set();
+  #retries = new Map(); // room -> when to ask again
+  #held = new Map(); // what the bridge may hold for us, the oldest first
+  #leaving = new Map();
+  #unsettled = new Set();
+  #pingDue = 0;
+  #refreshDue = 0;
+  #turnDue = 0;
+  #settle = SETTLE;
+  #ref = 0;
+
+  nextRef() {
+    return ++this.#ref;
+  }
+
+  // ---- watchers ----
+
+  join(queue, jobId, watcher) {
+    const fresh = new Room(queue, jobId);
+    const room = this.#rooms.get(fresh.key) ?? fresh;
+    this.#rooms.set(room.key, room);
+    room.watchers.add(watcher);
+    this.#want(room);
+    return room;
+  }
+
+  leave(room, watcher) {
+    if (!room.watchers.delete(watcher) || room.watchers.size || this.#rooms.get(room.key) !== room) return;
+    this.#drop(room);
+    this.#abandon(room);
+  }
+
+  /** Ask for these rooms again: what their watchers want is more than it was. */
+  renew(rooms) {
+    for (const room of rooms) this.#want(room);
+  }
+
+  /** Nothing will come for now: whoever waits is told. Who wants to stay comes back with the next connection. */
+  fail(error) {
+    this.disconnected();
+    for (const room of [...this.#rooms.values()])
+      for (const watcher of [...room.watchers].filter((each) => !each.forever)) {
+        this.leave(room, watcher);
+        watcher.refuse(error);
+      }
+  }
+
+  // ---- the connection ----
+
+  connected(hello, now) {
+    this.hello = hello;
+    this.#pingDue = this.#refreshDue = now + PING;
+    this.#turnDue = now + TURN;
+    // Those of which nothing is expected come last.
+    const rooms = [...this.#rooms.values()];
+    this.#waiting = new Set([...rooms.filter((room) => !room.ended), ...rooms.filter((room) => room.ended)]);
+  }
+
+  disconnected() {
+    this.hello = null;
+    this.pinging = false;
+    for (const each of [this.#asked, this.#again, this.#waiting, this.#retries, this.#held, this.#leaving]) each.clear();
+    this.#unsettled.clear();
+    for (const room of this.#rooms.values()) room.leave();
+  }
+
+  /** Have a `ping` sent soon. */
+  check() {
+    if (!this.pinging) this.#pingDue = 0;
+  }
+
+  /** When `requests` has something to send. */
+  due() {
+    if (!this.hello) return Infinity;
+    if (this.#leaving.size || this.#again.size || (this.#waiting.size && this.#free() > 0)) return 0;
+    return Math.min(this.#waiting.size ? this.#turnDue : Infinity, ...this.#retries.values(), this.pinging ? Infinity : this.#pingDue);
+  }
+
+  requests(now) {
+    if (!this.hello) return [];
+    for (const [room, due] of [...this.#retries])
+      if (due <= now) {
+        this.#retries.delete(room);
+        this.#want(room);
+      }
+    this.#makePlace(now);
+    const messages = [];
+    const leaving = [...this.#leaving.values()];
+    this.#leaving.clear();
+    for (const room of leaving) this.#held.delete(room.key);
+    for (const [batch] of this.#split(leaving.map((room) => [room.name, room])))
+      messages.push({ event: 'unsubscribe-job', ref: this.nextRef(), data: batch });
+    for (const [batch, rooms] of this.#split(this.#choose().map((room) => [room.item, room]))) {
+      const ref = this.nextRef();
+      this.#asked.set(ref, rooms);
+      for (const room of rooms) Object.assign(room, { ref, answered: false, until: !room.forever });
+      messages.push({ event: 'subscribe-job', ref, data: batch });
+    }
+    if (!this.pinging && now >= this.#pingDue) {
+      this.pinging = true;
+      messages.push({ event: 'ping', ref: this.nextRef() });
+    }
+    return messages;
+  }
+
+  #free() {
+    return Math.max(0, (this.hello.limits?.maxSubscriptions ?? LIMITS.maxSubscriptions) - this.#held.size);
+  }
+
+  #choose() {
+    const again = [...this.#again];
+    this.#again.clear();
+    for (const room of again) if (!this.#held.has(room.key)) this.#waiting.add(room); // it was left in between
+    const chosen = new Set([...again.filter((room) => this.#held.has(room.key)), ...[...this.#waiting].slice(0, this.#free())]);
+    for (const room of chosen) {
+      this.#waiting.delete(room);
+      this.#held.delete(room.key);
+      this.#held.set(room.key, room);
+    }
+    return [...chosen];
+  }
+
+  /** Of more rooms than the bridge takes, those without news give their places away, then those that had them longest. */
+  #makePlace(now) {
+    let wanted = [...this.#waiting].filter((room) => !room.ended).length - this.#free();
+    if (!this.#free()) for (const room of this.#waiting) if (room.ended) this.#waiting.delete(room);
+    if (wanted <= 0) return;
+    const turn = now >= this.#turnDue;
+    if (turn) this.#turnDue = now + TURN;
+    const idle = [...this.#held.values()].filter(
+      (room) => room.answered && room.settled && !this.#leaving.has(room.key) && !this.#again.has(room),
+    );
+    for (const room of [...idle.filter((each) => each.ended), ...(turn ? idle.filter((each) => !each.ended) : [])]) {
+      if (wanted-- <= 0) break;
+      room.leave();
+      this.#abandon(room);
+      if (!room.ended) this.#waiting.add(room);
+    }
+  }
+
+  *#split(items) {
+    const { maxMessage, maxSubscriptions } = { ...LIMITS, ...this.hello.limits };
+    let [batch, rooms, size] = [[], [], 128];
+    for (const [item, room] of items) {
+      const bytes = new TextEncoder().encode(JSON.stringify(item)).length + 1;
+      if (batch.length && (batch.length >= maxSubscriptions || size + bytes > maxMessage)) {
+        yield [batch, rooms];
+        [batch, rooms, size] = [[], [], 128];
+      }
+      batch.push(item);
+      rooms.push(room);
+      size += bytes;
+    }
+    if (batch.length) yield [batch, rooms];
+  }
+
+  // ---- what comes ----
+
+  /** Take a frame. Returns whether it was an event of somebody's room. */
+  receive(frame, now) {
+    const { event, data, ref } = frame;
+    switch (event) {
+      case 'ack':
+        if (this.#asked.has(ref)) this.#acknowledged(ref, data, now);
+        return false;
+      case 'error':
+        for (const room of this.#asked.get(ref) ?? []) this.#refused(room, ref, data, now);
+        this.#asked.delete(ref);
+        return false;
+      case 'pong':
+        this.#pong(data.cursor ?? {}, now);
+        return false;
+      case 'gap':
+        this.#gap(data, now);
+        return false;
+      default:
+        return ref === undefined && data?.jobId !== undefined && this.#event(frame);
+    }
+  }
+
+  #acknowledged(ref, { results = [], cursor = {}, evicted = [] }, now) {
+    const rooms = this.#asked.get(ref);
+    this.#asked.delete(ref);
+    rooms.forEach((room, index) => {
+      const result = results[index] ?? {};
+      if (result.error) this.#refused(room, ref, result.error, now);
+      else if (!this.#rooms.has(room.key)) this.#abandon(room); // it ended, or was left, before it was answered
+      else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result);
+    });
+    for (const { jobId, queue } of evicted) {
+      const room = this.#rooms.get(new Room(queue ?? undefined, String(jobId)).key);
+      if (!room) continue;
+      this.#held.delete(room.key);
+      if (room.answered) {
+        room.leave();
+        if (!room.ended) this.#want(room);
+      }
+    }
+    this.#settleSoon();
+  }
+
+  #subscribed(room, cursor, result) {
+    room.backoff = 0;
+    room.acknowledge(cursor, result);
+    this.#unsettled.add(room);
+    for (const watcher of [...room.watchers]) watcher.answer?.({ ...result, cursor });
+    if (result.gap) this.#hand(room, { event: 'gap', data: { queue: room.queue ?? null, jobs: [room.jobId] } });
+    this.#tryToSettle(room, cursor);
+  }
+
+  #refused(room, ref, { code, message }, now) {
+    if (this.#rooms.get(room.key) !== room || room.ref !== ref) return;
+    this.#held.delete(room.key);
+    room.leave();
+    if (!PASSING.includes(code)) return this.#refuse(room, new JobwsError(`${room.jobId}: ${message}`, code));
+    room.backoff = Math.min(2 * (room.backoff || 50), 5000);
+    this.#retries.set(room, now + Math.random() * room.backoff);
+  }
+
+  #settleSoon() {
+    this.#settle = SETTLE;
+    if (this.#unsettled.size) this.check();
+  }
+
+  #pong(cursor, now) {
+    this.pinging = false;
+    for (const room of [...this.#unsettled]) this.#tryToSettle(room, cursor);
+    if (now >= this.#refreshDue) {
+      this.#refreshDue = now + PING;
+      for (const room of this.#rooms.values()) if (room.settled && room.covered(cursor)) room.reach(cursor);
+    }
+    this.#pingDue = now + PING;
+    if (!this.#unsettled.size) return;
+    this.#pingDue = now + this.#settle;
+    this.#settle = Math.min(2 * this.#settle, PING);
+  }
+
+  /** Everything up to `cursor` was sent. A job that was not there has vanished, or never was. */
+  #tryToSettle(room, cursor) {
+    const wanted = this.#again.has(room) || this.#waiting.has(room) || this.#retries.has(room);
+    if (!room.answered || wanted || !room.covered(cursor)) return; // whoever came since gets an answer of their own
+    this.#unsettled.delete(room);
+    for (const event of room.takeHeld()) if (this.#rooms.get(room.key) === room) this.#offer(room, event, false);
+    if (this.#rooms.get(room.key) !== room) return;
+    room.reach(cursor);
+    if (room.present) return;
+    if (room.known && !room.ended) {
+      room.ended = 'removed';
+      return this.#hand(room, { event: 'removed', data: { jobId: room.jobId, queue: room.queue }, replayed: true }, false);
+    }
+    for (const watcher of [...room.watchers].filter((each) => each.strict)) {
+      this.leave(room, watcher);
+      watcher.refuse(new JobUnknown(room.jobId, room.queue));
+    }
+  }
+
+  #event(event) {
+    const { queue, jobId } = event.data;
+    const [named, anywhere] = [new Room(queue, jobId).key, new Room(undefined, jobId).key];
+    let ours = false;
+    for (const [key, other] of [[named, anywhere], [anywhere, named]]) {
+      const room = this.#rooms.get(key);
+      if (!room) continue;
+      ours = true;
+      const early = room.held.length > 0 || (room.replays > 0 && !event.replayed);
+      const doubtful = !room.listening || (!room.settled && (early || this.#held.has(other)));
+      if (event.replayed) room.replays--;
+      // A live event comes once, whichever room it is for, perhaps ahead of our ack or of what is replayed [E4].
+      if (doubtful && room.ref !== null) room.held.push(event);
+      // What is replayed for a settled room was the other one's.
+      else if (room.listening) this.#offer(room, event, !(event.replayed && room.settled));
+    }
+    return ours;
+  }
+
+  #gap(gap, now) {
+    for (const room of [...this.#rooms.values()]) {
+      if (!room.listening || (room.queue ?? gap.queue) !== gap.queue) continue;
+      if (gap.jobs && !gap.jobs.includes(room.jobId)) continue;
+      room.interrupt(gap);
+      this.#unsettled.add(room);
+      this.#hand(room, { event: 'gap', data: gap });
+    }
+    this.#settleSoon(now);
+  }
+
+  // ---- handing out, and ends ----
+
+  /** An outcome that is no news to those who stay is one to whoever waits for it: nobody who had one waits any more. */
+  #offer(room, event, left) {
+    const fresh = room.admit(event);
+    if (fresh || OUTCOMES.includes(event.event)) this.#hand(room, event, left, !fresh);
+  }
+
+  #hand(room, event, left = true, onlyWaiting = false) {
+    const outcome = OUTCOMES.includes(event.event);
+    for (const watcher of [...room.watchers]) {
+      if (onlyWaiting && watcher.forever) continue;
+      if (outcome && !watcher.forever) room.watchers.delete(watcher);
+      const wanted = watcher.events;
+      if (event.event === 'gap' ? watcher.gaps : outcome || wanted.includes('*') || wanted.includes(event.event))
+        watcher.deliver(event);
+    }
+    // Those who handle an event may have joined or left.
+    if (outcome && this.#rooms.get(room.key) === room) this.#ended(room, left);
+  }
+
+  #ended(room, left) {
+    const gone = left && room.until;
+    if (room.watchers.size) {
+      if (gone && room.answered) {
+        this.#held.delete(room.key);
+        this.#want(room);
+      }
+      return;
+    }
+    this.#drop(room);
+    if (!room.answered) return; // the answer, if one is due, will tell that nobody waits for it
+    if (gone) this.#held.delete(room.key);
+    else this.#abandon(room);
+  }
+
+  #refuse(room, error) {
+    this.#drop(room);
+    for (const watcher of [...room.watchers]) watcher.refuse(error);
+  }
+
+  #want(room) {
+    (this.#held.has(room.key) ? this.#again : this.#waiting).add(room);
+  }
+
+  #abandon(room) {
+    if (this.#held.has(room.key)) this.#leaving.set(room.key, room);
+  }
+
+  #drop(room) {
+    this.#rooms.delete(room.key);
+    for (const each of [this.#again, this.#waiting, this.#retries, this.#unsettled]) each.delete(room);
+  }
+}
+
+// ---- connections: `send` messages; they call `frame` with what comes, and at last, once, `end` with a close code ----
+
+class WebSocketLink {
+  kind = 'websocket';
+
+  constructor({ WebSocket, url, token }, { frame, end }) {
+    this.socket = new WebSocket(url.replace(/^http/, 'ws'), token ? ['jobws.v1', `bearer.${token}`] : ['jobws.v1']);
+    this.socket.onmessage = ({ data }) => frame(data);
+    this.socket.onerror = () => {}; // `close` follows
+    this.socket.onclose = ({ code, reason }) => end(code, String(reason ?? ''));
+  }
+
+  send(messages) {
+    for (const message of messages) this.socket.send(JSON.stringify(message));
+  }
+
+  close() {
+    this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close(1000);
+  }
+}
+
+/** The same over HTTP [H8]: each `send` begins another answer, which is a stream, or (`polls`) ends with the first news. */
+class HttpLink {
+  #abort = new AbortController();
+
+  constructor({ http, token, polls, hello }, callbacks) {
+    Object.assign(this, callbacks, { http, token, polls, kind: polls ? 'polling' : 'sse' });
+    if (hello) this.send([]);
+  }
+
+  send(messages) {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.#answer(messages, this.#abort.signal);
+  }
+
+  async #answer(messages, signal) {
+    const headers = { 'content-type': 'application/json', ...(this.token && { authorization: `Bearer ${this.token}` }) };
+    const query = this.polls ? `?wait=${messages.length ? POLL_SECONDS : 0}` : '';
+    const buffered = setTimeout(() => signal.aborted || this.polls || this.#end(signal, 1006, 'buffered'), FIRST_CHUNK);
+    try {
+      const body = JSON.stringify(messages);
+      const response = await fetch(this.http + query, { method: 'POST', headers, body, signal, cache: 'no-store' });
+      if (!response.ok) {
+        const { detail } = await response.json().catch(() => ({}));
+        const refused = response.status === 401 || response.status === 403;
+        return this.#end(signal, refused ? 4501 : 1006, detail ?? `HTTP ${response.status}`);
+      }
+      const reader = response.body.getReader();
+      const decoder = new TextDecoder();
+      for (let text = ''; ; ) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        clearTimeout(buffered);
+        const blocks = (text + decoder.decode(value, { stream: true })).split('\n\n');
+        text = blocks.pop();
+        for (const block of blocks) if (!signal.aborted) this.#take(block, signal);
+      }
+      if (this.polls && !signal.aborted) this.answered(messages.length > 0);
+      else this.#end(signal, 1006, 'the stream ended');
+    } catch (error) {
+      this.#end(signal, 1006, String(error));
+    } finally {
+      clearTimeout(buffered);
+    }
+  }
+
+  #take(block, signal) {
+    const lines = block.split('\n');
+    const data = lines.filter((line) => line.startsWith('data: ')).map((line) => line.slice(6)).join('\n');
+    if (lines.includes('event: close')) {
+      const { code, reason } = JSON.parse(data);
+      this.#end(signal, code, reason);
+    } else if (data) this.frame(data);
+  }
+
+  #end(signal, code, reason) {
+    if (signal.aborted) return;
+    this.#abort.abort();
+    this.end(code, reason);
+  }
+
+  close() {
+    this.#abort.abort();
+  }
+}
+
+/** Whether a client whose connection ended with `code` should come back (README, close codes). */
+const mayReturn = (code) => [1001, 1005, 1006, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 4500);
+
+class Emitter {
+  #handlers = new Map();
+
+  on(name, handler) {
+    this.#handlers.set(name, [...(this.#handlers.get(name) ?? []), handler]);
+    return this;
+  }
+
+  once(name, handler) {
+    const once = (...args) => {
+      this.off(name, once);
+      handler.apply(this, args);
+    };
+    once.handler = handler;
+    return this.on(name, once);
+  }
+
+  /** Without a handler all of that name are removed, without a name all. */
+  off(name, handler) {
+    if (name === undefined) this.#handlers.clear();
+    const kept = (this.#handlers.get(name) ?? []).filter((each) => handler && each !== handler && each.handler !== handler);
+    if (kept.length) this.#handlers.set(name, kept);
+    else this.#handlers.delete(name);
+    return this;
+  }
+
+  get names() {
+    return [...this.#handlers.keys()];
+  }
+
+  /** Calls the handlers. One that throws stops nothing; its error surfaces as an uncaught one. */
+  fire(name, ...args) {
+    for (const handler of this.#handlers.get(name) ?? [])
+      try {
+        handler.apply(this, args);
+      } catch (error) {
+        setTimeout(() => {
+          throw error;
+        });
+      }
+  }
+}
+
+// Handlers of these names want no job events. Custom job events of such names come as `custom:<name>` [E3].
+const OWN = new Set(
+  'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
+);
+const KNOWN = new Set(
+  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout autoConnect WebSocket'.split(' '),
+);
+const warned = new Set();
+function warn(text) {
+  if (!warned.has(text)) console.warn(`jobws: ${text}`);
+  warned.add(text);
+}
+
+/** A connection to a bridge that comes back by itself; made by `io`. */
+export class Jobs extends Emitter {
+  connected = false;
+  /** What carries the events now: `websocket`, `sse`, `polling`, or null. */
+  transport = null;
+  /** What socket.io-client calls the manager: `jobs.io.on('reconnect', …)`. */
+  io = new Emitter();
+  #options;
+  #base;
+  #logs;
+  #rooms = new Rooms();
+  #active = false;
+  #failure = null;
+  #link = null;
+  #watched = new Map(); // rooms by key that `emit` subscribed -> watcher
+  #standing = new Map(); // requests that each connection needs again
+  #calls = new Map(); // ref -> unanswered request
+  #outgoing = [];
+  #timers = {};
+  #tries = 0; // connections without `hello` since the last one with
+  #losses = 0; // connections that did not last
+  #began = 0;
+  #everConnected = false;
+  #next = null; // the kind of connection that is to be tried next
+  #buffered = false; // the network holds streams back
+  #upgrade = UPGRADE[0];
+  #flushing = false;
+  #offline = [];
+
+  constructor(url, options = {}) {
+    super();
+    const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
+    if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
+    this.#options = { timeout: 10000, reconnectionDelay: 100, reconnectionDelayMax: 5000, ...options };
+    const base = new URL(url ?? '/', globalThis.location?.href);
+    let path = base.pathname.replace(/\/+$/, '');
+    this.#logs = path.endsWith('/logs');
+    if (this.#logs) path = path.slice(0, -5);
+    if (options.path && !options.path.startsWith('/socket.io')) path = options.path.replace(/\/(ws)?\/*$/, '');
+    else if (options.path) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
+    this.#base = base.protocol.replace('ws', 'http') + '//' + base.host + path;
+    if (options.autoConnect !== false) this.connect();
+  }
+
+  // ---- socket.io's surface ----
+
+  get active() {
+    return this.#active;
+  }
+
+  get disconnected() {
+    return !this.connected;
+  }
+
+  connect() {
+    if (this.#active) return this;
+    this.#active = true;
+    this.#failure = null;
+    this.#tries = 0;
+    this.#listen();
+    this.#after('connect', 0, () => this.#open());
+    return this;
+  }
+
+  open() {
+    return this.connect();
+  }
+
+  disconnect() {
+    this.#stop(new JobwsError('this client was disconnected'), 'io client disconnect');
+    return this;
+  }
+
+  close() {
+    return this.disconnect();
+  }
+
+  on(name, handler) {
+    const known = this.names.includes(name);
+    super.on(name, handler);
+    // A page says by its handlers which events it wants.
+    if (!known && !OWN.has(name)) this.#renew();
+    return this;
+  }
+
+  emit(event, ...args) {
+    const acknowledge = typeof args.at(-1) === 'function' ? args.pop() : undefined;
+    this.#request(event, args[0]).then((answer) => acknowledge?.(answer));
+    return this;
+  }
+
+  emitWithAck(event, data) {
+    return this.#request(event, data);
+  }
+
+  /** `timeout(ms).emit(…, (error, answer) => …)` and `.emitWithAck(…)`, which rejects. */
+  timeout(milliseconds) {
+    const limited = (event, data) => {
+      let timer;
+      const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new JobwsError('operation has timed out')), milliseconds);
+      });
+      return Promise.race([this.#request(event, data), late]).finally(() => clearTimeout(timer));
+    };
+    return {
+      emitWithAck: limited,
+      emit: (event, ...args) => {
+        const acknowledge = typeof args.at(-1) === 'function' ? args.pop() : () => {};
+        limited(event, args[0]).then((answer) => acknowledge(null, answer), (error) => acknowledge(error));
+        return this;
+      },
+    };
+  }
+
+  // ---- what it adds ----
+
+  /**
+   * A job's result, at once if it has ended. Rejects with JobFailed, JobRemoved, JobUnknown (unless `expect`: the job is
+   * about to be added), a TimeoutError after `timeout` ms, the reason of `signal`, or a JobwsError of the bridge's.
+   */
+  wait(jobId, { queue, timeout, expect = false, signal } = {}) {
+    return new Promise((resolve, reject) => {
+      let timer;
+      const finish = (settle, value) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+        leave();
+        settle(value);
+      };
+      const aborted = () => finish(reject, signal.reason);
+      const leave = this.#watch(jobId, queue, {
+        strict: !expect,
+        refuse: (error) => finish(reject, error),
+        deliver: ({ event, data }) => {
+          if (event === 'removed') return finish(reject, new JobRemoved(String(jobId), data.queue ?? queue));
+          const key = event === 'completed' ? 'returnvalue' : 'failedReason';
+          const settle = (value) =>
+            event === 'completed' ? finish(resolve, value) : finish(reject, new JobFailed(String(jobId), data.queue, value));
+          if (key in data || !data.truncated) return settle(data[key]);
+          // It was too large for an event.
+          this.lookup(jobId, { queue: data.queue }).then(([job]) => settle(job?.[key]), (error) => finish(reject, error));
+        },
+      });
+      if (signal?.aborted) return aborted();
+      signal?.addEventListener('abort', aborted);
+      if (timeout !== undefined)
+        timer = setTimeout(() => {
+          const error = new JobwsError(`${named(jobId, queue)} has not ended within ${timeout} ms`);
+          error.name = 'TimeoutError';
+          finish(reject, error);
+        }, timeout);
+    });
+  }
+
+  /**
+   * The events of a job, `{event, data, id?, replayed?}`, until its outcome: `for await (const event of jobs.watch(id))`.
+   * `events` names those that are wanted, `*` all; outcomes always come, and `gap`: events may be missing.
+   */
+  watch(jobId, { queue, events = [], expect = true, signal } = {}) {
+    return { [Symbol.asyncIterator]: () => this.#iterate(jobId, queue, events, expect, signal) };
+  }
+
+  #iterate(jobId, queue, events, expect, signal) {
+    const items = [];
+    let [wake, failure, over] = [null, null, false];
+    const end = (error) => {
+      failure ??= error;
+      over = true;
+      leave();
+      wake?.();
+    };
+    const leave = this.#watch(jobId, queue, {
+      events,
+      gaps: true,
+      strict: !expect,
+      refuse: end,
+      deliver: (event) => {
+        items.push(event);
+        if (OUTCOMES.includes(event.event)) end();
+        wake?.();
+      },
+    });
+    const aborted = () => end(signal.reason);
+    if (signal?.aborted) aborted();
+    signal?.addEventListener('abort', aborted, { once: true });
+    return {
+      next: async () => {
+        while (!items.length && !over) await new Promise((resolve) => (wake = resolve));
+        if (items.length) return { value: items.shift(), done: false };
+        const error = failure;
+        failure = null;
+        if (error) throw error;
+        return { value: undefined, done: true };
+      },
+      return: async () => {
+        signal?.removeEventListener('abort', aborted);
+        items.length = 0;
+        end();
+        return { value: undefined, done: true };
+      },
+    };
+  }
+
+  /** Snapshots with results, one per queue that has a job of that id; maybe none. */
+  async lookup(jobId, { queue } = {}) {
+    const token = await this.#token();
+    const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const response = await fetch(`${this.#base}/jobs?${query}`, { headers, cache: 'no-store' });
+    const answer = await response.json();
+    if (response.ok) return answer.jobs ?? [answer];
+    if (response.status === 404) return [];
+    throw new JobwsError(answer.detail ?? `HTTP ${response.status}`, answer.code);
+  }
+
+  /** Begin to watch a room; returns how to leave it. */
+  #watch(jobId, queue, watcher) {
+    let room = null;
+    if (this.#failure) queueMicrotask(() => watcher.refuse(this.#failure));
+    else {
+      const id = asId(jobId);
+      if (id === null) queueMicrotask(() => watcher.refuse(new JobwsError(BAD_ID, 'bad-job-id')));
+      else room = this.#rooms.join(queue, id, { events: [], ...watcher });
+      this.#nudge();
+    }
+    return () => {
+      if (!room) return;
+      for (const each of room.watchers) if (each.deliver === watcher.deliver) this.#rooms.leave(room, each);
+      this.#nudge();
+    };
+  }
+
+  // ---- requests ----
+
+  /** Ask the bridge; resolves with its ack's data, or with `{error: {code, message}}`. */
+  #request(event, data) {
+    if (event === 'subscribe-job' || event === 'unsubscribe-job') {
+      const many = Array.isArray(data) || Array.isArray(data?.jobs);
+      const { jobs = data, ...common } = many && !Array.isArray(data) ? data : {};
+      const items = (many ? jobs : [data]).map((item) => ({
+        ...common,
+        ...(typeof item === 'object' && item ? item : { jobId: item }),
+      }));
+      const each = items.map((item) => (event === 'subscribe-job' ? this.#subscribe(item) : this.#unsubscribe(item)));
+      this.#nudge();
+      return Promise.all(each).then((results) => {
+        if (many) return { request: event, results };
+        return results[0].error ? results[0] : { request: event, ...results[0] };
+      });
+    }
+    return new Promise((resolve) => {
+      const call = { event, ref: this.#rooms.nextRef(), ...(data !== undefined && { data }) };
+      const standing = /^(un)?(subscribe-.+)$/.exec(event);
+      if (standing) {
+        const key = standing[2] === 'subscribe-queue' ? `${standing[2]} ${data?.queue ?? data}` : standing[2];
+        if (standing[1]) this.#standing.delete(key);
+        else this.#standing.set(key, call);
+      }
+      this.#calls.set(call.ref, { call, resolve });
+      this.#outgoing.push(call);
+      this.#nudge();
+    });
+  }
+
+  #subscribe({ jobId, queue, events, until, after }) {
+    return new Promise((resolve) => {
+      const id = asId(jobId);
+      if (id === null) return resolve({ error: { code: 'bad-job-id', message: BAD_ID } });
+      const key = new Room(queue, id).key;
+      const jobs = this;
+      const watcher = this.#watched.get(key) ?? {
+        forever: true,
+        asked: [],
+        get events() {
+          return this.chosen ?? jobs.names.filter((name) => !OWN.has(name) && new TextEncoder().encode(name).length <= 64);
+        },
+        answer: (result) => watcher.asked.splice(0).forEach((answer) => answer(result)),
+        deliver: ({ event, data }) => {
+          if (until === 'end' && OUTCOMES.includes(event)) this.#unsubscribe({ jobId, queue });
+          this.fire(event, data);
+        },
+        refuse: ({ code, message }) => {
+          this.#watched.delete(key);
+          watcher.answer({ error: { code: code ?? 'unavailable', message } });
+        },
+      };
+      if (events) watcher.chosen = events;
+      watcher.asked.push(resolve);
+      watcher.room = this.#rooms.join(queue, id, watcher);
+      // A page that kept a position itself.
+      if (after && !watcher.room.position && !watcher.room.ref) watcher.room.position = after.trim ? { [queue]: after } : after;
+      this.#watched.set(key, watcher);
+    });
+  }
+
+  #unsubscribe({ jobId, queue }) {
+    const key = new Room(queue, asId(jobId)).key;
+    const watcher = this.#watched.get(key);
+    this.#watched.delete(key);
+    if (watcher) {
+      this.#rooms.leave(watcher.room, watcher);
+      watcher.answer({ error: { code: 'unsubscribed', message: 'the room was left before the subscription was answered' } });
+    }
+    return { left: watcher !== undefined };
+  }
+
+  #renew() {
+    const open = [...this.#watched.values()].filter((watcher) => !watcher.chosen);
+    this.#rooms.renew(open.map((watcher) => watcher.room));
+    this.#nudge();
+  }
+
+  // ---- sending ----
+
+  #nudge() {
+    if (!this.connected) return;
+    const wait = this.#outgoing.length ? 0 : this.#rooms.due() - performance.now();
+    if (wait > 0) return this.#after('due', Math.min(wait, 1e9), () => this.#flush());
+    if (this.#flushing) return;
+    this.#flushing = true;
+    // What one turn of the program asks for goes out in one message; over HTTP, each one costs an answer.
+    const flush = () => {
+      this.#flushing = false;
+      this.#flush();
+    };
+    if (this.#link.kind === 'websocket') queueMicrotask(flush);
+    else setTimeout(flush, 50);
+  }
+
+  #flush() {
+    if (!this.connected) return;
+    const messages = [...this.#rooms.requests(performance.now()), ...this.#outgoing];
+    this.#outgoing = [];
+    if (this.#link.kind === 'websocket') {
+      this.#link.send(messages);
+      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(PONG);
+    } else if (messages.some(({ event }) => event !== 'ping' && event !== 'unsubscribe-job')) this.#ask();
+    this.#nudge();
+  }
+
+  /** Over HTTP everything is asked for again; positions see to it that nothing comes twice. */
+  #ask() {
+    const { hello } = this.#rooms;
+    this.#rooms.disconnected();
+    this.#rooms.connected(hello, performance.now());
+    const messages = this.#rooms.requests(performance.now());
+    this.#link.send([...messages, ...this.#unanswered()]);
+  }
+
+  #unanswered() {
+    const calls = [...this.#calls.values()].map(({ call }) => call);
+    const standing = [...this.#standing.values()].filter((call) => !calls.includes(call));
+    return [...standing, ...calls];
+  }
+
+  /** If nothing comes within that time, the connection is dead. */
+  #listenFor(milliseconds) {
+    this.#after('silence', milliseconds, () => this.#ended(this.#link, 1006, 'ping timeout'));
+  }
+
+  #after(name, milliseconds, task) {
+    this.#forget(name);
+    this.#timers[name] = setTimeout(() => {
+      delete this.#timers[name];
+      task();
+    }, milliseconds);
+  }
+
+  #forget(...names) {
+    for (const name of names) {
+      clearTimeout(this.#timers[name]);
+      delete this.#timers[name];
+    }
+  }
+
+  // ---- connecting ----
+
+  async #open() {
+    let token;
+    try {
+      token = await this.#token();
+    } catch (error) {
+      return this.#stop(new JobwsError(`the function that gets the token failed: ${error}`), 'token');
+    }
+    if (!this.#active || this.#link) return;
+    this.#link = this.#dial(this.#kind(), token, (link, hello) => this.#greeted(link, hello));
+    const link = this.#link;
+    this.#after('hello', this.#options.timeout, () => this.#ended(link, 1006, 'timeout'));
+  }
+
+  /** WebSocket; where it does not get through, HTTP: a stream, or, if the network holds streams back, answers. */
+  #kind() {
+    const { transports } = this.#options;
+    const fallback = !this.#logs && (!transports || transports.some((name) => name !== 'websocket'));
+    const kind = this.#next ?? (fallback && this.#tries % 3 === 2 ? (this.#buffered ? 'polling' : 'sse') : 'websocket');
+    this.#next = null;
+    return fallback ? kind : 'websocket';
+  }
+
+  #dial(kind, token, greeted) {
+    let [link, hello] = [null, false];
+    const callbacks = {
+      frame: (text) => {
+        let frame;
+        try {
+          frame = JSON.parse(text);
+        } catch {
+          return this.#ended(link, 1006, 'what answers does not speak jobws.v1');
+        }
+        if (frame.event !== 'hello') return link === this.#link && this.#take(frame);
+        if (!hello) greeted(link, frame.data);
+        hello = true;
+      },
+      end: (code, reason) => this.#ended(link, code, reason),
+      answered: (asked) => {
+        if (link === this.#link && this.connected && asked) this.#ask();
+      },
+    };
+    if (kind === 'websocket') {
+      const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
+      if (!WebSocket) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
+      link = new WebSocketLink({ WebSocket, url: this.#base + (this.#logs ? '/logs' : '/ws'), token }, callbacks);
+    } else {
+      link = new HttpLink({ http: `${this.#base}/events`, token, polls: kind === 'polling' }, callbacks);
+      link.send([]);
+    }
+    return link;
+  }
+
+  #greeted(link, hello) {
+    this.#forget('hello', 'silence');
+    const [before, tries] = [this.#link, this.#tries];
+    if (before !== link) before?.close();
+    const again = this.connected;
+    if (again) this.#rooms.disconnected();
+    Object.assign(this, { connected: true, transport: link.kind });
+    this.#link = link;
+    this.#tries = 0;
+    this.#began = performance.now();
+    this.#rooms.connected(hello, this.#began);
+    this.#outgoing = this.#unanswered();
+    if (link.kind !== 'websocket') {
+      this.#listenFor(STREAM_SILENCE);
+      this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
+    } else this.#upgrade = UPGRADE[0];
+    if (!again) {
+      if (this.#everConnected) this.io.fire('reconnect', tries + 1);
+      this.#everConnected = true;
+      this.fire('connect');
+    }
+    this.fire('transport', link.kind);
+    this.#nudge();
+  }
+
+  async #tryToUpgrade() {
+    this.#upgrade = Math.min(2 * this.#upgrade, UPGRADE[1]);
+    this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
+    const link = this.#dial('websocket', await this.#token().catch(() => undefined), (found, hello) => {
+      if (!this.connected || this.transport === 'websocket') return found.close();
+      this.#forget('upgrade');
+      return this.#greeted(found, hello);
+    });
+    setTimeout(() => link !== this.#link && link.close(), this.#options.timeout);
+  }
+
+  #ended(link, code, reason) {
+    if (link !== this.#link || !link) return;
+    link.close();
+    const { kind } = link;
+    const was = this.#lost(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
+    if (!mayReturn(code)) return this.#stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
+    if (was && performance.now() - this.#began > PONG) this.#losses = 0;
+    if (!was) {
+      this.#tries++;
+      if (reason === 'timeout' && kind === 'websocket') this.#next = 'sse';
+      if (reason === 'buffered') {
+        this.#buffered = true;
+        this.#next = 'polling';
+      }
+      if (this.#tries >= 3) this.fire('connect_error', new JobwsError(this.#unreachable(reason)));
+    }
+    const { reconnection, reconnectionAttempts, reconnectionDelay, reconnectionDelayMax } = this.#options;
+    if (reconnection === false || this.#tries > (reconnectionAttempts ?? Infinity)) {
+      this.#stop(new JobwsError(this.#unreachable(reason)));
+      return this.io.fire('reconnect_failed');
+    }
+    const most = Math.min(reconnectionDelay * 2 ** this.#losses++, reconnectionDelayMax);
+    this.#after('connect', this.#next ? 0 : Math.random() * most, () => {
+      this.io.fire('reconnect_attempt', this.#tries + 1);
+      this.#open();
+    });
+  }
+
+  /** The connection is over; returns whether it had been one. */
+  #lost(reason) {
+    const was = this.connected;
+    this.#forget('hello', 'silence', 'upgrade', 'due', 'connect');
+    Object.assign(this, { connected: false, transport: null });
+    this.#link = null;
+    this.#outgoing = [];
+    this.#rooms.disconnected();
+    if (was) this.fire('disconnect', reason);
+    return was;
+  }
+
+  /** End for good, or until `connect()` is called. */
+  #stop(error, reason = error.message) {
+    if (!this.#active) return;
+    this.#active = false;
+    this.#failure = error;
+    this.#link?.close();
+    const was = this.#lost(reason);
+    for (const stop of this.#offline.splice(0)) stop();
+    this.#rooms.fail(error);
+    for (const { resolve } of this.#calls.values()) resolve({ error: { code: error.code ?? 'disconnected', message: error.message } });
+    this.#calls.clear();
+    if (!was && reason !== 'io client disconnect') this.fire('connect_error', error);
+  }
+
+  #unreachable(reason) {
+    const origin = globalThis.location?.origin;
+    const check = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
+    return `no jobws bridge at ${this.#base}: is it running there, is that its URL${check}? (${reason || 'refused'})`;
+  }
+
+  /** A network that comes back, and a page that is looked at again, are reasons to see whether the bridge is there. */
+  #listen() {
+    const check = () => {
+      if (this.connected) this.#rooms.check();
+      else if (this.#timers.connect) this.#after('connect', 0, () => this.#open());
+      this.#nudge();
+    };
+    const shown = () => globalThis.document.visibilityState === 'visible' && check();
+    for (const [target, name, handler] of [[globalThis, 'online', check], [globalThis.document, 'visibilitychange', shown]]) {
+      target?.addEventListener?.(name, handler);
+      this.#offline.push(() => target?.removeEventListener?.(name, handler));
+    }
+  }
+
+  async #token() {
+    const { auth, token = auth } = this.#options;
+    const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
+    return given?.token ?? (typeof given === 'string' ? given : undefined);
+  }
+
+  async #authenticate() {
+    const { auth, token = auth } = this.#options;
+    if (typeof token === 'function') this.emit('authenticate', { token: await this.#token() });
+  }
+
+  // ---- what comes ----
+
+  #take(frame) {
+    const { event, data, ref, id } = frame;
+    if (event === 'pong' && this.transport === 'websocket') this.#forget('silence');
+    if (this.transport !== 'websocket') this.#listenFor(STREAM_SILENCE);
+    const ours = this.#rooms.receive(frame, performance.now());
+    if (ref !== undefined) {
+      const call = this.#calls.get(ref);
+      this.#calls.delete(ref);
+      call?.resolve(event === 'error' ? { error: data } : data);
+    } else if (!ours && !['ack', 'pong'].includes(event)) {
+      if (event === 'expiring') this.#authenticate();
+      if (event === 'log') this.#resumeLogsAt(id);
+      this.fire(event, data);
+    }
+    this.#nudge();
+  }
+
+  /** The next connection asks for what came behind the last line. */
+  #resumeLogsAt(id) {
+    const call = this.#standing.get('subscribe-logs');
+    if (!call) return;
+    const { tail, ...filters } = call.data ?? {};
+    this.#standing.set('subscribe-logs', { ...call, data: { ...filters, after: id } });
+  }
+}
+
+const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
+function asId(jobId) {
+  if (typeof jobId === 'string' && jobId) return jobId;
+  return Number.isSafeInteger(jobId) ? String(jobId) : null;
+}
+
+/** A bridge's client, like socket.io-client's `io`. `url` is the bridge's, or that with `/logs` for its logs. */
+export function io(url, options) {
+  return typeof url === 'object' && !(url instanceof URL) && url !== null ? new Jobs(undefined, url) : new Jobs(url, options);
+}
+export { io as connect, io as default };
