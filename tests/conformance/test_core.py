@@ -96,7 +96,9 @@ class CoreTarget:
                 continue
             found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
             ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
-            self.connection.complete(join, snapshot.LookUp(found, ends), NOW_MILLISECONDS)
+            self.connection.complete(
+                join, snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends), NOW_MILLISECONDS
+            )
             for each, index in join.events():
                 kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
                 replay(self.fanout, join, each, index, kept[0] if kept else None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 QUEUES = ("http", "analyzer")
 CLIENTS = 2
-NOTHING = LookUp({}, {})
+NOTHING = LookUp({}, {}, {})
 MAX_SUBSCRIPTIONS = 4
 
 job_ids = st.sampled_from(("1", "2", "3"))

@@ -275,7 +275,16 @@ class Model:
         )
 
     def look_up(self, jobs: Any) -> LookUp:
-        return LookUp({job: self.snapshot(*job) for job in jobs}, dict(self.generated))
+        """Job by job: much may happen between two of them."""
+        look_up = LookUp({}, {}, {})
+        for job in jobs:
+            look_up.found[job] = self.snapshot(*job)
+            look_up.moments[job] = look_up.ends[job[0]] = self.generated[job[0]]
+            while not self.choose(4):
+                self.write()
+                self.read()
+        look_up.ends.update(self.generated)
+        return look_up
 
     def behind(self, look_up: LookUp, labels: Any) -> bool:
         return any(position(self.fanout.cursors[queue]) < position(look_up.ends[queue]) for queue in labels)
@@ -289,8 +298,9 @@ class Model:
             found = look_up.found[queue, job_id]
             assert not isinstance(found, ItemError)
             for membership in self.fanout.rooms.of_job(queue, job_id):
-                if lacks(membership, queue, found, look_up.ends[queue], all_read=all_read):
-                    settle(self.fanout, Unsettled(membership, queue, look_up.ends[queue]), found)
+                end = look_up.moments[queue, job_id]
+                if lacks(membership, queue, found, end, all_read=all_read):
+                    settle(self.fanout, Unsettled(membership, queue, end), found)
 
     # ---- the clients ----
 
@@ -341,7 +351,9 @@ class Model:
             if self.behind(look_up, [queue]) and self.choose(4):
                 client.replaying.append((join, index))
                 return
-            settle(self.fanout, unsettled._replace(end=look_up.ends[queue]), self.snapshot(queue, job_id))
+            snapshot = look_up.found[queue, job_id]
+            assert not isinstance(snapshot, ItemError)
+            settle(self.fanout, unsettled._replace(end=look_up.moments[queue, job_id]), snapshot)
         client.connection.caught_up(join)
 
     def drain(self) -> None:

@@ -28,9 +28,14 @@ Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """Found jobs, and by queue the last stream id at that moment (`0-0`: none): what was told happened up to there."""
+    """Found jobs, and the last stream ids (`0-0`: none): what was told happened up to there.
+
+    `moments` are by job, when it was looked at: many jobs are looked at one transaction after the other. `ends` are by
+    queue, when the last of its jobs was.
+    """
 
     found: Found
+    moments: dict[Job, str]
     ends: Cursor
 
 

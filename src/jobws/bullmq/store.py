@@ -53,6 +53,7 @@ class _Round:
     def __init__(self) -> None:
         self.jobs: dict[Job, None] = {}
         self.found: Found = {}
+        self.moments: dict[Job, str] = {}
         self.ends: Cursor = {}
         self.replies: dict[Question[object], Sequence[object]] = {}
         self.failure: RedisUnavailableError | None = None
@@ -84,11 +85,11 @@ class Store:
         """
         if not jobs:
             await anyio.lowlevel.checkpoint()
-            return LookUp({}, {})
+            return LookUp({}, {}, {})
         current = self._next
         current.jobs.update(dict.fromkeys(jobs))
         await self._finished(current)
-        return LookUp(current.found, current.ends)
+        return LookUp(current.found, current.moments, current.ends)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to another question. Cancelling is safe and costs the others nothing.
@@ -148,8 +149,9 @@ class Store:
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)
-        current.ends[queue.label] = snapshot.end(replies)
+        end = current.ends[queue.label] = snapshot.end(replies)
         for job_id, found in zip(job_ids, snapshots, strict=True):
+            current.moments[queue.label, job_id] = end
             current.found[queue.label, job_id] = _readable(found)
 
 

@@ -195,7 +195,7 @@ class Join:
     ) -> bool:
         """Whether the hash has an outcome for the member that the stream has not (any more)."""
         queue = snapshot.queue
-        end = look_up.ends.get(queue, START)
+        end = look_up.moments.get((queue, membership.subscription.room.job_id or ""), START)
         if self._gaps != fanout.counts["gaps"]:
             all_read = position(end) <= position(fanout.cursors.get(queue, START))
             if not lacks(membership, queue, snapshot, end, all_read=all_read):

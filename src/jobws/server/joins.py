@@ -134,7 +134,7 @@ class Joins:
         found = look_up.found[queue, job_id]
         if not isinstance(found, ItemError):
             # A stream that was emptied ends nowhere.
-            end = max(unsettled.end, look_up.ends[queue], key=position)
+            end = max(unsettled.end, look_up.moments[queue, job_id], key=position)
             settle(self._fanout, unsettled._replace(end=end), found)
 
     @asynccontextmanager

@@ -118,10 +118,9 @@ class Sweeper:
         self, queue: str, job_ids: Sequence[str], look_up: LookUp, *, all_read: bool
     ) -> dict[Member, list[Unsettled]]:
         """The outcomes that clients lack: the hash has them, or it vanished without one."""
-        end = look_up.ends[queue]
         found: dict[Member, list[Unsettled]] = {}
         for job_id in job_ids:
-            snapshot = look_up.found[queue, job_id]
+            snapshot, end = look_up.found[queue, job_id], look_up.moments[queue, job_id]
             if isinstance(snapshot, ItemError):
                 continue
             for membership in self._fanout.rooms.of_job(queue, job_id):

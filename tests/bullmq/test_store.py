@@ -1,0 +1,47 @@
+"""What a look-up says, and of which moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from jobws.bullmq.connect import RedisTarget
+from jobws.bullmq.keys import Queue
+from jobws.bullmq.store import IDS_PER_TRANSACTION, Store
+from jobws.protocol.identifiers import position
+from jobws.protocol.messages import JobSnapshot
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+
+async def test_each_job_has_the_moment_of_its_own_transaction(redis: Redis) -> None:
+    """A job of the first may end before the last: the stream's end then says nothing of the first's snapshots."""
+    ids = [f"j{number}" for number in range(10 * IDS_PER_TRANSACTION)]
+    for job_id in ids:
+        redis.add_job("http", job_id)
+    first = redis.add_event("http", "active", "x")
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    done = False
+
+    def write() -> None:
+        while not done:
+            redis.add_event("http", "active", "x")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        tasks.start_soon(anyio.to_thread.run_sync, write)
+        while redis.client.xlen("bull:http:events") == 1:
+            await anyio.lowlevel.checkpoint()
+        look_up = await store.look_up([("http", job_id) for job_id in ids])
+        done = True
+        tasks.cancel_scope.cancel()
+    for job, found in look_up.found.items():
+        assert isinstance(found, JobSnapshot)
+        assert look_up.moments[job] == found.at
+    moments = [position(look_up.moments["http", job_id]) for job_id in ids]
+    assert moments == sorted(moments)
+    assert position(first) < moments[0] < moments[-1] == position(look_up.ends["http"])
