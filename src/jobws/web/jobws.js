@@ -79,6 +79,8 @@ function summary(event, { returnvalue, failedReason }) {
 class Room {
   watchers = new Set();
   ref = null; // of the latest subscription on this connection
+  until = false; // that one ends with the outcome
+  backoff = 0;
   answered = false; // that one is acknowledged
   listening = false; // one of this connection is
   settled = false; // everything that follows the ack has come; then the position moves with the events
@@ -569,9 +571,8 @@ class WebSocketLink {
 class HttpLink {
   #abort = new AbortController();
 
-  constructor({ http, token, polls, hello }, callbacks) {
+  constructor({ http, token, polls }, callbacks) {
     Object.assign(this, callbacks, { http, token, polls, kind: polls ? 'polling' : 'sse' });
-    if (hello) this.send([]);
   }
 
   send(messages) {
@@ -700,6 +701,8 @@ export class Jobs extends Emitter {
   #options;
   #base;
   #logs;
+  #fallback;
+  #WebSocket;
   #rooms = new Rooms();
   #active = false;
   #failure = null;
@@ -731,6 +734,10 @@ export class Jobs extends Emitter {
     if (options.path && !options.path.startsWith('/socket.io')) path = options.path.replace(/\/(ws)?\/*$/, '');
     else if (options.path) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
     this.#base = base.protocol.replace('ws', 'http') + '//' + base.host + path;
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    const { transports } = options;
+    this.#fallback = !this.#logs && (!transports || transports.some((name) => name !== 'websocket'));
+    if (!this.#WebSocket && !this.#fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -821,6 +828,7 @@ export class Jobs extends Emitter {
       };
       const aborted = () => finish(reject, signal.reason);
       const leave = this.#watch(jobId, queue, {
+        events: [],
         strict: !expect,
         refuse: (error) => finish(reject, error),
         deliver: ({ event, data }) => {
@@ -912,12 +920,12 @@ export class Jobs extends Emitter {
     else {
       const id = asId(jobId);
       if (id === null) queueMicrotask(() => watcher.refuse(new JobwsError(BAD_ID, 'bad-job-id')));
-      else room = this.#rooms.join(queue, id, { events: [], ...watcher });
+      else room = this.#rooms.join(queue, id, watcher);
       this.#nudge();
     }
     return () => {
       if (!room) return;
-      for (const each of room.watchers) if (each.deliver === watcher.deliver) this.#rooms.leave(room, each);
+      this.#rooms.leave(room, watcher);
       this.#nudge();
     };
   }
@@ -1082,8 +1090,8 @@ export class Jobs extends Emitter {
 
   /** WebSocket; where it does not get through, HTTP: a stream, or, if the network holds streams back, answers. */
   #kind() {
-    const { transports } = this.#options;
-    const fallback = !this.#logs && (!transports || transports.some((name) => name !== 'websocket'));
+    const fallback = this.#fallback;
+    if (fallback && !this.#WebSocket) this.#next ??= this.#buffered ? 'polling' : 'sse';
     const kind = this.#next ?? (fallback && this.#tries % 3 === 2 ? (this.#buffered ? 'polling' : 'sse') : 'websocket');
     this.#next = null;
     return fallback ? kind : 'websocket';
@@ -1105,13 +1113,13 @@ export class Jobs extends Emitter {
       },
       end: (code, reason) => this.#ended(link, code, reason),
       answered: (asked) => {
-        if (link === this.#link && this.connected && asked) this.#ask();
+        if (link !== this.#link || !this.connected) return;
+        if (asked) this.#ask();
+        else this.#forget('silence'); // nothing is asked for, so nothing comes
       },
     };
     if (kind === 'websocket') {
-      const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
-      if (!WebSocket) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
-      link = new WebSocketLink({ WebSocket, url: this.#base + (this.#logs ? '/logs' : '/ws'), token }, callbacks);
+      link = new WebSocketLink({ WebSocket: this.#WebSocket, url: this.#base + (this.#logs ? '/logs' : '/ws'), token }, callbacks);
     } else {
       link = new HttpLink({ http: `${this.#base}/events`, token, polls: kind === 'polling' }, callbacks);
       link.send([]);
