@@ -233,7 +233,7 @@ async def test_pages_of_allowed_origins_may_read_it(redis: Redis) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.server.http_events.KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr("jobws.server.streaming.KEEP_ALIVE_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("quick")

@@ -204,8 +204,7 @@ class Connection:
         self._pending.remove(join)
         join.prepare(self._fanout)
         results = join.results(look_up, self._fanout, now_milliseconds)
-        request = join.request
-        evicted = join.evicted or UNSET
+        request, evicted = join.request, join.evicted or UNSET
         if request.many:
             data = AckData(request.event, results=results, evicted=evicted, cursor=join.cursor)
             self._answer(Ack(data, _ref(request.ref)))
@@ -246,6 +245,7 @@ class Connection:
         join.unfollow()
         if join in self._replaying:
             self._replaying.remove(join)
+            self.outbox.wake()  # some wait for that
 
     @property
     def _cursor(self) -> Cursor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 
 from jobws.errors import RequestError
+from jobws.protocol.identifiers import type_name
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -148,6 +149,23 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
     except ValueError as error:
         raise RequestError("bad-json", f"{subject} is no JSON ({error})") from None
     return value
+
+
+def decode_list(text: str, subject: str) -> list[str]:
+    """The items of a JSON list, each as its JSON text.
+
+    Raises:
+        RequestError: `bad-json`, `too-deep`, or `bad-data`: it is no list.
+    """
+    try:
+        return [bytes(item).decode() for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        values = decode_json(text, subject)
+    if not isinstance(values, list):
+        raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
+    return [json.dumps(value, ensure_ascii=False) for value in values]
 
 
 def _lenient(text: str | bytes) -> object:

@@ -77,6 +77,21 @@ def decode_position(text: str) -> dict[str, object]:
     return cursor
 
 
+def frame_block(frame: Frame) -> bytes:
+    """The event that carries a whole frame, unchanged but for its line breaks."""
+    return _lines(frame.payload) + b"\n"
+
+
+def close_block(code: int, reason: str) -> bytes:
+    """The event that stands for a WebSocket's close frame: the last one."""
+    return b"event: close\n%b\n" % _lines(msgspec.json.encode({"code": code, "reason": reason}))
+
+
+def _lines(data: bytes) -> bytes:
+    """`data`, JSON text, as `data:` lines. A worker's JSON may be set in lines; a client joins them again."""
+    return b"data: %b\n" % _LINE_END.sub(b"\ndata: ", data)
+
+
 class EventStreamWriter:
     """Frames of one subscription, one after the other, to the bytes of its stream.
 
@@ -118,9 +133,7 @@ class EventStreamWriter:
             case _:
                 moved = parts.stream_id is not None and self._move(parts.queue, parts.stream_id, live=live)
         name = _LINE_ENDS_IN_NAME.sub(" ", parts.event).encode()
-        # A worker's JSON may be set in lines; a client joins them again.
-        data = _LINE_END.sub(b"\ndata: ", parts.data)
-        return b"event: %b\n%bdata: %b\n\n" % (name, self._position() if moved else b"", data)
+        return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
     def _of(self, parts: Parts) -> Cursor:
         cursor = decode_as(parts.data, _HasCursor).cursor

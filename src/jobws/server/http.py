@@ -12,6 +12,7 @@ from jobws.protocol.messages import ItemError, JobSnapshot, Result, Room
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.resources import Jobs, Results
 from jobws.server.http_events import EventStreams
+from jobws.server.http_frames import FrameStreams
 from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
 from jobws.server.http_submit import Submitting
@@ -43,6 +44,7 @@ def routes(service: Service) -> list[Route]:
         Route("/analyze/{queue}", submitting.analyze, methods=["POST"]),
         Route("/lookup", asking.look_up, methods=["POST"]),
         Route("/events", EventStreams(service).events, methods=["GET"]),
+        Route("/events", FrameStreams(service).frames, methods=["POST"]),
         Route("/queues", queues.queues, methods=["GET"]),
         Route("/queues/{queue}/jobs", queues.jobs, methods=["GET"]),
     ]

@@ -21,6 +21,8 @@ from jobws.server.problems import problem
 
 # For a body of `max_body_bytes` that is 280 kbit/s.
 BODY_SECONDS = 30.0
+# What a sentence about the body begins with.
+SUBJECT = "the body"
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -85,12 +87,17 @@ def _query(request: Request) -> list[tuple[str, str]]:
 
 
 async def json_body(request: Request, limit: int) -> object:
-    """The body's JSON value, of at most `limit` bytes.
+    """The body's JSON value. Raises RequestError as `body_text` does, or `bad-json` or `too-deep`."""
+    return decode_json(await body_text(request, limit), SUBJECT)
+
+
+async def body_text(request: Request, limit: int) -> str:
+    """The body, of at most `limit` bytes, which should be JSON.
 
     Only `application/json`: a form of a foreign page cannot send that unasked.
 
     Raises:
-        RequestError: `bad-content-type`, `too-large`, `too-slow`, `bad-json` or `too-deep`.
+        RequestError: `bad-content-type`, `too-large` or `too-slow`; `bad-json`: it is not whole, or no UTF-8.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestError("bad-content-type", "the body must have the content type application/json")
@@ -107,7 +114,7 @@ async def json_body(request: Request, limit: int) -> object:
     except ClientDisconnect:
         raise RequestError("bad-json", "the body ended before its length") from None
     try:
-        return decode_json(body.decode(), subject="the body")
+        return body.decode()
     except UnicodeDecodeError:
         raise RequestError("bad-json", "the body must be JSON in UTF-8") from None
 

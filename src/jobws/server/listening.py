@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import msgspec
 
-from jobws.server.websocket import SLOW
+from jobws.server.websocket import SLOW, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,38 +23,40 @@ if TYPE_CHECKING:
 _PING: Final = '{"event":"ping"}'
 
 
-class Listener:
-    """A connection of this process's own, from entering this context manager to leaving it, however it is left.
+class Listener(Client):
+    """A connection of this process's own, until this context manager is left, however it is left.
 
     Args:
         clients: Who counts it.
 
     Attributes:
         connection: The hub's side.
-        lost: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
+        on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
     """
 
     def __init__(self, clients: Clients) -> None:
-        self._clients = clients
         self._woken = anyio.Event()
-        self.lost: Callable[[], None] = _ignore
-        self.connection = clients.connect(self._wake)
+        self.on_overflow: Callable[[], None] = _ignore
+        super().__init__(clients, self._wake)
 
     def __enter__(self) -> Self:
-        self._clients.connected.add(self.connection)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.connection.leave_all()
-        self._clients.connected.discard(self.connection)
+        self.lost()
+
+    def greet(self) -> None:
+        """Put `hello` behind what waits, as on a WebSocket."""
+        self.connection.outbox.append(self._clients.hello())
+        self.connection.outbox.flush()
 
     def subscribe(self, data: dict[str, Any]) -> None:
         """Ask as a client would with `subscribe-job`. The answer is a frame, too."""
-        self._receive(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
+        self.received(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
 
     def ping(self) -> None:
         """Put a `pong` behind what waits, whose cursor says how far everything before it was told."""
-        self._receive(_PING)
+        self.received(_PING)
 
     async def wait(self) -> None:
         """Wait until there is something to take, or the connection is to end."""
@@ -69,16 +71,11 @@ class Listener:
         """What was taken is dealt with: more may come."""
         self.connection.outbox.written()
 
-    def _receive(self, message: str) -> None:
-        join = self.connection.receive(message, anyio.current_time())
-        if join is not None:
-            self._clients.start(self.connection, join)
-
     def _wake(self) -> None:
         self._woken.set()
         if self.connection.outbox.overflowed and self.connection.closing is None:
             self.connection.close(SLOW)
-            self.lost()
+            self.on_overflow()
 
 
 async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -41,7 +41,7 @@ class Clients:
     Args:
         connect: Makes the hub's connection, given what wakes its writer.
         start: Starts the look-up of a subscription; returns at once.
-        hello: The first frame.
+        hello: Makes the first frame.
         settings: The limits.
 
     Attributes:
@@ -59,7 +59,7 @@ class Clients:
         self.start = start
         self.settings = settings
         self.connected: set[Connection] = set()
-        self._hello = hello
+        self.hello = hello
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a WebSocket: accept it, and under `jobws.direct` return; elsewhere until it ends.
@@ -73,7 +73,7 @@ class Clients:
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
         client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
         connection = client.connection
-        connection.outbox.append(self._hello())
+        connection.outbox.append(self.hello())
         if offered and not known:
             connection.close(_UNKNOWN_PROTOCOL)
         connection.outbox.flush()
@@ -84,8 +84,8 @@ class Clients:
                 client.lost()
 
 
-class _Client:
-    """What both ways share."""
+class Client:
+    """What all ways share: it is counted from its making on, until `lost`."""
 
     __slots__ = ("_bucket", "_clients", "connection")
 
@@ -113,7 +113,7 @@ class _Client:
         self._clients.connected.discard(self.connection)
 
 
-class _DirectClient(_Client):
+class _DirectClient(Client):
     """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
 
     __slots__ = ("_busy", "_direct")
@@ -156,7 +156,7 @@ class _DirectClient(_Client):
             direct.close(closing.code, closing.reason)
 
 
-class _AsgiClient(_Client):
+class _AsgiClient(Client):
     """Through any ASGI server: one task reads, one writes."""
 
     __slots__ = ("_woken",)
