@@ -77,7 +77,7 @@ class LiveTarget:
 )
 async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis: Redis) -> None:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
-    _give(redis, vector)
+    give(redis, vector)
     with ExitStack() as mounted:
         bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
@@ -92,7 +92,7 @@ async def test_a_live_server_keeps_the_rule(
 ) -> None:
     away = vector.get("redis") == "away"
     used = own_redis() if away else redis
-    _give(used, vector)
+    give(used, vector)
     settings = {"queues": QUEUES, "direct": direct, **vector.get("settings", {})}
     async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
         if away:
@@ -100,7 +100,8 @@ async def test_a_live_server_keeps_the_rule(
         await _play(LiveTarget(live.url, used, vector, stack), vector)
 
 
-def _give(redis: Redis, vector: Vector) -> None:
+def give(redis: Redis, vector: Vector) -> None:
+    """What Redis holds before the steps."""
     for job in vector.get("given", []):
         redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
     for queue, length in vector.get("maxLengths", {}).items():

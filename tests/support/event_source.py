@@ -94,10 +94,10 @@ class EventSource:
         self._http = h11.Connection(h11.CLIENT)
         self._events: list[Event] = []
 
-    async def ask(self, target: str, headers: Mapping[str, str], method: str = "GET") -> None:
-        host = {"Host": "127.0.0.1", **headers}
-        request = h11.Request(method=method, target=target, headers=list(host.items()))
-        await self._stream.send((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+    async def ask(self, target: str, headers: Mapping[str, str], method: str = "GET", body: bytes = b"") -> None:
+        named = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+        events = [h11.Request(method=method, target=target, headers=list(named.items())), h11.Data(data=body)]
+        await self._stream.send(b"".join(self._http.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
         answer = await self._next()
         assert isinstance(answer, h11.Response), answer
         self.status = answer.status_code
@@ -108,6 +108,13 @@ class EventSource:
         while not self._events:
             self._events = self.parser.feed(await self.bytes())
         return self._events.pop(0)
+
+    async def frame(self) -> dict[str, Any]:
+        """The next event of `POST /events`, which is a frame."""
+        event = await self.receive()
+        assert event.event == "message", event
+        frame: dict[str, Any] = event.data
+        return frame
 
     async def until(self, event: str, **data: object) -> list[Event]:
         """The events up to and with the first of that name whose data holds `data`."""
@@ -167,3 +174,26 @@ async def event_source(
         source = EventSource(stream)
         await source.ask(f"{parts.path}{path}?{urlencode([*named, *query.items()])}", headers or {})
         yield source
+
+
+@asynccontextmanager
+async def frame_source(
+    url: str, requests: object, *, headers: Mapping[str, str] | None = None, **query: str
+) -> AsyncIterator[EventSource]:
+    """`POST /events` with `requests` as its body; `bytes` are sent as they are."""
+    parts = urlsplit(url)
+    body = requests if isinstance(requests, bytes) else json.dumps(requests).encode()
+    async with await anyio.connect_tcp(parts.hostname or "", parts.port or 0) as stream:
+        source = EventSource(stream)
+        named = {"Content-Type": "application/json", **(headers or {})}
+        await source.ask(f"{parts.path}/events?{urlencode(query)}", named, "POST", body)
+        yield source
+
+
+async def poll(url: str, requests: object, wait: str = "0", **headers: str) -> list[dict[str, Any]]:
+    """The frames of `POST /events?wait=`, which must be a whole answer."""
+    async with frame_source(url, requests, headers=headers, wait=wait) as source:
+        assert source.status == 200
+        events = await source.rest()
+    assert {event.event for event in events} == {"message"}, events
+    return [event.data for event in events]

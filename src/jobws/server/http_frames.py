@@ -91,13 +91,14 @@ class _Frames:
         frames = listener.take()
         self._told = self._told or any(map(_is_news, frames))
         over = self._is_over(connection, now)
-        if over or now >= self._pong_at:
+        if over:
+            listener.written()  # else the pong might not fit behind what was taken
+            listener.ping()
+            frames += listener.take()
+            connection.leave_all()  # what happens while this is being sent is the next answer's
+        elif now >= self._pong_at:
             listener.ping()
             self._pong_at = now + streaming.KEEP_ALIVE_SECONDS
-        if over:
-            frames += listener.take()
-            # What happens while this is being sent is the next answer's.
-            connection.leave_all()
         closing = connection.closing
         blocks = [frame_block(frame) for frame in frames]
         if closing is not None:

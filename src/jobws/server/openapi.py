@@ -21,6 +21,7 @@ from jobws.protocol.resources import (
     Results,
     Submitted,
 )
+from jobws.server.http_frames import MAX_WAIT_SECONDS
 from jobws.server.http_queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http_request import json_answer
 
@@ -69,6 +70,15 @@ _ROOMS: Final[JsonObject] = {
         },
     ]
 }
+_REQUESTS: Final[JsonObject] = {
+    "type": "array",
+    "description": "Requests as on the WebSocket. What is wrong with one is told by an `error` frame.",
+    "items": {
+        "type": "object",
+        "properties": {"event": {"type": "string"}, "data": _ANY_JSON, "ref": {"type": ["string", "integer", "null"]}},
+        "required": ["event"],
+    },
+}
 _MEANINGS: Final = {
     400: "The request is malformed; `detail` names what is.",
     403: "The `Origin` or `Host` is not allowed. The body says what to allow.",
@@ -82,6 +92,7 @@ _MEANINGS: Final = {
 }
 _ASKING: Final = (400, 404, 503)
 _POSTING: Final = (400, 404, 408, 413, 415, 503)
+_STREAMING: Final = (400, 408, 413, 415, 503)
 _SUBMITTING: Final = (*_POSTING, 501)
 
 
@@ -106,6 +117,9 @@ def document() -> JsonObject:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
         _query("cursor", {"type": "string", "description": "The one that came with the page before."}),
     ]
+    polled = _query(
+        "wait", {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "description": "End with news."}
+    )
     wait = _query("wait", {"type": "number", "minimum": 0, "description": "Answer once the job has ended, or then."})
     stream = [
         _query("job", {"type": "array", "items": _ID, "minItems": 1}, required=True),
@@ -151,7 +165,16 @@ def document() -> JsonObject:
             "/jobs/{queue}/{jobId}": {
                 "get": _operation("One job.", {200: _ref("JobSnapshot")}, _ASKING, [queue, job_id, wait])
             },
-            "/events": {"get": _operation("Jobs' events as they happen.", {200: "text/event-stream"}, _ASKING, stream)},
+            "/events": {
+                "get": _operation("Jobs' events as they happen.", {200: "text/event-stream"}, _ASKING, stream),
+                "post": _operation(
+                    "The WebSocket's frames, for its requests.",
+                    {200: "text/event-stream"},
+                    _STREAMING,
+                    [polled],
+                    _body(_REQUESTS),
+                ),
+            },
             "/analyze/{queue}": {
                 "post": _operation(
                     "Add a job whose data is the body.",

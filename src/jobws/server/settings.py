@@ -85,7 +85,7 @@ class Settings:
     join_seconds: float = 10.0
     """How long a subscription may wait for Redis before it is refused."""
     max_wait_seconds: float = 60.0
-    """How long GET /jobs may be asked to wait for a job's end."""
+    """How long GET /jobs may be asked to wait for a job's end, and POST /events for news."""
     sweep_seconds: float = 30.0
     """How often watched jobs without an outcome are read again, since some ends are silent."""
     shutdown_seconds: float = 5.0

@@ -1,0 +1,130 @@
+"""The vectors over `POST /events`: those whose client says everything before it is told anything."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio.to_thread
+import pytest
+
+from jobws.protocol.identifiers import position
+from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.conformance.test_live import LiveTarget, give
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+from tests.support.event_source import EventSource, frame_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.redis import Redis
+
+
+def is_one_body(vector: Vector) -> bool:
+    """Whether a client can say at once all that it says on a connection, as one list of JSON."""
+    if vector.keys() & {"subprotocols", "headers"}:
+        return False
+    asked = told = False
+    for step in vector["steps"]:
+        ((kind, value),) = step.items()
+        match kind:
+            case "send" | "sendText":
+                if told or (kind == "sendText" and not is_json(value)):
+                    return False
+                asked = True
+            case "reconnect":
+                asked = told = False
+            case "expect":
+                told = True
+            case "sendBinary" | "refused":
+                return False
+            case "close":
+                if value == 1009:  # a problem, before the stream begins
+                    return False
+                told = True
+            case _:
+                told = asked
+    return True
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+VECTORS = [vector for vector in load_vectors("live") if is_one_body(vector)]
+
+
+class PostTarget(LiveTarget):
+    """Collects what is sent, and asks as soon as anything else is to happen."""
+
+    _source: EventSource | None
+
+    async def connect(self) -> None:
+        self._requests: list[str] = []
+        self._source = None
+
+    async def send(self, message: str | bytes) -> None:
+        assert isinstance(message, str)
+        self._requests.append(message)
+
+    async def _opened(self) -> EventSource:
+        if self._source is None:
+            body = f"[{','.join(self._requests)}]".encode(errors="surrogatepass")
+            self._source = await self._stack.enter_async_context(frame_source(self._url, body))
+            assert self._source.status == 200
+            if self._vector.get("hello", True):
+                assert (await self._source.frame())["event"] == "hello"
+        return self._source
+
+    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
+        if self._requests:
+            await self._opened()
+        await super().add_entry(queue, fields)
+
+    async def receive(self) -> dict[str, Any]:
+        return await (await self._opened()).frame()
+
+    async def close_code(self) -> int:
+        last = (await (await self._opened()).rest())[-1]
+        assert last.event == "close"
+        return int(last.data["code"])
+
+    async def read(self) -> None:
+        async with raw_client(self._url) as other:
+            for queue, stream_id in self._written.items():
+                pong = await other.ask("ping")
+                while position(pong["data"]["cursor"].get(queue, "0-0")) < position(stream_id):
+                    pong = await other.ask("ping")
+
+    async def reconnect(self) -> None:
+        await self.connect()
+
+
+def test_most_rules_can_be_played() -> None:
+    assert len(VECTORS) >= 60
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=vector_id)
+async def test_post_events_keeps_the_rule(vector: Vector, redis: Redis, own_redis: Callable[..., Redis]) -> None:
+    away = vector.get("redis") == "away"
+    used = own_redis() if away else redis
+    give(used, vector)
+    async with (
+        live_bridge(used.url, queues=QUEUES, **vector.get("settings", {})) as live,
+        AsyncExitStack() as stack,
+    ):
+        if away:
+            await anyio.to_thread.run_sync(used.server.kill)
+        target = PostTarget(live.url, used, vector, stack)
+        await target.connect()
+        await play(vector, target)
