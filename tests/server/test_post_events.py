@@ -172,6 +172,9 @@ async def test_escaped_surrogates_spoil_only_their_own_request(redis: Redis) -> 
     async with live_bridge(redis.url) as live:
         _, error, pong, _ = await poll(live.url, body)
         assert (error["data"]["code"], error["ref"], pong["ref"]) == ("bad-job-id", 1, "é")
+        # Its size is that of UTF-8.
+        _, error, _ = await poll(live.url, ["\ud800" + "é" * 100_000])
+        assert error["data"]["code"] == "not-an-object"
 
 
 async def test_twenty_errors_end_it_as_a_websocket(redis: Redis) -> None:
