@@ -31,6 +31,11 @@ SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR 
 class BridgeAtPort:
     """One after the other of the same kind. A context manager; `start` starts the first.
 
+    Args:
+        kind: Which bridge.
+        redis_url: What it reads.
+        origin: Whose pages it serves, too.
+
     Attributes:
         port: The port, the same for all.
         counts: What the bridges counted, as far as they were asked before their end.
@@ -38,12 +43,13 @@ class BridgeAtPort:
         trouble: Lines of their logs that should not be there.
     """
 
-    def __init__(self, kind: Kind, redis_url: str) -> None:
+    def __init__(self, kind: Kind, redis_url: str, origin: str = "") -> None:
         self.kind = kind
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
         self._redis_url = redis_url
+        self._origin = origin
         self._process: subprocess.Popen[str] | None = None
         self._log: threading.Thread | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -93,7 +99,8 @@ class BridgeAtPort:
         if self.kind == "socketio":
             return ("node", "bridge.mjs")
         options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(SWEEP_SECONDS))
-        return (sys.executable, "-m", "jobws", "serve", *options)
+        origins = ("--allow-origin", self._origin) if self._origin else ()
+        return (sys.executable, "-m", "jobws", "serve", *options, *origins)
 
     def _environment(self) -> dict[str, str]:
         if self.kind == "jobws":
@@ -101,7 +108,7 @@ class BridgeAtPort:
         parts = urlsplit(self._redis_url)
         return {
             **{"PORT": str(self.port), "NODE_ENV": "production"},
-            **{"REDIS_PORT": str(parts.port), "REDIS_PASSWORD": parts.password or ""},
+            **{"REDIS_PORT": str(parts.port), "REDIS_PASSWORD": parts.password or "", "ORIGIN": self._origin},
         }
 
     def _read_log(self, process: subprocess.Popen[str], started: threading.Event) -> None:

@@ -1,0 +1,99 @@
+"""Chromium without a window, driven from a thread of its own: playwright speaks asyncio, the tests' bridges trio."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio.to_thread
+from anyio.from_thread import start_blocking_portal
+from playwright.async_api import async_playwright
+
+from tests.support import EVENTUALLY_SECONDS, require
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from playwright import async_api
+
+# Nothing but what the tests ask for goes over the network.
+ARGUMENTS: Final = (
+    *("--no-sandbox", "--no-first-run", "--disable-default-apps", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+_POLL_MILLISECONDS: Final = 20
+
+
+class Chromium:
+    """The browser. A context manager; every page has a profile of its own, so that no test sees another's."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        program = require("chromium")
+        self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._playwright = self._stack.enter_context(self._portal.wrap_async_context_manager(async_playwright()))
+        launch = partial(self._playwright.chromium.launch, executable_path=program, args=ARGUMENTS)
+        self._browser = self._portal.call(launch)
+        self._stack.callback(partial(self._portal.call, self._browser.close))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @asynccontextmanager
+    async def page(self, url: str) -> AsyncIterator[Page]:
+        """A page that has loaded `url`, until the end of the context. Fails if a script of it did."""
+        context = await self.run(self._browser.new_context)
+        try:
+            page = Page(self, context, await self.run(context.new_page))
+            await self.run(page.tab.goto, url)
+            yield page
+            assert page.errors == []
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.run(context.close)
+
+    async def run(self, function: Callable[..., Awaitable[Any]], *arguments: object, **keywords: object) -> Any:
+        """Call one of playwright's functions in its thread."""
+        future = self._portal.start_task_soon(partial(function, *arguments, **keywords))
+        return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+
+
+class Page:
+    """One page.
+
+    Attributes:
+        tab: Playwright's object; its functions are called with `Chromium.run`.
+        sent: Text frames that the page's WebSockets sent, in order.
+        errors: What scripts threw and nobody caught.
+    """
+
+    def __init__(self, browser: Chromium, context: async_api.BrowserContext, tab: async_api.Page) -> None:
+        self.tab = tab
+        self.sent: list[str | bytes] = []
+        self.errors: list[str] = []
+        self._browser = browser
+        self._context = context
+        tab.on("websocket", lambda socket: socket.on("framesent", lambda text: self.sent.append(text)))
+        tab.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    async def run(self, script: str, argument: object = None) -> Any:
+        """The value of an expression, or of the function that it is; promises are waited for."""
+        return await self._browser.run(self.tab.evaluate, script, argument)
+
+    async def until(self, script: str, argument: object = None) -> None:
+        """Wait until an expression holds; fails after 15 s."""
+        wait = partial(self.tab.wait_for_function, arg=argument, polling=_POLL_MILLISECONDS)
+        await self._browser.run(partial(wait, timeout=EVENTUALLY_SECONDS * 1000), script)
+
+    async def set_offline(self, offline: bool) -> None:
+        """What pulling the plug does to pages: no new connections, and `online` once it is back."""
+        await self._browser.run(self._context.set_offline, offline)
+
+    async def command(self, name: str, **parameters: object) -> None:
+        """One of the DevTools protocol."""
+        session = await self._browser.run(self._context.new_cdp_session, self.tab)
+        await self._browser.run(session.send, name, parameters)

@@ -1,0 +1,54 @@
+"""A web server for pages that are no page of the bridge's: an origin that the bridge must allow, or refuses."""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGES: Final = Path(__file__).parent.parent / "web" / "pages"
+_TYPES: Final = {"html": "text/html; charset=utf-8", "js": "text/javascript", "mjs": "text/javascript"}
+
+
+class PageServer:
+    """Serves what `files` gives for a path. A context manager.
+
+    Attributes:
+        origin: Its origin, and the URL of its root without the slash.
+    """
+
+    def __init__(self, files: Callable[[str], bytes | None]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            """Answers GET."""
+
+            def do_GET(self) -> None:
+                """Serve a file, or say that there is none."""
+                path = self.path.split("?")[0].lstrip("/")
+                body = files(path)
+                self.send_response(HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK)
+                self.send_header("content-type", _TYPES.get(path.rpartition(".")[2], "text/plain"))
+                self.send_header("content-length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
