@@ -17,10 +17,7 @@ const SETTLE = 500;
 const TURN = 5000;
 // A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
 const STREAM_SILENCE = 40000;
-const FIRST_CHUNK = 5000;
 const POLL_SECONDS = 20;
-// How long to stay with HTTP before WebSocket is tried again, at first and at most.
-const UPGRADE = [30000, 300000];
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -571,20 +568,21 @@ class WebSocketLink {
 class HttpLink {
   #abort = new AbortController();
 
-  constructor({ http, token, polls }, callbacks) {
-    Object.assign(this, callbacks, { http, token, polls, kind: polls ? 'polling' : 'sse' });
+  constructor({ http, token, polls, timeout }, callbacks) {
+    Object.assign(this, callbacks, { http, token, polls, timeout, kind: polls ? 'polling' : 'sse' });
   }
 
-  send(messages) {
+  /** `wait`: for how many seconds a polled answer, which nobody sees before it ends, may wait for news. */
+  send(messages, wait = 0) {
     this.#abort.abort();
     this.#abort = new AbortController();
-    this.#answer(messages, this.#abort.signal);
+    this.#answer(messages, wait, this.#abort.signal);
   }
 
-  async #answer(messages, signal) {
+  async #answer(messages, wait, signal) {
     const headers = { 'content-type': 'application/json', ...(this.token && { authorization: `Bearer ${this.token}` }) };
-    const query = this.polls ? `?wait=${messages.length ? POLL_SECONDS : 0}` : '';
-    const buffered = setTimeout(() => signal.aborted || this.polls || this.#end(signal, 1006, 'buffered'), FIRST_CHUNK);
+    const query = this.polls ? `?wait=${wait}` : '';
+    const buffered = setTimeout(() => signal.aborted || this.polls || this.#end(signal, 1006, 'buffered'), this.timeout / 2);
     try {
       const body = JSON.stringify(messages);
       const response = await fetch(this.http + query, { method: 'POST', headers, body, signal, cache: 'no-store' });
@@ -683,8 +681,18 @@ const OWN = new Set(
   'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
 );
 const KNOWN = new Set(
-  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout autoConnect WebSocket'.split(' '),
+  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
 );
+// `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
+// network holds it back. `upgradeDelay`: where only HTTP gets through, WebSocket is tried again after so long, then after
+// twice as long, and so on.
+const DEFAULTS = {
+  timeout: 10000,
+  reconnectionDelay: 100,
+  reconnectionDelayMax: 5000,
+  upgradeDelay: 30000,
+  upgradeDelayMax: 300000,
+};
 const warned = new Set();
 function warn(text) {
   if (!warned.has(text)) console.warn(`jobws: ${text}`);
@@ -718,7 +726,7 @@ export class Jobs extends Emitter {
   #everConnected = false;
   #next = null; // the kind of connection that is to be tried next
   #buffered = false; // the network holds streams back
-  #upgrade = UPGRADE[0];
+  #upgrade; // how long to stay with HTTP before WebSocket is tried again
   #flushing = false;
   #offline = [];
 
@@ -726,7 +734,8 @@ export class Jobs extends Emitter {
     super();
     const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
     if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
-    this.#options = { timeout: 10000, reconnectionDelay: 100, reconnectionDelayMax: 5000, ...options };
+    this.#options = { ...DEFAULTS, ...options };
+    this.#upgrade = this.#options.upgradeDelay;
     const base = new URL(url ?? '/', globalThis.location?.href);
     let path = base.pathname.replace(/\/+$/, '');
     this.#logs = path.endsWith('/logs');
@@ -1039,12 +1048,12 @@ export class Jobs extends Emitter {
   }
 
   /** Over HTTP everything is asked for again; positions see to it that nothing comes twice. */
-  #ask() {
+  #ask(wait) {
     const { hello } = this.#rooms;
     this.#rooms.disconnected();
     this.#rooms.connected(hello, performance.now());
     const messages = this.#rooms.requests(performance.now());
-    this.#link.send([...messages, ...this.#unanswered()]);
+    this.#link.send([...messages, ...this.#unanswered()], wait);
   }
 
   #unanswered() {
@@ -1114,14 +1123,14 @@ export class Jobs extends Emitter {
       end: (code, reason) => this.#ended(link, code, reason),
       answered: (asked) => {
         if (link !== this.#link || !this.connected) return;
-        if (asked) this.#ask();
+        if (asked) this.#ask(POLL_SECONDS);
         else this.#forget('silence'); // nothing is asked for, so nothing comes
       },
     };
     if (kind === 'websocket') {
       link = new WebSocketLink({ WebSocket: this.#WebSocket, url: this.#base + (this.#logs ? '/logs' : '/ws'), token }, callbacks);
     } else {
-      link = new HttpLink({ http: `${this.#base}/events`, token, polls: kind === 'polling' }, callbacks);
+      link = new HttpLink({ http: `${this.#base}/events`, token, polls: kind === 'polling', timeout: this.#options.timeout }, callbacks);
       link.send([]);
     }
     return link;
@@ -1142,7 +1151,7 @@ export class Jobs extends Emitter {
     if (link.kind !== 'websocket') {
       this.#listenFor(STREAM_SILENCE);
       this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
-    } else this.#upgrade = UPGRADE[0];
+    } else this.#upgrade = this.#options.upgradeDelay;
     if (!again) {
       if (this.#everConnected) this.io.fire('reconnect', tries + 1);
       this.#everConnected = true;
@@ -1153,7 +1162,7 @@ export class Jobs extends Emitter {
   }
 
   async #tryToUpgrade() {
-    this.#upgrade = Math.min(2 * this.#upgrade, UPGRADE[1]);
+    this.#upgrade = Math.min(2 * this.#upgrade, this.#options.upgradeDelayMax);
     this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
     const link = this.#dial('websocket', await this.#token().catch(() => undefined), (found, hello) => {
       if (!this.connected || this.transport === 'websocket') return found.close();
