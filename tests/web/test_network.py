@@ -11,6 +11,7 @@ import trio
 from tests.chaos.proxy import Proxy
 from tests.support import eventually
 from tests.support.bridge import live_bridge
+from tests.support.fake_bridge import fake_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,6 +121,24 @@ async def test_a_hidden_tab_that_returns_looks_at_once(redis: Redis, chromium: C
         assert await page.run("states") == ["connect", "disconnect"]
         await page.run(SHOW, "visible")
         await setting.saw(events)
+
+
+async def test_an_event_of_the_time_of_the_look_up_is_shown_at_once(chromium: Chromium, pages: PageServer) -> None:
+    """The ack counts it among the replays, but it is not marked as one; no `pong` need tell that it was the last."""
+    async with (
+        fake_bridge() as bridge,
+        chromium.page(f"{pages.origin}/blank.html") as page,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(page.run, FOLLOW, [bridge.url, 1, 100])
+        connection = await bridge.accept()
+        request = await connection.receive()
+        ack = {"request": request["event"], "results": [{"jobs": [], "replays": 2}], "cursor": {"http": "5-0"}}
+        await connection.send("ack", ack, ref=request["ref"])
+        await connection.job_event("progress", "0", id="5-1", replayed=True, data={"queue": "http", "data": 1})
+        await connection.job_event("progress", "0", id="5-2", data={"queue": "http", "data": 2})
+        await page.until("seen.length === 2")
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_frozen_tab(redis: Redis, chromium: Chromium, pages: PageServer) -> None:

@@ -198,6 +198,7 @@ class Room {
 class Rooms {
   hello = null; // null: not connected
   pinging = false;
+  queues = false; // whether whole queues are subscribed on this connection, too
   #rooms = new Map();
   #asked = new Map(); // ref -> rooms, in the order of the request
   #again = new Set(); // rooms that the bridge holds, and is to be told of once more
@@ -460,15 +461,17 @@ class Rooms {
   #event(event) {
     const { queue, jobId } = event.data;
     const [named, anywhere] = [new Room(queue, jobId).key, new Room(undefined, jobId).key];
+    // A live event comes once, whichever room it is for, perhaps ahead of an ack or of what is replayed [E4].
+    const both = this.#held.has(named) && this.#held.has(anywhere);
     let ours = false;
-    for (const [key, other] of [[named, anywhere], [anywhere, named]]) {
+    for (const key of [named, anywhere]) {
       const room = this.#rooms.get(key);
       if (!room) continue;
       ours = true;
-      const early = room.held.length > 0 || (room.replays > 0 && !event.replayed);
-      const doubtful = !room.listening || (!room.settled && (early || this.#held.has(other)));
-      if (event.replayed) room.replays--;
-      // A live event comes once, whichever room it is for, perhaps ahead of our ack or of what is replayed [E4].
+      const early = room.held.length > 0 || (this.queues && room.replays > 0 && !event.replayed);
+      const doubtful = !room.listening || (!room.settled && (early || both));
+      // What the bridge held during the look-up is counted as replayed, too, but not marked so [R1].
+      if (event.replayed || !(both || this.queues)) room.replays--;
       if (doubtful && room.ref !== null) room.held.push(event);
       // What is replayed for a settled room was the other one's.
       else if (room.listening) this.#offer(room, event, !(event.replayed && room.settled));
@@ -964,6 +967,7 @@ export class Jobs extends Emitter {
         const key = standing[2] === 'subscribe-queue' ? `${standing[2]} ${data?.queue ?? data}` : standing[2];
         if (standing[1]) this.#standing.delete(key);
         else this.#standing.set(key, call);
+        this.#rooms.queues ||= event === 'subscribe-queue';
       }
       this.#calls.set(call.ref, { call, resolve });
       this.#outgoing.push(call);
