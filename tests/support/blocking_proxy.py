@@ -1,4 +1,4 @@
-"""A proxy as some networks have them: WebSockets do not get through, or responses are held back until they are whole."""
+"""A proxy as some networks have: WebSockets do not get through, or responses are held back until they are whole."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Where no WebSocket gets through to the bridge, HTTP carries the events, until one does. The page is of a foreign origin."""
+"""Where no WebSocket gets through to the bridge, HTTP carries the events, until one does. All pages are foreign."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import pytest
 import trio
@@ -24,6 +25,14 @@ JOBS: Final = 20
 OPTIONS: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10, "timeout": 1000}
 # Far less than a poll waits for news.
 ANSWER_SECONDS: Final = 10
+# One after the other: what happens to WebSockets, whether responses are held back, and what then carries the events.
+WAYS: Final[list[tuple[Literal["pass", "refuse", "swallow"], bool, str]]] = [
+    ("refuse", False, "sse"),
+    ("pass", False, "websocket"),
+    ("refuse", True, "polling"),
+    ("pass", True, "websocket"),
+    ("swallow", False, "sse"),
+]
 FOLLOW: Final = """([bridge, count, options]) => {
     window.jobs = io(bridge, options);
     window.seen = [];
@@ -100,3 +109,43 @@ async def test_http_carries_the_events_until_a_websocket_gets_through(
         await setting.saw(events)
         # To the page it is one connection, which nothing interrupts.
         assert await setting.page.run("states") == ["connect", transport, "websocket"]
+
+
+async def test_nothing_is_lost_or_doubled_from_one_transport_to_the_next(
+    redis: Redis, chromium: Chromium, pages: PageServer
+) -> None:
+    """Events are written all the time, while WebSocket comes and goes, responses are held back, and connections cut."""
+    async with following(redis, chromium, pages) as setting, trio.open_nursery() as nursery:
+        events: list[str] = []
+        ended = trio.Event()
+
+        async def write() -> None:
+            while not ended.is_set():
+                events.extend(setting.tell("progress", len(events)))
+                await trio.sleep(0.02)
+
+        for websockets, buffers, transport in WAYS:
+            setting.proxy.websockets = websockets
+            setting.proxy.buffers = buffers
+            setting.proxy.cut()
+            if not events:
+                nursery.start_soon(write)
+            await setting.carried_by(transport)
+            await setting.page.until("count => seen.length > count", len(events))
+        ended.set()
+        events += setting.tell("completed", 0)
+        await setting.saw(events)
+
+
+async def test_polls_leave_the_bridge_the_time_to_be_sure(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
+    """The position at the end of an answer lags behind its events: who asks again at once is told all of them again."""
+    async with following(redis, chromium, pages, upgrade=1e9, websockets="refuse", buffers=True) as setting:
+        await setting.carried_by("polling")
+        events: list[str] = []
+        for number in range(4):
+            events += setting.tell("progress", number)
+            await setting.saw(events)
+        polls = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('wait=20'))"
+        begun = await setting.page.run(f"{polls}.map(({{ startTime }}) => startTime)")
+        assert len(begun) >= 3
+        assert min(later - earlier for earlier, later in pairwise(begun)) > 250

@@ -18,6 +18,8 @@ const TURN = 5000;
 // A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
 const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
+// The position that ends an answer may lag behind its events by 0.3 s [M5]: who asks sooner is told the same again.
+const POLL_PAUSE = 300;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -727,7 +729,7 @@ export class Jobs extends Emitter {
   #losses = 0; // connections that did not last
   #began = 0;
   #everConnected = false;
-  #next = null; // the kind of connection that is to be tried next
+  #http = false; // it is tried next, at once
   #buffered = false; // the network holds streams back
   #upgrade; // how long to stay with HTTP before WebSocket is tried again
   #flushing = false;
@@ -1053,6 +1055,7 @@ export class Jobs extends Emitter {
 
   /** Over HTTP everything is asked for again; positions see to it that nothing comes twice. */
   #ask(wait) {
+    this.#forget('poll');
     const { hello } = this.#rooms;
     this.#rooms.disconnected();
     this.#rooms.connected(hello, performance.now());
@@ -1103,11 +1106,10 @@ export class Jobs extends Emitter {
 
   /** WebSocket; where it does not get through, HTTP: a stream, or, if the network holds streams back, answers. */
   #kind() {
-    const fallback = this.#fallback;
-    if (fallback && !this.#WebSocket) this.#next ??= this.#buffered ? 'polling' : 'sse';
-    const kind = this.#next ?? (fallback && this.#tries % 3 === 2 ? (this.#buffered ? 'polling' : 'sse') : 'websocket');
-    this.#next = null;
-    return fallback ? kind : 'websocket';
+    const http = this.#fallback && (this.#http || !this.#WebSocket || this.#tries % 3 === 2);
+    this.#http = false;
+    if (!http) return 'websocket';
+    return this.#buffered ? 'polling' : 'sse';
   }
 
   #dial(kind, token, greeted) {
@@ -1127,7 +1129,7 @@ export class Jobs extends Emitter {
       end: (code, reason) => this.#ended(link, code, reason),
       answered: (asked) => {
         if (link !== this.#link || !this.connected) return;
-        if (asked) this.#ask(POLL_SECONDS);
+        if (asked) this.#after('poll', POLL_PAUSE, () => this.#ask(POLL_SECONDS));
         else this.#forget('silence'); // nothing is asked for, so nothing comes
       },
     };
@@ -1141,7 +1143,7 @@ export class Jobs extends Emitter {
   }
 
   #greeted(link, hello) {
-    this.#forget('hello', 'silence');
+    this.#forget('hello', 'silence', 'poll');
     const [before, tries] = [this.#link, this.#tries];
     if (before !== link) before?.close();
     const again = this.connected;
@@ -1155,7 +1157,10 @@ export class Jobs extends Emitter {
     if (link.kind !== 'websocket') {
       this.#listenFor(STREAM_SILENCE);
       this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
-    } else this.#upgrade = this.#options.upgradeDelay;
+    } else {
+      this.#upgrade = this.#options.upgradeDelay;
+      this.#buffered = false; // whatever held streams back is no longer in the way
+    }
     if (!again) {
       if (this.#everConnected) this.io.fire('reconnect', tries + 1);
       this.#everConnected = true;
@@ -1185,11 +1190,8 @@ export class Jobs extends Emitter {
     if (was && performance.now() - this.#began > PONG) this.#losses = 0;
     if (!was) {
       this.#tries++;
-      if (reason === 'timeout' && kind === 'websocket') this.#next = 'sse';
-      if (reason === 'buffered') {
-        this.#buffered = true;
-        this.#next = 'polling';
-      }
+      if (reason === 'buffered') this.#buffered = true;
+      this.#http = this.#fallback && (reason === 'buffered' || (reason === 'timeout' && kind === 'websocket'));
       if (this.#tries >= 3) this.fire('connect_error', new JobwsError(this.#unreachable(reason)));
     }
     const { reconnection, reconnectionAttempts, reconnectionDelay, reconnectionDelayMax } = this.#options;
@@ -1198,7 +1200,7 @@ export class Jobs extends Emitter {
       return this.io.fire('reconnect_failed');
     }
     const most = Math.min(reconnectionDelay * 2 ** this.#losses++, reconnectionDelayMax);
-    this.#after('connect', this.#next ? 0 : Math.random() * most, () => {
+    this.#after('connect', this.#http ? 0 : Math.random() * most, () => {
       this.io.fire('reconnect_attempt', this.#tries + 1);
       this.#open();
     });
@@ -1207,7 +1209,7 @@ export class Jobs extends Emitter {
   /** The connection is over; returns whether it had been one. */
   #lost(reason) {
     const was = this.connected;
-    this.#forget('hello', 'silence', 'upgrade', 'due', 'connect');
+    this.#forget('hello', 'silence', 'upgrade', 'due', 'connect', 'poll');
     Object.assign(this, { connected: false, transport: null });
     this.#link = null;
     this.#outgoing = [];
