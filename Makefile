@@ -34,4 +34,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/bench/opponent/node_modules
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/node*/node_modules tests/bench/opponent/node_modules

@@ -128,6 +128,13 @@ export interface Subscription {
   after?: Cursor | string;
 }
 
+type Rooms = readonly (JobId | Subscription)[];
+
+/** What goes with a request. */
+export type RequestData<Name extends string> = Name extends 'subscribe-job' | 'unsubscribe-job'
+  ? JobId | Subscription | Rooms | (Omit<Subscription, 'jobId'> & { jobs: Rooms })
+  : unknown;
+
 /** The bridge's answer to a request. */
 export interface Answer {
   request?: string;
@@ -144,6 +151,8 @@ export interface Answer {
   gap?: boolean;
   ambiguous?: boolean;
 }
+
+type LimitedAcknowledge = (error: JobwsError | null, answer?: Answer) => void;
 
 /** What handlers of the client's own events get. */
 export interface ClientEventData {
@@ -223,19 +232,14 @@ export class Jobs {
 
   /** A request to the bridge. Before there is a connection, it waits for one. */
   emit(event: string, acknowledge: (answer: Answer) => void): this;
-  emit(
-    event: 'subscribe-job' | 'unsubscribe-job',
-    data: JobId | Subscription | readonly (JobId | Subscription)[],
-    acknowledge?: (answer: Answer) => void,
-  ): this;
-  emit(event: string, data?: unknown, acknowledge?: (answer: Answer) => void): this;
+  emit<Name extends string>(event: Name, data?: RequestData<Name>, acknowledge?: (answer: Answer) => void): this;
   /** Resolves with the answer, also with one that is a refusal: `{error: {code, message}}`. */
-  emitWithAck(event: string, data?: unknown): Promise<Answer>;
+  emitWithAck<Name extends string>(event: Name, data?: RequestData<Name>): Promise<Answer>;
   /** Requests that fail with a JobwsError if there is no answer within that time. */
   timeout(milliseconds: number): {
-    emit(event: string, acknowledge: (error: JobwsError | null, answer?: Answer) => void): Jobs;
-    emit(event: string, data?: unknown, acknowledge?: (error: JobwsError | null, answer?: Answer) => void): Jobs;
-    emitWithAck(event: string, data?: unknown): Promise<Answer>;
+    emit(event: string, acknowledge: LimitedAcknowledge): Jobs;
+    emit<Name extends string>(event: Name, data?: RequestData<Name>, acknowledge?: LimitedAcknowledge): Jobs;
+    emitWithAck<Name extends string>(event: Name, data?: RequestData<Name>): Promise<Answer>;
   };
 
   connect(): this;
