@@ -114,13 +114,18 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
 
 
 def _submit_to(fresh: Environment, redis_url: str) -> tuple[int, str]:
-    """Status, and the part of the body that says why, of a POST to a bridge without `[submit]`."""
+    """Status, and the part of the body that says why, of a POST to a bridge without `[submit]`.
+
+    The wheel's bridge has the adapter with it.
+    """
     command = [fresh.program("jobws"), "serve", "--port", "0", "--redis", redis_url]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment()) as bridge:
         try:
             assert bridge.stderr is not None
             serving = next(line for line in bridge.stderr if " serves http" in line)
             url = serving.split(" serves ")[1].split(" ")[0]
+            with urllib.request.urlopen(url + "/jobws.js", timeout=10) as adapter:
+                assert adapter.read() == (PROJECT / "src" / "jobws" / "web" / "jobws.js").read_bytes()
             request = urllib.request.Request(url + "/analyze/http", b"{}", {"Content-Type": "application/json"})
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(request, timeout=10)

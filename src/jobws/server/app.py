@@ -27,7 +27,7 @@ from jobws.protocol.codec import Frame, encode
 from jobws.protocol.messages import PROTOCOL, Hello, HelloData, Limits
 from jobws.protocol.resources import Readiness
 from jobws.protocol.session import Close, Session
-from jobws.server import http, openapi
+from jobws.server import adapter, http, openapi
 from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
 from jobws.server.joins import Joins
@@ -102,6 +102,7 @@ class Bridge:
             Route("/readyz", self._readyz),
             Route("/metrics", metrics.answer),
             Route("/openapi.json", openapi.answer),
+            adapter.route(),
             *http.routes(self),
         ]
         handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}

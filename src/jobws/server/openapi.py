@@ -202,6 +202,7 @@ def document() -> JsonObject:
                 )
             },
             "/metrics": {"get": _operation("For Prometheus.", {200: "text/plain"})},
+            "/jobws.js": {"get": _operation("The JavaScript adapter, for any origin.", {200: "text/javascript"})},
         },
         "components": {"schemas": components},
     }

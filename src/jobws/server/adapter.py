@@ -1,0 +1,35 @@
+"""`/jobws.js`: the JavaScript adapter, for pages that load it from the bridge that they talk to."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def route() -> Route:
+    """The route of the adapter, which is read from the package now, once."""
+    content = (files("jobws") / "web" / "jobws.js").read_bytes()
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {
+        "etag": etag,
+        # Browsers ask each time whether it is still the same: a page never runs an older adapter than its bridge's.
+        "cache-control": "no-cache",
+        # It holds no secret, and a page that may not talk to this bridge may talk to another one.
+        "access-control-allow-origin": "*",
+    }
+
+    async def answer(request: Request) -> Response:
+        known = ",".join(request.headers.getlist("if-none-match")).split(",")
+        # `*` means any version; proxies that compress mark an ETag as a weak one (RFC 9110, 13.1.2).
+        if not {"*", etag}.isdisjoint(each.strip().removeprefix("W/") for each in known):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type="text/javascript")
+
+    return Route("/jobws.js", answer, methods=["GET"])

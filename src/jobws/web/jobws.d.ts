@@ -1,0 +1,279 @@
+/** What `jobws.js` exports. Times are in milliseconds. Rules such as S2 are those of protocol.md. */
+
+/** A number is an id if it is a safe integer: 42 is the job "42". */
+export type JobId = string | number;
+
+/** By queue, the stream id up to which everything has come. */
+export type Cursor = Record<string, string>;
+
+/** What carries the events. */
+export type Transport = 'websocket' | 'sse' | 'polling';
+
+/** The name of a BullMQ event; a custom event has another one. */
+export type EventName = keyof JobEventData;
+
+export type TokenValue = string | { token?: string } | null | undefined;
+
+/** A token, or what gets one before each connection: returned, promised, or handed to the callback. */
+export type Token = TokenValue | (() => TokenValue | Promise<TokenValue>) | ((callback: (token: TokenValue) => void) => void);
+
+export interface Options {
+  /** Of the bridge, before its `/ws`, if the URL does not have it. socket.io's own `/socket.io` is ignored. */
+  path?: string;
+  token?: Token;
+  /** The same as `token`, as socket.io-client calls it. */
+  auth?: Token;
+  /** `['websocket']`: never fall back to HTTP. */
+  transports?: string[];
+  /** false: a connection that is lost, or was not made, is not tried again. */
+  reconnection?: boolean;
+  /** How many attempts in a row may fail. Default: no limit. */
+  reconnectionAttempts?: number;
+  /** The wait before a next attempt is random, up to this (default 100), which doubles each time. */
+  reconnectionDelay?: number;
+  /** What the wait's upper end doubles to at most (default 5000). */
+  reconnectionDelayMax?: number;
+  /** Has no effect: waits are always fully random. */
+  randomizationFactor?: number;
+  /** How long an attempt to connect may take (default 10000). */
+  timeout?: number;
+  /** false: connect when `connect()` is called. */
+  autoConnect?: boolean;
+  /** Where there is none, as in Node before 22: that of the package `ws`. */
+  WebSocket?: new (url: string, protocols: string[]) => { send(text: string): void; close(code?: number): void };
+}
+
+/** What Redis knows of a job (S2). Times are by the clocks of its producer and worker. */
+export interface JobSnapshot<Result = unknown> {
+  queue: string;
+  jobId: string;
+  name: string;
+  state: string;
+  /** The stream id up to which this holds; null: the queue has no stream yet, or the event had no id. */
+  at: string | null;
+  attemptsMade?: number;
+  timestamp?: number;
+  processedOn?: number;
+  finishedOn?: number;
+  progress?: unknown;
+  /** From `lookup` alone, as `failedReason`: on a connection the outcome's event has it. */
+  returnvalue?: Result;
+  failedReason?: string;
+  /** A value was too large, and is left out or cut. */
+  truncated?: true;
+}
+
+/** Which job an event is about. */
+export interface About {
+  queue: string;
+  jobId: string;
+  /** The largest fields were too large for an event and are missing; `lookup` has them. */
+  truncated?: true;
+  /** How many bytes are missing. */
+  bytes?: number;
+}
+
+/** What comes with each of BullMQ's events. */
+export interface JobEventData<Result = unknown> {
+  added: About & { name: string };
+  waiting: About & { prev?: string };
+  active: About & { prev?: string };
+  progress: About & { data: unknown };
+  completed: About & { returnvalue: Result; prev?: string };
+  /** Final: an attempt that will be repeated is `waiting` or `delayed`. */
+  failed: About & { failedReason: string; prev?: string };
+  /** `delay`: when it is due, in epoch milliseconds. */
+  delayed: About & { delay: number };
+  stalled: About;
+  'retries-exhausted': About & { attemptsMade: string };
+  /** `queue` is missing if the job was watched without one, and vanished while nobody was connected. */
+  removed: Omit<About, 'queue'> & { queue?: string; prev?: string };
+  'waiting-children': About & { prev?: string };
+  duplicated: About;
+  deduplicated: About & { deduplicationId: string; deduplicatedJobId: string };
+}
+
+/** Events of the queue may be missing (R6); null: of all queues, or of all jobs. Their outcomes follow by themselves. */
+export interface GapData {
+  queue: string | null;
+  jobs: string[] | null;
+  reason?: 'trimmed' | 'recreated' | 'ahead';
+  cursor?: Cursor;
+}
+
+/** `id` is the Redis stream's, and missing if the event was made from the job's hash. `replayed`: it was read back. */
+export interface Told<Name extends string, Data> {
+  event: Name;
+  data: Data;
+  id?: string;
+  replayed?: true;
+}
+
+/** What `watch` yields. `Custom` are the names of custom events that were asked for. */
+export type JobEvent<Result = unknown, Custom extends string = never> =
+  | { [Name in EventName]: Told<Name, JobEventData<Result>[Name]> }[EventName]
+  | { [Name in Custom]: Told<Name, About & { [field: string]: unknown }> }[Custom]
+  | { event: 'gap'; data: GapData };
+
+/** What is subscribed with `emit('subscribe-job', …)`. */
+export interface Subscription {
+  jobId: JobId;
+  /** Without one: the jobs of that id in every queue. */
+  queue?: string;
+  /** `['*']`: all. Default: those that have a handler, and outcomes. */
+  events?: string[];
+  /** Leave after the outcome. */
+  until?: 'end';
+  /** Every event behind this position. A stream id needs `queue`. */
+  after?: Cursor | string;
+}
+
+type Rooms = readonly (JobId | Subscription)[];
+
+/** What goes with a request. */
+export type RequestData<Name extends string> = Name extends 'subscribe-job' | 'unsubscribe-job'
+  ? JobId | Subscription | Rooms | (Omit<Subscription, 'jobId'> & { jobs: Rooms })
+  : unknown;
+
+/** The bridge's answer to a request. */
+export interface Answer {
+  request?: string;
+  /** The request, or one of a list, was refused. */
+  error?: { code: string; message: string };
+  /** Of one job: the jobs of that id; there may be none yet. */
+  jobs?: JobSnapshot[];
+  /** Of a list: one for each, in its order. */
+  results?: Answer[];
+  /** Whether it had been subscribed. */
+  left?: boolean;
+  cursor?: Cursor;
+  replays?: number;
+  gap?: boolean;
+  ambiguous?: boolean;
+}
+
+type LimitedAcknowledge = (error: JobwsError | null, answer?: Answer) => void;
+
+/** What handlers of the client's own events get. */
+export interface ClientEventData {
+  connect: undefined;
+  /** Why; the client comes back by itself, unless it was told not to. */
+  disconnect: string;
+  /** Three attempts failed, or there will be no more. Its message says what to check. */
+  connect_error: JobwsError;
+  transport: Transport;
+  gap: GapData;
+  /** The token ends in so many seconds. A function that gets tokens was called already. */
+  expiring: { seconds: number };
+}
+
+/** What a handler of that event gets. Results are `any`, as everything is with socket.io-client. */
+export type HandlerData<Name extends string> = Name extends EventName
+  ? JobEventData<any>[Name]
+  : Name extends keyof ClientEventData
+    ? ClientEventData[Name]
+    : any;
+
+/** Base of all errors of this module. */
+export class JobwsError extends Error {
+  constructor(message: string, code?: string | number);
+  /** The bridge's code for why it refused (protocol.md, 6), or the close code of the connection. */
+  code?: string | number;
+}
+
+/** A job that was waited for failed, and will not be tried again. */
+export class JobFailed extends JobwsError {
+  constructor(jobId: string, queue: string | undefined, reason: string);
+  jobId: string;
+  queue?: string;
+  /** Its `failedReason`. */
+  reason: string;
+}
+
+/** A job that was waited for was removed before it had ended. */
+export class JobRemoved extends JobwsError {
+  constructor(jobId: string, queue?: string);
+  jobId: string;
+  queue?: string;
+}
+
+/** There is no such job, and no outcome of one, as far as Redis remembers. */
+export class JobUnknown extends JobwsError {
+  constructor(jobId: string, queue?: string);
+  jobId: string;
+  queue?: string;
+}
+
+/** `jobs.io`, what socket.io-client calls the manager. */
+declare class Manager {
+  on(name: 'reconnect' | 'reconnect_attempt', handler: (attempt: number) => void): this;
+  on(name: 'reconnect_failed', handler: () => void): this;
+  once(name: 'reconnect' | 'reconnect_attempt', handler: (attempt: number) => void): this;
+  once(name: 'reconnect_failed', handler: () => void): this;
+  off(name?: string, handler?: (...args: any[]) => void): this;
+}
+
+/** A connection to a bridge that comes back by itself. */
+export class Jobs {
+  constructor(url?: string | URL, options?: Options);
+  readonly connected: boolean;
+  readonly disconnected: boolean;
+  /** Whether it is connected, or tries to be. */
+  readonly active: boolean;
+  /** What carries the events now; null: nothing does. */
+  readonly transport: Transport | null;
+  readonly io: Manager;
+
+  /** Jobs' events, and the client's own. Handlers of job events say which events `emit('subscribe-job', …)` asks for. */
+  on<Name extends string>(name: Name, handler: (data: HandlerData<Name>) => void): this;
+  once<Name extends string>(name: Name, handler: (data: HandlerData<Name>) => void): this;
+  /** Without a handler all of that name are removed, without a name all. */
+  off(name?: string, handler?: (data: any) => void): this;
+
+  /** A request to the bridge. Before there is a connection, it waits for one. */
+  emit(event: string, acknowledge: (answer: Answer) => void): this;
+  emit<Name extends string>(event: Name, data?: RequestData<Name>, acknowledge?: (answer: Answer) => void): this;
+  /** Resolves with the answer, also with one that is a refusal: `{error: {code, message}}`. */
+  emitWithAck<Name extends string>(event: Name, data?: RequestData<Name>): Promise<Answer>;
+  /** Requests that fail with a JobwsError if there is no answer within that time. */
+  timeout(milliseconds: number): {
+    emit(event: string, acknowledge: LimitedAcknowledge): Jobs;
+    emit<Name extends string>(event: Name, data?: RequestData<Name>, acknowledge?: LimitedAcknowledge): Jobs;
+    emitWithAck<Name extends string>(event: Name, data?: RequestData<Name>): Promise<Answer>;
+  };
+
+  connect(): this;
+  /** The same as `connect`. */
+  open(): this;
+  /** Ends every wait and watch with a JobwsError. Only `connect()` brings it back. */
+  disconnect(): this;
+  /** The same as `disconnect`. */
+  close(): this;
+
+  /**
+   * A job's result, at once if it has ended. Rejects with JobFailed, JobRemoved, JobUnknown (unless `expect`: the job is
+   * about to be added), a TimeoutError after `timeout`, the reason of `signal`, or a JobwsError of the bridge's.
+   */
+  wait<Result = unknown>(
+    jobId: JobId,
+    options?: { queue?: string; timeout?: number; expect?: boolean; signal?: AbortSignal },
+  ): Promise<Result>;
+
+  /**
+   * The events of a job until its outcome: `for await (const {event, data} of jobs.watch(id))`. `events` names those
+   * that are wanted, `*` all; outcomes always come, and `gap`. Ends with JobUnknown if `expect` is false and there is no
+   * such job. Leaving the loop leaves the job.
+   */
+  watch<Result = unknown, Custom extends string = never>(
+    jobId: JobId,
+    options?: { queue?: string; events?: readonly (EventName | Custom | '*')[]; expect?: boolean; signal?: AbortSignal },
+  ): AsyncIterable<JobEvent<Result, Custom>>;
+
+  /** Snapshots with results, one per queue that has a job of that id; maybe none. */
+  lookup<Result = unknown>(jobId: JobId, options?: { queue?: string }): Promise<JobSnapshot<Result>[]>;
+}
+
+/** A bridge's client. `url` is the bridge's (default: the page's own), or that with `/logs` for its logs. */
+export function io(url?: string | URL, options?: Options): Jobs;
+export function io(options: Options): Jobs;
+export { io as connect, io as default };

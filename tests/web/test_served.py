@@ -1,0 +1,83 @@
+"""`GET /jobws.js`: the adapter as the package holds it, readable by any origin, kept by browsers until it changes."""
+
+from __future__ import annotations
+
+import http.client
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+import pytest
+
+from tests.support.bridge import live_bridge
+from tests.support.mounted import mounted_bridge
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+ADAPTER = (Path(__file__).parent.parent.parent / "src" / "jobws" / "web" / "jobws.js").read_bytes()
+FOREIGN = "https://page.example"
+
+
+async def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Status, headers and body of the adapter at the bridge of that URL."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await anyio.to_thread.run_sync(partial(_fetch, url, method, named))
+
+
+def _fetch(url: str, method: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    try:
+        connection.request(method, parts.path + "/jobws.js", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+async def test_it_is_a_module_that_is_asked_for_again_each_time(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        status, headers, body = await fetch(live.url)
+        assert (status, body) == (200, ADAPTER)
+        assert headers["content-type"] == "text/javascript; charset=utf-8"
+        assert headers["cache-control"] == "no-cache"
+        status, about, body = await fetch(live.url, "HEAD")
+        assert (status, body, about["etag"]) == (200, b"", headers["etag"])
+        assert about["content-length"] == str(len(ADAPTER))
+
+
+async def test_whoever_has_it_gets_304(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        etag = (await fetch(live.url))[1]["etag"]
+        for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+            status, headers, body = await fetch(live.url, If_None_Match=known)
+            assert (status, body, headers["etag"]) == (304, b"", etag), known
+            assert headers["access-control-allow-origin"] == "*"
+        for known in ('"other"', etag.strip('"'), etag[:-2] + '"', ""):
+            assert (await fetch(live.url, If_None_Match=known))[0] == 200, known
+
+
+@pytest.mark.parametrize("allowed_hosts", [(), ("127.0.0.1",)])
+@pytest.mark.parametrize("allowed_origins", [(), ("https://other.example",)])
+async def test_any_origin_may_read_it(
+    redis: Redis, allowed_origins: tuple[str, ...], allowed_hosts: tuple[str, ...]
+) -> None:
+    async with live_bridge(redis.url, allowed_origins=allowed_origins, allowed_hosts=allowed_hosts) as live:
+        for origin in (FOREIGN, "null"):
+            status, headers, body = await fetch(live.url, Origin=origin)
+            assert (status, headers.get_all("access-control-allow-origin"), body) == (200, ["*"], ADAPTER)
+        assert (await fetch(live.url, Host="rebound.example"))[0] == 403
+
+
+async def test_an_allowed_origin_reads_it_as_all_else(redis: Redis) -> None:
+    async with live_bridge(redis.url, allowed_origins=(FOREIGN,)) as live:
+        headers = (await fetch(live.url, Origin=FOREIGN))[1]
+        assert headers.get_all("access-control-allow-origin") == [FOREIGN]
+
+
+async def test_a_mounted_bridge_serves_it_too(redis: Redis) -> None:
+    with mounted_bridge(redis.url, "fastapi") as url:
+        assert (await fetch(url))[2] == ADAPTER
