@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,6 +15,9 @@ from redis.retry import Retry
 
 from jobws.bullmq.overview import HINT
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 LoggedIn: TypeAlias = redis.connection.AbstractConnection
 
@@ -91,6 +94,19 @@ def ask_blocking(connection: LoggedIn, *command: str) -> object:
     """The reply to one command, as bytes; raises one of `FAILURES`, also for an error reply."""
     connection.send_command(*command)  # type: ignore[no-untyped-call]
     return connection.read_response()
+
+
+def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, ...]]) -> Iterator[object]:
+    """The replies to commands that are sent in one piece, as they come; an error reply is a value.
+
+    Raises one of `FAILURES` where the connection breaks; the replies before were given.
+    """
+    connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
+    for _ in commands:
+        try:
+            yield connection.read_response()
+        except redis.ResponseError as error:
+            yield error
 
 
 def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:

@@ -1,0 +1,5 @@
+"""For programs that write logs: a `logging.Handler` whose lines everybody sees at /logs. Needs the extra `logs`."""
+
+from jobws.logs.handler import LogsHandler
+
+__all__ = ("LogsHandler",)

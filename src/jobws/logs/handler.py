@@ -1,0 +1,159 @@
+"""The `logging.Handler`: from a record of Python's logging to a line of the log that all programs share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from jobws.errors import ConfigurationError, MissingExtraError
+from jobws.logs.writer import OWN_LOG, Writer
+from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.bullmq.login import LoggedIn
+
+DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
+HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
+# The end of a traceback says what happened, and a recursion's is long; with the other fields it must stay below 64 KiB.
+TRACEBACK_CHARACTERS: Final = 16_000
+_LEVELS: Final = ((logging.CRITICAL, "critical"), (logging.ERROR, "error"), (logging.WARNING, "warning"))
+# What every record has: what is beside it came from `extra`.
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_format_exception: Final = logging.Formatter().formatException
+
+
+class LogsHandler(logging.Handler):
+    """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
+
+    `extra={"queue": …, "jobId": …}` says which job a line is about; whatever else `extra` holds goes into the line's
+    fields, beside the logger's name and a traceback if there is one. Formatters are not asked: the parts of a record
+    stay apart.
+
+    The caller never waits for Redis and gets no error of it: a thread writes. While Redis is away, the newest 10,000
+    lines (at most 16 MiB) are kept, and once it is back, a line says how many were dropped. If a connection breaks in the
+    middle, a line may come twice. The end of the program, and `flush`, wait 2 s at most for what is not yet written. After
+    a fork the child has a thread and a connection of its own; call `flush` before `os._exit`.
+
+    Args:
+        redis: Where Redis is, as `jobws serve --redis` takes it; None: JOBWS_REDIS or REDIS_URL of the environment, else
+            redis://127.0.0.1:6379.
+        source: The program's name; None: that of its file.
+        level: Records below it are left out.
+        stream: The stream's key.
+        limit_entries: How many lines the stream keeps, roughly.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+        ConfigurationError: The URL cannot be understood. That Redis is away is no error.
+    """
+
+    def __init__(
+        self,
+        redis: str | None = None,
+        *,
+        source: str | None = None,
+        level: int | str = logging.NOTSET,
+        stream: str = DEFAULT_STREAM,
+        limit_entries: int = DEFAULT_LIMIT_ENTRIES,
+    ) -> None:
+        if limit_entries < 1:
+            raise ConfigurationError(f"a log that keeps {limit_entries} lines keeps nothing; limit_entries is at least 1")
+        self.source = source or _program()
+        connect, explain = _redis(redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS)
+        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries)
+        super().__init__(level)
+
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        """Whether the record is written. What the writing itself has to say is not: it would go round in circles."""
+        if record.name == OWN_LOG or self._writer.is_this_thread():
+            others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]
+            if record.name == OWN_LOG and not others and logging.lastResort is not None:
+                logging.lastResort.handle(record)  # or nobody would learn that nothing arrives
+            return False
+        return super().filter(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; what is wrong with it is printed, as by every handler (`logging.raiseExceptions`)."""
+        try:
+            self._writer.put(to_entry(self._line(record)))
+        except Exception:  # noqa: BLE001 - a line of the log must not end the program
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until everything before is written, for 2 s at most; while Redis is away, for one attempt."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """`flush`, then end the thread. What comes later is not written. Called at the end of the program."""
+        self._writer.close()
+        super().close()
+
+    def _line(self, record: logging.LogRecord) -> LogRecord:
+        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        queue, job_id = fields.pop("queue", None), fields.pop("jobId", None)
+        if record.name != "root":
+            fields["logger"] = record.name
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["traceback"] = _format_exception(record.exc_info)[-TRACEBACK_CHARACTERS:]
+        if record.stack_info:
+            fields["stack"] = record.stack_info[-TRACEBACK_CHARACTERS:]
+        return LogRecord(
+            int(record.created * 1000),
+            _level(record.levelno),
+            self.source,
+            record.getMessage(),
+            None if queue is None else str(queue),
+            None if job_id is None else str(job_id),
+            fields or None,
+        )
+
+    def _dropped(self, count: int, time_ms: int) -> dict[str, str]:
+        message = f"{count:,} log lines were dropped here: Redis did not take them in time"
+        return to_entry(LogRecord(time_ms, "warning", self.source, message, fields={"dropped": count}))
+
+
+def _level(number: int) -> str:
+    for least, name in _LEVELS:
+        if number >= least:
+            return name
+    return "info" if number >= logging.INFO else "debug"
+
+
+def _program() -> str:
+    """What the program is called by those who start it: its file, or the package of a `__main__.py`."""
+    path = PurePath(sys.argv[0] if sys.argv else "")
+    name = path.parent.name if path.stem == "__main__" else path.stem
+    return "python" if name in ("", "-c", "-m") else name
+
+
+def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
+    """What connects, blocking, and what says in words why that failed."""
+    try:
+        from jobws.bullmq.connect import RedisTarget
+        from jobws.bullmq.login import FAILURES, trouble
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("logs", "jobws.logs") from error
+    target = RedisTarget(url)
+
+    def explain(error: Exception) -> str:
+        return str(trouble(error, f"Redis at {target.address}", HINT) if isinstance(error, FAILURES) else error)
+
+    return partial(_connect, url), explain
+
+
+def _connect(url: str) -> LoggedIn:
+    from jobws.bullmq.connect import RedisTarget
+    from jobws.bullmq.sentinel import is_sentinel
+
+    target = RedisTarget(url)
+    if not is_sentinel(url):
+        return target.connect_blocking(None)
+    import anyio
+
+    return target.connect_blocking(anyio.run(target.locate, backend="trio"))

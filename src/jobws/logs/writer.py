@@ -1,0 +1,246 @@
+"""Writes entries to a Redis stream from a thread of its own, so that whoever hands them in never waits.
+
+The hand-over is a `SimpleQueue`, whose `put` alone may be called again while it runs: by a signal handler, or by a
+destructor that logs. The thread starts with the first entry, so a program that forks first, or never logs, has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.bullmq.login import LoggedIn
+
+BUFFER_ENTRIES: Final = 10_000
+BUFFER_BYTES: Final = 16 * 1024 * 1024
+# One round trip each; while it lasts the next batch gathers by itself.
+BATCH_ENTRIES: Final = 500
+BATCH_BYTES: Final = 1024 * 1024
+EXIT_SECONDS: Final = 2.0
+LONGEST_PAUSE_SECONDS: Final = 5.0
+# What CPython takes for an entry beside its text: a dict of five to seven strings.
+_ENTRY_BYTES: Final = 800
+OWN_LOG: Final = "jobws.logs"
+
+_log: Final = logging.getLogger(OWN_LOG)
+
+
+class _Item(NamedTuple):
+    entry: dict[str, str]
+    size: int
+
+
+class Writer:
+    """A stream, and what waits to be written to it.
+
+    Args:
+        connect: Makes a connection; blocks.
+        explain: Says in words why writing failed.
+        dropped: Makes the entry that says how many were dropped, from their number and the time in epoch milliseconds.
+        stream: The stream's key.
+        limit_entries: How many entries it keeps, roughly.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], LoggedIn],
+        explain: Callable[[Exception], str],
+        dropped: Callable[[int, int], dict[str, str]],
+        stream: str,
+        limit_entries: int,
+    ) -> None:
+        self._connect = connect
+        self._explain = explain
+        self._dropped = dropped
+        self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
+        self._begin()
+        _writers.add(self)
+
+    def _begin(self) -> None:
+        """As new: after a fork the thread, what it held and its connection are the parent's."""
+        # None: look at what was asked for.
+        self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._flushes: deque[threading.Event] = deque()
+        self._hurry = threading.Event()
+        self._closed = False
+        self._stuck = False
+        # Each counter is written by one side only, so none needs a lock.
+        self._bytes_put = self._bytes_evicted = self._evicted = 0  # whoever hands in
+        self._bytes_taken = self._refused = self._told = 0  # the thread
+        self._batch: list[_Item] = []
+        self._connection: LoggedIn | None = None
+        self._warned = False
+
+    def put(self, entry: dict[str, str]) -> None:
+        """Take an entry; if too many wait, the oldest is dropped. Never waits. One caller at a time, or within itself."""
+        if self._closed:
+            return
+        item = _Item(entry, _ENTRY_BYTES + sum(map(len, entry.values())))
+        self._bytes_put += item.size
+        self._waiting.put(item)
+        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > BUFFER_BYTES:
+            try:
+                oldest = self._waiting.get_nowait()
+            except Empty:
+                break
+            if oldest is not None:
+                self._bytes_evicted += oldest.size
+                self._evicted += 1
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="jobws-logs", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads, for now, or because the interpreter ends
+                self._thread = None
+
+    def is_this_thread(self) -> bool:
+        """Whether the writer's own thread asks."""
+        return self._thread is threading.current_thread()
+
+    def flush(self) -> None:
+        """Wait until what was put is written, or one attempt failed; for EXIT_SECONDS at most."""
+        if self._thread is None or self.is_this_thread():
+            return
+        done = threading.Event()
+        self._flushes.append(done)
+        self._nudge()
+        self._stuck = not done.wait(EXIT_SECONDS)
+
+    def close(self) -> None:
+        """`flush`, and end the thread. After a flush that had to give up this waits for nothing more."""
+        if self._closed:
+            return
+        if not self._stuck:
+            self.flush()
+        self._closed = True
+        self._nudge()
+        if self._thread is not None and not self._stuck:
+            self._thread.join(EXIT_SECONDS)
+
+    def _nudge(self) -> None:
+        self._waiting.put(None)
+        self._hurry.set()
+
+    def _waiting_bytes(self) -> int:
+        return self._bytes_put - self._bytes_evicted - self._bytes_taken
+
+    # ---- the thread ----
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            self._gather()
+            # Only what was asked for before the attempt is answered by it.
+            flushes = len(self._flushes)
+            if self._batch and not self._write():
+                failures += 1
+            else:
+                failures = 0
+                if not self._waiting.empty():
+                    continue
+            for _ in range(flushes):
+                self._flushes.popleft().set()
+            if self._closed:
+                return self._disconnect()
+            if failures:
+                self._hurry.wait(_pause(failures))
+                self._hurry.clear()
+
+    def _gather(self) -> None:
+        """Fill the batch. Waits for the first entry, or for a nudge."""
+        size = sum(item.size for item in self._batch)
+        wait = not self._batch
+        while len(self._batch) < BATCH_ENTRIES and size < BATCH_BYTES:
+            try:
+                item = self._waiting.get(block=wait)
+            except Empty:
+                return
+            wait = False
+            if item is None:
+                continue
+            self._bytes_taken += item.size
+            if missing := self._evicted + self._refused - self._told:
+                self._told += missing
+                self._batch.append(_Item(self._dropped(missing, time.time_ns() // 1_000_000), _ENTRY_BYTES))
+            self._batch.append(item)
+            size += item.size
+
+    def _write(self) -> bool:
+        """Send the batch; whether that worked. What Redis has not taken stays in it."""
+        from jobws.bullmq.login import ask_all_blocking
+
+        batch, refused = self._batch, list[_Item]()
+        known = self._connection is not None
+        answered = 0
+        failure: Exception | None = None
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            for reply in ask_all_blocking(self._connection, [self._arguments(item) for item in batch]):
+                if isinstance(reply, Exception):
+                    refused.append(batch[answered])
+                    failure = reply
+                answered += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread
+            failure = error
+        if answered == len(batch) and len(refused) < answered:
+            # Redis takes others, so it is these that it does not take, and never will.
+            self._refused += len(refused)
+            self._batch = []
+            self._warned = False
+            return True
+        self._batch = refused + batch[answered:]
+        self._disconnect()
+        # One that was open may simply have been idle for too long.
+        if failure is not None and not known:
+            self._warn(failure)
+        return False
+
+    def _arguments(self, item: _Item) -> tuple[Any, ...]:
+        return (*self._command, *(part for pair in item.entry.items() for part in pair))
+
+    def _warn(self, failure: Exception) -> None:
+        # Once that the program's end does not wait, a thread that prints could find standard error locked for ever.
+        if not self._warned and not self._stuck:
+            self._warned = True
+            _log.warning("log lines do not reach %s; the newest %d are kept", self._explain(failure), BUFFER_ENTRIES)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt: a random part, since many programs lost the same Redis."""
+    return random.uniform(0.5, 1) * min(0.1 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
+
+
+_writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    # A child of multiprocessing ends without what `atexit` knows, and so without logging's own flush.
+    util: Any = sys.modules.get("multiprocessing.util")
+    for writer in list(_writers):
+        writer._begin()  # noqa: SLF001 - of this file
+        if util is not None:
+            util.register_after_fork(writer, lambda each: util.Finalize(each, each.flush, exitpriority=0))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
