@@ -97,16 +97,17 @@ def ask_blocking(connection: LoggedIn, *command: str) -> object:
 
 
 def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, ...]]) -> Iterator[object]:
-    """The replies to commands that are sent in one piece, as they come; an error reply is a value.
+    """The replies to commands that are sent in one piece, as they come.
 
-    Raises one of `FAILURES` where the connection breaks; the replies before were given.
+    An error reply is a RedisRefusedError, as a value. Where the connection breaks, one of `FAILURES` is raised; the
+    replies before were given.
     """
     connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
     for _ in commands:
         try:
             yield connection.read_response()
         except redis.ResponseError as error:
-            yield error
+            yield RedisRefusedError(str(error))
 
 
 def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:

@@ -36,13 +36,13 @@ class LogsHandler(logging.Handler):
     stay apart.
 
     The caller never waits for Redis and gets no error of it: a thread writes. While Redis is away, the newest 10,000
-    lines (at most 16 MiB) are kept, and once it is back, a line says how many were dropped. If a connection breaks in the
-    middle, a line may come twice. The end of the program, and `flush`, wait 2 s at most for what is not yet written. After
-    a fork the child has a thread and a connection of its own; call `flush` before `os._exit`.
+    lines (at most 16 MiB) are kept, and once it is back, a line says how many were dropped. If a connection breaks in
+    the middle, a line may come twice. The end of the program, and `flush`, wait 2 s at most for what is not yet
+    written. After a fork the child has a thread and a connection of its own; call `flush` before `os._exit`.
 
     Args:
-        redis: Where Redis is, as `jobws serve --redis` takes it; None: JOBWS_REDIS or REDIS_URL of the environment, else
-            redis://127.0.0.1:6379.
+        redis: Where Redis is, as `jobws serve --redis` takes it; None: JOBWS_REDIS or REDIS_URL of the
+            environment, else redis://127.0.0.1:6379.
         source: The program's name; None: that of its file.
         level: Records below it are left out.
         stream: The stream's key.
@@ -63,13 +63,17 @@ class LogsHandler(logging.Handler):
         limit_entries: int = DEFAULT_LIMIT_ENTRIES,
     ) -> None:
         if limit_entries < 1:
-            raise ConfigurationError(f"a log that keeps {limit_entries} lines keeps nothing; limit_entries is at least 1")
+            raise ConfigurationError(
+                f"a log that keeps {limit_entries} lines keeps nothing; limit_entries is at least 1"
+            )
         self.source = source or _program()
-        connect, explain = _redis(redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS)
+        connect, explain = _redis(
+            redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS
+        )
         self._writer = Writer(connect, explain, self._dropped, stream, limit_entries)
         super().__init__(level)
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is written. What the writing itself has to say is not: it would go round in circles."""
         if record.name == OWN_LOG or self._writer.is_this_thread():
             others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]
@@ -142,7 +146,8 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
     target = RedisTarget(url)
 
     def explain(error: Exception) -> str:
-        return str(trouble(error, f"Redis at {target.address}", HINT) if isinstance(error, FAILURES) else error)
+        where = f"Redis at {target.address}"
+        return str(trouble(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
 
     return partial(_connect, url), explain
 

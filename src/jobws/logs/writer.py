@@ -79,13 +79,16 @@ class Writer:
         self._stuck = False
         # Each counter is written by one side only, so none needs a lock.
         self._bytes_put = self._bytes_evicted = self._evicted = 0  # whoever hands in
-        self._bytes_taken = self._refused = self._told = 0  # the thread
+        self._bytes_taken = self._told = 0  # the thread
         self._batch: list[_Item] = []
         self._connection: LoggedIn | None = None
         self._warned = False
 
     def put(self, entry: dict[str, str]) -> None:
-        """Take an entry; if too many wait, the oldest is dropped. Never waits. One caller at a time, or within itself."""
+        """Take an entry; if too many wait, the oldest is dropped. Never waits.
+
+        By one caller at a time, who may be interrupted by another one.
+        """
         if self._closed:
             return
         item = _Item(entry, _ENTRY_BYTES + sum(map(len, entry.values())))
@@ -172,7 +175,7 @@ class Writer:
             if item is None:
                 continue
             self._bytes_taken += item.size
-            if missing := self._evicted + self._refused - self._told:
+            if missing := self._evicted - self._told:
                 self._told += missing
                 self._batch.append(_Item(self._dropped(missing, time.time_ns() // 1_000_000), _ENTRY_BYTES))
             self._batch.append(item)
@@ -183,7 +186,7 @@ class Writer:
         from jobws.bullmq.login import ask_all_blocking
 
         batch, refused = self._batch, list[_Item]()
-        known = self._connection is not None
+        idle = self._connection is not None
         answered = 0
         failure: Exception | None = None
         try:
@@ -196,16 +199,13 @@ class Writer:
                 answered += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread
             failure = error
-        if answered == len(batch) and len(refused) < answered:
-            # Redis takes others, so it is these that it does not take, and never will.
-            self._refused += len(refused)
-            self._batch = []
+        self._batch = refused + batch[answered:]
+        if failure is None:
             self._warned = False
             return True
-        self._batch = refused + batch[answered:]
         self._disconnect()
-        # One that was open may simply have been idle for too long.
-        if failure is not None and not known:
+        # A connection that nobody used for long may have been closed for that; the next attempt tells.
+        if not idle:
             self._warn(failure)
         return False
 
@@ -216,7 +216,9 @@ class Writer:
         # Once that the program's end does not wait, a thread that prints could find standard error locked for ever.
         if not self._warned and not self._stuck:
             self._warned = True
-            _log.warning("log lines do not reach %s; the newest %d are kept", self._explain(failure), BUFFER_ENTRIES)
+            _log.warning(
+                "%s; log lines wait for it, the newest %s at most", self._explain(failure), f"{BUFFER_ENTRIES:,}"
+            )
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -227,7 +229,7 @@ class Writer:
 
 def _pause(failures: int) -> float:
     """Seconds until the next attempt: a random part, since many programs lost the same Redis."""
-    return random.uniform(0.5, 1) * min(0.1 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
+    return random.uniform(0.5, 1) * min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
 
 
 _writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()

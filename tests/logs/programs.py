@@ -1,0 +1,73 @@
+"""Programs of tests, as processes of their own; see test_ends.py. `python -m tests.logs.programs NAME REDIS_URL`."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+from jobws.logs import LogsHandler
+
+_log = logging.getLogger("program")
+
+
+def lines(url: str) -> None:
+    """Logs three lines and ends."""
+    logging.basicConfig(level=logging.INFO, handlers=[LogsHandler(url, source="program")])
+    for number in range(3):
+        _log.info("line %d", number)
+
+
+def raises(url: str) -> None:
+    """Ends by an exception, behind a line."""
+    logging.basicConfig(handlers=[LogsHandler(url, source="program")])
+    _log.error("last words")
+    raise SystemExit(3)
+
+
+def forks(url: str) -> None:
+    """Logs in the parent, in a bare child, and in a child of multiprocessing, each while the other is there."""
+    handler = LogsHandler(url, source="program")
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    _log.info("parent before")
+    child = os.fork()
+    if child == 0:
+        _log.info("child of os")
+        handler.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    process = multiprocessing.get_context("fork").Process(target=_log.info, args=("child of multiprocessing",))
+    process.start()
+    process.join()
+    _log.info("parent after")
+
+
+def interrupted(url: str) -> None:
+    """Logs in a signal handler that comes in the middle of logging, 2,000 times a second."""
+    handler = LogsHandler(url, source="program")
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    interrupts = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        _log.info("signal")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    count = 0
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        _log.info("plain")
+        count += 1
+        if count % 1000 == 0:
+            handler.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print(count, interrupts)
+
+
+if __name__ == "__main__":
+    {each.__name__: each for each in (lines, raises, forks, interrupted)}[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,106 @@
+"""Programs that log, as processes: their end is prompt whatever Redis does, and forks and signals lose nothing."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.logs.writer import EXIT_SECONDS
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+# How long such a program takes on a busy machine when it waits for nothing.
+START_SECONDS = 3.0
+
+
+def run(name: str, url: str, *python: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(python or ("-m", "tests.logs.programs")), name, url]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def messages(redis: Redis) -> list[str]:
+    found: Any = redis.client.xrange("jobws:logs")
+    return [fields[b"message"].decode() for _, fields in found]
+
+
+def test_the_end_of_a_program_writes_what_is_left(redis: Redis) -> None:
+    done = run("lines", redis.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert messages(redis) == ["line 0", "line 1", "line 2"]
+
+
+def test_so_does_an_end_by_an_exception(redis: Redis) -> None:
+    assert run("raises", redis.url).returncode == 3
+    assert messages(redis) == ["last words"]
+
+
+def test_a_program_ends_promptly_when_nothing_listens() -> None:
+    began = time.monotonic()
+    done = run("lines", "redis://127.0.0.1:1")
+    assert time.monotonic() - began < START_SECONDS
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Redis at redis://127.0.0.1:1 does not answer: Error 111 connecting to 127.0.0.1:1. Connection refused; "
+        "log lines wait for it, the newest 10,000 at most\n"
+    )
+
+
+def test_a_program_ends_after_two_seconds_when_redis_is_silent() -> None:
+    """Connections are accepted, by the kernel, and nobody answers."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        began = time.monotonic()
+        done = run("lines", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        took = time.monotonic() - began
+    assert EXIT_SECONDS <= took < EXIT_SECONDS + START_SECONDS
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_children_write_their_own_lines_and_no_others(redis: Redis) -> None:
+    done = run("forks", redis.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert messages(redis) == ["parent before", "child of os", "child of multiprocessing", "parent after"]
+
+
+def test_a_signal_handler_may_log_in_the_middle_of_logging(redis: Redis) -> None:
+    done = run("interrupted", redis.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    count, interrupts = map(int, done.stdout.split())
+    assert interrupts > 100
+    kept = messages(redis)
+    if count + interrupts < 9000:  # the stream keeps about 10,000
+        assert (kept.count("plain"), kept.count("signal")) == (count, interrupts)
+    else:
+        assert 10_000 <= len(kept) < 10_200
+        assert "signal" in kept
+
+
+def test_without_redis_py_one_line_says_what_to_install() -> None:
+    code = "import sys; sys.modules['redis'] = None; from jobws.logs import LogsHandler; LogsHandler()"
+    done = run("", "", "-c", code)
+    assert done.stderr.endswith("MissingExtraError: jobws.logs needs an extra: pip install 'jobws[logs]'\n")
+
+
+def test_the_import_is_light() -> None:
+    """A worker gets no server, no event loop and not even redis with it, until a handler is made."""
+    code = "import sys, jobws.logs; print(sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])))"
+    heavy = ("redis", "hiredis", "anyio", "trio", "starlette", "hypercorn", "rich", "cyclopts", "multiprocessing")
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "source"),
+    [("/srv/worker.py", "worker"), ("/srv/crawler/__main__.py", "crawler"), ("-c", "python"), ("", "python")],
+)
+def test_the_source_is_the_program_by_default(monkeypatch: pytest.MonkeyPatch, argv: str, source: str) -> None:
+    from jobws.logs import LogsHandler
+
+    monkeypatch.setattr(sys, "argv", [argv])
+    assert LogsHandler("redis://127.0.0.1:1").source == source

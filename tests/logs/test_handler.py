@@ -1,0 +1,292 @@
+"""The handler in this process: what a record becomes, and Redis that goes away while lines are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from jobws.errors import ConfigurationError
+from jobws.logs import LogsHandler
+from jobws.logs.writer import BATCH_ENTRIES, BUFFER_ENTRIES
+from tests.support import eventually
+from tests.support.sentinel import SentinelSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.redis import Redis
+
+# A caller that waited for Redis would wait far longer; a busy machine may take a thread away for so long.
+UNNOTICED_SECONDS = 0.5
+
+
+@contextmanager
+def logging_to(url: str, **options: Any) -> Iterator[tuple[logging.Logger, LogsHandler]]:
+    """A logger whose only handler is ours, until the end of the context."""
+    logger = logging.getLogger("crawler.fetch")
+    handler = LogsHandler(url, source="crawler", **options)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield logger, handler
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def entries(redis: Redis, stream: str = "jobws:logs") -> list[dict[str, str]]:
+    found: Any = redis.client.xrange(stream)
+    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]
+
+
+def messages(redis: Redis) -> list[str]:
+    return [entry["message"] for entry in entries(redis)]
+
+
+def test_a_record_becomes_an_entry(redis: Redis) -> None:
+    before = time.time() * 1000
+    with logging_to(redis.url) as (logger, handler):
+        logger.warning("%d pages", 3, extra={"queue": "http", "jobId": 7, "pages": [1, 2], "where": {"a": None}})
+        handler.flush()
+        (entry,) = entries(redis)
+    assert before - 1 <= int(entry.pop("time")) <= time.time() * 1000
+    assert json.loads(entry.pop("fields")) == {"pages": [1, 2], "where": {"a": None}, "logger": "crawler.fetch"}
+    assert entry == {"level": "warning", "source": "crawler", "message": "3 pages", "queue": "http", "jobId": "7"}
+
+
+def test_levels_are_the_five_of_the_stream(redis: Redis) -> None:
+    with logging_to(redis.url) as (logger, handler):
+        for number in (5, 10, 19, 20, 25, 30, 40, 45, 50, 60):
+            logger.log(number, "x")
+        handler.flush()
+        assert [entry["level"] for entry in entries(redis)] == [
+            *("debug", "debug", "info", "info", "warning", "error", "error", "critical", "critical"),
+        ]
+        handler.setLevel("ERROR")
+        logger.warning("left out")
+        handler.flush()
+        assert len(entries(redis)) == 9
+
+
+def test_an_exception_comes_with_the_end_of_its_traceback(redis: Redis) -> None:
+    def deep(levels: int) -> None:
+        if levels == 0:
+            raise ValueError("at the bottom")
+        if levels % 2:  # turn by turn, or the traceback would say "repeated 98 more times"
+            deep(levels - 1)
+        deep(levels - 1)
+
+    with logging_to(redis.url) as (logger, handler):
+        for levels in (0, 300):
+            try:
+                deep(levels)
+            except ValueError:
+                logger.exception("it failed", stack_info=True)
+        logger.error("nothing failed", exc_info=True)  # noqa: LOG014 - that is what is tested
+        handler.flush()
+        failed, long, plain = (json.loads(entry["fields"]) for entry in entries(redis))
+    assert failed["traceback"].startswith("Traceback (most recent call last):\n")
+    assert failed["traceback"].endswith("\nValueError: at the bottom")
+    assert "test_handler.py" in failed["stack"]
+    assert len(long["traceback"]) == 16_000
+    assert long["traceback"].endswith("\nValueError: at the bottom")
+    assert plain == {"logger": "crawler.fetch"}
+
+
+def test_what_a_record_holds_may_be_anything(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    with logging_to(redis.url) as (logger, handler):
+        logger.info("lone \ud800", extra={"queue": None, "jobId": ""})
+        logger.info("x" * 100_000, extra={"circle": circle, "object": object()})
+        logger.info("%d", "no number")
+        handler.flush()
+        lone, long = entries(redis)
+    assert (lone["message"], "queue" in lone) == ("lone \ufffd", False)
+    assert len(long["message"]) == 64 * 1024
+    assert "TypeError: %d format: a real number is required" in capsys.readouterr().err
+
+
+def test_the_stream_is_kept_short(redis: Redis) -> None:
+    with logging_to(redis.url, stream="mine", limit_entries=100) as (logger, handler):
+        for number in range(1000):
+            logger.info("%d", number)
+        handler.flush()
+        kept = [entry["message"] for entry in entries(redis, "mine")]
+    assert 100 <= len(kept) <= 200
+    assert kept[-1] == "999"
+
+
+def test_redis_goes_away_and_comes_back(own_redis: Callable[..., Redis]) -> None:
+    """Nobody notices, all lines arrive in order; the one thing that is said is said once."""
+    redis = own_redis()
+    with logging_to(redis.url) as (logger, handler):
+        logger.info("0")
+        handler.flush()
+        redis.server.kill()
+        slowest = 0.0
+        for number in range(1, 51):
+            began = time.monotonic()
+            logger.info("%d", number)
+            slowest = max(slowest, time.monotonic() - began)
+            if number % 10 == 0:
+                handler.flush()  # an attempt each, that fails
+        assert slowest < UNNOTICED_SECONDS
+        redis.server.start()
+        logger.info("51")
+        handler.flush()
+        assert messages(redis) == [str(number) for number in range(1, 52)]
+
+
+def test_what_is_too_much_is_counted_and_told(own_redis: Callable[..., Redis]) -> None:
+    redis = own_redis()
+    with logging_to(redis.url, limit_entries=100_000) as (logger, handler):
+        redis.server.kill()
+        logger.info("first")
+        handler.flush()
+        count = BUFFER_ENTRIES + 1000
+        for number in range(count):
+            logger.info("%d", number)
+        redis.server.start()
+        while True:
+            handler.flush()
+            if (kept := messages(redis)) and kept[-1] == str(count - 1):
+                break
+    (at,) = (index for index, message in enumerate(kept) if "dropped" in message)
+    # What was in the thread's hand is older than what was dropped, and goes first.
+    assert kept[0] == "first"
+    assert at <= BATCH_ENTRIES
+    dropped = int(kept[at].split()[0].replace(",", ""))
+    assert kept[at] == f"{dropped:,} log lines were dropped here: Redis did not take them in time"
+    assert len(kept) - 2 + dropped == count
+    assert kept[at + 1 :] == [str(number) for number in range(count - BUFFER_ENTRIES, count)]
+    assert kept[1:at] == [str(number) for number in range(at - 1)]
+
+
+def test_few_large_lines_are_bounded_too(monkeypatch: pytest.MonkeyPatch, own_redis: Callable[..., Redis]) -> None:
+    monkeypatch.setattr("jobws.logs.writer.BUFFER_BYTES", 1_000_000)
+    redis = own_redis()
+    with logging_to(redis.url) as (logger, handler):
+        redis.server.kill()
+        for number in range(100):
+            logger.info("%d %s", number, "x" * 50_000)
+        redis.server.start()
+        while not messages(redis) or not messages(redis)[-1].startswith("99 "):
+            handler.flush()
+        kept = [message.split()[0] for message in messages(redis)]
+    assert 10 < len(kept) < 60
+    assert kept[-15:] == [str(number) for number in range(85, 100)]
+
+
+async def test_a_stalled_redis_stalls_no_event_loop(own_redis: Callable[..., Redis]) -> None:
+    redis = own_redis()
+    with logging_to(redis.url) as (logger, handler):
+        logger.info("before")
+        handler.flush()
+        os.kill(redis.server.pid, signal.SIGSTOP)
+        try:
+            slowest = 0.0
+            for number in range(100):
+                began = anyio.current_time()
+                logger.info("%d", number)
+                await anyio.lowlevel.checkpoint()
+                slowest = max(slowest, anyio.current_time() - began)
+        finally:
+            os.kill(redis.server.pid, signal.SIGCONT)
+        assert slowest < UNNOTICED_SECONDS
+        await eventually(lambda: messages(redis)[-1] == "99")
+        assert messages(redis) == ["before", *map(str, range(100))]
+
+
+def test_a_redis_that_refuses_is_told_once_and_tried_again(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    redis.client.set("jobws:logs", "no stream")
+    with logging_to(redis.url) as (logger, handler):
+        logger.info("1")
+        handler.flush()
+        logger.info("2")
+        handler.flush()
+        redis.client.delete("jobws:logs")
+        logger.info("3")
+        handler.flush()
+        assert messages(redis) == ["1", "2", "3"]
+    assert [record.getMessage() for record in caplog.records if record.name == "jobws.logs"] == [
+        f"Redis at {redis.url.replace(redis.url[8:].partition('@')[0] + '@', '')} refuses: WRONGTYPE Operation against "
+        "a key holding the wrong kind of value; log lines wait for it, the newest 10,000 at most"
+    ]
+
+
+def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with logging_to(redis.url.replace("redis://:", "redis://:wrong")) as (logger, handler):
+        logger.info("1")
+        handler.flush()
+    (told,) = (record.getMessage() for record in caplog.records if record.name == "jobws.logs")
+    assert "refuses the login: " in told
+    assert "wrong" not in told
+
+
+def test_what_the_writing_itself_logs_is_not_written(redis: Redis) -> None:
+    """The warning of above, on a root logger with our handler, would go round."""
+    redis.client.set("jobws:logs", "no stream")
+    handler = LogsHandler(redis.url, source="root")
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        root.warning("1")
+        handler.flush()
+        redis.client.delete("jobws:logs")
+        handler.flush()
+        assert messages(redis) == ["1"]
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def test_after_close_nothing_is_written_and_nothing_raised(redis: Redis) -> None:
+    with logging_to(redis.url) as (logger, handler):
+        handler.close()
+        logger.info("late")
+        handler.flush()
+        handler.close()
+    assert messages(redis) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"redis": "http://x"}, "cannot read the Redis URL (Redis URL must specify one of the following schemes"),
+        ({"limit_entries": 0}, "a log that keeps 0 lines keeps nothing; limit_entries is at least 1"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_told_at_once(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        LogsHandler(**arguments)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_the_environment_says_where_redis_is(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("JOBWS_REDIS", redis.url)
+    handler = LogsHandler()
+    handler.handle(logging.makeLogRecord({"msg": "found", "levelno": 20}))
+    handler.close()
+    assert messages(redis) == ["found"]
+
+
+@pytest.mark.limit(120)
+async def test_the_master_that_sentinels_name_gets_the_lines() -> None:
+    with SentinelSet() as nodes:
+        await nodes.complete()
+        with logging_to(nodes.url(nodes.sentinel())) as (logger, handler):
+            logger.info("1")
+            handler.flush()
+            assert messages(nodes.master) == ["1"]
