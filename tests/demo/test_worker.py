@@ -123,6 +123,33 @@ async def test_jobs_of_every_queue_are_done(redis: Redis, tmp_path: Path) -> Non
     assert sorted(line.split(" (")[0] for line in worker.lines) == sorted(f"{q}/{q} completed" for q in jobs)
 
 
+async def test_what_it_does_is_in_the_log_with_queue_and_job(redis: Redis, tmp_path: Path) -> None:
+    """Also what a processor says in a thread of its own."""
+    (tmp_path / "package.json").write_text("{}")
+    with Worker(redis.url, tmp_path, "--queue", "techstack").ready() as worker:
+        await add(redis, "techstack", "good", {})
+        await ended(redis, "techstack", "good")
+        await add(redis, "techstack", "bad", {"path": "missing"}, attempts=2)
+        await ended(redis, "techstack", "bad")
+        worker.end()
+    found: Any = redis.client.xrange("jobws:logs")
+    lines = [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]
+    assert {(line["source"], line["queue"]) for line in lines} == {("worker", "techstack")}
+    assert [(line["level"], line["jobId"], line["message"]) for line in lines] == [
+        ("info", "good", "job started"),
+        ("info", "good", "0 files of known languages, 1 manifests"),
+        ("info", "good", "job completed"),
+        *(
+            2
+            * [
+                ("info", "bad", "job started"),
+                ("error", "bad", "job failed: missing is no directory below the worker's root"),
+            ]
+        ),
+    ]
+    assert [json.loads(line["fields"])["attempt"] for line in lines if line["message"] == "job started"] == [1, 1, 2]
+
+
 async def test_a_job_that_fails_is_tried_again_and_says_why(redis: Redis, tmp_path: Path) -> None:
     path = f"missing-{secrets.token_hex(4)}"
     with Worker(redis.url, tmp_path, "--queue", "techstack").ready() as worker:

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from jobws.errors import ConfigurationError
-from jobws.logs import LogsHandler
+from jobws.logs import LogsHandler, about_job
 from jobws.logs.writer import BATCH_ENTRIES, BUFFER_ENTRIES
 from tests.support import eventually
 from tests.support.sentinel import SentinelSet
@@ -62,6 +62,28 @@ def test_a_record_becomes_an_entry(redis: Redis) -> None:
     assert before - 1 <= int(entry.pop("time")) <= time.time() * 1000
     assert json.loads(entry.pop("fields")) == {"pages": [1, 2], "where": {"a": None}, "logger": "crawler.fetch"}
     assert entry == {"level": "warning", "source": "crawler", "message": "3 pages", "queue": "http", "jobId": "7"}
+
+
+async def test_lines_inside_of_a_job_are_about_it(redis: Redis) -> None:
+    """Each task's own, and threads that belong to it; `extra` stands against it."""
+    with logging_to(redis.url) as (logger, handler):
+
+        async def work(job_id: int) -> None:
+            with about_job("http", job_id):
+                await anyio.lowlevel.checkpoint()
+                await anyio.to_thread.run_sync(logger.info, "thread")
+                logger.info("other", extra={"queue": "sparql"})
+            logger.info("behind")
+
+        async with anyio.create_task_group() as tasks:
+            for job_id in (1, 2):
+                tasks.start_soon(work, job_id)
+        handler.flush()
+        told = sorted((entry["message"], entry.get("queue"), entry.get("jobId")) for entry in entries(redis))
+    assert told == [
+        *(("behind", None, None), ("behind", None, None)),
+        *(("other", "sparql", "1"), ("other", "sparql", "2"), ("thread", "http", "1"), ("thread", "http", "2")),
+    ]
 
 
 def test_levels_are_the_five_of_the_stream(redis: Redis) -> None:

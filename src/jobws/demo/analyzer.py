@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _LEVELS: Final = ("HIGH", "MEDIUM", "LOW", "UNDEFINED")
 # Also how soon a run ends once the worker stops.
 _REPORT_SECONDS: Final = 0.5
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
     directory = directory_below(settings.root, path)
     if importlib.util.find_spec("bandit") is None:
         raise MissingExtraError("demo", "the analyzer queue")
+    _log.info("bandit begins with %s", path)
     report = _bandit(directory, settings.timeout_seconds, progress)
     found = [_issue(result) for result in report["results"] if _lies_in(directory, result["filename"])]
     found.sort(key=lambda issue: (_LEVELS.index(str(issue["severity"])), str(issue["file"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from jobws.demo.job import JsonObject, Progress
 
 _METHODS: Final = ("GET", "HEAD")
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ def process(data: Mapping[str, object], settings: FetchSettings, progress: Progr
     began = time.monotonic()
     with send(Request(url, str(method)), settings.limits) as response:
         answered = time.monotonic()
+        _log.info("%s answered %d", response.url, response.status, extra={"redirects": response.redirects})
         progress(50)
         body, whole = response.read()
         ended = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from jobws.demo.job import JsonObject, Progress
 
 _COUNT: Final = "SELECT (COUNT(*) AS ?triples) WHERE { ?s ?p ?o }"
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ def process(data: Mapping[str, object], settings: SparqlSettings, progress: Prog
     if not isinstance(update, str) or query is not None:
         raise JobError('a job needs either an `update` or a `query`: {"update": "INSERT DATA { <a:s> <a:p> 1 }"}')
     before = _triples(endpoint, settings.limits)
+    _log.info("%s holds %d triples", endpoint, before)
     progress(25)
     status, _ = _send(endpoint, "update", update, settings.limits)
+    _log.info("the update was taken, with %d", status)
     progress(75)
     after = _triples(endpoint, settings.limits)
     progress(100)

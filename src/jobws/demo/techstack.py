@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections import Counter
@@ -26,6 +27,8 @@ _LANGUAGES: Final = {
     **{".sh": "Shell", ".lua": "Lua", ".sql": "SQL", ".r": "R", ".jl": "Julia", ".zig": "Zig"},
 }
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def process(data: Mapping[str, object], settings: TechstackSettings, progress: P
             sizes[language] += size
         if reader_of(file.name) is not None and size <= MAX_MANIFEST_BYTES:
             manifests.append(file)
+    _log.info("%d files of known languages, %d manifests", counts.total(), len(manifests))
     progress(50)
     shown = [str(manifest.relative_to(directory)) for manifest in manifests]
     frameworks: list[JsonObject] = []

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,9 +24,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from jobws.demo import analyzer, fetch, sparql, techstack
 from jobws.demo.job import JobError
 from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RedisUnavailableError
+from jobws.logs import LogsHandler, about_job
+from jobws.logs.writer import EXIT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bullmq import Job, Worker
 
@@ -36,6 +40,8 @@ _CONNECT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 1.0
 # With BullMQ's own 15 s a queue would wait long after Redis is back.
 _RETRY_MILLISECONDS: Final = 1_000
+
+_log: Final = logging.getLogger("jobws.demo.worker")  # as a program this module is `__main__`
 
 
 class Processor(Protocol):
@@ -126,7 +132,7 @@ class Service:
 
     def _error(self, queue: str, error: Exception, *_job: object) -> None:
         if not self._stopping.is_set():
-            _log(f"{queue}: {error}")
+            _say(f"{queue}: {error}")
 
     async def _process(self, processor: Processor, job: Job, _token: str) -> JsonObject:
         loop = asyncio.get_running_loop()
@@ -145,15 +151,19 @@ class Service:
                 raise JobError("a job's data must be a JSON object")
             return processor(job.data, progress=progress)
 
-        outcome = "completed"
-        try:
-            return await self._in_thread(work)
-        except Exception as error:
-            outcome = f"failed: {error}"
-            raise
-        finally:
-            if not self._stopping.is_set():
-                _log(f"{job.queue.name}/{job.id} {outcome} ({(time.monotonic() - began) * 1000:.0f} ms)")
+        level, outcome = logging.INFO, "completed"
+        with about_job(job.queue.name, job.id):
+            _log.info("job started", extra={"attempt": job.attemptsMade + 1})
+            try:
+                return await self._in_thread(work)
+            except Exception as error:
+                level, outcome = logging.ERROR, f"failed: {error}"
+                raise
+            finally:
+                if not self._stopping.is_set():
+                    milliseconds = round((time.monotonic() - began) * 1000)
+                    _log.log(level, "job %s", outcome, extra={"milliseconds": milliseconds})
+                    _say(f"{job.queue.name}/{job.id} {outcome} ({milliseconds} ms)")
 
     async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
         """Run `work` in a daemon thread: a thread of asyncio's own pool would hold up the end of the process."""
@@ -168,7 +178,7 @@ class Service:
             finally:
                 self._threads.discard(threading.current_thread())
 
-        thread = threading.Thread(target=run, daemon=True)
+        thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
         self._threads.add(thread)
         thread.start()
         return await asyncio.wrap_future(done)
@@ -193,9 +203,21 @@ async def _close(workers: list[Worker], runs: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*(worker.close(force=True) for worker in workers), return_exceptions=True)
 
 
-def _log(line: str) -> None:
+def _say(line: str) -> None:
     """One line; what a job id or an error may hold must not break it, nor steer a terminal."""
     print("".join(char if char.isprintable() else "\ufffd" for char in line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def _logging_to(redis_url: str) -> Iterator[None]:
+    logger, handler = logging.getLogger("jobws.demo"), LogsHandler(redis_url, source="worker")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 async def _serve(service: Service) -> None:
@@ -213,7 +235,7 @@ def _stop_with_input(loop: asyncio.AbstractEventLoop, service: Service) -> None:
             pass
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(service.stop)
-    time.sleep(3 * _STOP_SECONDS)
+    time.sleep(3 * _STOP_SECONDS + EXIT_SECONDS)
     os._exit(1)  # Whatever holds the loop up, nobody is left to end this process.
 
 
@@ -235,12 +257,14 @@ def main() -> None:
     service = Service(arguments.redis, {queue: known[queue] for queue in arguments.queue or known}, arguments.prefix)
     code = 0
     try:
-        asyncio.run(_serve(service))
+        with _logging_to(arguments.redis):
+            try:
+                asyncio.run(_serve(service))
+            finally:
+                service.join()
     except JobwsError as error:
-        _log(str(error))
+        _say(str(error))
         code = 2
-    finally:
-        service.join()
     # Not `sys.exit`: connections that BullMQ's package left open complain, in their finalizers, of the closed loop.
     os._exit(code)
 

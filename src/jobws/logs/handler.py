@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
@@ -14,7 +16,7 @@ from jobws.logs.writer import OWN_LOG, Writer
 from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jobws.bullmq.login import LoggedIn
 
@@ -26,14 +28,32 @@ _LEVELS: Final = ((logging.CRITICAL, "critical"), (logging.ERROR, "error"), (log
 # What every record has: what is beside it came from `extra`.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _format_exception: Final = logging.Formatter().formatException
+_job: Final[ContextVar[tuple[object, object]]] = ContextVar("jobws.logs.job", default=(None, None))
+
+
+@contextmanager
+def about_job(queue: str, job_id: str | int) -> Iterator[None]:
+    """Whatever is logged inside is about this job, unless its own `extra` says otherwise.
+
+    That holds for tasks that are begun inside and for `asyncio.to_thread`, not for other threads (contextvars).
+
+    Args:
+        queue: The queue's label.
+        job_id: The job's id.
+    """
+    before = _job.set((queue, job_id))
+    try:
+        yield
+    finally:
+        _job.reset(before)
 
 
 class LogsHandler(logging.Handler):
     """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
 
-    `extra={"queue": …, "jobId": …}` says which job a line is about; whatever else `extra` holds goes into the line's
-    fields, beside the logger's name and a traceback if there is one. Formatters are not asked: the parts of a record
-    stay apart.
+    `about_job` says which job lines are about, or `extra={"queue": …, "jobId": …}`; whatever else `extra` holds goes
+    into the line's fields, beside the logger's name and a traceback if there is one. Formatters are not asked: the
+    parts of a record stay apart.
 
     The caller never waits for Redis and gets no error of it: a thread writes. While Redis is away, the newest 10,000
     lines (at most 16 MiB) are kept, and once it is back, a line says how many were dropped. If a connection breaks in
@@ -100,7 +120,7 @@ class LogsHandler(logging.Handler):
 
     def _line(self, record: logging.LogRecord) -> LogRecord:
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        queue, job_id = fields.pop("queue", None), fields.pop("jobId", None)
+        queue, job_id = map(fields.pop, ("queue", "jobId"), _job.get())
         if record.name != "root":
             fields["logger"] = record.name
         if record.exc_info and record.exc_info[0] is not None:
