@@ -14,6 +14,7 @@ import anyio
 
 from jobws.errors import ConfigurationError, RedisUnavailableError
 from jobws.server.app import RESTART, SERVER, Bridge
+from jobws.server.own_log import own_log
 from jobws.server.report import report
 from jobws.server.transport import Transport
 
@@ -41,7 +42,8 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     bridge = Bridge(settings)
     listener = listening_socket(settings.host, settings.port)
     _relax_garbage_collector()
-    anyio.run(partial(serve, bridge, listener, started), backend="trio")
+    with own_log(settings):
+        anyio.run(partial(serve, bridge, listener, started), backend="trio")
 
 
 def _relax_garbage_collector() -> None:

@@ -92,6 +92,8 @@ class Settings:
     """How long open connections may take to end at shutdown."""
     discover_seconds: float = 5.0
     """How often '*' looks for new queues."""
+    own_log: bool = True
+    """With --no-own-log the bridge's own log is on standard error alone, and not also in the stream of logs."""
 
     @property
     def max_frame_bytes(self) -> int:
