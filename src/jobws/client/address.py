@@ -10,13 +10,13 @@ from jobws.errors import UnreachableError
 _SECURE: Final = {"http": False, "ws": False, "https": True, "wss": True}
 
 
-def websocket_url(base: str) -> str:
-    """The WebSocket's URL; a path prefix is kept.
+def websocket_url(base: str, path: str) -> str:
+    """The URL of the WebSocket at `path`; a path prefix is kept.
 
     Raises:
         UnreachableError: `base` is no URL of a bridge.
     """
-    return _below(base, ("ws", "wss"), "/ws")
+    return _below(base, ("ws", "wss"), path)
 
 
 def http_url(base: str, path: str) -> str:

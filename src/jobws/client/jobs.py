@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
-
-import trio
 
 from jobws.client import http
 from jobws.client.handed import Events, Outcomes
 from jobws.client.inbox import open_inbox
-from jobws.client.session import Session
+from jobws.client.rooms import Rooms
+from jobws.client.session import Session, require_trio, running
 from jobws.client.token import Credentials, Token
 from jobws.errors import ClientError, RequestError, ResponseError
 from jobws.protocol.identifiers import is_text, parse_job_id
@@ -34,7 +34,7 @@ class Client:
     this client, everything raises RefusedError.
     """
 
-    def __init__(self, url: str, credentials: Credentials, session: Session) -> None:
+    def __init__(self, url: str, credentials: Credentials, session: Session[Rooms]) -> None:
         self._url = url
         self._credentials = credentials
         self._session = session
@@ -199,23 +199,7 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
         RefusedError: The bridge refuses this client.
         ClientError: This is no trio program, or the token can be none.
     """
-    try:
-        trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        raise ClientError(
-            "this client runs on trio; in a notebook or an asyncio program use jobws.sync.connect, which needs no loop"
-        ) from None
+    require_trio("jobws.sync.connect")
     credentials = Credentials(token)
-    session = Session(url, credentials)
-    # What is raised in the nursery would leave it in a group, so it is carried past it.
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            nursery.start_soon(session.run)
-            await session.opened()
-            yield Client(url, credentials, session)
-        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again below
-            failure = error
-        session.close(nursery.cancel_scope)
-    if failure is not None:
-        raise failure
+    async with running(Session(url, credentials, Rooms(random.random), "/ws")) as session:
+        yield Client(url, credentials, session)

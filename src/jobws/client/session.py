@@ -1,4 +1,4 @@
-"""Keeps a client connected: the thin shell round `rooms`, which decides everything.
+"""Keeps a client connected: the thin shell round a talk (`rooms`, `log_feed`), which decides everything.
 
 One task reads, one writes, and after a loss they begin again with another connection. Whoever waits does not notice.
 """
@@ -6,44 +6,81 @@ One task reads, one writes, and after a loss they begin again with another conne
 from __future__ import annotations
 
 import random
+from contextlib import asynccontextmanager
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 import trio
 
 from jobws.client.backoff import Backoff
 from jobws.client.event import decode_frame, not_ours
-from jobws.client.rooms import Rooms
 from jobws.client.transport import CONNECT_SECONDS, Transport, open_transport
 from jobws.errors import ClientError, ConnectionLostError, UnreachableError
 from jobws.protocol.messages import HelloData
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from jobws.client.event import Frame
     from jobws.client.token import Credentials
-    from jobws.client.watcher import Watcher
 
 # A connection that lasted so long worked, and the next attempt after it comes soon.
 STEADY_SECONDS: Final = 10.0
 
 
-class Session:
+class Talk(Protocol):
+    """What is asked for and what is made of the answers, on one connection after the other. Times are trio's clock.
+
+    Attributes:
+        failure: Why nothing will come any more; None: it goes on.
+    """
+
+    failure: ClientError | None
+
+    def connected(self, hello: HelloData, now: float) -> None:
+        """A connection stands."""
+
+    def disconnected(self) -> None:
+        """It ended."""
+
+    def fail(self, error: ClientError) -> None:
+        """Nothing will come any more."""
+
+    @property
+    def ping_seconds(self) -> float:
+        """How often `requests` asks whether the bridge is alive."""
+
+    def due(self) -> float:
+        """When `requests` has something to send."""
+
+    def requests(self, now: float) -> list[str]:
+        """What to send now."""
+
+    def receive(self, frame: Frame, size: int, now: float) -> None:
+        """Take a frame that has `size` bytes. Raises UnreachableError: it is none of jobws.v1."""
+
+
+AnyTalk = TypeVar("AnyTalk", bound=Talk)
+
+
+class Session(Generic[AnyTalk]):
     """A conversation with the bridge that goes on across connections.
 
     Args:
         url: The bridge's base URL.
         credentials: What to show it.
+        talk: What it is about.
+        path: Where below the URL.
 
     Attributes:
-        rooms: What is watched.
         hello: What the bridge said first, on the latest connection; None before the first.
     """
 
-    def __init__(self, url: str, credentials: Credentials) -> None:
-        self.rooms = Rooms(random.random)
+    def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
+        self.talk = talk
         self.hello: HelloData | None = None
+        self._path = path
         self._opened = trio.Event()
         self._url = url
         self._credentials = credentials
@@ -57,29 +94,19 @@ class Session:
     async def opened(self) -> None:
         """Wait for the first connection. Raises what `jobws.client.connect` raises."""
         await self._opened.wait()
-        if self.rooms.failure is not None:
-            raise self.rooms.failure
+        if self.talk.failure is not None:
+            raise self.talk.failure
 
-    def join(self, watcher: Watcher) -> None:
-        """Begin to watch; what is begun before the writer runs again goes out in one message."""
-        self.rooms.join(watcher)
-        self._nudge()
-
-    def leave(self, watcher: Watcher) -> None:
-        """Watch no longer."""
-        self.rooms.leave(watcher)
-        self._nudge()
-
-    def consume(self, watcher: Watcher, size: int) -> None:
-        """A watcher took what has that many bytes."""
-        self.rooms.consume(watcher, size)
-        self._nudge()
+    def nudge(self) -> None:
+        """The talk may have something to send; what it gets before the writer runs again goes out with it."""
+        if self.talk.due() < self._sleeping_until:
+            self._wake.set()
 
     def close(self, scope: trio.CancelScope) -> None:
         """End `run`, which runs in `scope`: a connection that stands is closed in good manners."""
         self._closed = True
-        if self.rooms.failure is None:
-            self.rooms.fail(ClientError("this client is closed"))
+        if self.talk.failure is None:
+            self.talk.fail(ClientError("this client is closed"))
         (self._talking or scope).cancel()
 
     async def run(self) -> None:
@@ -92,25 +119,21 @@ class Session:
                     return self._fail(error)
             except ClientError as error:
                 return self._fail(error)
-            self.rooms.disconnected()
+            self.talk.disconnected()
             if not self._closed:
                 await trio.sleep(self._backoff.next())
         return None
 
     def _fail(self, error: ClientError) -> None:
-        self.rooms.fail(error)
+        self.talk.fail(error)
         self._opened.set()
-
-    def _nudge(self) -> None:
-        if self.rooms.due() < self._sleeping_until:
-            self._wake.set()
 
     async def _connect(self) -> None:
         """One connection, from its handshake to its end."""
-        async with open_transport(self._url, await self._credentials.token()) as transport:
+        async with open_transport(self._url, self._path, await self._credentials.token()) as transport:
             self.hello = await self._greeted(transport)
             began = trio.current_time()
-            self.rooms.connected(self.hello, began)
+            self.talk.connected(self.hello, began)
             self._opened.set()
             try:
                 await self._talk(transport)
@@ -151,7 +174,7 @@ class Session:
 
     async def _read(self, transport: Transport) -> None:
         # Our pings are answered, so a bridge that is there is heard at least so often.
-        silence = 2 * self.rooms.ping_seconds + 5
+        silence = 2 * self.talk.ping_seconds + 5
         while True:
             with trio.move_on_after(silence) as patience:
                 text = await transport.receive()
@@ -160,17 +183,17 @@ class Session:
             frame = decode_frame(text)
             if frame.event == "expiring":
                 self._expiring.set()
-            self.rooms.receive(frame, len(text), trio.current_time())
-            self._nudge()
+            self.talk.receive(frame, len(text), trio.current_time())
+            self.nudge()
 
     async def _write(self, transport: Transport) -> None:
         while True:
-            self._sleeping_until = self.rooms.due()
+            self._sleeping_until = self.talk.due()
             with trio.move_on_at(self._sleeping_until):
                 await self._wake.wait()
             self._wake = trio.Event()
             self._sleeping_until = -inf
-            for message in self.rooms.requests(trio.current_time()):
+            for message in self.talk.requests(trio.current_time()):
                 await transport.send(message)
 
     async def _renew(self, transport: Transport) -> None:
@@ -181,3 +204,37 @@ class Session:
             if self._credentials.renewable:
                 request = {"event": "authenticate", "data": {"token": await self._credentials.token()}}
                 await transport.send(msgspec.json.encode(request).decode())
+
+
+@asynccontextmanager
+async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
+    """Run a session, from its first connection on, until the end of the context.
+
+    An exception of the context's body comes out as it is, never in a group. Raises what `Session.opened` raises.
+    """
+    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            nursery.start_soon(session.run)
+            await session.opened()
+            yield session
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again below
+            failure = error
+        session.close(nursery.cancel_scope)
+    if failure is not None:
+        raise failure
+
+
+def require_trio(instead: str) -> None:
+    """Refuse to run elsewhere; `instead` names what runs everywhere.
+
+    Raises:
+        ClientError: This is no trio program.
+    """
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        raise ClientError(
+            f"this client runs on trio; in a notebook or an asyncio program use {instead}, which needs no loop"
+        ) from None

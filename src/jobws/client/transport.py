@@ -79,9 +79,9 @@ class Transport:
 
 
 @asynccontextmanager
-async def open_transport(base: str, token: str | None = None) -> AsyncIterator[Transport]:
+async def open_transport(base: str, path: str, token: str | None) -> AsyncIterator[Transport]:
     """A connection to the bridge at `base`, closed at the end of the context. Raises what `open_websocket` raises."""
-    async with open_websocket(websocket_url(base), (PROTOCOL,), authorization(token)) as transport:
+    async with open_websocket(websocket_url(base, path), (PROTOCOL,), authorization(token)) as transport:
         yield transport
 
 
