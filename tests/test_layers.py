@@ -25,9 +25,10 @@ ALLOWED = {
     "client": {"errors", "protocol"},
     "sync": {"errors", "protocol", "client"},
     "watch": {"errors", "protocol", "client"},
+    "follow": {"errors", "protocol", "client", "watch"},
     "embedded": {"errors"},
-    "demo": {"errors", "protocol", "server", "client", "embedded", "watch", "logs"},
-    "cli": {"errors", "protocol", "server", "client", "embedded", "watch", "demo"},
+    "demo": {"errors", "protocol", "server", "client", "embedded", "watch", "follow", "logs"},
+    "cli": {"errors", "protocol", "server", "client", "embedded", "watch", "follow", "demo"},
     "__main__": {"errors", "cli"},
     "__init__": set(),
 }

@@ -16,6 +16,7 @@ import anyio
 import cyclopts
 from cyclopts import App, Parameter
 from cyclopts.config import Env
+from cyclopts.validators import Number
 from rich.console import Console
 
 from jobws.client.http import look_up
@@ -29,6 +30,7 @@ from jobws.errors import (
     RequestError,
     ResponseError,
 )
+from jobws.follow import follow_logs
 from jobws.protocol.codec import decode_json
 from jobws.protocol.identifiers import is_text
 from jobws.server.settings import Settings
@@ -166,6 +168,41 @@ def status(
     for each in jobs:
         print(json_module.dumps(each) if json else line_of(each))
     return 0
+
+
+@app.command
+def logs(
+    *,
+    follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative=())] = False,
+    level: str | None = None,
+    source: Annotated[list[str] | None, Parameter(negative=())] = None,
+    queue: Annotated[list[str] | None, Parameter(negative=())] = None,
+    job: Annotated[list[str] | None, Parameter(negative=())] = None,
+    text: str | None = None,
+    tail: Annotated[int, Parameter(name=("--tail", "-n"), validator=Number(gte=0))] = 50,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Print the last lines of the log that workers, APIs and the bridge share.
+
+    Args:
+        follow: Go on with what comes.
+        level: The least severe level: debug, info, warning, error or critical.
+        source: Only lines of this program; repeatable.
+        queue: Only lines about this queue; repeatable.
+        job: Only lines about the job of this id; repeatable.
+        text: Only lines whose message holds this, in upper or lower case.
+        tail: How many of the lines that are there.
+        json: Print each line as a JSON object.
+        url: The bridge.
+    """
+    names = {"source": source or [], "queue": queue or [], "job": job or []}
+    for name, values in names.items():
+        _check_text(**{f"{name} {number}": value for number, value in enumerate(values, 1)})
+    _check_text(level=level, text=text)
+    chosen = partial(follow_logs, url, level=level, source=names["source"], queue=names["queue"], job_id=names["job"])
+    call = partial(chosen, text=text, tail=tail, follow=follow, json=json, console=Console())
+    anyio.run(call, backend="trio")
 
 
 @app.command(name="demo")

@@ -12,7 +12,7 @@ ends a call, and cancels what it waited for.
 from __future__ import annotations
 
 import atexit
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -20,14 +20,16 @@ import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from jobws.client import connect as connect_async
+from jobws.client import connect_logs as connect_logs_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from jobws.client import Client, Event
+    from jobws.client import Client, Event, LogLine
     from jobws.client.event import JsonObject
     from jobws.client.jobs import JobId
+    from jobws.client.logs import Names
     from jobws.client.token import Token
     from jobws.protocol.messages import HelloData
     from jobws.protocol.resources import Submitted
@@ -211,11 +213,43 @@ def connect(url: str, *, token: Token | None = None) -> Jobs:
         RefusedError: The bridge refuses this client.
     """
     with ExitStack() as stack:
-        portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
-        # A loop that was left half-way may not have been closed yet, and would be waited for.
-        stack.callback(portal.call, portal.stop, True)
+        portal = _portal(stack)
         manager = portal.wrap_async_context_manager(connect_async(url, token=token))
         client = manager.__enter__()
         # Without an exception of the body: a KeyboardInterrupt would go through the loop and end it.
         stack.callback(manager.__exit__, None, None, None)
         return Jobs(portal, client, stack.pop_all().close)
+
+
+@contextmanager
+def connect_logs(
+    url: str,
+    *,
+    level: str | None = None,
+    source: Names = None,
+    queue: Names = None,
+    job_id: Names = None,
+    text: str | None = None,
+    tail: int | None = None,
+    after: str | None = None,
+    follow: bool = True,
+    token: Token | None = None,
+) -> Generator[Iterator[LogLine], None, None]:
+    """The log of the bridge, as `jobws.client.connect_logs`, without `await`.
+
+    `with jobws.sync.connect_logs(url, tail=100, follow=False) as lines: for line in lines: …`
+    """
+    chosen = partial(connect_logs_async, url, level=level, source=source, queue=queue, job_id=job_id, text=text)
+    with ExitStack() as stack:
+        portal = _portal(stack)
+        stream = _Stream(portal, chosen(tail=tail, after=after, follow=follow, token=token))
+        stack.callback(stream.close)
+        yield _each(stream, float("inf"))
+
+
+def _portal(stack: ExitStack) -> BlockingPortal:
+    """A client's loop, in a thread of its own, until the stack is closed."""
+    portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
+    # A loop that was left half-way may not have been closed yet, and would be waited for.
+    stack.callback(portal.call, portal.stop, True)
+    return portal

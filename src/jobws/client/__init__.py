@@ -3,5 +3,7 @@
 from jobws.client.event import Event
 from jobws.client.handed import Events, Outcomes
 from jobws.client.jobs import Client, connect
+from jobws.client.log_feed import LogLine
+from jobws.client.logs import LogLines, connect_logs
 
-__all__ = ("Client", "Event", "Events", "Outcomes", "connect")
+__all__ = ("Client", "Event", "Events", "LogLine", "LogLines", "Outcomes", "connect", "connect_logs")
