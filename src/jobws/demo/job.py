@@ -1,4 +1,4 @@
-"""What the demo's processors share: how a job fails, how it tells its progress, and which directory it may read."""
+"""What the demo's parts share: how a job fails, tells its progress, is logged, and which directory it may read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ Progress: TypeAlias = Callable[[float | dict[str, object]], None]
 """Tells how far a job is: a percentage, or an object. Blocks until Redis has it; raises once the worker stops."""
 
 JsonObject: TypeAlias = dict[str, object]
+
+SOURCE: Final = "worker"
+"""Who logs."""
+STARTED: Final = "job started"
+COMPLETED: Final = "job completed"
+FAILED: Final = "job failed"
 
 # What tools put into a directory: nobody wrote it, so it says nothing about the project.
 IGNORED_DIRECTORIES: Final = frozenset(

@@ -9,9 +9,10 @@ from urllib.parse import quote
 import anyio
 import anyio.to_thread
 
-from jobws.client import Event, connect
-from jobws.demo.job import IGNORED_DIRECTORIES
+from jobws.client import Event, connect, connect_logs
+from jobws.demo.job import IGNORED_DIRECTORIES, SOURCE
 from jobws.demo.show import show_outcome
+from jobws.demo.worker_log import WorkerLog
 from jobws.protocol.messages import OUTCOMES
 from jobws.watch import Board
 
@@ -53,7 +54,10 @@ def tasks_about(root: Path, page: str) -> list[Task]:
 
 
 class Walk(NamedTuple):
-    """What came of it: each job's last event, in the order of their coming, and whether all that was expected came."""
+    """What came of it: each job's last event, in the order of their coming, and whether all that was expected came.
+
+    Expected are events, and what the worker logs of each job's end.
+    """
 
     outcomes: list[Event]
     complete: bool
@@ -70,23 +74,28 @@ async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], co
     board = Board([], console, results=False)
     jobs: dict[str, Task] = {}
     events: list[Event] = []
+    logged = True
     with anyio.move_on_after(WALK_SECONDS):
-        async with connect(url) as client:
+        async with connect(url) as client, connect_logs(url, source=SOURCE) as lines:
+            log = WorkerLog(lines, console)
             with board.shown():
                 for task in tasks:
                     submitted = await client.submit(task.queue, task.data, opts=task.opts)
                     jobs[submitted.job_id] = task
                     board.submitted(submitted.job_id, task.queue)
-                async with client.watch(jobs, events=["*"]) as watched:
+                async with client.watch(jobs, events=["*"]) as watched, log.shown():
                     for job_id in jobs:
                         board.subscribed(job_id, watched.snapshots.get(job_id, ()))
                     await anyio.to_thread.run_sync(start_worker)
                     async for event in watched:
                         events.append(event)
+                        if event.event in OUTCOMES:
+                            job_id = str(event.data["jobId"])
+                            logged &= await log.told(job_id, jobs[job_id].expected.count("active"))
                         board.take(event)
                         if event.event in OUTCOMES:
                             show_outcome(event, console)
-    complete = bool(jobs)
+    complete = bool(jobs) and logged
     for job_id, task in jobs.items():
         complete &= _is_complete(job_id, task, events, console)
     return Walk([event for event in events if event.event in OUTCOMES], complete)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jobws.demo import analyzer, fetch, sparql, techstack
-from jobws.demo.job import JobError
+from jobws.demo.job import COMPLETED, FAILED, SOURCE, STARTED, JobError
 from jobws.errors import ConfigurationError, JobwsError, MissingExtraError, RedisUnavailableError
 from jobws.logs import LogsHandler, about_job
 from jobws.logs.writer import EXIT_SECONDS
@@ -151,19 +151,19 @@ class Service:
                 raise JobError("a job's data must be a JSON object")
             return processor(job.data, progress=progress)
 
-        level, outcome = logging.INFO, "completed"
+        level, message, reason = logging.INFO, COMPLETED, ""
         with about_job(job.queue.name, job.id):
-            _log.info("job started", extra={"attempt": job.attemptsMade + 1})
+            _log.info(STARTED, extra={"attempt": job.attemptsMade + 1})
             try:
                 return await self._in_thread(work)
             except Exception as error:
-                level, outcome = logging.ERROR, f"failed: {error}"
+                level, message, reason = logging.ERROR, FAILED, f": {error}"
                 raise
             finally:
                 if not self._stopping.is_set():
                     milliseconds = round((time.monotonic() - began) * 1000)
-                    _log.log(level, "job %s", outcome, extra={"milliseconds": milliseconds})
-                    _say(f"{job.queue.name}/{job.id} {outcome} ({milliseconds} ms)")
+                    _log.log(level, "%s%s", message, reason, extra={"milliseconds": milliseconds})
+                    _say(f"{job.queue.name}/{job.id} {message.removeprefix('job ')}{reason} ({milliseconds} ms)")
 
     async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
         """Run `work` in a daemon thread: a thread of asyncio's own pool would hold up the end of the process."""
@@ -210,7 +210,7 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def _logging_to(redis_url: str) -> Iterator[None]:
-    logger, handler = logging.getLogger("jobws.demo"), LogsHandler(redis_url, source="worker")
+    logger, handler = logging.getLogger("jobws.demo"), LogsHandler(redis_url, source=SOURCE)
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:

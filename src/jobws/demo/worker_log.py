@@ -1,0 +1,68 @@
+"""What the worker logs, shown as it comes: the lines of a job before its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.demo.job import COMPLETED, FAILED
+from jobws.errors import ClientError
+from jobws.follow import shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rich.console import Console
+
+    from jobws.client import LogLines
+
+# Lines and events come in two streams, which know nothing of each other.
+PATIENCE_SECONDS: Final = 2.0
+
+
+class WorkerLog:
+    """The lines, and how many attempts at a job they told the end of.
+
+    Args:
+        lines: Where they come from.
+        console: Where to show them.
+    """
+
+    def __init__(self, lines: LogLines, console: Console) -> None:
+        self._lines = lines
+        self._console = console
+        self._ends: Counter[str] = Counter()
+        self._news = anyio.Event()
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """While inside, every line is shown. An exception of the body comes out as it is, never in a group."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._show)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised again below
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _show(self) -> None:
+        with suppress(ClientError):  # what is then missing is noticed by whoever waits for it
+            async for line in self._lines:
+                self._console.print(shown(line), soft_wrap=True)
+                if line.job_id is not None and line.message.startswith((COMPLETED, FAILED)):
+                    self._ends[line.job_id] += 1
+                    self._news.set()
+                    self._news = anyio.Event()
+
+    async def told(self, job_id: str, attempts: int) -> bool:
+        """Wait until the ends of so many attempts were shown, for 2 s at most; whether they were."""
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            while self._ends[job_id] < attempts:
+                await self._news.wait()
+        return self._ends[job_id] >= attempts
