@@ -33,6 +33,10 @@ class Target(Protocol):
 
     async def vanish(self, queue: str, job_id: str) -> None: ...
 
+    async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None: ...
+
+    async def trim_log(self, length: int | None) -> None: ...
+
 
 def load_vectors(target: str) -> list[Vector]:
     """All vectors that `target` can play."""
@@ -58,9 +62,7 @@ async def play(vector: Vector, target: Target) -> None:
             case "sendBinary":
                 await target.send(base64.b64decode(value))
             case "entry":
-                fields = {name: text.encode() for name, text in value["fields"].items()}
-                fields |= {name: base64.b64decode(data) for name, data in value.get("base64", {}).items()}
-                await target.add_entry(value["queue"], fields)
+                await target.add_entry(value["queue"], _fields(value))
             case "expect":
                 check(value, await target.receive(), "frame")
             case "close":
@@ -73,8 +75,17 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.trim(value)
             case "vanish":
                 await target.vanish(value["queue"], value["jobId"])
+            case "log":
+                await target.add_line(value["id"], _fields(value))
+            case "trimLog":
+                await target.trim_log(value)
             case _:
                 raise AssertionError(f"no such step: {kind}")
+
+
+def _fields(value: dict[str, Any]) -> dict[str, bytes]:
+    fields = {name: text.encode() for name, text in value["fields"].items()}
+    return fields | {name: base64.b64decode(data) for name, data in value.get("base64", {}).items()}
 
 
 def check(expected: Any, value: Any, where: str) -> None:

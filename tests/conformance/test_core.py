@@ -134,6 +134,12 @@ class CoreTarget:
     async def vanish(self, queue: str, job_id: str) -> None:
         raise AssertionError("nothing looks again here")
 
+    async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None:
+        raise AssertionError("the log is another endpoint")
+
+    async def trim_log(self, length: int | None) -> None:
+        raise AssertionError("the log is another endpoint")
+
     async def reconnect(self) -> None:
         self.connection.leave_all()
         assert not self.fanout.rooms.jobs

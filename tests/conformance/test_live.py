@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class LiveTarget:
     """A WebSocket to a bridge, and its Redis."""
 
+    path = "/ws"
+
     def __init__(self, url: str, redis: Redis, vector: Vector, stack: AsyncExitStack) -> None:
         self._url = url
         self._redis = redis
@@ -38,6 +40,7 @@ class LiveTarget:
             hello=vector.get("hello", True),
             subprotocols=vector.get("subprotocols", ()),
             headers=list(vector.get("headers", {}).items()),
+            path=self.path,
         )
         self._client = await self._stack.enter_async_context(client)
 
@@ -66,6 +69,15 @@ class LiveTarget:
     async def vanish(self, queue: str, job_id: str) -> None:
         self._redis.client.delete(f"bull:{queue}:{job_id}")
 
+    async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None:
+        self._redis.client.xadd("jobws:logs", dict(fields), id=stream_id)  # type: ignore[arg-type]
+
+    async def trim_log(self, length: int | None) -> None:
+        if length is None:
+            self._redis.client.delete("jobws:logs")
+        else:
+            self._redis.client.xtrim("jobws:logs", maxlen=length, approximate=False)
+
     async def reconnect(self) -> None:
         await self._client.socket.aclose()
         await self.connect()
@@ -82,7 +94,7 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
         bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
         async with AsyncExitStack() as stack:
-            await _play(LiveTarget(url, redis, vector, stack), vector)
+            await play_live(LiveTarget(url, redis, vector, stack), vector)
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
@@ -97,7 +109,7 @@ async def test_a_live_server_keeps_the_rule(
     async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
-        await _play(LiveTarget(live.url, used, vector, stack), vector)
+        await play_live(LiveTarget(live.url, used, vector, stack), vector)
 
 
 def give(redis: Redis, vector: Vector) -> None:
@@ -108,7 +120,7 @@ def give(redis: Redis, vector: Vector) -> None:
         redis.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", length)
 
 
-async def _play(target: LiveTarget, vector: Vector) -> None:
+async def play_live(target: LiveTarget, vector: Vector) -> None:
     if "refused" not in vector["steps"][0]:
         await target.connect()
         await play(vector, target)

@@ -14,7 +14,9 @@ from tests.conformance.runner import load_vectors, vector_id
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
-VECTORS = load_vectors("live") + [vector for vector in load_vectors("core") if vector.get("targets")]
+VECTORS = load_vectors("live") + [
+    vector for target in ("core", "logs") for vector in load_vectors(target) if vector.get("targets")
+]
 
 
 def section(title: str) -> str:

@@ -67,6 +67,7 @@ async def raw_client(
     hello: bool = True,
     subprotocols: Sequence[str] = (),
     headers: Sequence[tuple[str, str]] = (),
+    path: str = "/ws",
 ) -> AsyncIterator[RawClient]:
     """A client of the bridge with that base URL. `hello` takes the first frame away."""
     parts = urlsplit(url)
@@ -77,7 +78,7 @@ async def raw_client(
             nursery,
             stream,
             parts.netloc,
-            parts.path + "/ws",
+            parts.path + path,
             subprotocols=list(subprotocols),
             extra_headers=[(name.encode(), value.encode()) for name, value in headers],
             max_message_size=64 * 1024 * 1024,

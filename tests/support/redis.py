@@ -64,6 +64,13 @@ class Redis:
         assert isinstance(added, bytes)
         return added.decode()
 
+    def add_log(self, message: str | bytes, *, key: str = "jobws:logs", **fields: Value) -> str:
+        """A line of the log as programs write it; the id it got."""
+        entry = {"level": "info", "source": "test", "message": message, **fields}
+        added = self.client.xadd(key, entry)  # type: ignore[arg-type]
+        assert isinstance(added, bytes)
+        return added.decode()
+
     def add_job(self, queue: str, job_id: str, *, state: str = "wait", prefix: str = "bull", **fields: Value) -> None:
         """A job's hash, and its place in the list or set of its state."""
         front = f"{prefix}:{queue}:"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import UNSET, UnsetType
 
 from jobws.hub.joining import UNSUBSCRIBED, Join
-from jobws.hub.outbox import Outbox
+from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
 from jobws.hub.rooms import Membership
-from jobws.protocol.codec import Frame, encode
+from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import lower
 from jobws.protocol.messages import (
     Ack,
@@ -25,6 +25,7 @@ from jobws.protocol.messages import (
     Pong,
     PongData,
     Ref,
+    Request,
     Result,
     Room,
     Subscribe,
@@ -32,18 +33,18 @@ from jobws.protocol.messages import (
     Unsubscribe,
     name_room,
 )
-from jobws.protocol.session import Close, Session, error_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.protocol.session import Session
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
 
 
-class Connection:
+class Connection(Peer[Request, Join]):
     """One client.
 
     Args:
@@ -55,15 +56,10 @@ class Connection:
         wake: Told when frames wait or the connection is to close; must not wait.
 
     Attributes:
-        outbox: Every frame to the client goes through it, answers too, so that their order is one.
-        closing: Why the connection is to end, once it is.
         untold: The queues of which outcomes are to be told from the hash, which were missed in the stream.
     """
 
-    __slots__ = (
-        *("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying"),
-        *("closing", "outbox", "session", "untold"),
-    )
+    __slots__ = ("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying", "untold")
 
     def __init__(
         self,
@@ -74,9 +70,7 @@ class Connection:
         outbox_bytes: int,
         wake: Callable[[], None],
     ) -> None:
-        self.session = session
-        self.outbox = Outbox(outbox_bytes, wake)
-        self.closing: Close | None = None
+        super().__init__(session, outbox_bytes, wake)
         self.untold: set[str] = set()
         self._fanout = fanout
         self._queues = queues
@@ -95,16 +89,8 @@ class Connection:
         """Whether a subscription is not answered yet, or something is still to be read back for one."""
         return bool(self._pending or self._replaying)
 
-    def receive(self, message: str | bytes, now: float) -> Join | None:
-        """Take one message of the client and answer it, or return what has to be looked up before it can be."""
-        if self.closing is not None:
-            return None
-        request = self.session.receive(message, now)
+    def _serve(self, request: Request) -> Join | None:
         match request:
-            case Frame():
-                self.outbox.append(request)
-            case Close():
-                self.close(request)
             case Ping():
                 self._answer(Pong(PongData(self._cursor), _ref(request.ref)))
             case Unsubscribe():
@@ -113,17 +99,7 @@ class Connection:
                 return self._join(request)
             case _:
                 assert_never(request)
-        self.outbox.flush()
         return None
-
-    def close(self, why: Close) -> None:
-        """End the connection: what waits still goes out, nothing else is taken in. The first reason stands."""
-        if self.closing is None:
-            if why.answer is not None:
-                self.outbox.append(why.answer)
-            self.closing = why
-            self.leave_all()
-            self.outbox.wake()
 
     def leave(self, membership: Membership) -> None:
         """End one membership, pending or live."""
@@ -289,8 +265,7 @@ class Connection:
     # ---- answers ----
 
     def _refuse(self, join: Join, error: ItemError) -> None:
-        """Unlike the session's refusals these are not the client's fault, so they do not count as abuse."""
-        self.outbox.append(error_frame(error.code, error.message, join.request.event, join.request.ref))
+        self.refuse(error, join.request.event, join.request.ref)
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))

@@ -69,6 +69,11 @@ class Join:
         self._abandon: Callable[[], None] | None = None
         self._present = 0
 
+    @property
+    def size(self) -> int:
+        """How many subscriptions it has."""
+        return len(self.members)
+
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
         self.members.append(membership)

@@ -49,6 +49,12 @@ class Outbox:
         """
         return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a frame of `size` bytes leaves a quarter for answers; or nothing is on its way."""
+        return not self.overflowed and (
+            self.size + size <= self._limit - self._limit // 4 or not (self._waiting or self._taken)
+        )
+
     def when_roomy(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, as soon as it is `roomy`. It must not wait."""
         self._when_roomy += (callback,)

@@ -6,8 +6,9 @@ own connection (protocol.md, rule M3).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import UNSET, Struct
 
@@ -34,24 +35,27 @@ class Close(Struct, frozen=True):
     answer: Frame | None = None
 
 
-class Session:
-    """What the protocol remembers of one connection.
+Asked = TypeVar("Asked")
+
+
+class Conversation(ABC, Generic[Asked]):
+    """What the protocol remembers of one connection, whatever may be asked on it.
 
     Args:
-        queues: The labels that exist; a live view, since discovery adds to it.
         max_message_bytes: Largest message that a client may send.
-        max_items: How many items a list may have.
     """
 
-    __slots__ = ("_errors", "_max_items", "_max_message_bytes", "_queues")
+    __slots__ = ("_errors", "_max_message_bytes")
 
-    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int) -> None:
-        self._queues = queues
+    def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
-        self._max_items = max_items
         self._errors: deque[float] | None = None
 
-    def receive(self, message: str | bytes, now: float) -> Request | Frame | Close:
+    @abstractmethod
+    def _request(self, event: str, data: object, ref: Ref | None) -> Asked:
+        """The request that these make. Raises RequestError."""
+
+    def receive(self, message: str | bytes, now: float) -> Asked | Frame | Close:
         """What a client's message asks for: a valid request, the frame to answer with, or the end.
 
         Args:
@@ -67,7 +71,7 @@ class Session:
             envelope = _envelope(message)
             ref = requests.parse_ref(envelope.get("ref"))
             event = _event(envelope)
-            return requests.parse_request(event, envelope.get("data"), ref, self._queues, self._max_items)
+            return self._request(event, envelope.get("data"), ref)
         except RequestError as error:
             known = event if error.code != "unknown-event" else None
             return self.refuse(error.code, error.message, known, ref, now)
@@ -87,6 +91,26 @@ class Session:
             reason = f"{ABUSE_ERRORS} errors within {ABUSE_SECONDS:g} s"
             return Close(CloseCode.ABUSE, reason, answer)
         return answer
+
+
+class Session(Conversation[Request]):
+    """The conversation of `/ws`.
+
+    Args:
+        queues: The labels that exist; a live view, since discovery adds to it.
+        max_message_bytes: Largest message that a client may send.
+        max_items: How many items a list may have.
+    """
+
+    __slots__ = ("_max_items", "_queues")
+
+    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int) -> None:
+        super().__init__(max_message_bytes)
+        self._queues = queues
+        self._max_items = max_items
+
+    def _request(self, event: str, data: object, ref: Ref | None) -> Request:
+        return requests.parse_request(event, data, ref, self._queues, self._max_items)
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:

@@ -32,6 +32,7 @@ from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
 from jobws.server.joins import Joins
 from jobws.server.listening import Listener
+from jobws.server.logs import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
@@ -41,7 +42,7 @@ from jobws.server.sweep import Sweeper
 from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from anyio.abc import TaskGroup
     from starlette.requests import Request
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
     from jobws.hub.joining import Join
+    from jobws.hub.peer import Peer
+    from jobws.protocol.log_records import LogRecord
 
 Answer = TypeVar("Answer")
 
@@ -86,7 +89,8 @@ class Bridge:
             self.settings.discover_seconds,
             self.fanout,
         )
-        self.clients = Clients(self._connect, self._start_join, self._hello, self.settings)
+        self.clients: Clients[Connection, Join] = Clients(self._connect, self._start_join, self._hello, self.settings)
+        self.logs = Logs(self.target, self.settings, self._hello)
         self._store = Store(self.target, self.queues.by_label)
         # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
         self._http_store = Store(self.target, self.queues.by_label)
@@ -95,9 +99,10 @@ class Bridge:
         self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
         self._submitter = Submitter(self.target)
         self._tasks: TaskGroup | None = None
-        metrics = Metrics(self.fanout, self.queues, self.clients.connected)
+        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members)
         routes = [
-            WebSocketRoute("/ws", self._websocket_app),
+            WebSocketRoute("/ws", self._websocket(self.clients)),
+            WebSocketRoute("/logs", self._websocket(self.logs.clients)),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", metrics.answer),
@@ -125,10 +130,12 @@ class Bridge:
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
             self.queues.start(tasks)
             tasks.start_soon(supervise, "the sweep", self._sweeper.run, Health())
+            self.logs.start(tasks)
             try:
                 yield
             finally:
                 self._tasks = None
+                self.logs.stop()
                 self.close_all(RESTART)
                 with anyio.move_on_after(self.settings.shutdown_seconds, shield=True):
                     await self._submitter.close()
@@ -142,21 +149,20 @@ class Bridge:
 
     def close_all(self, why: Close) -> None:
         """Begin to end every client, over HTTP too; what waits for them still goes out."""
-        for connection in list(self.clients.connected):
+        for connection in self._members():
             connection.close(why)
+
+    def _members(self) -> list[Peer[Any, Any]]:
+        return [*self.clients.connected, *self.logs.clients.connected]
 
     # ---- WebSocket ----
 
-    @property
-    def _websocket_app(self) -> ASGIApp:
-        # Starlette takes a bound method for a handler of its own WebSocket class; a plain ASGI app must be no method.
-        return _Asgi(self._websocket)
+    def _websocket(self, clients: Clients[Any, Any]) -> ASGIApp:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await (_not_running() if self._tasks is None else clients.serve)(scope, receive, send)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._tasks is None:
-            await _not_running()(scope, receive, send)
-            return
-        await self.clients.serve(scope, receive, send)
+        # Starlette takes a function for a handler of its own WebSocket class; a plain ASGI app must be none.
+        return _Asgi(serve)
 
     def _connect(self, wake: Callable[[], None]) -> Connection:
         settings = self.settings
@@ -219,6 +225,10 @@ class Bridge:
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""
         await self._submitter.add(queue, name, data, job_id, opts)
+
+    async def append_logs(self, records: Sequence[LogRecord]) -> None:
+        """Write lines to the log. Raises what `Logs.append` raises."""
+        await self.logs.append(records)
 
     # ---- health ----
 

@@ -13,6 +13,7 @@ from jobws.protocol.requests import parse_rooms
 from jobws.protocol.resources import Jobs, Results
 from jobws.server.http_events import EventStreams
 from jobws.server.http_frames import FrameStreams
+from jobws.server.http_logs import LogPosting
 from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
 from jobws.server.http_submit import Submitting
@@ -45,6 +46,7 @@ def routes(service: Service) -> list[Route]:
         Route("/lookup", asking.look_up, methods=["POST"]),
         Route("/events", EventStreams(service).events, methods=["GET"]),
         Route("/events", FrameStreams(service).frames, methods=["POST"]),
+        Route("/logs", LogPosting(service).post, methods=["POST"]),
         Route("/queues", queues.queues, methods=["GET"]),
         Route("/queues/{queue}/jobs", queues.jobs, methods=["GET"]),
     ]

@@ -25,7 +25,7 @@ BODY_SECONDS = 30.0
 SUBJECT = "the body"
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from typing import TypeVar
 
     from starlette.requests import Request
@@ -91,16 +91,21 @@ async def json_body(request: Request, limit: int) -> object:
     return decode_json(await body_text(request, limit), SUBJECT)
 
 
-async def body_text(request: Request, limit: int) -> str:
+def content_type(request: Request) -> str:
+    """The body's type, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def body_text(request: Request, limit: int, types: Sequence[str] = ("application/json",)) -> str:
     """The body, of at most `limit` bytes, which should be JSON.
 
-    Only `application/json`: a form of a foreign page cannot send that unasked.
+    Only `application/json`, or others of `types`: a form of a foreign page cannot send those unasked.
 
     Raises:
         RequestError: `bad-content-type`, `too-large` or `too-slow`; `bad-json`: it is not whole, or no UTF-8.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestError("bad-content-type", "the body must have the content type application/json")
+    if content_type(request) not in types:
+        raise RequestError("bad-content-type", f"the body must have the content type {' or '.join(types)}")
     body = bytearray()
     try:
         with anyio.fail_after(BODY_SECONDS):

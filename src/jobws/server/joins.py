@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobws.hub.fanout import Fanout
     from jobws.hub.joining import Join
     from jobws.hub.lacking import Unsettled
+    from jobws.hub.outbox import Outbox
     from jobws.hub.rooms import Member
     from jobws.server.queues import Queues
 
@@ -111,7 +112,7 @@ class Joins:
                 question = Entries(self._queues.by_label[queue], stream_ids)
                 entries += await persist(lambda: self._result_store.ask(question))  # noqa: B023 - asked at once
             for (each, index), entry in zip(some, entries, strict=True):
-                await room_for_more(connection)
+                await room_for_more(connection.outbox)
                 replay(self._fanout, join, each, index, entry)
             count = _next_count(entries)
 
@@ -130,7 +131,7 @@ class Joins:
         await self._queues.passed(look_up.ends)
         if unsettled.membership.left:
             return  # and the client is perhaps gone: then there would never be room
-        await room_for_more(member)
+        await room_for_more(member.outbox)
         found = look_up.found[queue, job_id]
         if not isinstance(found, ItemError):
             # A stream that was emptied ends nowhere.
@@ -159,11 +160,11 @@ async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
             await anyio.sleep(RETRY_SECONDS)
 
 
-async def room_for_more(member: Member) -> None:
+async def room_for_more(outbox: Outbox) -> None:
     """Wait until a client has taken most of what waits for it, or is gone."""
-    if not member.outbox.roomy:
+    if not outbox.roomy:
         roomy = anyio.Event()
-        member.outbox.when_roomy(roomy.set)
+        outbox.when_roomy(roomy.set)
         await roomy.wait()
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import msgspec
 
+from jobws.hub.connection import Connection
+from jobws.hub.joining import Join
 from jobws.server.websocket import SLOW, Client
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _PING: Final = '{"event":"ping"}'
 
 
-class Listener(Client):
+class Listener(Client[Connection, Join]):
     """A connection of this process's own, until this context manager is left, however it is left.
 
     Args:
@@ -34,7 +36,7 @@ class Listener(Client):
         on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
     """
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients[Connection, Join]) -> None:
         self._woken = anyio.Event()
         self.on_overflow: Callable[[], None] = _ignore
         super().__init__(clients, self._wake)

@@ -11,12 +11,13 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sized
+    from collections.abc import Callable, Iterable, Iterator, Sized
 
     from prometheus_client import Metric
     from starlette.requests import Request
 
     from jobws.hub.fanout import Fanout
+    from jobws.hub.log_hub import LogHub
     from jobws.server.queues import Queues
 
 # Keys of `Fanout.counts` that are no anomalies.
@@ -29,13 +30,20 @@ _COUNTERS: Final = {
     "gaps": "Times that a stream may have lost entries before they were read.",
 }
 
+_LOG_COUNTERS: Final = {
+    "sent": "Log lines given to clients as they happened.",
+    "replayed": "Log lines read back for clients.",
+    "dropped": "Log lines that slow clients, or the bridge itself, did not take before they were trimmed.",
+}
+
 
 class Metrics(Collector):
     """The endpoint `/metrics`."""
 
-    def __init__(self, fanout: Fanout, queues: Queues, connections: Sized) -> None:
+    def __init__(self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized]) -> None:
         self._fanout = fanout
         self._queues = queues
+        self._logs = logs
         self._connections = connections
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -53,7 +61,7 @@ class Metrics(Collector):
         """One family per figure."""
         counts = dict(self._fanout.counts)
         yield GaugeMetricFamily(
-            "jobws_connections", "WebSockets, event streams and waiting requests.", value=len(self._connections)
+            "jobws_connections", "WebSockets, event streams and waiting requests.", value=len(self._connections())
         )
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"jobws_{name.replace('-', '_')}", text, value=counts.pop(name, 0))
@@ -61,6 +69,8 @@ class Metrics(Collector):
         for name, count in sorted(counts.items()):
             anomalies.add_metric([name], count)
         yield anomalies
+        for name, text in _LOG_COUNTERS.items():
+            yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
         crashes = sum(health.crashes for health in self._queues.health)
         yield CounterMetricFamily("jobws_listener_crashes", "Listeners that were started again.", value=crashes)
         age = GaugeMetricFamily(

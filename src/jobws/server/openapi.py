@@ -10,6 +10,7 @@ import msgspec
 
 from jobws.bullmq.listing import STATES
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
+from jobws.protocol.log_messages import LogsAccepted
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.resources import (
     JobPage,
@@ -22,6 +23,7 @@ from jobws.protocol.resources import (
     Submitted,
 )
 from jobws.server.http_frames import MAX_WAIT_SECONDS
+from jobws.server.http_logs import LOG_RECORDS, NDJSON
 from jobws.server.http_queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http_request import json_answer
 
@@ -86,7 +88,7 @@ _MEANINGS: Final = {
     405: "The path does not take this method.",
     408: "The body came too slowly.",
     413: "The body is too large.",
-    415: "The body is not `application/json`.",
+    415: "The body has not the content type that is described.",
     501: "The bridge was installed without `jobws[submit]`.",
     503: "Redis does not answer, or the bridge is not running.",
 }
@@ -104,7 +106,7 @@ async def answer(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def document() -> JsonObject:
     """The whole description (OpenAPI 3.1), without `servers`."""
-    shapes = (JobSnapshot, Jobs, JobPage, NewJob, Problem, QueueList, Readiness, Results, Submitted)
+    shapes = (JobSnapshot, Jobs, JobPage, LogsAccepted, NewJob, Problem, QueueList, Readiness, Results, Submitted)
     template = "#/components/schemas/{name}"
     _, components = msgspec.json.schema_components(shapes, ref_template=template)
     queue, job_id = _path("queue", _LABEL), _path("jobId", _ID)
@@ -135,7 +137,7 @@ def document() -> JsonObject:
         "info": {
             "title": "jobws",
             "version": version("jobws"),
-            "description": "The HTTP side of jobws; `protocol.md` describes the WebSocket at `/ws`.",
+            "description": "The HTTP side of jobws; `protocol.md` describes the WebSockets at `/ws` and `/logs`.",
         },
         "paths": {
             "/jobs": {
@@ -187,6 +189,15 @@ def document() -> JsonObject:
             "/lookup": {
                 "post": _operation(
                     "Many jobs at once, without their results.", {200: _ref("Results")}, _POSTING, [], _body(_ROOMS)
+                )
+            },
+            "/logs": {
+                "post": _operation(
+                    "Write lines to the log: one, a list, or one a line.",
+                    {202: _ref("LogsAccepted")},
+                    _STREAMING,
+                    [],
+                    _body(LOG_RECORDS, NDJSON),
                 )
             },
             "/queues": {"get": _operation("The queues.", {200: _ref("QueueList")}, (503,))},
@@ -244,8 +255,9 @@ def _query(name: str, schema: JsonObject, *, required: bool = False) -> JsonObje
     return {"name": name, "in": "query", "required": required, "schema": schema}
 
 
-def _body(schema: JsonObject) -> JsonObject:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+def _body(schema: JsonObject, *text_types: str) -> JsonObject:
+    texts = {name: {"schema": {"type": "string"}} for name in text_types}
+    return {"required": True, "content": {"application/json": {"schema": schema}, **texts}}
 
 
 def _ref(name: str) -> JsonObject:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
+    from jobws.protocol.log_records import LogRecord
     from jobws.server.listening import Listener
     from jobws.server.settings import Settings
 
@@ -48,4 +49,8 @@ class Service(Protocol):
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """See `Submitter.add`."""
+        ...
+
+    async def append_logs(self, records: Sequence[LogRecord]) -> None:
+        """See `Logs.append`."""
         ...

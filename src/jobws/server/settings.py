@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
+from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -47,6 +48,11 @@ class Settings:
     """An origin whose pages may connect, besides the bridge's own; repeatable."""
     allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
     """A Host header that is served without a key, besides loopback names; repeatable."""
+
+    logs_stream: str = DEFAULT_STREAM
+    """The key of the stream of log lines that /logs tells and POST /logs writes to."""
+    logs_limit_entries: int = DEFAULT_LIMIT_ENTRIES
+    """How many lines that stream keeps, about."""
 
     max_message_bytes: int = 256 * KIB
     """Largest message that a client may send."""
@@ -97,11 +103,12 @@ class Settings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """The largest message that the server sends: one event, or the ack of a full list.
+        """The largest message that the server sends: one event, the ack of a full list, or a log line.
 
-        A snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers.
+        A snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers. A line has
+        64 KiB of message and of fields, of which JSON may make six times as much.
         """
-        return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB)
+        return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB, MIB)
 
     def check(self) -> None:
         """Refuse what cannot work together.
@@ -111,6 +118,8 @@ class Settings:
         """
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(f"there is no port {self.port}; it must be 0 to 65535")
+        if not self.logs_stream or self.logs_limit_entries < 1:
+            raise ConfigurationError("logs_stream must name a key, and logs_limit_entries be at least 1")
         if "*" in self.allowed_origins:
             raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
         if self.auth and not is_loopback(self.host):

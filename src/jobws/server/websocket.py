@@ -7,10 +7,11 @@ outbox goes out as fast as the client takes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
+from jobws.hub.peer import Counted, Peer
 from jobws.protocol.close import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from jobws.hub.connection import Connection
-    from jobws.hub.joining import Join
     from jobws.protocol.codec import Frame
     from jobws.server.direct import Direct
     from jobws.server.settings import Settings
@@ -35,12 +34,16 @@ TURN_SECONDS: Final = 0.001
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
 
 
-class Clients:
+Member = TypeVar("Member", bound=Peer[Any, Any])
+Sought = TypeVar("Sought", bound=Counted)
+
+
+class Clients(Generic[Member, Sought]):
     """Makes clients, and knows those that are connected.
 
     Args:
         connect: Makes the hub's connection, given what wakes its writer.
-        start: Starts the look-up of a subscription; returns at once.
+        start: Starts what a subscription has to look up; returns at once.
         hello: Makes the first frame.
         settings: The limits.
 
@@ -50,15 +53,15 @@ class Clients:
 
     def __init__(
         self,
-        connect: Callable[[Callable[[], None]], Connection],
-        start: Callable[[Connection, Join], None],
+        connect: Callable[[Callable[[], None]], Member],
+        start: Callable[[Member, Sought], None],
         hello: Callable[[], Frame],
         settings: Settings,
     ) -> None:
         self.connect = connect
         self.start = start
         self.settings = settings
-        self.connected: set[Connection] = set()
+        self.connected: set[Member] = set()
         self.hello = hello
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +87,12 @@ class Clients:
                 client.lost()
 
 
-class Client:
+class Client(Generic[Member, Sought]):
     """What all ways share: it is counted from its making on, until `lost`."""
 
     __slots__ = ("_bucket", "_clients", "connection")
 
-    def __init__(self, clients: Clients, wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[Member, Sought], wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
@@ -99,13 +102,13 @@ class Client:
     def received(self, message: str | bytes) -> float:
         """Take a message; the seconds to wait before the next one is read."""
         now = anyio.current_time()
-        join = self.connection.receive(message, now)
-        if join is None:
+        sought: Sought | None = self.connection.receive(message, now)
+        if sought is None:
             return self._bucket.take(now)
-        self._clients.start(self.connection, join)
-        wait = self._bucket.take(now, 1 + len(join.members) // ITEMS_PER_MESSAGE)
+        self._clients.start(self.connection, sought)
+        wait = self._bucket.take(now, 1 + sought.size // ITEMS_PER_MESSAGE)
         # A long list takes so long that the others come in between.
-        return wait or (TURN_SECONDS if len(join.members) > ITEMS_PER_MESSAGE else 0.0)
+        return wait or (TURN_SECONDS if sought.size > ITEMS_PER_MESSAGE else 0.0)
 
     def lost(self) -> None:
         """The client is gone."""
@@ -113,12 +116,12 @@ class Client:
         self._clients.connected.discard(self.connection)
 
 
-class _DirectClient(Client):
+class _DirectClient(Client[Member, Sought]):
     """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients, direct: Direct) -> None:
+    def __init__(self, clients: Clients[Member, Sought], direct: Direct) -> None:
         self._direct = direct
         self._busy = False
         super().__init__(clients, self._wake)
@@ -156,12 +159,12 @@ class _DirectClient(Client):
             direct.close(closing.code, closing.reason)
 
 
-class _AsgiClient(Client):
+class _AsgiClient(Client[Member, Sought]):
     """Through any ASGI server: one task reads, one writes."""
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients[Member, Sought]) -> None:
         self._woken = anyio.Event()
         super().__init__(clients, self._wake)
 

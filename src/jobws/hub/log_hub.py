@@ -1,0 +1,277 @@
+"""From the log stream to the connections that want its lines, in synchronous steps.
+
+Nobody is closed for being slow here: a line that does not fit is counted, and the client is told how many it lacks as
+soon as it takes something again. A step is short, since job events wait meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from jobws.bullmq.log_stream import Place
+from jobws.protocol.codec import encode
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.log_messages import Dropped, DroppedData
+from jobws.protocol.log_records import from_entry, log_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.bullmq.events import Entry
+    from jobws.bullmq.log_stream import Missing, Page
+    from jobws.hub.log_connection import LogConnection
+    from jobws.protocol.codec import Frame
+    from jobws.protocol.identifiers import Position
+    from jobws.protocol.log_messages import SubscribeLogs
+
+# A job event may come this much later because of a line.
+MAX_SECONDS: Final = 0.0005
+MAX_FLUSHES: Final = 50
+# A subscription of so many lines costs the client as much as a hundred jobs.
+LINES_PER_ITEM: Final = 10
+MAX_LINES: Final = 10_000
+
+
+class Line:
+    """An entry of the stream, whose frames are made once."""
+
+    __slots__ = ("_frame", "_replayed", "id", "record")
+
+    def __init__(self, entry: Entry) -> None:
+        stream_id, fields = entry
+        self.id = stream_id
+        self.record = from_entry(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))
+        self._frame: Frame | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of the line as it happens."""
+        if self._frame is None:
+            self._frame = log_frame(self.id, self.record, replayed=False)
+        return self._frame
+
+
+class LogMembership:
+    """A subscription of one client, from its request on.
+
+    Attributes:
+        connection: The client.
+        request: What it asked for.
+        place: While lines are read back for it, up to where.
+        end: The id of the last line that was there when it was answered.
+        live: Whether it gets lines as they happen.
+        left: Whether it is over.
+        on_leave: Called when it is over, once that is of interest.
+    """
+
+    __slots__ = (
+        *("_approximate", "_dropped", "_hub", "_skip"),
+        *("connection", "end", "left", "live", "on_leave", "place", "request"),
+    )
+
+    def __init__(self, connection: LogConnection, request: SubscribeLogs, hub: LogHub) -> None:
+        self.connection = connection
+        self.request = request
+        self.place: Place | None = None
+        self.end = ""
+        self.live = False
+        self.left = False
+        self.on_leave: Callable[[], None] | None = None
+        self._hub = hub
+        self._skip: Position | None = None
+        self._dropped = 0
+        self._approximate = False
+
+    @property
+    def size(self) -> int:
+        """What is to be read back, in lists' items."""
+        lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
+        return lines // LINES_PER_ITEM
+
+    @property
+    def cursor(self) -> str | None:
+        """The id up to which every line was sent, or is told as dropped."""
+        if self.place is None:
+            return None
+        here = self._hub.place
+        if not self.live or here is None or (self._skip is not None and position(here.id) < self._skip):
+            return self.place.id
+        return here.id
+
+    def go_live(self) -> None:
+        """Everything up to `place` was offered; the rest comes as it happens."""
+        self.live = True
+        self._skip = None if self.place is None else position(self.place.id)
+
+    def offer(self, line: Line) -> bool:
+        """Give the client a line that happens, if it wants it; or count it. Whether there is something to flush."""
+        if self._skip is not None:
+            if position(line.id) <= self._skip:
+                return False
+            self._skip = None
+        if not self.request.filter.wants(line.record):
+            return False
+        outbox = self.connection.outbox
+        if self._dropped and outbox.roomy:
+            self.tell_dropped()
+        if self._dropped or not outbox.has_room(len(line.frame)):
+            self._drop(1, approximate=False)
+            return False
+        outbox.append(line.frame)
+        self._hub.counts["sent"] += 1
+        return True
+
+    def miss(self, missing: Missing) -> None:
+        """So many lines of the stream were not read. How many of them the client wanted nobody knows."""
+        if self.live and self._hub.place is not None and self._hub.place.id == START:  # it is another stream
+            self._skip = None
+        self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
+        if self.connection.outbox.roomy:
+            self.tell_dropped()
+
+    def _drop(self, count: int, *, approximate: bool) -> None:
+        if not self._dropped and not self._approximate:
+            self.connection.outbox.when_roomy(self._roomy)
+        self._dropped += count
+        self._approximate = self._approximate or approximate
+        self._hub.counts["dropped"] += count
+
+    def _roomy(self) -> None:
+        self._hub.due(self)
+
+    def tell_dropped(self) -> None:
+        """Say how many lines are missing, if any are. Somebody has to flush."""
+        if (self._dropped or self._approximate) and not self.left:
+            data = DroppedData(self._dropped, self._approximate or UNSET)
+            self.connection.outbox.append(encode(Dropped(data)))
+        self._dropped, self._approximate = 0, False
+
+    def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
+        """Offer entries from `start` on that were read back; the index of the first that was not looked at.
+
+        It stops when the client has enough for now, or the call took its share of time.
+        """
+        place, outbox = self.place, self.connection.outbox
+        if place is None:
+            return len(page.entries)
+        if not start and (missing := place.check(page.state)) is not None:
+            self.miss(missing)
+        deadline, end = clock() + MAX_SECONDS, position(self.end)
+        index = start
+        while index < len(page.entries) and outbox.roomy and clock() < deadline:
+            line = Line(page.entries[index])
+            if self.request.filter.wants(line.record):
+                replayed = position(line.id) <= end
+                frame = log_frame(line.id, line.record, replayed=True) if replayed else line.frame
+                if outbox.has_room(len(frame)):
+                    outbox.append(frame)
+                    self._hub.counts["replayed"] += 1
+                else:  # a quarter of what may ever wait
+                    self._drop(1, approximate=False)
+            place.pass_by(line.id.decode())
+            index += 1
+        outbox.flush()
+        return index
+
+
+class LogHub:
+    """Who gets lines as they happen, and how far the stream was read for them.
+
+    Args:
+        clock: Seconds, never going back; asked while lines are published.
+
+    Attributes:
+        place: How far the stream was read; None: nobody wants it to be.
+        counts: `sent`, `replayed` and `dropped` lines, for the metrics.
+        on_wanted: Called when the stream is to be read from `place` on. It must not wait.
+        on_due: Called when `settle` has something to do. It must not wait.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.place: Place | None = None
+        self.counts: Counter[str] = Counter()
+        self.on_wanted: Callable[[], None] = _ignore
+        self.on_due: Callable[[], None] = _ignore
+        self.clock = clock
+        self._live: dict[LogMembership, None] = {}
+        self._touched: dict[LogConnection, None] = {}
+        self._due: dict[LogMembership, None] = {}
+
+    def join(self, member: LogMembership, *, at_end: bool) -> bool:
+        """Let a client have lines as they happen, behind its own place. False: more is to be read back for it before.
+
+        `at_end`: its place is the end of the stream.
+        """
+        if member.place is None or member.left:
+            return True
+        if self.place is None:
+            if not at_end:
+                return False
+            self.place = Place(member.place.id, member.place.count)
+        elif position(member.place.id) < position(self.place.id):
+            return False
+        member.go_live()
+        self._live[member] = None
+        if len(self._live) == 1:
+            self.on_wanted()
+        return True
+
+    def leave(self, member: LogMembership) -> None:
+        """A client wants no more lines. Behind the last one nothing is read."""
+        self._live.pop(member, None)
+        self._due.pop(member, None)
+        if not self._live:
+            self.place = None
+
+    def publish(self, place: Place, page: Page, start: int) -> int:
+        """Offer entries from `start` on, in order; the index of the first that was not looked at.
+
+        `place` is that behind which the page was read. The caller calls `flush` until it is done, and goes on after a
+        checkpoint.
+        """
+        if place is not self.place:  # all left meanwhile
+            return len(page.entries)
+        if not start and (missing := place.check(page.state)) is not None:
+            for member in self._live:
+                member.miss(missing)
+                self._touched[member.connection] = None
+        deadline = self.clock() + MAX_SECONDS
+        index = start
+        while index < len(page.entries):
+            line = Line(page.entries[index])
+            for member in self._live:
+                if member.offer(line):
+                    self._touched[member.connection] = None
+            place.pass_by(line.id.decode())
+            index += 1
+            if self.clock() > deadline:
+                break
+        if index == len(page.entries):
+            place.reach(page.state)
+        return index
+
+    def flush(self) -> bool:
+        """Wake the writers of some clients for which something was published. Whether there are more."""
+        for connection in list(self._touched)[:MAX_FLUSHES]:
+            del self._touched[connection]
+            connection.outbox.flush()
+        return bool(self._touched)
+
+    def due(self, member: LogMembership) -> None:
+        """A client has room again to be told what it lacks."""
+        self._due[member] = None
+        self.on_due()
+
+    def settle(self) -> None:
+        """Tell those who are due."""
+        due, self._due = self._due, {}
+        for member in due:
+            member.tell_dropped()
+            member.connection.outbox.flush()
+
+
+def _ignore() -> None:
+    """Nobody reads."""

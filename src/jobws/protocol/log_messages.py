@@ -1,0 +1,228 @@
+"""What may be asked on `/logs`, and the answers that are not those of `/ws`: a value to a checked request.
+
+Unknown keys are ignored, as on `/ws` (protocol.md, rule M4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from jobws.errors import RequestError
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_stream_id, type_name
+from jobws.protocol.log_records import LEVELS, parse_level, severity
+from jobws.protocol.messages import Ping, Ref
+from jobws.protocol.session import Conversation
+
+if TYPE_CHECKING:
+    from jobws.protocol.log_records import LogRecord
+
+MAX_CHOICES: Final = 1000
+MAX_TEXT_BYTES: Final = 1024
+_KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping"
+
+
+class LogFilter(Struct, frozen=True):
+    """Which lines a client wants. None: any.
+
+    `severity` is that of the least severe level; `text` is in lower case, as the message is when it is looked for.
+    """
+
+    severity: int = 0
+    sources: frozenset[str] | None = None
+    queues: frozenset[str] | None = None
+    job_ids: frozenset[str] | None = None
+    text: str | None = None
+
+    def wants(self, record: LogRecord) -> bool:
+        """Whether `record` is one of them."""
+        return (
+            (not self.severity or severity(record.level) >= self.severity)
+            and (self.sources is None or record.source in self.sources)
+            and (self.queues is None or record.queue in self.queues)
+            and (self.job_ids is None or record.job_id in self.job_ids)
+            and (self.text is None or self.text in record.message.lower())
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every line is wanted."""
+        return self == _ALL
+
+
+_ALL: Final = LogFilter()
+
+
+# ---- client → server ----
+
+
+class SubscribeLogs(Struct, frozen=True):
+    """`subscribe-logs`.
+
+    `after` is the stream id behind which every line is wanted; `tail` how many of the last ones. At most one of them is
+    set; with neither, lines are wanted from now on.
+    """
+
+    filter: LogFilter
+    tail: int | None
+    after: str | None
+    ref: Ref | None
+
+
+class UnsubscribeLogs(Struct, frozen=True):
+    """`unsubscribe-logs`."""
+
+    ref: Ref | None
+
+
+LogRequest: TypeAlias = SubscribeLogs | UnsubscribeLogs | Ping
+
+
+class LogSession(Conversation[LogRequest]):
+    """The conversation of `/logs`."""
+
+    __slots__ = ()
+
+    def _request(self, event: str, data: object, ref: Ref | None) -> LogRequest:
+        match event:
+            case "subscribe-logs":
+                return _subscription(data, ref)
+            case "unsubscribe-logs":
+                return UnsubscribeLogs(ref)
+            case "ping":
+                return Ping(ref)
+            case _:
+                raise RequestError("unknown-event", f"unknown event; /logs knows {_KNOWN}")
+
+
+def _subscription(data: object, ref: Ref | None) -> SubscribeLogs:
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise RequestError("bad-data", f"expected an object with filters, got {type_name(data)}")
+    tail, after = _tail(data.get("tail")), _after(data.get("after"))
+    if tail is not None and after is not None:
+        raise RequestError("bad-after", "`after` and `tail` exclude each other")
+    chosen = LogFilter(
+        _severity(data.get("level")),
+        _choice(data, "source"),
+        _choice(data, "queue"),
+        _choice(data, "jobId"),
+        _text(data.get("text")),
+    )
+    return SubscribeLogs(chosen, tail, after, ref)
+
+
+def _severity(value: object) -> int:
+    if value is None:
+        return 0
+    level = parse_level(value) if isinstance(value, str) else None
+    if level is None:
+        raise RequestError("bad-filter", f"`level` must be one of {', '.join(LEVELS)}")
+    return severity(level)
+
+
+def _choice(data: dict[str, object], key: str) -> frozenset[str] | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    texts = value if isinstance(value, list) else [value]
+    chosen = frozenset(text for text in texts if isinstance(text, str))
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise RequestError("bad-filter", f"`{key}` must be a string or a list of strings")
+    if len(texts) > MAX_CHOICES:
+        raise RequestError("bad-filter", f"`{key}` may name {MAX_CHOICES} at most")
+    return chosen
+
+
+def _text(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not is_text(value) or len(value.encode()) > MAX_TEXT_BYTES:
+        raise RequestError("bad-filter", f"`text` must be a string of at most {MAX_TEXT_BYTES} bytes of UTF-8")
+    return value.lower()
+
+
+def _tail(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SAFE_INTEGER:
+        raise RequestError("bad-filter", "`tail` must be an integer from 0 to 2^53-1")
+    return value
+
+
+def _after(value: object) -> str | None:
+    if value is None:
+        return None
+    found = parse_stream_id(value) if isinstance(value, str) else None
+    if found is None:
+        raise RequestError("bad-after", '`after` must be a stream id such as "1795435729358-0"')
+    return "{}-{}".format(*found)
+
+
+# ---- server → client ----
+
+
+class LogAckData(Struct, frozen=True, omit_defaults=True):
+    """Which request is answered. `cursor` is where the subscription begins; `gap`: lines before it may be missing."""
+
+    request: str
+    cursor: str | UnsetType = UNSET
+    gap: bool | UnsetType = UNSET
+    left: bool | UnsetType = UNSET
+
+
+class LogAck(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
+    """The one answer to a request that was understood."""
+
+    data: LogAckData
+    ref: Ref | UnsetType = UNSET
+
+
+class LogPongData(Struct, frozen=True):
+    """`cursor`: every line of the subscription up to there was sent, or told as dropped; null: there is none."""
+
+    cursor: str | None
+
+
+class LogPong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
+    """The answer to `ping`."""
+
+    data: LogPongData
+    ref: Ref | UnsetType = UNSET
+
+
+class DroppedData(Struct, frozen=True, omit_defaults=True):
+    """`count` lines are missing here. `approximate`: the number is not exact."""
+
+    count: int
+    approximate: bool | UnsetType = UNSET
+
+
+class Dropped(Struct, tag_field="event", tag="dropped", frozen=True):
+    """Lines of the subscription were not sent."""
+
+    data: DroppedData
+
+
+# ---- over HTTP ----
+
+
+class LineError(Struct, frozen=True):
+    """Why a record was not written. `line` is its line, or its place in the list; the first is 1."""
+
+    line: int
+    code: str
+    message: str
+
+
+class LogsAccepted(Struct, frozen=True):
+    """How many records were written and how many were not; of the latter the first are in `errors`."""
+
+    accepted: int
+    rejected: int
+    errors: list[LineError]
+
+
+LogMessage: TypeAlias = LogAck | LogPong | Dropped
