@@ -232,7 +232,8 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
         (
             ("sevre",),
             "",
-            'Unknown command "sevre". Did you mean "serve"? Available commands: serve, watch, submit, status, demo.',
+            'Unknown command "sevre". Did you mean "serve"? '
+            "Available commands: serve, watch, submit, status, logs, demo.",
         ),
         (("serve", "--port", "x"), "", 'Invalid value for --port: unable to convert "x" into int.'),
     ],

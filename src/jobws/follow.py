@@ -71,12 +71,16 @@ async def follow_logs(
 
 
 def shown(line: LogLine) -> Text:
-    """A line as text: local time, level, source, job, message, fields; below it what has lines of its own."""
+    """A line as text: local time, level, source, job, message, fields; below it what has lines of its own.
+
+    Without the logger's name, which says no more than the source to most readers; `--json` has it.
+    """
     style = _STYLES.get(line.level, "")
     first, *rest = line.message.split("\n")
-    fields = dict(line.fields or {})
+    fields = {name: value for name, value in (line.fields or {}).items() if name != "logger"}
     below = [part for name in _BELOW for part in _lines(fields.pop(name, None))]
-    text = Text(_local(line.time), "dim")
+    text = Text()
+    text.append(_local(line.time), "dim")
     text.append(f" {line.level.upper():<{_LEVEL_WIDTH}} ", style)
     text.append(printable(line.source), "cyan")
     if about := "/".join(part for part in (line.queue, line.job_id) if part is not None):

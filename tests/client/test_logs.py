@@ -82,6 +82,7 @@ async def test_what_is_missing_is_told_by_lines_of_its_own() -> None:
             await subscribed(connection, "4-0")
             await connection.send("dropped", {"count": 1200})
             await connection.send("dropped", {"count": 5, "approximate": True})
+            await connection.send("dropped", {"count": 0, "approximate": True})
             await connection.close(1001)
             connection = await bridge.accept()
             assert await subscribed(connection, "2-0", gap=True) == {"after": "4-0"}
@@ -92,13 +93,14 @@ async def test_what_is_missing_is_told_by_lines_of_its_own() -> None:
 
         nursery.start_soon(follow)
         async with connect_logs(bridge.url) as lines:
-            told = [await anext(lines) for _ in range(4)]
-    assert [(line.dropped, line.level, line.source, line.id, line.message) for line in told[:3]] == [
+            told = [await anext(lines) for _ in range(5)]
+    assert [(line.dropped, line.level, line.source, line.id, line.message) for line in told[:4]] == [
         (1200, "warning", "jobws", None, "1,200 lines are missing here"),
         (5, "warning", "jobws", None, "about 5 lines are missing here"),
+        (1, "warning", "jobws", None, "lines may be missing here: the stream began anew"),
         *((1, "warning", "jobws", None, "lines may be missing here: Redis no longer has all that came meanwhile"),),
     ]
-    assert (told[3].id, told[3].dropped) == ("3-0", 0)
+    assert (told[4].id, told[4].dropped) == ("3-0", 0)
 
 
 async def test_a_reader_that_is_slow_is_told_what_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 import jobws.sync
-from jobws.errors import JobFailed, JobUnknown, UnreachableError
+from jobws.errors import JobFailed, JobUnknown, ResponseError, UnreachableError
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 
@@ -51,6 +51,26 @@ async def test_its_calls(redis: Redis) -> None:
             next(jobs.watch(job.job_id))
         del unfinished  # its loop has ended by now
 
+    async with live_bridge(redis.url) as live:
+        await anyio.to_thread.run_sync(program, live.url)
+
+
+async def test_the_log(redis: Redis) -> None:
+    def program(url: str) -> None:
+        with jobws.sync.connect_logs(url, source="worker", tail=10, follow=False) as lines:
+            assert [line.message for line in lines] == ["1", "2"]
+        with jobws.sync.connect_logs(url, tail=1, level="warning") as lines:
+            assert next(lines).message == "2"
+            redis.add_log("3", level="error")
+            assert next(lines).message == "3"
+        with pytest.raises(ResponseError, match="`level` must be one of"), jobws.sync.connect_logs(url, level="loud"):
+            raise AssertionError("entered")
+        with pytest.raises(KeyError), jobws.sync.connect_logs(url):
+            raise KeyError
+
+    redis.add_log("1", source="worker")
+    redis.add_log("2", source="worker", level="warning")
+    redis.add_log("other", source="api")
     async with live_bridge(redis.url) as live:
         await anyio.to_thread.run_sync(program, live.url)
 

@@ -125,7 +125,13 @@ def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
         steps = [line.removeprefix(f"{job} ") for line in lines if line.startswith(f"{job} ")]
         first = [steps.index(step) for step in ("submitted", "subscribed", "waiting", "active", state)]
         assert first == sorted(first)
-        assert steps.count("active") == (2 if state == "failed" else 1)
+        attempts = 2 if state == "failed" else 1
+        assert steps.count("active") == attempts
+        about = [number for number, line in enumerate(lines) if f" worker {job} job " in line]
+        assert len(about) == 2 * attempts  # each started, and ended
+        assert lines.index(f"{job} subscribed") < about[0] < about[-1] < lines.index(f"{job} {state}")
+        assert f" worker {job} job started attempt=1" in lines[about[0]]
+        assert f" worker {job} job {state}" in lines[about[-1]]
     text = "\n".join(lines)
     assert f"http: {url} answered 200: 0 bytes of an unknown type" in text
     assert f"triples, and now {count}" in text

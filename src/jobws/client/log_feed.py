@@ -182,8 +182,7 @@ class LogFeed:
                     self._put(line, size)
                 case "dropped" if self._listening:
                     dropped = msgspec.convert(frame.data, _DroppedData)
-                    about = "about " if dropped.approximate else ""
-                    self._put(self._own(dropped.count, f"{about}{dropped.count:,} lines are missing here"), size)
+                    self._put(self._own(max(1, dropped.count), _in_words(dropped)), size)
                 case "pong":
                     self._pong(msgspec.convert(frame.data, _PongData).cursor, now)
                 case _:
@@ -238,6 +237,12 @@ class LogFeed:
 
     def _own(self, dropped: int, message: str) -> LogLine:
         return LogLine(self._now_ms(), "warning", _SOURCE, message, dropped=dropped)
+
+
+def _in_words(dropped: _DroppedData) -> str:
+    if not dropped.count:
+        return "lines may be missing here: the stream began anew"
+    return f"{'about ' if dropped.approximate else ''}{dropped.count:,} lines are missing here"
 
 
 def _message(event: str, data: Any, ref: int) -> str:

@@ -51,7 +51,7 @@ def process(data: Mapping[str, object], settings: FetchSettings, progress: Progr
     began = time.monotonic()
     with send(Request(url, str(method)), settings.limits) as response:
         answered = time.monotonic()
-        _log.info("%s answered %d", response.url, response.status, extra={"redirects": response.redirects})
+        _log.info("%s answered %d", response.url, response.status)
         progress(50)
         body, whole = response.read()
         ended = time.monotonic()

@@ -26,7 +26,9 @@ def own_log(settings: Settings) -> Iterator[None]:
     if not settings.own_log:
         yield
         return
-    handler = LogsHandler(settings.redis, source=SOURCE)
+    handler = LogsHandler(
+        settings.redis, source=SOURCE, stream=settings.logs_stream, limit_entries=settings.logs_limit_entries
+    )
     root = logging.getLogger()
     root.addHandler(handler)
     try:
