@@ -6,16 +6,19 @@ import re
 import subprocess
 import sys
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
+from jobws.client import connect_logs
 from tests.support import eventually, require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.mounted import served
+from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -52,7 +55,7 @@ async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "queue"), [("JSON.parse(message.data)", "http"), ("console.log(JSON.parse", "sparql")]
+    ("part", "queue"), [("JSON.parse(message.data)", "http"), ("data: '42' }))", "sparql")]
 )
 async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
     node = require("node")
@@ -77,6 +80,42 @@ async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
         assert re.findall(r"event: '([^']+)'", "".join(lines)) == ["hello", "ack", "completed"]
 
 
+async def test_the_python_worker_that_logs(redis: Redis) -> None:
+    program = block("python", "LogsHandler").replace("redis://127.0.0.1:6379", redis.url)
+    run = partial(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    async with live_bridge(redis.url) as live, connect_logs(live.url) as lines:
+        done = await anyio.to_thread.run_sync(run)
+        line = await anext(lines)
+    assert (done.stdout, done.stderr) == ("", "INFO:root:fetched 3 pages\n")
+    assert (line.level, line.source, line.message) == ("info", "worker", "fetched 3 pages")
+    assert (line.queue, line.job_id, line.fields) == ("http", "42", {"bytes": 52110})
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["written", "refused by Redis"])
+async def test_the_node_worker_that_logs(redis: Redis, taken: bool) -> None:
+    """The line is on the wire, and a Redis that takes none ends no worker."""
+    node = require("node")
+    await anyio.to_thread.run_sync(install_packages)
+    program = (
+        f"const redis = new (require('ioredis'))({redis.url!r});\n"
+        "const job = { queueName: 'http', id: '42' };\n"
+        f"{block('js', 'redis.xadd')}"
+        "redis.ping().then(() => redis.quit()).then(() => console.log('ended'));"
+    )
+    if not taken:
+        redis.client.set("jobws:logs", "no stream")
+    run = partial(subprocess.run, [node, "-e", program], cwd=NODE, capture_output=True, text=True, check=True)
+    async with live_bridge(redis.url) as live:
+        if not taken:
+            assert (await anyio.to_thread.run_sync(run)).stdout == "ended\n"
+            return
+        async with connect_logs(live.url) as lines:
+            assert (await anyio.to_thread.run_sync(run)).stdout == "ended\n"
+            line = await anext(lines)
+    assert (line.level, line.source, line.message) == ("info", "node-worker", "fetched 3 pages")
+    assert (line.queue, line.job_id, line.fields) == ("http", "42", {"bytes": "52110"})
+
+
 async def test_the_mounted_bridge(redis: Redis) -> None:
     names: dict[str, Any] = {}
     program = block("python", "app.mount").replace("redis://127.0.0.1:6379", redis.url)
@@ -92,13 +131,18 @@ async def test_the_mounted_bridge(redis: Redis) -> None:
 
 
 def test_the_defaults_that_it_names() -> None:
-    from jobws.cli import DEFAULT_URL
+    from jobws.cli import DEFAULT_URL, logs
+    from jobws.logs.writer import BUFFER_ENTRIES, EXIT_SECONDS
     from jobws.server import Settings
 
     settings = Settings()
     assert f"http://{settings.host}:{settings.port}" == DEFAULT_URL == f"http://{DEFAULT}"
     assert "reads `http`, `sparql`, `techstack` and `analyzer`" in README
     assert settings.queues == ("http", "sparql", "techstack", "analyzer")
+    assert f"prints the last {signature(logs).parameters['tail'].default} lines" in README
+    assert f"the newest {BUFFER_ENTRIES:,} lines" in README
+    assert f"a program's end by {EXIT_SECONDS:.0f} s" in README
+    assert f"`{settings.logs_stream}`, of about {settings.logs_limit_entries:,} lines" in README
     assert "closed after 4 MiB" in README
     assert settings.outbox_bytes == 4 * 1024 * 1024
     assert "1,000 subscriptions, 512 bytes an id" in README

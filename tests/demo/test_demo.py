@@ -106,6 +106,21 @@ async def test_an_event_that_does_not_come_is_told(redis: Redis, tmp_path: Path)
     assert f"{job}: expected active, waiting, active, failed; got active, completed" in shown.getvalue()
 
 
+async def test_a_line_of_the_log_that_does_not_come_is_told(redis: Redis, tmp_path: Path) -> None:
+    """The bridge reads another stream than the worker writes."""
+    with ExitStack() as stack:
+
+        def start_worker() -> None:
+            stack.enter_context(Worker(redis.url, tmp_path, "--queue", "techstack")).ready()
+
+        shown = StringIO()
+        async with live_bridge(redis.url, logs_stream="elsewhere") as live:
+            done = await walk(live.url, [Task("techstack", {})], start_worker, Console(file=shown))
+    assert not done.complete
+    (outcome,) = done.outcomes
+    assert f"techstack/{outcome.data['jobId']}: its end is not in the log" in shown.getvalue()
+
+
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jobws", "demo", "--once", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

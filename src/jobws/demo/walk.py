@@ -91,7 +91,9 @@ async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], co
                         events.append(event)
                         if event.event in OUTCOMES:
                             job_id = str(event.data["jobId"])
-                            logged &= await log.told(job_id, jobs[job_id].expected.count("active"))
+                            if not await log.told(job_id, jobs[job_id].expected.count("active")):
+                                logged = False
+                                _say_missing(f"{event.data['queue']}/{job_id}: its end is not in the log", console)
                         board.take(event)
                         if event.event in OUTCOMES:
                             show_outcome(event, console)
@@ -107,8 +109,12 @@ def _is_complete(job_id: str, task: Task, events: list[Event], console: Console)
     if arrived == list(task.expected):
         return True
     line = f"{task.queue}/{job_id}: expected {', '.join(task.expected)}; got {', '.join(arrived) or 'nothing'}"
-    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    _say_missing(line, console)
     return False
+
+
+def _say_missing(line: str, console: Console) -> None:
+    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _triples(root: Path) -> str:
