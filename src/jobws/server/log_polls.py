@@ -1,0 +1,164 @@
+"""Looks at the log lines of followed jobs: soon after activity, slower when it is quiet, never if nobody follows.
+
+BullMQ tells of no line, so their lists are read, those of all jobs that are due in one conversation. A client that has
+not taken what waits for it is left out: its lines stay in Redis until it has.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.bullmq.log_list import LogSlice, LogSlices
+from jobws.errors import RedisUnavailableError
+from jobws.hub.line_reader import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.snapshot import Job
+    from jobws.bullmq.store import Store
+    from jobws.hub.log_lines import Group, LogLines
+    from jobws.hub.rooms import Membership
+
+# After lines or an event of the job; then each pause is 1.5 times the one before.
+FAST_SECONDS: Final = 0.1
+SLOW_SECONDS: Final = 2.0
+SLOWER: Final = 1.5
+# Events of one job make it due at once, but not more often than this: there may be a thousand a second.
+SPACING_SECONDS: Final = 0.05
+# How long an outcome waits for the last lines while Redis does not tell them.
+HOLD_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.2
+JOBS_AT_ONCE: Final = 200
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Pace:
+    """When a job's lines are looked at."""
+
+    __slots__ = ("asked", "due", "pause", "urgent")
+
+    def __init__(self) -> None:
+        self.asked = -inf
+        self.due = inf
+        self.pause = FAST_SECONDS
+        self.urgent = False
+
+
+class LogPolls:
+    """Reads log lines for their followers.
+
+    Args:
+        lines: Who follows what.
+        queues: The queues by label; a live view.
+        store: Answers the looks.
+    """
+
+    def __init__(self, lines: LogLines, queues: Mapping[str, Queue], store: Store) -> None:
+        self._lines = lines
+        self._queues = queues
+        self._store = store
+        self._paces: dict[Job, _Pace] = {}
+        self._woken = anyio.Event()
+        self._sleeping_until = -inf
+        self._deadlines: dict[Membership, float] = {}
+        self._begun = anyio.Event()
+        lines.on_news = self._news
+        lines.on_drain = self._begin
+
+    def _news(self, job: Job, urgent: bool) -> None:
+        now = anyio.current_time()
+        pace = self._paces.setdefault(job, _Pace())
+        pace.pause = FAST_SECONDS
+        pace.urgent = pace.urgent or urgent
+        pace.due = min(pace.due, now if urgent else max(now, pace.asked + SPACING_SECONDS))
+        if pace.due < self._sleeping_until:
+            self._woken.set()
+
+    def _begin(self, membership: Membership) -> None:
+        self._deadlines[membership] = anyio.current_time() + HOLD_SECONDS
+        self._begun.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            now = anyio.current_time()
+            # Those for whom an outcome waits go first.
+            due = sorted((not pace.urgent, pace.due, job) for job, pace in self._paces.items() if pace.due <= now)
+            if due:
+                await self._look([job for _, _, job in due[:JOBS_AT_ONCE]])
+                continue
+            self._woken = anyio.Event()
+            self._sleeping_until = min((pace.due for pace in self._paces.values()), default=inf)
+            with anyio.move_on_after(self._sleeping_until - now):
+                await self._woken.wait()
+            self._sleeping_until = -inf
+
+    async def give_up(self) -> None:
+        """Let go on, until cancelled, what has waited too long."""
+        while True:
+            now = anyio.current_time()
+            for membership in [each for each, deadline in self._deadlines.items() if deadline <= now]:
+                del self._deadlines[membership]
+                self._lines.give_up(membership)
+            self._begun = anyio.Event()
+            with anyio.move_on_after(min(self._deadlines.values(), default=inf) - now):
+                await self._begun.wait()
+
+    async def _look(self, jobs: list[Job]) -> None:
+        groups: list[Group] = []
+        now = anyio.current_time()
+        for job in jobs:
+            found, full = self._lines.groups(job)
+            for membership in full:
+                if membership in self._deadlines:  # it waits for its own client
+                    self._deadlines[membership] = now + HOLD_SECONDS
+            if not found and not full:
+                del self._paces[job]
+                continue
+            pace = self._paces[job]
+            pace.asked, pace.due, pace.urgent = now, inf, False
+            groups += found
+        asked = [self._slice(group) for group in groups]
+        slices = tuple(dict.fromkeys(asked))
+        try:
+            answers = dict(zip(slices, await self._store.ask(LogSlices(slices)), strict=True)) if slices else {}
+        except RedisUnavailableError as error:
+            _log.debug("log lines wait: %s", error)
+            self._look_again(jobs, RETRY_SECONDS)
+            return
+        again: set[Job] = set()
+        for group, each in zip(groups, asked, strict=True):
+            lines, length = answers[each]
+            step = group.reader.step(Seen(lines, length))
+            self._lines.tell(group, step)
+            if step.batch is not None:
+                self._paces[group.job].pause = FAST_SECONDS
+            if step.again:
+                again.add(group.job)
+        self._look_again(jobs, None)
+        self._look_again(again, 0.0)
+
+    def _slice(self, group: Group) -> LogSlice:
+        queue, job_id = group.job
+        start, limit = group.reader.slice
+        return LogSlice(self._queues[queue], job_id, start, limit)
+
+    def _look_again(self, jobs: list[Job] | set[Job], seconds: float | None) -> None:
+        """Have these due after so long; None: after their own pause, which grows."""
+        now = anyio.current_time()
+        for job in jobs:
+            pace = self._paces.get(job)
+            if pace is None:
+                continue
+            if seconds is None:
+                pace.due = min(pace.due, now + pace.pause)
+                pace.pause = min(pace.pause * SLOWER, SLOW_SECONDS)
+            else:
+                pace.due = min(pace.due, now + seconds)
