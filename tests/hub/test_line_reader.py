@@ -221,6 +221,53 @@ def test_a_list_that_is_trimmed_far_is_searched_as_far_as_lines_are_asked_for(ke
     assert not batches[0].gap
 
 
+def test_of_large_lines_as_many_are_asked_for_as_a_search_needs() -> None:
+    lines = List(*(b"%d" % number * 300_000 for number in range(12)))
+    reader, _ = look(LineReader(), lines)
+    new = [b"x" * 300_000, b"y" * 300_000]
+    lines.push(*new)
+    lines.trim(12)
+    assert told(look(reader, lines)[1]) == new
+
+
+def test_however_much_was_written_meanwhile_a_position_goes_on() -> None:
+    lines = List(b"a", b"b")
+    reader, _ = look(LineReader(), lines)
+    new = [b"%d" % number for number in range(3000)]
+    lines.push(*new)
+    assert told(look(LineReader.after(reader.position), lines)[1]) == new
+
+
+def test_however_much_was_written_to_an_empty_list_it_is_told() -> None:
+    lines = List()
+    reader, _ = look(LineReader(), lines)
+    new = [b"%d" % number for number in range(3000)]
+    lines.push(*new)
+    assert told(look(reader, lines)[1]) == new
+
+
+def test_lines_do_not_move_to_the_back() -> None:
+    lines = List(b"a", b"b", b"c")
+    reader, _ = look(LineReader(), lines)
+    lines.trim(0)
+    lines.push(b"x", b"a", b"b", b"c", b"d")
+    assert look(reader, lines)[1] == [Batch(0, lines.lines, gap=True)]
+
+
+def test_a_short_list_takes_one_look() -> None:
+    step = LineReader().step(Seen([b"a", b"b"], 2))
+    assert step.batch == Batch(0, [b"a", b"b"], gap=False)
+    assert not step.again
+
+
+def test_what_is_known_grows_with_every_line() -> None:
+    lines, reader = List(), LineReader()
+    for number in range(2 * MAX_TAIL):
+        lines.push(b"%d" % number)
+        reader, _ = look(reader, lines)
+        assert len(reader.position.tail) == min(number + 1, MAX_TAIL)
+
+
 def test_equal_readers_are_one() -> None:
     """So one look serves all who are equally far."""
     lines = List(b"a")

@@ -112,8 +112,7 @@ class LineReader(Struct, frozen=True):
         for place in range(min(self._place, length) if tail else 0, begin, -1):
             known = tail[-place:]  # what lay before them was trimmed
             offset = place - begin
-            if len(known) > offset:
-                return None
+            # What was not asked for equals nothing: a slice that begins before `digests` is empty.
             if tuple(digests[offset - len(known) : offset]) == known:
                 return place
         return None
