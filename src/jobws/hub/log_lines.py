@@ -169,16 +169,23 @@ class LogLines:
             return membership.lives[queue] is None or queue in following.unread
         return queue in following.unread or queue in self._fanout.without_events
 
-    def tell(self, group: Group, step: Step) -> None:
-        """A look was taken for a group: deliver what is new, and let go on who waited for no more."""
+    def tell(self, group: Group, step: Step) -> bool:
+        """A look was taken for a group: deliver what is new, and let go on who waited for no more.
+
+        False: for a client that must take first what waits for it the same look is to be taken again.
+        """
         queue, _ = group.job
         frames: dict[bool, Frame] = {}
+        all_told = True
         for membership, asked in group.members:
             if membership.left:
                 continue
+            outbox = membership.connection.outbox
+            if step.batch is not None and not outbox.roomy:
+                all_told = False
+                continue
             following = self._following(membership)
             following.readers[queue] = step.reader
-            outbox = membership.connection.outbox
             if step.batch is not None:
                 anywhere = membership.subscription.room.queue is None
                 if anywhere not in frames:
@@ -190,6 +197,7 @@ class LogLines:
                 if not following.unread and membership in self.draining:
                     self._drained(membership)
             outbox.flush()
+        return all_told
 
     def _drained(self, membership: Membership) -> None:
         self.draining.pop(membership)()

@@ -34,7 +34,10 @@ SPACING_SECONDS: Final = 0.05
 # How long an outcome waits for the last lines while Redis does not tell them.
 HOLD_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 0.2
-JOBS_AT_ONCE: Final = 200
+# Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
+MIN_JOBS: Final = 8
+MAX_JOBS: Final = 200
+LOOK_BYTES: Final = 2 * 1024 * 1024
 
 _log: Final = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class LogPolls:
         self._paces: dict[Job, _Pace] = {}
         self._woken = anyio.Event()
         self._sleeping_until = -inf
+        self._at_once = MAX_JOBS
         self._deadlines: dict[Membership, float] = {}
         self._begun = anyio.Event()
         lines.on_news = self._news
@@ -92,7 +96,7 @@ class LogPolls:
             # Those for whom an outcome waits go first.
             due = sorted((not pace.urgent, pace.due, job) for job, pace in self._paces.items() if pace.due <= now)
             if due:
-                await self._look([job for _, _, job in due[:JOBS_AT_ONCE]])
+                await self._look([job for _, _, job in due[: self._at_once]])
                 continue
             self._woken = anyio.Event()
             self._sleeping_until = min((pace.due for pace in self._paces.values()), default=inf)
@@ -119,6 +123,7 @@ class LogPolls:
             for membership in full:
                 if membership in self._deadlines:  # it waits for its own client
                     self._deadlines[membership] = now + HOLD_SECONDS
+                self._paces[job].pause = FAST_SECONDS
             if not found and not full:
                 del self._paces[job]
                 continue
@@ -133,14 +138,16 @@ class LogPolls:
             _log.debug("log lines wait: %s", error)
             self._look_again(jobs, RETRY_SECONDS)
             return
+        size = sum(len(line) for lines, _ in answers.values() for line in lines)
+        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(jobs) // max(size, 1), 4 * len(jobs)))
         again: set[Job] = set()
         for group, each in zip(groups, asked, strict=True):
             lines, length = answers[each]
             step = group.reader.step(Seen(lines, length))
-            self._lines.tell(group, step)
+            told = self._lines.tell(group, step)
             if step.batch is not None:
                 self._paces[group.job].pause = FAST_SECONDS
-            if step.again:
+            if step.again and told:
                 again.add(group.job)
         self._look_again(jobs, None)
         self._look_again(again, 0.0)
