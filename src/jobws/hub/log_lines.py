@@ -68,7 +68,7 @@ class LogLines:
     Attributes:
         followers: By job id in UTF-8, as it stands in the stream.
         draining: Those whose lines must be read up to now, and what is to be done then.
-        on_news: Told that a job may have new lines, and whether somebody waits for them; must not wait.
+        on_news: Told that a job may have new lines, and whether an outcome waits for them; must not wait.
         on_drain: Told who waits, and for how long at most is up to it; must not wait.
     """
 
@@ -82,10 +82,12 @@ class LogLines:
 
     # ---- what the hub tells ----
 
-    def drain(self, membership: Membership, queues: Iterable[str], then: Callable[[], None]) -> None:
+    def drain(
+        self, membership: Membership, queues: Iterable[str], then: Callable[[], None], *, urgent: bool = False
+    ) -> None:
         """Have the lines read that there are now in these queues, and then call `then`, also if it has left.
 
-        That is at once if there is no queue.
+        That is at once if there is no queue. `urgent`: before those of others, since something that happens now waits.
         """
         job_id = membership.subscription.room.job_id or ""
         following = self.followers.setdefault(job_id.encode(), {}).setdefault(membership, Following())
@@ -94,7 +96,7 @@ class LogLines:
             following.unread[queue] = self._asked
         # Where no event tells that the job begins to live, its list is looked at without.
         for queue in {*following.unread, *self._fanout.without_events}:
-            self.on_news((queue, job_id), queue in following.unread)
+            self.on_news((queue, job_id), urgent)
         if not following.unread:
             then()
             return
@@ -106,9 +108,9 @@ class LogLines:
         """An outcome of that queue is about to be offered: the last lines go first."""
         if membership.held is None:
             membership.held = []
-            self.drain(membership, (queue,), partial(release, self._fanout, membership))
+            self.drain(membership, (queue,), partial(release, self._fanout, membership), urgent=True)
         elif membership in self.draining:
-            self.drain(membership, (queue,), self.draining[membership])
+            self.drain(membership, (queue,), self.draining[membership], urgent=True)
 
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
         """An event of a followed job is about to be offered. `ends`: it is an outcome."""
@@ -129,9 +131,8 @@ class LogLines:
             then()
 
     def give_up(self, membership: Membership) -> None:
-        """What waits for lines goes on without them."""
+        """What waits for lines goes on without them. They follow, if it is still there then."""
         if membership in self.draining:
-            self._following(membership).unread.clear()
             self._drained(membership)
 
     def give_up_all(self, queue: str) -> None:

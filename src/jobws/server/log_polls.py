@@ -31,9 +31,10 @@ SLOW_SECONDS: Final = 2.0
 SLOWER: Final = 1.5
 # Events of one job make it due at once, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis does not tell them.
+# How long an outcome waits for the last lines while Redis tells no lines at all, or its client takes none; and how long
+# while it is told others, as after a subscription to a thousand jobs that each have a quarter of a megabyte.
 HOLD_SECONDS: Final = 1.0
-RETRY_SECONDS: Final = 0.2
+MAX_HOLD_SECONDS: Final = 10.0
 # Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
 MIN_JOBS: Final = 8
 MAX_JOBS: Final = 200
@@ -71,7 +72,9 @@ class LogPolls:
         self._woken = anyio.Event()
         self._sleeping_until = -inf
         self._at_once = MAX_JOBS
-        self._deadlines: dict[Membership, float] = {}
+        # When it is asked whether to wait on, and from when on not any more.
+        self._deadlines: dict[Membership, tuple[float, float]] = {}
+        self._answered = -inf
         self._begun = anyio.Event()
         lines.on_news = self._news
         lines.on_drain = self._begin
@@ -86,7 +89,8 @@ class LogPolls:
             self._woken.set()
 
     def _begin(self, membership: Membership) -> None:
-        self._deadlines[membership] = anyio.current_time() + HOLD_SECONDS
+        now = anyio.current_time()
+        self._deadlines[membership] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
         self._begun.set()
 
     async def run(self) -> None:
@@ -108,11 +112,17 @@ class LogPolls:
         """Let go on, until cancelled, what has waited too long."""
         while True:
             now = anyio.current_time()
-            for membership in [each for each, deadline in self._deadlines.items() if deadline <= now]:
+            for membership, (due, last) in list(self._deadlines.items()):
+                if due > now and membership in self._lines.draining:
+                    continue
+                answered = now - self._answered < HOLD_SECONDS and now < last
+                if membership in self._lines.draining and (answered or not membership.connection.outbox.roomy):
+                    self._deadlines[membership] = now + HOLD_SECONDS, last
+                    continue
                 del self._deadlines[membership]
                 self._lines.give_up(membership)
             self._begun = anyio.Event()
-            with anyio.move_on_after(min(self._deadlines.values(), default=inf) - now):
+            with anyio.move_on_after(min((due for due, _ in self._deadlines.values()), default=inf) - now):
                 await self._begun.wait()
 
     async def _look(self, jobs: list[Job]) -> None:
@@ -120,26 +130,37 @@ class LogPolls:
         now = anyio.current_time()
         for job in jobs:
             found, full = self._lines.groups(job)
-            for membership in full:
-                if membership in self._deadlines:  # it waits for its own client
-                    self._deadlines[membership] = now + HOLD_SECONDS
+            if full:
                 self._paces[job].pause = FAST_SECONDS
-            if not found and not full:
+            elif not found:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
             pace.asked, pace.due, pace.urgent = now, inf, False
             groups += found
-        asked = [self._slice(group) for group in groups]
-        slices = tuple(dict.fromkeys(asked))
         try:
-            answers = dict(zip(slices, await self._store.ask(LogSlices(slices)), strict=True)) if slices else {}
+            again = await self._tell(groups)
         except RedisUnavailableError as error:
             _log.debug("log lines wait: %s", error)
-            self._look_again(jobs, RETRY_SECONDS)
-            return
+            again = set()
+        finally:
+            now = anyio.current_time()
+            for pace in [self._paces[job] for job in jobs if job in self._paces]:
+                pace.due = min(pace.due, now + pace.pause)
+                pace.pause = min(pace.pause * SLOWER, SLOW_SECONDS)
+        for job in again:
+            self._paces[job].due = now
+
+    async def _tell(self, groups: list[Group]) -> set[Job]:
+        """Ask for the groups' lines and tell them. The jobs of which there is more."""
+        asked = [self._slice(group) for group in groups]
+        slices = tuple(dict.fromkeys(asked))
+        if not slices:
+            return set()
+        answers = dict(zip(slices, await self._store.ask(LogSlices(slices)), strict=True))
+        self._answered = anyio.current_time()
         size = sum(len(line) for lines, _ in answers.values() for line in lines)
-        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(jobs) // max(size, 1), 4 * len(jobs)))
+        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
         again: set[Job] = set()
         for group, each in zip(groups, asked, strict=True):
             lines, length = answers[each]
@@ -149,23 +170,9 @@ class LogPolls:
                 self._paces[group.job].pause = FAST_SECONDS
             if step.again and told:
                 again.add(group.job)
-        self._look_again(jobs, None)
-        self._look_again(again, 0.0)
+        return again
 
     def _slice(self, group: Group) -> LogSlice:
         queue, job_id = group.job
         start, limit = group.reader.slice
         return LogSlice(self._queues[queue], job_id, start, limit)
-
-    def _look_again(self, jobs: list[Job] | set[Job], seconds: float | None) -> None:
-        """Have these due after so long; None: after their own pause, which grows."""
-        now = anyio.current_time()
-        for job in jobs:
-            pace = self._paces.get(job)
-            if pace is None:
-                continue
-            if seconds is None:
-                pace.due = min(pace.due, now + pace.pause)
-                pace.pause = min(pace.pause * SLOWER, SLOW_SECONDS)
-            else:
-                pace.due = min(pace.due, now + seconds)
