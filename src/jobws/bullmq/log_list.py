@@ -78,10 +78,7 @@ class LogSlices(Struct, frozen=True):
 
 
 class LogPage(Struct, frozen=True):
-    """A question to `Store.ask`: some lines of one job, how many there are in all, and whether the job exists.
-
-    `start` counts from the first line, or if it is negative from behind the last one.
-    """
+    """A question to `Store.ask`: some lines of one job, how many there are in all, and whether the job exists."""
 
     slice: LogSlice
 

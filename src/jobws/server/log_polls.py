@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # After lines or an event of the job; then each pause is 1.5 times the one before.
 FAST_SECONDS: Final = 0.1
-SLOW_SECONDS: Final = 2.0
+SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
 # Events of one job make it due at once, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
