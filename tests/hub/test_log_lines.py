@@ -10,6 +10,7 @@ from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.line_reader import Seen
 from jobws.hub.rooms import Rooms
+from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 
@@ -149,7 +150,11 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     bridge.look()
     bridge.publish(OUTCOME)
     (group,), _ = bridge.fanout.lines.groups(("http", "7"))
+    assert (("http", "7"), True) in bridge.news
+    begun: list[Membership] = []
+    bridge.fanout.lines.on_drain = begun.append
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
+    assert not begun, "its time runs already"
     bridge.fanout.lines.tell(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
@@ -174,7 +179,7 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
 
 def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge = Bridge()
-    client = bridge.client()
+    client, other = bridge.client(), bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish([b"event", b"active", b"jobId", b"8"])
@@ -182,6 +187,8 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge.publish(OUTCOME, [b"event", b"active", b"jobId", b"8"])
     assert client.connection.catching_up
     assert client.cursor() == {"http": "1-18446744073709551615"}
+    assert other.cursor() == {"http": "3-0"}
+    assert not other.connection.catching_up
     bridge.look()
     assert client.told() == ["completed"]
     assert client.cursor() == {"http": "3-0"}
@@ -194,6 +201,9 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
+    bridge.fanout.begin_again("analyzer", "1-0")
+    bridge.fanout.end_again("analyzer", "trimmed", "1-0")
+    assert client.told() == []
     bridge.fanout.begin_again("http", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
     bridge.fanout.end_again("http", "trimmed", "1-0")
@@ -338,3 +348,72 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     (frame,) = named.frames()
     assert (frame["data"]["lines"], frame["data"]["gap"]) == (["z"], True)
     assert "truncated" not in frame["data"]
+
+
+def test_an_outcome_waits_for_however_many_lines_there_are() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    lines = bridge.lists["http", "7"] = [b"%d" % number for number in range(2500)]
+    bridge.publish(OUTCOME)
+    bridge.look()
+    assert client.told() == [*(line.decode() for line in lines), "completed"]
+
+
+def test_a_job_of_that_id_in_another_queue_is_another_job() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME, queue="analyzer")
+    assert not client.connection.catching_up
+    bridge.fanout.without_events.add("analyzer")
+    assert bridge.look("analyzer") == 0
+
+
+def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
+    found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in join.jobs}
+    client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
+    client.frames()
+    bridge.look("http")
+    assert client.connection.catching_up
+    bridge.look("analyzer")
+    assert not client.connection.catching_up
+    bridge.publish(OUTCOME, queue="http")
+    bridge.publish(OUTCOME, queue="analyzer")
+    bridge.look("http")
+    assert client.told() == []
+    bridge.look("analyzer")
+    assert client.told() == ["completed", "completed"]
+
+
+def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (membership,) = bridge.fanout.lines.followers[b"7"]
+    went_on: list[bool] = []
+    bridge.fanout.lines.drain(membership, ["http"], lambda: went_on.append(True))
+    assert not went_on
+    client.connection.leave_all()
+    assert went_on
+
+
+def test_what_a_client_has_no_room_for_is_read_again() -> None:
+    bridge = Bridge()
+    client = Client(bridge, 4096)
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.lists["http", "7"] = [b"a"]
+    (group,), _ = bridge.fanout.lines.groups(("http", "7"))
+    client.connection.outbox.append(Frame(b"x" * 3000))
+    assert not bridge.fanout.lines.tell(group, group.reader.step(Seen([b"a"])))
+    client.connection.outbox.take()
+    client.connection.outbox.written()
+    bridge.look()
+    assert client.told() == ["a"]
