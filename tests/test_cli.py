@@ -54,6 +54,27 @@ async def test_watch_follows_a_job_to_its_result(redis: Redis) -> None:
         assert out.splitlines() == ["http/7 active", "http/7 active 50", 'http/7 completed {"answer": 42}']
 
 
+async def test_watch_prints_log_lines_if_it_is_asked_to(redis: Redis) -> None:
+    redis.add_job("http", "7", state="active")
+    redis.client.rpush("bull:http:7:logs", "one\n  two", "\x1b[31mred")
+    async with live_bridge(redis.url) as live:
+        watch = Watch("7", "--logs", "--url", live.url)
+        assert [await watch.line() for _ in range(4)] == [
+            *("7 subscribed", "http/7 active", "http/7 | one", "http/7 |   two")
+        ]
+        assert await watch.line() == r"http/7 | \x1b[31mred"
+        with redis.client.pipeline() as both:
+            both.delete("bull:http:7:logs")
+            both.rpush("bull:http:7:logs", "new")
+            both.execute()
+        redis.add_event("http", "completed", "7", returnvalue="1")
+        code, out, _ = await watch.end()
+        assert (code, out.splitlines()) == (
+            0,
+            ["http/7 | (lines may be missing here)", "http/7 | new", "http/7 completed 1"],
+        )
+
+
 async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:
     redis.add_job("http", "done", state="completed", finishedOn="1", returnvalue="1")
     async with live_bridge(redis.url) as live:

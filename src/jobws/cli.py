@@ -77,6 +77,7 @@ def watch(
     url: Url = DEFAULT_URL,
     timeout_seconds: float | None = None,
     expect: Annotated[bool, Parameter(negative=())] = False,
+    logs: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Show jobs until they end. Exit code: 0 completed, 1 failed, 4 unknown or removed, 5 time-out.
 
@@ -86,6 +87,7 @@ def watch(
         url: The bridge.
         timeout_seconds: Give up after so long.
         expect: A job that does not exist yet is about to be added: wait for it.
+        logs: Print what their workers write with `job.log()`, too.
     """
     _check_text(queue=queue, **{f"job {number}": each for number, each in enumerate(job, 1)})
     if timeout_seconds is not None and not timeout_seconds > 0:
@@ -98,6 +100,7 @@ def watch(
         expect=expect,
         timeout_seconds=timeout_seconds,
         console=Console(),
+        logs=logs,
     )
     return anyio.run(call, backend="trio")
 

@@ -135,12 +135,13 @@ class Jobs:
         events: Collection[str] | None = None,
         *,
         expect: bool = True,
+        logs: bool = False,
     ) -> Iterator[Event]:
         """What happens to a job, or to several, until the outcome of each; see `Client.watch`.
 
         Once this has returned, nothing is missed. A loop that ends early ends the subscription, too.
         """
-        stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect))
+        stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect, logs=logs))
         return _each(stream, float("inf"))
 
 

@@ -126,6 +126,9 @@ class Board:
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return
+        if event.event == "job-log":
+            self._print_lines(event)
+            return
         before = job.line()
         if event.event == "progress":
             job.progress = event.data.get("data")
@@ -133,6 +136,16 @@ class Board:
         job.enter(_STATES.get(event.event, event.event), event.data.get("queue"))
         if job.line() != before:
             self._say(job)
+
+    def _print_lines(self, event: Event) -> None:
+        """Lines of a job's log, on a terminal above the live picture."""
+        lines = event.data.get("lines")
+        texts = [line for text in lines for line in str(text).split("\n")] if isinstance(lines, list) else []
+        if event.data.get("gap"):
+            texts.insert(0, "(lines may be missing here)")
+        for text in texts:
+            line = printable(f"{event.data.get('queue')}/{event.data.get('jobId')} | {text}")
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def exit_code(self) -> int | None:
         """The worst of the jobs' exit codes; None while one has not ended."""
@@ -180,6 +193,7 @@ async def watch(
     expect: bool,
     timeout_seconds: float | None,
     console: Console,
+    logs: bool = False,
 ) -> int:
     """Show the jobs until each has ended, and return the exit code.
 
@@ -190,6 +204,7 @@ async def watch(
         expect: A job that does not exist is about to be added; otherwise it counts as unknown.
         timeout_seconds: None: wait for ever.
         console: Where to show it.
+        logs: Whether to print what workers write with `job.log()`.
 
     Raises:
         ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
@@ -198,7 +213,7 @@ async def watch(
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
         async with (
             connect(url) as jobs,
-            jobs.watch(job_ids, queue, events=["*"], expect=expect) as events,
+            jobs.watch(job_ids, queue, events=["*"], expect=expect, logs=logs) as events,
         ):
             with board.shown():
                 for job_id in job_ids:

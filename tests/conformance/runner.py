@@ -37,6 +37,8 @@ class Target(Protocol):
 
     async def trim_log(self, length: int | None) -> None: ...
 
+    async def add_job_log(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None: ...
+
 
 def load_vectors(target: str) -> list[Vector]:
     """All vectors that `target` can play."""
@@ -73,6 +75,8 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.read()
             case "trim":
                 await target.trim(value)
+            case "jobLog":
+                await target.add_job_log(value["queue"], value["jobId"], value["lines"], value.get("keep"))
             case "vanish":
                 await target.vanish(value["queue"], value["jobId"])
             case "log":

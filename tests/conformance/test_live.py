@@ -78,6 +78,13 @@ class LiveTarget:
         else:
             self._redis.client.xtrim("jobws:logs", maxlen=length, approximate=False)
 
+    async def add_job_log(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None:
+        with self._redis.client.pipeline() as both:
+            both.rpush(f"bull:{queue}:{job_id}:logs", *lines)
+            if keep is not None:
+                both.ltrim(f"bull:{queue}:{job_id}:logs", -keep, -1)
+            both.execute()
+
     async def reconnect(self) -> None:
         await self._client.socket.aclose()
         await self.connect()

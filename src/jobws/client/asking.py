@@ -151,7 +151,7 @@ class Asking:
             self._waiting.pop(state, None)
             self._held.pop(state.room, None)
             self._held[state.room] = state
-        items = ((state, subscription(state.room, state.events, state.after())) for state in chosen)
+        items = ((state, subscription(state.room, state.events, state.after(), state.logs())) for state in chosen)
         for batch in split(items, limits):
             ref = next(self.refs)
             self.asked[ref] = [state for state, _ in batch]

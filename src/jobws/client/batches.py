@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TypeVar
 
+    from jobws.client.event import JsonObject
     from jobws.protocol.messages import Cursor, Limits, Room
 
     Member = TypeVar("Member")
@@ -23,13 +24,17 @@ _ENVELOPE_BYTES: Final = 128
 _MAX_EVENTS: Final = 32
 
 
-def subscription(room: Room, events: frozenset[str] | None, after: Cursor | None) -> bytes:
+def subscription(
+    room: Room, events: frozenset[str] | None, after: Cursor | None, logs: bool | JsonObject = False
+) -> bytes:
     """One item of `subscribe-job`."""
     item = _named(room)
     if events != DEFAULT_EVENTS:
         item["events"] = ["*"] if events is None or len(events) > _MAX_EVENTS else sorted(events)
     if after is not None:
         item["after"] = after
+    if logs:
+        item["logs"] = logs
     return msgspec.json.encode(item)
 
 

@@ -18,8 +18,9 @@ class Event(Struct, frozen=True):
     """What happened to a job.
 
     Attributes:
-        event: BullMQ's name for it (protocol.md, E2). Two are the client's own: `gap`, events of jobs in `data["jobs"]`
-            (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such job.
+        event: BullMQ's name for it (protocol.md, E2), or `job-log` (E8). Two are the client's own: `gap`, events of
+            jobs in `data["jobs"]` (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such
+            job.
         data: BullMQ's payload plus `queue`.
         id: The Redis stream id; None if there is none, as for an outcome that was read from the job itself.
         replayed: Whether it was read back, after it had happened.

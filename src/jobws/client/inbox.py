@@ -40,12 +40,18 @@ class Inbox:
 
 @contextmanager
 def open_inbox(
-    session: Session[Rooms], rooms: Iterable[Room], events: frozenset[str] | None, *, strict: bool, gaps: bool
+    session: Session[Rooms],
+    rooms: Iterable[Room],
+    events: frozenset[str] | None,
+    *,
+    strict: bool,
+    gaps: bool,
+    logs: bool = False,
 ) -> Iterator[Inbox]:
     """Watch the rooms while inside. Arguments as those of `Watcher`."""
     # Bounded by the watcher's backlog (`rooms.BACKLOG_BYTES`), not by the channel.
     send, received = trio.open_memory_channel[Item](math.inf)
-    watcher = Watcher(rooms, events, strict=strict, gaps=gaps, put=send.send_nowait)
+    watcher = Watcher(rooms, events, strict=strict, gaps=gaps, put=send.send_nowait, logs=logs)
     inbox = Inbox(session, watcher, received, ended=not watcher.open)
     session.talk.join(watcher)
     session.nudge()

@@ -101,6 +101,7 @@ class Client:
         events: Collection[str] | None = None,
         *,
         expect: bool = True,
+        logs: bool = False,
     ) -> AsyncIterator[Events]:
         """What happens to a job, or to several, until the outcome of each: `async with … as events`, `async for`.
 
@@ -111,13 +112,15 @@ class Client:
             queue: The label of their queue; None: any queue, and the first outcome is the end.
             events: Names of events (protocol.md, E2), `*` for all; None: outcomes only, which always come.
             expect: False: a job that does not exist ends with an event `unknown`.
+            logs: Also what the job's worker writes with `job.log()`, as events `job-log`, whose data have `lines`
+                (protocol.md, E8): what there is (about the last 256 KiB), and the last lines before the outcome.
 
         Raises:
             ResponseError: The bridge refused a job; `code` and message say why.
             RefusedError: The bridge refuses this client.
         """
         rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
-        with open_inbox(self._session, rooms, _names(events), strict=not expect, gaps=True) as inbox:
+        with open_inbox(self._session, rooms, _names(events), strict=not expect, gaps=True, logs=logs) as inbox:
             watched = Events(inbox)
             await watched.answered(set(rooms))
             yield watched

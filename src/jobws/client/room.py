@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobws.client.log_lines import RoomLines
 from jobws.protocol.identifiers import parse_stream_id
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 
 if TYPE_CHECKING:
-    from jobws.client.event import Event
+    from jobws.client.event import Event, JsonObject
     from jobws.client.watcher import Watcher
 
 
@@ -31,6 +32,7 @@ class RoomState:
         present: Whether there was one at the latest ack, or since.
         replays: How many events are still to be read back for us, as far as was announced.
         held: Events, and their sizes, that wait until the room is settled.
+        lines: Its log lines.
         position: Every event up to there has come; None: begin with the outcome of the job's present life.
     """
 
@@ -46,6 +48,7 @@ class RoomState:
         self.present = False
         self.replays = 0
         self.held: list[tuple[Event, int]] = []
+        self.lines = RoomLines()
         self.position: Cursor | None = None
         self._from_ack: Cursor = {}
         self._replays = False
@@ -73,6 +76,10 @@ class RoomState:
         # A queue that no cursor named had no events yet.
         return {queue: self.position.get(queue, "0-0")}
 
+    def logs(self) -> bool | JsonObject:
+        """The `logs` to subscribe with: false if nobody wants any."""
+        return any(watcher.logs for watcher in self.watchers) and self.lines.wanted()
+
     def leave(self) -> None:
         """The subscription is over: left for now, refused, or gone with its connection."""
         self.ref = None
@@ -82,6 +89,7 @@ class RoomState:
     def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: int) -> None:
         """The bridge subscribed us: everything that comes lies behind `cursor`. `jobs`: there is such a job."""
         self.answered = self.listening = True
+        self.lines.acknowledge()
         self.settled = False
         self._from_ack = dict(cursor)
         self.replays = replays

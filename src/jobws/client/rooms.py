@@ -17,6 +17,7 @@ import msgspec
 from jobws.client.asking import Asking
 from jobws.client.backoff import Backoff
 from jobws.client.event import AckData, Event, Frame, GapData, Result, not_ours
+from jobws.client.log_lines import JOB_LOG, room_of
 from jobws.client.room import RoomState
 from jobws.errors import ClientError, JobUnknown, ResponseError
 from jobws.protocol.messages import OUTCOMES, Cursor, ErrorData, HelloData, PongData, Room
@@ -145,10 +146,12 @@ class Rooms:
                     self._settle(msgspec.convert(frame.data, PongData), now)
                 case "gap":
                     self._gap(msgspec.convert(frame.data, GapData), size, now)
+                case event if event == JOB_LOG and isinstance(frame.data, dict):
+                    followed = self._rooms.get(room_of(frame.data))
+                    if followed is not None and (lines := followed.lines.take(frame.data, size)) is not None:
+                        self._hand(followed, lines, size)
                 case _ if frame.ref is None and isinstance(frame.data, dict):
                     self._event(Event(frame.event, frame.data, frame.id, frame.replayed), size)
-                case _:
-                    pass
         except msgspec.ValidationError as error:
             raise not_ours(error) from None
 
@@ -182,7 +185,7 @@ class Rooms:
         state.acknowledge(ack.cursor, jobs=bool(result.jobs), replays=result.replays)
         self._unsettled[state] = None
         for watcher in list(state.watchers):
-            watcher.answer(state.room, result.jobs)
+            watcher.answer(state.room, result.jobs, state.lines)
         if result.gap:
             data: dict[str, object] = {"queue": state.room.queue, "jobs": [state.room.job_id]}
             self._hand(state, Event("gap", data), 0)
@@ -276,15 +279,12 @@ class Rooms:
         for watcher in list(state.watchers):
             watcher.deliver(state.room, event, size)
         if event.event in OUTCOMES:
-            self._ended(state, left=left)
+            self._drop(state)
+            if state.answered:  # otherwise the answer, if one is due, will tell that nobody waits for it
+                (self._asking.gone if left else self._asking.abandon)(state.room)
         for watcher in state.watchers:
             if watcher.backlog > BACKLOG_BYTES and not watcher.full:
                 self._park(watcher)
-
-    def _ended(self, state: RoomState, *, left: bool) -> None:
-        self._drop(state)
-        if state.answered:  # otherwise the answer, if one is due, will tell that nobody waits for it
-            (self._asking.gone if left else self._asking.abandon)(state.room)
 
     def _refuse(self, state: RoomState, error: ClientError) -> None:
         self._drop(state)

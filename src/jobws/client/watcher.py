@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 
 from jobws.client.event import Event, JsonObject
+from jobws.client.log_lines import JOB_LOG, RoomLines
 from jobws.errors import ClientError
 from jobws.protocol.messages import OUTCOMES, Room
 
@@ -52,6 +53,7 @@ class Watcher:
         events: Which events are wanted; None: all. Outcomes always come.
         strict: Whether a job that does not exist is the end of its room.
         gaps: Whether `gap` is wanted.
+        logs: Whether log lines are. Also an attribute.
         put: Takes what is handed out, in order; must neither wait nor raise.
 
     Attributes:
@@ -68,30 +70,44 @@ class Watcher:
         strict: bool,
         gaps: bool,
         put: Callable[[Item], None],
+        logs: bool = False,
     ) -> None:
         self.open = dict.fromkeys(rooms)
         self.events = events
         self.strict = strict
+        self.logs = logs
         self.backlog = 0
         self.full = False
         self._unanswered = set(self.open)
         self._gaps = gaps
         self._put = put
 
-    def answer(self, room: Room, snapshots: list[JsonObject]) -> None:
-        """Hand out the first answer; a returning client's further ones tell nothing that events do not."""
+    def answer(self, room: Room, snapshots: list[JsonObject], lines: RoomLines) -> None:
+        """Hand out the first answer; a returning client's further ones tell nothing that events do not.
+
+        Behind it come the `lines` that others have had before.
+        """
         if room in self._unanswered:
             self._unanswered.discard(room)
             self._put(Answer(room, snapshots))
+            for event, size in lines.kept():
+                self.deliver(room, event, size)
 
     def deliver(self, room: Room, event: Event, size: int) -> None:
         """Hand out an event, if it is wanted."""
         outcome = event.event in OUTCOMES
         if outcome:
             del self.open[room]
-        if outcome or (self._gaps if event.event == "gap" else self.events is None or event.event in self.events):
+        if outcome or self._wants(room, event.event):
             self.backlog += size
             self._put(Delivery(room, event, size, last=not self.open))
+
+    def _wants(self, room: Room, event: str) -> bool:
+        if event == "gap":
+            return self._gaps
+        if event == JOB_LOG:
+            return self.logs and room not in self._unanswered
+        return self.events is None or event in self.events
 
     def refuse(self, room: Room, error: ClientError) -> None:
         """Hand out the end of a room."""

@@ -15,7 +15,7 @@ from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
 from jobws.hub.rooms import Membership
 from jobws.protocol.codec import encode
-from jobws.protocol.identifiers import lower
+from jobws.protocol.identifiers import before, lower
 from jobws.protocol.messages import (
     Ack,
     AckData,
@@ -87,7 +87,12 @@ class Connection(Peer[Request, Join]):
     @property
     def catching_up(self) -> bool:
         """Whether a subscription is not answered yet, or something is still to be read back for one."""
-        return bool(self._pending or self._replaying)
+        return bool(self._pending or self._replaying or self._draining)
+
+    @property
+    def _draining(self) -> list[Membership]:
+        """Those of its memberships for which the last log lines are still to be read."""
+        return [membership for membership in self._fanout.lines.draining if membership.connection is self]
 
     def _serve(self, request: Request) -> Join | None:
         match request:
@@ -112,6 +117,8 @@ class Connection(Peer[Request, Join]):
             held.sharers -= 1
             if not held.sharers and not held.delivered:
                 self.outbox.release(len(held.frame))
+        if membership.subscription.logs is not None:
+            self._fanout.lines.leave(membership)
         if membership.on_leave is not None:
             membership.on_leave()
 
@@ -235,6 +242,9 @@ class Connection(Peer[Request, Join]):
             for queue, begin in join.cursor.items():
                 if queue in cursor:
                     cursor[queue] = lower(begin, cursor[queue])
+        for held in (held for membership in self._draining for held in membership.held or ()):
+            if held.stream_id is not None and held.queue in cursor:
+                cursor[held.queue] = lower(before(held.stream_id), cursor[held.queue])
         return cursor
 
     # ---- unsubscribing ----

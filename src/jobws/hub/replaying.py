@@ -5,6 +5,7 @@ Each call is one synchronous step, so whoever reads may wait between two of them
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
 
 
 def go_live(fanout: Fanout, membership: Membership) -> None:
-    """Let through what was held for a member, and from now on everything."""
+    """Have a member live: at once, or if it asked for log lines, once those were read that there are."""
+    if membership.subscription.logs is None:
+        release(fanout, membership)
+    else:
+        fanout.lines.drain(membership, membership.lives, partial(release, fanout, membership))
+
+
+def release(fanout: Fanout, membership: Membership) -> None:
+    """Let through what was held for a member, and from now on everything. Nothing happens if it has left."""
+    if membership.left:
+        return
     outbox = membership.connection.outbox
     held_back, membership.held = membership.held or [], None
     for held in held_back:
@@ -83,6 +94,8 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
         return
     membership.settle(queue, end, UNSET if snapshot is None else snapshot.finished_on)
     fanout.counts["from-hash"] += 1
+    if subscription.logs is not None:
+        fanout.lines.hold(membership, queue)
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)
         if membership.held is None:

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from jobws.protocol.log_position import LogPositions
+
 PROTOCOL: Final = "jobws.v1"
 
 Ref: TypeAlias = str | int
@@ -57,13 +59,15 @@ class Subscription(Struct, frozen=True):
     """One subscription as asked for.
 
     `events` is None for all events; `until_end` leaves after the outcome. `after` are the positions behind which every
-    event is wanted, by queue (a queue that is missing: from its oldest entry on); None: the outcome is enough.
+    event is wanted, by queue (a queue that is missing: from its oldest entry on); None: the outcome is enough. `logs`
+    are the positions behind which log lines are wanted; None: none are.
     """
 
     room: Room
     events: frozenset[str] | None = DEFAULT_EVENTS
     until_end: bool = False
     after: Cursor | None = None
+    logs: LogPositions | None = None
 
     def chooses(self, event: str) -> bool:
         """Whether the client wants events of that name."""
@@ -256,7 +260,31 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True):
     data: GapData
 
 
-ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap
+class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """Lines that a worker wrote with `job.log()`, for a subscription that asked for them.
+
+    `first` is the number of the first one since the list began, as far as is known; `position` is where to go on behind
+    the last one. `anywhere`: the subscription is the one without a queue. `gap`: lines before the first one may be
+    missing, and numbers begin anew. `truncated`: a line was cut.
+    """
+
+    queue: str
+    job_id: str
+    lines: list[str]
+    first: int
+    position: str
+    anywhere: bool | UnsetType = UNSET
+    gap: bool | UnsetType = UNSET
+    truncated: bool | UnsetType = UNSET
+
+
+class JobLog(Struct, tag_field="event", tag="job-log", frozen=True):
+    """Log lines of a job."""
+
+    data: JobLogData
+
+
+ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap | JobLog
 
 
 def name_room(room: Room) -> RoomName:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_stream_id, type_name
+from jobws.protocol.log_position import parse_logs
 from jobws.protocol.messages import (
     DEFAULT_EVENTS,
     Cursor,
@@ -32,7 +33,7 @@ MAX_EVENTS: Final = 32
 MAX_EVENT_BYTES: Final = 64
 MAX_REF_BYTES: Final = 128
 # Keys that a list's items may share, in `{"jobs": [...], …}`.
-_COMMON_KEYS: Final = ("queue", "events", "until", "after")
+_COMMON_KEYS: Final = ("queue", "events", "until", "after", "logs")
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping"  # as in protocol.md, §3
 
 
@@ -123,7 +124,9 @@ class _Parser:
         if not isinstance(value, dict):
             return Subscription(Room(None, parse_job_id(value)))
         room = self.room(value)
-        return Subscription(room, _events(value), _until_end(value), self.after(value.get("after"), room))
+        after = self.after(value.get("after"), room)
+        logs = parse_logs(value.get("logs"), room.queue, self._queues)
+        return Subscription(room, _events(value), _until_end(value), after, logs)
 
     def after(self, value: object, room: Room) -> Cursor | None:
         """The positions behind which events are wanted. Queues that this bridge has not are ignored."""

@@ -92,6 +92,21 @@ class Results(Struct):
     results: list[Result]
 
 
+class JobLogs(Struct, rename="camel"):
+    """Log lines of one job, the oldest first.
+
+    `first` is the place of the first one in the list that Redis has, `total` how many there are in it; `next` is the
+    place behind the last one, null: these were the last.
+    """
+
+    queue: str
+    job_id: str
+    lines: list[str]
+    first: int
+    total: int
+    next: int | None
+
+
 class JobPage(Struct):
     """Jobs of one state. `cursor` continues after them; null: these were the last."""
 

@@ -32,6 +32,7 @@ from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
 from jobws.server.joins import Joins
 from jobws.server.listening import Listener
+from jobws.server.log_polls import LogPolls
 from jobws.server.logs import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
@@ -97,6 +98,9 @@ class Bridge:
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._joins = Joins(self.fanout, self.queues, self._store, self._result_store, self.settings.join_seconds)
         self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
+        # A worker's lines, perhaps megabytes, must not hold up other answers either.
+        self._line_store = Store(self.target, self.queues.by_label)
+        self._log_polls = LogPolls(self.fanout.lines, self.queues.by_label, self._line_store)
         self._submitter = Submitter(self.target)
         self._tasks: TaskGroup | None = None
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members)
@@ -128,6 +132,9 @@ class Bridge:
             tasks.start_soon(supervise, "the store", self._store.run, Health())
             tasks.start_soon(supervise, "the store of HTTP", self._http_store.run, Health())
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
+            tasks.start_soon(supervise, "the store of log lines", self._line_store.run, Health())
+            tasks.start_soon(supervise, "the look at log lines", self._log_polls.run, Health())
+            tasks.start_soon(supervise, "the wait for log lines", self._log_polls.give_up, Health())
             self.queues.start(tasks)
             tasks.start_soon(supervise, "the sweep", self._sweeper.run, Health())
             self.logs.start(tasks)

@@ -13,6 +13,7 @@ from jobws.protocol.requests import parse_rooms
 from jobws.protocol.resources import Jobs, Results
 from jobws.server.http_events import EventStreams
 from jobws.server.http_frames import FrameStreams
+from jobws.server.http_job_logs import JobLogPages
 from jobws.server.http_logs import LogPosting
 from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
@@ -42,6 +43,8 @@ def routes(service: Service) -> list[Route]:
         Route("/jobs/{queue}", submitting.submit, methods=["POST"]),
         Route("/jobs/{job_id}", asking.anywhere, methods=["GET"]),
         Route("/jobs/{queue}/{job_id}", asking.one, methods=["GET"]),
+        Route("/jobs/{queue}/{job_id}/logs", JobLogPages(service).path, methods=["GET"]),
+        Route("/job-logs", JobLogPages(service).query, methods=["GET"]),
         Route("/analyze/{queue}", submitting.analyze, methods=["POST"]),
         Route("/lookup", asking.look_up, methods=["POST"]),
         Route("/events", EventStreams(service).events, methods=["GET"]),

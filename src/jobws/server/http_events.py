@@ -32,14 +32,16 @@ class EventStreams:
         self._service = service
 
     async def events(self, request: Request) -> Response:
-        """`GET /events?job=…&job=…&queue=…&events=…&until=end`."""
-        asked = parameters(request, ("queue", "events", "until", "lastEventId"))
+        """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`."""
+        asked = parameters(request, ("queue", "events", "until", "logs", "lastEventId"))
         data: dict[str, Any] = {"jobs": repeated(request, "job")}
         if not data["jobs"]:
             raise RequestError("bad-data", "`job`: expected ?job=, the id of a job, once or several times")
         data.update({key: asked[key] for key in ("queue", "until") if key in asked})
         if "events" in asked:
             data["events"] = asked["events"].split(",")
+        if "logs" in asked:
+            data["logs"] = _logs(asked["logs"])
         # A browser that comes back asks for the same URL, so its header is the newer one.
         last = request.headers.get("last-event-id") or asked.get("lastEventId")
         if last:
@@ -61,6 +63,8 @@ class _Events:
         self._data = data
         self._writer = EventStreamWriter(data.get("queue"))
         self._live = False
+        # An outcome that waits for lines stays behind later events of other jobs, so no event's id is a position.
+        self._by_pongs = "logs" in data
 
     async def ask(self, listener: Listener) -> None:
         """Subscribe."""
@@ -68,7 +72,7 @@ class _Events:
 
     def patience(self) -> float:
         """Seconds after which the client gets its position."""
-        return DOUBT_SECONDS if self._writer.doubtful else streaming.KEEP_ALIVE_SECONDS
+        return DOUBT_SECONDS if self._writer.doubtful or self._by_pongs else streaming.KEEP_ALIVE_SECONDS
 
     def step(self, listener: Listener) -> tuple[bytes, bool]:
         """The events that came. It ends behind the last one that can come."""
@@ -79,7 +83,13 @@ class _Events:
         # What happened while it became live is behind all of these frames.
         if not frames or (self._live and not was_live):
             listener.ping()
-        blocks = [self._writer.block(frame, live=was_live) for frame in frames]
+        blocks = [self._writer.block(frame, live=was_live and not self._by_pongs) for frame in frames]
         if over:
             blocks += [self._writer.block(frame, live=True) for frame in listener.take()]
         return b"".join(blocks), over
+
+
+def _logs(text: str) -> bool:
+    if text not in ("1", "true"):
+        raise RequestError("bad-logs", "`logs` in the query can only be 1 or true")
+    return True

@@ -100,8 +100,19 @@ class Joins:
 
     async def _read_back(self, connection: Connection, join: Join) -> None:
         if join.replays:
+            await self._read_lines(join)
             async with self._turn(connection):
                 await self._replay(connection, join)
+
+    async def _read_lines(self, join: Join) -> None:
+        """Have the log lines told before what is read back, for an outcome comes last."""
+        unread = []
+        for membership in dict.fromkeys(each.membership for each in join.replays):
+            if membership.subscription.logs is not None and not membership.left:
+                unread.append(anyio.Event())
+                self._fanout.lines.drain(membership, membership.lives, unread[-1].set)
+        for read in unread:
+            await read.wait()
 
     async def _replay(self, connection: Connection, join: Join) -> None:
         events, count = join.events(), FIRST_ENTRIES

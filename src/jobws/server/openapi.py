@@ -13,6 +13,7 @@ from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_
 from jobws.protocol.log_messages import LogsAccepted
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.resources import (
+    JobLogs,
     JobPage,
     Jobs,
     NewJob,
@@ -23,6 +24,7 @@ from jobws.protocol.resources import (
     Submitted,
 )
 from jobws.server.http_frames import MAX_WAIT_SECONDS
+from jobws.server.http_job_logs import DEFAULT_LINES, MAX_LINES
 from jobws.server.http_logs import LOG_RECORDS, NDJSON
 from jobws.server.http_queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http_request import json_answer
@@ -106,7 +108,10 @@ async def answer(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def document() -> JsonObject:
     """The whole description (OpenAPI 3.1), without `servers`."""
-    shapes = (JobSnapshot, Jobs, JobPage, LogsAccepted, NewJob, Problem, QueueList, Readiness, Results, Submitted)
+    shapes = (
+        *(JobLogs, JobSnapshot, Jobs, JobPage, LogsAccepted, NewJob),
+        *(Problem, QueueList, Readiness, Results, Submitted),
+    )
     template = "#/components/schemas/{name}"
     _, components = msgspec.json.schema_components(shapes, ref_template=template)
     queue, job_id = _path("queue", _LABEL), _path("jobId", _ID)
@@ -127,9 +132,14 @@ def document() -> JsonObject:
         _query("job", {"type": "array", "items": _ID, "minItems": 1}, required=True),
         _query("queue", _LABEL),
         _query("events", {"type": "string", "description": "Names with commas between them; * for all."}),
+        _query("logs", {"enum": ["1", "true"], "description": "Log lines, too, as events `job-log`."}),
         _query("until", {"enum": ["end"], "description": "End the stream behind the last job's outcome."}),
         _query("lastEventId", {"type": "string", "description": "As the header `Last-Event-ID`, which goes first."}),
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
+    ]
+    lines = [
+        _query("start", {"type": "integer", "default": 0, "description": "A negative one counts from the end."}),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES}),
     ]
     new_job = _body(_ref("NewJob"))
     return {
@@ -166,6 +176,17 @@ def document() -> JsonObject:
             },
             "/jobs/{queue}/{jobId}": {
                 "get": _operation("One job.", {200: _ref("JobSnapshot")}, _ASKING, [queue, job_id, wait])
+            },
+            "/jobs/{queue}/{jobId}/logs": {
+                "get": _operation("Log lines of a job.", {200: _ref("JobLogs")}, _ASKING, [queue, job_id, *lines])
+            },
+            "/job-logs": {
+                "get": _operation(
+                    "The same, for ids with a slash, too.",
+                    {200: _ref("JobLogs")},
+                    _ASKING,
+                    [_query("queue", _LABEL, required=True), _query("jobId", _ID, required=True), *lines],
+                )
             },
             "/events": {
                 "get": _operation("Jobs' events as they happen.", {200: "text/event-stream"}, _ASKING, stream),

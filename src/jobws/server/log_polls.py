@@ -1,0 +1,178 @@
+"""Looks at the log lines of followed jobs: soon after activity, slower when it is quiet, never if nobody follows.
+
+BullMQ tells of no line, so their lists are read, those of all jobs that are due in one conversation. A client that has
+not taken what waits for it is left out: its lines stay in Redis until it has.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.bullmq.log_list import LogSlice, LogSlices
+from jobws.errors import RedisUnavailableError
+from jobws.hub.line_reader import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.snapshot import Job
+    from jobws.bullmq.store import Store
+    from jobws.hub.log_lines import Group, LogLines
+    from jobws.hub.rooms import Membership
+
+# After lines or an event of the job; then each pause is 1.5 times the one before.
+FAST_SECONDS: Final = 0.1
+SLOW_SECONDS: Final = 1.0
+SLOWER: Final = 1.5
+# Events of one job make it due at once, but not more often than this: there may be a thousand a second.
+SPACING_SECONDS: Final = 0.05
+# How long an outcome waits for the last lines while Redis tells no lines at all, or its client takes none; and how long
+# while it is told others, as after a subscription to a thousand jobs that each have a quarter of a megabyte.
+HOLD_SECONDS: Final = 1.0
+MAX_HOLD_SECONDS: Final = 10.0
+# Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
+MIN_JOBS: Final = 8
+MAX_JOBS: Final = 200
+LOOK_BYTES: Final = 2 * 1024 * 1024
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Pace:
+    """When a job's lines are looked at."""
+
+    __slots__ = ("asked", "due", "pause", "urgent")
+
+    def __init__(self) -> None:
+        self.asked = -inf
+        self.due = inf
+        self.pause = FAST_SECONDS
+        self.urgent = False
+
+
+class LogPolls:
+    """Reads log lines for their followers.
+
+    Args:
+        lines: Who follows what.
+        queues: The queues by label; a live view.
+        store: Answers the looks.
+    """
+
+    def __init__(self, lines: LogLines, queues: Mapping[str, Queue], store: Store) -> None:
+        self._lines = lines
+        self._queues = queues
+        self._store = store
+        self._paces: dict[Job, _Pace] = {}
+        self._woken = anyio.Event()
+        self._sleeping_until = -inf
+        self._at_once = MAX_JOBS
+        # When it is asked whether to wait on, and from when on not any more.
+        self._deadlines: dict[Membership, tuple[float, float]] = {}
+        self._answered = -inf
+        self._begun = anyio.Event()
+        lines.on_news = self._news
+        lines.on_drain = self._begin
+
+    def _news(self, job: Job, urgent: bool) -> None:
+        now = anyio.current_time()
+        pace = self._paces.setdefault(job, _Pace())
+        pace.pause = FAST_SECONDS
+        pace.urgent = pace.urgent or urgent
+        pace.due = min(pace.due, now if urgent else max(now, pace.asked + SPACING_SECONDS))
+        if pace.due < self._sleeping_until:
+            self._woken.set()
+
+    def _begin(self, membership: Membership) -> None:
+        now = anyio.current_time()
+        self._deadlines[membership] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
+        self._begun.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            now = anyio.current_time()
+            # Those for whom an outcome waits go first.
+            due = sorted((not pace.urgent, pace.due, job) for job, pace in self._paces.items() if pace.due <= now)
+            if due:
+                await self._look([job for _, _, job in due[: self._at_once]])
+                continue
+            self._woken = anyio.Event()
+            self._sleeping_until = min((pace.due for pace in self._paces.values()), default=inf)
+            with anyio.move_on_after(self._sleeping_until - now):
+                await self._woken.wait()
+            self._sleeping_until = -inf
+
+    async def give_up(self) -> None:
+        """Let go on, until cancelled, what has waited too long."""
+        while True:
+            now = anyio.current_time()
+            for membership, (due, last) in list(self._deadlines.items()):
+                if due > now and membership in self._lines.draining:
+                    continue
+                answered = now - self._answered < HOLD_SECONDS and now < last
+                if membership in self._lines.draining and (answered or not membership.connection.outbox.roomy):
+                    self._deadlines[membership] = now + HOLD_SECONDS, last
+                    continue
+                del self._deadlines[membership]
+                self._lines.give_up(membership)
+            self._begun = anyio.Event()
+            with anyio.move_on_after(min((due for due, _ in self._deadlines.values()), default=inf) - now):
+                await self._begun.wait()
+
+    async def _look(self, jobs: list[Job]) -> None:
+        groups: list[Group] = []
+        now = anyio.current_time()
+        for job in jobs:
+            found, full = self._lines.groups(job)
+            if full:
+                self._paces[job].pause = FAST_SECONDS
+            elif not found:
+                del self._paces[job]
+                continue
+            pace = self._paces[job]
+            pace.asked, pace.due, pace.urgent = now, inf, False
+            groups += found
+        try:
+            again = await self._tell(groups)
+        except RedisUnavailableError as error:
+            _log.debug("log lines wait: %s", error)
+            again = set()
+        finally:
+            now = anyio.current_time()
+            for pace in [self._paces[job] for job in jobs if job in self._paces]:
+                pace.due = min(pace.due, now + pace.pause)
+                pace.pause = min(pace.pause * SLOWER, SLOW_SECONDS)
+        for job in again:
+            self._paces[job].due = now
+
+    async def _tell(self, groups: list[Group]) -> set[Job]:
+        """Ask for the groups' lines and tell them. The jobs of which there is more."""
+        asked = [self._slice(group) for group in groups]
+        slices = tuple(dict.fromkeys(asked))
+        if not slices:
+            return set()
+        answers = dict(zip(slices, await self._store.ask(LogSlices(slices)), strict=True))
+        self._answered = anyio.current_time()
+        size = sum(len(line) for lines, _ in answers.values() for line in lines)
+        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
+        again: set[Job] = set()
+        for group, each in zip(groups, asked, strict=True):
+            lines, length = answers[each]
+            step = group.reader.step(Seen(lines, length))
+            told = self._lines.tell(group, step)
+            if step.batch is not None:
+                self._paces[group.job].pause = FAST_SECONDS
+            if step.again and told:
+                again.add(group.job)
+        return again
+
+    def _slice(self, group: Group) -> LogSlice:
+        queue, job_id = group.job
+        start, limit = group.reader.slice
+        return LogSlice(self._queues[queue], job_id, start, limit)

@@ -1,0 +1,251 @@
+"""Log lines of real workers, from their job to a WebSocket, and what nobody's interest costs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+import trio
+
+from jobws.server import log_polls
+from tests.support.bridge import live_bridge
+from tests.support.client import RawClient, raw_client
+from tests.support.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.redis import Redis
+
+WITH_LOGS = {"jobId": "j", "queue": "http", "logs": True, "until": "end"}
+KINDS = pytest.mark.parametrize("kind", ["python", pytest.param("node", marks=pytest.mark.limit(360))])
+
+
+async def logger(kind: str, redis: Redis) -> Logger:
+    return await anyio.to_thread.run_sync(partial(Logger, kind, redis, "http"))
+
+
+async def told(client: RawClient, last: str) -> list[Any]:
+    """The lines, and the names of other events, up to the line or event `last`."""
+    items: list[Any] = []
+    while last not in items:
+        frame = await client.receive()
+        items += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
+        assert "gap" not in frame["data"]
+    return items
+
+
+@KINDS
+@pytest.mark.parametrize("opts", [{}, {"keepLogs": 5}], ids=["plain", "keepLogs"])
+async def test_lines_come_in_order_once_and_before_the_outcome(redis: Redis, kind: str, opts: dict[str, Any]) -> None:
+    with await logger(kind, redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j", **opts})
+            lines = [f"line {number}\n💥" for number in range(12)]
+            for line in lines[:8]:
+                await worker.tell(log=line)
+                assert await told(client, line) == [line]
+            # What is written just before the end, no more than is kept, is not lost.
+            for line in lines[8:]:
+                await worker.tell(log=line)
+            await worker.tell(end=1)
+            assert await told(client, "completed") == [*lines[8:], "completed"]
+
+
+@pytest.mark.limit(360)
+async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
+    with await logger("node", redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j"})
+            for line in "abc":
+                await worker.tell(log=line)
+            assert await told(client, "c") == ["a", "b", "c"]
+            await worker.tell(clear=1)
+            await worker.tell(log="d")
+            assert await told(client, "d") == ["d"]
+            await worker.tell(clear=0)
+            await seen_empty(live.bridge, client)
+            for line in "cd":
+                await worker.tell(log=line)
+            assert await told(client, "d") == ["c", "d"]
+            await worker.tell(end=1)
+            assert await told(client, "completed") == ["completed"]
+
+
+async def seen_empty(bridge: Any, client: RawClient) -> None:
+    """Wait until the bridge has seen that the list is empty."""
+    followers = bridge.fanout.lines.followers[b"j"]
+    while any(following.readers["http"].position.end for following in followers.values()):
+        await client.ask("ping")
+
+
+@KINDS
+async def test_lines_of_a_job_that_is_removed_at_its_end(redis: Redis, kind: str) -> None:
+    with await logger(kind, redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j", "removeOnComplete": True})
+            for line in "abc":
+                await worker.tell(log=line)
+                assert await told(client, line) == [line]
+            await worker.tell(log="never read", end=1)
+            frames = await client.until("completed")
+            assert [frame["data"]["lines"] for frame in frames[:-1]] in ([], [["never read"]])
+
+
+async def test_who_comes_after_the_end_gets_the_lines_and_then_the_outcome(redis: Redis) -> None:
+    with await logger("python", redis) as worker:
+        await worker.tell(add={"jobId": "j"})
+        for line in "abc":
+            await worker.tell(log=line)
+        await worker.tell(end=1)
+    # From the stream, and from the hash.
+    for trimmed in (False, True):
+        if trimmed:
+            redis.client.delete("bull:http:events")
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            assert await told(client, "completed") == ["a", "b", "c", "completed"]
+
+
+async def test_a_returning_client_gets_what_it_had_not(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a", "b")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        position = (await client.receive())["data"]["position"]
+    redis.client.rpush("bull:http:j:logs", "c", "d")
+    redis.client.ltrim("bull:http:j:logs", -3, -1)
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**WITH_LOGS, "logs": {"after": position}})
+        frame = await client.receive()
+        assert (frame["data"]["lines"], frame["data"]["first"]) == (["c", "d"], 2)
+
+
+async def test_lines_of_a_queue_without_events(redis: Redis) -> None:
+    redis.client.hset("bull:http:meta", "opts.maxLenEvents", 0)
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        redis.add_job("http", "j", state="active")
+        redis.client.rpush("bull:http:j:logs", "a")
+        assert await told(client, "a") == ["a"]
+        redis.client.rpush("bull:http:j:logs", "b")
+        redis.client.lrem("bull:http:active", 0, "j")
+        redis.client.hset("bull:http:j", mapping={"returnvalue": "1", "finishedOn": "1795435730000"})
+        redis.client.zadd("bull:http:completed", {"j": 1795435730000})
+        assert await told(client, "completed") == ["b", "completed"]
+
+
+async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis: Redis) -> None:
+    """Forty times a quarter of a megabyte, which must not fill its outbox of four."""
+    names = [f"j{number}" for number in range(40)]
+    for name in names:
+        redis.add_job("http", name, state="completed", returnvalue="1", finishedOn=1795435730000)
+        redis.client.rpush(f"bull:http:{name}:logs", *(f"{number:01000}" for number in range(240)))
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {"jobs": names, "queue": "http", "logs": True})
+        lines = dict.fromkeys(names, 0)
+        ended: set[str] = set()
+        while len(ended) < len(names):
+            data = (frame := await client.receive())["data"]
+            if frame["event"] == "job-log":
+                assert data["jobId"] not in ended
+                assert data["first"] == lines[data["jobId"]]
+                lines[data["jobId"]] += len(data["lines"])
+            else:
+                assert lines[data["jobId"]] == 240
+                ended.add(data["jobId"])
+
+
+async def test_without_redis_the_outcome_comes_all_the_same(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis takes longer than it may: it is paused for who reads lists, which the bridge asks in a transaction."""
+    redis = own_redis()
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        redis.client.rpush("bull:http:j:logs", "a")
+        assert await told(client, "a") == ["a"]
+        never = trio.Event()
+
+        async def ask(_question: object) -> list[Any]:
+            await never.wait()
+            return []
+
+        monkeypatch.setattr(live.bridge._line_store, "ask", ask)
+        redis.client.rpush("bull:http:j:logs", "b")
+        began = trio.current_time()
+        redis.add_event("http", "completed", "j", returnvalue="1")
+        assert await told(client, "completed") == ["completed"]
+        assert log_polls.HOLD_SECONDS <= trio.current_time() - began < log_polls.HOLD_SECONDS + 2.5
+
+
+def reads(redis: Redis) -> int:
+    """How many commands Redis was given that only looks at lines give."""
+    stats = redis.client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("llen", "lrange"))
+
+
+async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> None:
+    """Counted in commands. Subscribing reads the list of active jobs, once."""
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {"jobId": "j", "queue": "http", "events": ["*"]})
+        redis.client.config_resetstat()
+        for number in range(20):
+            redis.add_event("http", "progress", "j", data=str(number))
+        for _ in range(20):
+            assert (await client.receive())["event"] == "progress"
+        await trio.sleep(4 * log_polls.FAST_SECONDS)
+        assert reads(redis) == 0
+        async with raw_client(live.url) as other:
+            await other.ask("subscribe-job", WITH_LOGS)
+            assert await told(other, "a") == ["a"]
+            assert reads(redis) > 1
+        while live.bridge.fanout.lines.followers:
+            await client.ask("ping")
+        redis.client.config_resetstat()
+        for number in range(20):
+            redis.add_event("http", "progress", "j", data=str(number))
+        for _ in range(20):
+            assert (await client.receive())["event"] == "progress"
+        await trio.sleep(4 * log_polls.FAST_SECONDS)
+        assert reads(redis) == 0
+
+
+async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a")
+    async with live_bridge(redis.url, queues=("http",)) as live, trio.open_nursery() as nursery:
+        clients = []
+        for _ in range(10):
+            client = await nursery.start(_keep, live.url)
+            await client.ask("subscribe-job", WITH_LOGS)
+            assert await told(client, "a") == ["a"]
+            clients.append(client)
+        await quiet(live.bridge)
+        redis.client.config_resetstat()
+        redis.client.rpush("bull:http:j:logs", "b")
+        redis.add_event("http", "progress", "j", data="1")
+        for client in clients:
+            assert await told(client, "b") == ["b"]
+        assert reads(redis) <= 3
+        nursery.cancel_scope.cancel()
+
+
+async def quiet(bridge: Any) -> None:
+    """Wait until the bridge looks at the job rarely."""
+    while bridge._log_polls._paces["http", "j"].pause < log_polls.SLOW_SECONDS:
+        await trio.sleep(0.05)
+
+
+async def _keep(url: str, task_status: Any) -> None:
+    async with raw_client(url) as client:
+        task_status.started(client)
+        await trio.sleep_forever()
