@@ -54,9 +54,7 @@ async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
     assert done.stdout.splitlines() == [f"{name}{{'x': {number}}}" for number, name in enumerate(names)]
 
 
-@pytest.mark.parametrize(
-    ("part", "queue"), [("JSON.parse(message.data)", "http"), ("data: '42' }))", "sparql")]
-)
+@pytest.mark.parametrize(("part", "queue"), [("JSON.parse(message.data)", "http"), ("data: '42' }))", "sparql")])
 async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
     node = require("node")
     async with live_bridge(redis.url) as live:

@@ -213,8 +213,8 @@ class Writer:
         return (*self._command, *(part for pair in item.entry.items() for part in pair))
 
     def _warn(self, failure: Exception) -> None:
-        # Once that the program's end does not wait, a thread that prints could find standard error locked for ever.
-        if not self._warned and not self._stuck:
+        # At the end of the program, a thread that prints could find standard error locked for ever.
+        if not self._warned and not self._closed:
             self._warned = True
             _log.warning(
                 "%s; log lines wait for it, the newest %s at most", self._explain(failure), f"{BUFFER_ENTRIES:,}"
