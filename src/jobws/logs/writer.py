@@ -65,6 +65,7 @@ class Writer:
         self._explain = explain
         self._dropped = dropped
         self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
+        self._closed = False
         self._begin()
         _writers.add(self)
 
@@ -75,7 +76,6 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
-        self._closed = False
         self._stuck = False
         # Each counter is written by one side only, so none needs a lock.
         self._bytes_put = self._bytes_evicted = self._evicted = 0  # whoever hands in
