@@ -43,6 +43,14 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"redis", "hired
 """
 
 
+WRITER = """
+import logging, sys
+from jobws.logs import LogsHandler
+logging.basicConfig(handlers=[LogsHandler(sys.argv[1])])
+logging.error("written")
+"""
+
+
 class Environment:
     """A fresh virtual environment with the project's wheel."""
 
@@ -101,6 +109,17 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
             redis.add_event("http", "completed", "mine", returnvalue='{"answer":42}')
             rest = await anyio.to_thread.run_sync(client.stdout.read)
             assert rest.splitlines() == ["{'answer': 42}", "{'answer': 42}", "[]"]
+
+    write = [fresh.program("python"), "-c", WRITER, redis.url]
+    done = await anyio.to_thread.run_sync(
+        partial(subprocess.run, write, env=_environment(), capture_output=True, text=True)
+    )
+    assert done.stderr.endswith("MissingExtraError: jobws.logs needs an extra: pip install 'jobws[logs]'\n")
+    await anyio.to_thread.run_sync(fresh.install, "[logs]")
+    done = await anyio.to_thread.run_sync(
+        partial(subprocess.run, write, env=_environment(), capture_output=True, text=True)
+    )
+    assert (done.returncode, done.stderr, redis.client.xlen("jobws:logs")) == (0, "", 1)
 
     await anyio.to_thread.run_sync(fresh.install, "[cli]")
     assert fresh.jobws("serve") == (2, "jobws: jobws serve needs an extra: pip install 'jobws[server]'\n")

@@ -6,6 +6,7 @@ Layers, from the bottom; each may import only what stands above it in this list:
     protocol    PURE: what goes over the wire
     bullmq      what BullMQ keeps in Redis
     hub         SYNC, in memory: from an event to the connections that want it
+    logs        a `logging.Handler` for programs that write logs; light
     server      the ASGI app and its server
     client      Python client; shares only errors and protocol with the server
     sync        the same client without `await`

@@ -206,6 +206,11 @@ def test_few_large_lines_are_bounded_too(monkeypatch: pytest.MonkeyPatch, own_re
         while not messages(redis) or not messages(redis)[-1].startswith("99 "):
             handler.flush()
         kept = [message.split()[0] for message in messages(redis)]
+        redis.client.delete("jobws:logs")
+        for number in range(30):  # twice the bound, and never much at once
+            logger.info("%d %s", number, "x" * 50_000)
+            handler.flush()
+        assert [message.split()[0] for message in messages(redis)] == [str(number) for number in range(30)]
     assert 10 < len(kept) < 60
     assert kept[-15:] == [str(number) for number in range(85, 100)]
 
@@ -241,10 +246,25 @@ def test_a_redis_that_refuses_is_told_once_and_tried_again(redis: Redis, caplog:
         logger.info("3")
         handler.flush()
         assert messages(redis) == ["1", "2", "3"]
+        redis.client.set("jobws:logs", "no stream")
+        logger.info("4")
+        handler.flush()  # the connection that was refused was one that had worked
+        handler.flush()
     assert [record.getMessage() for record in caplog.records if record.name == "jobws.logs"] == [
         f"Redis at {redis.url.replace(redis.url[8:].partition('@')[0] + '@', '')} refuses: WRONGTYPE Operation against "
         "a key holding the wrong kind of value; log lines wait for it, the newest 10,000 at most"
-    ]
+    ] * 2
+
+
+def test_a_connection_that_was_closed_for_being_idle_is_no_news(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with logging_to(redis.url) as (logger, handler):
+        logger.info("1")
+        handler.flush()
+        redis.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        logger.info("2")
+        while messages(redis) != ["1", "2"]:
+            handler.flush()
+    assert caplog.records == []
 
 
 def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,8 +276,8 @@ def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture
     assert "wrong" not in told
 
 
-def test_what_the_writing_itself_logs_is_not_written(redis: Redis) -> None:
-    """The warning of above, on a root logger with our handler, would go round."""
+def test_what_the_writing_itself_logs_is_not_written(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    """The warning of above, on a root logger with our handler, would go round. Other handlers have it, once."""
     redis.client.set("jobws:logs", "no stream")
     handler = LogsHandler(redis.url, source="root")
     root = logging.getLogger()
@@ -267,7 +287,8 @@ def test_what_the_writing_itself_logs_is_not_written(redis: Redis) -> None:
         handler.flush()
         redis.client.delete("jobws:logs")
         handler.flush()
-        assert messages(redis) == ["1"]
+        assert [(entry["message"], "fields" in entry) for entry in entries(redis)] == [("1", False)]
+        assert capsys.readouterr().err == ""
     finally:
         root.removeHandler(handler)
         handler.close()

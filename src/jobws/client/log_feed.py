@@ -133,7 +133,6 @@ class LogFeed:
     def disconnected(self) -> None:
         """See `Talk`."""
         self._hello = None
-        self._listening = False
 
     def fail(self, error: ClientError) -> None:
         """See `Talk`."""
@@ -200,8 +199,7 @@ class LogFeed:
     def _acknowledged(self, ack: _AckData, now: float) -> None:
         if ack.gap:
             self._put(self._own(1, "lines may be missing here: Redis no longer has all that came meanwhile"), 0)
-        if ack.gap or self._position is None:
-            self._position = ack.cursor
+        self._position = ack.cursor
         self._listening = self.answered = True
         self._backoff.reset()
         if not self._follow:

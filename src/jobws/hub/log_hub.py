@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.log_stream import Place
 from jobws.protocol.codec import encode
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import position
 from jobws.protocol.log_messages import Dropped, DroppedData
 from jobws.protocol.log_records import from_entry, log_frame
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jobws.bullmq.log_stream import Missing, Page
     from jobws.hub.log_connection import LogConnection
     from jobws.protocol.codec import Frame
-    from jobws.protocol.identifiers import Position
     from jobws.protocol.log_messages import SubscribeLogs
 
 # A job event may come this much later because of a line.
@@ -68,7 +67,7 @@ class LogMembership:
     """
 
     __slots__ = (
-        *("_approximate", "_dropped", "_hub", "_skip"),
+        *("_approximate", "_dropped", "_hub"),
         *("connection", "end", "left", "live", "on_leave", "place", "request"),
     )
 
@@ -81,7 +80,6 @@ class LogMembership:
         self.left = False
         self.on_leave: Callable[[], None] | None = None
         self._hub = hub
-        self._skip: Position | None = None
         self._dropped = 0
         self._approximate = False
 
@@ -94,24 +92,11 @@ class LogMembership:
     @property
     def cursor(self) -> str | None:
         """The id up to which every line was sent, or is told as dropped."""
-        if self.place is None:
-            return None
-        here = self._hub.place
-        if not self.live or here is None or (self._skip is not None and position(here.id) < self._skip):
-            return self.place.id
-        return here.id
-
-    def go_live(self) -> None:
-        """Everything up to `place` was offered; the rest comes as it happens."""
-        self.live = True
-        self._skip = None if self.place is None else position(self.place.id)
+        place = self._hub.place if self.live else self.place
+        return None if place is None else place.id
 
     def offer(self, line: Line) -> bool:
         """Give the client a line that happens, if it wants it; or count it. Whether there is something to flush."""
-        if self._skip is not None:
-            if position(line.id) <= self._skip:
-                return False
-            self._skip = None
         if not self.request.filter.wants(line.record):
             return False
         outbox = self.connection.outbox
@@ -126,8 +111,6 @@ class LogMembership:
 
     def miss(self, missing: Missing) -> None:
         """So many lines of the stream were not read. How many of them the client wanted nobody knows."""
-        if self.live and self._hub.place is not None and self._hub.place.id == START:  # it is another stream
-            self._skip = None
         self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.connection.outbox.roomy:
             self.tell_dropped()
@@ -152,7 +135,8 @@ class LogMembership:
     def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
         """Offer entries from `start` on that were read back; the index of the first that was not looked at.
 
-        It stops when the client has enough for now, or the call took its share of time.
+        It stops when the client has enough for now, or the call took its share of time; and where the others are, since
+        from there on the client gets what they get.
         """
         place, outbox = self.place, self.connection.outbox
         if place is None:
@@ -160,9 +144,12 @@ class LogMembership:
         if not start and (missing := place.check(page.state)) is not None:
             self.miss(missing)
         deadline, end = clock() + MAX_SECONDS, position(self.end)
+        limit = None if self._hub.place is None else position(self._hub.place.id)
         index = start
         while index < len(page.entries) and outbox.roomy and clock() < deadline:
             line = Line(page.entries[index])
+            if limit is not None and position(line.id) > limit:
+                break
             if self.request.filter.wants(line.record):
                 replayed = position(line.id) <= end
                 frame = log_frame(line.id, line.record, replayed=True) if replayed else line.frame
@@ -200,20 +187,27 @@ class LogHub:
         self._touched: dict[LogConnection, None] = {}
         self._due: dict[LogMembership, None] = {}
 
-    def join(self, member: LogMembership, *, at_end: bool) -> bool:
-        """Let a client have lines as they happen, behind its own place. False: more is to be read back for it before.
+    def join(self, member: LogMembership, page: Page, index: int) -> bool:
+        """Let a client have lines as they happen, of which the first `index` entries of a page were offered.
 
-        `at_end`: its place is the end of the stream.
+        False: it is not where the others are, but behind them, or ahead of them; or the page is older than they are.
         """
         if member.place is None or member.left:
             return True
+        at_end = index == len(page.entries) and not page.full
         if self.place is None:
-            if not at_end:
+            if not (at_end and member.place.reach(page.state)):
                 return False
             self.place = Place(member.place.id, member.place.count)
-        elif position(member.place.id) < position(self.place.id):
-            return False
-        member.go_live()
+        else:
+            here = position(self.place.id)
+            following = (
+                page.state.generated if at_end else page.entries[index][0] if index < len(page.entries) else None
+            )
+            met = following is not None and (position(following) > here or (at_end and position(following) == here))
+            if position(member.place.id) > here or not met:
+                return False
+        member.live = True
         self._live[member] = None
         if len(self._live) == 1:
             self.on_wanted()

@@ -65,6 +65,7 @@ class Writer:
         self._explain = explain
         self._dropped = dropped
         self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
+        self._closed = False
         self._begin()
         _writers.add(self)
 
@@ -75,7 +76,6 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
-        self._closed = False
         self._stuck = False
         # Each counter is written by one side only, so none needs a lock.
         self._bytes_put = self._bytes_evicted = self._evicted = 0  # whoever hands in
@@ -213,8 +213,8 @@ class Writer:
         return (*self._command, *(part for pair in item.entry.items() for part in pair))
 
     def _warn(self, failure: Exception) -> None:
-        # Once that the program's end does not wait, a thread that prints could find standard error locked for ever.
-        if not self._warned and not self._stuck:
+        # At the end of the program, a thread that prints could find standard error locked for ever.
+        if not self._warned and not self._closed:
             self._warned = True
             _log.warning(
                 "%s; log lines wait for it, the newest %s at most", self._explain(failure), f"{BUFFER_ENTRIES:,}"

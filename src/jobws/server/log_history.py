@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from jobws.hub.log_connection import LogConnection
     from jobws.hub.log_hub import LogHub, LogMembership
 
+# A client that comes from another bridge may be ahead of this one's tail, which will pass it.
+AHEAD_SECONDS: Final = 0.01
+
 _log: Final = logging.getLogger(__name__)
 
 
-class _Beginning(NamedTuple):
+class Beginning(NamedTuple):
+    """Where a subscription begins, the id of the last line that is there, and whether lines before may be missing."""
+
     place: Place
     end: str
     gap: bool = False
@@ -68,16 +73,16 @@ class LogHistory:
             _log.exception("a subscription to the log failed")
             connection.fail(member, ItemError("internal", "the bridge failed to look up this subscription"))
 
-    async def _beginning(self, member: LogMembership) -> _Beginning:
+    async def _beginning(self, member: LogMembership) -> Beginning:
         request, here = member.request, self._hub.place
         if request.after is None and not request.tail and here is not None:
             # As far as others have it, so that a subscription that replaces one goes on where that was.
-            return _Beginning(Place(here.id, here.count), here.id)
+            return Beginning(Place(here.id, here.count), here.id)
         state = await persist(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
-            return _after(request.after, state)
+            return beginning_after(request.after, state)
         place = Place(state.generated, state.added)
-        return _Beginning(await self._last(member, place, request.tail) if request.tail else place, state.generated)
+        return Beginning(await self._last(member, place, request.tail) if request.tail else place, state.generated)
 
     async def _last(self, member: LogMembership, end: Place, wanted: int) -> Place:
         """The place behind which the stream has so many lines that the client wants, up to `end`; or all of them."""
@@ -103,21 +108,23 @@ class LogHistory:
             await room_for_more(connection.outbox)
             question = PageAfter(self._key, place.id, count)
             page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked at once
-            index = member.read_back(page, 0, self._hub.clock)
-            while index < len(page.entries):
-                await anyio.lowlevel.checkpoint()
+            seen, index = -1, 0
+            while index > seen:
+                seen, index = index, member.read_back(page, index, self._hub.clock)
+                if self._hub.join(member, page, index):
+                    return
+                await anyio.lowlevel.checkpoint()  # everybody else's turn
                 await room_for_more(connection.outbox)
-                index = member.read_back(page, index, self._hub.clock)
-            if self._hub.join(member, at_end=place.reach(page.state)):
-                return
             count = next_count(page.entries) if page.entries else count
+            if not index:
+                await anyio.sleep(AHEAD_SECONDS)
 
 
-def _after(after: str, state: State) -> _Beginning:
+def beginning_after(after: str, state: State) -> Beginning:
     """Behind a position of the client's; that of another stream, or one that was trimmed, is the oldest there is."""
     if position(after) > position(state.generated):
-        return _Beginning(Place(START, state.removed), state.generated, gap=True)
+        return Beginning(Place(START, state.removed), state.generated, gap=True)
     if position(after) < position(state.floor):
-        return _Beginning(Place(state.floor, state.removed), state.generated, gap=True)
+        return Beginning(Place(state.floor, state.removed), state.generated, gap=True)
     known = state.added if after == state.generated else state.removed if after == state.floor else None
-    return _Beginning(Place(after, known), state.generated)
+    return Beginning(Place(after, known), state.generated)
