@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 import trio_websocket
+from wsproto.frame_protocol import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,12 @@ class FakeConnection:
             return 1006 if closed.reason is None else int(closed.reason.code)
 
     async def close(self, code: int, reason: str = "") -> None:
-        await self.socket.aclose(code, reason)
+        # wsproto leaves the code out only for its own constant.
+        await self.socket.aclose(CloseReason.NO_STATUS_RCVD if code == CloseReason.NO_STATUS_RCVD else code, reason)
+
+    async def cut(self) -> None:
+        """End the connection as a network does: without a word."""
+        await trio.aclose_forcefully(self.socket._stream)
 
 
 class FakeBridge:

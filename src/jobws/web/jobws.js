@@ -11,8 +11,8 @@ const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // Names of more events than a subscription may have are asked for as `*` [S4].
 const MAX_EVENTS = 32;
 // All times are in milliseconds.
-const PING = 20000;
-const PONG = 10000;
+// A connection that lasted so long worked, and the next attempt after it comes soon.
+const STEADY = 10000;
 const SETTLE = 500;
 const TURN = 5000;
 // A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
@@ -214,6 +214,12 @@ class Rooms {
   #turnDue = 0;
   #settle = SETTLE;
   #ref = 0;
+  #ping;
+
+  /** `ping`: how often to ask whether the bridge is alive, and for positions. */
+  constructor(ping) {
+    this.#ping = ping;
+  }
 
   nextRef() {
     return ++this.#ref;
@@ -255,7 +261,7 @@ class Rooms {
 
   connected(hello, now) {
     this.hello = hello;
-    this.#pingDue = this.#refreshDue = now + PING;
+    this.#pingDue = this.#refreshDue = now + this.#ping;
     this.#turnDue = now + TURN;
     // Those of which nothing is expected come last.
     const rooms = [...this.#rooms.values()];
@@ -432,13 +438,13 @@ class Rooms {
     this.pinging = false;
     for (const room of [...this.#unsettled]) this.#tryToSettle(room, cursor);
     if (now >= this.#refreshDue) {
-      this.#refreshDue = now + PING;
+      this.#refreshDue = now + this.#ping;
       for (const room of this.#rooms.values()) if (room.settled && room.covered(cursor)) room.reach(cursor);
     }
-    this.#pingDue = now + PING;
+    this.#pingDue = now + this.#ping;
     if (!this.#unsettled.size) return;
     this.#pingDue = now + this.#settle;
-    this.#settle = Math.min(2 * this.#settle, PING);
+    this.#settle = Math.min(2 * this.#settle, this.#ping);
   }
 
   /** Everything up to `cursor` was sent. A job that was not there has vanished, or never was. */
@@ -686,13 +692,15 @@ const OWN = new Set(
   'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
 );
 const KNOWN = new Set(
-  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
+  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout pingInterval pongTimeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
 );
 // `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `upgradeDelay`: where only HTTP gets through, WebSocket is tried again after so long, then after
-// twice as long, and so on.
+// network holds it back. `pongTimeout`: one that does not answer a `ping` for so long is dead. `upgradeDelay`: where only
+// HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,
+  pingInterval: 20000,
+  pongTimeout: 10000,
   reconnectionDelay: 100,
   reconnectionDelayMax: 5000,
   upgradeDelay: 30000,
@@ -716,7 +724,7 @@ export class Jobs extends Emitter {
   #logs;
   #fallback;
   #WebSocket;
-  #rooms = new Rooms();
+  #rooms;
   #active = false;
   #failure = null;
   #link = null;
@@ -740,6 +748,7 @@ export class Jobs extends Emitter {
     const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
     if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
     this.#options = { ...DEFAULTS, ...options };
+    this.#rooms = new Rooms(this.#options.pingInterval);
     this.#upgrade = this.#options.upgradeDelay;
     const base = new URL(url ?? '/', globalThis.location?.href);
     let path = base.pathname.replace(/\/+$/, '');
@@ -1048,7 +1057,7 @@ export class Jobs extends Emitter {
     this.#outgoing = [];
     if (this.#link.kind === 'websocket') {
       this.#link.send(messages);
-      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(PONG);
+      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(this.#options.pongTimeout);
     } else if (messages.some(({ event }) => event !== 'ping' && event !== 'unsubscribe-job')) this.#ask();
     this.#nudge();
   }
@@ -1187,7 +1196,7 @@ export class Jobs extends Emitter {
     const { kind } = link;
     const was = this.#lost(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return this.#stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
-    if (was && performance.now() - this.#began > PONG) this.#losses = 0;
+    if (was && performance.now() - this.#began > STEADY) this.#losses = 0;
     if (!was) {
       this.#tries++;
       if (reason === 'buffered') this.#buffered = true;
