@@ -26,11 +26,13 @@ class FakeConnection:
     """One client, from the bridge's side.
 
     Attributes:
+        path: Of the handshake.
         headers: Of the handshake, names in lower case.
     """
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection, headers: dict[str, str]) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, path: str, headers: dict[str, str]) -> None:
         self.socket = socket
+        self.path = path
         self.headers = headers
 
     async def send(self, event: str, data: object, **keys: object) -> None:
@@ -44,15 +46,24 @@ class FakeConnection:
         """Take a subscription and acknowledge it. Returns its data."""
         request = await self.receive()
         assert request["event"] == "subscribe-job", request
-        items = request["data"]["jobs"]
+        subscription: dict[str, Any] = (
+            {"jobs": request["data"]} if isinstance(request["data"], list) else request["data"]
+        )
+        items = subscription["jobs"]
         data = {
             "request": "subscribe-job",
             "results": list(results) or [{"jobs": [{"queue": "q", "jobId": "1", "state": "active"}]}] * len(items),
             "cursor": cursor or {},
         }
         await self.send("ack", data, ref=request["ref"])
-        subscription: dict[str, Any] = request["data"]
         return subscription
+
+    async def answer(self, event: str, **data: Any) -> Any:
+        """Take a request of that name and acknowledge it. Returns its data."""
+        request = await self.receive()
+        assert request["event"] == event, request
+        await self.send("ack", {"request": event, **data}, ref=request["ref"])
+        return request.get("data")
 
     async def job_event(self, event: str, job_id: str = "1", **keys: Any) -> None:
         data = {"queue": "q", "jobId": job_id, **keys.pop("data", {})}
@@ -110,7 +121,7 @@ async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
             return
         socket = await request.accept(subprotocol="jobws.v1")
         headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-        connection = FakeConnection(socket, headers)
+        connection = FakeConnection(socket, request.path, headers)
         await connection.send("hello", bridge.hello)
         send.send_nowait(connection)
         await trio.sleep_forever()
