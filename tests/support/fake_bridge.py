@@ -27,13 +27,15 @@ class FakeConnection:
 
     Attributes:
         path: Of the handshake.
+        subprotocols: That the client offered.
         headers: Of the handshake, names in lower case.
     """
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection, path: str, headers: dict[str, str]) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, request: trio_websocket.WebSocketRequest) -> None:
         self.socket = socket
-        self.path = path
-        self.headers = headers
+        self.path: str = request.path
+        self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
+        self.headers = {name.decode().lower(): value.decode() for name, value in request.headers}
 
     async def send(self, event: str, data: object, **keys: object) -> None:
         await self.socket.send_message(json.dumps({"event": event, "data": data, **keys}))
@@ -120,8 +122,7 @@ async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
             await request.reject(bridge.refusal[0], body=bridge.refusal[1].encode())
             return
         socket = await request.accept(subprotocol="jobws.v1")
-        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-        connection = FakeConnection(socket, request.path, headers)
+        connection = FakeConnection(socket, request)
         await connection.send("hello", bridge.hello)
         send.send_nowait(connection)
         await trio.sleep_forever()
