@@ -1,4 +1,4 @@
-"""The adapter comes back: what it asks for, and what is news to it. In Node, against a bridge that does as it is told."""
+"""The adapter comes back: what it asks for, and what is news to it. In Node, against a bridge that does as told."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ async def test_a_room_whose_job_ended_in_one_queue_stays_for_the_other() -> None
         await bridge.job_event("completed", id="2-0", data={"queue": "a", "returnvalue": 1})
         await client.until("completed")
         await client.send("subscribe-job", "2")
-        await client.state()  # by now it has sent what it wants to
+        await client.send("x")
+        await request(bridge, "x")  # and nothing before it
         await bridge.job_event("completed", id="3-0", data={"queue": "b", "returnvalue": 1})
         await client.until("completed")
 
