@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from tests.support import require
 from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from anyio.abc import Process
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -171,9 +171,10 @@ class AdapterClient:
         Raises:
             Rejected: Where it throws.
         """
-        async with self._adapter.call("watch", client=self._name, jobId=job_id, options=options) as (id, told):
+        call = self._adapter.call("watch", client=self._name, jobId=job_id, options=options)
+        async with call as (id, told), aclosing(_watched(told)) as watched:
             try:
-                yield _watched(told)
+                yield watched
             finally:
                 await self._leave("close", id)
 
@@ -188,7 +189,7 @@ class AdapterClient:
             await self._adapter.do(how, id=id)
 
 
-async def _watched(told: MemoryObjectReceiveStream[Told]) -> AsyncIterator[Told]:
+async def _watched(told: MemoryObjectReceiveStream[Told]) -> AsyncGenerator[Told, None]:
     async for each in told:
         if each["told"] != "watched":
             _value(each)

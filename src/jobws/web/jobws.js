@@ -85,15 +85,16 @@ class Room {
   settled = false; // everything that follows the ack has come; then the position moves with the events
   known = false; // there ever was such a job
   present = false; // there was one at the latest ack, or since
-  ended = ''; // what its outcome was, if that was told
   replays = 0; // events still to be read back for us
   held = []; // events that wait until the room is settled
   position = null; // everything up to there has come
+  #begin = null; // the first one that there was
   #fromAck = {};
   #announced = false;
-  #floor = {}; // ids after it are remembered
-  #seen = new Map();
+  #floor = {}; // ids after it are remembered, and those of outcomes
+  #seen = new Map(); // by queue: ids, and whether it was an outcome
   #told = {}; // the latest outcome, by queue
+  #outcomes = new Map(); // what it was, by queue, as far as the job has one that was told
 
   constructor(queue, jobId) {
     Object.assign(this, { queue, jobId, key: JSON.stringify([queue, jobId]) });
@@ -101,6 +102,11 @@ class Room {
 
   get name() {
     return this.queue === undefined ? { jobId: this.jobId } : { jobId: this.jobId, queue: this.queue };
+  }
+
+  /** Whether the job's outcome was told: of all its queues, as far as they are known. */
+  get ended() {
+    return this.#outcomes.size > 0 && [...this.#outcomes.values()].every(Boolean);
   }
 
   get forever() {
@@ -116,9 +122,12 @@ class Room {
     else if (events.size > OUTCOMES.length) item.events = [...events];
     if (!this.forever) item.until = 'end';
     // Whoever waits for an outcome that the others had must get it, too.
-    const anew = this.settled || (this.ended && [...this.watchers].some((watcher) => !watcher.forever));
-    if (!anew && this.position)
-      item.after = this.queue === undefined ? this.position : { [this.queue]: this.position[this.queue] ?? '0-0' };
+    const told = [...this.#outcomes.values()].some(Boolean);
+    const anew = this.settled || (told && [...this.watchers].some((watcher) => !watcher.forever));
+    // After a gap there is no position, and the outcome of the job's present life is asked for; but of jobs of several
+    // queues only what ended within the last minute [R8].
+    const after = anew ? null : (this.position ?? (this.queue === undefined ? this.#begin : null));
+    if (after) item.after = this.queue === undefined ? after : { [this.queue]: after[this.queue] ?? '0-0' };
     return item;
   }
 
@@ -128,31 +137,42 @@ class Room {
     this.held = [];
   }
 
-  acknowledge(cursor, { jobs = [], replays = 0 }) {
+  acknowledge(cursor, { jobs = [], replays = 0, gap = false }) {
     this.answered = this.listening = true;
     this.settled = false;
     this.#fromAck = { ...cursor };
+    if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
+    this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
     this.#announced = replays > 0;
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
+    for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
+  }
+
+  /** The job is gone. */
+  vanish() {
+    for (const queue of this.#outcomes.size ? this.#outcomes.keys() : [this.queue]) this.#outcomes.set(queue, 'removed');
   }
 
   /** Whether an event is a new one; from now on it no longer is. */
   admit({ event, data, id, replayed }) {
     const { queue } = data;
     const outcome = OUTCOMES.includes(event);
-    const known = this.ended;
-    if (outcome) this.ended = summary(event, data);
+    const told = outcome ? summary(event, data) : '';
     this.known = this.present = true;
-    if (id === undefined) return !outcome || known !== this.ended;
-    const seen = this.#seen.get(queue) ?? new Set();
+    if (id === undefined) {
+      const fresh = !outcome || told !== this.#outcomes.get(queue);
+      if (outcome) this.#outcomes.set(queue, told);
+      return fresh;
+    }
+    const seen = this.#seen.get(queue) ?? new Map();
     if (seen.has(id)) return false;
     // Another room of the job may have asked for what was long before; an outcome may come out of a hole.
     if (replayed && !later(id, (outcome ? this.#told : this.#floor)[queue])) return false;
-    this.#seen.set(queue, seen.add(id));
+    this.#seen.set(queue, seen.set(id, outcome));
     if (outcome) this.#told[queue] = id;
-    else if (event !== 'progress') this.ended = '';
+    if (event !== 'progress') this.#outcomes.set(queue, told);
     if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
     return true;
   }
@@ -178,18 +198,24 @@ class Room {
     this.position = merged(this.position, cursor);
     this.#floor = merged(this.#floor, cursor);
     for (const [queue, ids] of this.#seen)
-      for (const id of ids) if (!later(id, this.#floor[queue])) ids.delete(id);
+      for (const [id, outcome] of ids) if (!outcome && !later(id, this.#floor[queue])) ids.delete(id);
   }
 
   /** Events of the queue may be missing: what the bridge finds follows, as after an ack. */
   interrupt({ queue, cursor, reason }) {
     this.settled = this.#announced = false;
-    this.position = null;
     this.#fromAck = { ...this.#fromAck, ...cursor };
-    delete this.#floor[queue];
-    if (reason !== 'recreated') return;
-    this.#seen.delete(queue); // its ids begin anew
-    delete this.#told[queue];
+    this.#doubt([queue]);
+    if (reason === 'recreated') this.#seen.delete(queue); // its ids begin anew
+  }
+
+  /** The position may be one of another stream, whose ids say nothing of this one's [R5, R6]. */
+  #doubt(queues) {
+    this.position = null;
+    for (const queue of queues) {
+      delete this.#floor[queue];
+      delete this.#told[queue];
+    }
   }
 }
 
@@ -279,6 +305,11 @@ class Rooms {
   /** Have a `ping` sent soon. */
   check() {
     if (!this.pinging) this.#pingDue = 0;
+  }
+
+  /** Whether answers, or what is read back, are still to come. */
+  get awaited() {
+    return this.#asked.size > 0 || [...this.#unsettled].some((room) => room.replays > 0);
   }
 
   /** When `requests` has something to send. */
@@ -457,7 +488,7 @@ class Rooms {
     room.reach(cursor);
     if (room.present) return;
     if (room.known && !room.ended) {
-      room.ended = 'removed';
+      room.vanish();
       return this.#hand(room, { event: 'removed', data: { jobId: room.jobId, queue: room.queue }, replayed: true }, false);
     }
     for (const watcher of [...room.watchers].filter((each) => each.strict)) {
@@ -741,6 +772,7 @@ export class Jobs extends Emitter {
   #buffered = false; // the network holds streams back
   #upgrade; // how long to stay with HTTP before WebSocket is tried again
   #flushing = false;
+  #patience = 0; // until when an answer over HTTP is not given up for the sake of further requests
   #offline = [];
 
   constructor(url, options = {}) {
@@ -1038,7 +1070,9 @@ export class Jobs extends Emitter {
 
   #nudge() {
     if (!this.connected) return;
-    const wait = this.#outgoing.length ? 0 : this.#rooms.due() - performance.now();
+    const now = performance.now();
+    let wait = this.#outgoing.length ? 0 : this.#rooms.due() - now;
+    if (this.#awaited) wait = Math.max(wait, this.#patience - now);
     if (wait > 0) return this.#after('due', Math.min(wait, 1e9), () => this.#flush());
     if (this.#flushing) return;
     this.#flushing = true;
@@ -1062,9 +1096,16 @@ export class Jobs extends Emitter {
     this.#nudge();
   }
 
+  /** Whether an answer is under way that tells what was asked for: who gave it up for each further request got none. */
+  get #awaited() {
+    const unsent = this.#outgoing.length;
+    return this.transport !== 'websocket' && (this.#rooms.awaited || this.#calls.size > unsent);
+  }
+
   /** Over HTTP everything is asked for again; positions see to it that nothing comes twice. */
   #ask(wait) {
     this.#forget('poll');
+    this.#patience = wait === undefined ? performance.now() + this.#options.timeout : 0;
     const { hello } = this.#rooms;
     this.#rooms.disconnected();
     this.#rooms.connected(hello, performance.now());
@@ -1138,6 +1179,8 @@ export class Jobs extends Emitter {
       end: (code, reason) => this.#ended(link, code, reason),
       answered: (asked) => {
         if (link !== this.#link || !this.connected) return;
+        this.#patience = 0;
+        this.#nudge();
         if (asked) this.#after('poll', POLL_PAUSE, () => this.#ask(POLL_SECONDS));
         else this.#forget('silence'); // nothing is asked for, so nothing comes
       },
@@ -1165,7 +1208,7 @@ export class Jobs extends Emitter {
     this.#outgoing = this.#unanswered();
     if (link.kind !== 'websocket') {
       this.#listenFor(STREAM_SILENCE);
-      this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
+      if (this.#WebSocket) this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
     } else {
       this.#upgrade = this.#options.upgradeDelay;
       this.#buffered = false; // whatever held streams back is no longer in the way
