@@ -1146,7 +1146,7 @@ export class Jobs extends Emitter {
     try {
       token = await this.#token();
     } catch (error) {
-      return this.#stop(new JobwsError(`the function that gets the token failed: ${error}`), 'token');
+      return this.#stop(error);
     }
     if (!this.#active || this.#link) return;
     this.#link = this.#dial(this.#kind(), token, (link, hello) => this.#greeted(link, hello));
@@ -1276,12 +1276,12 @@ export class Jobs extends Emitter {
     this.#active = false;
     this.#failure = error;
     this.#link?.close();
-    const was = this.#lost(reason);
+    this.#lost(reason);
     for (const stop of this.#offline.splice(0)) stop();
     this.#rooms.fail(error);
     for (const { resolve } of this.#calls.values()) resolve({ error: { code: error.code ?? 'disconnected', message: error.message } });
     this.#calls.clear();
-    if (!was && reason !== 'io client disconnect') this.fire('connect_error', error);
+    if (reason !== 'io client disconnect') this.fire('connect_error', error);
   }
 
   #unreachable(reason) {
@@ -1306,13 +1306,22 @@ export class Jobs extends Emitter {
 
   async #token() {
     const { auth, token = auth } = this.#options;
-    const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
-    return given?.token ?? (typeof given === 'string' ? given : undefined);
+    try {
+      const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
+      return given?.token ?? (typeof given === 'string' ? given : undefined);
+    } catch (error) {
+      throw new JobwsError(`the function that gets the token failed: ${error}`);
+    }
   }
 
   async #authenticate() {
     const { auth, token = auth } = this.#options;
-    if (typeof token === 'function') this.emit('authenticate', { token: await this.#token() });
+    if (typeof token !== 'function') return;
+    try {
+      this.emit('authenticate', { token: await this.#token() });
+    } catch (error) {
+      this.#stop(error);
+    }
   }
 
   // ---- what comes ----
