@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # The first one installs a package.
 pytestmark = pytest.mark.limit(360)
+README: Final = ADAPTER.parents[3] / "README.md"
 LIMIT_SECONDS: Final = 30
 SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
 
@@ -256,3 +258,17 @@ async def test_more_rooms_than_a_connection_may_have_take_turns(redis: Redis) ->
         for number in range(4):
             redis.add_event("http", "completed", str(number), returnvalue=str(number))
     assert results == {number: number for number in range(count)}
+
+
+def test_defaults_are_told_right() -> None:
+    """In the types, and in README.md."""
+    code = ADAPTER.read_text("utf-8")
+    defaults = dict(re.findall(r"^  (\w+): (\d+),$", code.split("const DEFAULTS = {")[1].split("}")[0], re.MULTILINE))
+    assert len(defaults) == 7
+    types = ADAPTER.with_suffix(".d.ts").read_text("utf-8")
+    for name, value in defaults.items():
+        comment = types.split(f"  {name}?: number;")[0].rpartition("/**")[2]
+        assert re.search(rf"default {value}\b", comment), name
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)?) \| ([\d, ]+) \|", README.read_text("utf-8"), re.MULTILINE)
+    told = [pair for names, values in rows for pair in zip(names.split(", "), values.split(", "), strict=True)]
+    assert {name.strip("`"): value for name, value in told} == defaults
