@@ -148,3 +148,39 @@ async def test_jobs_of_several_queues_are_asked_for_from_their_beginning_after_a
         await bridge.close(RESTARTS)
         asked = await request(await server.accept(), "subscribe-job")
         assert asked["data"] == [{"jobId": "1", "after": {"a": "4-0", "b": "5-0"}}, {"jobId": "1", "queue": "a"}]
+
+
+async def test_what_came_is_known_also_if_its_stream_is_found_to_be_another_one_only_then() -> None:
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **OPTIONS)
+        await client.on("completed", "failed")
+        await client.send("subscribe-job", {"jobId": "1", "queue": "q"})
+        bridge = await server.accept()
+        await subscribed(bridge, {"q": "1-0"})
+        await bridge.job_event("completed", id="2-0", data={"returnvalue": 1})
+        await bridge.send("gap", {"queue": "q", "reason": "recreated", "jobs": None, "cursor": {"q": "2-0"}})
+        await bridge.close(RESTARTS)
+        bridge = await server.accept()
+        await subscribed(bridge, {"q": "1-0"}, replays=1)
+        await bridge.job_event("completed", id="2-0", replayed=True, data={"returnvalue": 1})
+        await bridge.job_event("failed", id="3-0", data={"failedReason": "again"})
+        assert "completed" not in [each["event"] for each in (await client.until("failed"))[3:]]
+
+
+async def test_what_is_read_back_for_one_job_is_no_position_for_another_one() -> None:
+    """An outcome of a life before this one lies behind it, and would come back with it."""
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **OPTIONS)
+        rooms = [{"jobId": job_id, "queue": "q"} for job_id in "12"]
+        await client.send("subscribe-job", rooms)
+        bridge = await server.accept()
+        asked = await request(bridge, "subscribe-job")
+        data = {
+            "request": "subscribe-job",
+            "results": [{"jobs": [], "replays": 1}, {"jobs": []}],
+            "cursor": {"q": "0-0"},
+        }
+        await bridge.send("ack", data, ref=asked["ref"])
+        await request(bridge, "ping")
+        await bridge.close(RESTARTS)
+        assert (await request(await server.accept(), "subscribe-job"))["data"] == rooms

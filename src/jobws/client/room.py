@@ -13,7 +13,7 @@ from jobws.protocol.identifiers import parse_stream_id
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 
 if TYPE_CHECKING:
-    from jobws.client.event import Event
+    from jobws.client.event import AckData, Event, Result
     from jobws.client.watcher import Watcher
 
 
@@ -29,9 +29,9 @@ class RoomState:
         parked: Whether it is left for now, since a watcher does not keep up.
         known: Whether there ever was such a job.
         present: Whether there was one at the latest ack, or since.
-        replays: How many events are still to be read back for us, as far as was announced.
         held: Events, and their sizes, that wait until the room is settled.
         position: Every event up to there has come; None: begin with the outcome of the job's present life.
+        begin: The first position that there was.
     """
 
     def __init__(self, room: Room) -> None:
@@ -44,9 +44,9 @@ class RoomState:
         self.parked = False
         self.known = False
         self.present = False
-        self.replays = 0
         self.held: list[tuple[Event, int]] = []
         self.position: Cursor | None = None
+        self.begin: Cursor | None = None
         self._from_ack: Cursor = {}
         self._replays = False
         # No replay of this room lies at or before these positions; ids after them are remembered.
@@ -65,13 +65,14 @@ class RoomState:
 
     def after(self) -> Cursor | None:
         """The position to subscribe with. A settled room misses nothing when it is subscribed again without one."""
-        if self.settled or self.position is None:
-            return None
         queue = self.room.queue
+        if self.settled:
+            return None
         if queue is None:
-            return self.position
+            # Without a position only what ended within the last minute would be told of jobs of several queues (R8).
+            return self.position if self.position is not None else self.begin
         # A queue that no cursor named had no events yet.
-        return {queue: self.position.get(queue, "0-0")}
+        return None if self.position is None else {queue: self.position.get(queue, "0-0")}
 
     def leave(self) -> None:
         """The subscription is over: left for now, refused, or gone with its connection."""
@@ -79,14 +80,19 @@ class RoomState:
         self.answered = self.listening = self.settled = False
         self.held.clear()
 
-    def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: int) -> None:
-        """The bridge subscribed us: everything that comes lies behind `cursor`. `jobs`: there is such a job."""
+    def acknowledge(self, ack: AckData, result: Result) -> None:
+        """The bridge subscribed us: everything that comes lies behind the ack's cursor. `result` is ours."""
         self.answered = self.listening = True
         self.settled = False
-        self._from_ack = dict(cursor)
-        self.replays = replays
-        self._replays = replays > 0
-        self.present = jobs or replays > 0
+        self._from_ack = ack.cursor
+        # Its cursor lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
+        self._replays = any(each.replays for each in ack.results)
+        if result.gap:  # the position may be one of another stream, whose ids say nothing of this one's
+            self.position = None
+            self._floor = {}
+        if self.begin is None:
+            self.begin = ack.cursor
+        self.present = bool(result.jobs) or result.replays > 0
         self.known = self.known or self.present
 
     def admit(self, event: Event, queue: str) -> bool:
@@ -134,10 +140,6 @@ class RoomState:
         self._from_ack = {**self._from_ack, **cursor}
         self._replays = False
         self._floor.pop(queue, None)
-
-    def forget(self, queue: str) -> None:
-        """The queue's stream is another one now: its ids begin anew."""
-        self._seen = {each for each in self._seen if each[0] != queue}
 
 
 def _parsed(id: str | None) -> tuple[int, int]:

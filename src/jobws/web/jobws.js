@@ -20,6 +20,10 @@ const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
 // The position that ends an answer may lag behind its events by 0.3 s [M5]: who asks sooner is told the same again.
 const POLL_PAUSE = 300;
+// Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
+// each room that there is.
+const GATHER = 50;
+const GATHER_ROOM = 2;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -137,14 +141,15 @@ class Room {
     this.held = [];
   }
 
-  acknowledge(cursor, { jobs = [], replays = 0, gap = false }) {
+  /** `announced`: the cursor lies before what is read back for any of its list: for us, perhaps, in an earlier life. */
+  acknowledge(cursor, { jobs = [], replays = 0, gap = false }, announced) {
     this.answered = this.listening = true;
     this.settled = false;
     this.#fromAck = { ...cursor };
     if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
     this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
-    this.#announced = replays > 0;
+    this.#announced = announced;
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
     for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
@@ -202,14 +207,16 @@ class Room {
   }
 
   /** Events of the queue may be missing: what the bridge finds follows, as after an ack. */
-  interrupt({ queue, cursor, reason }) {
+  interrupt({ queue, cursor }) {
     this.settled = this.#announced = false;
     this.#fromAck = { ...this.#fromAck, ...cursor };
     this.#doubt([queue]);
-    if (reason === 'recreated') this.#seen.delete(queue); // its ids begin anew
   }
 
-  /** The position may be one of another stream, whose ids say nothing of this one's [R5, R6]. */
+  /**
+   * The position may be one of another stream, whose ids say nothing of this one's [R5, R6]. What came is known by its
+   * id all the same: that a stream began anew may be found when its first events were told already.
+   */
   #doubt(queues) {
     this.position = null;
     for (const queue of queues) {
@@ -305,6 +312,10 @@ class Rooms {
   /** Have a `ping` sent soon. */
   check() {
     if (!this.pinging) this.#pingDue = 0;
+  }
+
+  get size() {
+    return this.#rooms.size;
   }
 
   /** Whether answers, or what is read back, are still to come. */
@@ -424,11 +435,12 @@ class Rooms {
   #acknowledged(ref, { results = [], cursor = {}, evicted = [] }, now) {
     const rooms = this.#asked.get(ref);
     this.#asked.delete(ref);
+    const announced = results.some(({ replays }) => replays);
     rooms.forEach((room, index) => {
       const result = results[index] ?? {};
       if (result.error) this.#refused(room, ref, result.error, now);
       else if (!this.#rooms.has(room.key)) this.#abandon(room); // it ended, or was left, before it was answered
-      else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result);
+      else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result, announced);
     });
     for (const { jobId, queue } of evicted) {
       const room = this.#rooms.get(new Room(queue ?? undefined, String(jobId)).key);
@@ -442,9 +454,9 @@ class Rooms {
     this.#settleSoon();
   }
 
-  #subscribed(room, cursor, result) {
+  #subscribed(room, cursor, result, announced) {
     room.backoff = 0;
-    room.acknowledge(cursor, result);
+    room.acknowledge(cursor, result, announced);
     this.#unsettled.add(room);
     for (const watcher of [...room.watchers]) watcher.answer?.({ ...result, cursor });
     if (result.gap) this.#hand(room, { event: 'gap', data: { queue: room.queue ?? null, jobs: [room.jobId] } });
@@ -1082,7 +1094,7 @@ export class Jobs extends Emitter {
       this.#flush();
     };
     if (this.#link.kind === 'websocket') queueMicrotask(flush);
-    else setTimeout(flush, 50);
+    else setTimeout(flush, GATHER + GATHER_ROOM * this.#rooms.size);
   }
 
   #flush() {
