@@ -6,10 +6,12 @@ import argparse
 import shutil
 import sys
 from functools import partial
+from typing import get_args
 
 import trio
 
-from tests.chaos.run import Plan, run
+from tests.chaos.run import run
+from tests.chaos.world import Client, Plan
 
 
 def main() -> None:
@@ -19,9 +21,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="over which jobs are added; default: 20 jobs a second")
     parser.add_argument("--only", choices=["harsh", "mild", "two", "socketio"])
+    parser.add_argument(
+        "--client",
+        action="append",
+        choices=get_args(Client),
+        help="of which kinds the clients are, one after the other; repeat it (default: all, as far as there is Node)",
+    )
     arguments = parser.parse_args()
+    has_node = shutil.which("node") is not None
+    kinds = tuple(arguments.client or (kind for kind in get_args(Client) if has_node or kind != "javascript"))
     seconds = arguments.seconds or arguments.jobs / 20
-    plan = Plan(arguments.seed, arguments.jobs, arguments.clients, seconds)
+    plan = Plan(arguments.seed, arguments.jobs, arguments.clients, seconds, kinds=kinds)
     plans = {
         "harsh": plan,
         "mild": plan._replace(harsh=False),
@@ -32,7 +42,7 @@ def main() -> None:
     for name, each in plans.items():
         if arguments.only not in (None, name):
             continue
-        if name == "socketio" and shutil.which("node") is None:
+        if name == "socketio" and not has_node:
             print("no node: the Socket.IO bridge is left out")
             continue
         report = trio.run(partial(run, each))

@@ -5,60 +5,34 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import ExitStack, asynccontextmanager
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias, assert_never
 
 import anyio.to_thread
-import redis
 import trio
 
 from jobws.embedded import EmbeddedRedis
 from tests.chaos.bridges import SWEEP_SECONDS, BridgeAtPort
+from tests.chaos.javascript_client import JavascriptClient
 from tests.chaos.jobs import QUEUES, Job, Key, Ledger, make_jobs
 from tests.chaos.proxy import Proxy
 from tests.chaos.python_client import LibraryClient
 from tests.chaos.raw import RawClient
 from tests.chaos.socketio import SocketIoClient
 from tests.chaos.worker import working
+from tests.chaos.world import Plan, World, break_things
+from tests.support.adapter import Adapter, adapter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from typing import IO, TypeAlias
+    from collections.abc import AsyncIterator
 
-    from tests.chaos.bridges import Kind
-
-    Fault: TypeAlias = "Callable[[World], Awaitable[None]]"
+Client: TypeAlias = RawClient | LibraryClient | JavascriptClient | SocketIoClient
 
 DURABLE: Final = ("appendonly yes", "appendfsync always")
-# Faults come so often, on average. After the last one, whoever has not got everything so much later has lost it.
-FAULT_SECONDS: Final = 0.7
+# After the last fault, whoever has not got everything so much later has lost it.
 PATIENCE_SECONDS: Final = 30.0
 # A bridge that sends nothing again needs no more.
 OTHERS_PATIENCE_SECONDS: Final = 4.0
-
-
-class Plan(NamedTuple):
-    """What to do.
-
-    Attributes:
-        seed: Of all chance, except how the processes happen to run.
-        jobs: How many.
-        clients: How many; half of them are jobws's own client.
-        seconds: Over which the jobs are added.
-        harsh: Also Redis dies, and streams are trimmed and deleted, so that outcomes may come from hashes, after gaps.
-        kind: The bridge.
-        bridges: With two, clients move from one to the other when it dies.
-        only: What breaks; empty: everything that fits `harsh`.
-    """
-
-    seed: int
-    jobs: int
-    clients: int
-    seconds: float
-    harsh: bool = True
-    kind: Kind = "jobws"
-    bridges: int = 1
-    only: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -101,105 +75,7 @@ class Report(NamedTuple):
             f"  frames: {listed(self.frames)}",
             f"  the bridges counted: {listed(self.bridge)}",
         ]
-        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:60])])
-
-
-class World:
-    """What runs, and can be broken."""
-
-    def __init__(self, plan: Plan, server: EmbeddedRedis, lines: Proxy, bridges: list[BridgeAtPort]) -> None:
-        self.plan = plan
-        self.server = server
-        self.bridges = bridges
-        self.random = random.Random(plan.seed)
-        self.broken: Counter[str] = Counter()
-        self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients)]
-        # Between the bridges and Redis.
-        self.lines = lines
-        self.redis: Any = redis.Redis.from_url(server.url)
-        self.redis_up = True
-
-    def make_clients(self, jobs: list[Job]) -> list[RawClient | LibraryClient | SocketIoClient]:
-        clients: list[RawClient | LibraryClient | SocketIoClient] = []
-        for number, proxy in enumerate(self.proxies):
-            chance = random.Random(f"{self.plan.seed}/{number}")
-            if self.plan.kind == "socketio":
-                clients.append(SocketIoClient(f"socketio-{number}", jobs, chance, proxy))
-            elif number % 2:
-                clients.append(LibraryClient(f"library-{number}", jobs, chance, proxy))
-            else:
-                clients.append(RawClient(f"raw-{number}", jobs, chance, proxy))
-        return clients
-
-    # ---- what breaks ----
-
-    async def cut_one(self) -> None:
-        self.random.choice(self.proxies).cut()
-
-    async def cut_all(self) -> None:
-        for proxy in self.proxies:
-            proxy.cut()
-
-    async def pause_one(self) -> None:
-        proxy = self.random.choice(self.proxies)
-        proxy.pause()
-        await trio.sleep(self.random.uniform(0.1, 2))
-        proxy.resume()
-
-    async def restart_bridge(self) -> None:
-        await self._end_bridge(signal.SIGTERM)
-
-    async def kill_bridge(self) -> None:
-        await self._end_bridge(signal.SIGKILL)
-
-    async def _end_bridge(self, number: signal.Signals) -> None:
-        current = self.bridges[0]
-        if len(self.bridges) > 1:
-            self.bridges.append(self.bridges.pop(0))
-        await anyio.to_thread.run_sync(current.end, number)
-        for proxy in self.proxies:
-            proxy.target = self.bridges[0].port
-        await trio.sleep(self.random.uniform(0, 0.5))
-        await anyio.to_thread.run_sync(current.start)
-
-    async def kill_redis(self) -> None:
-        self.redis_up = False
-        await anyio.to_thread.run_sync(self.server.kill)
-        await trio.sleep(self.random.uniform(0, 1))
-        await anyio.to_thread.run_sync(self.server.start)
-        self.redis_up = True
-
-    async def cut_redis(self) -> None:
-        """The bridge does not reach Redis for a while, in which things go on."""
-        self.lines.open = False
-        self.lines.cut()
-        await trio.sleep(self.random.uniform(0.1, 2))
-        if self.plan.harsh and self.redis_up and self.random.random() < 0.7:
-            await (self.trim if self.random.random() < 0.6 else self.delete_stream)()
-        self.lines.open = True
-
-    async def trim(self) -> None:
-        stream = f"bull:{self.random.choice(QUEUES)}:events"
-        await anyio.to_thread.run_sync(lambda: self.redis.xtrim(stream, self.random.randint(0, 5), approximate=False))
-
-    async def delete_stream(self) -> None:
-        await anyio.to_thread.run_sync(self.redis.delete, f"bull:{self.random.choice(QUEUES)}:events")
-
-
-MILD: Final[dict[str, tuple[Fault, int]]] = {
-    "clients cut": (World.cut_one, 8),
-    "all clients cut": (World.cut_all, 2),
-    "clients paused": (World.pause_one, 4),
-    "Redis unreachable": (World.cut_redis, 2),
-    "bridge restarts": (World.restart_bridge, 1),
-    "bridge kills": (World.kill_bridge, 1),
-}
-HARSH: Final[dict[str, tuple[Fault, int]]] = {
-    **MILD,
-    "Redis kills": (World.kill_redis, 2),
-    "trims": (World.trim, 4),
-    "deleted streams": (World.delete_stream, 1),
-}
+        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:400])])
 
 
 async def run(plan: Plan) -> Report:
@@ -216,8 +92,8 @@ async def run(plan: Plan) -> Report:
         for queue in QUEUES:
             world.redis.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 20 * max(plan.jobs, 1000))
         jobs = make_jobs(world.random, plan.jobs, plan.seconds, removed=not plan.harsh)
-        clients = world.make_clients(jobs)
-        async with trio.open_nursery() as nursery:
+        async with _node(plan) as node, trio.open_nursery() as nursery:
+            clients = _make_clients(world, jobs, node)
             for proxy in (lines, *world.proxies):
                 nursery.start_soon(proxy.run)
             for bridge in bridges:
@@ -227,7 +103,7 @@ async def run(plan: Plan) -> Report:
                 nursery.start_soon(client.run, begin)
             async with trio.open_nursery() as working_nursery:
                 working_nursery.start_soon(_add, worker, jobs, begin)
-                working_nursery.start_soon(_break, world, begin)
+                working_nursery.start_soon(break_things, world, begin)
             ledgers = [client.ledger for client in clients]
             with trio.move_on_after(PATIENCE_SECONDS if plan.kind == "jobws" else OTHERS_PATIENCE_SECONDS):
                 while any(ledger.lost for ledger in ledgers):
@@ -238,45 +114,50 @@ async def run(plan: Plan) -> Report:
             for bridge in bridges:
                 await anyio.to_thread.run_sync(bridge.end, signal.SIGTERM)
             nursery.cancel_scope.cancel()
+        uncaught = [] if node is None else node.uncaught
         world.redis.close()
     trouble = [line for bridge in bridges for line in bridge.trouble]
     trouble += [f"{job.key} was never finished" for job in unfinished]
+    trouble += [f"uncaught: {error}" for error in uncaught]
     return _report(plan, world, ledgers, trouble, trio.current_time() - started)
+
+
+@asynccontextmanager
+async def _node(plan: Plan) -> AsyncIterator[Adapter | None]:
+    """Where clients in JavaScript run, all in one process; None: there are none."""
+    if plan.kind != "jobws" or "javascript" not in plan.kinds:
+        yield None
+        return
+    async with adapter() as node:
+        yield node
+
+
+def _make_clients(world: World, jobs: list[Job], node: Adapter | None) -> list[Client]:
+    clients: list[Client] = []
+    plan = world.plan
+    for number, proxy in enumerate(world.proxies):
+        chance = random.Random(f"{plan.seed}/{number}")
+        kind = "socketio" if plan.kind == "socketio" else plan.kinds[number % len(plan.kinds)]
+        name = f"{kind}-{number}"
+        match kind:
+            case "socketio":
+                clients.append(SocketIoClient(name, jobs, chance, proxy))
+            case "raw":
+                clients.append(RawClient(name, jobs, chance, proxy))
+            case "python":
+                clients.append(LibraryClient(name, jobs, chance, proxy))
+            case "javascript":
+                assert node is not None
+                clients.append(JavascriptClient(name, jobs, chance, proxy, number // len(plan.kinds), node))
+            case _:
+                assert_never(kind)
+    return clients
 
 
 async def _add(worker: IO[str], jobs: list[Job], begin: float) -> None:
     for job in sorted(jobs, key=lambda job: job.at):
         await trio.sleep_until(begin + job.at)
         print(job.line(), file=worker, flush=True)
-
-
-async def _break(world: World, begin: float) -> None:
-    """Break things, one at a time or several at once, until a little after the last job was added."""
-    faults = HARSH if world.plan.harsh else MILD
-    names = list(world.plan.only or faults)
-    weights = [faults[name][1] for name in names]
-    # Each once, then by chance.
-    first = world.random.sample(names, len(names))
-    await trio.sleep_until(begin)
-    # One restart at a time: who restarts what is restarting only waits.
-    restarting = trio.Lock()
-
-    async def fault(name: str) -> None:
-        if name in ("bridge restarts", "bridge kills", "Redis kills", "Redis unreachable"):
-            async with restarting:
-                with suppress(redis.RedisError):
-                    await faults[name][0](world)
-        elif not world.redis_up and name in ("trims", "deleted streams"):
-            return
-        else:
-            with suppress(redis.RedisError):
-                await faults[name][0](world)
-        world.broken[name] += 1
-
-    async with trio.open_nursery() as nursery:
-        while trio.current_time() < begin + world.plan.seconds + 2:
-            await trio.sleep(world.random.expovariate(1 / FAULT_SECONDS))
-            nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])
 
 
 def _told_of(ledger: Ledger, key: Key) -> str:

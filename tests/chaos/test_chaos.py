@@ -6,7 +6,8 @@ import anyio.to_thread
 import pytest
 
 from tests.bench.servers import OPPONENT
-from tests.chaos.run import Plan, run
+from tests.chaos.run import run
+from tests.chaos.world import Plan
 from tests.support.node import install_packages
 
 SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)

@@ -1,16 +1,18 @@
-"""A bridge in memory, as protocol.md describes it, for tests of the client's pure part. Everything happens in steps."""
+"""A bridge in memory, as protocol.md describes it, for tests of the client's pure part. Everything happens in steps.
+
+A stream may be deleted and begin anew with lower ids, as after a failover to a Redis whose clock is behind.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any, NamedTuple
 
-from jobws.client.event import decode_frame
-from jobws.client.rooms import Rooms
-from jobws.client.watcher import Answer, Delivery, Refusal, Watcher
 from jobws.protocol.messages import OUTCOMES, HelloData, Limits, Room
 
 QUEUES = ("a", "b")
+# How much lower the ids of a stream are that began anew.
+LOWER = 1_000_000
 
 
 class Entry(NamedTuple):
@@ -52,7 +54,11 @@ class Model:
         most: Most rooms that the connection has had at once.
     """
 
-    def __init__(self, max_subscriptions: int = 3) -> None:
+    def __init__(self, max_subscriptions: int = 3, streams: int = 1) -> None:
+        """`streams`: how many each queue has at most, one after the other."""
+        # An entry's number is this and its place in `stream`; before the second place its queue has no entry any more.
+        self._base = dict.fromkeys(QUEUES, (streams - 1) * LOWER)
+        self._gone = dict.fromkeys(QUEUES, 0)
         self.limits = Limits(600, 4096000, max_subscriptions)
         self.stream: list[Entry] = []
         self.exists: set[tuple[str, str]] = set()
@@ -83,7 +89,7 @@ class Model:
 
     def emit(self, queue: str, job: str, event: str) -> None:
         """Something happens to a job."""
-        entry = Entry(self.end + 1, queue, job, event)
+        entry = Entry(self._base[queue] + self.end + 1, queue, job, event)
         self.stream.append(entry)
         self.exists.add((queue, job))
         if event == "removed":
@@ -112,6 +118,15 @@ class Model:
                 if self._members[room].live:
                     del self._members[room]
 
+    def begin_again(self, queue: str) -> None:
+        """The stream is deleted, as long as there may be another one: what it held is only told by hashes."""
+        if self._base[queue] > 0:
+            self._base[queue] -= LOWER
+            self._gone[queue] = self.end
+            if any(room.queue in (queue, None) for room in self._members):
+                data = {"queue": queue, "reason": "recreated", "jobs": None, "cursor": {queue: self._cursor()[queue]}}
+                self._frame("gap", data)
+
     # ---- requests ----
 
     def process(self) -> None:
@@ -119,7 +134,7 @@ class Model:
         request = self.to_bridge.pop(0)
         if request["event"] == "ping":
             sent = min([self.end, *(begin for *_, begin in self._paced)])
-            self._frame("pong", {"cursor": dict.fromkeys(QUEUES, f"{sent}-0")}, ref=request["ref"])
+            self._frame("pong", {"cursor": self._cursor(sent)}, ref=request["ref"])
             return
         items = request["data"]["jobs"]
         assert len(items) <= self.limits.max_subscriptions
@@ -160,13 +175,17 @@ class Model:
             queues = QUEUES if room.queue is None else (room.queue,)
             found = [queue for queue in queues if (queue, room.job_id) in self.exists]
             replay = self._replay(room, member)
-            first = [entry.number for entry in (*replay, *(entry for entry, _ in member.held))]
-            begin = min([begin, *(number - 1 for number in first)])
+            first = [self._place(entry) for entry in (*replay, *(entry for entry, _ in member.held))]
+            begin = min([begin, *first])
             jobs = [{"queue": queue, "jobId": room.job_id, "state": "active"} for queue in found]
-            results.append({"jobs": jobs, **({"replays": len(replay)} if replay else {})})
+            replays = len(replay) + sum(not sent[0] for _, sent in member.held)
+            gap = any(self._is_of_another(queue, member) for queue in queues)
+            results.append(
+                {"jobs": jobs, **({"replays": replays} if replays else {}), **({"gap": True} if gap else {})}
+            )
             paced.append((room, member, replay))
         self._paced += [(*each, begin) for each in paced]
-        data = {"request": "subscribe-job", "results": results, "cursor": dict.fromkeys(QUEUES, f"{begin}-0")}
+        data = {"request": "subscribe-job", "results": results, "cursor": self._cursor(begin)}
         self._frame("ack", data, ref=request["ref"])
         for each in list(self._paced):
             if not each[2]:
@@ -175,12 +194,31 @@ class Model:
 
     def _replay(self, room: Room, member: Member) -> list[Entry]:
         before = [entry for entry in self.stream[: member.since] if room in _rooms_of(entry)]
-        held = {entry.number for entry, _ in member.held}
+        held = {entry.id for entry, _ in member.held}
+        outcomes = [entry for queue in QUEUES if (entry := _present_outcome(before, queue)) is not None]
+        # Those that the stream has not any more are made from the hash, as long as there is one.
+        outcomes = [entry for entry in outcomes if self._has(entry) or (entry.queue, entry.job) in self.exists]
         if member.after is None:
-            replay = [entry for queue in QUEUES if (entry := _present_outcome(before, queue)) is not None]
+            replay = outcomes
         else:
-            replay = [entry for entry in before if entry.number > _number(member.after.get(entry.queue, "0-0"))]
-        return [entry for entry in replay if member.wants(entry) and entry.number not in held]
+            lost = [entry for entry in outcomes if self._is_of_another(entry.queue, member)]
+            behind = [entry for entry in before if entry.number > _number(member.after.get(entry.queue, "0-0"))]
+            replay = [entry for entry in before if entry in lost or (entry in behind and self._has(entry))]
+        return [entry for entry in replay if member.wants(entry) and entry.id not in held]
+
+    def _has(self, entry: Entry) -> bool:
+        """Whether the queue's stream still does."""
+        return self._place(entry) >= self._gone[entry.queue]
+
+    def _place(self, entry: Entry) -> int:
+        return self.stream.index(entry)
+
+    def _is_of_another(self, queue: str, member: Member) -> bool:
+        """Whether the client's position is of a stream that is gone."""
+        return member.after is not None and _number(member.after.get(queue, "0-0")) > self._base[queue] + self.end
+
+    def _cursor(self, place: int | None = None) -> dict[str, str]:
+        return {queue: f"{base + (self.end if place is None else place)}-0" for queue, base in self._base.items()}
 
     def _go_live(self, room: Room, member: Member, replay: list[Entry], _begin: int) -> None:
         if self._members.get(room) is not member:
@@ -197,83 +235,11 @@ class Model:
             self._members.pop(room, None)
 
     def _send(self, entry: Entry, *, replayed: bool) -> None:
-        self._frame(entry.event, {"queue": entry.queue, "jobId": entry.job}, id=entry.id, replayed=replayed)
+        id = {"id": entry.id} if self._has(entry) or not replayed else {}
+        self._frame(entry.event, {"queue": entry.queue, "jobId": entry.job}, **id, replayed=replayed)
 
     def _frame(self, event: str, data: object, **keys: object) -> None:
         self.to_client.append(json.dumps({"event": event, "data": data, **keys}))
-
-
-class User:
-    """A watcher and what it was handed."""
-
-    def __init__(self, rooms: list[Room], events: frozenset[str] | None, *, strict: bool = False) -> None:
-        self.events: dict[Room, list[Any]] = {room: [] for room in rooms}
-        self.ends: dict[Room, list[object]] = {room: [] for room in rooms}
-        self.answers: list[Room] = []
-        self.watcher = Watcher(rooms, events, strict=strict, gaps=True, put=self._put)
-
-    def _put(self, item: Answer | Delivery | Refusal) -> None:
-        match item:
-            case Answer():
-                self.answers.append(item.room)
-            case Delivery():
-                self.events[item.room].append(item.event)
-                if item.event.event in OUTCOMES:
-                    self.ends[item.room].append(item.event)
-            case Refusal():
-                self.ends[item.room].append(item.error)
-
-
-class Pair:
-    """The model, a client's rooms, and a clock."""
-
-    def __init__(self, max_subscriptions: int = 3) -> None:
-        self.model = Model(max_subscriptions)
-        self.rooms = Rooms(lambda: 0.5)
-        self.now = 0.0
-        self.connected = False
-        self.sent = 0
-
-    def connect(self) -> None:
-        if not self.connected:
-            self.connected = True
-            self.rooms.connected(self.model.hello(), self.now)
-
-    def cut(self) -> None:
-        self.connected = False
-        self.model.cut()
-        self.rooms.disconnected()
-
-    def flush(self) -> None:
-        for text in self.rooms.requests(self.now):
-            assert len(text) <= self.model.limits.max_message
-            self.model.to_bridge.append(json.loads(text))
-            self.sent += 1
-
-    def deliver(self) -> None:
-        text = self.model.to_client.pop(0)
-        self.rooms.receive(decode_frame(text), len(text), self.now)
-
-    def settle(self, seconds: float = 0.0) -> None:
-        """Let everything come to rest, and again until so much time has passed."""
-        self.connect()
-        end = self.now + seconds
-        while self.advance() or self.now < end:
-            if not self.model.busy:
-                self.now += 0.5
-
-    def advance(self) -> bool:
-        """One step; False: nothing was to be done."""
-        self.flush()
-        if self.model.to_bridge:
-            self.model.process()
-        elif self.model.to_client:
-            self.deliver()
-        elif self.model.busy:
-            self.model.complete()
-        else:
-            return False
-        return True
 
 
 def _rooms_of(entry: Entry) -> tuple[Room, Room]:

@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 
 from jobws.server.app import RESTART
+from jobws.server.streaming import KEEP_ALIVE_SECONDS
 from tests.server.test_events import is_free
 from tests.server.test_http import call
 from tests.support import eventually
@@ -75,6 +76,10 @@ async def test_a_late_client_gets_its_outcome_and_one_that_returns_what_it_misse
             _, ack, outcome = [await source.frame() for _ in range(3)]
             assert ack["data"]["results"][0]["replays"] == 1
             assert (outcome["id"], outcome["replayed"], outcome["data"]["returnvalue"]) == (finished, True, [1])
+            with anyio.fail_after(KEEP_ALIVE_SECONDS / 2):
+                position = await source.frame()
+            # Where to come back to, or the outcome would be read back again.
+            assert (position["event"], position["data"]["cursor"]["http"]) == ("pong", finished)
         redis.add_event("http", "progress", "1", data="7")
         again = subscribe(["1"], queue="http", after=finished, events=["*"])
         async with frame_source(live.url, [again]) as source:

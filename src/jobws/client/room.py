@@ -14,7 +14,7 @@ from jobws.protocol.identifiers import parse_stream_id
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 
 if TYPE_CHECKING:
-    from jobws.client.event import Event, JsonObject
+    from jobws.client.event import AckData, Event, JsonObject, Result
     from jobws.client.watcher import Watcher
 
 
@@ -30,10 +30,10 @@ class RoomState:
         parked: Whether it is left for now, since a watcher does not keep up.
         known: Whether there ever was such a job.
         present: Whether there was one at the latest ack, or since.
-        replays: How many events are still to be read back for us, as far as was announced.
         held: Events, and their sizes, that wait until the room is settled.
         lines: Its log lines.
         position: Every event up to there has come; None: begin with the outcome of the job's present life.
+        begin: The first position that there was.
     """
 
     def __init__(self, room: Room) -> None:
@@ -46,10 +46,10 @@ class RoomState:
         self.parked = False
         self.known = False
         self.present = False
-        self.replays = 0
         self.held: list[tuple[Event, int]] = []
         self.lines = RoomLines()
         self.position: Cursor | None = None
+        self.begin: Cursor | None = None
         self._from_ack: Cursor = {}
         self._replays = False
         # No replay of this room lies at or before these positions; ids after them are remembered.
@@ -68,13 +68,14 @@ class RoomState:
 
     def after(self) -> Cursor | None:
         """The position to subscribe with. A settled room misses nothing when it is subscribed again without one."""
-        if self.settled or self.position is None:
-            return None
         queue = self.room.queue
+        if self.settled:
+            return None
         if queue is None:
-            return self.position
+            # Without a position only what ended within the last minute would be told of jobs of several queues (R8).
+            return self.position if self.position is not None else self.begin
         # A queue that no cursor named had no events yet.
-        return {queue: self.position.get(queue, "0-0")}
+        return None if self.position is None else {queue: self.position.get(queue, "0-0")}
 
     def logs(self) -> bool | JsonObject:
         """The `logs` to subscribe with: false if nobody wants any."""
@@ -86,15 +87,20 @@ class RoomState:
         self.answered = self.listening = self.settled = False
         self.held.clear()
 
-    def acknowledge(self, cursor: Cursor, *, jobs: bool, replays: int) -> None:
-        """The bridge subscribed us: everything that comes lies behind `cursor`. `jobs`: there is such a job."""
+    def acknowledge(self, ack: AckData, result: Result) -> None:
+        """The bridge subscribed us: everything that comes lies behind the ack's cursor. `result` is ours."""
         self.answered = self.listening = True
         self.lines.acknowledge()
         self.settled = False
-        self._from_ack = dict(cursor)
-        self.replays = replays
-        self._replays = replays > 0
-        self.present = jobs or replays > 0
+        self._from_ack = ack.cursor
+        # Its cursor lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
+        self._replays = any(each.replays for each in ack.results)
+        if result.gap:  # the position may be one of another stream, whose ids say nothing of this one's
+            self.position = None
+            self._floor = {}
+        if self.begin is None:
+            self.begin = ack.cursor
+        self.present = bool(result.jobs) or result.replays > 0
         self.known = self.known or self.present
 
     def admit(self, event: Event, queue: str) -> bool:
@@ -119,12 +125,14 @@ class RoomState:
     def covered(self, cursor: Cursor) -> bool:
         """Whether what follows the ack has come, once everything up to `cursor` has.
 
-        Until its replays are out the bridge tells no cursor behind the ack's.
+        Until its replays are out the bridge tells no cursor behind the ack's. Other queues than the room's own say only
+        that much: their streams may be deleted meanwhile, and begin anew with lower ids, of which we are not told.
         """
-        began = self._from_ack.items()
-        if any(_later(position, cursor.get(queue)) for queue, position in began):
-            return False
-        return not self._replays or any(_later(cursor[queue], position) for queue, position in began)
+        for queue, position in self._from_ack.items():
+            if self.room.queue in (queue, None) and _later(position, cursor.get(queue)):
+                return False
+        began = self._from_ack
+        return not self._replays or any(cursor.get(queue, began[queue]) != began[queue] for queue in began)
 
     def reach(self, cursor: Cursor) -> None:
         """Take a cursor that covers the room, once all that came before it was handed on."""
@@ -142,10 +150,6 @@ class RoomState:
         self._from_ack = {**self._from_ack, **cursor}
         self._replays = False
         self._floor.pop(queue, None)
-
-    def forget(self, queue: str) -> None:
-        """The queue's stream is another one now: its ids begin anew."""
-        self._seen = {each for each in self._seen if each[0] != queue}
 
 
 def _parsed(id: str | None) -> tuple[int, int]:

@@ -182,7 +182,7 @@ class Rooms:
             self._ping_due = now
 
     def _subscribed(self, state: RoomState, ack: AckData, result: Result) -> None:
-        state.acknowledge(ack.cursor, jobs=bool(result.jobs), replays=result.replays)
+        state.acknowledge(ack, result)
         self._unsettled[state] = None
         for watcher in list(state.watchers):
             watcher.answer(state.room, result.jobs, state.lines)
@@ -248,9 +248,8 @@ class Rooms:
             state = self._rooms.get(room)
             if state is None:
                 continue
-            early = state.held or (state.replays > 0 and not event.replayed)
-            doubtful = not state.listening or (not state.settled and (early or self._asking.holds(other)))
-            state.replays -= event.replayed
+            early = state.held or self._asking.holds(other)
+            doubtful = not state.listening or (not state.settled and early)
             if doubtful and state.ref is not None:
                 # The bridge sends a live event once, whichever room it is for, and it may do so before our ack, or
                 # before what is replayed after it.
@@ -266,8 +265,6 @@ class Rooms:
             room = state.room
             if state.listening and room.queue in (gap.queue, None) and (named is None or room.job_id in named):
                 state.interrupt(gap.queue, gap.cursor)
-                if gap.reason == "recreated":
-                    state.forget(gap.queue)
                 self._unsettled[state] = None
                 self._hand(state, event, size)
         self._settle_soon(now)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # Proxies give up after a minute, and the way takes time, too.
 MAX_WAIT_SECONDS: Final = 55.0
+# So long after everything that was asked for a position follows, without which the client would have to ask for all of
+# it again. Positions lag behind by up to 0.3 s (rule M5).
+POSITION_SECONDS: Final = 0.5
 # What answers the client, or itself asks for nothing. Everything else is news.
 _ANSWERS: Final = tuple(b'{"event":"%b",' % name for name in (b"hello", b"ack", b"error", b"pong"))
 
@@ -66,6 +69,7 @@ class _Frames:
         self._until = None if seconds is None else now + seconds
         self._pong_at = now + streaming.KEEP_ALIVE_SECONDS
         self._asked = False
+        self._caught_up = False
         self._told = False
 
     async def ask(self, listener: Listener) -> None:
@@ -89,6 +93,9 @@ class _Frames:
         """The frames that came; behind the last of them a `pong`, or why the connection ends."""
         connection, now = listener.connection, anyio.current_time()
         frames = listener.take()
+        if self._asked and not self._caught_up and not connection.catching_up:
+            self._caught_up = True
+            self._pong_at = min(self._pong_at, now + POSITION_SECONDS)
         self._told = self._told or any(map(_is_news, frames))
         over = self._is_over(connection, now)
         if over:

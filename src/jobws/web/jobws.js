@@ -11,8 +11,8 @@ const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // Names of more events than a subscription may have are asked for as `*` [S4].
 const MAX_EVENTS = 32;
 // All times are in milliseconds.
-const PING = 20000;
-const PONG = 10000;
+// A connection that lasted so long worked, and the next attempt after it comes soon.
+const STEADY = 10000;
 const SETTLE = 500;
 const TURN = 5000;
 // A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
@@ -20,6 +20,10 @@ const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
 // The position that ends an answer may lag behind its events by 0.3 s [M5]: who asks sooner is told the same again.
 const POLL_PAUSE = 300;
+// Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
+// each room that there is.
+const GATHER = 50;
+const GATHER_ROOM = 2;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -85,15 +89,16 @@ class Room {
   settled = false; // everything that follows the ack has come; then the position moves with the events
   known = false; // there ever was such a job
   present = false; // there was one at the latest ack, or since
-  ended = ''; // what its outcome was, if that was told
   replays = 0; // events still to be read back for us
   held = []; // events that wait until the room is settled
   position = null; // everything up to there has come
+  #begin = null; // the first one that there was
   #fromAck = {};
   #announced = false;
-  #floor = {}; // ids after it are remembered
-  #seen = new Map();
+  #floor = {}; // ids after it are remembered, and those of outcomes
+  #seen = new Map(); // by queue: ids, and whether it was an outcome
   #told = {}; // the latest outcome, by queue
+  #outcomes = new Map(); // what it was, by queue, as far as the job has one that was told
 
   constructor(queue, jobId) {
     Object.assign(this, { queue, jobId, key: JSON.stringify([queue, jobId]) });
@@ -101,6 +106,11 @@ class Room {
 
   get name() {
     return this.queue === undefined ? { jobId: this.jobId } : { jobId: this.jobId, queue: this.queue };
+  }
+
+  /** Whether the job's outcome was told: of all its queues, as far as they are known. */
+  get ended() {
+    return this.#outcomes.size > 0 && [...this.#outcomes.values()].every(Boolean);
   }
 
   get forever() {
@@ -116,9 +126,12 @@ class Room {
     else if (events.size > OUTCOMES.length) item.events = [...events];
     if (!this.forever) item.until = 'end';
     // Whoever waits for an outcome that the others had must get it, too.
-    const anew = this.settled || (this.ended && [...this.watchers].some((watcher) => !watcher.forever));
-    if (!anew && this.position)
-      item.after = this.queue === undefined ? this.position : { [this.queue]: this.position[this.queue] ?? '0-0' };
+    const told = [...this.#outcomes.values()].some(Boolean);
+    const anew = this.settled || (told && [...this.watchers].some((watcher) => !watcher.forever));
+    // After a gap there is no position, and the outcome of the job's present life is asked for; but of jobs of several
+    // queues only what ended within the last minute [R8].
+    const after = anew ? null : (this.position ?? (this.queue === undefined ? this.#begin : null));
+    if (after) item.after = this.queue === undefined ? after : { [this.queue]: after[this.queue] ?? '0-0' };
     return item;
   }
 
@@ -128,31 +141,43 @@ class Room {
     this.held = [];
   }
 
-  acknowledge(cursor, { jobs = [], replays = 0 }) {
+  /** `announced`: the cursor lies before what is read back for any of its list: for us, perhaps, in an earlier life. */
+  acknowledge(cursor, { jobs = [], replays = 0, gap = false }, announced) {
     this.answered = this.listening = true;
     this.settled = false;
     this.#fromAck = { ...cursor };
+    if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
+    this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
-    this.#announced = replays > 0;
+    this.#announced = announced;
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
+    for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
+  }
+
+  /** The job is gone. */
+  vanish() {
+    for (const queue of this.#outcomes.size ? this.#outcomes.keys() : [this.queue]) this.#outcomes.set(queue, 'removed');
   }
 
   /** Whether an event is a new one; from now on it no longer is. */
   admit({ event, data, id, replayed }) {
     const { queue } = data;
     const outcome = OUTCOMES.includes(event);
-    const known = this.ended;
-    if (outcome) this.ended = summary(event, data);
+    const told = outcome ? summary(event, data) : '';
     this.known = this.present = true;
-    if (id === undefined) return !outcome || known !== this.ended;
-    const seen = this.#seen.get(queue) ?? new Set();
+    if (id === undefined) {
+      const fresh = !outcome || told !== this.#outcomes.get(queue);
+      if (outcome) this.#outcomes.set(queue, told);
+      return fresh;
+    }
+    const seen = this.#seen.get(queue) ?? new Map();
     if (seen.has(id)) return false;
     // Another room of the job may have asked for what was long before; an outcome may come out of a hole.
     if (replayed && !later(id, (outcome ? this.#told : this.#floor)[queue])) return false;
-    this.#seen.set(queue, seen.add(id));
+    this.#seen.set(queue, seen.set(id, outcome));
     if (outcome) this.#told[queue] = id;
-    else if (event !== 'progress') this.ended = '';
+    if (event !== 'progress') this.#outcomes.set(queue, told);
     if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
     return true;
   }
@@ -166,8 +191,10 @@ class Room {
   /** Whether what follows the ack has come, once everything up to `cursor` has. */
   covered(cursor) {
     const began = Object.entries(this.#fromAck);
-    if (began.some(([queue, id]) => cursor[queue] === undefined || later(id, cursor[queue]))) return false;
-    return !this.#announced || began.some(([queue, id]) => later(cursor[queue], id));
+    // Another queue's stream may begin anew with lower ids, of which we are not told.
+    const own = began.filter(([queue]) => (this.queue ?? queue) === queue);
+    if (own.some(([queue, id]) => cursor[queue] === undefined || later(id, cursor[queue]))) return false;
+    return !this.#announced || began.some(([queue, id]) => (cursor[queue] ?? id) !== id);
   }
 
   /** Take a cursor that covers the room, once all that came before it was handed on. */
@@ -178,18 +205,26 @@ class Room {
     this.position = merged(this.position, cursor);
     this.#floor = merged(this.#floor, cursor);
     for (const [queue, ids] of this.#seen)
-      for (const id of ids) if (!later(id, this.#floor[queue])) ids.delete(id);
+      for (const [id, outcome] of ids) if (!outcome && !later(id, this.#floor[queue])) ids.delete(id);
   }
 
   /** Events of the queue may be missing: what the bridge finds follows, as after an ack. */
-  interrupt({ queue, cursor, reason }) {
+  interrupt({ queue, cursor }) {
     this.settled = this.#announced = false;
-    this.position = null;
     this.#fromAck = { ...this.#fromAck, ...cursor };
-    delete this.#floor[queue];
-    if (reason !== 'recreated') return;
-    this.#seen.delete(queue); // its ids begin anew
-    delete this.#told[queue];
+    this.#doubt([queue]);
+  }
+
+  /**
+   * The position may be one of another stream, whose ids say nothing of this one's [R5, R6]. What came is known by its
+   * id all the same: that a stream began anew may be found when its first events were told already.
+   */
+  #doubt(queues) {
+    this.position = null;
+    for (const queue of queues) {
+      delete this.#floor[queue];
+      delete this.#told[queue];
+    }
   }
 }
 
@@ -214,6 +249,12 @@ class Rooms {
   #turnDue = 0;
   #settle = SETTLE;
   #ref = 0;
+  #ping;
+
+  /** `ping`: how often to ask whether the bridge is alive, and for positions. */
+  constructor(ping) {
+    this.#ping = ping;
+  }
 
   nextRef() {
     return ++this.#ref;
@@ -255,7 +296,7 @@ class Rooms {
 
   connected(hello, now) {
     this.hello = hello;
-    this.#pingDue = this.#refreshDue = now + PING;
+    this.#pingDue = this.#refreshDue = now + this.#ping;
     this.#turnDue = now + TURN;
     // Those of which nothing is expected come last.
     const rooms = [...this.#rooms.values()];
@@ -273,6 +314,15 @@ class Rooms {
   /** Have a `ping` sent soon. */
   check() {
     if (!this.pinging) this.#pingDue = 0;
+  }
+
+  get size() {
+    return this.#rooms.size;
+  }
+
+  /** Whether answers, or what is read back, are still to come. */
+  get awaited() {
+    return this.#asked.size > 0 || [...this.#unsettled].some((room) => room.replays > 0);
   }
 
   /** When `requests` has something to send. */
@@ -387,11 +437,12 @@ class Rooms {
   #acknowledged(ref, { results = [], cursor = {}, evicted = [] }, now) {
     const rooms = this.#asked.get(ref);
     this.#asked.delete(ref);
+    const announced = results.some(({ replays }) => replays);
     rooms.forEach((room, index) => {
       const result = results[index] ?? {};
       if (result.error) this.#refused(room, ref, result.error, now);
       else if (!this.#rooms.has(room.key)) this.#abandon(room); // it ended, or was left, before it was answered
-      else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result);
+      else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result, announced);
     });
     for (const { jobId, queue } of evicted) {
       const room = this.#rooms.get(new Room(queue ?? undefined, String(jobId)).key);
@@ -405,9 +456,9 @@ class Rooms {
     this.#settleSoon();
   }
 
-  #subscribed(room, cursor, result) {
+  #subscribed(room, cursor, result, announced) {
     room.backoff = 0;
-    room.acknowledge(cursor, result);
+    room.acknowledge(cursor, result, announced);
     this.#unsettled.add(room);
     for (const watcher of [...room.watchers]) watcher.answer?.({ ...result, cursor });
     if (result.gap) this.#hand(room, { event: 'gap', data: { queue: room.queue ?? null, jobs: [room.jobId] } });
@@ -432,13 +483,13 @@ class Rooms {
     this.pinging = false;
     for (const room of [...this.#unsettled]) this.#tryToSettle(room, cursor);
     if (now >= this.#refreshDue) {
-      this.#refreshDue = now + PING;
+      this.#refreshDue = now + this.#ping;
       for (const room of this.#rooms.values()) if (room.settled && room.covered(cursor)) room.reach(cursor);
     }
-    this.#pingDue = now + PING;
+    this.#pingDue = now + this.#ping;
     if (!this.#unsettled.size) return;
     this.#pingDue = now + this.#settle;
-    this.#settle = Math.min(2 * this.#settle, PING);
+    this.#settle = Math.min(2 * this.#settle, this.#ping);
   }
 
   /** Everything up to `cursor` was sent. A job that was not there has vanished, or never was. */
@@ -451,7 +502,7 @@ class Rooms {
     room.reach(cursor);
     if (room.present) return;
     if (room.known && !room.ended) {
-      room.ended = 'removed';
+      room.vanish();
       return this.#hand(room, { event: 'removed', data: { jobId: room.jobId, queue: room.queue }, replayed: true }, false);
     }
     for (const watcher of [...room.watchers].filter((each) => each.strict)) {
@@ -686,13 +737,15 @@ const OWN = new Set(
   'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
 );
 const KNOWN = new Set(
-  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
+  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout pingInterval pongTimeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
 );
 // `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `upgradeDelay`: where only HTTP gets through, WebSocket is tried again after so long, then after
-// twice as long, and so on.
+// network holds it back. `pongTimeout`: one that does not answer a `ping` for so long is dead. `upgradeDelay`: where only
+// HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,
+  pingInterval: 20000,
+  pongTimeout: 10000,
   reconnectionDelay: 100,
   reconnectionDelayMax: 5000,
   upgradeDelay: 30000,
@@ -716,7 +769,7 @@ export class Jobs extends Emitter {
   #logs;
   #fallback;
   #WebSocket;
-  #rooms = new Rooms();
+  #rooms;
   #active = false;
   #failure = null;
   #link = null;
@@ -733,6 +786,7 @@ export class Jobs extends Emitter {
   #buffered = false; // the network holds streams back
   #upgrade; // how long to stay with HTTP before WebSocket is tried again
   #flushing = false;
+  #patience = 0; // until when an answer over HTTP is not given up for the sake of further requests
   #offline = [];
 
   constructor(url, options = {}) {
@@ -740,6 +794,7 @@ export class Jobs extends Emitter {
     const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
     if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
     this.#options = { ...DEFAULTS, ...options };
+    this.#rooms = new Rooms(this.#options.pingInterval);
     this.#upgrade = this.#options.upgradeDelay;
     const base = new URL(url ?? '/', globalThis.location?.href);
     let path = base.pathname.replace(/\/+$/, '');
@@ -1029,7 +1084,9 @@ export class Jobs extends Emitter {
 
   #nudge() {
     if (!this.connected) return;
-    const wait = this.#outgoing.length ? 0 : this.#rooms.due() - performance.now();
+    const now = performance.now();
+    let wait = this.#outgoing.length ? 0 : this.#rooms.due() - now;
+    if (this.#awaited) wait = Math.max(wait, this.#patience - now);
     if (wait > 0) return this.#after('due', Math.min(wait, 1e9), () => this.#flush());
     if (this.#flushing) return;
     this.#flushing = true;
@@ -1039,7 +1096,7 @@ export class Jobs extends Emitter {
       this.#flush();
     };
     if (this.#link.kind === 'websocket') queueMicrotask(flush);
-    else setTimeout(flush, 50);
+    else setTimeout(flush, GATHER + GATHER_ROOM * this.#rooms.size);
   }
 
   #flush() {
@@ -1048,14 +1105,21 @@ export class Jobs extends Emitter {
     this.#outgoing = [];
     if (this.#link.kind === 'websocket') {
       this.#link.send(messages);
-      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(PONG);
+      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(this.#options.pongTimeout);
     } else if (messages.some(({ event }) => event !== 'ping' && event !== 'unsubscribe-job')) this.#ask();
     this.#nudge();
+  }
+
+  /** Whether an answer is under way that tells what was asked for: who gave it up for each further request got none. */
+  get #awaited() {
+    const unsent = this.#outgoing.length;
+    return this.transport !== 'websocket' && (this.#rooms.awaited || this.#calls.size > unsent);
   }
 
   /** Over HTTP everything is asked for again; positions see to it that nothing comes twice. */
   #ask(wait) {
     this.#forget('poll');
+    this.#patience = wait === undefined ? performance.now() + this.#options.timeout : 0;
     const { hello } = this.#rooms;
     this.#rooms.disconnected();
     this.#rooms.connected(hello, performance.now());
@@ -1096,7 +1160,7 @@ export class Jobs extends Emitter {
     try {
       token = await this.#token();
     } catch (error) {
-      return this.#stop(new JobwsError(`the function that gets the token failed: ${error}`), 'token');
+      return this.#stop(error);
     }
     if (!this.#active || this.#link) return;
     this.#link = this.#dial(this.#kind(), token, (link, hello) => this.#greeted(link, hello));
@@ -1129,6 +1193,8 @@ export class Jobs extends Emitter {
       end: (code, reason) => this.#ended(link, code, reason),
       answered: (asked) => {
         if (link !== this.#link || !this.connected) return;
+        this.#patience = 0;
+        this.#nudge();
         if (asked) this.#after('poll', POLL_PAUSE, () => this.#ask(POLL_SECONDS));
         else this.#forget('silence'); // nothing is asked for, so nothing comes
       },
@@ -1156,7 +1222,7 @@ export class Jobs extends Emitter {
     this.#outgoing = this.#unanswered();
     if (link.kind !== 'websocket') {
       this.#listenFor(STREAM_SILENCE);
-      this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
+      if (this.#WebSocket) this.#after('upgrade', this.#upgrade, () => this.#tryToUpgrade());
     } else {
       this.#upgrade = this.#options.upgradeDelay;
       this.#buffered = false; // whatever held streams back is no longer in the way
@@ -1187,7 +1253,7 @@ export class Jobs extends Emitter {
     const { kind } = link;
     const was = this.#lost(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return this.#stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
-    if (was && performance.now() - this.#began > PONG) this.#losses = 0;
+    if (was && performance.now() - this.#began > STEADY) this.#losses = 0;
     if (!was) {
       this.#tries++;
       if (reason === 'buffered') this.#buffered = true;
@@ -1224,12 +1290,12 @@ export class Jobs extends Emitter {
     this.#active = false;
     this.#failure = error;
     this.#link?.close();
-    const was = this.#lost(reason);
+    this.#lost(reason);
     for (const stop of this.#offline.splice(0)) stop();
     this.#rooms.fail(error);
     for (const { resolve } of this.#calls.values()) resolve({ error: { code: error.code ?? 'disconnected', message: error.message } });
     this.#calls.clear();
-    if (!was && reason !== 'io client disconnect') this.fire('connect_error', error);
+    if (reason !== 'io client disconnect') this.fire('connect_error', error);
   }
 
   #unreachable(reason) {
@@ -1254,13 +1320,22 @@ export class Jobs extends Emitter {
 
   async #token() {
     const { auth, token = auth } = this.#options;
-    const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
-    return given?.token ?? (typeof given === 'string' ? given : undefined);
+    try {
+      const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
+      return given?.token ?? (typeof given === 'string' ? given : undefined);
+    } catch (error) {
+      throw new JobwsError(`the function that gets the token failed: ${error}`);
+    }
   }
 
   async #authenticate() {
     const { auth, token = auth } = this.#options;
-    if (typeof token === 'function') this.emit('authenticate', { token: await this.#token() });
+    if (typeof token !== 'function') return;
+    try {
+      this.emit('authenticate', { token: await this.#token() });
+    } catch (error) {
+      this.#stop(error);
+    }
   }
 
   // ---- what comes ----

@@ -1,0 +1,168 @@
+"""What runs in the chaos test, and all that can break."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import anyio.to_thread
+import redis
+import trio
+
+from tests.chaos.jobs import QUEUES
+from tests.chaos.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
+    from jobws.embedded import EmbeddedRedis
+    from tests.chaos.bridges import BridgeAtPort, Kind
+
+    Fault: TypeAlias = "Callable[[World], Awaitable[None]]"
+
+Client = Literal["raw", "python", "javascript"]
+# Faults come so often, on average.
+FAULT_SECONDS: Final = 0.7
+
+
+class Plan(NamedTuple):
+    """What to do.
+
+    Attributes:
+        seed: Of all chance, except how the processes happen to run.
+        jobs: How many.
+        clients: How many.
+        seconds: Over which the jobs are added.
+        harsh: Also Redis dies, and streams are trimmed and deleted, so that outcomes may come from hashes, after gaps.
+        kind: The bridge.
+        bridges: With two, clients move from one to the other when it dies.
+        only: What breaks; empty: everything that fits `harsh`.
+        kinds: What the clients are, one after the other, and again.
+    """
+
+    seed: int
+    jobs: int
+    clients: int
+    seconds: float
+    harsh: bool = True
+    kind: Kind = "jobws"
+    bridges: int = 1
+    only: tuple[str, ...] = ()
+    kinds: tuple[Client, ...] = ("raw", "python")
+
+
+class World:
+    """What runs, and can be broken."""
+
+    def __init__(self, plan: Plan, server: EmbeddedRedis, lines: Proxy, bridges: list[BridgeAtPort]) -> None:
+        self.plan = plan
+        self.server = server
+        self.bridges = bridges
+        self.random = random.Random(plan.seed)
+        self.broken: Counter[str] = Counter()
+        self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients)]
+        # Between the bridges and Redis.
+        self.lines = lines
+        self.redis: Any = redis.Redis.from_url(server.url)
+        self.redis_up = True
+
+    async def cut_one(self) -> None:
+        self.random.choice(self.proxies).cut()
+
+    async def cut_all(self) -> None:
+        for proxy in self.proxies:
+            proxy.cut()
+
+    async def pause_one(self) -> None:
+        proxy = self.random.choice(self.proxies)
+        proxy.pause()
+        await trio.sleep(self.random.uniform(0.1, 2))
+        proxy.resume()
+
+    async def restart_bridge(self) -> None:
+        await self._end_bridge(signal.SIGTERM)
+
+    async def kill_bridge(self) -> None:
+        await self._end_bridge(signal.SIGKILL)
+
+    async def _end_bridge(self, number: signal.Signals) -> None:
+        current = self.bridges[0]
+        if len(self.bridges) > 1:
+            self.bridges.append(self.bridges.pop(0))
+        await anyio.to_thread.run_sync(current.end, number)
+        for proxy in self.proxies:
+            proxy.target = self.bridges[0].port
+        await trio.sleep(self.random.uniform(0, 0.5))
+        await anyio.to_thread.run_sync(current.start)
+
+    async def kill_redis(self) -> None:
+        self.redis_up = False
+        await anyio.to_thread.run_sync(self.server.kill)
+        await trio.sleep(self.random.uniform(0, 1))
+        await anyio.to_thread.run_sync(self.server.start)
+        self.redis_up = True
+
+    async def cut_redis(self) -> None:
+        """The bridge does not reach Redis for a while, in which things go on."""
+        self.lines.open = False
+        self.lines.cut()
+        await trio.sleep(self.random.uniform(0.1, 2))
+        if self.plan.harsh and self.redis_up and self.random.random() < 0.7:
+            await (self.trim if self.random.random() < 0.6 else self.delete_stream)()
+        self.lines.open = True
+
+    async def trim(self) -> None:
+        stream = f"bull:{self.random.choice(QUEUES)}:events"
+        await anyio.to_thread.run_sync(lambda: self.redis.xtrim(stream, self.random.randint(0, 5), approximate=False))
+
+    async def delete_stream(self) -> None:
+        await anyio.to_thread.run_sync(self.redis.delete, f"bull:{self.random.choice(QUEUES)}:events")
+
+
+MILD: Final[dict[str, tuple[Fault, int]]] = {
+    "clients cut": (World.cut_one, 8),
+    "all clients cut": (World.cut_all, 2),
+    "clients paused": (World.pause_one, 4),
+    "Redis unreachable": (World.cut_redis, 2),
+    "bridge restarts": (World.restart_bridge, 1),
+    "bridge kills": (World.kill_bridge, 1),
+}
+HARSH: Final[dict[str, tuple[Fault, int]]] = {
+    **MILD,
+    "Redis kills": (World.kill_redis, 2),
+    "trims": (World.trim, 4),
+    "deleted streams": (World.delete_stream, 1),
+}
+
+
+async def break_things(world: World, begin: float) -> None:
+    """Break things, one at a time or several at once, until a little after the last job was added."""
+    faults = HARSH if world.plan.harsh else MILD
+    names = list(world.plan.only or faults)
+    weights = [faults[name][1] for name in names]
+    # Each once, then by chance.
+    first = world.random.sample(names, len(names))
+    await trio.sleep_until(begin)
+    # One restart at a time: who restarts what is restarting only waits.
+    restarting = trio.Lock()
+
+    async def fault(name: str) -> None:
+        if name in ("bridge restarts", "bridge kills", "Redis kills", "Redis unreachable"):
+            async with restarting:
+                with suppress(redis.RedisError):
+                    await faults[name][0](world)
+        elif not world.redis_up and name in ("trims", "deleted streams"):
+            return
+        else:
+            with suppress(redis.RedisError):
+                await faults[name][0](world)
+        world.broken[name] += 1
+
+    async with trio.open_nursery() as nursery:
+        while trio.current_time() < begin + world.plan.seconds + 2:
+            await trio.sleep(world.random.expovariate(1 / FAULT_SECONDS))
+            nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])

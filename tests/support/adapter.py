@@ -1,0 +1,223 @@
+"""Clients of `jobws.js` in one Node process (tests/node/adapter.mjs says what goes over the pipes)."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.to_thread
+
+from tests.support import require
+from tests.support.node import NODE, install_packages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from anyio.abc import Process
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+Told = dict[str, Any]
+"""A line that the process wrote."""
+
+TELL_SECONDS: Final = 10
+_BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class Rejected(Exception):
+    """A promise was rejected. `error` holds the Error's own properties, `name` and `message`."""
+
+    def __init__(self, error: Told) -> None:
+        super().__init__(f"{error.get('name')}: {error.get('message')}")
+        self.error = error
+
+
+class Adapter:
+    """The process. `adapter()` makes one.
+
+    Attributes:
+        warnings: What went to `console.warn`.
+        uncaught: Errors that nobody caught.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self.warnings: list[str] = []
+        self.uncaught: list[Told] = []
+        self._process = process
+        self._ids = count(1)
+        self._clients: dict[str, tuple[MemoryObjectSendStream[Told], MemoryObjectReceiveStream[Told]]] = {}
+        self._calls: dict[int, MemoryObjectSendStream[Told]] = {}
+        self._sending = anyio.Lock()
+
+    async def io(self, url: str, **options: Any) -> AdapterClient:
+        """`io(url, options)`, with the WebSocket of the package `ws`; `WebSocket=False`: there is none."""
+        name = f"client {next(self._ids)}"
+        self._clients[name] = anyio.create_memory_object_stream[Told](math.inf)
+        await self.do("io", client=name, url=url, options=options)
+        return AdapterClient(self, name, self._clients[name][1])
+
+    async def do(self, command: str, **rest: Any) -> None:
+        """Give a command."""
+        assert self._process.stdin is not None
+        async with self._sending:
+            await self._process.stdin.send(json.dumps({"do": command, **rest}).encode() + b"\n")
+
+    @asynccontextmanager
+    async def call(self, command: str, **rest: Any) -> AsyncIterator[tuple[int, MemoryObjectReceiveStream[Told]]]:
+        """Give a command that tells something; its id, and what it will tell, up to the last."""
+        id = next(self._ids)
+        sent, told = anyio.create_memory_object_stream[Told](math.inf)
+        self._calls[id] = sent
+        with sent, told:
+            await self.do(command, id=id, **rest)
+            yield id, told
+
+    async def read(self) -> None:
+        """Hand on what the process writes, until it ends."""
+        assert self._process.stdout is not None
+        rest = b""
+        async for chunk in self._process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(json.loads(line))
+        raise RuntimeError("adapter.mjs has ended")
+
+    def close(self) -> None:
+        """What came and was not looked at is dropped."""
+        for stream in [stream for streams in self._clients.values() for stream in streams]:
+            stream.close()
+
+    def _take(self, told: Told) -> None:
+        match told["told"]:
+            case "warning":
+                self.warnings.append(told["text"])
+            case "uncaught":
+                self.uncaught.append(told["error"])
+            case "event":
+                self._clients[told["client"]][0].send_nowait(told)
+            case kind:
+                call = self._calls[told["id"]] if kind == "watched" else self._calls.pop(told["id"])
+                with suppress(*_BROKEN):  # nobody waits for it any more
+                    call.send_nowait(told)
+
+
+class AdapterClient:
+    """What `io` returned.
+
+    Attributes:
+        told: Its events as they come, `{"event", "data", …}`: connect, disconnect, connect_error, transport, `token`
+            (it asks for one), and what handlers were added for with `on`.
+    """
+
+    def __init__(self, adapter: Adapter, name: str, told: MemoryObjectReceiveStream[Told]) -> None:
+        self.told = told
+        self._adapter = adapter
+        self._name = name
+
+    async def on(self, *events: str, how: str = "on", manager: bool = False) -> None:
+        """Add handlers. `how`: also `once`, or `off`. `manager`: to the client's `io`."""
+        for event in events:
+            await self._adapter.do(how, client=self._name, event=event, manager=manager)
+
+    async def until(self, event: str) -> list[Told]:
+        """What it tells up to and with the next event of that name. Fails after 10 s."""
+        told: list[Told] = []
+        with anyio.fail_after(TELL_SECONDS):
+            while not told or told[-1]["event"] != event:
+                told.append(await self.told.receive())
+        return told
+
+    async def emit(self, *arguments: Any, limit_ms: float | None = None) -> list[Any]:
+        """`emit(…, acknowledge)`, or `timeout(limit_ms).emit(…)`; what `acknowledge` was called with."""
+        rest = {} if limit_ms is None else {"timeout": limit_ms}
+        async with self._adapter.call("emit", client=self._name, args=arguments, **rest) as (_, told):
+            answer: list[Any] = (await told.receive())["args"]
+            return answer
+
+    async def send(self, *arguments: Any) -> None:
+        """`emit(…)` without an acknowledgement."""
+        await self._adapter.do("emit", client=self._name, args=arguments)
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method, and await what it returns.
+
+        Raises:
+            Rejected: It threw, or its promise was rejected.
+        """
+        async with self._adapter.call("call", client=self._name, method=method, args=arguments) as (_, told):
+            return _value(await told.receive())
+
+    async def wait(self, job_id: object, **options: Any) -> Any:
+        """`wait`; who is cancelled aborts it.
+
+        Raises:
+            Rejected: What `wait` rejects with.
+        """
+        async with self._adapter.call("wait", client=self._name, jobId=job_id, options=options) as (id, told):
+            try:
+                return _value(await told.receive())
+            except anyio.get_cancelled_exc_class():
+                await self._leave("abort", id)
+                raise
+
+    @asynccontextmanager
+    async def watch(self, job_id: object, **options: Any) -> AsyncIterator[AsyncIterator[Told]]:
+        """`for await (… of watch(…))`, `{"event", "data", …}` each; the end of the context leaves the loop.
+
+        Raises:
+            Rejected: Where it throws.
+        """
+        call = self._adapter.call("watch", client=self._name, jobId=job_id, options=options)
+        async with call as (id, told), aclosing(_watched(told)) as watched:
+            try:
+                yield watched
+            finally:
+                await self._leave("close", id)
+
+    async def state(self) -> Told:
+        """`connected`, `active` and `transport`."""
+        async with self._adapter.call("state", client=self._name) as (_, told):
+            state: Told = _value(await told.receive())
+            return state
+
+    async def _leave(self, how: str, id: int) -> None:
+        with anyio.CancelScope(shield=True), suppress(*_BROKEN):
+            await self._adapter.do(how, id=id)
+
+
+async def _watched(told: MemoryObjectReceiveStream[Told]) -> AsyncGenerator[Told, None]:
+    async for each in told:
+        if each["told"] != "watched":
+            _value(each)
+            return
+        yield each["event"]
+
+
+def _value(told: Told) -> Any:
+    if told["told"] == "rejected":
+        raise Rejected(told["error"])
+    return told["value"]
+
+
+@asynccontextmanager
+async def adapter() -> AsyncIterator[Adapter]:
+    """The process, until the end of the context. The test is skipped where Node is missing."""
+    node = require("node")
+    await anyio.to_thread.run_sync(install_packages, NODE, "ws")
+    command = [node, str(NODE / "adapter.mjs")]
+    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
+        try:
+            assert process.stdout is not None
+            assert await process.stdout.receive(6) == b"ready\n"
+            made = Adapter(process)
+            with closing(made):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(made.read)
+                    yield made
+                    tasks.cancel_scope.cancel()
+        finally:
+            process.kill()
