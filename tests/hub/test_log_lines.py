@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.lacking import Unsettled
 from jobws.hub.line_reader import Seen
+from jobws.hub.replaying import settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
@@ -380,7 +382,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
     client.frames()
     bridge.look("http")
-    assert client.connection.catching_up
+    assert bridge.fanout.lines.draining
     bridge.look("analyzer")
     assert not client.connection.catching_up
     bridge.publish(OUTCOME, queue="http")
@@ -417,3 +419,16 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     client.connection.outbox.written()
     bridge.look()
     assert client.told() == ["a"]
+
+
+def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (membership,) = bridge.fanout.lines.followers[b"7"]
+    settle(bridge.fanout, Unsettled(membership, "http", "9-0"), JobSnapshot("http", "7", "n", "completed", "9-0"))
+    assert client.told() == []
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed"]
