@@ -391,6 +391,10 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     assert client.told() == []
     bridge.look("analyzer")
     assert client.told() == ["completed", "completed"]
+    bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
+    bridge.fanout.begin_again("analyzer", "0-0")
+    bridge.fanout.end_again("analyzer", "trimmed", "0-0")
+    assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 
 def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
