@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.lacking import Unsettled
 from jobws.hub.line_reader import Seen
+from jobws.hub.replaying import settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
@@ -379,17 +381,20 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in join.jobs}
     client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
     client.frames()
-    waits = []
-    for queue in ("http", "analyzer"):
-        bridge.look(queue)
-        waits.append(client.connection.catching_up)
-    assert waits == [True, False]
+    bridge.look("http")
+    assert bridge.fanout.lines.draining
+    bridge.look("analyzer")
+    assert not client.connection.catching_up
     bridge.publish(OUTCOME, queue="http")
     bridge.publish(OUTCOME, queue="analyzer")
     bridge.look("http")
     assert client.told() == []
     bridge.look("analyzer")
     assert client.told() == ["completed", "completed"]
+    bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
+    bridge.fanout.begin_again("analyzer", "0-0")
+    bridge.fanout.end_again("analyzer", "trimmed", "0-0")
+    assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 
 def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
@@ -418,3 +423,16 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     client.connection.outbox.written()
     bridge.look()
     assert client.told() == ["a"]
+
+
+def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (membership,) = bridge.fanout.lines.followers[b"7"]
+    settle(bridge.fanout, Unsettled(membership, "http", "9-0"), JobSnapshot("http", "7", "n", "completed", "9-0"))
+    assert client.told() == []
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import anyio.to_thread
 import pytest
 import trio
 
+from jobws.protocol.event_stream import parts_of
 from jobws.server import log_polls
+from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
 from tests.support.logger import Logger
@@ -161,10 +164,49 @@ async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis:
                 ended.add(data["jobId"])
 
 
+async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More lines than its outbox may hold; it is told what is left of them before, however long it takes."""
+    monkeypatch.setattr(log_polls, "HOLD_SECONDS", 3 * log_polls.FAST_SECONDS)
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live:
+        with live.bridge.listener() as listener:
+            outbox = listener.connection.outbox
+            listener.subscribe(WITH_LOGS)
+            await eventually(lambda: b"j" in live.bridge.fanout.lines.followers)
+            listener.take()
+            redis.client.rpush("bull:http:j:logs", *(f"{number:01000}" for number in range(5000)))
+            await eventually(lambda: not outbox.roomy)
+            redis.add_event("http", "completed", "j", returnvalue="1")
+            await eventually(lambda: bool(live.bridge.fanout.lines.draining))
+            await trio.sleep(4 * log_polls.HOLD_SECONDS)
+            lines, events = 0, list[str]()
+            with trio.fail_after(10):
+                while not events:
+                    await listener.wait()
+                    for parts in map(parts_of, listener.take()):
+                        if parts.event == "job-log":
+                            lines += len(json.loads(parts.data)["lines"])
+                        else:
+                            events.append(parts.event)
+                    listener.written()
+            assert (lines, events) == (5000, ["completed"])
+
+
+async def test_a_lost_connection_to_redis_costs_no_line(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        for line in "abc":
+            redis.client.rpush("bull:http:j:logs", line)
+            assert await told(client, line) == [line]
+            redis.client.client_kill_filter(_type="normal", skipme=True)
+
+
 async def test_without_redis_the_outcome_comes_all_the_same(
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis takes longer than it may: it is paused for who reads lists, which the bridge asks in a transaction."""
     redis = own_redis()
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:

@@ -136,9 +136,9 @@ class LogLines:
             self._drained(membership)
 
     def give_up_all(self, queue: str) -> None:
-        """The same for all that wait for lines of a queue."""
+        """The same for all who see a queue's events."""
         for membership in list(self.draining):
-            if queue in self._following(membership).unread:
+            if membership.subscription.room.queue in (None, queue):
                 self.give_up(membership)
 
     # ---- looking ----

@@ -116,7 +116,7 @@ class LogPolls:
                 if due > now and membership in self._lines.draining:
                     continue
                 answered = now - self._answered < HOLD_SECONDS and now < last
-                if membership in self._lines.draining and (answered or not membership.connection.outbox.roomy):
+                if membership in self._lines.draining and answered:
                     self._deadlines[membership] = now + HOLD_SECONDS, last
                     continue
                 del self._deadlines[membership]
@@ -132,6 +132,9 @@ class LogPolls:
             found, full = self._lines.groups(job)
             if full:
                 self._paces[job].pause = FAST_SECONDS
+                for membership in full:
+                    if membership in self._deadlines:  # it waits for its own client
+                        self._begin(membership)
             elif not found:
                 del self._paces[job]
                 continue

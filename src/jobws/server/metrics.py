@@ -26,6 +26,7 @@ _COUNTERS: Final = {
     "deliveries": "Events given to clients as they happened.",
     "held": "Of these, events that waited for the answer to a subscription, and outcomes that waited with them.",
     "replayed": "Events read back from a stream for late and returning clients.",
+    "log-lines": "Log lines given to clients.",
     "from-hash": "Outcomes made from a job's hash, since its stream does not have them.",
     "gaps": "Times that a stream may have lost entries before they were read.",
 }
