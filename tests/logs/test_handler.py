@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import os
 import signal
 import time
@@ -265,6 +266,29 @@ def test_a_connection_that_was_closed_for_being_idle_is_no_news(redis: Redis, ca
         while messages(redis) != ["1", "2"]:
             handler.flush()
     assert caplog.records == []
+
+
+def test_sentinels_that_do_not_answer_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    with logging_to("redis+sentinel://127.0.0.1:1/jobs") as (logger, handler):
+        logger.info("1")
+        handler.flush()
+    (told,) = (record.getMessage() for record in caplog.records if record.name == "jobws.logs")
+    assert told.startswith("no Sentinel tells the master: the Sentinel at 127.0.0.1:1 does not answer: ")
+    assert told.endswith("; log lines wait for it, the newest 10,000 at most")
+
+
+def test_it_can_be_set_up_by_a_configuration(redis: Redis) -> None:
+    handler = {"class": "jobws.logs.LogsHandler", "redis": redis.url, "source": "api", "level": "WARNING"}
+    loggers = {"configured": {"handlers": ["shared"], "propagate": False}}
+    logging.config.dictConfig(
+        {"version": 1, "disable_existing_loggers": False, "handlers": {"shared": handler}, "loggers": loggers}
+    )
+    logger = logging.getLogger("configured")
+    logger.warning("1")
+    (made,) = logger.handlers
+    made.close()
+    logger.removeHandler(made)
+    assert messages(redis) == ["1"]
 
 
 def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from jobws.errors import ConfigurationError, MissingExtraError
+from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
 from jobws.logs.writer import OWN_LOG, Writer
 from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
@@ -167,6 +167,8 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
 
     def explain(error: Exception) -> str:
         where = f"Redis at {target.address}"
+        if isinstance(error, RedisUnavailableError):  # Sentinels name no master; it is a sentence of its own
+            return str(error)
         return str(trouble(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
 
     return partial(_connect, url), explain
