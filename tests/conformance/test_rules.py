@@ -10,10 +10,14 @@ from jobws.protocol.close import CloseCode, may_return
 from jobws.protocol.identifiers import KEY_SUFFIXES
 from jobws.protocol.messages import RESERVED_EVENTS
 from jobws.server.settings import Settings
+from tests.conformance.client_player import load_client_vectors
 from tests.conformance.runner import load_vectors, vector_id
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
+# What the bridge alone can keep or break, and what a client may ask for or leave.
+NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "J3", "S1", "S2", "S9", "E5", "E6"}
+CLIENT_VECTORS = load_client_vectors()
 VECTORS = load_vectors("live") + [vector for vector in load_vectors("core") if vector.get("targets")]
 
 
@@ -26,10 +30,12 @@ def test_every_rule_has_a_vector_and_every_vector_a_rule() -> None:
     rules = set(re.findall(r"^\*\*([A-GI-Z]\d+)\.\*\*", PROTOCOL, re.MULTILINE))
     assert rules == {vector["rule"] for vector in VECTORS}
     assert len(rules) > 30
+    assert rules - NOT_OF_CLIENTS == {vector["rule"] for vector in CLIENT_VECTORS}
 
 
 def test_names_of_vectors_are_unique() -> None:
-    assert not [name for name, count in Counter(map(vector_id, VECTORS)).items() if count > 1]
+    for vectors in (VECTORS, CLIENT_VECTORS):
+        assert not [name for name, count in Counter(map(vector_id, vectors)).items() if count > 1]
 
 
 def test_the_table_of_errors_is_the_codes() -> None:
@@ -49,6 +55,14 @@ def test_close_codes_are_told_right() -> None:
     rows = re.findall(r"^\| (\d{4}) \|.*\| (yes|no) \|$", section("7. The end"), re.MULTILINE)
     assert {int(code) for code, _ in rows} <= set(CloseCode)
     assert {code: may_return(int(code)) for code, _ in rows} == {code: answer == "yes" for code, answer in rows}
+    shown = {
+        step["ends"]
+        for vector in CLIENT_VECTORS
+        if vector["rule"] == "X1"
+        for step in vector["steps"]
+        if "ends" in step
+    }
+    assert set(CloseCode) | {1001, 1005, 1006, 1013, 4499, 4999} <= shown
 
 
 def test_limits_are_the_settings() -> None:

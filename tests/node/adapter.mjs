@@ -5,8 +5,8 @@
 //
 //   {do: 'io', client, url, options}           options.WebSocket: false: there is none, as in Node 20 without `ws`;
 //                                              options.token or .auth: {gives: […], how} is a function that gives one
-//                                              after the other and tells the event `token`; how: 'return', 'promise',
-//                                              'callback', or 'throw'
+//                                              after the other, or throws those that are {throws: …}, and tells the
+//                                              event `token`; how: 'return', 'promise', or 'callback'
 //   {do: 'on' | 'once' | 'off', client, event, manager}   → {told: 'event', client, event, data}; manager: `client.io`
 //   {do: 'emit', client, args, id, timeout}    → {told: 'answer', id, args}, what the acknowledgement was called with
 //   {do: 'call', client, method, args, id}     → {told: 'resolved', id, value} or {told: 'rejected', id, error}
@@ -59,15 +59,14 @@ function tokens(client, { gives, how }) {
   let asked = 0;
   const next = () => {
     tell('event', { client, event: 'token', data: null });
-    return gives[Math.min(asked++, gives.length - 1)];
+    const given = gives[Math.min(asked++, gives.length - 1)];
+    if (given?.throws) throw new Error(given.throws);
+    return given;
   };
   const ways = {
     return: () => next(),
     promise: async () => next(),
     callback: (give) => give(next()),
-    throw: () => {
-      throw new Error(next());
-    },
   };
   return ways[how ?? 'return'];
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 import trio_websocket
+from wsproto.frame_protocol import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,12 +26,16 @@ class FakeConnection:
     """One client, from the bridge's side.
 
     Attributes:
+        path: Of the handshake.
+        subprotocols: That the client offered.
         headers: Of the handshake, names in lower case.
     """
 
-    def __init__(self, socket: trio_websocket.WebSocketConnection, headers: dict[str, str]) -> None:
+    def __init__(self, socket: trio_websocket.WebSocketConnection, request: trio_websocket.WebSocketRequest) -> None:
         self.socket = socket
-        self.headers = headers
+        self.path: str = request.path
+        self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
+        self.headers = {name.decode().lower(): value.decode() for name, value in request.headers}
 
     async def send(self, event: str, data: object, **keys: object) -> None:
         await self.socket.send_message(json.dumps({"event": event, "data": data, **keys}))
@@ -43,15 +48,24 @@ class FakeConnection:
         """Take a subscription and acknowledge it. Returns its data."""
         request = await self.receive()
         assert request["event"] == "subscribe-job", request
-        items = request["data"]["jobs"]
+        subscription: dict[str, Any] = (
+            {"jobs": request["data"]} if isinstance(request["data"], list) else request["data"]
+        )
+        items = subscription["jobs"]
         data = {
             "request": "subscribe-job",
             "results": list(results) or [{"jobs": [{"queue": "q", "jobId": "1", "state": "active"}]}] * len(items),
             "cursor": cursor or {},
         }
         await self.send("ack", data, ref=request["ref"])
-        subscription: dict[str, Any] = request["data"]
         return subscription
+
+    async def answer(self, event: str, **data: Any) -> Any:
+        """Take a request of that name and acknowledge it. Returns its data."""
+        request = await self.receive()
+        assert request["event"] == event, request
+        await self.send("ack", {"request": event, **data}, ref=request["ref"])
+        return request.get("data")
 
     async def job_event(self, event: str, job_id: str = "1", **keys: Any) -> None:
         data = {"queue": "q", "jobId": job_id, **keys.pop("data", {})}
@@ -66,7 +80,12 @@ class FakeConnection:
             return 1006 if closed.reason is None else int(closed.reason.code)
 
     async def close(self, code: int, reason: str = "") -> None:
-        await self.socket.aclose(code, reason)
+        # wsproto leaves the code out only for its own constant.
+        await self.socket.aclose(CloseReason.NO_STATUS_RCVD if code == CloseReason.NO_STATUS_RCVD else code, reason)
+
+    async def cut(self) -> None:
+        """End the connection as a network does: without a word."""
+        await trio.aclose_forcefully(self.socket._stream)
 
 
 class FakeBridge:
@@ -74,7 +93,7 @@ class FakeBridge:
 
     Attributes:
         url: Its base URL.
-        hello: What it says first.
+        hello: What it says first; empty: nothing.
         refusal: Status and sentence with which it refuses the next handshakes; None: it takes them.
         attempts: Handshakes so far.
     """
@@ -103,9 +122,9 @@ async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
             await request.reject(bridge.refusal[0], body=bridge.refusal[1].encode())
             return
         socket = await request.accept(subprotocol="jobws.v1")
-        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-        connection = FakeConnection(socket, headers)
-        await connection.send("hello", bridge.hello)
+        connection = FakeConnection(socket, request)
+        if bridge.hello:
+            await connection.send("hello", bridge.hello)
         send.send_nowait(connection)
         await trio.sleep_forever()
 

@@ -37,6 +37,14 @@ export interface Options {
   randomizationFactor?: number;
   /** How long an attempt to connect may take (default 10000). */
   timeout?: number;
+  /** How often a WebSocket is asked whether the bridge is alive (default 20000). */
+  pingInterval?: number;
+  /** A bridge that does not answer that for so long is gone, and the client comes back (default 10000). */
+  pongTimeout?: number;
+  /** Where only HTTP gets through, WebSocket is tried again after so long (default 30000), which doubles each time. */
+  upgradeDelay?: number;
+  /** What that doubles to at most (default 300000). */
+  upgradeDelayMax?: number;
   /** false: connect when `connect()` is called. */
   autoConnect?: boolean;
   /** Where there is none, as in Node before 22: that of the package `ws`. */

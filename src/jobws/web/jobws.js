@@ -11,8 +11,8 @@ const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // Names of more events than a subscription may have are asked for as `*` [S4].
 const MAX_EVENTS = 32;
 // All times are in milliseconds.
-const PING = 20000;
-const PONG = 10000;
+// A connection that lasted so long worked, and the next attempt after it comes soon.
+const STEADY = 10000;
 const SETTLE = 500;
 const TURN = 5000;
 // A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
@@ -247,6 +247,12 @@ class Rooms {
   #turnDue = 0;
   #settle = SETTLE;
   #ref = 0;
+  #ping;
+
+  /** `ping`: how often to ask whether the bridge is alive, and for positions. */
+  constructor(ping) {
+    this.#ping = ping;
+  }
 
   nextRef() {
     return ++this.#ref;
@@ -288,7 +294,7 @@ class Rooms {
 
   connected(hello, now) {
     this.hello = hello;
-    this.#pingDue = this.#refreshDue = now + PING;
+    this.#pingDue = this.#refreshDue = now + this.#ping;
     this.#turnDue = now + TURN;
     // Those of which nothing is expected come last.
     const rooms = [...this.#rooms.values()];
@@ -475,13 +481,13 @@ class Rooms {
     this.pinging = false;
     for (const room of [...this.#unsettled]) this.#tryToSettle(room, cursor);
     if (now >= this.#refreshDue) {
-      this.#refreshDue = now + PING;
+      this.#refreshDue = now + this.#ping;
       for (const room of this.#rooms.values()) if (room.settled && room.covered(cursor)) room.reach(cursor);
     }
-    this.#pingDue = now + PING;
+    this.#pingDue = now + this.#ping;
     if (!this.#unsettled.size) return;
     this.#pingDue = now + this.#settle;
-    this.#settle = Math.min(2 * this.#settle, PING);
+    this.#settle = Math.min(2 * this.#settle, this.#ping);
   }
 
   /** Everything up to `cursor` was sent. A job that was not there has vanished, or never was. */
@@ -729,13 +735,15 @@ const OWN = new Set(
   'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
 );
 const KNOWN = new Set(
-  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
+  'path auth token transports reconnection reconnectionAttempts reconnectionDelay reconnectionDelayMax randomizationFactor timeout pingInterval pongTimeout upgradeDelay upgradeDelayMax autoConnect WebSocket'.split(' '),
 );
 // `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `upgradeDelay`: where only HTTP gets through, WebSocket is tried again after so long, then after
-// twice as long, and so on.
+// network holds it back. `pongTimeout`: one that does not answer a `ping` for so long is dead. `upgradeDelay`: where only
+// HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,
+  pingInterval: 20000,
+  pongTimeout: 10000,
   reconnectionDelay: 100,
   reconnectionDelayMax: 5000,
   upgradeDelay: 30000,
@@ -759,7 +767,7 @@ export class Jobs extends Emitter {
   #logs;
   #fallback;
   #WebSocket;
-  #rooms = new Rooms();
+  #rooms;
   #active = false;
   #failure = null;
   #link = null;
@@ -784,6 +792,7 @@ export class Jobs extends Emitter {
     const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
     if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
     this.#options = { ...DEFAULTS, ...options };
+    this.#rooms = new Rooms(this.#options.pingInterval);
     this.#upgrade = this.#options.upgradeDelay;
     const base = new URL(url ?? '/', globalThis.location?.href);
     let path = base.pathname.replace(/\/+$/, '');
@@ -1094,7 +1103,7 @@ export class Jobs extends Emitter {
     this.#outgoing = [];
     if (this.#link.kind === 'websocket') {
       this.#link.send(messages);
-      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(PONG);
+      if (this.#rooms.pinging && !this.#timers.silence) this.#listenFor(this.#options.pongTimeout);
     } else if (messages.some(({ event }) => event !== 'ping' && event !== 'unsubscribe-job')) this.#ask();
     this.#nudge();
   }
@@ -1149,7 +1158,7 @@ export class Jobs extends Emitter {
     try {
       token = await this.#token();
     } catch (error) {
-      return this.#stop(new JobwsError(`the function that gets the token failed: ${error}`), 'token');
+      return this.#stop(error);
     }
     if (!this.#active || this.#link) return;
     this.#link = this.#dial(this.#kind(), token, (link, hello) => this.#greeted(link, hello));
@@ -1172,9 +1181,8 @@ export class Jobs extends Emitter {
         let frame;
         try {
           frame = JSON.parse(text);
-        } catch {
-          return this.#ended(link, 1006, 'what answers does not speak jobws.v1');
-        }
+        } catch {} // below
+        if (hello ? !frame?.event : frame?.event !== 'hello') return this.#ended(link, 1006, 'what answers does not speak jobws.v1');
         if (frame.event !== 'hello') return link === this.#link && this.#take(frame);
         if (!hello) greeted(link, frame.data);
         hello = true;
@@ -1242,7 +1250,7 @@ export class Jobs extends Emitter {
     const { kind } = link;
     const was = this.#lost(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return this.#stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
-    if (was && performance.now() - this.#began > PONG) this.#losses = 0;
+    if (was && performance.now() - this.#began > STEADY) this.#losses = 0;
     if (!was) {
       this.#tries++;
       if (reason === 'buffered') this.#buffered = true;
@@ -1279,12 +1287,14 @@ export class Jobs extends Emitter {
     this.#active = false;
     this.#failure = error;
     this.#link?.close();
-    const was = this.#lost(reason);
+    this.#lost(reason);
     for (const stop of this.#offline.splice(0)) stop();
     this.#rooms.fail(error);
-    for (const { resolve } of this.#calls.values()) resolve({ error: { code: error.code ?? 'disconnected', message: error.message } });
+    const answer = { error: { code: error.code ?? 'disconnected', message: error.message } };
+    for (const { resolve } of this.#calls.values()) resolve(answer);
+    for (const watcher of this.#watched.values()) watcher.answer(answer);
     this.#calls.clear();
-    if (!was && reason !== 'io client disconnect') this.fire('connect_error', error);
+    if (reason !== 'io client disconnect') this.fire('connect_error', error);
   }
 
   #unreachable(reason) {
@@ -1309,13 +1319,22 @@ export class Jobs extends Emitter {
 
   async #token() {
     const { auth, token = auth } = this.#options;
-    const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
-    return given?.token ?? (typeof given === 'string' ? given : undefined);
+    try {
+      const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
+      return given?.token ?? (typeof given === 'string' ? given : undefined);
+    } catch (error) {
+      throw new JobwsError(`the function that gets the token failed: ${error}`);
+    }
   }
 
   async #authenticate() {
     const { auth, token = auth } = this.#options;
-    if (typeof token === 'function') this.emit('authenticate', { token: await this.#token() });
+    if (typeof token !== 'function') return;
+    try {
+      this.emit('authenticate', { token: await this.#token() });
+    } catch (error) {
+      this.#stop(error);
+    }
   }
 
   // ---- what comes ----

@@ -1,0 +1,236 @@
+"""Plays vectors for clients: is the bridge, and a client's user. `README.md` says what the steps mean."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tests.conformance.runner import check
+
+if TYPE_CHECKING:
+    from tests.conformance.runner import Vector
+    from tests.support.fake_bridge import FakeBridge, FakeConnection
+
+CLIENT_VECTORS: Final = Path(__file__).parent / "client_vectors"
+QUEUE: Final = "q"
+# The bridge's pings come often, and so do those of a client that takes its own interval from there.
+HELLO: Final[dict[str, Any]] = {"heartbeat": 1.0, "queues": [QUEUE, "other"]}
+
+
+class Client(Protocol):
+    """A client under test, and the calls of its user."""
+
+    async def watch(self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool) -> None:
+        """Begin to watch a job; the call is known as `name`."""
+
+    async def wait(self, name: str, job_id: str | int, queue: str | None, *, expect: bool) -> None:
+        """Begin to wait for a job's result."""
+
+    async def leave(self, name: str) -> None:
+        """Give the call up."""
+
+    async def told(self, name: str) -> dict[str, Any]:
+        """The next that the call is handed: an event with its keys, or one of the words of `README.md`."""
+
+
+def load_client_vectors() -> list[Vector]:
+    """All of them."""
+    return [vector for file in sorted(CLIENT_VECTORS.glob("*.json")) for vector in json.loads(file.read_text("utf-8"))]
+
+
+class Player:
+    """The bridge's side of a vector, and the hand on its user's side."""
+
+    def __init__(self, bridge: FakeBridge, client: Client, connection: FakeConnection) -> None:
+        self._bridge = bridge
+        self._client = client
+        self._calls: dict[str, dict[str, Any]] = {}
+        self._begin(connection)
+
+    def _begin(self, connection: FakeConnection) -> None:
+        self._connection = connection
+        self._limits = self._bridge.hello["limits"]
+        self._requests: deque[dict[str, Any]] = deque()  # that no step was about yet
+        self._pings: deque[Any] = deque()
+        self._unanswered: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._refs: set[Any] = set()
+
+    async def play(self, vector: Vector) -> None:
+        """Play the steps; what differs fails."""
+        for number, step in enumerate(vector["steps"]):
+            ((kind, value),) = step.items()
+            try:
+                await self._play(kind, value)
+            except BaseException as error:
+                error.add_note(f"step {number}: {json.dumps(step, ensure_ascii=False)}")
+                raise
+
+    async def _play(self, kind: str, value: Any) -> None:
+        match kind:
+            case "watch" | "wait":
+                await self._call(kind, value)
+            case "leave":
+                del self._calls[value]
+                await self._client.leave(value)
+            case "told":
+                ((name, expected),) = value.items()
+                check(expected, await self._client.told(name), name)
+            case "subscribes" | "unsubscribes":
+                await self._asks(kind.removesuffix("s") + "-job", value)
+            case "ack":
+                await self._acknowledge(value)
+            case "refuse":
+                request, _ = self._unanswered.popleft()
+                await self._connection.send("error", {**value, "request": request["event"]}, ref=request["ref"])
+            case "pings":
+                await self._pong(value)
+            case "says":
+                await self._connection.socket.send_message(json.dumps(unfolded(value)))
+            case "hello":
+                self._bridge.hello = {**self._bridge.hello, **value}
+            case "ends":
+                await self._end(value)
+            case "returns":
+                self._begin(await self._bridge.accept())
+            case "staysAway":
+                await self._stays_away()
+            case _:
+                raise AssertionError(f"no such step: {kind}")
+
+    async def _call(self, kind: str, value: dict[str, Any]) -> None:
+        call: dict[str, Any] = {"queue": None, "expect": False, **value}
+        name, job_id, queue, expect = (call[key] for key in ("name", "jobId", "queue", "expect"))
+        self._calls[name] = call
+        if kind == "wait":
+            await self._client.wait(name, job_id, queue, expect=expect)
+        else:
+            await self._client.watch(name, job_id, queue, call.get("events", []), expect=expect)
+
+    # ---- what the client sends ----
+
+    async def _receive(self) -> None:
+        """Take one message, and hold it against the rules that bind each of them."""
+        text = await self._connection.socket.get_message()
+        assert isinstance(text, str), "C1: a message is a text frame"
+        assert len(text.encode()) <= self._limits["maxMessage"], "M3: the message is too large"
+        request = json.loads(text)
+        ref = request.get("ref")
+        if request["event"] == "ping":
+            self._pings.append(ref)
+            return
+        assert ref is not None, "M1: without a ref, a client that asks twice cannot tell the answers apart"
+        assert ref not in self._refs, "M1: two requests have the same ref"
+        self._refs.add(ref)
+        self._requests.append(request)
+
+    async def _asks(self, event: str, expected: list[dict[str, Any]]) -> None:
+        """The client's next requests are these, about these rooms, in one message or several, in any order."""
+        got: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        while len(got) < len(expected):
+            while not self._requests:
+                await self._receive()
+            request = self._requests.popleft()
+            assert request["event"] == event, request
+            got += [(request, item) for item in items_of(request["data"])]
+        order = sorted(range(len(got)), key=lambda index: _room(got[index][1]))
+        wanted = sorted(range(len(expected)), key=lambda index: _room(expected[index]))
+        check([_sorted(expected[index]) for index in wanted], [_sorted(got[index][1]) for index in order], event)
+        # Which of the vector's items each item of a request is.
+        place = dict(zip(order, wanted, strict=True))
+        for number, (request, _) in enumerate(got):
+            if not self._unanswered or self._unanswered[-1][0] is not request:
+                self._unanswered.append((request, []))
+            self._unanswered[-1][1].append(place[number])
+
+    async def _pong(self, cursor: dict[str, str]) -> None:
+        while not self._pings:
+            await self._receive()
+        await self._connection.send("pong", {"cursor": cursor}, ref=self._pings.popleft())
+
+    # ---- what the bridge answers ----
+
+    async def _acknowledge(self, ack: dict[str, Any]) -> None:
+        """Answer the request about a job, those that the given results are of, or else all."""
+        about, given = ack.get("about"), ack.get("results")
+        keys = {key: value for key, value in ack.items() if key not in ("about", "results")}
+        chosen = [each for each in self._unanswered if about in (None, *_job_ids(each[0]))]
+        assert chosen, "there is nothing to answer"
+        answered = 0
+        for request, places in chosen:
+            if given is not None and answered >= len(given):
+                break
+            self._unanswered.remove((request, places))
+            answered += len(places)
+            items = items_of(request["data"])
+            results = [
+                answer(request, items[index]) if given is None else given[place] for index, place in enumerate(places)
+            ]
+            many = isinstance(request["data"], list) or "jobs" in request["data"]
+            data = {"request": request["event"], "cursor": {}, **keys, **({"results": results} if many else results[0])}
+            await self._connection.send("ack", data, ref=request["ref"])
+
+    # ---- the end of a connection ----
+
+    async def _end(self, code: int) -> None:
+        match code:
+            case 1006:
+                await self._connection.cut()
+            case 1005:
+                await self._connection.close(code)  # without a code, and so without a reason
+            case _:
+                await self._connection.close(code, "the reason")
+
+    async def _stays_away(self) -> None:
+        """Whoever waits is told so, and so is whoever asks now; there is no other handshake."""
+        attempts = self._bridge.attempts
+        for name in self._calls:
+            check({"away": True}, await self._client.told(name), name)
+        await self._client.wait("afterwards", "1", QUEUE, expect=False)
+        check({"away": True}, await self._client.told("afterwards"), "afterwards")
+        assert self._bridge.attempts == attempts
+
+
+def items_of(data: Any) -> list[dict[str, Any]]:
+    """The items of `subscribe-job` and `unsubscribe-job`, in whichever form they were sent (S1, S3, J1)."""
+    common: dict[str, Any] = {}
+    if isinstance(data, dict) and "jobs" in data:
+        common = {key: value for key, value in data.items() if key != "jobs"}
+        data = data["jobs"]
+    items = data if isinstance(data, list) else [data]
+    items = [{**common, **(item if isinstance(item, dict) else {"jobId": item})} for item in items]
+    return [{**item, "jobId": str(item["jobId"])} for item in items]
+
+
+def _job_ids(request: dict[str, Any]) -> list[str]:
+    return [item["jobId"] for item in items_of(request["data"])]
+
+
+def _room(item: dict[str, Any]) -> tuple[str, str]:
+    queue = item.get("queue")
+    return item["jobId"], queue if isinstance(queue, str) else ""
+
+
+def _sorted(item: dict[str, Any]) -> dict[str, Any]:
+    events = item.get("events")
+    return {**item, "events": sorted(events)} if isinstance(events, list) else item
+
+
+def answer(request: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    """What the bridge has to tell of a room if a vector does not say it: there is such a job, and it is active."""
+    if request["event"] == "unsubscribe-job":
+        return {"left": True}
+    snapshot = {"queue": item.get("queue", QUEUE), "jobId": item["jobId"], "name": "", "state": "active", "at": None}
+    return {"jobs": [snapshot]}
+
+
+def unfolded(value: Any) -> Any:
+    """A vector's frame as it is sent: `{"$times": [text, count]}` is a long text."""
+    match value:
+        case {"$times": [str(text), int(count)]}:
+            return text * count
+        case dict():
+            return {key: unfolded(part) for key, part in value.items()}
+        case _:
+            return value
