@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
+import pytest
+import trio
+
+from tests.support import eventually
 from tests.support.bridge import live_bridge
+from tests.test_readme import block
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium
@@ -39,3 +45,35 @@ async def test_a_page_of_a_refused_origin(redis: Redis, chromium: Chromium, page
             True,
             None,
         ]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["a page of the bridge", "a page of an allowed origin"])
+async def test_what_the_readme_shows_runs_with_the_module_that_the_bridge_serves(
+    redis: Redis, chromium: Chromium, pages: PageServer, own: bool
+) -> None:
+    redis.add_job("http", "42", state="completed", returnvalue='{"pages":3}', finishedOn=1795435730000)
+    async with (
+        live_bridge(redis.url, allowed_origins=(pages.origin,)) as live,
+        chromium.page(f"{live.url}/queues" if own else f"{pages.origin}/package.json") as page,
+        trio.open_nursery() as nursery,
+    ):
+        shown = block("js", "for await").replace("http://127.0.0.1:8787", live.url)
+        # What a script imports by its own first lines a function imports so.
+        script = re.sub(r"^import (\{.*\}) from ('.*');", r"const \1 = await import(\2);", shown)
+        assert script != shown
+        told: list[Any] = []
+
+        async def run() -> None:
+            told.extend(
+                await page.run(
+                    f"async () => {{ const told = []; const console = {{ log: (...line) => told.push(line) }};"
+                    f"{script}; jobs.disconnect(); return told; }}"
+                )
+            )
+
+        nursery.start_soon(run)
+        await eventually(lambda: b"43" in live.bridge.fanout.rooms.jobs)
+        redis.add_event("http", "progress", "43", data="50")
+        redis.add_event("http", "failed", "43", failedReason="no such page")
+    assert [line[0] for line in told[1:]] == ["progress", "failed"]
+    assert (told[0], told[1][1]["data"], told[2][1]["failedReason"]) == ([{"pages": 3}], 50, "no such page")
