@@ -93,7 +93,7 @@ class FakeBridge:
 
     Attributes:
         url: Its base URL.
-        hello: What it says first.
+        hello: What it says first; empty: nothing.
         refusal: Status and sentence with which it refuses the next handshakes; None: it takes them.
         attempts: Handshakes so far.
     """
@@ -123,7 +123,8 @@ async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
             return
         socket = await request.accept(subprotocol="jobws.v1")
         connection = FakeConnection(socket, request)
-        await connection.send("hello", bridge.hello)
+        if bridge.hello:
+            await connection.send("hello", bridge.hello)
         send.send_nowait(connection)
         await trio.sleep_forever()
 

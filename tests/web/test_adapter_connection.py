@@ -8,11 +8,14 @@ import pytest
 import trio
 
 from tests.support.adapter import Rejected
+from tests.support.blocking_proxy import BlockingProxy
+from tests.support.bridge import live_bridge
 from tests.support.fake_bridge import fake_bridge
 from tests.web.test_adapter import SOON, in_node
 
 if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
+    from tests.support.redis import Redis
 
 # The first one installs a package.
 pytestmark = pytest.mark.limit(360)
@@ -93,14 +96,15 @@ async def test_told_to_stay_away(code: int) -> None:
                 await client.wait("1", queue="q")
             told.append(caught.value.error["code"])
 
-        async def ask() -> None:
-            told.append(await client.call("emitWithAck", "ping"))
+        async def ask(*request: str) -> None:
+            told.append(await client.call("emitWithAck", *request))
 
         connection = await bridge.accept()
         nursery.start_soon(wait)
         await connection.subscribed()
-        nursery.start_soon(ask)
-        await connection.receive()
+        for request in (("ping",), ("subscribe-job", "2")):
+            nursery.start_soon(ask, *request)
+            await connection.receive()
         await connection.close(code, "not for you")
         disconnect, error = (await client.until("connect_error"))[-2:]
         assert (disconnect["data"], error["data"]["message"]) == (f"{code} not for you", sentence)
@@ -110,7 +114,7 @@ async def test_told_to_stay_away(code: int) -> None:
         await client.call("connect")
         await (await bridge.accept()).close(code, "not for you")
     answer = {"error": {"code": code, "message": sentence}}
-    assert sorted(told, key=str) == [code, code, answer]
+    assert sorted(told, key=str) == [code, code, answer, answer]
 
 
 async def test_three_attempts_in_vain_say_what_to_check() -> None:
@@ -125,6 +129,21 @@ async def test_three_attempts_in_vain_say_what_to_check() -> None:
         sentence = f"no jobws bridge at {bridge.url}: is it running there, is that its URL? (refused)"
         assert told[-1]["data"]["message"] == sentence
         bridge.refusal = None
+        await client.until("connect")
+
+
+@pytest.mark.parametrize("text", ['{"event": "welcome"}', "null", "hello", "[]", b"{}"])
+async def test_what_is_no_bridge(text: str | bytes) -> None:
+    """Another WebSocket server is not waited for, and nothing of it is told."""
+    async with in_node() as node, fake_bridge() as bridge:
+        greeting, bridge.hello = bridge.hello, {}
+        client = await node.io(bridge.url, **SOON)
+        await client.on("welcome")
+        for _ in range(3):
+            await (await bridge.accept()).socket.send_message(text)
+        (told,) = await client.until("connect_error")
+        assert told["data"]["message"].endswith("is that its URL? (what answers does not speak jobws.v1)")
+        bridge.hello = greeting
         await client.until("connect")
 
 
@@ -196,3 +215,19 @@ async def test_waits_before_attempts_are_random_up_to_what_doubles() -> None:
             await client.call("disconnect")
     assert max(waits) < 0.6
     assert max(waits) - min(waits) > 0.05
+
+
+async def test_without_the_fallback_there_is_none(redis: Redis) -> None:
+    """`transports: ['websocket']`, where no WebSocket gets through and HTTP would."""
+    async with in_node() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
+        proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
+        proxy.websockets = "refuse"
+        nursery.start_soon(proxy.run)
+        url = f"http://127.0.0.1:{proxy.port}"
+        client = await node.io(url, **SOON)
+        for _ in range(3):
+            told = await client.until("connect_error")
+            assert [each["event"] for each in told] == ["connect_error"]
+        other = await node.io(url, reconnectionDelay=10)
+        assert (await other.until("transport"))[-1]["data"] == "sse"
+        nursery.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 from functools import partial
 from pathlib import Path
@@ -81,3 +82,20 @@ async def test_an_allowed_origin_reads_it_as_all_else(redis: Redis) -> None:
 async def test_a_mounted_bridge_serves_it_too(redis: Redis) -> None:
     with mounted_bridge(redis.url, "fastapi") as url:
         assert (await fetch(url))[2] == ADAPTER
+
+
+async def test_it_comes_compressed_to_whoever_takes_that(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        plain = (await fetch(live.url))[1]["etag"]
+        for accepted in ("gzip", "br;q=1, GZIP ; q=0.5", "gzip, deflate, br, zstd"):
+            status, headers, body = await fetch(live.url, Accept_Encoding=accepted)
+            assert (status, headers["content-encoding"]) == (200, "gzip")
+            assert headers["vary"].lower().startswith("accept-encoding")
+            assert len(body) < 17_000
+            assert gzip.decompress(body) == ADAPTER
+            assert headers["etag"] != plain
+            assert (await fetch(live.url, Accept_Encoding=accepted, If_None_Match=headers["etag"]))[0] == 304
+            assert (await fetch(live.url, If_None_Match=headers["etag"]))[0] == 200
+        for accepted in ("identity", "gzip;q=0", "gzip; q=0.000", "br", ""):
+            status, headers, body = await fetch(live.url, Accept_Encoding=accepted)
+            assert (status, headers["content-encoding"], body) == (200, None, ADAPTER), accepted

@@ -13,6 +13,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
+from msgspec import UNSET
 
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from jobws.hub.lacking import Unsettled
     from jobws.hub.outbox import Outbox
     from jobws.hub.rooms import Member
+    from jobws.protocol.messages import JobSnapshot
     from jobws.server.queues import Queues
 
     Answer = TypeVar("Answer")
 
 # Between two attempts of a look-up while Redis is away; a subscription waits `join_seconds` in all.
 RETRY_SECONDS: Final = 0.2
-# Entries that are read back in one question: they may hold megabytes each, and most hold next to nothing.
+# What is read back in one question, entries or results: each may have megabytes, and most have next to nothing.
 FIRST_ENTRIES: Final = 16
 MAX_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 1024 * 1024
@@ -125,29 +127,38 @@ class Joins:
             for (each, index), entry in zip(some, entries, strict=True):
                 await room_for_more(connection.outbox)
                 replay(self._fanout, join, each, index, entry)
-            count = _next_count(entries)
+            size = sum(len(field) for entry in entries if entry is not None for field in entry[1])
+            count = _next_count(len(entries), size)
 
     async def settle(self, member: Member, items: Sequence[Unsettled]) -> None:
         """Give a client the outcomes that its streams do not have."""
         if items:
             async with self._turn(member):
-                for unsettled in items:
-                    if not unsettled.membership.left:
-                        await self._settle_one(member, unsettled)
+                rest, count = iter(items), FIRST_ENTRIES
+                while some := list(islice(rest, count)):
+                    count = _next_count(len(some), await self._settle_some(member, some))
 
-    async def _settle_one(self, member: Member, unsettled: Unsettled) -> None:
-        queue, job_id = unsettled.queue, unsettled.membership.subscription.room.job_id or ""
-        look_up = await persist(lambda: self._result_store.look_up([(queue, job_id)]))
-        # It may have ended again since, with an event that is on its way.
+    async def _settle_some(self, member: Member, items: Sequence[Unsettled]) -> int:
+        """One question for all of them; how many bytes their results have."""
+        jobs = {
+            unsettled: (unsettled.queue, unsettled.membership.subscription.room.job_id or "") for unsettled in items
+        }
+        present = {unsettled: job for unsettled, job in jobs.items() if not unsettled.membership.left}
+        look_up = await persist(lambda: self._result_store.look_up(list(present.values())))
+        # They may have ended again since, with events that are on their way.
         await self._queues.passed(look_up.ends)
-        if unsettled.membership.left:
-            return  # and the client is perhaps gone: then there would never be room
-        await room_for_more(member.outbox)
-        found = look_up.found[queue, job_id]
-        if not isinstance(found, ItemError):
-            # A stream that was emptied ends nowhere.
-            end = max(unsettled.end, look_up.moments[queue, job_id], key=position)
-            settle(self._fanout, unsettled._replace(end=end), found)
+        size = 0
+        for unsettled, job in present.items():
+            if unsettled.membership.left:
+                continue  # and the client is perhaps gone: then there would never be room
+            await room_for_more(member.outbox)
+            found = look_up.found[job]
+            if not isinstance(found, ItemError):
+                # A stream that was emptied ends nowhere.
+                end = max(unsettled.end, look_up.moments[job], key=position)
+                settle(self._fanout, unsettled._replace(end=end), found)
+                size += _size(found)
+        return size
 
     @asynccontextmanager
     async def _turn(self, member: Member) -> AsyncIterator[None]:
@@ -179,6 +190,13 @@ async def room_for_more(outbox: Outbox) -> None:
         await roomy.wait()
 
 
-def _next_count(entries: Sequence[Entry | None]) -> int:
-    size = sum(len(field) for entry in entries if entry is not None for field in entry[1])
-    return max(1, min(MAX_ENTRIES, CHUNK_BYTES * len(entries) // max(size, 1), 4 * len(entries)))
+def _next_count(count: int, size: int) -> int:
+    """How many to read next, after so many that had `size` bytes."""
+    return max(1, min(MAX_ENTRIES, CHUNK_BYTES * count // max(size, 1), 4 * count))
+
+
+def _size(snapshot: JobSnapshot | None) -> int:
+    if snapshot is None:
+        return 0
+    result = 0 if snapshot.returnvalue is UNSET else len(bytes(snapshot.returnvalue))
+    return result + (0 if snapshot.failed_reason is UNSET else len(snapshot.failed_reason))

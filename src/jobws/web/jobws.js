@@ -1183,9 +1183,8 @@ export class Jobs extends Emitter {
         let frame;
         try {
           frame = JSON.parse(text);
-        } catch {
-          return this.#ended(link, 1006, 'what answers does not speak jobws.v1');
-        }
+        } catch {} // below
+        if (hello ? !frame?.event : frame?.event !== 'hello') return this.#ended(link, 1006, 'what answers does not speak jobws.v1');
         if (frame.event !== 'hello') return link === this.#link && this.#take(frame);
         if (!hello) greeted(link, frame.data);
         hello = true;
@@ -1293,7 +1292,9 @@ export class Jobs extends Emitter {
     this.#lost(reason);
     for (const stop of this.#offline.splice(0)) stop();
     this.#rooms.fail(error);
-    for (const { resolve } of this.#calls.values()) resolve({ error: { code: error.code ?? 'disconnected', message: error.message } });
+    const answer = { error: { code: error.code ?? 'disconnected', message: error.message } };
+    for (const { resolve } of this.#calls.values()) resolve(answer);
+    for (const watcher of this.#watched.values()) watcher.answer(answer);
     this.#calls.clear();
     if (reason !== 'io client disconnect') this.fire('connect_error', error);
   }
