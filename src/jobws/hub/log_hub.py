@@ -139,7 +139,7 @@ class LogMembership:
         from there on the client gets what they get.
         """
         place, outbox = self.place, self.connection.outbox
-        if place is None:
+        if place is None or self.left:  # while the page was on its way
             return len(page.entries)
         if not start and (missing := place.check(page.state)) is not None:
             self.miss(missing)
