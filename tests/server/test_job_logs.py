@@ -261,6 +261,25 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
         assert reads(redis) == 0
 
 
+async def test_a_job_with_many_events_is_not_looked_at_for_each(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**WITH_LOGS, "events": ["progress"]})
+
+        def work() -> None:
+            for number in range(500):
+                redis.add_event("http", "progress", "j", data=str(number))
+
+        await quiet(live.bridge)
+        redis.client.config_resetstat()
+        began = trio.current_time()
+        await anyio.to_thread.run_sync(work)
+        for _ in range(500):
+            await client.receive()
+        looks = reads(redis)
+        assert 1 <= looks <= 2 + (trio.current_time() - began) / log_polls.SPACING_SECONDS
+
+
 async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
     redis.add_job("http", "j", state="active")
     redis.client.rpush("bull:http:j:logs", "a")
