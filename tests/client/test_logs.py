@@ -135,7 +135,13 @@ async def test_a_reader_that_is_slow_is_told_what_it_lost(monkeypatch: pytest.Mo
 
 async def test_without_follow_it_ends_with_the_last_line_that_was_there() -> None:
     """Also if that is none of those that were asked for: a pong tells that it was passed."""
+    with trio.fail_after(10):  # the usual pings come every 20 s
+        await _without_follow()
+
+
+async def _without_follow() -> None:
     async with fake_bridge() as bridge, trio.open_nursery() as nursery:
+        sent = trio.Event()
 
         async def follow() -> None:
             connection = await bridge.accept()
@@ -145,9 +151,14 @@ async def test_without_follow_it_ends_with_the_last_line_that_was_there() -> Non
             await log(connection, "5-0", "wanted", replayed=True)
             await pong(connection, "6-0")
             await pong(connection, "9-0")
+            await log(connection, "12-0", "too late")
+            await pong(connection, "12-0")
+            await connection.receive()  # so the line has arrived, too
+            sent.set()
 
         nursery.start_soon(follow)
         async with connect_logs(bridge.url, level="error", tail=2, follow=False) as lines:
+            await sent.wait()
             assert [line.message async for line in lines] == ["wanted"]
 
 
