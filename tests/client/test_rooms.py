@@ -334,7 +334,11 @@ def test_a_position_of_another_stream_is_not_kept() -> None:
     pair.connect()
     ((_, (item,)),) = asked(pair)
     assert item["after"] == {"a": "3-0"}
-    assert [(each.event, each.id) for each in user.events[Room("a", "1")]] == [("gap", None), ("progress", "3-0")]
+    pair.cut()
+    pair.model.emit("a", "1", "progress")
+    pair.settle(1)
+    told = [(each.event, each.id) for each in user.events[Room("a", "1")]]
+    assert told == [("gap", None), ("progress", "3-0"), ("progress", "4-0")]
 
 
 def test_what_came_is_known_also_if_its_stream_is_found_to_be_another_one_only_then() -> None:
