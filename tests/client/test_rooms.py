@@ -389,6 +389,19 @@ def test_what_is_read_back_for_one_job_is_no_position_for_another_one() -> None:
     assert not user.ends[Room("a", "1")]
 
 
+def test_a_job_is_unknown_at_once_also_beside_one_whose_outcome_only_the_hash_has() -> None:
+    """A queue without events has no position that could be later than the answer's."""
+    pair = Pair()
+    user = User([Room("a", "1"), Room("a", "2")], OUTCOMES, strict=True)
+    pair.rooms.join(user.watcher)
+    pair.connect()
+    pair.flush()
+    results = [{"jobs": [{"queue": "a", "jobId": "1", "state": "completed"}], "replays": 1}, {"jobs": []}]
+    answer(pair, "ack", {"request": "subscribe-job", "results": results, "cursor": {"a": "0-0"}})
+    (unknown,) = user.ends[Room("a", "2")]
+    assert isinstance(unknown, JobUnknown)
+
+
 def test_who_does_not_read_has_its_rooms_left_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms_module, "BACKLOG_BYTES", 1000)
     pair = Pair()
