@@ -52,6 +52,8 @@ class RoomState:
         self.begin: Cursor | None = None
         self._from_ack: Cursor = {}
         self._replays = False
+        # No position before there is one that is later.
+        self._too_early: Cursor = {}
         # No replay of this room lies at or before these positions; ids after them are remembered.
         self._floor: Cursor = {}
         self._seen: set[tuple[str, str]] = set()
@@ -93,8 +95,9 @@ class RoomState:
         self.lines.acknowledge()
         self.settled = False
         self._from_ack = ack.cursor
-        # Its cursor lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
-        self._replays = any(each.replays for each in ack.results)
+        self._replays = result.replays > 0
+        # It lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
+        self._too_early = ack.cursor if any(each.replays for each in ack.results) else {}
         if result.gap:  # the position may be one of another stream, whose ids say nothing of this one's
             self.position = None
             self._floor = {}
@@ -125,20 +128,24 @@ class RoomState:
     def covered(self, cursor: Cursor) -> bool:
         """Whether what follows the ack has come, once everything up to `cursor` has.
 
-        Until its replays are out the bridge tells no cursor behind the ack's. Other queues than the room's own say only
-        that much: their streams may be deleted meanwhile, and begin anew with lower ids, of which we are not told.
+        Until its replays are out the bridge tells no cursor behind the ack's. Those of other queues than the room's own
+        say nothing: their streams may be deleted meanwhile, and begin anew with lower ids, of which we are not told.
         """
-        for queue, position in self._from_ack.items():
-            if self.room.queue in (queue, None) and _later(position, cursor.get(queue)):
-                return False
-        began = self._from_ack
-        return not self._replays or any(cursor.get(queue, began[queue]) != began[queue] for queue in began)
+        own = {queue: id for queue, id in self._from_ack.items() if self.room.queue in (queue, None)}
+        if any(_later(id, cursor.get(queue)) for queue, id in own.items()):
+            return False
+        # A queue without events has no position (R9).
+        return not self._replays or any(cursor.get(queue, id) != id for queue, id in (own or self._from_ack).items())
 
     def reach(self, cursor: Cursor) -> None:
         """Take a cursor that covers the room, once all that came before it was handed on."""
         self.settled = True
         self._from_ack = {}
         self._replays = False
+        too_early = self._too_early.items()
+        if too_early and not any(_later(cursor[queue], id) for queue, id in too_early if queue in cursor):
+            return
+        self._too_early = {}
         self.position = _merged(self.position or {}, cursor)
         self._floor = _merged(self._floor, cursor)
         self._seen = {(queue, id) for queue, id in self._seen if _later(id, self._floor.get(queue))}
