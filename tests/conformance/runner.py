@@ -33,7 +33,7 @@ class Target(Protocol):
 
     async def vanish(self, queue: str, job_id: str) -> None: ...
 
-    async def log(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None: ...
+    async def add_job_lines(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None: ...
 
 
 def load_vectors(target: str) -> list[Vector]:
@@ -73,8 +73,8 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.read()
             case "trim":
                 await target.trim(value)
-            case "log":
-                await target.log(value["queue"], value["jobId"], value["lines"], value.get("keep"))
+            case "jobLog":
+                await target.add_job_lines(value["queue"], value["jobId"], value["lines"], value.get("keep"))
             case "vanish":
                 await target.vanish(value["queue"], value["jobId"])
             case _:

@@ -66,7 +66,7 @@ class LiveTarget:
     async def vanish(self, queue: str, job_id: str) -> None:
         self._redis.client.delete(f"bull:{queue}:{job_id}")
 
-    async def log(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None:
+    async def add_job_lines(self, queue: str, job_id: str, lines: list[str], keep: int | None) -> None:
         with self._redis.client.pipeline() as both:
             both.rpush(f"bull:{queue}:{job_id}:logs", *lines)
             if keep is not None:

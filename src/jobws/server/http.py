@@ -13,7 +13,7 @@ from jobws.protocol.requests import parse_rooms
 from jobws.protocol.resources import Jobs, Results
 from jobws.server.http_events import EventStreams
 from jobws.server.http_frames import FrameStreams
-from jobws.server.http_logs import JobLogPages
+from jobws.server.http_job_logs import JobLogPages
 from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
 from jobws.server.http_submit import Submitting

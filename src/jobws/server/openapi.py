@@ -23,7 +23,7 @@ from jobws.protocol.resources import (
     Submitted,
 )
 from jobws.server.http_frames import MAX_WAIT_SECONDS
-from jobws.server.http_logs import DEFAULT_LINES, MAX_LINES
+from jobws.server.http_job_logs import DEFAULT_LINES, MAX_LINES
 from jobws.server.http_queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http_request import json_answer
 

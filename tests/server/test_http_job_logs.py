@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from jobws.server.http_logs import PAGE_BYTES
+from jobws.server.http_job_logs import PAGE_BYTES
 from tests.server.test_http import call
 from tests.support.bridge import live_bridge
 from tests.support.event_source import cursor_of, event_source, poll
