@@ -9,6 +9,8 @@ import trio
 import jobws.sync
 from jobws.client import connect
 from jobws.client.log_lines import KEPT_BYTES, RoomLines, room_of
+from jobws.client.room import RoomState
+from jobws.client.watcher import Answer, Delivery, Item, Watcher
 from jobws.protocol.messages import Room
 from jobws.server.app import RESTART
 from tests.support import eventually
@@ -164,3 +166,29 @@ def test_what_is_kept_for_later_watchers_is_bounded() -> None:
 def test_a_room_is_named_by_the_frame() -> None:
     assert room_of(frame(0, "a")) == Room("http", "7")
     assert room_of(frame(0, "a", anywhere=True)) == Room(None, "7")
+
+
+def test_a_room_goes_on_behind_its_lines_if_a_watcher_wants_some() -> None:
+    room, items = Room("http", "7"), list[Item]()
+    state = RoomState(room)
+    state.watchers[Watcher([room], None, strict=False, gaps=True, put=items.append)] = None
+    assert state.logs() is False
+    state.watchers[Watcher([room], frozenset(), strict=False, gaps=True, put=items.append, logs=True)] = None
+    assert state.logs() is True
+    take(state.lines, frame(0, "a"))
+    state.acknowledge({}, jobs=True, replays=0)
+    assert take(state.lines, frame(0, "a", "b")) == [1, "b"]
+    assert state.logs() == {"after": {"http": "2.0.x"}}
+
+
+def test_a_watcher_gets_what_came_before_with_its_answer_and_not_until_then() -> None:
+    room, items = Room("http", "7"), list[Item]()
+    watcher = Watcher([room], None, strict=False, gaps=True, put=items.append, logs=True)
+    lines = RoomLines()
+    event = lines.take(frame(0, "a"), 10)
+    assert event is not None
+    watcher.deliver(room, event, 10)
+    assert not items
+    watcher.answer(room, [], lines)
+    watcher.deliver(room, event, 10)
+    assert [type(item) for item in items] == [Answer, Delivery, Delivery]
