@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log_messages import SubscribeLogs
 
 # A job event may come this much later because of a line.
-MAX_SECONDS: Final = 0.0005
+MAX_SECONDS: Final = 0.0002
 MAX_FLUSHES: Final = 50
 # A subscription of so many lines costs the client as much as a hundred jobs.
 LINES_PER_ITEM: Final = 10
