@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from jobws.bullmq.log_stream import Missing, Page, Place, State, next_count
 from jobws.hub.log_connection import LogConnection
-from jobws.hub.log_hub import LogHub
+from jobws.hub.log_hub import MAX_SECONDS, LogHub
 from jobws.protocol.identifiers import position
 from jobws.protocol.log_messages import LogFilter, LogSession
 from jobws.server.log_history import beginning_after
@@ -67,7 +67,7 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         ticks = count()
-        self.hub = LogHub(lambda: next(ticks) * 0.0002)  # so that a call often stops before its end
+        self.hub = LogHub(lambda: next(ticks) * MAX_SECONDS / 2)  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
         self.read: tuple[Place, Page, int] | None = None
