@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -75,6 +76,23 @@ async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
         assert lines == ["so far 50\n", "result { answer: 42 }\n"]
     else:
         assert re.findall(r"event: '([^']+)'", "".join(lines)) == ["hello", "ack", "completed"]
+
+
+async def test_the_log(redis: Redis) -> None:
+    node = require("node")
+    command = next(re.finditer(r"`(XADD jobws:logs [^`]+)`", README))[1].split()
+    redis.client.execute_command(*command, "queue", "http", "level", "error")  # type: ignore[no-untyped-call]
+    async with live_bridge(redis.url) as live:
+        program = block("js", "subscribe-logs").replace(f"ws://{DEFAULT}", live.url.replace("http", "ws"))
+        page = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
+        with subprocess.Popen(page, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                lines = [await anyio.to_thread.run_sync(process.stdout.readline) for _ in range(3)]
+            finally:
+                process.kill()
+    assert [json.loads(line)["event"] for line in lines] == ["hello", "ack", "log"]
+    assert json.loads(lines[2])["data"]["message"] == "started"
 
 
 async def test_the_mounted_bridge(redis: Redis) -> None:
