@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from jobws.bullmq.log_stream import Missing, Page, Place, State, next_count
+from jobws.bullmq.log_stream import MAX_COUNT, Missing, Page, Place, State, next_count
 from jobws.hub.log_connection import LogConnection
-from jobws.hub.log_hub import LogHub
+from jobws.hub.log_hub import MAX_SECONDS, LogHub
 from jobws.protocol.identifiers import position
 from jobws.protocol.log_messages import LogFilter, LogSession
 from jobws.server.log_history import beginning_after
@@ -67,7 +67,7 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         ticks = count()
-        self.hub = LogHub(lambda: next(ticks) * 0.0002)  # so that a call often stops before its end
+        self.hub = LogHub(lambda: next(ticks) * MAX_SECONDS / 2)  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
         self.read: tuple[Place, Page, int] | None = None
@@ -281,10 +281,23 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
     assert [json.loads(frame.payload)["data"] for frame in connection.outbox.take()] == [{"count": 2}]
 
 
+def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
+    hub = LogHub(lambda: 0.0)
+    connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+    member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
+    assert member is not None
+    connection.complete(member, Place("0-0", 0), "9-0", gap=False)
+    connection.receive('{"event":"unsubscribe-logs"}', 0.0)
+    page = Page(State(1, "1-0", "1-0", 1), [(b"1-0", [b"message", b"m"])], full=False)
+    assert hub.join(member, page, member.read_back(page, 0, hub.clock))
+    assert hub.place is None
+    assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack", "ack"]
+
+
 def test_pages_stay_small() -> None:
     assert next_count([(b"1-0", [b"message", b"x" * 100_000])]) == 1
     assert next_count([(b"1-0", [b"message", b"x"])] * 20) == 80
-    assert next_count([(b"1-0", [b"message", b"x"])] * 200) == 200
+    assert next_count([(b"1-0", [b"message", b"x"])] * MAX_COUNT) == MAX_COUNT
 
 
 def test_an_open_filter_is_known() -> None:

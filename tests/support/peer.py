@@ -12,12 +12,19 @@ class Peer:
     """One connection, from its handshake on. `answer` is the server's."""
 
     def __init__(
-        self, url_or_port: str | int, path: str = "/ws", extensions: str = "", *, upgrade: bool = True
+        self,
+        url_or_port: str | int,
+        path: str = "/ws",
+        extensions: str = "",
+        *,
+        upgrade: bool = True,
+        receive_bytes: int | None = 16 * 1024,
     ) -> None:
         port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
         self.socket = socket.socket()
         # A small window, so that little is on its way to one who does not read.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        if receive_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(30)
         self.socket.connect(("127.0.0.1", port))
         if not upgrade:

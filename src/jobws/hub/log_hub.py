@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log_messages import SubscribeLogs
 
 # A job event may come this much later because of a line.
-MAX_SECONDS: Final = 0.0005
+MAX_SECONDS: Final = 0.0002
 MAX_FLUSHES: Final = 50
 # A subscription of so many lines costs the client as much as a hundred jobs.
 LINES_PER_ITEM: Final = 10
@@ -139,14 +139,14 @@ class LogMembership:
         from there on the client gets what they get.
         """
         place, outbox = self.place, self.connection.outbox
-        if place is None:
+        if place is None or self.left:  # while the page was on its way
             return len(page.entries)
         if not start and (missing := place.check(page.state)) is not None:
             self.miss(missing)
         deadline, end = clock() + MAX_SECONDS, position(self.end)
         limit = None if self._hub.place is None else position(self._hub.place.id)
         index = start
-        while index < len(page.entries) and outbox.roomy and clock() < deadline:
+        while index < len(page.entries) and outbox.roomy:
             line = Line(page.entries[index])
             if limit is not None and position(line.id) > limit:
                 break
@@ -160,6 +160,8 @@ class LogMembership:
                     self._drop(1, approximate=False)
             place.pass_by(line.id.decode())
             index += 1
+            if clock() > deadline:
+                break
         outbox.flush()
         return index
 
