@@ -209,7 +209,7 @@ def test_fields_that_are_nested_too_deep_for_a_frame_are_left_out() -> None:
 
 def test_the_largest_frame_is_within_what_hello_tells() -> None:
     worst = b"\0" * 1_000_000
-    fields = {name: worst for name in (b"level", b"source", b"message", b"queue", b"jobId")}
+    fields = dict.fromkeys((b"level", b"source", b"message", b"queue", b"jobId"), worst)
     fields[b"more"] = b"\0" * (MAX_FIELDS_BYTES - 4)
     frame = log_frame(ID.encode(), from_entry(ID, fields), replayed=True)
     assert 750_000 < len(frame) < Settings(max_result_bytes=1, max_subscriptions=1).max_frame_bytes
