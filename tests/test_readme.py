@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -113,6 +114,23 @@ async def test_the_node_worker_that_logs(redis: Redis, taken: bool) -> None:
             line = await anext(lines)
     assert (line.level, line.source, line.message) == ("info", "node-worker", "fetched 3 pages")
     assert (line.queue, line.job_id, line.fields) == ("http", "42", {"bytes": "52110"})
+
+
+async def test_the_log(redis: Redis) -> None:
+    node = require("node")
+    command = next(re.finditer(r"`(XADD jobws:logs [^`]+)`", README))[1].split()
+    redis.client.execute_command(*command, "queue", "http", "level", "error")  # type: ignore[no-untyped-call]
+    async with live_bridge(redis.url) as live:
+        program = block("js", "subscribe-logs").replace(f"ws://{DEFAULT}", live.url.replace("http", "ws"))
+        page = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
+        with subprocess.Popen(page, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                lines = [await anyio.to_thread.run_sync(process.stdout.readline) for _ in range(3)]
+            finally:
+                process.kill()
+    assert [json.loads(line)["event"] for line in lines] == ["hello", "ack", "log"]
+    assert json.loads(lines[2])["data"]["message"] == "started"
 
 
 async def test_the_mounted_bridge(redis: Redis) -> None:

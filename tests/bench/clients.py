@@ -47,8 +47,9 @@ def masked(text: str) -> bytes:
 class Clients:
     """Connected clients. `deliveries` counts what came for all of them since `reset`."""
 
-    def __init__(self, kind: Kind, port: int) -> None:
+    def __init__(self, kind: Kind, port: int, path: str | None = None) -> None:
         self.kind = kind
+        self._path = path or _PATHS[kind]
         self.deliveries = 0
         self.measure = False
         # When something came, and what; it is taken apart later, for that costs more than to receive it.
@@ -73,7 +74,7 @@ class Clients:
                 if receive_buffer is not None:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
                 sock.connect(("127.0.0.1", self._port))
-                sock.sendall(_REQUEST.format(path=_PATHS[self.kind], port=self._port).encode())
+                sock.sendall(_REQUEST.format(path=self._path, port=self._port).encode())
                 sock.setblocking(False)
                 self._sockets[sock.fileno()] = sock
                 self._epoll.register(sock.fileno(), select.EPOLLIN)
@@ -105,11 +106,17 @@ class Clients:
                 sock.sendall(masked(f'42{number}["subscribe-job",{json.dumps(job_id)}]'))
                 expected += 1
             if expected >= 2000:
-                self._await_acks(expected)
+                self.await_acks(expected)
                 expected = 0
-        self._await_acks(expected)
+        self.await_acks(expected)
 
-    def _await_acks(self, expected: int) -> None:
+    def say(self, message: bytes) -> None:
+        """Send the same frame for each."""
+        for sock in self._sockets.values():
+            sock.sendall(message)
+
+    def await_acks(self, expected: int) -> None:
+        """Wait for so many answers."""
         mark = b'"ack"' if self.kind == "jobws" else b'[{"ok":true}]'
         self._count(mark, expected, 60)
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
+from tests.bench.logs import log_burst, watching
 from tests.bench.writer import Plan, writing
 
 if TYPE_CHECKING:
@@ -126,9 +127,29 @@ def slow(server: Server, events: Events) -> Figures:
     return {"p99 beside 200 slow clients ÷ quiet": beside / quiet}
 
 
-def _p99(clients: Clients, events: Events, plan: Plan) -> float:
+def logs(server: Server, events: Events) -> Figures:
+    """p99 of 20 clients of a job: quiet, while 50,000 log lines are written, and while three clients watch them."""
+    clients = Clients(server.kind, server.port)
+    clients.connect(20)
+    clients.subscribe([["j0"]] * 20)
+    clients.measure = True
+    plan = Plan([("j", 1, 1)], 500, 0.005)
+    quiet = _p99(clients, events, plan, 20)
+    with log_burst(events.port):
+        unwatched = _p99(clients, events, plan, 20)
+    with watching(server.port), log_burst(events.port):
+        watched = _p99(clients, events, plan, 20)
+    clients.close()
+    return {
+        "20 clients, no log line: p99, ms": quiet * 1000,
+        "while 50,000 lines are written that nobody watches: p99 ÷ quiet": unwatched / quiet,
+        "while three clients watch them: p99 ÷ quiet": watched / quiet,
+    }
+
+
+def _p99(clients: Clients, events: Events, plan: Plan, count: int = 200) -> float:
     with writing(events.port, plan):
-        clients.take(200 * plan.turns)
+        clients.take(count * plan.turns)
     times = clients.latencies()
     return times[len(times) * 99 // 100]
 
@@ -210,6 +231,11 @@ LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "steady": steady,
     "idle": idle,
 }
-ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {"rooms": rooms, "slow": slow, "many": many}
+ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {
+    "rooms": rooms,
+    "slow": slow,
+    "logs": logs,
+    "many": many,
+}
 # 12 s of events fill the outboxes of clients that do not read, and those are closed.
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {"slow": ("--outbox-bytes", "1048576")}

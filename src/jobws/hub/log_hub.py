@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log_messages import SubscribeLogs
 
 # A job event may come this much later because of a line.
-MAX_SECONDS: Final = 0.0005
+MAX_SECONDS: Final = 0.0002
 MAX_FLUSHES: Final = 50
 # A subscription of so many lines costs the client as much as a hundred jobs.
 LINES_PER_ITEM: Final = 10
@@ -146,7 +146,7 @@ class LogMembership:
         deadline, end = clock() + MAX_SECONDS, position(self.end)
         limit = None if self._hub.place is None else position(self._hub.place.id)
         index = start
-        while index < len(page.entries) and outbox.roomy and clock() < deadline:
+        while index < len(page.entries) and outbox.roomy:
             line = Line(page.entries[index])
             if limit is not None and position(line.id) > limit:
                 break
@@ -160,6 +160,8 @@ class LogMembership:
                     self._drop(1, approximate=False)
             place.pass_by(line.id.decode())
             index += 1
+            if clock() > deadline:
+                break
         outbox.flush()
         return index
 

@@ -115,7 +115,8 @@ class Writer:
 
     def flush(self) -> None:
         """Wait until what was put is written, or one attempt failed; for EXIT_SECONDS at most."""
-        if self._thread is None or self.is_this_thread():
+        # The end of the program flushes again what was closed, whose thread is gone.
+        if self._closed or self._thread is None or self.is_this_thread():
             return
         done = threading.Event()
         self._flushes.append(done)

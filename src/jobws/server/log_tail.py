@@ -26,6 +26,10 @@ TIMEOUT_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 # A line may be so late, and whatever is written meanwhile comes with it: a waking costs as much as a hundred lines.
 PAUSE_SECONDS: Final = 0.01
+# Between two pages of a burst job events find the loop and the processor idle; but who is far behind, in a stream that
+# is trimmed, must hurry.
+BREATH_SECONDS: Final = 0.001
+HURRY_LINES: Final = 2000
 
 _log: Final = logging.getLogger(__name__)
 
@@ -89,6 +93,8 @@ class LogTail:
             page = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
             self._failures = 0
             await self._publish(place, page)
+            if place.behind(page.state) < HURRY_LINES:
+                await anyio.sleep(BREATH_SECONDS)
             if page.entries:
                 self._count = next_count(page.entries)
             if not page.full and self._hub.place is place:
@@ -99,6 +105,7 @@ class LogTail:
                 await anyio.sleep(PAUSE_SECONDS)
 
     async def _publish(self, place: Place, page: Page) -> None:
+        await anyio.lowlevel.checkpoint()  # to take the reply apart took its time
         index = self._hub.publish(place, page, 0)
         while self._hub.flush() or index < len(page.entries):
             await anyio.lowlevel.checkpoint()  # everybody else's turn
