@@ -321,12 +321,13 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
     assert member is not None
     connection.complete(member, Place("0-0", 0), "9-0", gap=False)
     big = [b"message", b"x" * 2000]
-    page = Page(State(2, "1-0", "2-0", 2), [(b"1-0", big), (b"2-0", big)], full=False)
-    assert member.read_back(page, 0, hub.clock) == 2
-    connection.outbox.take()
+    entries = [(b"1-0", big), (b"2-0", [b"message", b"m"]), (b"3-0", big)]
+    assert member.read_back(Page(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock) == 3
+    frames = [json.loads(frame.payload) for frame in connection.outbox.take()]
+    assert [frame["event"] for frame in frames] == ["ack", "dropped", "log"]
     connection.outbox.written()
     hub.settle()
-    assert [json.loads(frame.payload)["data"] for frame in connection.outbox.take()] == [{"count": 2}]
+    assert [json.loads(frame.payload)["data"] for frame in connection.outbox.take()] == [{"count": 1}]
 
 
 def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:

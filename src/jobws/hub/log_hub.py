@@ -37,7 +37,7 @@ MAX_LINES: Final = 10_000
 class Line:
     """An entry of the stream, whose frames are made once."""
 
-    __slots__ = ("_frame", "_replayed", "id", "record")
+    __slots__ = ("_frame", "id", "record")
 
     def __init__(self, entry: Entry) -> None:
         stream_id, fields = entry
@@ -97,16 +97,22 @@ class LogMembership:
 
     def offer(self, line: Line) -> bool:
         """Give the client a line that happens, if it wants it; or count it. Whether there is something to flush."""
-        if not self.request.filter.wants(line.record):
-            return False
-        outbox = self.connection.outbox
-        if self._dropped and outbox.roomy:
+        return self.request.filter.wants(line.record) and self._give(line.frame, "sent")
+
+    def _give(self, frame: Frame, counter: str) -> bool:
+        """Send a line behind what is to be told before it, or count it. Whether there is something to flush."""
+        outbox, told = self.connection.outbox, False
+        if self._lacks:
+            if not outbox.roomy:
+                self._drop(1, approximate=False)
+                return False
             self.tell_dropped()
-        if self._dropped or not outbox.has_room(len(line.frame)):
+            told = True
+        if not outbox.has_room(len(frame)):
             self._drop(1, approximate=False)
-            return False
-        outbox.append(line.frame)
-        self._hub.counts["sent"] += 1
+            return told
+        outbox.append(frame)
+        self._hub.counts[counter] += 1
         return True
 
     def miss(self, missing: Missing) -> None:
@@ -115,8 +121,12 @@ class LogMembership:
         if self.connection.outbox.roomy:
             self.tell_dropped()
 
+    @property
+    def _lacks(self) -> bool:
+        return self._dropped > 0 or self._approximate
+
     def _drop(self, count: int, *, approximate: bool) -> None:
-        if not self._dropped and not self._approximate:
+        if not self._lacks:
             self.connection.outbox.when_roomy(self._roomy)
         self._dropped += count
         self._approximate = self._approximate or approximate
@@ -127,7 +137,7 @@ class LogMembership:
 
     def tell_dropped(self) -> None:
         """Say how many lines are missing, if any are. Somebody has to flush."""
-        if (self._dropped or self._approximate) and not self.left:
+        if self._lacks and not self.left:
             data = DroppedData(self._dropped, self._approximate or UNSET)
             self.connection.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
@@ -152,12 +162,8 @@ class LogMembership:
                 break
             if self.request.filter.wants(line.record):
                 replayed = position(line.id) <= end
-                frame = log_frame(line.id, line.record, replayed=True) if replayed else line.frame
-                if outbox.has_room(len(frame)):
-                    outbox.append(frame)
-                    self._hub.counts["replayed"] += 1
-                else:  # a quarter of what may ever wait
-                    self._drop(1, approximate=False)
+                # One that does not fit though there is room, a quarter of what may ever wait, is dropped.
+                self._give(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
             place.pass_by(line.id.decode())
             index += 1
             if clock() > deadline:
