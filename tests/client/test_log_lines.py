@@ -8,6 +8,7 @@ import trio
 
 import jobws.sync
 from jobws.client import connect
+from jobws.client.event import AckData, Result
 from jobws.client.log_lines import KEPT_BYTES, RoomLines, room_of
 from jobws.client.room import RoomState
 from jobws.client.watcher import Answer, Delivery, Item, Watcher
@@ -176,7 +177,7 @@ def test_a_room_goes_on_behind_its_lines_if_a_watcher_wants_some() -> None:
     state.watchers[Watcher([room], frozenset(), strict=False, gaps=True, put=items.append, logs=True)] = None
     assert state.logs() is True
     take(state.lines, frame(0, "a"))
-    state.acknowledge({}, jobs=True, replays=0)
+    state.acknowledge(AckData(), Result())
     assert take(state.lines, frame(0, "a", "b")) == [1, "b"]
     assert state.logs() == {"after": {"http": "2.0.x"}}
 

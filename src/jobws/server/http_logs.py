@@ -1,0 +1,86 @@
+"""`POST /logs`: lines of the log from programs that cannot write to Redis; what is wrong with one costs no other."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.lowlevel
+
+from jobws.errors import RequestError
+from jobws.protocol.codec import decode_json, decode_list
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER
+from jobws.protocol.log_messages import LineError, LogsAccepted
+from jobws.protocol.log_records import LEVELS, parse_record
+from jobws.server.http_request import SUBJECT, body_text, content_type, json_answer
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.protocol.log_records import LogRecord
+    from jobws.server.service import Service
+
+NDJSON: Final = "application/x-ndjson"
+# More than that is more than the stream keeps.
+MAX_RECORDS: Final = 10_000
+MAX_ERRORS: Final = 100
+_RECORDS_AT_ONCE: Final = 50
+_NAME: Final[dict[str, Any]] = {"type": ["string", "null"]}
+_LOG_RECORD: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string"},
+        "level": {**_NAME, "description": f"One of {', '.join(LEVELS)}."},
+        "source": _NAME,
+        "time": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_SAFE_INTEGER},
+        "queue": _NAME,
+        "jobId": _NAME,
+        "fields": {"type": ["object", "null"]},
+    },
+    "required": ["message"],
+    "description": "Further keys go into `fields`.",
+}
+# As /openapi.json describes it. What is wrong with one of a list is said in the answer.
+LOG_RECORDS: Final[dict[str, Any]] = {"anyOf": [_LOG_RECORD, {"type": "array", "description": "Log records."}]}
+
+
+class LogPosting:
+    """The endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def post(self, request: Request) -> Response:
+        """`POST /logs`: one record, a list of them, or one a line."""
+        limit = self._service.settings.max_body_bytes
+        text = await body_text(request, limit, ("application/json", NDJSON))
+        now = int(time.time() * 1000)
+        if content_type(request) == NDJSON:
+            texts = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        elif text.lstrip(" \t\r\n").startswith("["):
+            texts = list(enumerate(decode_list(text, SUBJECT), 1))
+        else:
+            await self._service.append_logs([parse_record(decode_json(text, SUBJECT), now)])
+            return json_answer(LogsAccepted(1, 0, []), 202)
+        records, errors = await _parse(texts, now)
+        if errors and not records:
+            first = errors[0]
+            raise RequestError("bad-data", f"none of {len(errors)} records is valid; {first.line}: {first.message}")
+        await self._service.append_logs(records)
+        return json_answer(LogsAccepted(len(records), len(errors), errors[:MAX_ERRORS]), 202)
+
+
+async def _parse(texts: list[tuple[int, str]], now_ms: int) -> tuple[list[LogRecord], list[LineError]]:
+    if len(texts) > MAX_RECORDS:
+        raise RequestError("too-many", f"a body may have {MAX_RECORDS} records, this one has {len(texts)}")
+    records: list[LogRecord] = []
+    errors: list[LineError] = []
+    for index, (number, text) in enumerate(texts):
+        try:
+            records.append(parse_record(decode_json(text, "the record"), now_ms))
+        except RequestError as error:
+            errors.append(LineError(number, error.code, error.message))
+        if index % _RECORDS_AT_ONCE == _RECORDS_AT_ONCE - 1:
+            await anyio.lowlevel.checkpoint()  # job events wait
+    return records, errors
