@@ -23,7 +23,7 @@ const POLL_PAUSE = 300;
 // Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
 // each room that there is.
 const GATHER = 50;
-const GATHER_ROOM = 1;
+const GATHER_ROOM = 2;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
