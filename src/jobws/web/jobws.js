@@ -148,7 +148,7 @@ class Room {
     this.settled = false;
     this.#fromAck = { ...cursor };
     if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
-    this.#begin ??= this.position ?? this.#fromAck;
+    if (replays || !announced) this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
     this.#announced = replays > 0;
     this.#tooEarly = announced ? { ...cursor } : {};
@@ -206,6 +206,7 @@ class Room {
     if (early.length && !early.some(([queue, id]) => cursor[queue] && later(cursor[queue], id))) return;
     this.#tooEarly = {};
     this.position = merged(this.position, cursor);
+    this.#begin ??= this.position;
     this.#floor = merged(this.#floor, cursor);
     for (const [queue, ids] of this.#seen)
       for (const [id, outcome] of ids) if (!outcome && !later(id, this.#floor[queue])) ids.delete(id);
