@@ -281,6 +281,8 @@ class Rooms:
     def _ended(self, state: RoomState, *, left: bool) -> None:
         self._drop(state)
         if state.answered:  # otherwise the answer, if one is due, will tell that nobody waits for it
+            # Without a queue the bridge stays until every queue that has the job has told its outcome (S5).
+            left = left and state.room.queue is not None
             (self._asking.gone if left else self._asking.abandon)(state.room)
 
     def _refuse(self, state: RoomState, error: ClientError) -> None:
