@@ -107,7 +107,8 @@ async def test_ids_that_two_queues_know_take_no_places_for_ever(redis: Redis) ->
     ):
         for job_id in ids:
             redis.add_event("http", "completed", job_id, returnvalue=job_id)
-        assert sorted([job_id async for job_id, _ in ended]) == sorted(ids)
+        with trio.fail_after(20):
+            assert sorted([job_id async for job_id, _ in ended]) == sorted(ids)
         await eventually(lambda: not live.bridge.fanout.rooms.jobs)
 
 
