@@ -15,7 +15,7 @@ test: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-# N jobs for 20 clients while everything breaks; SEED chooses how.
+# N jobs for 20 clients of three kinds while everything breaks; SEED chooses how, ARGS="--client javascript" one kind.
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

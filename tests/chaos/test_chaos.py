@@ -8,6 +8,7 @@ import pytest
 from tests.bench.servers import OPPONENT
 from tests.chaos.run import run
 from tests.chaos.world import Plan
+from tests.support import require
 from tests.support.node import install_packages
 
 SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
@@ -40,6 +41,21 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     assert not report.wrong, report
     assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
     assert report.broken["bridge kills"] >= 3
+
+
+@pytest.mark.limit(420)
+@pytest.mark.parametrize("harsh", [True, False])
+async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
+    """Over WebSocket, over HTTP alone, and from one to the other and back."""
+    require("node")
+    report = await run(SMALL._replace(harsh=harsh, kinds=("javascript",)))
+    print(report)
+    assert not report.wrong, report
+    assert report.frames["by websocket"]
+    assert report.frames["by sse"]
+    assert report.frames["by hand"]
+    if not harsh:
+        assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
 
 
 @pytest.mark.limit(360)

@@ -334,7 +334,11 @@ def test_a_position_of_another_stream_is_not_kept() -> None:
     pair.connect()
     ((_, (item,)),) = asked(pair)
     assert item["after"] == {"a": "3-0"}
-    assert [(each.event, each.id) for each in user.events[Room("a", "1")]] == [("gap", None), ("progress", "3-0")]
+    pair.cut()
+    pair.model.emit("a", "1", "progress")
+    pair.settle(1)
+    told = [(each.event, each.id) for each in user.events[Room("a", "1")]]
+    assert told == [("gap", None), ("progress", "3-0"), ("progress", "4-0")]
 
 
 def test_what_came_is_known_also_if_its_stream_is_found_to_be_another_one_only_then() -> None:
@@ -383,6 +387,19 @@ def test_what_is_read_back_for_one_job_is_no_position_for_another_one() -> None:
     pair.cut()
     pair.settle(1)
     assert not user.ends[Room("a", "1")]
+
+
+def test_a_job_is_unknown_at_once_also_beside_one_whose_outcome_only_the_hash_has() -> None:
+    """A queue without events has no position that could be later than the answer's."""
+    pair = Pair()
+    user = User([Room("a", "1"), Room("a", "2")], OUTCOMES, strict=True)
+    pair.rooms.join(user.watcher)
+    pair.connect()
+    pair.flush()
+    results = [{"jobs": [{"queue": "a", "jobId": "1", "state": "completed"}], "replays": 1}, {"jobs": []}]
+    answer(pair, "ack", {"request": "subscribe-job", "results": results, "cursor": {"a": "0-0"}})
+    (unknown,) = user.ends[Room("a", "2")]
+    assert isinstance(unknown, JobUnknown)
 
 
 def test_who_does_not_read_has_its_rooms_left_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ class RoomState:
         self.begin: Cursor | None = None
         self._from_ack: Cursor = {}
         self._replays = False
+        # No position before there is one that is later.
+        self._too_early: Cursor = {}
         # No replay of this room lies at or before these positions; ids after them are remembered.
         self._floor: Cursor = {}
         self._seen: set[tuple[str, str]] = set()
@@ -85,8 +87,9 @@ class RoomState:
         self.answered = self.listening = True
         self.settled = False
         self._from_ack = ack.cursor
-        # Its cursor lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
-        self._replays = any(each.replays for each in ack.results)
+        self._replays = result.replays > 0
+        # It lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
+        self._too_early = ack.cursor if any(each.replays for each in ack.results) else {}
         if result.gap:  # the position may be one of another stream, whose ids say nothing of this one's
             self.position = None
             self._floor = {}
@@ -129,6 +132,10 @@ class RoomState:
         self.settled = True
         self._from_ack = {}
         self._replays = False
+        too_early = self._too_early.items()
+        if too_early and not any(_later(cursor[queue], id) for queue, id in too_early if queue in cursor):
+            return
+        self._too_early = {}
         self.position = _merged(self.position or {}, cursor)
         self._floor = _merged(self._floor, cursor)
         self._seen = {(queue, id) for queue, id in self._seen if _later(id, self._floor.get(queue))}

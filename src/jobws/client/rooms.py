@@ -171,6 +171,8 @@ class Rooms:
                 self._asking.want(state_of)
         if any(result.error is None for result in ack.results):
             self._backoff.reset()
+        if any(result.replays for result in ack.results):
+            self._refresh_due = now
         self._settle_soon(now)
 
     def _settle_soon(self, now: float) -> None:
@@ -203,7 +205,8 @@ class Rooms:
         for state in list(self._unsettled):
             self._try_to_settle(state, pong.cursor)
         if now >= self._refresh_due:
-            self._refresh_due = now + self.ping_seconds
+            if not self._unsettled:
+                self._refresh_due = now + self.ping_seconds
             for state in self._rooms.values():
                 if state.settled and state.covered(pong.cursor):
                     state.reach(pong.cursor)

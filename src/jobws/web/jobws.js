@@ -23,7 +23,7 @@ const POLL_PAUSE = 300;
 // Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
 // each room that there is.
 const GATHER = 50;
-const GATHER_ROOM = 2;
+const GATHER_ROOM = 1;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -95,6 +95,7 @@ class Room {
   #begin = null; // the first one that there was
   #fromAck = {};
   #announced = false;
+  #tooEarly = {}; // no position before there is one that is later
   #floor = {}; // ids after it are remembered, and those of outcomes
   #seen = new Map(); // by queue: ids, and whether it was an outcome
   #told = {}; // the latest outcome, by queue
@@ -149,7 +150,8 @@ class Room {
     if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
     this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
-    this.#announced = announced;
+    this.#announced = replays > 0;
+    this.#tooEarly = announced ? { ...cursor } : {};
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
     for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
@@ -200,6 +202,9 @@ class Room {
     this.settled = true;
     this.#fromAck = {};
     this.#announced = false;
+    const early = Object.entries(this.#tooEarly);
+    if (early.length && !early.some(([queue, id]) => cursor[queue] && later(cursor[queue], id))) return;
+    this.#tooEarly = {};
     this.position = merged(this.position, cursor);
     this.#floor = merged(this.#floor, cursor);
     for (const [queue, ids] of this.#seen)
@@ -451,6 +456,7 @@ class Rooms {
         if (!room.ended) this.#want(room);
       }
     }
+    if (announced) this.#refreshDue = now;
     this.#settleSoon();
   }
 
@@ -481,7 +487,7 @@ class Rooms {
     this.pinging = false;
     for (const room of [...this.#unsettled]) this.#tryToSettle(room, cursor);
     if (now >= this.#refreshDue) {
-      this.#refreshDue = now + this.#ping;
+      if (!this.#unsettled.size) this.#refreshDue = now + this.#ping;
       for (const room of this.#rooms.values()) if (room.settled && room.covered(cursor)) room.reach(cursor);
     }
     this.#pingDue = now + this.#ping;
