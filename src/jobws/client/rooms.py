@@ -285,8 +285,7 @@ class Rooms:
         self._drop(state)
         if state.answered:  # otherwise the answer, if one is due, will tell that nobody waits for it
             # Without a queue the bridge stays until every queue that has the job has told its outcome (S5).
-            left = left and state.room.queue is not None
-            (self._asking.gone if left else self._asking.abandon)(state.room)
+            (self._asking.gone if left and state.room.queue is not None else self._asking.abandon)(state.room)
 
     def _refuse(self, state: RoomState, error: ClientError) -> None:
         self._drop(state)
