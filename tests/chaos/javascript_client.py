@@ -20,11 +20,12 @@ OUTCOMES: Final = ("completed", "failed", "removed")
 # `wait` and handlers do not tell where an outcome came from.
 UNKNOWN: Final = "-"
 # One after the other. The impatient one falls back to HTTP where a proxy hangs, and comes back; the third has nothing
-# but HTTP.
+# but HTTP, where each further job costs an answer about all of them.
 OPTIONS: Final[list[dict[str, object]]] = [
     {},
     {"timeout": 1500, "upgradeDelay": 1000, "upgradeDelayMax": 1000},
     {"WebSocket": False, "timeout": 3000},
+    {},
 ]
 
 

@@ -90,11 +90,11 @@ class RoomState:
         self._replays = result.replays > 0
         # It lies before whatever is read back for any of the list: for us, perhaps, in a life before this one.
         self._too_early = ack.cursor if any(each.replays for each in ack.results) else {}
+        if self._replays or not self._too_early:
+            self.begin = self.begin or self.position or ack.cursor
         if result.gap:  # the position may be one of another stream, whose ids say nothing of this one's
             self.position = None
             self._floor = {}
-        if self.begin is None:
-            self.begin = ack.cursor
         self.present = bool(result.jobs) or result.replays > 0
         self.known = self.known or self.present
 
@@ -137,6 +137,7 @@ class RoomState:
             return
         self._too_early = {}
         self.position = _merged(self.position or {}, cursor)
+        self.begin = self.begin or self.position
         self._floor = _merged(self._floor, cursor)
         self._seen = {(queue, id) for queue, id in self._seen if _later(id, self._floor.get(queue))}
 

@@ -23,7 +23,7 @@ const POLL_PAUSE = 300;
 // Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
 // each room that there is.
 const GATHER = 50;
-const GATHER_ROOM = 1;
+const GATHER_ROOM = 2;
 // Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
@@ -148,7 +148,7 @@ class Room {
     this.settled = false;
     this.#fromAck = { ...cursor };
     if (gap) this.#doubt(Object.keys({ ...cursor, ...this.position }));
-    this.#begin ??= this.position ?? this.#fromAck;
+    if (replays || !announced) this.#begin ??= this.position ?? this.#fromAck;
     this.replays = replays;
     this.#announced = replays > 0;
     this.#tooEarly = announced ? { ...cursor } : {};
@@ -206,6 +206,7 @@ class Room {
     if (early.length && !early.some(([queue, id]) => cursor[queue] && later(cursor[queue], id))) return;
     this.#tooEarly = {};
     this.position = merged(this.position, cursor);
+    this.#begin ??= this.position;
     this.#floor = merged(this.#floor, cursor);
     for (const [queue, ids] of this.#seen)
       for (const [id, outcome] of ids) if (!outcome && !later(id, this.#floor[queue])) ids.delete(id);
