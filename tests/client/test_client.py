@@ -94,6 +94,24 @@ async def test_many_jobs_more_than_a_connection_may_subscribe(redis: Redis) -> N
         assert isinstance(outcomes["job-8"], JobFailed)
 
 
+async def test_ids_that_two_queues_know_take_no_places_for_ever(redis: Redis) -> None:
+    """The first outcome counts, while the bridge would tell of the other job, too."""
+    ids = [str(number) for number in range(20)]
+    for job_id in ids:
+        redis.add_job("http", job_id)
+        redis.add_job("analyzer", job_id)
+    async with (
+        live_bridge(redis.url, queues=("http", "analyzer"), max_subscriptions=4) as live,
+        connect(live.url) as jobs,
+        jobs.wait_many(ids) as ended,
+    ):
+        for job_id in ids:
+            redis.add_event("http", "completed", job_id, returnvalue=job_id)
+        with trio.fail_after(20):
+            assert sorted([job_id async for job_id, _ in ended]) == sorted(ids)
+        await eventually(lambda: not live.bridge.fanout.rooms.jobs)
+
+
 async def test_submit_and_lookup(redis: Redis) -> None:
     async with live_bridge(redis.url) as live, connect(live.url) as jobs:
         submitted = await jobs.submit("http", {"n": 1}, name="näme", opts={"attempts": 2})

@@ -36,11 +36,15 @@ def token(connection: FakeConnection) -> str | None:
 @pytest.mark.parametrize("given", ["secret", {"token": "secret"}], ids=["text", "object"])
 async def test_a_token(option: str, given: Any) -> None:
     async with in_node() as node, fake_bridge() as bridge:
-        await node.io(bridge.url, **SOON, **{option: given})
+        client = await node.io(bridge.url, **SOON, **{option: given})
+        await client.on("expiring")
         connection = await bridge.accept()
         assert token(connection) == "secret"
         # There is no other one to show.
         await connection.send("expiring", {"seconds": 60})
+        await client.until("expiring")
+        await client.send("ping")
+        assert (await connection.receive())["event"] == "ping"
         await connection.close(1012)
         assert token(await bridge.accept()) == "secret"
 

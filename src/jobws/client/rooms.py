@@ -281,7 +281,8 @@ class Rooms:
         if event.event in OUTCOMES:
             self._drop(state)
             if state.answered:  # otherwise the answer, if one is due, will tell that nobody waits for it
-                (self._asking.gone if left else self._asking.abandon)(state.room)
+                # Without a queue the bridge stays until every queue that has the job has told its outcome (S5).
+                (self._asking.gone if left and state.room.queue else self._asking.abandon)(state.room)
         for watcher in state.watchers:
             if watcher.backlog > BACKLOG_BYTES and not watcher.full:
                 self._park(watcher)

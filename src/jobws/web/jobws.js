@@ -583,7 +583,8 @@ class Rooms {
     }
     this.#drop(room);
     if (!room.answered) return; // the answer, if one is due, will tell that nobody waits for it
-    if (gone) this.#held.delete(room.key);
+    // Without a queue the bridge stays until every queue that has the job has told its outcome [S5].
+    if (gone && room.queue !== undefined) this.#held.delete(room.key);
     else this.#abandon(room);
   }
 
