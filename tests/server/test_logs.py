@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
@@ -297,6 +298,24 @@ async def test_a_key_that_is_no_stream(redis: Redis) -> None:
         assert (await client.ask("subscribe-logs", {}))["data"]["code"] == "unavailable"
         redis.client.delete("jobws:logs")
         await subscribe(client)
+
+
+async def test_metrics_count_lines_and_who_watches(redis: Redis) -> None:
+    redis.add_log("before")
+
+    def metrics(url: str) -> list[str]:
+        with urllib.request.urlopen(url + "/metrics", timeout=5) as response:
+            text: str = response.read().decode()
+        return text.splitlines()
+
+    async with live_bridge(redis.url) as live, subscribed(live, tail=1) as client:
+        redis.add_log("now")
+        assert await messages(client, 2) == ["before", "now"]
+        lines = await anyio.to_thread.run_sync(metrics, live.url)
+    counted = {"jobws_connections 1.0", "jobws_log_lines_dropped_total 0.0"}
+    assert counted <= set(lines)
+    counts = dict(line.split() for line in lines if line.startswith("jobws_log_lines_") and "_total" in line)
+    assert float(counts["jobws_log_lines_sent_total"]) + float(counts["jobws_log_lines_replayed_total"]) == 2
 
 
 async def test_the_stream_can_have_another_name(redis: Redis) -> None:
