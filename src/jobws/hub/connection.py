@@ -92,7 +92,7 @@ class Connection(Peer[Request, Join]):
     @property
     def _draining(self) -> list[Membership]:
         """Those of its memberships for which the last log lines are still to be read."""
-        return [membership for membership in self._fanout.lines.draining if membership.connection is self]
+        return [membership for membership in self._fanout.job_lines.draining if membership.connection is self]
 
     def _serve(self, request: Request) -> Join | None:
         match request:
@@ -118,7 +118,7 @@ class Connection(Peer[Request, Join]):
             if not held.sharers and not held.delivered:
                 self.outbox.release(len(held.frame))
         if membership.subscription.logs is not None:
-            self._fanout.lines.leave(membership)
+            self._fanout.job_lines.leave(membership)
         if membership.on_leave is not None:
             membership.on_leave()
 

@@ -30,7 +30,7 @@ def go_live(fanout: Fanout, membership: Membership) -> None:
     if membership.subscription.logs is None:
         release(fanout, membership)
     else:
-        fanout.lines.drain(membership, membership.lives, partial(release, fanout, membership))
+        fanout.job_lines.drain(membership, membership.lives, partial(release, fanout, membership))
 
 
 def release(fanout: Fanout, membership: Membership) -> None:
@@ -95,7 +95,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     membership.settle(queue, end, UNSET if snapshot is None else snapshot.finished_on)
     fanout.counts["from-hash"] += 1
     if subscription.logs is not None:
-        fanout.lines.hold(membership, queue)
+        fanout.job_lines.hold(membership, queue)
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)
         if membership.held is None:

@@ -1,4 +1,4 @@
-"""Who follows the log lines of which job, how far, and whose events wait until the last lines were read.
+"""Who follows the lines of which job's log, how far, and whose events wait until the last lines were read.
 
 A membership that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
 subscription, until a look at the list that began after the outcome has found no more lines, or is overdue. Nobody else
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from jobws.hub.line_reader import LineReader
+from jobws.hub.job_line_reader import JobLineReader
 from jobws.hub.replaying import release
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import JobLog, JobLogData
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.fanout import Fanout
-    from jobws.hub.line_reader import Batch, Step
+    from jobws.hub.job_line_reader import Batch, Step
     from jobws.hub.rooms import Membership
     from jobws.protocol.codec import Frame
 
@@ -42,7 +42,7 @@ class Following:
     __slots__ = ("readers", "unread")
 
     def __init__(self) -> None:
-        self.readers: dict[str, LineReader] = {}
+        self.readers: dict[str, JobLineReader] = {}
         self.unread: dict[str, int] = {}
 
 
@@ -53,14 +53,14 @@ class Group:
         members: Each with its number in `Following.unread`; None: it waits for nothing.
     """
 
-    def __init__(self, job: Job, reader: LineReader) -> None:
+    def __init__(self, job: Job, reader: JobLineReader) -> None:
         self.job = job
         self.reader = reader
         self.members: list[tuple[Membership, int | None]] = []
 
 
-class LogLines:
-    """All followed lines.
+class JobLines:
+    """All followed lines of jobs' logs.
 
     Args:
         fanout: Where the other events pass.
@@ -146,7 +146,7 @@ class LogLines:
     def groups(self, job: Job) -> tuple[list[Group], list[Membership]]:
         """Who follows the lines of a job, and whose client must first take what waits for it."""
         queue, job_id = job
-        groups: dict[LineReader, Group] = {}
+        groups: dict[JobLineReader, Group] = {}
         full: list[Membership] = []
         for membership, following in self.followers.get(job_id.encode(), {}).items():
             if not self._follows(membership, following, queue):
@@ -154,7 +154,7 @@ class LogLines:
             reader = following.readers.get(queue)
             if reader is None:
                 after = (membership.subscription.logs or {}).get(queue)
-                reader = following.readers[queue] = LineReader() if after is None else LineReader.after(after)
+                reader = following.readers[queue] = JobLineReader() if after is None else JobLineReader.after(after)
             if membership.connection.outbox.roomy:
                 group = groups.setdefault(reader, Group(job, reader))
                 group.members.append((membership, following.unread.get(queue)))
@@ -192,7 +192,7 @@ class LogLines:
                 if anywhere not in frames:
                     frames[anywhere] = _frame(group.job, step.batch, step.reader, anywhere=anywhere)
                 outbox.append(frames[anywhere])
-                self._fanout.counts["log-lines"] += len(step.batch.lines)
+                self._fanout.counts["job-log-lines"] += len(step.batch.lines)
             if asked is not None and not step.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
                 if not following.unread and membership in self.draining:
@@ -208,7 +208,7 @@ class LogLines:
         return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
 
 
-def _frame(job: Job, batch: Batch, reader: LineReader, *, anywhere: bool) -> Frame:
+def _frame(job: Job, batch: Batch, reader: JobLineReader, *, anywhere: bool) -> Frame:
     queue, job_id = job
     data = JobLogData(
         queue,
