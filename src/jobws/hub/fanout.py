@@ -63,7 +63,7 @@ class Fanout:
         self.without_events: set[str] = set()
         self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
-        self.job_lines = JobLines(self)
+        self.job_lines = JobLines(self.without_events, self.counts, self.release)
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
@@ -140,6 +140,21 @@ class Fanout:
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()
+
+    def release(self, membership: Membership) -> None:
+        """Let through what was held for a member, and from now on everything. Nothing happens if it has left."""
+        if membership.left:
+            return
+        outbox = membership.connection.outbox
+        held_back, membership.held = membership.held or [], None
+        for held in held_back:
+            if not held.delivered:
+                held.delivered = True
+                self.counts["held"] += 1
+                outbox.release(len(held.frame))
+                outbox.append(held.frame)
+        if membership.over:
+            membership.connection.leave(membership)
 
     # ---- frames ----
 

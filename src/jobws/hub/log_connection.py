@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from jobws.hub.log_hub import LogMembership
 from jobws.hub.peer import Peer
@@ -18,7 +18,7 @@ from jobws.protocol.log_messages import (
     SubscribeLogs,
     UnsubscribeLogs,
 )
-from jobws.protocol.messages import ItemError, Ping, Ref
+from jobws.protocol.messages import ItemError, Ping, Ref, echoed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class LogConnection(Peer[LogRequest, LogMembership]):
                 if self._current is not None:
                     self._current.tell_dropped()
                     cursor = self._current.cursor
-                self.outbox.append(encode(LogPong(LogPongData(cursor), _ref(request.ref))))
+                self.outbox.append(encode(LogPong(LogPongData(cursor), echoed(request.ref))))
             case UnsubscribeLogs():
                 self._give_up_pending()
                 left = self._leave_current()
@@ -118,8 +118,4 @@ class LogConnection(Peer[LogRequest, LogMembership]):
             member.on_leave()
 
     def _acknowledge(self, data: LogAckData, ref: Ref | None) -> None:
-        self.outbox.append(encode(LogAck(data, _ref(ref))))
-
-
-def _ref(ref: Ref | None) -> Ref | UnsetType:
-    return UNSET if ref is None else ref
+        self.outbox.append(encode(LogAck(data, echoed(ref))))

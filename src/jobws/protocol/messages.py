@@ -287,6 +287,11 @@ class JobLog(Struct, tag_field="event", tag="job-log", frozen=True):
 ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap | JobLog
 
 
+def echoed(ref: Ref | None) -> Ref | UnsetType:
+    """The `ref` of an answer to a request that had this one, or none."""
+    return UNSET if ref is None else ref
+
+
 def name_room(room: Room) -> RoomName:
     """`room` in the words of the wire."""
     return RoomName(
