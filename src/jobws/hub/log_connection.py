@@ -9,15 +9,8 @@ from msgspec import UNSET
 from jobws.hub.log_hub import LogMembership
 from jobws.hub.peer import Peer
 from jobws.protocol.codec import encode
-from jobws.protocol.log_messages import (
-    LogAck,
-    LogAckData,
-    LogPong,
-    LogPongData,
-    LogRequest,
-    SubscribeLogs,
-    UnsubscribeLogs,
-)
+from jobws.protocol.log_answers import LogAck, LogAckData, LogPong, LogPongData
+from jobws.protocol.log_requests import LogRequest, SubscribeLogs, UnsubscribeLogs
 from jobws.protocol.messages import ItemError, Ping, Ref, echoed
 
 if TYPE_CHECKING:
@@ -25,7 +18,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.log_stream import Place
     from jobws.hub.log_hub import LogHub
-    from jobws.protocol.log_messages import LogSession
+    from jobws.protocol.log_requests import LogSession
 
 SUBSCRIBE: Final = "subscribe-logs"
 REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
