@@ -30,11 +30,8 @@ class JobLineSlice(Struct, frozen=True):
     @property
     def lines(self) -> Command:
         """The command that gets them."""
-        key = self.queue.key(f"{self.job_id}:logs")
-        return ("LRANGE", key, -self.limit, -1) if self.start is None else (*("LRANGE", key), *self._bounds(self.start))
-
-    def _bounds(self, start: int) -> tuple[int, int]:
-        return start, start + self.limit - 1
+        begin, end = (-self.limit, -1) if self.start is None else (self.start, self.start + self.limit - 1)
+        return "LRANGE", self.queue.key(f"{self.job_id}:logs"), begin, end
 
 
 class JobLineSlices(Struct, frozen=True):
