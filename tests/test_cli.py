@@ -14,31 +14,12 @@ import anyio.to_thread
 import pytest
 
 from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.command import Command
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-
-class Watch:
-    """`jobws watch` as a process; its output is no terminal."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobws", "watch", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("JOBWS_")},
-        )
-
-    async def line(self) -> str:
-        assert self.process.stdout is not None
-        return (await anyio.to_thread.run_sync(self.process.stdout.readline)).rstrip("\n")
-
-    async def end(self) -> tuple[int, str, str]:
-        """Exit code, and the rest of both outputs."""
-        out, err = await anyio.to_thread.run_sync(self.process.communicate)
-        return self.process.returncode, out, err
+Watch = partial(Command, "watch")
 
 
 async def test_watch_follows_a_job_to_its_result(redis: Redis) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,34 +14,14 @@ from rich.console import Console
 from jobws.client import LogLine
 from jobws.follow import shown
 from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.command import Command
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 TIME = 1795435729358  # 2026-11-23 12:08:49.358 in UTC
 
-
-class Logs:
-    """`jobws logs` as a process; its output is no terminal."""
-
-    def __init__(self, *arguments: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBWS_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobws", "logs", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**kept, "TZ": "UTC"},
-        )
-
-    async def line(self) -> str:
-        assert self.process.stdout is not None
-        return (await anyio.to_thread.run_sync(self.process.stdout.readline)).rstrip("\n")
-
-    async def end(self) -> tuple[int, str, str]:
-        """Exit code, and the rest of both outputs."""
-        out, err = await anyio.to_thread.run_sync(self.process.communicate)
-        return self.process.returncode, out, err
+Logs = partial(Command, "logs")
 
 
 async def lines_of(*arguments: str) -> list[str]:

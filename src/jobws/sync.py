@@ -4,6 +4,10 @@
         job = jobs.submit("techstack", {"path": "."})
         print(jobs.wait(job.job_id, job.queue, timeout_s=60))
 
+    with jobws.sync.connect_logs("http://127.0.0.1:8787", level="warning") as lines:
+        for line in lines:
+            print(line.message)
+
 It is `jobws.client`, whose event loop runs in a thread of its own, so it works whether or not the caller has a loop.
 Every call may be made from any thread, and blocks it: in asyncio, `await asyncio.to_thread(jobs.wait, job_id)`. Ctrl-C
 ends a call, and cancels what it waited for.
@@ -236,7 +240,7 @@ def connect_logs(
     follow: bool = True,
     token: Token | None = None,
 ) -> Generator[Iterator[LogLine], None, None]:
-    """The log of the bridge, as `jobws.client.connect_logs`, without `await`.
+    """The log of the bridge; arguments, and what is raised, are those of `jobws.client.connect_logs`.
 
     `with jobws.sync.connect_logs(url, tail=100, follow=False) as lines: for line in lines: …`
     """

@@ -16,7 +16,7 @@ from jobws.bullmq.log_stream import MAX_COUNT, Missing, Page, Place, State, next
 from jobws.hub.log_connection import LogConnection
 from jobws.hub.log_hub import MAX_SECONDS, LogHub
 from jobws.protocol.identifiers import position
-from jobws.protocol.log_messages import LogFilter, LogSession
+from jobws.protocol.log_requests import LogFilter, LogSession
 from jobws.server.log_history import beginning_after
 
 if TYPE_CHECKING:

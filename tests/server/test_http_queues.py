@@ -111,6 +111,10 @@ async def test_metrics_count_what_passes(redis: Redis) -> None:
         redis.add_job("http", "3", state="completed", finishedOn=1, returnvalue="1")
         await client.ask("subscribe-job", ["2", "3"])
         assert {"id" in await client.receive() for _ in range(2)} == {True, False}
+        redis.add_job("http", "4", state="active")
+        redis.client.rpush("bull:http:4:logs", "a", "b")
+        await client.ask("subscribe-job", {"jobId": "4", "queue": "http", "logs": True})
+        assert (await client.receive())["event"] == "job-log"
 
         def scrape() -> dict[str, float]:
             with urllib.request.urlopen(live.url + "/metrics", timeout=5) as response:
@@ -126,6 +130,7 @@ async def test_metrics_count_what_passes(redis: Redis) -> None:
         assert (found["jobws_connections"], found["jobws_entries_total"], found["jobws_deliveries_total"]) == (1, 2, 1)
         ways = {name: found[f"jobws_{name}_total"] for name in ("held", "replayed", "from_hash", "gaps")}
         assert ways == {"held": 0, "replayed": 1, "from_hash": 1, "gaps": 0}
+        assert found["jobws_job_log_lines_total"] == 2
         assert not [name for name in found if name.startswith("jobws_anomalies")]
         assert 0 <= found["jobws_seconds_since_readhttp"] < 5
         assert found["jobws_listener_crashes_total"] == 0

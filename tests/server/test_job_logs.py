@@ -81,7 +81,7 @@ async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
 
 async def seen_empty(bridge: Any, client: RawClient) -> None:
     """Wait until the bridge has seen that the list is empty."""
-    followers = bridge.fanout.lines.followers[b"j"]
+    followers = bridge.fanout.job_lines.followers[b"j"]
     while any(following.readers["http"].position.end for following in followers.values()):
         await client.ask("ping")
 
@@ -174,12 +174,12 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
         with live.bridge.listener() as listener:
             outbox = listener.connection.outbox
             listener.subscribe(WITH_LOGS)
-            await eventually(lambda: b"j" in live.bridge.fanout.lines.followers)
+            await eventually(lambda: b"j" in live.bridge.fanout.job_lines.followers)
             listener.take()
             redis.client.rpush("bull:http:j:logs", *(f"{number:01000}" for number in range(5000)))
             await eventually(lambda: not outbox.roomy)
             redis.add_event("http", "completed", "j", returnvalue="1")
-            await eventually(lambda: bool(live.bridge.fanout.lines.draining))
+            await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
             await trio.sleep(4 * log_polls.HOLD_SECONDS)
             lines, events = 0, list[str]()
             with trio.fail_after(10):
@@ -250,7 +250,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
             await other.ask("subscribe-job", WITH_LOGS)
             assert await told(other, "a") == ["a"]
             assert reads(redis) > 1
-        while live.bridge.fanout.lines.followers:
+        while live.bridge.fanout.job_lines.followers:
             await client.ask("ping")
         redis.client.config_resetstat()
         for number in range(20):

@@ -169,8 +169,7 @@ async def test_filters(redis: Redis) -> None:
             "Foo": {},
         }.items():
             redis.add_log(message, **fields)
-        for source, job_id in (("api", "1"),):
-            redis.add_log("Foo, the end", source=source, queue="http", jobId=job_id, level="critical")
+        redis.add_log("Foo, the end", source="api", queue="http", jobId="1", level="critical")
 
 
 async def test_a_second_subscription_replaces_the_first_without_a_seam(redis: Redis) -> None:

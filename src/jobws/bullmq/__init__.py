@@ -1,1 +1,1 @@
-"""What BullMQ keeps in Redis, and how to read it."""
+"""What BullMQ keeps in Redis, and the log stream beside it: how to read both."""

@@ -1,4 +1,4 @@
-"""The Python client. It imports nothing of the server."""
+"""The Python client, on trio: `connect` for jobs, `connect_logs` for the log. It imports nothing of the server."""
 
 from jobws.client.event import Event
 from jobws.client.handed import Events, Outcomes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobws.client.log_lines import RoomLines
+from jobws.client.job_lines import RoomLines
 from jobws.protocol.identifiers import parse_stream_id
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 

@@ -17,7 +17,7 @@ import msgspec
 from jobws.client.asking import Asking
 from jobws.client.backoff import Backoff
 from jobws.client.event import AckData, Event, Frame, GapData, Result, not_ours
-from jobws.client.log_lines import JOB_LOG, room_of
+from jobws.client.job_lines import JOB_LOG, room_of
 from jobws.client.room import RoomState
 from jobws.errors import ClientError, JobUnknown, ResponseError
 from jobws.protocol.messages import OUTCOMES, Cursor, ErrorData, HelloData, PongData, Room

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 
 from jobws.client.event import Event, JsonObject
-from jobws.client.log_lines import JOB_LOG, RoomLines
+from jobws.client.job_lines import JOB_LOG, RoomLines
 from jobws.errors import ClientError
 from jobws.protocol.messages import OUTCOMES, Room
 

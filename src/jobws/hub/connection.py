@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from jobws.hub.joining import UNSUBSCRIBED, Join
 from jobws.hub.peer import Peer
@@ -24,13 +24,13 @@ from jobws.protocol.messages import (
     Ping,
     Pong,
     PongData,
-    Ref,
     Request,
     Result,
     Room,
     Subscribe,
     Subscription,
     Unsubscribe,
+    echoed,
     name_room,
 )
 
@@ -92,12 +92,12 @@ class Connection(Peer[Request, Join]):
     @property
     def _draining(self) -> list[Membership]:
         """Those of its memberships for which the last log lines are still to be read."""
-        return [membership for membership in self._fanout.lines.draining if membership.connection is self]
+        return [membership for membership in self._fanout.job_lines.draining if membership.connection is self]
 
     def _serve(self, request: Request) -> Join | None:
         match request:
             case Ping():
-                self._answer(Pong(PongData(self._cursor), _ref(request.ref)))
+                self._answer(Pong(PongData(self._cursor), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -118,7 +118,7 @@ class Connection(Peer[Request, Join]):
             if not held.sharers and not held.delivered:
                 self.outbox.release(len(held.frame))
         if membership.subscription.logs is not None:
-            self._fanout.lines.leave(membership)
+            self._fanout.job_lines.leave(membership)
         if membership.on_leave is not None:
             membership.on_leave()
 
@@ -190,7 +190,7 @@ class Connection(Peer[Request, Join]):
         request, evicted = join.request, join.evicted or UNSET
         if request.many:
             data = AckData(request.event, results=results, evicted=evicted, cursor=join.cursor)
-            self._answer(Ack(data, _ref(request.ref)))
+            self._answer(Ack(data, echoed(request.ref)))
         elif isinstance(error := results[0].error, ItemError):
             self._refuse(join, error)
         else:
@@ -204,7 +204,7 @@ class Connection(Peer[Request, Join]):
                 evicted=evicted,
                 cursor=join.cursor,
             )
-            self._answer(Ack(data, _ref(request.ref)))
+            self._answer(Ack(data, echoed(request.ref)))
         waiting = {replay.membership for replay in join.replays}
         for member in join.present():
             if member not in waiting:
@@ -261,7 +261,7 @@ class Connection(Peer[Request, Join]):
                 self._answer_abandoned()
             results.append(Result(left=membership is not None))
         data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
-        self._answer(Ack(data, _ref(request.ref)))
+        self._answer(Ack(data, echoed(request.ref)))
 
     def _answer_abandoned(self) -> None:
         """Answer the joins of which nothing is left now, so that their answers do not follow the leaving's ack."""
@@ -279,7 +279,3 @@ class Connection(Peer[Request, Join]):
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))
-
-
-def _ref(ref: Ref | None) -> Ref | UnsetType:
-    return UNSET if ref is None else ref

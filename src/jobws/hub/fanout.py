@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Entry, Life, field, kind_of, payload
-from jobws.hub.log_lines import LogLines
+from jobws.hub.job_lines import JobLines
 from jobws.hub.recent import Recent
 from jobws.hub.rooms import Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
@@ -50,7 +50,7 @@ class Fanout:
         without_events: The queues whose stream is switched off.
         untold: The queues of which entries were missed, until it was looked up which outcomes were among them.
         published: By queue whose stream is read again, what was published of it before.
-        lines: The log lines that are followed.
+        job_lines: The lines of jobs' logs that are followed.
     """
 
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float]) -> None:
@@ -63,7 +63,7 @@ class Fanout:
         self.without_events: set[str] = set()
         self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
-        self.lines = LogLines(self)
+        self.job_lines = JobLines(self.without_events, self.counts, self.release)
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
@@ -103,7 +103,7 @@ class Fanout:
         self.recent.of(queue).reach_to(floor)
         self.recent.of(queue).doubt(self.cursors[queue])
         self.counts["gaps"] += 1
-        self.lines.give_up_all(queue)  # or a position behind what is held would be told
+        self.job_lines.give_up_all(queue)  # or a position behind what is held would be told
         gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
         for connection in self.rooms.concerned(queue):
             connection.outbox.append(gap)
@@ -141,6 +141,21 @@ class Fanout:
             self.counts["deliveries"] += batch.offers
             batch.finish()
 
+    def release(self, membership: Membership) -> None:
+        """Let through what was held for a member, and from now on everything. Nothing happens if it has left."""
+        if membership.left:
+            return
+        outbox = membership.connection.outbox
+        held_back, membership.held = membership.held or [], None
+        for held in held_back:
+            if not held.delivered:
+                held.delivered = True
+                self.counts["held"] += 1
+                outbox.release(len(held.frame))
+                outbox.append(held.frame)
+        if membership.over:
+            membership.connection.leave(membership)
+
     # ---- frames ----
 
     def replayed(self, queue: str, stream_id: bytes | None, kind: Kind, fields: Sequence[bytes]) -> Frame:
@@ -168,7 +183,7 @@ class _Batch:
         self._queue = queue
         self._queue_json = json_text(queue)
         self._jobs = fanout.rooms.jobs
-        self._followed = fanout.lines.followers
+        self._followed = fanout.job_lines.followers
         self._recent = fanout.recent.of(queue)
         self._published = fanout.published.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
@@ -192,7 +207,7 @@ class _Batch:
         if rooms is None and not self._whole_queue:
             return
         if job_id in self._followed:
-            self._fanout.lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
+            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
         groups: list[Mapping[Membership, None]] = [self._whole_queue] if self._whole_queue else []
         if rooms is not None:
             if rooms.anywhere:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from jobws.hub.log_hub import LogMembership
 from jobws.hub.peer import Peer
 from jobws.protocol.codec import encode
-from jobws.protocol.log_messages import (
-    LogAck,
-    LogAckData,
-    LogPong,
-    LogPongData,
-    LogRequest,
-    SubscribeLogs,
-    UnsubscribeLogs,
-)
-from jobws.protocol.messages import ItemError, Ping, Ref
+from jobws.protocol.log_answers import LogAck, LogAckData, LogPong, LogPongData
+from jobws.protocol.log_requests import LogRequest, SubscribeLogs, UnsubscribeLogs
+from jobws.protocol.messages import ItemError, Ping, Ref, echoed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.bullmq.log_stream import Place
     from jobws.hub.log_hub import LogHub
-    from jobws.protocol.log_messages import LogSession
+    from jobws.protocol.log_requests import LogSession
 
 SUBSCRIBE: Final = "subscribe-logs"
 REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
@@ -56,7 +49,7 @@ class LogConnection(Peer[LogRequest, LogMembership]):
                 if self._current is not None:
                     self._current.tell_dropped()
                     cursor = self._current.cursor
-                self.outbox.append(encode(LogPong(LogPongData(cursor), _ref(request.ref))))
+                self.outbox.append(encode(LogPong(LogPongData(cursor), echoed(request.ref))))
             case UnsubscribeLogs():
                 self._give_up_pending()
                 left = self._leave_current()
@@ -118,8 +111,4 @@ class LogConnection(Peer[LogRequest, LogMembership]):
             member.on_leave()
 
     def _acknowledge(self, data: LogAckData, ref: Ref | None) -> None:
-        self.outbox.append(encode(LogAck(data, _ref(ref))))
-
-
-def _ref(ref: Ref | None) -> Ref | UnsetType:
-    return UNSET if ref is None else ref
+        self.outbox.append(encode(LogAck(data, echoed(ref))))

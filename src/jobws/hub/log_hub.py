@@ -14,7 +14,7 @@ from msgspec import UNSET
 from jobws.bullmq.log_stream import Place
 from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import position
-from jobws.protocol.log_messages import Dropped, DroppedData
+from jobws.protocol.log_answers import Dropped, DroppedData
 from jobws.protocol.log_records import from_entry, log_frame
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.log_stream import Missing, Page
     from jobws.hub.log_connection import LogConnection
     from jobws.protocol.codec import Frame
-    from jobws.protocol.log_messages import SubscribeLogs
+    from jobws.protocol.log_requests import SubscribeLogs
 
 # A job event may come this much later because of a line.
 MAX_SECONDS: Final = 0.0002

@@ -28,25 +28,9 @@ if TYPE_CHECKING:
 def go_live(fanout: Fanout, membership: Membership) -> None:
     """Have a member live: at once, or if it asked for log lines, once those were read that there are."""
     if membership.subscription.logs is None:
-        release(fanout, membership)
+        fanout.release(membership)
     else:
-        fanout.lines.drain(membership, membership.lives, partial(release, fanout, membership))
-
-
-def release(fanout: Fanout, membership: Membership) -> None:
-    """Let through what was held for a member, and from now on everything. Nothing happens if it has left."""
-    if membership.left:
-        return
-    outbox = membership.connection.outbox
-    held_back, membership.held = membership.held or [], None
-    for held in held_back:
-        if not held.delivered:
-            held.delivered = True
-            fanout.counts["held"] += 1
-            outbox.release(len(held.frame))
-            outbox.append(held.frame)
-    if membership.over:
-        membership.connection.leave(membership)
+        fanout.job_lines.drain(membership, membership.lives, partial(fanout.release, membership))
 
 
 def replay(fanout: Fanout, join: Join, of: Replay, index: int, entry: Entry | None) -> None:
@@ -95,7 +79,7 @@ def settle(fanout: Fanout, unsettled: Unsettled, snapshot: JobSnapshot | None) -
     membership.settle(queue, end, UNSET if snapshot is None else snapshot.finished_on)
     fanout.counts["from-hash"] += 1
     if subscription.logs is not None:
-        fanout.lines.hold(membership, queue)
+        fanout.job_lines.hold(membership, queue)
     if subscription.chooses(kind.name.text):
         frame = fanout.replayed(queue, None, kind, fields)
         if membership.held is None:

@@ -19,7 +19,7 @@ from jobws.protocol.identifiers import type_name
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from jobws.protocol.log_messages import LogMessage
+    from jobws.protocol.log_answers import LogAnswer
     from jobws.protocol.messages import ServerMessage
 
     Shape = TypeVar("Shape")
@@ -76,8 +76,8 @@ def _framed(first: int, payload: bytes) -> bytes:
     return _HEADER_64(first, 127, size) + payload
 
 
-def encode(message: ServerMessage | LogMessage) -> Frame:
-    """The frame of a message of `messages` or `log_messages`."""
+def encode(message: ServerMessage | LogAnswer) -> Frame:
+    """The frame of a message of `messages` or `log_answers`."""
     return Frame(_encode_json(message))
 
 

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from jobws.protocol.log_position import LogPositions
+from jobws.protocol.job_line_position import JobLinePositions
 
 PROTOCOL: Final = "jobws.v1"
 
@@ -67,7 +67,7 @@ class Subscription(Struct, frozen=True):
     events: frozenset[str] | None = DEFAULT_EVENTS
     until_end: bool = False
     after: Cursor | None = None
-    logs: LogPositions | None = None
+    logs: JobLinePositions | None = None
 
     def chooses(self, event: str) -> bool:
         """Whether the client wants events of that name."""
@@ -285,6 +285,11 @@ class JobLog(Struct, tag_field="event", tag="job-log", frozen=True):
 
 
 ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap | JobLog
+
+
+def echoed(ref: Ref | None) -> Ref | UnsetType:
+    """The `ref` of an answer to a request that had this one, or none."""
+    return UNSET if ref is None else ref
 
 
 def name_room(room: Room) -> RoomName:

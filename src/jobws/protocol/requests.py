@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_stream_id, type_name
-from jobws.protocol.log_position import parse_logs
+from jobws.protocol.job_line_position import parse_logs
 from jobws.protocol.messages import (
     DEFAULT_EVENTS,
     Cursor,

@@ -153,3 +153,19 @@ class Problem(Struct):
     status: int
     code: str
     detail: str
+
+
+class LineError(Struct, frozen=True):
+    """Why a record was not written. `line` is its line, or its place in the list; the first is 1."""
+
+    line: int
+    code: str
+    message: str
+
+
+class LogsAccepted(Struct, frozen=True):
+    """How many records were written and how many were not; of the latter the first are in `errors`."""
+
+    accepted: int
+    rejected: int
+    errors: list[LineError]

@@ -17,7 +17,7 @@ from jobws.protocol import requests
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.identifiers import type_name
-from jobws.protocol.messages import Error, ErrorData, Ref, Request
+from jobws.protocol.messages import Error, ErrorData, Ref, Request, echoed
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -78,12 +78,7 @@ class Conversation(ABC, Generic[Asked]):
 
     def refuse(self, code: str, message: str, request: str | None, ref: Ref | None, now: float) -> Frame | Close:
         """The `error` frame, or the end of a connection that earned too many of them."""
-        answer = encode(
-            Error(
-                ErrorData(code, message, UNSET if request is None else request),
-                UNSET if ref is None else ref,
-            )
-        )
+        answer = error_frame(code, message, request, ref)
         if self._errors is None:
             self._errors = deque(maxlen=ABUSE_ERRORS)
         self._errors.append(now)
@@ -116,7 +111,7 @@ class Session(Conversation[Request]):
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:
     """The frame that refuses a request; `request` and `ref` are None where they could not be read."""
     data = ErrorData(code, message, UNSET if request is None else request)
-    return encode(Error(data, UNSET if ref is None else ref))
+    return encode(Error(data, echoed(ref)))
 
 
 def _size(message: str | bytes) -> int:

@@ -10,8 +10,8 @@ import anyio.lowlevel
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json, decode_list
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER
-from jobws.protocol.log_messages import LineError, LogsAccepted
 from jobws.protocol.log_records import LEVELS, parse_record
+from jobws.protocol.resources import LineError, LogsAccepted
 from jobws.server.http_request import SUBJECT, body_text, content_type, json_answer
 
 if TYPE_CHECKING:

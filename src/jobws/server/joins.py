@@ -112,7 +112,7 @@ class Joins:
         for membership in dict.fromkeys(each.membership for each in join.replays):
             if membership.subscription.logs is not None and not membership.left:
                 unread.append(anyio.Event())
-                self._fanout.lines.drain(membership, membership.lives, unread[-1].set)
+                self._fanout.job_lines.drain(membership, membership.lives, unread[-1].set)
         for read in unread:
             await read.wait()
 

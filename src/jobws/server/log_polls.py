@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.bullmq.log_list import LogSlice, LogSlices
+from jobws.bullmq.job_lines import JobLineSlice, JobLineSlices
 from jobws.errors import RedisUnavailableError
-from jobws.hub.line_reader import Seen
+from jobws.hub.job_line_reader import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
-    from jobws.hub.log_lines import Group, LogLines
+    from jobws.hub.job_lines import Group, JobLines
     from jobws.hub.rooms import Membership
 
 # After lines or an event of the job; then each pause is 1.5 times the one before.
@@ -64,7 +64,7 @@ class LogPolls:
         store: Answers the looks.
     """
 
-    def __init__(self, lines: LogLines, queues: Mapping[str, Queue], store: Store) -> None:
+    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store) -> None:
         self._lines = lines
         self._queues = queues
         self._store = store
@@ -160,7 +160,7 @@ class LogPolls:
         slices = tuple(dict.fromkeys(asked))
         if not slices:
             return set()
-        answers = dict(zip(slices, await self._store.ask(LogSlices(slices)), strict=True))
+        answers = dict(zip(slices, await self._store.ask(JobLineSlices(slices)), strict=True))
         self._answered = anyio.current_time()
         size = sum(len(line) for lines, _ in answers.values() for line in lines)
         self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
@@ -175,7 +175,7 @@ class LogPolls:
                 again.add(group.job)
         return again
 
-    def _slice(self, group: Group) -> LogSlice:
+    def _slice(self, group: Group) -> JobLineSlice:
         queue, job_id = group.job
         start, limit = group.reader.slice
-        return LogSlice(self._queues[queue], job_id, start, limit)
+        return JobLineSlice(self._queues[queue], job_id, start, limit)

@@ -10,8 +10,8 @@ from jobws.bullmq.store import Store
 from jobws.errors import RedisUnavailableError
 from jobws.hub.log_connection import LogConnection
 from jobws.hub.log_hub import LogHub, LogMembership
-from jobws.protocol.log_messages import LogSession
 from jobws.protocol.log_records import to_entry
+from jobws.protocol.log_requests import LogSession
 from jobws.server.log_history import LogHistory
 from jobws.server.log_tail import LogTail
 from jobws.server.supervise import Health, supervise

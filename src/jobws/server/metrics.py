@@ -26,15 +26,15 @@ _COUNTERS: Final = {
     "deliveries": "Events given to clients as they happened.",
     "held": "Of these, events that waited for the answer to a subscription, and outcomes that waited with them.",
     "replayed": "Events read back from a stream for late and returning clients.",
-    "log-lines": "Log lines given to clients.",
+    "job-log-lines": "Lines of jobs' logs given to clients.",
     "from-hash": "Outcomes made from a job's hash, since its stream does not have them.",
     "gaps": "Times that a stream may have lost entries before they were read.",
 }
 
 _LOG_COUNTERS: Final = {
-    "sent": "Log lines given to clients as they happened.",
-    "replayed": "Log lines read back for clients.",
-    "dropped": "Log lines that slow clients, or the bridge itself, did not take before they were trimmed.",
+    "sent": "Lines of the log given to clients as they happened.",
+    "replayed": "Lines of the log read back for clients.",
+    "dropped": "Lines of the log that slow clients, or the bridge itself, did not take before they were trimmed.",
 }
 
 

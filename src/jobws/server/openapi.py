@@ -10,12 +10,12 @@ import msgspec
 
 from jobws.bullmq.listing import STATES
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
-from jobws.protocol.log_messages import LogsAccepted
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.resources import (
     JobLogs,
     JobPage,
     Jobs,
+    LogsAccepted,
     NewJob,
     Problem,
     QueueList,

@@ -1,4 +1,4 @@
-"""Who follows the log lines of which job, how far, and whose events wait until the last lines were read.
+"""Who follows the lines of which job's log, how far, and whose events wait until the last lines were read.
 
 A membership that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
 subscription, until a look at the list that began after the outcome has found no more lines, or is overdue. Nobody else
@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from jobws.hub.line_reader import LineReader
-from jobws.hub.replaying import release
+from jobws.hub.job_line_reader import JobLineReader
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import JobLog, JobLogData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections import Counter
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.fanout import Fanout
-    from jobws.hub.line_reader import Batch, Step
+    from jobws.hub.job_line_reader import Batch, Step
     from jobws.hub.rooms import Membership
     from jobws.protocol.codec import Frame
 
@@ -42,7 +41,7 @@ class Following:
     __slots__ = ("readers", "unread")
 
     def __init__(self) -> None:
-        self.readers: dict[str, LineReader] = {}
+        self.readers: dict[str, JobLineReader] = {}
         self.unread: dict[str, int] = {}
 
 
@@ -53,17 +52,19 @@ class Group:
         members: Each with its number in `Following.unread`; None: it waits for nothing.
     """
 
-    def __init__(self, job: Job, reader: LineReader) -> None:
+    def __init__(self, job: Job, reader: JobLineReader) -> None:
         self.job = job
         self.reader = reader
         self.members: list[tuple[Membership, int | None]] = []
 
 
-class LogLines:
-    """All followed lines.
+class JobLines:
+    """All followed lines of jobs' logs.
 
     Args:
-        fanout: Where the other events pass.
+        without_events: The queues whose stream is switched off; a live view.
+        counts: Where to count lines that are told.
+        release: Lets through what was held for a member, once its lines were read.
 
     Attributes:
         followers: By job id in UTF-8, as it stands in the stream.
@@ -72,12 +73,16 @@ class LogLines:
         on_drain: Told who waits, and for how long at most is up to it; must not wait.
     """
 
-    def __init__(self, fanout: Fanout) -> None:
+    def __init__(
+        self, without_events: Collection[str], counts: Counter[str], release: Callable[[Membership], None]
+    ) -> None:
         self.followers: dict[bytes, dict[Membership, Following]] = {}
         self.draining: dict[Membership, Callable[[], None]] = {}
         self.on_news: Callable[[Job, bool], None] = _ignore_news
         self.on_drain: Callable[[Membership], None] = _ignore_drain
-        self._fanout = fanout
+        self._without_events = without_events
+        self._counts = counts
+        self._release = release
         self._asked = 0
 
     # ---- what the hub tells ----
@@ -95,7 +100,7 @@ class LogLines:
             self._asked += 1
             following.unread[queue] = self._asked
         # Where no event tells that the job begins to live, its list is looked at without.
-        for queue in {*following.unread, *self._fanout.without_events}:
+        for queue in {*following.unread, *self._without_events}:
             self.on_news((queue, job_id), urgent)
         if not following.unread:
             then()
@@ -108,7 +113,7 @@ class LogLines:
         """An outcome of that queue is about to be offered: the last lines go first."""
         if membership.held is None:
             membership.held = []
-            self.drain(membership, (queue,), partial(release, self._fanout, membership), urgent=True)
+            self.drain(membership, (queue,), partial(self._release, membership), urgent=True)
         elif membership in self.draining:
             self.drain(membership, (queue,), self.draining[membership], urgent=True)
 
@@ -146,7 +151,7 @@ class LogLines:
     def groups(self, job: Job) -> tuple[list[Group], list[Membership]]:
         """Who follows the lines of a job, and whose client must first take what waits for it."""
         queue, job_id = job
-        groups: dict[LineReader, Group] = {}
+        groups: dict[JobLineReader, Group] = {}
         full: list[Membership] = []
         for membership, following in self.followers.get(job_id.encode(), {}).items():
             if not self._follows(membership, following, queue):
@@ -154,7 +159,7 @@ class LogLines:
             reader = following.readers.get(queue)
             if reader is None:
                 after = (membership.subscription.logs or {}).get(queue)
-                reader = following.readers[queue] = LineReader() if after is None else LineReader.after(after)
+                reader = following.readers[queue] = JobLineReader() if after is None else JobLineReader.after(after)
             if membership.connection.outbox.roomy:
                 group = groups.setdefault(reader, Group(job, reader))
                 group.members.append((membership, following.unread.get(queue)))
@@ -168,7 +173,7 @@ class LogLines:
             return False
         if queue in membership.lives:
             return membership.lives[queue] is None or queue in following.unread
-        return queue in following.unread or queue in self._fanout.without_events
+        return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:
         """A look was taken for a group: deliver what is new, and let go on who waited for no more.
@@ -192,7 +197,7 @@ class LogLines:
                 if anywhere not in frames:
                     frames[anywhere] = _frame(group.job, step.batch, step.reader, anywhere=anywhere)
                 outbox.append(frames[anywhere])
-                self._fanout.counts["log-lines"] += len(step.batch.lines)
+                self._counts["job-log-lines"] += len(step.batch.lines)
             if asked is not None and not step.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
                 if not following.unread and membership in self.draining:
@@ -208,7 +213,7 @@ class LogLines:
         return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
 
 
-def _frame(job: Job, batch: Batch, reader: LineReader, *, anywhere: bool) -> Frame:
+def _frame(job: Job, batch: Batch, reader: JobLineReader, *, anywhere: bool) -> Frame:
     queue, job_id = job
     data = JobLogData(
         queue,

@@ -1,4 +1,4 @@
-"""The log lines of one room: how far they have come, and the last of them for who comes later. PURE.
+"""The lines of jobs' logs in one room: how far they have come, and the last of them for who comes later. PURE.
 
 There is one subscription per room, so one stream of lines for all who watch it. Whoever comes later has it subscribed
 again, behind what came before, and gets that from here.

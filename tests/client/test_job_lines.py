@@ -9,7 +9,7 @@ import trio
 import jobws.sync
 from jobws.client import connect
 from jobws.client.event import AckData, Result
-from jobws.client.log_lines import KEPT_BYTES, RoomLines, room_of
+from jobws.client.job_lines import KEPT_BYTES, RoomLines, room_of
 from jobws.client.room import RoomState
 from jobws.client.watcher import Answer, Delivery, Item, Watcher
 from jobws.protocol.messages import Room

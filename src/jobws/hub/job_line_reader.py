@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jobws.protocol.log_position import MAX_TAIL, LogPosition, digest
+from jobws.protocol.job_line_position import MAX_TAIL, JobLinePosition, digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,23 +52,23 @@ class Batch(NamedTuple):
 class Step(NamedTuple):
     """What a look at the list yielded. `again`: there is more, so look again at once."""
 
-    reader: LineReader
+    reader: JobLineReader
     batch: Batch | None
     again: bool
 
 
-class LineReader(Struct, frozen=True):
+class JobLineReader(Struct, frozen=True):
     """How far a list was read. Equal readers see the same, so one look serves all of them.
 
     `searching`: it is not known where in the list `position` is; `window` is how many lines to ask for.
     """
 
-    position: LogPosition = LogPosition()
+    position: JobLinePosition = JobLinePosition()
     window: int = FIRST_LINES
     searching: bool = True
 
     @classmethod
-    def after(cls, position: LogPosition) -> LineReader:
+    def after(cls, position: JobLinePosition) -> JobLineReader:
         """One that goes on behind `position`."""
         return cls(position, searching=not position.tail)
 
@@ -95,13 +95,13 @@ class LineReader(Struct, frozen=True):
 
     def _search(self, lines: Sequence[bytes], length: int) -> Step:
         if not lines:
-            return Step(LineReader(LogPosition(), self.window, searching=False), None, again=False)
+            return Step(JobLineReader(JobLinePosition(), self.window, searching=False), None, again=False)
         begin = length - len(lines)
         place = self._find(lines, begin, length)
         if place is None:
             if begin and (wider := _fitting(lines)) > self.window:
                 return Step(replace(self, window=wider), None, again=True)
-            return self._read(lines, 0, LogPosition(end=begin), gap=bool(self.position.tail), full=False)
+            return self._read(lines, 0, JobLinePosition(end=begin), gap=bool(self.position.tail), full=False)
         gone = self.position.gone + self._place - place
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
 
@@ -117,18 +117,18 @@ class LineReader(Struct, frozen=True):
                 return place
         return None
 
-    def _read(self, lines: Sequence[bytes], old: int, position: LogPosition, *, gap: bool, full: bool) -> Step:
+    def _read(self, lines: Sequence[bytes], old: int, position: JobLinePosition, *, gap: bool, full: bool) -> Step:
         """Take over `lines` behind the first `old`, which end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some of it may have been trimmed
-            return Step(LineReader(known, self.window, searching=False), None, again=False)
+            return Step(JobLineReader(known, self.window, searching=False), None, again=False)
         end, size = old, 0
         while end < len(lines) and (end == old or size + len(lines[end]) <= MAX_BYTES):
             size += len(lines[end])
             end += 1
-        after = LogPosition(position.end + end - old, position.gone, _tail(lines[:end]))
-        reader = LineReader(after, window, searching=False)
+        after = JobLinePosition(position.end + end - old, position.gone, _tail(lines[:end]))
+        reader = JobLineReader(after, window, searching=False)
         return Step(reader, Batch(position.end, lines[old:end], gap), again=full or end < len(lines))
 
 

@@ -1,4 +1,4 @@
-"""The lists of log lines: what to ask, and what the answers say. Pure.
+"""The lists of jobs' log lines: what to ask, and what the answers say. Pure.
 
 `job.log()` is an RPUSH to `<job>:logs` if the job's hash exists, and an LTRIM to the last `keepLogs` lines
 (addLog-2.lua); a removed job's list is deleted with it.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Command
 
 
-class LogSlice(Struct, frozen=True):
+class JobLineSlice(Struct, frozen=True):
     """Some lines of a job: `limit` of them from the place `start` on, or the last `limit` (None)."""
 
     queue: Queue
@@ -30,21 +30,18 @@ class LogSlice(Struct, frozen=True):
     @property
     def lines(self) -> Command:
         """The command that gets them."""
-        key = self.queue.key(f"{self.job_id}:logs")
-        return ("LRANGE", key, -self.limit, -1) if self.start is None else (*("LRANGE", key), *self._bounds(self.start))
-
-    def _bounds(self, start: int) -> tuple[int, int]:
-        return start, start + self.limit - 1
+        begin, end = (-self.limit, -1) if self.start is None else (self.start, self.start + self.limit - 1)
+        return "LRANGE", self.queue.key(f"{self.job_id}:logs"), begin, end
 
 
-class LogSlices(Struct, frozen=True):
+class JobLineSlices(Struct, frozen=True):
     """A question to `Store.ask`: slices of many jobs, in one piece.
 
     The answer has, per slice, its lines, and how many there are in all if `start` is None: both of one moment, since
     only then the lines have places.
     """
 
-    slices: tuple[LogSlice, ...]
+    slices: tuple[JobLineSlice, ...]
 
     def commands(self) -> list[Command]:
         """The commands whose replies `parse` reads."""
@@ -77,10 +74,10 @@ class LogSlices(Struct, frozen=True):
         return found
 
 
-class LogPage(Struct, frozen=True):
+class JobLinePage(Struct, frozen=True):
     """A question to `Store.ask`: some lines of one job, how many there are in all, and whether the job exists."""
 
-    slice: LogSlice
+    slice: JobLineSlice
 
     def commands(self) -> list[Command]:
         """The commands whose replies `parse` reads."""

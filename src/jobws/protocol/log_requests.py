@@ -1,4 +1,4 @@
-"""What may be asked on `/logs`, and the answers that are not those of `/ws`: a value to a checked request.
+"""What may be asked on `/logs`: a value to a checked request, or a RequestError.
 
 Unknown keys are ignored, as on `/ws` (protocol.md, rule M4).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_stream_id, type_name
@@ -52,9 +52,6 @@ class LogFilter(Struct, frozen=True):
 
 
 _ALL: Final = LogFilter()
-
-
-# ---- client → server ----
 
 
 class SubscribeLogs(Struct, frozen=True):
@@ -159,70 +156,3 @@ def _after(value: object) -> str | None:
     if found is None:
         raise RequestError("bad-after", '`after` must be a stream id such as "1795435729358-0"')
     return "{}-{}".format(*found)
-
-
-# ---- server → client ----
-
-
-class LogAckData(Struct, frozen=True, omit_defaults=True):
-    """Which request is answered. `cursor` is where the subscription begins; `gap`: lines before it may be missing."""
-
-    request: str
-    cursor: str | UnsetType = UNSET
-    gap: bool | UnsetType = UNSET
-    left: bool | UnsetType = UNSET
-
-
-class LogAck(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The one answer to a request that was understood."""
-
-    data: LogAckData
-    ref: Ref | UnsetType = UNSET
-
-
-class LogPongData(Struct, frozen=True):
-    """`cursor`: every line of the subscription up to there was sent, or told as dropped; null: there is none."""
-
-    cursor: str | None
-
-
-class LogPong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
-    """The answer to `ping`."""
-
-    data: LogPongData
-    ref: Ref | UnsetType = UNSET
-
-
-class DroppedData(Struct, frozen=True, omit_defaults=True):
-    """`count` lines are missing here. `approximate`: the number is not exact."""
-
-    count: int
-    approximate: bool | UnsetType = UNSET
-
-
-class Dropped(Struct, tag_field="event", tag="dropped", frozen=True):
-    """Lines of the subscription were not sent."""
-
-    data: DroppedData
-
-
-# ---- over HTTP ----
-
-
-class LineError(Struct, frozen=True):
-    """Why a record was not written. `line` is its line, or its place in the list; the first is 1."""
-
-    line: int
-    code: str
-    message: str
-
-
-class LogsAccepted(Struct, frozen=True):
-    """How many records were written and how many were not; of the latter the first are in `errors`."""
-
-    accepted: int
-    rejected: int
-    errors: list[LineError]
-
-
-LogMessage: TypeAlias = LogAck | LogPong | Dropped

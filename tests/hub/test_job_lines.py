@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.job_line_reader import Seen
 from jobws.hub.lacking import Unsettled
-from jobws.hub.line_reader import Seen
 from jobws.hub.replaying import settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
@@ -34,7 +34,7 @@ class Bridge:
             self.fanout.fill(queue, [], "0-0")
         self.lists: dict[tuple[str, str], list[bytes]] = {}
         self.news: list[tuple[tuple[str, str], bool]] = []
-        self.fanout.lines.on_news = lambda job, urgent: self.news.append((job, urgent))
+        self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
         self.number = 0
 
     def client(self) -> Client:
@@ -49,7 +49,7 @@ class Bridge:
     def look(self, queue: str = "http", job_id: str = "7") -> int:
         """Look at a job's lines until there is no more; how many looks that took."""
         looks = 0
-        groups, _ = self.fanout.lines.groups((queue, job_id))
+        groups, _ = self.fanout.job_lines.groups((queue, job_id))
         while groups:
             again = []
             for group in groups:
@@ -58,9 +58,9 @@ class Bridge:
                 start, limit = group.reader.slice
                 seen = Seen(lines[-limit:], len(lines)) if start is None else Seen(lines[start : start + limit])
                 step = group.reader.step(seen)
-                self.fanout.lines.tell(group, step)
+                self.fanout.job_lines.tell(group, step)
                 again.append(step.again)
-            groups = self.fanout.lines.groups((queue, job_id))[0] if any(again) else []
+            groups = self.fanout.job_lines.groups((queue, job_id))[0] if any(again) else []
         return looks
 
 
@@ -136,9 +136,9 @@ def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (group,), _ = bridge.fanout.lines.groups(("http", "7"))
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
     bridge.publish(OUTCOME)
-    bridge.fanout.lines.tell(group, group.reader.step(Seen([])))
+    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -151,13 +151,13 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
-    (group,), _ = bridge.fanout.lines.groups(("http", "7"))
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
     assert (("http", "7"), True) in bridge.news
     begun: list[Membership] = []
-    bridge.fanout.lines.on_drain = begun.append
+    bridge.fanout.job_lines.on_drain = begun.append
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
     assert not begun, "its time runs already"
-    bridge.fanout.lines.tell(group, group.reader.step(Seen([])))
+    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -170,13 +170,13 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
     client.subscribe("active", logs=True, until="end")
     begun: list[Membership] = []
     bridge.look()
-    bridge.fanout.lines.on_drain = begun.append
+    bridge.fanout.job_lines.on_drain = begun.append
     bridge.publish(OUTCOME)
     assert client.told() == []
     (membership,) = begun
-    bridge.fanout.lines.give_up(membership)
+    bridge.fanout.job_lines.give_up(membership)
     assert client.told() == ["completed"]
-    assert not bridge.fanout.lines.draining
+    assert not bridge.fanout.job_lines.draining
 
 
 def test_no_position_lies_behind_an_outcome_that_waits() -> None:
@@ -194,7 +194,7 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge.look()
     assert client.told() == ["completed"]
     assert client.cursor() == {"http": "3-0"}
-    assert not bridge.fanout.lines.draining
+    assert not bridge.fanout.job_lines.draining
 
 
 def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
@@ -260,7 +260,7 @@ def test_nobody_looks_after_the_end_until_the_job_lives_again() -> None:
     bridge.publish([b"event", b"waiting", b"jobId", b"7"])
     assert bridge.look() == 1
     client.ask("unsubscribe-job", {"jobId": "7", "queue": "http"})
-    assert not bridge.fanout.lines.followers
+    assert not bridge.fanout.job_lines.followers
 
 
 def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
@@ -270,12 +270,12 @@ def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
     other.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
-    groups, _ = bridge.fanout.lines.groups(("http", "7"))
+    groups, _ = bridge.fanout.job_lines.groups(("http", "7"))
     client.connection.leave_all()
-    bridge.fanout.lines.tell(groups[0], groups[0].reader.step(Seen([])))
+    bridge.fanout.job_lines.tell(groups[0], groups[0].reader.step(Seen([])))
     assert client.told() == []
     assert other.told() == ["completed"]
-    assert not bridge.fanout.lines.draining
+    assert not bridge.fanout.job_lines.draining
 
 
 def test_clients_that_are_equally_far_share_a_look_and_its_frame() -> None:
@@ -318,7 +318,7 @@ def test_a_client_that_has_not_taken_what_waits_gets_its_lines_later() -> None:
     bridge.lists["http", "7"] = [b"x" * 3000]
     bridge.look()
     bridge.lists["http", "7"].append(b"y" * 3000)
-    groups, full = bridge.fanout.lines.groups(("http", "7"))
+    groups, full = bridge.fanout.job_lines.groups(("http", "7"))
     assert not groups
     assert [membership.connection for membership in full] == [client.connection]
     bridge.publish(OUTCOME)
@@ -382,7 +382,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
     client.frames()
     bridge.look("http")
-    assert bridge.fanout.lines.draining
+    assert bridge.fanout.job_lines.draining
     bridge.look("analyzer")
     assert not client.connection.catching_up
     bridge.publish(OUTCOME, queue="http")
@@ -402,9 +402,9 @@ def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (membership,) = bridge.fanout.lines.followers[b"7"]
+    (membership,) = bridge.fanout.job_lines.followers[b"7"]
     went_on: list[bool] = []
-    bridge.fanout.lines.drain(membership, ["http"], lambda: went_on.append(True))
+    bridge.fanout.job_lines.drain(membership, ["http"], lambda: went_on.append(True))
     assert not went_on
     client.connection.leave_all()
     assert went_on
@@ -416,9 +416,9 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.lists["http", "7"] = [b"a"]
-    (group,), _ = bridge.fanout.lines.groups(("http", "7"))
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
     client.connection.outbox.append(Frame(b"x" * 3000))
-    assert not bridge.fanout.lines.tell(group, group.reader.step(Seen([b"a"])))
+    assert not bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
     client.connection.outbox.take()
     client.connection.outbox.written()
     bridge.look()
@@ -430,7 +430,7 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (membership,) = bridge.fanout.lines.followers[b"7"]
+    (membership,) = bridge.fanout.job_lines.followers[b"7"]
     settle(bridge.fanout, Unsettled(membership, "http", "9-0"), JobSnapshot("http", "7", "n", "completed", "9-0"))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]

@@ -26,7 +26,7 @@ _TEXT: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.((?:[A-Za-z0-9_-]{{8}}){{0,{M
 _EXPECTED: Final = "the `position` of a job-log event"
 
 
-class LogPosition(Struct, frozen=True):
+class JobLinePosition(Struct, frozen=True):
     """Between two lines of a job's list.
 
     `end` lines came before it since the list began, as far as is known, and `gone` of them are known to have been
@@ -43,7 +43,7 @@ class LogPosition(Struct, frozen=True):
         return f"{self.end}.{self.gone}.{urlsafe_b64encode(b''.join(self.tail)).decode()}"
 
 
-LogPositions: TypeAlias = dict[str, LogPosition]
+JobLinePositions: TypeAlias = dict[str, JobLinePosition]
 """By queue label, how far a subscription's lines were read; of a queue that is missing all lines are wanted."""
 
 
@@ -52,7 +52,7 @@ def digest(line: bytes) -> bytes:
     return blake2b(line, digest_size=DIGEST_BYTES).digest()
 
 
-def parse_logs(value: object, queue: str | None, queues: Container[str]) -> LogPositions | None:
+def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobLinePositions | None:
     """The `logs` of a subscription to `queue` (None: to all `queues`); None: no lines are wanted.
 
     Raises:
@@ -76,7 +76,7 @@ def parse_logs(value: object, queue: str | None, queues: Container[str]) -> LogP
     return {label: _parse(text) for label, text in after.items() if label in queues}
 
 
-def _parse(text: object) -> LogPosition:
+def _parse(text: object) -> JobLinePosition:
     match = _TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise RequestError("bad-logs", f"`after` in `logs` must be {_EXPECTED}")
@@ -84,4 +84,4 @@ def _parse(text: object) -> LogPosition:
     tail = tuple(digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES))
     if not (len(tail) <= end - gone and bool(tail) == (end > gone)):
         raise RequestError("bad-logs", f"`after` in `logs` must be {_EXPECTED}")
-    return LogPosition(end, gone, tail)
+    return JobLinePosition(end, gone, tail)
