@@ -102,12 +102,13 @@ class Lines {
     return Object.keys(this.#positions).length ? { after: { ...this.#positions } } : true;
   }
 
+  /** The request has just what is wanted. */
   asked(ref) {
     this.#asked.set(ref, { ...this.#ends });
   }
 
-  /** From now on lines come behind those that had come when that was asked for. */
-  acknowledge(ref) {
+  /** From now on lines come behind what was wanted then, also if it was asked for again since. */
+  answered(ref) {
     const asked = this.#asked.get(ref) ?? {};
     this.#asked.delete(ref);
     this.#repeated = {};
@@ -135,12 +136,13 @@ class Lines {
     const end = first + lines.length;
     const [following = first, until = first] = this.#repeated[queue] ?? [];
     delete this.#repeated[queue];
-    const anew = gap || following !== first; // numbers are
-    if (!anew && end < until) this.#repeated[queue] = [end, until];
-    const came = anew ? 0 : Math.min(Math.max(until - first, 0), lines.length);
-    this.#positions[queue] = position;
-    this.#ends[queue] = end;
-    if (came === lines.length) return null;
+    const came = gap || following !== first ? 0 : Math.max(until - first, 0); // numbers may begin anew
+    if (came > lines.length) this.#repeated[queue] = [end, until];
+    else {
+      this.#positions[queue] = position;
+      this.#ends[queue] = end;
+    }
+    if (came >= lines.length) return null;
     const event = { event: 'job-log', data: { ...data, lines: lines.slice(came), first: first + came } };
     this.#kept.push(event);
     this.#size += weight(event);
@@ -527,7 +529,7 @@ class Rooms {
     const announced = results.some(({ replays }) => replays);
     rooms.forEach((room, index) => {
       const result = results[index] ?? {};
-      if (!result.error) room.lines.acknowledge(ref);
+      room.lines.answered(ref);
       if (result.error) this.#refused(room, ref, result.error, now);
       else if (!this.#rooms.has(room.key)) this.#abandon(room); // it ended, or was left, before it was answered
       else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result, announced);
