@@ -126,11 +126,13 @@ def take(lines: RoomLines, data: dict[str, Any]) -> list[Any]:
 def test_what_came_while_the_room_was_subscribed_again_is_not_handed_on_twice() -> None:
     lines = RoomLines()
     assert lines.wanted() is True
-    lines.acknowledge()
+    lines.asked(1)
+    lines.answered(1)
     assert take(lines, frame(0, "a", "b")) == [0, "a", "b"]
     assert lines.wanted() == {"after": {"http": "2.0.x"}}
+    lines.asked(2)
     assert take(lines, frame(2, "c", "d", "e")) == [2, "c", "d", "e"]
-    lines.acknowledge()
+    lines.answered(2)
     assert take(lines, frame(2, "c")) == []
     assert take(lines, frame(3, "d", "e", "f")) == [5, "f"]
     assert take(lines, frame(0, "a")) == [0, "a"]
@@ -140,19 +142,24 @@ def test_numbers_that_begin_anew_are_new_lines() -> None:
     for anew in (frame(0, "x"), frame(2, "x", gap=True)):
         lines = RoomLines()
         take(lines, frame(0, "a", "b"))
-        lines.wanted()
+        lines.asked(1)
         take(lines, frame(2, "c"))
-        lines.acknowledge()
+        lines.answered(1)
         assert take(lines, anew) == [anew["first"], "x"]
         assert take(lines, frame(anew["first"] + 1, "y")) == [anew["first"] + 1, "y"]
 
 
-def test_lines_that_overtake_the_first_answer_are_handed_on_once() -> None:
+def test_each_answer_is_to_its_own_request() -> None:
     lines = RoomLines()
-    lines.wanted()
-    take(lines, frame(0, "a"))
-    lines.acknowledge()
-    assert take(lines, frame(0, "a", "b")) == [1, "b"]
+    take(lines, frame(0, "a", "b"))
+    lines.asked(1)
+    take(lines, frame(2, "c", "d"))
+    lines.asked(2)
+    lines.answered(1)
+    assert take(lines, frame(2, "c")) == []
+    assert lines.wanted() == {"after": {"http": "4.0.x"}}
+    lines.answered(2)
+    assert take(lines, frame(4, "e")) == [4, "e"]
 
 
 def test_what_is_kept_for_later_watchers_is_bounded() -> None:

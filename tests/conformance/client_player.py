@@ -22,7 +22,9 @@ HELLO: Final[dict[str, Any]] = {"heartbeat": 1.0, "queues": [QUEUE, "other"]}
 class Client(Protocol):
     """A client under test, and the calls of its user."""
 
-    async def watch(self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool) -> None:
+    async def watch(
+        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+    ) -> None:
         """Begin to watch a job; the call is known as `name`."""
 
     async def wait(self, name: str, job_id: str | int, queue: str | None, *, expect: bool) -> None:
@@ -106,7 +108,8 @@ class Player:
         if kind == "wait":
             await self._client.wait(name, job_id, queue, expect=expect)
         else:
-            await self._client.watch(name, job_id, queue, call.get("events", []), expect=expect)
+            wanted = call.get("events", [])
+            await self._client.watch(name, job_id, queue, wanted, expect=expect, logs=call.get("logs", False))
 
     # ---- what the client sends ----
 

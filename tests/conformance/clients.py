@@ -42,7 +42,9 @@ class Calls(ABC):
         self._told: dict[str, trio.MemoryReceiveChannel[dict[str, Any]]] = {}
 
     @abstractmethod
-    async def watch(self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool) -> None:
+    async def watch(
+        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+    ) -> None:
         """See `client_player.Client`."""
 
     @abstractmethod
@@ -79,9 +81,11 @@ class PythonClient(Calls):
         super().__init__(nursery)
         self._jobs = jobs
 
-    async def watch(self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool) -> None:
+    async def watch(
+        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+    ) -> None:
         async def watch(put: Put) -> None:
-            async with self._jobs.watch(job_id, queue, events, expect=expect) as watched:
+            async with self._jobs.watch(job_id, queue, events, expect=expect, logs=logs) as watched:
                 async for event in watched:
                     put(plain(event))
             put({"end": True})
@@ -102,8 +106,10 @@ class JavaScriptClient(Calls):
         super().__init__(nursery)
         self._jobs = jobs
 
-    async def watch(self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool) -> None:
-        options = {"events": events, "expect": expect, **({} if queue is None else {"queue": queue})}
+    async def watch(
+        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+    ) -> None:
+        options = {"events": events, "expect": expect, "logs": logs, **({} if queue is None else {"queue": queue})}
 
         async def watch(put: Put) -> None:
             async with self._jobs.watch(job_id, **options) as watched:

@@ -40,6 +40,11 @@ jobs.emit('subscribe-job', [42, { jobId: '43', queue: 'http' }], (answer) => ans
 jobs.emit('unsubscribe-job', { jobs: [42, '43'], queue: 'http' });
 jobs.emit('ping', (answer) => same<typeof answer, Answer>(true));
 jobs.emit('subscribe-queue', 'http');
+jobs.emit('subscribe-job', { jobs: ['1', { jobId: '2', logs: { after: '4.0.x' } }], queue: 'http', logs: true });
+// @ts-expect-error
+jobs.emit('subscribe-job', { jobId: '1', logs: 'all' });
+jobs.on('job-log', ({ jobId, lines, position }) => [jobId.length, lines.join('\n'), position.length]);
+jobs.on('dropped', ({ count }) => count.toFixed());
 // @ts-expect-error
 jobs.emit('subscribe-job', { queue: 'http' });
 jobs.timeout(1000).emit('ping', (error, answer) => [error?.code, answer?.cursor]);
@@ -63,7 +68,7 @@ export async function waiting(signal: AbortSignal): Promise<string> {
 }
 
 export async function watching(signal: AbortSignal): Promise<void> {
-  for await (const told of jobs.watch<Page>('42', { events: ['progress', 'delayed'], signal })) {
+  for await (const told of jobs.watch<Page>('42', { events: ['progress', 'delayed'], logs: true, signal })) {
     same<typeof told, JobEvent<Page>>(true);
     switch (told.event) {
       case 'completed':
@@ -77,6 +82,9 @@ export async function watching(signal: AbortSignal): Promise<void> {
         break;
       case 'gap':
         same<typeof told.data.cursor, Cursor | undefined>(true);
+        break;
+      case 'job-log':
+        same<typeof told.data.lines, string[]>(true);
     }
     // @ts-expect-error: it is none of BullMQ's
     if (told.event === 'my-event') break;

@@ -157,4 +157,5 @@ class Asking:
             self.asked[ref] = [state for state, _ in batch]
             for state, _ in batch:
                 state.ref, state.answered = ref, False
+                state.lines.asked(ref)
             yield message("subscribe-job", (item for _, item in batch), ref, until="end")

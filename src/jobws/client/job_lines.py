@@ -41,21 +41,30 @@ class RoomLines:
     def __init__(self) -> None:
         self._positions: dict[str, str] = {}
         self._ends: dict[str, int] = {}
+        # By the ref of a request: the ends when it was made.
+        self._asked: dict[int, dict[str, int]] = {}
         # By queue, since the last answer: the number that comes next, if it was asked for, and up to which number lines
         # had come when the answer did, which was asked for before.
-        self._asked: dict[str, int] = {}
         self._repeated: dict[str, tuple[int | None, int]] = {}
         self._kept: deque[tuple[Event, int]] = deque()
         self._size = 0
 
     def wanted(self) -> bool | JsonObject:
         """The `logs` of a subscription that goes on."""
-        self._asked = dict(self._ends)
         return {"after": dict(self._positions)} if self._positions else True
 
-    def acknowledge(self) -> None:
-        """It was answered: from now on lines come behind what `wanted` said last."""
-        self._repeated = {queue: (self._asked.get(queue), end) for queue, end in self._ends.items()}
+    def asked(self, ref: int) -> None:
+        """The request `ref` has just what is `wanted`."""
+        self._asked[ref] = dict(self._ends)
+
+    def answered(self, ref: int) -> None:
+        """It was answered: from now on lines come behind what was wanted then, also if it was asked for again since."""
+        asked = self._asked.pop(ref, {})
+        self._repeated = {queue: (asked.get(queue), end) for queue, end in self._ends.items()}
+
+    def leave(self) -> None:
+        """No answer is due any more."""
+        self._asked.clear()
 
     def kept(self) -> Iterator[tuple[Event, int]]:
         """The last lines that came, and their sizes."""
@@ -68,10 +77,16 @@ class RoomLines:
             msgspec.ValidationError: It is no `job-log`.
         """
         lines = msgspec.convert(data, _Lines)
-        came = self._came(lines)
-        self._positions[lines.queue] = lines.position
-        self._ends[lines.queue] = lines.first + len(lines.lines)
-        if came == len(lines.lines):
+        end = lines.first + len(lines.lines)
+        following, until = self._repeated.pop(lines.queue, (None, 0))
+        anew = lines.gap or following not in (None, lines.first)  # numbers are
+        came = 0 if anew else max(until - lines.first, 0)
+        if came > len(lines.lines):
+            self._repeated[lines.queue] = end, until
+        else:
+            self._positions[lines.queue] = lines.position
+            self._ends[lines.queue] = end
+        if came >= len(lines.lines):
             return None
         event = Event(JOB_LOG, {**data, "lines": lines.lines[came:], "first": lines.first + came})
         self._kept.append((event, size))
@@ -79,16 +94,6 @@ class RoomLines:
         while self._size > KEPT_BYTES and len(self._kept) > 1:
             self._size -= self._kept.popleft()[1]
         return event
-
-    def _came(self, lines: _Lines) -> int:
-        """How many of these lines came before."""
-        following, until = self._repeated.pop(lines.queue, (None, 0))
-        if lines.gap or following not in (None, lines.first):
-            return 0  # numbers began anew
-        end = lines.first + len(lines.lines)
-        if end < until:
-            self._repeated[lines.queue] = end, until
-        return min(max(until - lines.first, 0), len(lines.lines))
 
 
 def room_of(data: object) -> Room:

@@ -88,11 +88,11 @@ class RoomState:
         self.ref = None
         self.answered = self.listening = self.settled = False
         self.held.clear()
+        self.lines.leave()
 
     def acknowledge(self, ack: AckData, result: Result) -> None:
         """The bridge subscribed us: everything that comes lies behind the ack's cursor. `result` is ours."""
         self.answered = self.listening = True
-        self.lines.acknowledge()
         self.settled = False
         self._from_ack = ack.cursor
         self._replays = result.replays > 0
@@ -119,6 +119,10 @@ class RoomState:
                 self.position = {**self.position, queue: event.id}
         self.known = self.present = True
         return True
+
+    def take_lines(self, data: JsonObject, size: int) -> Event | None:
+        """See `RoomLines.take`. Ahead of the first answer come those of an earlier room of the name."""
+        return self.lines.take(data, size) if self.listening else None
 
     def take_held(self) -> list[tuple[Event, int]]:
         """What was held back until now, by its ids; what has none comes last."""

@@ -148,7 +148,7 @@ class Rooms:
                     self._gap(msgspec.convert(frame.data, GapData), size, now)
                 case event if event == JOB_LOG and isinstance(frame.data, dict):
                     followed = self._rooms.get(room_of(frame.data))
-                    if followed is not None and (lines := followed.lines.take(frame.data, size)) is not None:
+                    if followed is not None and (lines := followed.take_lines(frame.data, size)) is not None:
                         self._hand(followed, lines, size)
                 case _ if frame.ref is None and isinstance(frame.data, dict):
                     self._event(Event(frame.event, frame.data, frame.id, frame.replayed), size)
@@ -159,6 +159,7 @@ class Rooms:
 
     def _acknowledged(self, ref: int, ack: AckData, now: float) -> None:
         for state, result in zip(self._asking.asked.pop(ref), ack.results, strict=False):
+            state.lines.answered(ref)
             if result.error is not None:
                 self._refused(state, ref, result.error.code, result.error.message, now)
             elif state.room not in self._rooms:
@@ -168,10 +169,9 @@ class Rooms:
         for evicted in ack.evicted:
             room = Room(evicted.queue or None, str(evicted.job_id))
             self._asking.gone(room)
-            state_of = self._rooms.get(room)
-            if state_of is not None and state_of.answered:
-                state_of.leave()
-                self._asking.want(state_of)
+            if (known := self._rooms.get(room)) is not None and known.answered:
+                known.leave()
+                self._asking.want(known)
         if any(result.error is None for result in ack.results):
             self._backoff.reset()
         if any(result.replays for result in ack.results):

@@ -109,6 +109,24 @@ export interface GapData {
   cursor?: Cursor;
 }
 
+/** What a worker wrote with `job.log()` (E8). */
+export interface JobLogData {
+  queue: string;
+  jobId: string;
+  /** New ones, in order. */
+  lines: string[];
+  /** The number of the first, counted from 0. */
+  first: number;
+  /** Where to go on behind the last one. */
+  position: string;
+  /** Of a job that was watched without `queue`. */
+  anywhere?: true;
+  /** Lines may be missing before these; numbers begin anew. */
+  gap?: true;
+  /** A line was too long, and is cut. */
+  truncated?: true;
+}
+
 /** `id` is the Redis stream's, and missing if the event was made from the job's hash. `replayed`: it was read back. */
 export interface Told<Name extends string, Data> {
   event: Name;
@@ -121,7 +139,8 @@ export interface Told<Name extends string, Data> {
 export type JobEvent<Result = unknown, Custom extends string = never> =
   | { [Name in EventName]: Told<Name, JobEventData<Result>[Name]> }[EventName]
   | { [Name in Custom]: Told<Name, About & { [field: string]: unknown }> }[Custom]
-  | { event: 'gap'; data: GapData };
+  | { event: 'gap'; data: GapData }
+  | { event: 'job-log'; data: JobLogData };
 
 /** What is subscribed with `emit('subscribe-job', …)`. */
 export interface Subscription {
@@ -134,6 +153,8 @@ export interface Subscription {
   until?: 'end';
   /** Every event behind this position. A stream id needs `queue`. */
   after?: Cursor | string;
+  /** The job's log lines, too, as `job-log`; `after`: behind that `position`, by queue or together with `queue`. */
+  logs?: boolean | { after: Record<string, string> | string };
 }
 
 type Rooms = readonly (JobId | Subscription)[];
@@ -171,6 +192,9 @@ export interface ClientEventData {
   connect_error: JobwsError;
   transport: Transport;
   gap: GapData;
+  'job-log': JobLogData;
+  /** Of the bridge's log: lines are missing here; 0: nobody knows how many. */
+  dropped: { count: number; approximate?: boolean };
   /** The token ends in so many seconds. A function that gets tokens was called already. */
   expiring: { seconds: number };
 }
@@ -269,12 +293,19 @@ export class Jobs {
 
   /**
    * The events of a job until its outcome: `for await (const {event, data} of jobs.watch(id))`. `events` names those
-   * that are wanted, `*` all; outcomes always come, and `gap`. Ends with JobUnknown if `expect` is false and there is no
-   * such job. Leaving the loop leaves the job.
+   * that are wanted, `*` all; outcomes always come, and `gap`. `logs`: what the worker writes with `job.log()`, too, as
+   * `job-log`, the last lines before the outcome. Ends with JobUnknown if `expect` is false and there is no such job.
+   * Leaving the loop leaves the job.
    */
   watch<Result = unknown, Custom extends string = never>(
     jobId: JobId,
-    options?: { queue?: string; events?: readonly (EventName | Custom | '*')[]; expect?: boolean; signal?: AbortSignal },
+    options?: {
+      queue?: string;
+      events?: readonly (EventName | Custom | '*')[];
+      logs?: boolean;
+      expect?: boolean;
+      signal?: AbortSignal;
+    },
   ): AsyncIterable<JobEvent<Result, Custom>>;
 
   /** Snapshots with results, one per queue that has a job of that id; maybe none. */

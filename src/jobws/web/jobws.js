@@ -20,11 +20,14 @@ const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
 // The position that ends an answer may lag behind its events by 0.3 s [M5]: who asks sooner is told the same again.
 const POLL_PAUSE = 300;
+// About as many characters of log lines are kept for later watchers as the bridge tells a new subscription [S12].
+const KEPT_LINES = 262144;
 // Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
 // each room that there is.
 const GATHER = 50;
 const GATHER_ROOM = 2;
-// Errors that pass by themselves.
+// Errors that pass by themselves. What each connection asks for again is then asked for once more, after so long.
+const RETRY = 1000;
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
 /** Base of all errors of this module. `code` is the bridge's, if it is the bridge that refused. */
@@ -56,6 +59,7 @@ export class JobUnknown extends JobwsError {
     Object.assign(this, { jobId, queue });
   }
 }
+const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 const named = (jobId, queue) => (queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`);
 
 // ---- positions: stream ids by queue, which compare as two unsigned integers ----
@@ -78,6 +82,76 @@ function summary(event, { returnvalue, failedReason }) {
   return `${text.length} ${text.slice(0, 200)}`;
 }
 
+/** A room's log lines [S12, E8]: how far they have come, and the last of them for who comes later. */
+class Lines {
+  #positions = {};
+  #ends = {}; // by queue: the number of the next line
+  #asked = new Map(); // ref -> the ends when it was asked for
+  #repeated = {}; // by queue: the number that comes next, if it was asked for, and up to which lines had come before
+  #kept = [];
+  #size = 0;
+  #followers = new WeakSet();
+
+  /** What was told before, if nothing was here: a page kept these positions itself. */
+  resume(positions) {
+    this.#positions = { ...positions, ...this.#positions };
+  }
+
+  /** The `logs` of a subscription that goes on. */
+  get wanted() {
+    return Object.keys(this.#positions).length ? { after: { ...this.#positions } } : true;
+  }
+
+  /** The request has just what is wanted. */
+  asked(ref) {
+    this.#asked.set(ref, { ...this.#ends });
+  }
+
+  /** From now on lines come behind what was wanted then, also if it was asked for again since. */
+  answered(ref) {
+    const asked = this.#asked.get(ref) ?? {};
+    this.#asked.delete(ref);
+    this.#repeated = {};
+    for (const queue in this.#ends) this.#repeated[queue] = [asked[queue], this.#ends[queue]];
+  }
+
+  leave() {
+    this.#asked.clear();
+  }
+
+  /** What others have had before, for one who follows the lines from now on. */
+  begin(watcher) {
+    if (this.#followers.has(watcher)) return [];
+    this.#followers.add(watcher);
+    return [...this.#kept];
+  }
+
+  follows(watcher) {
+    return this.#followers.has(watcher);
+  }
+
+  /** The event to hand on, without lines that came before; null: it has no others. */
+  take(data) {
+    const { queue, lines, first, position, gap } = data;
+    const end = first + lines.length;
+    const [following = first, until = first] = this.#repeated[queue] ?? [];
+    delete this.#repeated[queue];
+    const came = gap || following !== first ? 0 : Math.max(until - first, 0); // numbers may begin anew
+    if (came > lines.length) this.#repeated[queue] = [end, until];
+    else {
+      this.#positions[queue] = position;
+      this.#ends[queue] = end;
+    }
+    if (came >= lines.length) return null;
+    const event = { event: 'job-log', data: { ...data, lines: lines.slice(came), first: first + came } };
+    this.#kept.push(event);
+    this.#size += weight(event);
+    while (this.#size > KEPT_LINES && this.#kept.length > 1) this.#size -= weight(this.#kept.shift());
+    return event;
+  }
+}
+const weight = ({ data }) => data.lines.reduce((sum, line) => sum + line.length, 0);
+
 /** One room, from its first watcher to its last, across connections: how far its events have come, and which came. */
 class Room {
   watchers = new Set();
@@ -92,6 +166,7 @@ class Room {
   replays = 0; // events still to be read back for us
   held = []; // events that wait until the room is settled
   position = null; // everything up to there has come
+  lines = new Lines();
   #begin = null; // the first one that there was
   #fromAck = {};
   #announced = false;
@@ -102,7 +177,7 @@ class Room {
   #outcomes = new Map(); // what it was, by queue, as far as the job has one that was told
 
   constructor(queue, jobId) {
-    Object.assign(this, { queue, jobId, key: JSON.stringify([queue, jobId]) });
+    Object.assign(this, { queue, jobId, key: keyOf(queue, jobId) });
   }
 
   get name() {
@@ -126,6 +201,7 @@ class Room {
     if (events.has('*') || events.size > MAX_EVENTS) item.events = ['*'];
     else if (events.size > OUTCOMES.length) item.events = [...events];
     if (!this.forever) item.until = 'end';
+    if ([...this.watchers].some((watcher) => watcher.logs)) item.logs = this.lines.wanted;
     // Whoever waits for an outcome that the others had must get it, too.
     const told = [...this.#outcomes.values()].some(Boolean);
     const anew = this.settled || (told && [...this.watchers].some((watcher) => !watcher.forever));
@@ -140,6 +216,7 @@ class Room {
     this.ref = null;
     this.answered = this.listening = this.settled = false;
     this.held = [];
+    this.lines.leave();
   }
 
   /** `announced`: the cursor lies before what is read back for any of its list: for us, perhaps, in an earlier life. */
@@ -356,7 +433,10 @@ class Rooms {
     for (const [batch, rooms] of this.#split(this.#choose().map((room) => [room.item, room]))) {
       const ref = this.nextRef();
       this.#asked.set(ref, rooms);
-      for (const room of rooms) Object.assign(room, { ref, answered: false, until: !room.forever });
+      for (const room of rooms) {
+        Object.assign(room, { ref, answered: false, until: !room.forever });
+        room.lines.asked(ref);
+      }
       messages.push({ event: 'subscribe-job', ref, data: batch });
     }
     if (!this.pinging && now >= this.#pingDue) {
@@ -436,6 +516,9 @@ class Rooms {
       case 'gap':
         this.#gap(data, now);
         return false;
+      case 'job-log':
+        this.#lines(data);
+        return true;
       default:
         return ref === undefined && data?.jobId !== undefined && this.#event(frame);
     }
@@ -447,12 +530,13 @@ class Rooms {
     const announced = results.some(({ replays }) => replays);
     rooms.forEach((room, index) => {
       const result = results[index] ?? {};
+      room.lines.answered(ref);
       if (result.error) this.#refused(room, ref, result.error, now);
       else if (!this.#rooms.has(room.key)) this.#abandon(room); // it ended, or was left, before it was answered
       else if (this.#rooms.get(room.key) === room && room.ref === ref) this.#subscribed(room, cursor, result, announced);
     });
     for (const { jobId, queue } of evicted) {
-      const room = this.#rooms.get(new Room(queue ?? undefined, String(jobId)).key);
+      const room = this.#rooms.get(keyOf(queue ?? undefined, String(jobId)));
       if (!room) continue;
       this.#held.delete(room.key);
       if (room.answered) {
@@ -468,7 +552,11 @@ class Rooms {
     room.backoff = 0;
     room.acknowledge(cursor, result, announced);
     this.#unsettled.add(room);
-    for (const watcher of [...room.watchers]) watcher.answer?.({ ...result, cursor });
+    for (const watcher of [...room.watchers]) {
+      watcher.answer?.({ ...result, cursor });
+      if (!watcher.logs) continue;
+      for (const event of room.lines.begin(watcher)) if (room.watchers.has(watcher)) watcher.deliver(event);
+    }
     if (result.gap) this.#hand(room, { event: 'gap', data: { queue: room.queue ?? null, jobs: [room.jobId] } });
     this.#tryToSettle(room, cursor);
   }
@@ -521,7 +609,7 @@ class Rooms {
 
   #event(event) {
     const { queue, jobId } = event.data;
-    const [named, anywhere] = [new Room(queue, jobId).key, new Room(undefined, jobId).key];
+    const [named, anywhere] = [keyOf(queue, jobId), keyOf(undefined, jobId)];
     // A live event comes once, whichever room it is for, perhaps ahead of an ack or of what is replayed [E4].
     const both = this.#held.has(named) && this.#held.has(anywhere);
     let ours = false;
@@ -538,6 +626,13 @@ class Rooms {
       else if (room.listening) this.#offer(room, event, !(event.replayed && room.settled));
     }
     return ours;
+  }
+
+  /** Ahead of the first answer come those of an earlier room of the name. */
+  #lines(data) {
+    const room = this.#rooms.get(keyOf(data.anywhere ? undefined : data.queue, data.jobId));
+    const event = room?.listening && room.lines.take(data);
+    if (event) this.#hand(room, event);
   }
 
   #gap(gap, now) {
@@ -564,12 +659,16 @@ class Rooms {
     for (const watcher of [...room.watchers]) {
       if (onlyWaiting && watcher.forever) continue;
       if (outcome && !watcher.forever) room.watchers.delete(watcher);
-      const wanted = watcher.events;
-      if (event.event === 'gap' ? watcher.gaps : outcome || wanted.includes('*') || wanted.includes(event.event))
-        watcher.deliver(event);
+      if (outcome || this.#wants(room, watcher, event.event)) watcher.deliver(event);
     }
     // Those who handle an event may have joined or left.
     if (outcome && this.#rooms.get(room.key) === room) this.#ended(room, left);
+  }
+
+  #wants(room, watcher, name) {
+    if (name === 'gap') return watcher.gaps;
+    if (name === 'job-log') return watcher.logs && room.lines.follows(watcher);
+    return watcher.events.includes('*') || watcher.events.includes(name);
   }
 
   #ended(room, left) {
@@ -932,13 +1031,14 @@ export class Jobs extends Emitter {
 
   /**
    * The events of a job, `{event, data, id?, replayed?}`, until its outcome: `for await (const event of jobs.watch(id))`.
-   * `events` names those that are wanted, `*` all; outcomes always come, and `gap`: events may be missing.
+   * `events` names those that are wanted, `*` all; outcomes always come, and `gap`: events may be missing. `logs`: what
+   * the worker writes with `job.log()`, too, as `job-log`.
    */
-  watch(jobId, { queue, events = [], expect = true, signal } = {}) {
-    return { [Symbol.asyncIterator]: () => this.#iterate(jobId, queue, events, expect, signal) };
+  watch(jobId, options) {
+    return { [Symbol.asyncIterator]: () => this.#iterate(jobId, options) };
   }
 
-  #iterate(jobId, queue, events, expect, signal) {
+  #iterate(jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
     const items = [];
     let [wake, failure, over] = [null, null, false];
     const end = (error) => {
@@ -949,6 +1049,7 @@ export class Jobs extends Emitter {
     };
     const leave = this.#watch(jobId, queue, {
       events,
+      logs,
       gaps: true,
       strict: !expect,
       refuse: end,
@@ -1041,11 +1142,11 @@ export class Jobs extends Emitter {
     });
   }
 
-  #subscribe({ jobId, queue, events, until, after }) {
+  #subscribe({ jobId, queue, events, until, after, logs }) {
     return new Promise((resolve) => {
       const id = asId(jobId);
       if (id === null) return resolve({ error: { code: 'bad-job-id', message: BAD_ID } });
-      const key = new Room(queue, id).key;
+      const key = keyOf(queue, id);
       const jobs = this;
       const watcher = this.#watched.get(key) ?? {
         forever: true,
@@ -1064,16 +1165,19 @@ export class Jobs extends Emitter {
         },
       };
       if (events) watcher.chosen = events;
+      if (logs !== undefined) watcher.logs = Boolean(logs);
       watcher.asked.push(resolve);
       watcher.room = this.#rooms.join(queue, id, watcher);
-      // A page that kept a position itself.
-      if (after && !watcher.room.position && !watcher.room.ref) watcher.room.position = after.trim ? { [queue]: after } : after;
+      // A page that kept positions itself.
+      const byQueue = (position) => (position?.trim ? { [queue]: position } : position);
+      if (after && !watcher.room.position && !watcher.room.ref) watcher.room.position = byQueue(after);
+      if (!watcher.room.ref) watcher.room.lines.resume(byQueue(logs?.after));
       this.#watched.set(key, watcher);
     });
   }
 
   #unsubscribe({ jobId, queue }) {
-    const key = new Room(queue, asId(jobId)).key;
+    const key = keyOf(queue, asId(jobId));
     const watcher = this.#watched.get(key);
     this.#watched.delete(key);
     if (watcher) {
@@ -1283,7 +1387,7 @@ export class Jobs extends Emitter {
   /** The connection is over; returns whether it had been one. */
   #lost(reason) {
     const was = this.connected;
-    this.#forget('hello', 'silence', 'upgrade', 'due', 'connect', 'poll');
+    this.#forget('hello', 'silence', 'upgrade', 'due', 'connect', 'poll', 'logs');
     Object.assign(this, { connected: false, transport: null });
     this.#link = null;
     this.#outgoing = [];
@@ -1351,28 +1455,41 @@ export class Jobs extends Emitter {
   // ---- what comes ----
 
   #take(frame) {
-    const { event, data, ref, id } = frame;
+    const { event, data, ref } = frame;
+    const call = this.#calls.get(ref);
     if (event === 'pong' && this.transport === 'websocket') this.#forget('silence');
     if (this.transport !== 'websocket') this.#listenFor(STREAM_SILENCE);
     const ours = this.#rooms.receive(frame, performance.now());
     if (ref !== undefined) {
-      const call = this.#calls.get(ref);
       this.#calls.delete(ref);
       call?.resolve(event === 'error' ? { error: data } : data);
     } else if (!ours && !['ack', 'pong'].includes(event)) {
       if (event === 'expiring') this.#authenticate();
-      if (event === 'log') this.#resumeLogsAt(id);
       this.fire(event, data);
     }
+    if (this.#logs) this.#resumeLogs(frame, call);
     this.#nudge();
   }
 
-  /** The next connection asks for what came behind the last line. */
-  #resumeLogsAt(id) {
-    const call = this.#standing.get('subscribe-logs');
-    if (!call) return;
-    const { tail, ...filters } = call.data ?? {};
-    this.#standing.set('subscribe-logs', { ...call, data: { ...filters, after: id } });
+  /** The next connection asks for what came behind the last line, or the cursor of an `ack` or a `pong` [L5]. */
+  #resumeLogs({ event, data, ref, id }, call) {
+    const asked = this.#standing.get('subscribe-logs');
+    if (!asked || this.#calls.has(asked.ref)) return; // what comes until its answer is another one's
+    if (ref === asked.ref && !call) {
+      // Nobody sees the answers to what was asked again.
+      if (data.gap) this.fire('dropped', { count: 0, approximate: true });
+      if (PASSING.includes(data.code)) this.#after('logs', RETRY, () => this.#askAgain(asked));
+    }
+    const after = event === 'log' ? id : event === 'error' ? null : data?.cursor;
+    if (!after) return;
+    const { tail, ...filters } = asked.data ?? {};
+    this.#standing.set('subscribe-logs', { ...asked, data: { ...filters, after } });
+  }
+
+  #askAgain(call) {
+    if (this.#standing.get('subscribe-logs') !== call) return; // it is over, or another one
+    this.#outgoing.push(call);
+    this.#nudge();
   }
 }
 
