@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
+from jobws.errors import RequestError
+from jobws.server.http_logs import MAX_RECORDS, parse_records
 from tests.server.test_http import call
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -98,7 +103,14 @@ async def test_many_are_written_in_order_and_the_stream_is_kept_short(redis: Red
         (b"\xff", NDJSON, 400, "bad-json", "the body must be JSON in UTF-8"),
         (b"x", "text/plain", 415, "bad-content-type", "the body must have the content type application/json or app"),
         (b" " * 1_048_577, NDJSON, 413, "too-large", "the body may have 1048576 bytes"),
-        (b'{"message":""}\n' * 10_001, NDJSON, 400, "too-many", "a body may have 10000 records, this one has 10001"),
+        (
+            b"[" + b"0," * 10_000 + b"0]",
+            "application/json",
+            400,
+            "too-many",
+            "the body may have 10000 records, this one",
+        ),
+        (b'{"message":""}\n' * 10_001, NDJSON, 400, "too-many", "the body may have 10000 records, this one has 10001"),
     ],
 )
 async def test_what_is_wrong_is_told(
@@ -154,3 +166,20 @@ async def test_what_is_too_large_is_cut(redis: Redis) -> None:
     assert len(entry["message"].encode()) == 65_536
     assert json.loads(entry["fields"]) == {"a": 1, "truncated": True}
     assert len(entry["source"]) == 512
+
+
+async def test_a_body_that_takes_long_lets_others_come_in_between() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        with pytest.raises(RequestError, match=r"this one has 10001$"):
+            await parse_records(StringIO("\n" * 1_000_000 + '{"message":""}\n' * (MAX_RECORDS + 1)), 0)
+        tasks.cancel_scope.cancel()
+    assert turns > 20  # in some 0.1 s

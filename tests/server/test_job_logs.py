@@ -227,6 +227,21 @@ async def test_without_redis_the_outcome_comes_all_the_same(
         assert log_polls.HOLD_SECONDS <= trio.current_time() - began < log_polls.HOLD_SECONDS + 2.5
 
 
+async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:
+    """An error is no empty list. BUSY, while a script runs, says the same as NOPERM."""
+    redis = own_redis()
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        await quiet(live.bridge)  # it knows that the list is empty
+        redis.client.execute_command("ACL", "SETUSER", "default", "-lrange")
+        redis.client.rpush("bull:http:j:logs", "a")
+        redis.add_event("http", "completed", "j", returnvalue="1")
+        await eventually(lambda: bool(redis.client.acl_log()))
+        redis.client.execute_command("ACL", "SETUSER", "default", "+lrange")
+        assert await told(client, "completed") == ["a", "completed"]
+
+
 def reads(redis: Redis) -> int:
     """How many commands Redis was given that only looks at lines give."""
     stats = redis.client.info("commandstats")

@@ -8,10 +8,12 @@ import sys
 import threading
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
+import trio
 
 from jobws.protocol.close import CloseCode
 from tests.support import eventually
@@ -20,6 +22,7 @@ from tests.support.client import raw_client
 from tests.support.peer import Peer
 
 if TYPE_CHECKING:
+    from jobws.hub.log_hub import LogHub
     from tests.support.redis import Redis
 
 LINES = 50_000
@@ -232,3 +235,45 @@ async def test_who_leaves_in_the_midst_leaves_nothing(redis: Redis, data: dict[s
             await client.until("ack", request="unsubscribe-logs")
             assert (await client.ask("ping"))["event"] == "pong"
         assert live.bridge.logs.hub.place is None
+
+
+async def test_many_who_read_back_take_turns(redis: Redis) -> None:
+    """A look at one line may take a millisecond, so between two of them job events get through."""
+    pipe = redis.client.pipeline(transaction=False)
+    for number in range(2000):
+        pipe.xadd("jobws:logs", {"message": f"n {number}"})
+    pipe.execute()
+    async with live_bridge(redis.url) as live:
+        seconds = count()
+        live.bridge.logs.hub.clock = lambda: float(next(seconds))  # so every look is a long one
+        passes = Passes(live.bridge.logs.hub)
+        trio.lowlevel.add_instrument(passes)
+
+        async def watch(number: int) -> None:
+            data = {"tail": 40, "text": f"{number}"} if number % 2 else {"after": "0-1", "text": f"n {number}"}
+            async with raw_client(live.url, path="/logs") as client:
+                await client.send("subscribe-logs", data)
+                assert str(number) in (await client.until("log"))[-1]["data"]["message"]
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(watch, number)
+        trio.lowlevel.remove_instrument(passes)
+        assert passes.most in (2, 3)
+
+
+class Passes(trio.abc.Instrument):
+    """Counts how often the clock was asked between two times that the loop looked at its sockets: twice a look."""
+
+    def __init__(self, hub: LogHub) -> None:
+        self._clock = hub.clock
+        self._count = self.most = 0
+        hub.clock = self._ask
+
+    def _ask(self) -> float:
+        self._count += 1
+        self.most = max(self.most, self._count)
+        return self._clock()
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._count = 0

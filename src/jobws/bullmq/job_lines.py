@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hiredis
 from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
@@ -38,7 +39,7 @@ class JobLineSlices(Struct, frozen=True):
     """A question to `Store.ask`: slices of many jobs, in one piece.
 
     The answer has, per slice, its lines, and how many there are in all if `start` is None: both of one moment, since
-    only then the lines have places.
+    only then the lines have places. None: Redis cannot tell them now, though it may tell those of others.
     """
 
     slices: tuple[JobLineSlice, ...]
@@ -54,23 +55,19 @@ class JobLineSlices(Struct, frozen=True):
                 commands.append(each.lines)
         return commands
 
-    def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None]]:
-        """The lines, and their number. A key that is no list has none.
-
-        Raises:
-            RedisUnavailableError: Redis cannot answer now.
-        """
+    def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None] | None]:
+        """The lines, and their number. A key that is no list has none."""
         left = iter(replies)
-        found: list[tuple[list[bytes], int | None]] = []
+        found: list[tuple[list[bytes], int | None] | None] = []
         for each in self.slices:
             if each.start is not None:
-                found.append((_lines(next(left)), None))
+                lines = _lines(next(left))
+                found.append(None if lines is None else (lines, None))
                 continue
             *_, executed = (next(left) for _ in range(4))
-            if not isinstance(executed, list):
-                raise RedisUnavailableError(f"Redis cannot tell log lines now: {executed}")
-            length, lines = executed
-            found.append((_lines(lines), length if isinstance(length, int) else 0))
+            length, lines = executed if isinstance(executed, list) else (0, None)
+            lines = _lines(lines)
+            found.append(None if lines is None else (lines, length if isinstance(length, int) else 0))
         return found
 
 
@@ -95,9 +92,15 @@ class JobLinePage(Struct, frozen=True):
         if not isinstance(executed, list):
             raise RedisUnavailableError(f"Redis cannot tell log lines now: {executed}")
         exists, length, lines = executed
-        return _lines(lines), length if isinstance(length, int) else 0, exists == 1
+        found = _lines(lines)
+        if found is None:
+            raise RedisUnavailableError(f"Redis cannot tell log lines now: {lines}")
+        return found, length if isinstance(length, int) else 0, exists == 1
 
 
-def _lines(reply: object) -> list[bytes]:
-    """An error is WRONGTYPE: the key of another job, whose id ends in `:logs`."""
-    return reply if isinstance(reply, list) else []
+def _lines(reply: object) -> list[bytes] | None:
+    """None: an error that says nothing about the list, such as BUSY while a script runs, or NOPERM."""
+    if isinstance(reply, list):
+        return reply
+    # The key of another job, whose id ends in `:logs`.
+    return [] if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE") else None

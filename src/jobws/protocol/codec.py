@@ -152,21 +152,27 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
     return value
 
 
-def decode_list(text: str, subject: str) -> list[str]:
-    """The items of a JSON list, each as its JSON text.
+def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
+    """The items of a JSON list, each as its JSON text; `items` is what they are called.
 
     Raises:
-        RequestError: `bad-json`, `too-deep`, or `bad-data`: it is no list.
+        RequestError: `bad-json`, `too-deep`, `bad-data`: it is no list, or `too-many`: it has more than `most`.
     """
+    values: object
     try:
-        return [bytes(item).decode() for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
+        values = msgspec.json.decode(text, type=list[msgspec.Raw])
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeEncodeError):
         values = decode_json(text, subject)
     if not isinstance(values, list):
         raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
-    return [json.dumps(value, ensure_ascii=False) for value in values]
+    if len(values) > most:  # first: a megabyte of `0,` has half a million, whose texts take 0.1 s
+        raise RequestError("too-many", f"{subject} may have {most} {items}, this one has {len(values)}")
+    return [
+        bytes(value).decode() if isinstance(value, msgspec.Raw) else json.dumps(value, ensure_ascii=False)
+        for value in values
+    ]
 
 
 def _lenient(text: str | bytes) -> object:

@@ -44,11 +44,8 @@ class FrameStreams:
         settings = self._service.settings
         wait = parameters(request, ("wait",)).get("wait")
         seconds = None if wait is None else parse_wait(wait, min(MAX_WAIT_SECONDS, settings.max_wait_seconds))
-        requests = decode_list(await body_text(request, settings.max_body_bytes), SUBJECT)
-        if len(requests) > settings.max_subscriptions:
-            raise RequestError(
-                "too-many", f"the body may have {settings.max_subscriptions} requests, this one has {len(requests)}"
-            )
+        text = await body_text(request, settings.max_body_bytes)
+        requests = decode_list(text, SUBJECT, settings.max_subscriptions, "requests")
         limit = settings.max_message_bytes
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")

@@ -7,6 +7,8 @@ everything up to where the tail is, it has the tail. So nothing is held for it, 
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager, nullcontext
+from operator import length_hint
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -14,12 +16,14 @@ import anyio.lowlevel
 
 from jobws.bullmq.log_stream import FIRST_COUNT, EntriesUpTo, PageAfter, Place, State, StateOf, next_count
 from jobws.hub.connection import UNAVAILABLE
-from jobws.hub.log_hub import Line
+from jobws.hub.log_hub import MAX_SECONDS, Line
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError
 from jobws.server.joins import persist, room_for_more
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from jobws.bullmq.store import Store
     from jobws.hub.log_connection import LogConnection
     from jobws.hub.log_hub import LogHub, LogMembership
@@ -53,6 +57,7 @@ class LogHistory:
         self._store = store
         self._key = key
         self._join_seconds = join_seconds
+        self._turns = anyio.Lock()
 
     async def run(self, connection: LogConnection, member: LogMembership) -> None:
         """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
@@ -91,12 +96,18 @@ class LogHistory:
         while True:
             question = EntriesUpTo(self._key, upper, asked)
             entries = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked at once
-            for entry in entries:
-                oldest = entry[0]
-                count = None if count is None else count - 1
-                found += member.request.filter.wants(Line(entry).record)
-                if found == wanted:
-                    return Place(before(oldest), count)
+            unseen = iter(entries)
+            while length_hint(unseen):
+                async with self._turn():
+                    deadline = self._hub.clock() + MAX_SECONDS
+                    for entry in unseen:
+                        oldest = entry[0]
+                        count = None if count is None else count - 1
+                        found += member.request.filter.wants(Line(entry).record)
+                        if found == wanted:
+                            return Place(before(oldest), count)
+                        if self._hub.clock() > deadline:
+                            break
             if len(entries) < asked:
                 return end if oldest is None else Place(before(oldest), count)
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
@@ -110,14 +121,26 @@ class LogHistory:
             page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked at once
             seen, index = -1, 0
             while index > seen:
-                seen, index = index, member.read_back(page, index, self._hub.clock)
-                if self._hub.join(member, page, index):
-                    return
+                # Close to the end nobody queues: behind so many others the page would be old, and the end elsewhere.
+                async with self._turn() if page.full else nullcontext():
+                    seen, index = index, member.read_back(page, index, self._hub.clock)
+                    if self._hub.join(member, page, index):
+                        return
                 await anyio.lowlevel.checkpoint()  # everybody else's turn
                 await room_for_more(connection.outbox)
             count = next_count(page.entries) if page.entries else count
             if not index:
                 await anyio.sleep(AHEAD_SECONDS)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Inside, look at lines for one client, and only for a moment.
+
+        All who read back are often ready at once, and a hundred moments in a row would be one long wait for job events.
+        """
+        async with self._turns:
+            yield
+            await anyio.lowlevel.checkpoint()
 
 
 def beginning_after(after: str, state: State) -> Beginning:

@@ -161,17 +161,21 @@ class LogPolls:
         if not slices:
             return set()
         answers = dict(zip(slices, await self._store.ask(JobLineSlices(slices)), strict=True))
-        self._answered = anyio.current_time()
-        size = sum(len(line) for lines, _ in answers.values() for line in lines)
+        told = [answer for answer in answers.values() if answer is not None]
+        if told:
+            self._answered = anyio.current_time()
+        size = sum(len(line) for lines, _ in told for line in lines)
         self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
         again: set[Job] = set()
         for group, each in zip(groups, asked, strict=True):
-            lines, length = answers[each]
-            step = group.reader.step(Seen(lines, length))
-            told = self._lines.tell(group, step)
+            answer = answers[each]
+            if answer is None:
+                continue
+            step = group.reader.step(Seen(*answer))
+            all_told = self._lines.tell(group, step)
             if step.batch is not None:
                 self._paces[group.job].pause = FAST_SECONDS
-            if step.again and told:
+            if step.again and all_told:
                 again.add(group.job)
         return again
 
