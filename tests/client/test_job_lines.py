@@ -8,7 +8,6 @@ import trio
 
 import jobws.sync
 from jobws.client import connect
-from jobws.client.event import AckData, Result
 from jobws.client.job_lines import KEPT_BYTES, RoomLines, room_of
 from jobws.client.room import RoomState
 from jobws.client.watcher import Answer, Delivery, Item, Watcher
@@ -183,8 +182,9 @@ def test_a_room_goes_on_behind_its_lines_if_a_watcher_wants_some() -> None:
     assert state.logs() is False
     state.watchers[Watcher([room], frozenset(), strict=False, gaps=True, put=items.append, logs=True)] = None
     assert state.logs() is True
+    state.lines.asked(1)
     take(state.lines, frame(0, "a"))
-    state.acknowledge(AckData(), Result())
+    state.lines.answered(1)
     assert take(state.lines, frame(0, "a", "b")) == [1, "b"]
     assert state.logs() == {"after": {"http": "2.0.x"}}
 

@@ -234,11 +234,11 @@ async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Ca
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", WITH_LOGS)
         await quiet(live.bridge)  # it knows that the list is empty
-        redis.client.execute_command("ACL", "SETUSER", "default", "-lrange")
+        redis.client.execute_command("ACL", "SETUSER", "default", "-lrange")  # type: ignore[no-untyped-call]
         redis.client.rpush("bull:http:j:logs", "a")
         redis.add_event("http", "completed", "j", returnvalue="1")
         await eventually(lambda: bool(redis.client.acl_log()))
-        redis.client.execute_command("ACL", "SETUSER", "default", "+lrange")
+        redis.client.execute_command("ACL", "SETUSER", "default", "+lrange")  # type: ignore[no-untyped-call]
         assert await told(client, "completed") == ["a", "completed"]
 
 
