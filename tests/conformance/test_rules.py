@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
 # What the bridge alone can keep or break, and what a client may ask for or leave.
 NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "J3", "S1", "S2", "S9", "E5", "E6"}
-# Only the Python client follows logs by itself; tests/client/test_logs.py and test_job_lines.py hold it.
+# Only the Python client follows logs by itself; tests/client/test_logs.py and test_log_lines.py hold it.
 NOT_OF_CLIENTS |= {"S12", "E8", "E9", "E10", *(f"L{number}" for number in range(1, 8))}
 CLIENT_VECTORS = load_client_vectors()
 VECTORS = load_vectors("live") + [
