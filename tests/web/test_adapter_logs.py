@@ -227,6 +227,22 @@ async def test_the_bridge_restarts_and_every_line_comes_once(redis: Redis, begin
             assert got == expected
 
 
+async def test_what_is_kept_for_later_watchers_is_bounded() -> None:
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **SOON)
+        async with client.watch("1", queue="q", logs=True) as first:
+            bridge = await server.accept()
+            await bridge.subscribed({"q": "1-0"})
+            for number in range(5):
+                lines = [f"{number}" * 100_000]
+                await bridge.job_event("job-log", data={"lines": lines, "first": number, "position": f"{number}"})
+                assert (await anext(first))["data"]["lines"] == lines
+            async with client.watch("1", queue="q", logs=True) as second:
+                request = await asked(bridge, "subscribe-job")
+                await bridge.send("ack", {"request": "subscribe-job", "results": [{"jobs": []}]}, ref=request["ref"])
+                assert [(await anext(second))["data"]["first"] for _ in range(2)] == [3, 4]
+
+
 async def asked(bridge: FakeConnection, event: str) -> dict[str, Any]:
     """The next request of that name; there may be pings before it."""
     while (request := await bridge.receive())["event"] != event:
