@@ -105,6 +105,19 @@ async def test_news_is_news_though_answers_follow_it(redis: Redis) -> None:
         assert anyio.current_time() - began < 5
 
 
+async def test_last_lines_and_an_outcome_are_the_end(redis: Redis) -> None:
+    """Nothing is sent behind them that would show that no more is read."""
+    redis.add_job("http", "1", state="active")
+    redis.client.rpush("bull:http:1:logs", "a")
+    async with live_bridge(redis.url) as live:
+        sent = redis.add_event("http", "completed", "1", returnvalue="1")
+        await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
+        began = anyio.current_time()
+        request = subscribe(["1"], queue="http", after="0-0", until="end", logs=True)
+        assert names(await poll(live.url, [request], "30")) == ["hello", "ack", "job-log", "completed", "pong"]
+        assert anyio.current_time() - began < 5
+
+
 async def test_an_outcome_that_was_looked_for_in_vain_holds_nothing_up(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

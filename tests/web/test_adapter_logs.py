@@ -11,6 +11,7 @@ import trio
 from jobws.server.app import RESTART
 from tests.support import eventually
 from tests.support.adapter import adapter
+from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.fake_bridge import fake_bridge
 
@@ -39,7 +40,7 @@ def names(told: list[Told]) -> list[Any]:
 async def until(watched: AsyncIterator[Told], last: str) -> list[Any]:
     """Lines and other events up to the line or event `last`."""
     items: list[Any] = []
-    with trio.fail_after(20):
+    with trio.fail_after(10):
         while last not in items:
             items += names([await anext(watched)])
     return items
@@ -136,6 +137,27 @@ async def test_a_lost_connection_costs_no_line(redis: Redis) -> None:
             assert await until(watched, "completed") == ["completed"]
 
 
+async def test_lines_come_through_a_network_that_holds_streams_back(redis: Redis) -> None:
+    """Each answer ends with the lines that it waited for; the next one goes on behind them."""
+    redis.add_job("http", "7", state="active")
+    redis.client.rpush(LOGS, "a")
+    async with adapter() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
+        proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
+        proxy.buffers = True
+        nursery.start_soon(proxy.run)
+        client = await node.io(f"http://127.0.0.1:{proxy.port}", **SOON, WebSocket=False, timeout=1000)
+        async with client.watch("7", queue="http", logs=True) as watched:
+            assert await until(watched, "a") == ["a"]
+            assert (await client.state())["transport"] == "polling"
+            for line in "bcd":
+                redis.client.rpush(LOGS, line)
+                assert await until(watched, line) == [line]
+            redis.client.rpush(LOGS, "e")
+            redis.add_event("http", "completed", "7", returnvalue="1")
+            assert await until(watched, "completed") == ["e", "completed"]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_page_hands_lines_to_its_handler(redis: Redis) -> None:
     """Of those jobs alone that it subscribed with `logs`, also from a position that it kept."""
     for job_id in ("7", "8", "9"):
@@ -166,7 +188,7 @@ async def test_a_page_hands_lines_to_its_handler(redis: Redis) -> None:
 async def told_lines(client: AdapterClient, last: str) -> list[str]:
     """Messages of the log up to `last`; "dropped", too, which must not come."""
     messages: list[str] = []
-    with trio.fail_after(20):
+    with trio.fail_after(10):
         while last not in messages:
             told = await client.told.receive()
             if told["event"] in ("log", "dropped"):
@@ -225,6 +247,22 @@ async def test_the_bridge_restarts_and_every_line_comes_once(redis: Redis, begin
             await trio.to_thread.run_sync(bridge.started)
             got += await told_lines(client, write(1))
             assert got == expected
+
+
+async def test_what_is_kept_for_later_watchers_is_bounded() -> None:
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **SOON)
+        async with client.watch("1", queue="q", logs=True) as first:
+            bridge = await server.accept()
+            await bridge.subscribed({"q": "1-0"})
+            for number in range(5):
+                lines = [f"{number}" * 100_000]
+                await bridge.job_event("job-log", data={"lines": lines, "first": number, "position": f"{number}"})
+                assert (await anext(first))["data"]["lines"] == lines
+            async with client.watch("1", queue="q", logs=True) as second:
+                request = await asked(bridge, "subscribe-job")
+                await bridge.send("ack", {"request": "subscribe-job", "results": [{"jobs": []}]}, ref=request["ref"])
+                assert [(await anext(second))["data"]["first"] for _ in range(2)] == [3, 4]
 
 
 async def asked(bridge: FakeConnection, event: str) -> dict[str, Any]:

@@ -208,6 +208,7 @@ class JobLines:
     def _drained(self, membership: Membership) -> None:
         self.draining.pop(membership)()
         membership.connection.outbox.flush()
+        membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
 
     def _following(self, membership: Membership) -> Following:
         return self.followers[(membership.subscription.room.job_id or "").encode()][membership]

@@ -22,12 +22,13 @@ const POLL_SECONDS = 20;
 const POLL_PAUSE = 300;
 // About as many characters of log lines are kept for later watchers as the bridge tells a new subscription [S12].
 const KEPT_LINES = 262144;
+// The log that does not come back for now is asked for once more after so long.
+const RETRY = 1000;
 // Over HTTP everything is asked for again with each further request, so they are gathered: for so long, and so long for
 // each room that there is.
 const GATHER = 50;
 const GATHER_ROOM = 2;
-// Errors that pass by themselves. What each connection asks for again is then asked for once more, after so long.
-const RETRY = 1000;
+// Errors that pass by themselves.
 const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
 /** Base of all errors of this module. `code` is the bridge's, if it is the bridge that refused. */
