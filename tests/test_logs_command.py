@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,36 @@ async def test_errors_are_one_line_with_its_exit_code(redis: Redis) -> None:
         assert await run("--job", "1", "--job", "\udcff").end() == (2, "", "jobws: job 2 is no UTF-8 text\n")
         code, _, err = await run("--tail", "-1").end()
         assert (code, err) == (2, 'jobws: Invalid value "-1" for --tail. Must be >= 0.\n')
+
+
+async def test_who_has_read_enough_hears_no_complaint(redis: Redis) -> None:
+    for number in range(3000):
+        add(redis, f"n {number}")
+    async with live_bridge(redis.url) as live:
+        for arguments in ((), ("--json",)):
+            logs = Logs("--url", live.url, "-n", "3000", *arguments)
+            assert "n 0" in await logs.line()
+            assert logs.process.stdout is not None
+            logs.process.stdout.close()
+            logs.process.stdout = None
+            assert (await logs.end())[::2] == (1, "")
+
+
+async def test_an_output_that_knows_few_characters(redis: Redis) -> None:
+    add(redis, "é 💥")
+    async with live_bridge(redis.url) as live:
+        code, out, err = await Logs("--url", live.url, environment={"PYTHONIOENCODING": "ascii"}).end()
+        assert (code, err) == (0, "")
+        assert out.endswith("worker \\xe9 \\U0001f4a5\n")
+        _, out, _ = await Logs("--url", live.url, "--json", environment={"PYTHONIOENCODING": "ascii"}).end()
+        assert json.loads(out)["message"] == "é 💥"
+
+
+async def test_without_redis_it_ends_and_does_not_wait_for_ever(redis: Redis) -> None:
+    redis.client.set("jobws:logs", "no stream")
+    async with live_bridge(redis.url, join_seconds=0.3) as live:
+        expected = (3, "", "jobws: Redis does not answer; subscribe again later\n")
+        assert await Logs("--url", live.url).end() == expected
 
 
 def printed(line: LogLine, *, terminal: bool) -> str:

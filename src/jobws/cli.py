@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path  # noqa: TC003 - cyclopts looks it up when it reads the command's types
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -45,6 +47,8 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 REFUSED: Final = 6
 INTERRUPTED: Final = 130
+# As rich ends where it notices first.
+BROKEN_PIPE: Final = 1
 
 app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.")
 Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
@@ -263,10 +267,15 @@ def _needs_extra(extra: str, purpose: str) -> Iterator[None]:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows, or LC_ALL=C, knows few characters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # `| head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+        return BROKEN_PIPE
     except (cyclopts.CycloptsError, JobwsError) as error:
         print(f"jobws: {error}", file=sys.stderr)
         return _exit_code(error)
@@ -275,6 +284,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int:
     match error:
+        case ResponseError(code="unavailable"):
+            return UNREACHABLE
         case ConfigurationError() | ResponseError() | cyclopts.CycloptsError():
             return USAGE
         case RefusedError():

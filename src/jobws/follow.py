@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -64,7 +65,9 @@ async def follow_logs(
     async with connect_logs(url, **chosen, text=text, tail=tail, follow=follow) as lines:
         async for line in lines:
             if json:
-                console.file.write(msgspec.json.encode(line).decode() + "\n")
+                text = msgspec.json.encode(line).decode()
+                # Elsewhere than in UTF-8 with escapes of JSON.
+                console.file.write((text if console.encoding.startswith("utf") else dumps(loads(text))) + "\n")
                 console.file.flush()
             else:
                 console.print(shown(line), soft_wrap=True)

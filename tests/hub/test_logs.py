@@ -352,3 +352,31 @@ def test_pages_stay_small() -> None:
 def test_an_open_filter_is_known() -> None:
     assert LogFilter().is_open
     assert not LogFilter(severity=1).is_open
+
+
+def test_a_text_of_each_client_is_no_long_step() -> None:
+    """A line of 64 KiB takes a millisecond each; a client that joins meanwhile has it, too."""
+    ticks = count()
+    hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS)
+    clients = []
+    for text in ("a", "b", "C", "a", "nowhere"):
+        connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+        member = connection.receive(json.dumps({"event": "subscribe-logs", "data": {"text": text}}), 0.0)
+        assert member is not None
+        connection.complete(member, Place("0-0", 0), "0-0", gap=False)
+        clients.append((connection, member))
+    empty = Page(State(), [], full=False)
+    assert all(hub.join(member, empty, 0) for _, member in clients[:4])
+    page = Page(State(2, "1-0", "2-0", 2), [(b"1-0", [b"message", b"ABC"]), (b"2-0", [b"message", b"c"])], full=False)
+    place = hub.place
+    assert place is not None
+    assert [hub.publish(place, page, 0) for _ in range(3)] == [0, 0, 0]
+    assert hub.join(clients[4][1], Page(page.state, page.entries, full=True), 0)
+    steps, index = 0, 0
+    while index < 2:
+        steps, index = steps + 1, hub.publish(place, page, index)
+    assert steps == 2 + 5  # one text, or one line to those who want it, each
+    seen = [
+        [json.loads(frame.payload).get("id") for frame in connection.outbox.take()][1:] for connection, _ in clients
+    ]
+    assert seen == [["1-0"], ["1-0"], ["1-0", "2-0"], ["1-0"], []]

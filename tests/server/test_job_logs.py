@@ -234,12 +234,46 @@ async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Ca
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", WITH_LOGS)
         await quiet(live.bridge)  # it knows that the list is empty
-        redis.client.execute_command("ACL", "SETUSER", "default", "-lrange")  # type: ignore[no-untyped-call]
+        redis.client.acl_setuser("default", enabled=True, commands=["-lrange"])
         redis.client.rpush("bull:http:j:logs", "a")
         redis.add_event("http", "completed", "j", returnvalue="1")
         await eventually(lambda: bool(redis.client.acl_log()))
-        redis.client.execute_command("ACL", "SETUSER", "default", "+lrange")  # type: ignore[no-untyped-call]
+        redis.client.acl_setuser("default", enabled=True, commands=["+lrange"])
         assert await told(client, "completed") == ["a", "completed"]
+
+
+async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Redis) -> None:
+    """Whatever is known of other jobs; else the one look takes more than a second, and outcomes go ahead of it."""
+    for number in range(120):
+        redis.add_job("http", f"j{number}", state="active")
+    rooms = [{**WITH_LOGS, "jobId": f"j{number}"} for number in range(120)]
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", rooms[20:])  # quiet ones, all of which fit into one look
+        await quiet(live.bridge, "j119")
+        pipe = redis.client.pipeline()
+        for number in range(20):
+            pipe.rpush(f"bull:http:j{number}:logs", *["x" * 65_536] * 16)
+        pipe.execute()
+        sizes = []
+        store = live.bridge._line_store
+        ask = store.ask
+
+        async def seen(question: Any) -> Any:
+            answers = await ask(question)
+            sizes.append(sum(len(line) for answer in answers if answer is not None for line in answer[0]))
+            return answers
+
+        store.ask = seen  # type: ignore[method-assign]
+        await client.send("subscribe-job", rooms[:20])
+        for number in range(20):
+            redis.add_event("http", "completed", f"j{number}", returnvalue="1")
+        lines, ended = 0, 0
+        while ended < 20:
+            frame = await client.receive()
+            lines += len(frame["data"]["lines"]) if frame["event"] == "job-log" else 0
+            ended += frame["event"] == "completed"
+        assert lines == 20 * 16
+        assert max(sizes) <= 8 * 16 * 65_536
 
 
 def reads(redis: Redis) -> int:
@@ -315,9 +349,9 @@ async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def quiet(bridge: Any) -> None:
+async def quiet(bridge: Any, job_id: str = "j") -> None:
     """Wait until the bridge looks at the job rarely."""
-    while bridge._log_polls._paces["http", "j"].pause < log_polls.SLOW_SECONDS:
+    while bridge._log_polls._paces["http", job_id].pause < log_polls.SLOW_SECONDS:
         await trio.sleep(0.05)
 
 

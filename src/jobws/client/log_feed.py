@@ -207,7 +207,8 @@ class LogFeed:
         self._changed()
 
     def _refused(self, error: ErrorData, now: float) -> None:
-        if error.code in _PASSING:
+        # Who does not follow wants an end.
+        if error.code in _PASSING and (self._follow or error.code != "unavailable"):
             self._ask_due = now + self._backoff.next()
         else:
             self.fail(ResponseError(error.code, error.message))

@@ -97,7 +97,8 @@ async def connect_logs(
     Raises:
         UnreachableError: Nothing there speaks jobws.v1. Only now: a connection that is lost later is made again.
         RefusedError: The bridge refuses this client.
-        ResponseError: A filter is wrong; the message says which.
+        ResponseError: A filter is wrong; the message says which. Without `follow` also if Redis does not answer the
+            bridge (`code` is `unavailable`); with it, that is waited for.
         ClientError: This is no trio program, or the token can be none.
     """
     require_trio("jobws.sync.connect_logs")

@@ -18,13 +18,13 @@ from jobws.protocol.log_answers import Dropped, DroppedData
 from jobws.protocol.log_records import from_entry, log_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jobws.bullmq.events import Entry
     from jobws.bullmq.log_stream import Missing, Page
     from jobws.hub.log_connection import LogConnection
     from jobws.protocol.codec import Frame
-    from jobws.protocol.log_requests import SubscribeLogs
+    from jobws.protocol.log_requests import LogFilter, SubscribeLogs
 
 # A job event may come this much later because of a line.
 MAX_SECONDS: Final = 0.0002
@@ -35,15 +35,39 @@ MAX_LINES: Final = 10_000
 
 
 class Line:
-    """An entry of the stream, whose frames are made once."""
+    """An entry of the stream; what is made of it for one client is kept for the next."""
 
-    __slots__ = ("_frame", "id", "record")
+    __slots__ = ("_frame", "_holds", "_lower", "id", "record")
 
     def __init__(self, entry: Entry) -> None:
         stream_id, fields = entry
         self.id = stream_id
         self.record = from_entry(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))
         self._frame: Frame | None = None
+        self._lower: str | None = None
+        self._holds: dict[str, bool] = {}
+
+    def passes(self, filter: LogFilter) -> bool:
+        """Whether it is one of the lines that are wanted."""
+        return filter.wants(self.record) and (filter.text is None or self.holds(filter.text))
+
+    def holds(self, text: str) -> bool:
+        """Whether the message has `text`, which is in lower case."""
+        if (known := self._holds.get(text)) is not None:
+            return known
+        if self._lower is None:
+            self._lower = self.record.message.lower()
+        found = self._holds[text] = text in self._lower
+        return found
+
+    def seek(self, texts: Iterable[str], late: Callable[[], bool]) -> bool:
+        """Look for texts until it is late; whether all were looked for. It goes on there when called again."""
+        for text in texts:
+            if text not in self._holds:
+                self.holds(text)
+                if late():
+                    return False
+        return True
 
     @property
     def frame(self) -> Frame:
@@ -97,7 +121,7 @@ class LogMembership:
 
     def offer(self, line: Line) -> bool:
         """Give the client a line that happens, if it wants it; or count it. Whether there is something to flush."""
-        return self.request.filter.wants(line.record) and self._give(line.frame, "sent")
+        return line.passes(self.request.filter) and self._give(line.frame, "sent")
 
     def _give(self, frame: Frame, counter: str) -> bool:
         """Send a line behind what is to be told before it, or count it. Whether there is something to flush."""
@@ -160,7 +184,7 @@ class LogMembership:
             line = Line(page.entries[index])
             if limit is not None and position(line.id) > limit:
                 break
-            if self.request.filter.wants(line.record):
+            if line.passes(self.request.filter):
                 replayed = position(line.id) <= end
                 # One that does not fit though there is room, a quarter of what may ever wait, is dropped.
                 self._give(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
@@ -194,6 +218,8 @@ class LogHub:
         self._live: dict[LogMembership, None] = {}
         self._touched: dict[LogConnection, None] = {}
         self._due: dict[LogMembership, None] = {}
+        self._texts: Counter[str] = Counter()
+        self._begun: Line | None = None
 
     def join(self, member: LogMembership, page: Page, index: int) -> bool:
         """Let a client have lines as they happen, of which the first `index` entries of a page were offered.
@@ -217,16 +243,21 @@ class LogHub:
                 return False
         member.live = True
         self._live[member] = None
+        if (text := member.request.filter.text) is not None:
+            self._texts[text] += 1
         if len(self._live) == 1:
             self.on_wanted()
         return True
 
     def leave(self, member: LogMembership) -> None:
         """A client wants no more lines. Behind the last one nothing is read."""
-        self._live.pop(member, None)
+        if member in self._live:
+            del self._live[member]
+            if (text := member.request.filter.text) is not None:
+                self._texts -= Counter((text,))
         self._due.pop(member, None)
         if not self._live:
-            self.place = None
+            self.place = self._begun = None
 
     def publish(self, place: Place, page: Page, start: int) -> int:
         """Offer entries from `start` on, in order; the index of the first that was not looked at.
@@ -243,7 +274,13 @@ class LogHub:
         deadline = self.clock() + MAX_SECONDS
         index = start
         while index < len(page.entries):
-            line = Line(page.entries[index])
+            if self._begun is None or self._begun.id != page.entries[index][0]:
+                self._begun = Line(page.entries[index])
+            line = self._begun
+            # A text takes up to a millisecond, and every client may have its own.
+            if self._texts and not line.seek(self._texts, lambda: self.clock() > deadline):
+                break
+            self._begun = None
             for member in self._live:
                 if member.offer(line):
                     self._touched[member.connection] = None

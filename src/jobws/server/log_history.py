@@ -103,7 +103,7 @@ class LogHistory:
                     for entry in unseen:
                         oldest = entry[0]
                         count = None if count is None else count - 1
-                        found += member.request.filter.wants(Line(entry).record)
+                        found += Line(entry).passes(member.request.filter)
                         if found == wanted:
                             return Place(before(oldest), count)
                         if self._hub.clock() > deadline:

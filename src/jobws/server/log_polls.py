@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from jobws.bullmq.job_lines import JobLineSlice, JobLineSlices
 from jobws.errors import RedisUnavailableError
@@ -36,9 +37,13 @@ SPACING_SECONDS: Final = 0.05
 HOLD_SECONDS: Final = 1.0
 MAX_HOLD_SECONDS: Final = 10.0
 # Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
-MIN_JOBS: Final = 8
+MIN_JOBS: Final = 2
 MAX_JOBS: Final = 200
+# What those have that were never looked at nobody knows: lines of a megabyte are 16 MB each.
+MAX_NEW_JOBS: Final = 8
 LOOK_BYTES: Final = 2 * 1024 * 1024
+# Then job events have their turn: a line of a megabyte takes a millisecond.
+TURN_SECONDS: Final = 0.0005
 
 _log: Final = logging.getLogger(__name__)
 
@@ -100,13 +105,19 @@ class LogPolls:
             # Those for whom an outcome waits go first.
             due = sorted((not pace.urgent, pace.due, job) for job, pace in self._paces.items() if pace.due <= now)
             if due:
-                await self._look([job for _, _, job in due[: self._at_once]])
+                await self._look(self._first([job for _, _, job in due]))
                 continue
             self._woken = anyio.Event()
             self._sleeping_until = min((pace.due for pace in self._paces.values()), default=inf)
             with anyio.move_on_after(self._sleeping_until - now):
                 await self._woken.wait()
             self._sleeping_until = -inf
+
+    def _first(self, due: list[Job]) -> list[Job]:
+        """Those to look at together; at least one."""
+        new = [job for job in due if self._paces[job].asked == -inf]
+        waiting = set(new[MAX_NEW_JOBS:])
+        return [job for job in due if job not in waiting][: self._at_once]
 
     async def give_up(self) -> None:
         """Let go on, until cancelled, what has waited too long."""
@@ -167,6 +178,7 @@ class LogPolls:
         size = sum(len(line) for lines, _ in told for line in lines)
         self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
         again: set[Job] = set()
+        turn_ends = anyio.current_time() + TURN_SECONDS
         for group, each in zip(groups, asked, strict=True):
             answer = answers[each]
             if answer is None:
@@ -177,6 +189,9 @@ class LogPolls:
                 self._paces[group.job].pause = FAST_SECONDS
             if step.again and all_told:
                 again.add(group.job)
+            if anyio.current_time() > turn_ends:
+                await anyio.lowlevel.checkpoint()
+                turn_ends = anyio.current_time() + TURN_SECONDS
         return again
 
     def _slice(self, group: Group) -> JobLineSlice:
