@@ -80,7 +80,7 @@ def _payloads(data: bytes) -> list[bytes]:
 def message(peer: Peer) -> dict[str, Any]:
     """The next frame that is no ping."""
     while (frame := peer.frame())[0] != 1:
-        pass
+        assert frame[0] == 9, f"the bridge ends the connection: {frame[1]!r}"
     found: dict[str, Any] = json.loads(frame[1])
     return found
 

@@ -10,10 +10,7 @@ import anyio.to_thread
 
 
 class Command:
-    """`jobws …` as a process; its output is no terminal, its clock shows UTC, and no setting is in its environment.
-
-    `environment` is laid over it.
-    """
+    """`jobws …` as a process: no terminal as output, UTC as time zone, and no settings but those in `environment`."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBWS_")}
