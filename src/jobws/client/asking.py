@@ -88,6 +88,13 @@ class Asking:
         """The bridge has left the room by itself."""
         self._held.pop(room, None)
 
+    def answered(self, ref: int) -> list[RoomState]:
+        """The rooms of a request, which was acknowledged."""
+        states = self.asked.pop(ref)
+        for state in states:
+            state.lines.answered(ref)
+        return states
+
     def due(self, limits: Limits) -> float:
         """When there is something to send."""
         if self._leaving or self._again:

@@ -158,8 +158,7 @@ class Rooms:
     # ---- what comes ----
 
     def _acknowledged(self, ref: int, ack: AckData, now: float) -> None:
-        for state, result in zip(self._asking.asked.pop(ref), ack.results, strict=False):
-            state.lines.answered(ref)
+        for state, result in zip(self._asking.answered(ref), ack.results, strict=False):
             if result.error is not None:
                 self._refused(state, ref, result.error.code, result.error.message, now)
             elif state.room not in self._rooms:
