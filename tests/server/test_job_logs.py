@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from jobws.protocol.event_stream import parts_of
-from jobws.server import log_polls
+from jobws.server import job_line_polls
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
@@ -168,7 +168,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More lines than its outbox may hold; it is told what is left of them before, however long it takes."""
-    monkeypatch.setattr(log_polls, "HOLD_SECONDS", 3 * log_polls.FAST_SECONDS)
+    monkeypatch.setattr(job_line_polls, "HOLD_SECONDS", 3 * job_line_polls.FAST_SECONDS)
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, queues=("http",)) as live:
         with live.bridge.listener() as listener:
@@ -180,7 +180,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
             await eventually(lambda: not outbox.roomy)
             redis.add_event("http", "completed", "j", returnvalue="1")
             await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
-            await trio.sleep(4 * log_polls.HOLD_SECONDS)
+            await trio.sleep(4 * job_line_polls.HOLD_SECONDS)
             lines, events = 0, list[str]()
             with trio.fail_after(10):
                 while not events:
@@ -219,12 +219,12 @@ async def test_without_redis_the_outcome_comes_all_the_same(
             await never.wait()
             return []
 
-        monkeypatch.setattr(live.bridge._line_store, "ask", ask)
+        monkeypatch.setattr(live.bridge._job_line_store, "ask", ask)
         redis.client.rpush("bull:http:j:logs", "b")
         began = trio.current_time()
         redis.add_event("http", "completed", "j", returnvalue="1")
         assert await told(client, "completed") == ["completed"]
-        assert log_polls.HOLD_SECONDS <= trio.current_time() - began < log_polls.HOLD_SECONDS + 2.5
+        assert job_line_polls.HOLD_SECONDS <= trio.current_time() - began < job_line_polls.HOLD_SECONDS + 2.5
 
 
 async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:
@@ -255,7 +255,7 @@ async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Re
             pipe.rpush(f"bull:http:j{number}:logs", *["x" * 65_536] * 16)
         pipe.execute()
         sizes = []
-        store = live.bridge._line_store
+        store = live.bridge._job_line_store
         ask = store.ask
 
         async def seen(question: Any) -> Any:
@@ -293,7 +293,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
             redis.add_event("http", "progress", "j", data=str(number))
         for _ in range(20):
             assert (await client.receive())["event"] == "progress"
-        await trio.sleep(4 * log_polls.FAST_SECONDS)
+        await trio.sleep(4 * job_line_polls.FAST_SECONDS)
         assert reads(redis) == 0
         async with raw_client(live.url) as other:
             await other.ask("subscribe-job", WITH_LOGS)
@@ -306,7 +306,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
             redis.add_event("http", "progress", "j", data=str(number))
         for _ in range(20):
             assert (await client.receive())["event"] == "progress"
-        await trio.sleep(4 * log_polls.FAST_SECONDS)
+        await trio.sleep(4 * job_line_polls.FAST_SECONDS)
         assert reads(redis) == 0
 
 
@@ -326,7 +326,7 @@ async def test_a_job_with_many_events_is_not_looked_at_for_each(redis: Redis) ->
         for _ in range(500):
             await client.receive()
         looks = reads(redis)
-        assert 1 <= looks <= 2 + (trio.current_time() - began) / log_polls.SPACING_SECONDS
+        assert 1 <= looks <= 2 + (trio.current_time() - began) / job_line_polls.SPACING_SECONDS
 
 
 async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
@@ -351,7 +351,7 @@ async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
 
 async def quiet(bridge: Any, job_id: str = "j") -> None:
     """Wait until the bridge looks at the job rarely."""
-    while bridge._log_polls._paces["http", job_id].pause < log_polls.SLOW_SECONDS:
+    while bridge._job_line_polls._paces["http", job_id].pause < job_line_polls.SLOW_SECONDS:
         await trio.sleep(0.05)
 
 

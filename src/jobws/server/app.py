@@ -30,9 +30,9 @@ from jobws.protocol.session import Close, Session
 from jobws.server import adapter, http, openapi
 from jobws.server.auth import Guard, with_cors
 from jobws.server.http_request import ExactPaths, json_answer
+from jobws.server.job_line_polls import JobLinePolls
 from jobws.server.joins import Joins
 from jobws.server.listening import Listener
-from jobws.server.log_polls import LogPolls
 from jobws.server.logs import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
@@ -99,8 +99,8 @@ class Bridge:
         self._joins = Joins(self.fanout, self.queues, self._store, self._result_store, self.settings.join_seconds)
         self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
         # A worker's lines, perhaps megabytes, must not hold up other answers either.
-        self._line_store = Store(self.target, self.queues.by_label)
-        self._log_polls = LogPolls(self.fanout.job_lines, self.queues.by_label, self._line_store)
+        self._job_line_store = Store(self.target, self.queues.by_label)
+        self._job_line_polls = JobLinePolls(self.fanout.job_lines, self.queues.by_label, self._job_line_store)
         self._submitter = Submitter(self.target)
         self._tasks: TaskGroup | None = None
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members)
@@ -132,9 +132,9 @@ class Bridge:
             tasks.start_soon(supervise, "the store", self._store.run, Health())
             tasks.start_soon(supervise, "the store of HTTP", self._http_store.run, Health())
             tasks.start_soon(supervise, "the store of results", self._result_store.run, Health())
-            tasks.start_soon(supervise, "the store of jobs' lines", self._line_store.run, Health())
-            tasks.start_soon(supervise, "the look at jobs' lines", self._log_polls.run, Health())
-            tasks.start_soon(supervise, "the wait for jobs' lines", self._log_polls.give_up, Health())
+            tasks.start_soon(supervise, "the store of jobs' lines", self._job_line_store.run, Health())
+            tasks.start_soon(supervise, "the look at jobs' lines", self._job_line_polls.run, Health())
+            tasks.start_soon(supervise, "the wait for jobs' lines", self._job_line_polls.give_up, Health())
             self.queues.start(tasks)
             tasks.start_soon(supervise, "the sweep", self._sweeper.run, Health())
             self.logs.start(tasks)

@@ -32,8 +32,8 @@ SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
 # Events of one job make it due at once, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis tells no lines at all, or its client takes none; and how long
-# while it is told others, as after a subscription to a thousand jobs that each have a quarter of a megabyte.
+# How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it is told others, as
+# after a subscription to a thousand jobs that each have a quarter of a megabyte.
 HOLD_SECONDS: Final = 1.0
 MAX_HOLD_SECONDS: Final = 10.0
 # Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
@@ -60,7 +60,7 @@ class _Pace:
         self.urgent = False
 
 
-class LogPolls:
+class JobLinePolls:
     """Reads log lines for their followers.
 
     Args:
@@ -155,7 +155,7 @@ class LogPolls:
         try:
             again = await self._tell(groups)
         except RedisUnavailableError as error:
-            _log.debug("log lines wait: %s", error)
+            _log.debug("lines of jobs' logs wait: %s", error)
             again = set()
         finally:
             now = anyio.current_time()
