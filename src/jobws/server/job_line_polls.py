@@ -32,7 +32,7 @@ SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
 # Events of one job make it due at once, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it is told others, as
+# How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it tells others, as
 # after a subscription to a thousand jobs that each have a quarter of a megabyte.
 HOLD_SECONDS: Final = 1.0
 MAX_HOLD_SECONDS: Final = 10.0
