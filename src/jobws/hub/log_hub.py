@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import Entry
     from jobws.bullmq.log_stream import Missing, Page
-    from jobws.hub.log_connection import LogConnection
+    from jobws.hub.peer import Peer
     from jobws.protocol.codec import Frame
-    from jobws.protocol.log_requests import LogFilter, SubscribeLogs
+    from jobws.protocol.log_requests import LogFilter, LogRequest, SubscribeLogs
 
 # A job event may come this much later because of a line.
 MAX_SECONDS: Final = 0.0002
@@ -95,7 +95,7 @@ class LogMembership:
         *("connection", "end", "left", "live", "on_leave", "place", "request"),
     )
 
-    def __init__(self, connection: LogConnection, request: SubscribeLogs, hub: LogHub) -> None:
+    def __init__(self, connection: Peer[LogRequest, LogMembership], request: SubscribeLogs, hub: LogHub) -> None:
         self.connection = connection
         self.request = request
         self.place: Place | None = None
@@ -216,7 +216,7 @@ class LogHub:
         self.on_due: Callable[[], None] = _ignore
         self.clock = clock
         self._live: dict[LogMembership, None] = {}
-        self._touched: dict[LogConnection, None] = {}
+        self._touched: dict[Peer[LogRequest, LogMembership], None] = {}
         self._due: dict[LogMembership, None] = {}
         self._texts: Counter[str] = Counter()
         self._begun: Line | None = None
