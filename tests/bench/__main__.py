@@ -38,7 +38,9 @@ FIGURES: Final = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", action="append", choices=sorted(loads.LOADS), help="repeatable; default: all")
+    parser.add_argument(
+        "--only", action="append", choices=sorted({**loads.LOADS, **loads.ALONE}), help="repeatable; default: all"
+    )
     parser.add_argument("--alone", action="store_true", help="also what is measured on jobws alone")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -47,10 +49,11 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with redis_server() as port:
         events = Events(port)
+        only = arguments.only or [*loads.LOADS, *(loads.ALONE if arguments.alone else ())]
         variants: list[tuple[str, Kind, bool]] = [("opponent", "socketio", True), ("jobws", "jobws", True)]
         variants.append(("jobws --no-direct", "jobws", False))
         for number in range(arguments.rounds):
-            for name in arguments.only or loads.LOADS:
+            for name in [each for each in loads.LOADS if each in only]:
                 for label, kind, direct in variants:
                     if label == "jobws --no-direct" and number:
                         continue
@@ -59,7 +62,7 @@ def main() -> None:
                         for figure, value in loads.LOADS[name](running, events).items():
                             found[figure][label].append(value)
                             print(f"  {figure}: {label} {value:.6g}", file=sys.stderr, flush=True)
-        for name in loads.ALONE if arguments.alone else ():
+        for name in [each for each in loads.ALONE if each in only]:
             for _ in range(arguments.rounds):
                 events.clear()
                 with server("jobws", port, *loads.OPTIONS.get(name, ())) as running:
