@@ -273,7 +273,8 @@ async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Re
             lines += len(frame["data"]["lines"]) if frame["event"] == "job-log" else 0
             ended += frame["event"] == "completed"
         assert lines == 20 * 16
-        assert max(sizes) <= 8 * 16 * 65_536
+        # Eight new ones, and a few that were begun; all of them would be 20.
+        assert max(sizes) <= 12 * 16 * 65_536
 
 
 def reads(redis: Redis) -> int:
