@@ -45,11 +45,11 @@ class LogConnection(Peer[LogRequest, LogMembership]):
     def _serve(self, request: LogRequest) -> LogMembership | None:
         match request:
             case Ping():
-                cursor = None
+                after = None
                 if self._current is not None:
                     self._current.tell_dropped()
-                    cursor = self._current.cursor
-                self.outbox.append(encode(LogPong(LogPongData(cursor), echoed(request.ref))))
+                    after = self._current.position
+                self.outbox.append(encode(LogPong(LogPongData(after), echoed(request.ref))))
             case UnsubscribeLogs():
                 self._give_up_pending()
                 left = self._leave_current()
@@ -81,7 +81,7 @@ class LogConnection(Peer[LogRequest, LogMembership]):
         self._leave_current()
         self._current = member
         member.place, member.end = place, end
-        self._acknowledge(LogAckData(SUBSCRIBE, cursor=place.id, gap=gap or UNSET), member.request.ref)
+        self._acknowledge(LogAckData(SUBSCRIBE, after=place.id, gap=gap or UNSET), member.request.ref)
         self.outbox.flush()
 
     def fail(self, member: LogMembership, error: ItemError) -> None:

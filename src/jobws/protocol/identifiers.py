@@ -1,4 +1,4 @@
-"""What names things on the wire: job ids, queue labels, stream ids and cursors.
+"""What names things on the wire: job ids, queue labels, stream ids and positions.
 
 HTTP, the command line and the Python client use the same functions, so an id that one door refuses is refused at
 every door, with the same sentence.
@@ -104,6 +104,8 @@ Position: TypeAlias = tuple[int, int]
 """A stream id as two unsigned integers, which is how ids compare."""
 START: Final = "0-0"
 """Before every entry of a stream."""
+MAX_SUFFIX_BYTES: Final = 64
+"""What may follow the `~` of a position, in UTF-8."""
 _STREAM_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
@@ -117,6 +119,15 @@ def parse_stream_id(text: str) -> Position | None:
         return None
     pair = int(match[1]), int(match[2] or 0)
     return pair if max(pair) < 2**64 else None
+
+
+def parse_position(text: str) -> tuple[str, str | None] | None:
+    """The stream id of a position as a client sends it, and what follows its `~`; None if `text` is none."""
+    stream_id, tilde, suffix = text.partition("~")
+    found = parse_stream_id(stream_id)
+    if found is None or not is_text(suffix) or len(suffix.encode()) > MAX_SUFFIX_BYTES:
+        return None
+    return "{}-{}".format(*found), suffix if tilde else None
 
 
 def position(stream_id: str | bytes) -> Position:

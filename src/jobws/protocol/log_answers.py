@@ -10,10 +10,10 @@ from jobws.protocol.messages import Ref
 
 
 class LogAckData(Struct, frozen=True, omit_defaults=True):
-    """Which request is answered. `cursor` is where the subscription begins; `gap`: lines before it may be missing."""
+    """Which request is answered. `after` is where the subscription begins; `gap`: lines before it may be missing."""
 
     request: str
-    cursor: str | UnsetType = UNSET
+    after: str | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     left: bool | UnsetType = UNSET
 
@@ -26,9 +26,9 @@ class LogAck(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=Tr
 
 
 class LogPongData(Struct, frozen=True):
-    """`cursor`: every line of the subscription up to there was sent, or told as dropped; null: there is none."""
+    """`after`: every line of the subscription up to there was sent, or told as dropped; null: there is none."""
 
-    cursor: str | None
+    after: str | None
 
 
 class LogPong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):

@@ -15,6 +15,8 @@ from jobws.protocol.job_line_position import JobLinePositions
 PROTOCOL: Final = "jobws.v1"
 
 Ref: TypeAlias = str | int
+Sub: TypeAlias = str | int
+"""A subscription's name, which the client chooses."""
 Cursor: TypeAlias = dict[str, str]
 """By queue label, the stream id up to which its entries were read, or sent."""
 
@@ -52,21 +54,29 @@ class Room(Struct, frozen=True):
     job_id: str | None
 
 
+class Identity(Room, frozen=True):
+    """What names one subscription of a connection: its room, and the name that the client gave it, if it did."""
+
+    sub: Sub | None = None
+
+
 # ---- client → server ----
 
 
 class Subscription(Struct, frozen=True):
     """One subscription as asked for.
 
-    `events` is None for all events; `until_end` leaves after the outcome. `after` are the positions behind which every
-    event is wanted, by queue (a queue that is missing: from its oldest entry on); None: the outcome is enough. `logs`
-    are the positions behind which log lines are wanted; None: none are.
+    `events` is None for all events; with `until_end` outcomes are among them, and the first one that is sent ends the
+    subscription. `after` are the stream ids after which every event is wanted, by queue; None: the outcome is enough. `sent`
+    are what followed the `~` of positions in `after`: which outcomes the client has, though no event told them.
+    `logs` are the positions after which log lines are wanted; None: none are.
     """
 
-    room: Room
+    room: Identity
     events: frozenset[str] | None = DEFAULT_EVENTS
     until_end: bool = False
     after: Cursor | None = None
+    sent: dict[str, str] | None = None
     logs: JobLinePositions | None = None
 
     def chooses(self, event: str) -> bool:
@@ -94,7 +104,7 @@ class Unsubscribe(Struct, frozen=True):
     """`unsubscribe-job` and `unsubscribe-queue`."""
 
     event: str
-    items: tuple[Room | ItemError, ...]
+    items: tuple[Identity | ItemError, ...]
     many: bool
     ref: Ref | None
 
@@ -166,9 +176,10 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     truncated: bool | UnsetType = UNSET
 
 
-class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A room as a client names it."""
+class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """A subscription that was left to make place, as its client names it."""
 
+    sub: Sub | UnsetType = UNSET
     job_id: str | UnsetType = UNSET
     queue: str | UnsetType = UNSET
 
@@ -176,34 +187,36 @@ class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
 class Result(Struct, frozen=True, omit_defaults=True):
     """What became of one item of a list.
 
-    `replays` is how many events from before the answer follow: read back, or held until now. `gap`: events behind
-    `after` may be missing. `ambiguous`: several queues know the id, so only outcomes of the last 60 s are replayed.
+    `unknown`: nothing from before the answer follows, and no queue has the job. `gap`: events after the request's
+    `after` may be missing. `ambiguous`: several queues know the id, so without `after` only outcomes of the last 60 s
+    are sent. `after` is where the subscription begins, as far as that is not what all have in common.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
     left: bool | UnsetType = UNSET
     error: ItemError | UnsetType = UNSET
-    replays: int | UnsetType = UNSET
+    unknown: bool | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
+    after: Cursor | UnsetType = UNSET
 
 
 class AckData(Struct, frozen=True, omit_defaults=True):
     """Which request is answered, and with what: the keys of `Result` for one item, `results` for a list.
 
-    `evicted` names the rooms that were left to make place for new ones. `cursor` is where the subscription begins:
-    what comes behind this frame has higher ids.
+    `evicted` names the subscriptions that were left to make place for new ones. `after` is where the subscriptions
+    begin: everything of them that follows this frame comes after there.
     """
 
     request: str
     jobs: list[JobSnapshot] | UnsetType = UNSET
     left: bool | UnsetType = UNSET
-    replays: int | UnsetType = UNSET
+    unknown: bool | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
     results: list[Result] | UnsetType = UNSET
-    evicted: list[RoomName] | UnsetType = UNSET
-    cursor: Cursor | UnsetType = UNSET
+    evicted: list[Evicted] | UnsetType = UNSET
+    after: Cursor | UnsetType = UNSET
 
 
 class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
@@ -229,9 +242,9 @@ class Error(Struct, tag_field="event", tag="error", frozen=True, omit_defaults=T
 
 
 class PongData(Struct, frozen=True):
-    """`cursor`: every event of acknowledged subscriptions up to there was sent before this frame."""
+    """`after`: every event of acknowledged subscriptions up to there was sent before this frame."""
 
-    cursor: Cursor
+    after: Cursor
 
 
 class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
@@ -251,20 +264,23 @@ class GapData(Struct, frozen=True):
     queue: str
     reason: str
     jobs: list[str] | None
-    cursor: Cursor
 
 
-class Gap(Struct, tag_field="event", tag="gap", frozen=True):
-    """Something may be missing; outcomes are made up for by what follows."""
+class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_defaults=True):
+    """Something may be missing; outcomes are made up for by what follows.
 
+    `sub`: it concerns that subscription alone.
+    """
+
+    sub: Sub | UnsetType = UNSET
     data: GapData
 
 
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """Lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
-    `first` is the number of the first one since the list began, as far as is known; `position` is where to go on behind
-    the last one. `anywhere`: the subscription is the one without a queue. `gap`: lines before the first one may be
+    `first` is the number of the first one since the list began, as far as is known; `position` is where to go on after
+    the last one. `gap`: lines before the first one may be
     missing, and numbers begin anew. `truncated`: a line was cut.
     """
 
@@ -273,14 +289,14 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     lines: list[str]
     first: int
     position: str
-    anywhere: bool | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
 
-class JobLog(Struct, tag_field="event", tag="job-log", frozen=True):
+class JobLog(Struct, tag_field="event", tag="job-log", frozen=True, kw_only=True, omit_defaults=True):
     """Log lines of a job."""
 
+    sub: Sub | UnsetType = UNSET
     data: JobLogData
 
 
@@ -292,9 +308,15 @@ def echoed(ref: Ref | None) -> Ref | UnsetType:
     return UNSET if ref is None else ref
 
 
-def name_room(room: Room) -> RoomName:
-    """`room` in the words of the wire."""
-    return RoomName(
-        job_id=UNSET if room.job_id is None else room.job_id,
-        queue=UNSET if room.queue is None else room.queue,
+def named(sub: Sub | None) -> Sub | UnsetType:
+    """The `sub` of a frame of a subscription that has this one, or none."""
+    return UNSET if sub is None else sub
+
+
+def name_evicted(identity: Identity) -> Evicted:
+    """`identity` in the words of the wire."""
+    return Evicted(
+        sub=named(identity.sub),
+        job_id=UNSET if identity.job_id is None else identity.job_id,
+        queue=UNSET if identity.queue is None else identity.queue,
     )

@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
-from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_stream_id, type_name
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_position, type_name
 from jobws.protocol.job_line_position import parse_logs
 from jobws.protocol.messages import (
     DEFAULT_EVENTS,
+    OUTCOMES,
     Cursor,
+    Identity,
     ItemError,
     Ping,
     Ref,
     Request,
-    Room,
+    Sub,
     Subscribe,
     Subscription,
     Unsubscribe,
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
 
 MAX_EVENTS: Final = 32
 MAX_EVENT_BYTES: Final = 64
-MAX_REF_BYTES: Final = 128
+MAX_REF_CHARACTERS: Final = 128
+_NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
 # Keys that a list's items may share, in `{"jobs": [...], …}`.
-_COMMON_KEYS: Final = ("queue", "events", "until", "after", "logs")
+_COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping"  # as in protocol.md, §3
 
 
@@ -43,16 +46,17 @@ def parse_ref(value: object) -> Ref | None:
     Raises:
         RequestError: `bad-ref`; the answer then carries no ref.
     """
+    return _name(value, "bad-ref", "`ref`")
+
+
+def _name(value: object, code: str, key: str) -> Ref | None:
     if value is None:
         return None
-    if isinstance(value, str) and len(value) <= MAX_REF_BYTES and is_text(value):
+    if isinstance(value, str) and len(value) <= MAX_REF_CHARACTERS and is_text(value):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER:
         return value
-    raise RequestError(
-        "bad-ref",
-        f"`ref` must be a string of at most {MAX_REF_BYTES} characters or an integer within ±(2^53-1)",
-    )
+    raise RequestError(code, f"{key} {_NAME}")
 
 
 def parse_request(event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int) -> Request:
@@ -74,27 +78,26 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
             items, many = parser.each(data, parser.subscription)
             return Subscribe(event, items, many, ref)
         case "unsubscribe-job":
-            rooms, many = parser.each(data, parser.room)
-            return Unsubscribe(event, rooms, many, ref)
+            identities, many = parser.each(data, parser.identity)
+            return Unsubscribe(event, identities, many, ref)
         case "subscribe-queue":
             return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
         case "unsubscribe-queue":
-            room = Room(parser.queue(_queue_of(data), required=True), None)
-            return Unsubscribe(event, (room,), many=False, ref=ref)
+            return Unsubscribe(event, (parser.whole_queue(data),), many=False, ref=ref)
         case "ping":
             return Ping(ref)
         case _:
             raise RequestError("unknown-event", f"unknown event; this bridge knows {_KNOWN}")
 
 
-def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[Room | ItemError, ...]:
+def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[Identity | ItemError, ...]:
     """The rooms that `data` names, as `unsubscribe-job` and HTTP's `/lookup` take them.
 
     Raises:
         RequestError: `data` is wrong as a whole.
     """
     parser = _Parser(queues, max_items)
-    return parser.each(data, parser.room)[0]
+    return parser.each(data, parser.identity)[0]
 
 
 class _Parser:
@@ -113,36 +116,59 @@ class _Parser:
             raise RequestError("too-many", f"a list may have {self._max_items} items, this one has {len(values)}")
         return tuple(_item_or_error(value, parse) for value in values), True
 
-    def room(self, value: object) -> Room:
+    def identity(self, value: object) -> Identity:
         if not isinstance(value, dict):
-            return Room(None, parse_job_id(value))
+            return Identity(None, parse_job_id(value))
         if "jobId" not in value:
             raise RequestError("bad-data", "expected an object with `jobId`, this one has none")
-        return Room(self.queue(value.get("queue"), required=False), parse_job_id(value["jobId"]))
+        queue = self.queue(value.get("queue"), required=False)
+        return Identity(queue, parse_job_id(value["jobId"]), _sub(value))
 
     def subscription(self, value: object) -> Subscription:
         if not isinstance(value, dict):
-            return Subscription(Room(None, parse_job_id(value)))
-        room = self.room(value)
-        after = self.after(value.get("after"), room)
-        logs = parse_logs(value.get("logs"), room.queue, self._queues)
-        return Subscription(room, _events(value), _until_end(value), after, logs)
+            return Subscription(Identity(None, parse_job_id(value)))
+        identity = self.identity(value)
+        after, sent = self.after(value.get("after"), identity.queue)
+        logs = parse_logs(value.get("logs"), identity.queue, self._queues)
+        events, until_end = _events(value), _until_end(value)
+        if until_end and events is not None:
+            events |= OUTCOMES
+        return Subscription(identity, events, until_end, after, sent, logs)
 
-    def after(self, value: object, room: Room) -> Cursor | None:
-        """The positions behind which events are wanted. Queues that this bridge has not are ignored."""
+    def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
+        """The positions after which events are wanted, and what follows `~` in them.
+
+        Labels that this bridge does not have are ignored.
+        """
         if value is None:
-            return None
+            return None, None
         if isinstance(value, str):
-            if room.queue is None:
-                raise RequestError("bad-after", "a stream id as `after` needs `queue`; else send the cursor object")
-            return {room.queue: _stream_id(value)}
+            if queue is None:
+                raise RequestError("bad-after", "a position as `after` needs `queue`; else send an object by queue")
+            value = {queue: value}
         if not isinstance(value, dict):
-            raise RequestError("bad-after", f"`after` must be a cursor object or a stream id, not {type_name(value)}")
-        return {queue: _stream_id(text) for queue, text in value.items() if queue in self._queues}
+            raise RequestError("bad-after", f"`after` must be an object by queue, or a position, not {type_name(value)}")
+        after: Cursor = {}
+        sent: dict[str, str] = {}
+        for label, text in value.items():
+            if label in self._queues:
+                after[label], suffix = _position(text)
+                if suffix is not None:
+                    sent[label] = suffix
+        return after, sent or None
+
+    def whole_queue(self, data: object) -> Identity:
+        if not isinstance(data, dict):
+            return Identity(self.queue(data, required=True), None)
+        return Identity(self.queue(data.get("queue"), required=True), None, _sub(data))
 
     def queue_subscription(self, data: object) -> Subscription:
-        room = Room(self.queue(_queue_of(data), required=True), None)
-        return Subscription(room, _events(data) if isinstance(data, dict) else DEFAULT_EVENTS)
+        identity = self.whole_queue(data)
+        if not isinstance(data, dict):
+            return Subscription(identity)
+        if data.get("after") is not None:
+            raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
+        return Subscription(identity, _events(data))
 
     def queue(self, value: object, *, required: bool) -> str | None:
         if value is None and not required:
@@ -154,11 +180,15 @@ class _Parser:
         return value
 
 
-def _stream_id(value: object) -> str:
-    found = parse_stream_id(value) if isinstance(value, str) else None
+def _sub(item: dict[str, object]) -> Sub | None:
+    return _name(item.get("sub"), "bad-sub", "`sub`")
+
+
+def _position(value: object) -> tuple[str, str | None]:
+    found = parse_position(value) if isinstance(value, str) else None
     if found is None:
-        raise RequestError("bad-after", '`after` must hold stream ids such as "1795435729358-0"')
-    return "{}-{}".format(*found)
+        raise RequestError("bad-after", '`after` must hold positions such as "1795435729358-0"')
+    return found
 
 
 def _items_of(data: object) -> list[object] | None:
@@ -171,7 +201,18 @@ def _items_of(data: object) -> list[object] | None:
     if not isinstance(jobs, list):
         raise RequestError("bad-data", f"`jobs` must be a list, not {type_name(jobs)}")
     common = {key: data[key] for key in _COMMON_KEYS if key in data}
+    if "after" in common:
+        common["after"] = _without_suffix(common["after"])
     return [{**common, **(job if isinstance(job, dict) else {"jobId": job})} for job in jobs]
+
+
+def _without_suffix(after: object) -> object:
+    """A position, or an object of them, that is common to a list: what follows `~` is one job's alone."""
+    if isinstance(after, str):
+        return after.partition("~")[0]
+    if isinstance(after, dict):
+        return {label: _without_suffix(text) if isinstance(text, str) else text for label, text in after.items()}
+    return after
 
 
 def _item_or_error(value: object, parse: Callable[[object], Item]) -> Item | ItemError:
@@ -179,10 +220,6 @@ def _item_or_error(value: object, parse: Callable[[object], Item]) -> Item | Ite
         return parse(value)
     except RequestError as error:
         return ItemError(error.code, error.message)
-
-
-def _queue_of(data: object) -> object:
-    return data.get("queue") if isinstance(data, dict) else data
 
 
 def _events(item: dict[str, object]) -> frozenset[str] | None:
