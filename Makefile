@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench chaos check clean
+.PHONY: demo test test-redis bench chaos check clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs $(ARGS)
+
+# What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
+test-redis: $(STAMP)
+	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)

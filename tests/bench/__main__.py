@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.bench import loads
 from tests.bench.clients import raise_file_limit
-from tests.bench.servers import Events, install_opponent, redis_server, server
+from tests.bench.servers import Events, install_opponent, redis_server, redis_version, server
 
 if TYPE_CHECKING:
     from tests.bench.clients import Kind
@@ -107,7 +107,7 @@ def _machine() -> str:
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     return (
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Node {node}, jobws {version('jobws')}, Socket.IO 4.8.4, BullMQ 6.7.0"
+        f"Node {node}, {redis_version()}, jobws {version('jobws')}, Socket.IO 4.8.4, BullMQ 6.7.0"
     )
 
 

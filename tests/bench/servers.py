@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 
-from jobws.embedded import find_redis_binary
+from jobws.embedded import find_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,11 +71,17 @@ def _free_port() -> int:
         return port
 
 
+def redis_version() -> str:
+    """The server that both sides read, as it names itself: `Valkey server v=9.1.2 …`."""
+    command = [str(find_redis_server()), "--version"]
+    return " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[:3])
+
+
 @contextmanager
 def redis_server() -> Iterator[int]:
     """The port of a private Redis without a password."""
     port = _free_port()
-    command = [str(find_redis_binary()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
+    command = [str(find_redis_server()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         client: Any = redis.Redis(port=port)

@@ -12,12 +12,13 @@ import pytest
 
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.client.http import submit
-from jobws.embedded import EmbeddedRedis, find_redis_binary
+from jobws.embedded import EmbeddedRedis
 from jobws.errors import ConfigurationError, RedisRefusedError
 from tests.support import require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.redis import Redis
+from tests.support.servers import tls_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,15 +65,14 @@ class Servers:
     def make(self, *config: str, binary: Path | None = None) -> Server:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        try:
-            server = self._stack.enter_context(EmbeddedRedis((f"tls-port {port}", *self._config, *config), binary))
-        except ConfigurationError as error:
-            pytest.skip(f"this Redis speaks no TLS: {error}")
+        server = self._stack.enter_context(
+            EmbeddedRedis((f"tls-port {port}", *self._config, *config), binary or tls_server())
+        )
         return Server(self._stack.enter_context(Redis(server)), port, self.certificate)
 
     def sentinel(self, master: Server) -> Server:
         binary = self._directory / "redis-sentinel"
-        binary.symlink_to(find_redis_binary())
+        binary.symlink_to(tls_server())
         monitor = f"sentinel monitor jobs 127.0.0.1 {master.port} 1"
         login = ("sentinel auth-user jobs app", f"sentinel auth-pass jobs {PASSWORD}")
         return self.make(monitor, *login, binary=binary)

