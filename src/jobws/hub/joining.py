@@ -8,6 +8,7 @@ read back. So nothing falls between looking and listening, and nothing is held f
 from __future__ import annotations
 
 from itertools import compress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
@@ -115,7 +116,8 @@ def begin(
         if snapshot is not None or fanout.recent.of(queue).has(job_id.encode()):
             parts.append(_Part(membership, queue, snapshot, look_up, seen[queue], fanout))
     is_late = membership.subscription.after is None
-    oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if room.queue is None and is_late and len(parts) > 1 else 0.0
+    is_ambiguous = room.queue is None and is_late and len(parts) > 1
+    oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
     for part in parts:
         part.decide(oldest)
     replays = [Replay(membership, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
@@ -134,7 +136,7 @@ def begin(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
         unknown=(not told and all_read) or UNSET,
         gap=_has_gap(membership, look_up, fanout) or UNSET,
-        ambiguous=bool(oldest) or UNSET,
+        ambiguous=is_ambiguous or UNSET,
         after=after,
     )
     return Begun(result, replays, [part.queue for part in parts if part.owed])
