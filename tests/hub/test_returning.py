@@ -172,9 +172,13 @@ class Model:
             client.take(10_000)
             for watch in client.watches:
                 if not watch.over and watch.sub in client.subs:
-                    self.check_watch(watch, client.bridge)
+                    self.check_watch(watch)
+            assert not client.bridge.fanout.untold
+            for membership in client.connection._memberships.values():
+                assert membership.held is None
+                assert not membership.owed
 
-    def check_watch(self, watch: Watch, bridge: Bridge) -> None:
+    def check_watch(self, watch: Watch) -> None:
         assert watch.acked, "never answered"
         assert not watch.due, f"missing: {list(watch.due.values())}"
         for queue in self.redis.queues if watch.queue is None else (watch.queue,):
@@ -182,8 +186,6 @@ class Model:
             found = self.redis.hashes.get(job)
             if found is not None and found.state in FINISHED and watch.chooses(found.state):
                 assert found.number in watch.taken or self.is_old(watch, found.number), f"lost: {queue} {found}"
-        room = next(each for each in bridge.connections if each in [c.connection for c in self.clients])
-        assert room is not None
 
     def is_old(self, watch: Watch, number: int) -> bool:
         """Whether an outcome may be withheld (R8): it was there when it was first subscribed, a minute old."""
