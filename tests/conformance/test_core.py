@@ -119,7 +119,7 @@ class CoreTarget:
             for item in owed:
                 job_id = item.membership.subscription.room.job_id
                 found = self._look_up(item.queue, str(job_id), results=True)
-                settle(self.fanout, item, found, self._end(item.queue))
+                settle(self.fanout, item, found, self._end(item.queue), self.fanout.counts["gaps"])
 
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None

@@ -188,9 +188,12 @@ class Model:
                 assert found.number in watch.taken or self.is_old(watch, found.number), f"lost: {queue} {found}"
 
     def is_old(self, watch: Watch, number: int) -> bool:
-        """Whether an outcome may be withheld (R8): it was there when it was first subscribed, a minute old."""
-        event = self.redis.written[number]
-        return watch.ambiguous_at is not None and event.at <= watch.began_at
+        """Whether an outcome may be withheld: it was there before the first ack, and a minute old then (R8).
+
+        Or the job lived again then, but a backup that was restored later does not know: no position tells.
+        """
+        is_before = self.redis.written[number].at <= watch.began_at
+        return is_before and (watch.ambiguous_at is not None or self.redis.restored_at >= 0)
 
 
 ACTIONS = (

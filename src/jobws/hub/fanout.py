@@ -14,16 +14,15 @@ from jobws.bullmq.events import Entry, Life, field, kind_of, payload
 from jobws.hub.job_lines import JobLines
 from jobws.hub.recent import Recent
 from jobws.hub.rooms import DOUBTED, Held, Member, Membership, Rooms
-from jobws.protocol.codec import encode, job_frame, json_text, tail_of
+from jobws.protocol.codec import Frame, encode, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import START, Position, is_after, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
+from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
-    from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
 
 
@@ -121,10 +120,20 @@ class Fanout:
             settled = membership.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
                 membership.lives[queue] = DOUBTED
+            if membership.held is not None:
+                self._hold_gap(membership, queue, reason)
         for connection in concerned:
             connection.outbox.append(gap)
             connection.outbox.flush()
         return start, floor
+
+    def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
+        """Say so again between what was to come before the gap, and what is read again."""
+        room = membership.subscription.room
+        jobs = None if room.job_id is None else [room.job_id]
+        frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
+        if membership.held is not None and membership.connection.outbox.hold(frame.payload):
+            membership.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
     def _doubt(self, spans: dict[str, _Span], queue: str, after: str, up_to: str) -> None:
         if position(after) < position(up_to):
@@ -188,6 +197,9 @@ class Fanout:
                     outbox.release(rest.tail)
                 return
             outbox.release(held.tail)
+            if held.kind is None:
+                outbox.append(Frame(held.tail))
+                continue
             self.counts["held"] += 1
             self.send(membership, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 

@@ -62,16 +62,26 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     connection.outbox.flush()
 
 
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str) -> None:
+def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str, gaps: int) -> None:
     """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
 
-    `end` is how far the stream went when the hash was read, `0-0` if it held nothing; it was read that far. Nothing
-    happens if the outcome came meanwhile, the client has it, or the job lives again.
+    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again.
+
+    Args:
+        fanout: Where events pass.
+        owed: What is to be delivered.
+        snapshot: What the hash said.
+        end: How far the stream went then, `0-0` if it held nothing; it was read that far.
+        gaps: How many gaps there had been before. If there are more now, the hash is to be read again: it may not know
+            of an outcome that fell into the last one.
     """
     membership, queue = owed
     if membership.left or membership.owed is None or queue not in membership.owed:
         return
     membership.pay(queue)
+    if gaps != fanout.counts["gaps"]:
+        membership.connection.owe(membership, queue)
+        return
     subscription, connection = membership.subscription, membership.connection
     job_id = (subscription.room.job_id or "").encode()
     # A stream that was emptied ends nowhere.

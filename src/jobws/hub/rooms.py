@@ -21,17 +21,17 @@ DOUBTED: Final = b"0-0"
 
 
 class Held(NamedTuple):
-    """An event that waits until what comes before it was sent: what is read back, or log lines.
+    """An event, or a gap, that waits until what comes before it was sent: what is read back, or log lines.
 
     Attributes:
-        kind: What happened.
+        kind: What happened; None: it is a gap, and `tail` its whole frame.
         queue: The label.
         position: Its `id`, unless an outcome is owed when it is sent.
         tail: What its frame has in common with those of other subscriptions; see `codec.tail_of`.
         replayed: Whether it was read back itself: it comes from the job's hash.
     """
 
-    kind: Kind
+    kind: Kind | None
     queue: str
     position: bytes
     tail: bytes

@@ -107,6 +107,7 @@ class ReadingBack:
     async def _settle(self, connection: Connection, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
         jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        gaps = self._fanout.counts["gaps"]
         look_up = await persist(lambda: self._store.look_up(jobs))
         # They may have ended again since, with events that are on their way.
         await self._queues.passed(look_up.ends)
@@ -119,7 +120,7 @@ class ReadingBack:
             if isinstance(found, ItemError):
                 each.membership.pay(each.queue)  # the next sweep asks again
             else:
-                settle(self._fanout, each, found, look_up.moments[job])
+                settle(self._fanout, each, found, look_up.moments[job], gaps)
                 size += _size(found)
         return size
 
