@@ -141,7 +141,7 @@ class LogMachine(RuleBasedStateMachine):
                     client.told = None if client.told is None else client.told + frame["data"]["count"]
                 case _:
                     # Everything up to there was told before, and nothing beyond it.
-                    cursor = frame["data"]["cursor"]
+                    cursor = frame["data"]["after"]
                     assert cursor is None or client.told in (None, self.stream.index(cursor))
 
     @rule(number=st.integers(0, CLIENTS - 1))
