@@ -21,7 +21,7 @@ bench: $(STAMP)
 
 # N jobs for 20 clients of three kinds while everything breaks; SEED chooses how, ARGS="--client javascript" one kind.
 chaos: $(STAMP)
-	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
