@@ -97,7 +97,7 @@ def _pom(text: str) -> Iterable[Dependency]:
     if "<!DOCTYPE" in text:  # Entities are how XML of a few bytes becomes gigabytes; Maven needs none.
         return
     project = ElementTree.fromstring(text.replace(f'xmlns="{_MAVEN[1:-1]}"', ""))  # noqa: S314 - see above
-    properties = {item.tag: (item.text or "").strip() for item in project.find("properties") or ()}
+    properties = {item.tag: (item.text or "").strip() for item in project.iterfind("properties/*")}
     for element in (*project.findall("parent"), *project.iter("dependency")):
         group, artifact, version = (element.findtext(part, "").strip() for part in ("groupId", "artifactId", "version"))
         known = re.sub(r"\$\{([^}]+)\}", lambda match: properties.get(match[1], match[0]), version)

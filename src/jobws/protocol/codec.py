@@ -7,6 +7,7 @@ decoding and encoding a result again would cost more than all the rest of an eve
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -127,7 +128,7 @@ def raw_json(value: bytes) -> bytes | None:
         return value
     try:
         # As text: of bytes Python's parser takes UTF-16, too.
-        return json.dumps(_lenient(value.decode()), allow_nan=False).encode()
+        return json.dumps(_lenient(value.decode())).encode()
     except ValueError:
         return None
 
@@ -155,11 +156,9 @@ def _decoded(text: str, subject: str) -> object:
     # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: whoever sent one deserves
     # to hear which value is wrong, not that the frame was no JSON.
     try:
-        value = _lenient(text)
-        json.dumps(value, allow_nan=False)
+        return _lenient(text)
     except ValueError as error:
         raise RequestError("bad-json", f"{subject} is no JSON ({error})") from None
-    return value
 
 
 def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
@@ -185,7 +184,7 @@ def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
 
 
 def _lenient(text: str) -> object:
-    return json.loads(text, parse_constant=_refuse_constant)
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
@@ -206,6 +205,13 @@ def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
             return msgspec.convert(json.loads(text if isinstance(text, str) else text.decode()), shape)
         except ValueError as error:
             raise msgspec.DecodeError(str(error)) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
