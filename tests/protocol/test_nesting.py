@@ -72,6 +72,8 @@ def test_a_circle_is_too_deep() -> None:
     circle: dict[str, Any] = {"big": [()], "many": {}}
     circle["many"]["a"] = circle["many"]["b"] = [circle]
     assert is_value_too_deep(circle)
+    assert is_value_too_deep(([(1,)],), 2)
+    assert not is_value_too_deep(([(1,)],), 3)
 
 
 def test_a_message_has_so_many_levels_and_no_more() -> None:
