@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import trio
 
-from jobws.embedded import find_redis_binary
+from jobws.embedded import find_redis_server
 from jobws.errors import ConfigurationError
 from tests.chaos.bridges import SWEEP_SECONDS
 from tests.chaos.report import table
@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     try:
-        arguments.server = arguments.server or find_redis_binary()
+        arguments.server = arguments.server or find_redis_server()
     except ConfigurationError as error:
         parser.error(f"{error}")
     if not shutil.which(arguments.server):
