@@ -369,7 +369,6 @@ def test_the_environment_says_where_redis_is(redis: Redis, monkeypatch: pytest.M
     assert messages(redis) == ["found"]
 
 
-@pytest.mark.limit(120)
 async def test_the_master_that_sentinels_name_gets_the_lines() -> None:
     with SentinelSet() as nodes:
         await nodes.complete()

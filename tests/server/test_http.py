@@ -82,7 +82,6 @@ async def test_a_submit_is_what_bullmq_would_write(redis: Redis) -> None:
         assert events == [b"added", b"waiting", b"duplicated"]
 
 
-@pytest.mark.limit(90)
 async def test_a_repeated_submit_makes_one_job(redis: Redis) -> None:
     """Also while Redis is silent for longer than redis-py waits before it tries again."""
     async with live_bridge(redis.url) as live:
@@ -285,7 +284,6 @@ async def test_an_origin_that_is_none_is_refused(redis: Redis, origin: str) -> N
         assert await anyio.to_thread.run_sync(status) == 403
 
 
-@pytest.mark.limit(90)
 async def test_jobs_that_wait_for_redis_hold_up_nobody(redis: Redis) -> None:
     """More than anyio's 40 threads, and then the readers have to connect again."""
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:

@@ -224,7 +224,6 @@ async def test_a_client_that_leaves_is_gone_at_once(redis: Redis) -> None:
         await eventually(lambda: is_free(live))
 
 
-@pytest.mark.limit(90)
 async def test_a_client_that_takes_nothing_ends_alone(redis: Redis) -> None:
     jobs = [str(number) for number in range(60)]
     async with live_bridge(redis.url, outbox_bytes=512 * 1024) as live, raw_client(live.url) as good:

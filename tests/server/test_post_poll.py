@@ -206,7 +206,6 @@ class Poller:
             self.positions[job_id]["http"] = max(self.positions[job_id]["http"], cursor["http"], key=position)
 
 
-@pytest.mark.limit(120)
 async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis) -> None:
     """Jobs run and end at full speed: while a poll waits, between two polls, and before the first; most are removed."""
     chance = random.Random(7)
