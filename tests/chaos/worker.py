@@ -1,8 +1,9 @@
 """BullMQ's own workers as a process, which also adds the jobs: `python -m tests.chaos.worker REDIS_URL QUEUE…`.
 
-A line of standard input describes a job; it is added however often Redis goes away meanwhile, which is harmless, since
-every job has an id. A job that was under way when Redis died is stalled, and soon done again. The process ends with its
-standard input.
+A line of standard input says what to do with a queue: add `jobs`, perhaps all in one transaction (`atOnce`), to a
+stream that keeps `maxLen` entries, or `obliterate` it. What concerns one queue is done in order, and however often
+Redis goes away meanwhile, which is harmless, since every job has an id. A job that was under way when Redis died is
+stalled, and soon done again. The process ends with its standard input.
 """
 
 from __future__ import annotations
@@ -53,22 +54,38 @@ async def work(redis_url: str, names: list[str]) -> None:
     workers = [Worker(name, process, options) for name in names]
     for worker in workers:
         worker.on("error", lambda *_: None)  # Redis is away now and then, on purpose
-    adding: set[asyncio.Task[None]] = set()
+    turns = {name: asyncio.Lock() for name in names}
+    doing: set[asyncio.Task[None]] = set()
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        task = asyncio.create_task(_add(queues, **json.loads(line)))
-        adding.add(task)
-        task.add_done_callback(adding.discard)
+        what = json.loads(line)
+        task = asyncio.create_task(_do(queues[what["queue"]], turns[what["queue"]], what))
+        doing.add(task)
+        task.add_done_callback(doing.discard)
 
 
-async def _add(queues: dict[str, Queue], queue: str, data: object, opts: dict[str, object]) -> None:
-    while True:
-        try:
-            await queues[queue].add("chaos", data, opts)
-        except (RedisError, OSError):
-            await asyncio.sleep(0.1)
-        else:
-            return
+async def _do(queue: Queue, turn: asyncio.Lock, what: dict[str, Any]) -> None:
+    async with turn:
+        while True:
+            try:
+                if "obliterate" in what:
+                    await queue.obliterate(force=True)
+                else:
+                    await _add(queue, what)
+            except (RedisError, OSError):
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def _add(queue: Queue, what: dict[str, Any]) -> None:
+    if "maxLen" in what:  # BullMQ in Python has no such option
+        await queue.client.hset(queue.keys["meta"], "opts.maxLenEvents", what["maxLen"])
+    if what.get("atOnce"):
+        await queue.addBulk(what["jobs"])
+    else:
+        for job in what["jobs"]:
+            await queue.add(job["name"], job["data"], job["opts"])
 
 
 @contextmanager
