@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import hiredis
@@ -18,10 +18,11 @@ _SUFFIX: Final = ":events"
 
 
 class Added(NamedTuple):
-    """An entry that was added. Without a job id nobody is told of it."""
+    """An entry that was added. Without a job id nobody is told of it. `stream`: how many were deleted before it."""
 
     id: str
     has_job: bool
+    stream: int
 
 
 class Streams:
@@ -35,6 +36,7 @@ class Streams:
     def __init__(self) -> None:
         self.entries: dict[str, list[Added]] = defaultdict(list)
         self.present: dict[str, int] = {}
+        self._deleted: Counter[str] = Counter()
 
     def take(self, command: list[bytes]) -> None:
         """A command of the file."""
@@ -44,11 +46,13 @@ class Streams:
                 while command[place].upper() in (b"NOMKSTREAM", b"MAXLEN", b"MINID", b"LIMIT"):
                     place += 1 if command[place].upper() == b"NOMKSTREAM" else 2
                     place += command[place - 1] in (b"=", b"~")
-                self.entries[queue].append(Added(command[place].decode(), b"jobId" in command[place + 1 :: 2]))
+                added = Added(command[place].decode(), b"jobId" in command[place + 1 :: 2], self._deleted[queue])
+                self.entries[queue].append(added)
                 self.present[queue] = self.present.get(queue, 0) + 1
             case b"DEL" | b"UNLINK":
-                for key in command[1:]:
-                    self.present.pop(_queue(key) or "", None)
+                for queue in filter(None, map(_queue, command[1:])):
+                    self._deleted[queue] += 1
+                    self.present.pop(queue, None)
             case _:
                 pass
 

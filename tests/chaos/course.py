@@ -20,7 +20,8 @@ NODE_ENTRIES: Final = 10
 # Jobs of a burst, and how often. 40 jobs are 80 entries at once, most of which nobody can ever read.
 BURSTS: Final = {1: 20, 10: 40, 40: 36, 100: 4}
 # A queue may be there, and known, long before its first job: BullMQ in Node writes `meta` when a Queue is made.
-EMPTY_SECONDS: Final = 9.0
+# Bridges look for queues every 5 s.
+EMPTY_SECONDS: Final = (3.0, 7.0)
 
 
 class Course(NamedTuple):
@@ -88,7 +89,7 @@ def many_queues(random: Random, queues: int, seconds: float) -> Course:
             if uses_ids_again:
                 ids = count(index * 10_000)
             lines.append((at, {"queue": queue, "jobs": [], "maxLen": SHORT}))
-            bursts = list(_bursts(random, at + random.choice((0.0, random.uniform(0, EMPTY_SECONDS)))))
+            bursts = list(_bursts(random, at + random.choice((0.0, random.uniform(*EMPTY_SECONDS)))))
             end = bursts[-1][0] + random.uniform(0.1, 5)
             # The last life stays, mostly.
             back = end + random.choice((0.0, random.uniform(0, 1), random.uniform(0, 6)))
@@ -108,7 +109,7 @@ def many_queues(random: Random, queues: int, seconds: float) -> Course:
                 line = {"queue": queue, "jobs": [job.task() for job in some], "maxLen": SHORT, "atOnce": at_once}
                 lines.append((moment, line))
             if doomed:
-                lines.append((end, {"queue": queue, "obliterate": True}))
+                lines.append((end, {"queue": queue, "obliterate": random.choice(("all", "jobs"))}))
             if is_last:
                 break
             at = back

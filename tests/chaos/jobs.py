@@ -105,6 +105,10 @@ class Ledger:
             if (lives[-1] not in self._outcomes and key not in self._over and not lives[-1].doomed) or key in self.alive
         ]
 
+    def is_over(self, key: Key) -> bool:
+        """Whether an outcome came, and nothing more was asked for."""
+        return key in self._over
+
     @property
     def without_id(self) -> int:
         """The jobs whose first outcome did not come from a stream."""

@@ -11,7 +11,7 @@ from jobws.client import connect
 from jobws.errors import JobFailed, JobRemoved, RefusedError, ResponseError, UnreachableError
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Ledger, Lives, Outcome
-from tests.chaos.raw import AGAIN_SECONDS
+from tests.chaos.patience import until_known
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,20 +63,10 @@ class LibraryClient:
             nursery.start_soon(self._follow, partial(self._wait_many, client, some, started + some[0].at))
 
     async def _follow(self, ask: Callable[[], Awaitable[None]]) -> None:
-        """Ask, and again as long as the queue is not known."""
-        while True:
-            try:
-                await ask()
-            except ResponseError as error:
-                if error.code != "unknown-queue":
-                    raise
-                self.ledger.counts[f"error {error.code}"] += 1
-                await trio.sleep(AGAIN_SECONDS)
-            except RefusedError as error:
-                self.ledger.faults.append(f"{self.ledger.name}: {error}")
-                return
-            else:
-                return
+        try:
+            await until_known(self.ledger, self._random, ask)
+        except RefusedError as error:
+            self.ledger.faults.append(f"{self.ledger.name}: {error}")
 
     async def _wait(self, client: Client, job: Job, at: float, again: bool) -> None:
         await trio.sleep_until(at)
@@ -91,7 +81,7 @@ class LibraryClient:
 
     async def _wait_many(self, client: Client, jobs: list[Job], at: float) -> None:
         await trio.sleep_until(at)
-        by_id = {job.job_id: job for job in jobs}
+        by_id = {job.job_id: job for job in jobs if not self.ledger.is_over(job.key)}
         async with client.wait_many(by_id, jobs[0].queue, expect=True) as outcomes:
             async for job_id, outcome in outcomes:
                 job = by_id[job_id]

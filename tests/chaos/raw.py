@@ -13,6 +13,7 @@ import trio_websocket
 
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Key, Ledger, Lives, Outcome
+from tests.chaos.patience import AGAIN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,8 +25,6 @@ Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
 ALIVE: Final = ("added", "waiting", "active")
 TICK_SECONDS: Final = 0.05
-# A queue that is not known yet is asked for again, and no more often than a bridge puts up with.
-AGAIN_SECONDS: Final = 1.0
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -89,6 +88,15 @@ def is_lost(error: BaseException) -> bool:
         return all(is_lost(each) for each in error.exceptions)
     kinds = (trio.TooSlowError, trio_websocket.ConnectionClosed, trio_websocket.HandshakeError)
     return isinstance(error, (*_BROKEN, *kinds))
+
+
+def sent_away(error: BaseException) -> str:
+    """Why a bridge says that a client must not come back; empty: it does not say that."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(sent_away, error.exceptions)), "")
+    if isinstance(error, trio_websocket.ConnectionClosed) and error.reason is not None and error.reason.code >= 4500:
+        return f"sent away with {error.reason}"
+    return ""
 
 
 class Room:
@@ -181,6 +189,8 @@ class RawClient:
             except Exception as error:
                 if not is_lost(error):
                     raise
+                if why := sent_away(error):
+                    self.ledger.faults.append(f"{self.ledger.name}: {why}")
             self.ledger.counts["connections lost"] += 1
             for room in self._by_room.values():
                 if room.number:

@@ -51,7 +51,7 @@ async def run(plan: Plan) -> Report:
         bridges = [
             stack.enter_context(BridgeAtPort(plan.kind, redis_url, options=options)) for _ in range(plan.bridges)
         ]
-        worker = stack.enter_context(working(server.url, *course.queues))
+        worker = stack.enter_context(working(server.url, *(course.queues if course.stays else ())))
         world = World(plan, server, lines, bridges)
         # Nothing is trimmed but by us.
         for queue in course.queues if course.stays else ():
