@@ -18,7 +18,7 @@ QUEUES: Final = ("http", "sparql")
 SHORT: Final = 20
 NODE_ENTRIES: Final = 10
 # Jobs of a burst, and how often. 40 jobs are 80 entries at once, most of which nobody can ever read.
-BURSTS: Final = {1: 20, 10: 40, 40: 36, 100: 4}
+BURSTS: Final = {1: 25, 10: 40, 40: 32, 100: 3}
 # A queue may be there, and known, long before its first job: BullMQ in Node writes `meta` when a Queue is made.
 # Bridges look for queues every 5 s.
 EMPTY_SECONDS: Final = (3.0, 7.0)
@@ -92,7 +92,7 @@ def many_queues(random: Random, queues: int, seconds: float) -> Course:
             bursts = list(_bursts(random, at + random.choice((0.0, random.uniform(*EMPTY_SECONDS)))))
             end = bursts[-1][0] + random.uniform(0.1, 5)
             # The last life stays, mostly.
-            back = end + random.choice((0.0, random.uniform(0, 1), random.uniform(0, 6)))
+            back = end + random.choice((0.0, random.uniform(0, 1), random.uniform(0, 8)))
             is_last = back > seconds * 0.8
             doomed = not is_last or random.random() < 0.2
             for moment, size, at_once in bursts:
@@ -122,4 +122,4 @@ def _bursts(random: Random, at: float) -> Iterator[tuple[float, int, bool]]:
     """When, how many jobs, and whether all in one transaction."""
     for _ in range(random.randint(2, 4)):
         yield at, random.choices(list(BURSTS), list(BURSTS.values()))[0], random.random() < 0.7
-        at += random.uniform(0.05, 4)
+        at += random.uniform(0.05, 5)

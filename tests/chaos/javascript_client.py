@@ -70,6 +70,7 @@ class JavascriptClient:
             for job in self._jobs:
                 at = max(0.0, started + job.at + self._random.uniform(-2, 4))
                 how = self._random.choice(("wait", "watch", "watch all", "by hand"))
+                self.ledger.history[job.job_id].append(f"{job.queue} {how} at {at - started:.3f}")
                 if int(job.job_id[1:]) % 8 == 0:  # the same id in both queues, and one subscription
                     if job.job_id not in anywhere:
                         room: dict[str, object] = {"jobId": job.job_id, "after": {}}

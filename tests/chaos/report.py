@@ -58,8 +58,8 @@ class Report(NamedTuple):
 
     @property
     def wrong(self) -> list[str]:
-        """Everything that must not be."""
-        return [*self.lost, *self.doubles, *self.silent, *self.faults, *self.trouble]
+        """Everything that must not be. Where Redis does not count entries, a gap cannot always be told."""
+        return [*self.lost, *self.doubles, *(self.silent if self.is_counted else ()), *self.faults, *self.trouble]
 
     @property
     def gaps(self) -> int:
