@@ -16,7 +16,7 @@ from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
 from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, before, position
 from jobws.server.supervise import Health, supervise
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ class Queues:
         seconds, microseconds = (
             (int(part) for part in time if isinstance(part, bytes)) if isinstance(time, list) else (0, 0)
         )
-        return f"{seconds * 1000 + microseconds // 1000}-0"
+        # Entries of the very millisecond are younger, too.
+        return before(f"{seconds * 1000 + microseconds // 1000}-0")
 
 
 async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
