@@ -25,6 +25,8 @@ FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "ga
 # Silent ends are found soon, and so would be an outcome that is told twice.
 SWEEP_SECONDS: Final = 1.0
 SOON: Final = ("--sweep-seconds", str(SWEEP_SECONDS))
+# On a busy machine; else it is less than one.
+START_SECONDS: Final = 60.0
 TRACEBACK_LINES: Final = 40
 SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
 
@@ -78,7 +80,7 @@ class BridgeAtPort:
         )
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
-        if not started.wait(20) or self._process.poll() is not None:
+        if not started.wait(START_SECONDS) or self._process.poll() is not None:
             raise RuntimeError(f"the bridge does not start: {self.trouble}")
 
     def end(self, number: signal.Signals) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bullmq import Job
 
+CLOSE_SECONDS = 2
 # Stalled jobs come back within seconds, however often they stall: every job ends as its data say.
 OPTIONS = {
     "concurrency": 20,
@@ -35,6 +36,8 @@ OPTIONS = {
     "runRetryDelay": 200,
     "drainDelay": 1,
 }
+# For queues that come and go: there are many, with less for each. Redis stays, and nothing may stall on a busy machine.
+MANY = {**OPTIONS, "concurrency": 4, "lockDuration": 30_000, "stalledInterval": 5000}
 
 
 async def process(job: Job, _token: str) -> Any:
@@ -54,18 +57,20 @@ class Work:
     Args:
         redis_url: Where.
         name: The queue.
+        options: Of the worker.
     """
 
-    def __init__(self, redis_url: str, name: str) -> None:
+    def __init__(self, redis_url: str, name: str, options: dict[str, int]) -> None:
         self._redis_url = redis_url
         self._queue = Queue(name, {"connection": redis_url})
+        self._options = options
         self._worker: Worker | None = None
         self._turn = asyncio.Lock()
 
     def begin(self) -> None:
         """Have a worker. It writes the queue's `meta`, should there be none."""
         if self._worker is None:
-            options = {**OPTIONS, "connection": f"{self._redis_url}?socket_timeout=30"}
+            options = {**self._options, "connection": f"{self._redis_url}?socket_timeout=30"}
             self._worker = Worker(self._queue.name, process, options)
             self._worker.on("error", lambda *_: None)  # Redis is away now and then, on purpose
 
@@ -83,7 +88,8 @@ class Work:
     async def _obliterate(self, what: dict[str, Any]) -> None:
         if what["obliterate"] == "all" and self._worker is not None:
             worker, self._worker = self._worker, None
-            await worker.close(force=True)
+            # It may wait for ever, and cancelling it only makes it wait on.
+            await asyncio.wait({asyncio.ensure_future(worker.close(force=True))}, timeout=CLOSE_SECONDS)
         await self._queue.obliterate(force=True)
 
     async def _add(self, what: dict[str, Any]) -> None:
@@ -100,7 +106,9 @@ class Work:
 
 async def work(redis_url: str, names: list[str]) -> None:
     """Add and do jobs until standard input ends."""
-    works = {name: Work(redis_url, name) for name in names}
+    # Connections that BullMQ leaves open when a worker ends complain of it.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    works = {name: Work(redis_url, name, OPTIONS) for name in names}
     for each in works.values():
         each.begin()
     doing: set[asyncio.Task[None]] = set()
@@ -109,7 +117,7 @@ async def work(redis_url: str, names: list[str]) -> None:
         what = json.loads(line)
         name = what["queue"]
         if name not in works:
-            works[name] = Work(redis_url, name)
+            works[name] = Work(redis_url, name, MANY)
         task = asyncio.create_task(works[name].do(what))
         doing.add(task)
         task.add_done_callback(doing.discard)

@@ -172,11 +172,17 @@ HARSH: Final[dict[str, tuple[Fault, int]]] = {
     "trims": (World.trim, 4),
     "deleted streams": (World.delete_stream, 1),
 }
+# A bridge that starts again finds all queues together, so that happens once in each way: most are to be found later.
+COMING: Final[dict[str, tuple[Fault, int]]] = {
+    **MILD,
+    "bridge restarts": (World.restart_bridge, 0),
+    "bridge kills": (World.kill_bridge, 0),
+}
 
 
 async def break_things(world: World, begin: float) -> None:
     """Break things, one at a time or several at once, until a little after the last job was added."""
-    faults = HARSH if world.plan.harsh else MILD
+    faults = COMING if world.plan.queues else HARSH if world.plan.harsh else MILD
     names = list(world.plan.only or faults)
     weights = [faults[name][1] for name in names]
     # Each once, then by chance.
