@@ -41,7 +41,9 @@ class Watch:
         taken: Events that came.
     """
 
-    def __init__(self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool) -> None:
+    def __init__(
+        self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool
+    ) -> None:
         self.redis = redis
         self.queue = queue
         self.job_id = job_id
@@ -223,7 +225,10 @@ class Client:
         self.refs[self.count] = subs
         data: object = items if many else items[0]
         if common and many and all("queue" in item for item in items) and len({item["queue"] for item in items}) == 1:
-            data = {"jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items], "queue": items[0]["queue"]}
+            data = {
+                "jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items],
+                "queue": items[0]["queue"],
+            }
         self.bridge.receive(self.connection, {"event": "subscribe-job", "data": data, "ref": self.count})
 
     def leave(self, watch: Watch) -> None:

@@ -106,9 +106,7 @@ class Model:
         for _ in range(1 + self.choose(3) // 2):
             queue = (*self.redis.queues, None)[self.choose(len(self.redis.queues) + 1)]
             events = CHOICES[self.choose(len(CHOICES))]
-            watches.append(
-                Watch(self.redis, queue, JOBS[self.choose(len(JOBS))], events, until_end=not self.choose(3))
-            )
+            watches.append(Watch(self.redis, queue, JOBS[self.choose(len(JOBS))], events, until_end=not self.choose(3)))
         if len(client.subs) < 8:
             client.watches += watches
             client.subscribe(watches, many=len(watches) > 1 or not self.choose(2), common=not self.choose(2))

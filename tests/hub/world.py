@@ -168,7 +168,9 @@ class Redis:
         self._lose(queue, "recreated", gone)
 
     def save(self) -> None:
-        self.backup = deepcopy((self.streams, self.generated, self.trimmed, self.hashes, self.vanished, len(self.written)))
+        self.backup = deepcopy(
+            (self.streams, self.generated, self.trimmed, self.hashes, self.vanished, len(self.written))
+        )
 
     def restore(self) -> None:
         """Redis is what it was when `save` was called; only its clock goes on."""
@@ -222,7 +224,7 @@ class Bridge:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.choose = redis.choose
-        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         self.fanout.without_events |= redis.quiet
         self.fanout.on_gap = self._holed
         self.holed: set[str] = set()
@@ -323,12 +325,13 @@ class Bridge:
         """Every job that is watched, if there was a hole."""
         is_hole = queue in self.holed
         rooms = self.fanout.rooms
-        job_ids = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.unsettled(queue)
+        found = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.unsettled(queue)
+        job_ids = [job_id.decode() for job_id in found if job_id is not None]
         self.holed.discard(queue)
         look_up = self.look_up([(queue, job_id) for job_id in job_ids])
         if self.choose(4):
             self.read(queue, 1000)
-        complete = look_again(self.fanout, queue, job_ids, look_up)
+        complete = all(list(look_again(self.fanout, queue, job_ids, look_up)))
         if is_hole and not complete:
             self.holed.add(queue)
         elif is_hole and queue not in self.holed:
@@ -417,7 +420,11 @@ class Bridge:
                 self.answer()
                 self.read_back()
             idle = not (self.joins or self.in_hand or self.again or self.holed or self.suspicions)
-            if idle and not any(each.backlog for each in self.connections) and not any(map(self.unread, self.redis.queues)):
+            if (
+                idle
+                and not any(each.backlog for each in self.connections)
+                and not any(map(self.unread, self.redis.queues))
+            ):
                 return
         raise AssertionError("it does not come to rest")
 

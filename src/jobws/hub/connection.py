@@ -13,9 +13,9 @@ from msgspec import UNSET, structs
 from jobws.hub.backlog import Backlog
 from jobws.hub.joining import UNSUBSCRIBED, Begun, Join, begin, now_in
 from jobws.hub.lacking import Owed
+from jobws.hub.membership import Membership
 from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
-from jobws.hub.rooms import Membership
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import (
     Ack,
@@ -162,7 +162,7 @@ class Connection(Peer[Request, Join]):
             return ItemError(
                 "too-many-subscriptions", f"a connection may have {MAX_MATCHING} subscriptions that match one job"
             )
-        membership = self._memberships[room] = Membership(self, subscription)
+        membership = self._memberships[room] = Membership(self, subscription, self._fanout.rooms)
         if self._matching is not None:
             self._matching.setdefault(room.job_id, []).append(room.queue)
         return membership

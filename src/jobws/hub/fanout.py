@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobws.bullmq.events import Entry, Life, field, kind_of, payload
 from jobws.hub.job_lines import JobLines
+from jobws.hub.membership import DOUBTED, Held, Member, Membership
 from jobws.hub.recent import Recent
-from jobws.hub.rooms import DOUBTED, Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, encode, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import START, Position, is_after, position
 from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, named
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
+    from jobws.hub.rooms import Rooms
     from jobws.protocol.messages import Sub
 
 
@@ -86,6 +87,22 @@ class Fanout:
         """Redis has trimmed what lies before that entry."""
         self.recent.of(queue).forget_before(stream_id)
 
+    def forget(self, queue: str) -> None:
+        """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
+
+        Subscriptions that name it stay. For one without a queue its job was never there.
+        """
+        for membership in self.rooms.forget(queue):
+            self.job_lines.forget(membership, queue)
+        self.recent.forget(queue)
+        self.published.pop(queue, None)
+        for known in (self.cursors, self.verified):
+            known.pop(queue, None)
+        for spans in (self._doubtful, self._foreign):
+            spans.pop(queue, None)
+        self.without_events.discard(queue)
+        self.untold.discard(queue)
+
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """The stream will be published again, since it is not what it was: say so, and that events may be missing.
 
@@ -114,15 +131,13 @@ class Fanout:
         self.job_lines.give_up_all(queue)
         gap = encode(Gap(data=GapData(queue, reason, None)))
         limit = position(floor)
-        concerned: dict[Member, None] = {}
-        for membership in self.rooms.members(queue):
-            concerned[membership.connection] = None
+        for membership in self.rooms.seen(queue):
             settled = membership.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
                 membership.lives[queue] = DOUBTED
             if membership.held is not None:
                 self._hold_gap(membership, queue, reason)
-        for connection in concerned:
+        for connection in self.rooms.concerned(queue):
             connection.outbox.append(gap)
             connection.outbox.flush()
         return start, floor
@@ -239,25 +254,16 @@ class _Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
     __slots__ = (
-        *(
-            "_fanout",
-            "_followed",
-            "_jobs",
-            "_published",
-            "_queue",
-            "_queue_json",
-            "_recent",
-            "_touched",
-            "_whole_queue",
-        ),
-        "offers",
+        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_recent", "_touched"),
+        *("_whole_queue", "offers"),
     )
 
     def __init__(self, fanout: Fanout, queue: str) -> None:
         self._fanout = fanout
         self._queue = queue
         self._queue_json = json_text(queue)
-        self._jobs = fanout.rooms.jobs
+        self._anywhere = fanout.rooms.anywhere
+        self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_lines.followers
         self._recent = fanout.recent.of(queue)
         self._published = fanout.published.get(queue)
@@ -277,18 +283,18 @@ class _Batch:
         self._recent.add(job_id, stream_id, kind)
         if self._published is not None and self._published.knows(job_id, stream_id, kind):
             return
-        rooms = self._jobs.get(job_id)
-        if rooms is None and not self._whole_queue:
+        anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
+        if anywhere is None and named is None and not self._whole_queue:
             return
         if job_id in self._followed:
             self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
         takers: list[Membership] = []
         if self._whole_queue:
             self._choose(takers, self._whole_queue, kind)
-        if rooms is not None:
-            self._note(takers, rooms.anywhere, stream_id, kind, anywhere=True)
-            if rooms.by_queue and (members := rooms.by_queue.get(self._queue)):
-                self._note(takers, members, stream_id, kind)
+        if anywhere is not None:
+            self._note(takers, anywhere, stream_id, kind)
+        if named is not None:
+            self._note(takers, named, stream_id, kind)
         if takers:
             self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
@@ -297,15 +303,7 @@ class _Batch:
         event = kind.name.text
         takers += [each for each in members if each.subscription.events is None or event in each.subscription.events]
 
-    def _note(
-        self,
-        takers: list[Membership],
-        members: Iterable[Membership],
-        stream_id: bytes,
-        kind: Kind,
-        *,
-        anywhere: bool = False,
-    ) -> None:
+    def _note(self, takers: list[Membership], members: Iterable[Membership], stream_id: bytes, kind: Kind) -> None:
         """Add those who chose this event. What it says of the job's life concerns the others too.
 
         An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
@@ -320,14 +318,16 @@ class _Batch:
                 settled = membership.lives.get(queue)
                 if settled is not None and settled is not compared:
                     compared, is_news = settled, is_after(stream_id, settled)
-                if settled is None or is_news:
+                if settled is None and queue not in membership.lives:
+                    membership.see(queue, None if lives else stream_id)
+                elif settled is None or is_news:
                     membership.lives[queue] = None if lives else stream_id
                 elif life is not Life.SAME and not lives:
                     continue
                 if ends and membership.owed:
                     membership.pay(queue)  # what was missed before it is gone: the hash tells of this one
-            elif anywhere:
-                membership.lives.setdefault(queue, None)
+            elif queue not in membership.lives:
+                membership.see(queue)
             chosen = membership.subscription.events
             if chosen is None or event in chosen:
                 takers.append(membership)
