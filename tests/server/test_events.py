@@ -46,7 +46,7 @@ async def test_events_are_those_of_the_websocket_and_ids_are_positions(redis: Re
         first = await source.receive()
         ack = await client.ask("subscribe-job", {"jobs": ["1", "2"], "events": ["*"]})
         assert (first.event, first.data) == ("ack", ack["data"])
-        assert cursor_of(first.id) == ack["data"]["cursor"]
+        assert cursor_of(first.id) == ack["data"]["after"]
         assert source.parser.retry == 1000
         await source.position()  # live
         told: dict[str, str] = cursor_of(source.parser.last_id)

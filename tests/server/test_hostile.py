@@ -184,11 +184,11 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
         pipe.xadd(EVENTS, {"event": "drained"}, maxlen=1, approximate=False)
         pipe.execute()
         assert (await client.receive())["event"] == "gap"
-        assert "http" not in (await nothing_more(client))["data"]["cursor"]
+        assert "http" not in (await nothing_more(client))["data"]["after"]
         go_on.set()
         assert (await client.receive())["event"] == "completed"
         await eventually(lambda: not live.bridge.fanout.untold)
-        assert "http" in (await nothing_more(client))["data"]["cursor"]
+        assert "http" in (await nothing_more(client))["data"]["after"]
 
 
 async def test_one_slow_client_does_not_have_everything_swept_again(

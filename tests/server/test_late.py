@@ -74,7 +74,7 @@ async def test_an_outcome_that_only_the_hash_has_comes_without_an_id(redis: Redi
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobs": ["1", "2", "3"], "until": "end"})
         assert [result.get("replays") for result in ack["results"]] == [1, 1, None]
-        assert ack["cursor"]["http"] == "0-0"  # whoever returns before they come must get them then
+        assert ack["after"]["http"] == "0-0"  # whoever returns before they come must get them then
         first, second = await client.receive(), await client.receive()
         assert first == {
             **{"event": "completed", "replayed": True},
@@ -85,9 +85,9 @@ async def test_an_outcome_that_only_the_hash_has_comes_without_an_id(redis: Redi
             "data": {"queue": "http", "jobId": "2", "failedReason": "no\nreason"},
         }
         pong = await nothing_more(client)
-        assert pong["data"]["cursor"]["http"] != "0-0"
+        assert pong["data"]["after"]["http"] != "0-0"
         ack = await subscribe(client, {"jobId": "1", "events": ["failed"]})
-        assert ("replays" in ack, ack["cursor"]["http"]) == (False, pong["data"]["cursor"]["http"])
+        assert ("replays" in ack, ack["after"]["http"]) == (False, pong["data"]["after"]["http"])
         await nothing_more(client)
         assert (await client.ask("unsubscribe-job", ["1", "2", "3"]))["data"]["results"] == [
             *({"left": left} for left in (True, False, True)),

@@ -116,9 +116,9 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
             end_unseen(redis)
             assert (await client.receive())["event"] == "gap"
             pong = await nothing_more(client)
-            assert "http" not in pong["data"]["cursor"]
+            assert "http" not in pong["data"]["after"]
         monkeypatch.undo()
-        after = {**ack["cursor"], **pong["data"]["cursor"]}
+        after = {**ack["after"], **pong["data"]["after"]}
         async with raw_client(live.url) as client:
             await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
             assert (await client.receive())["event"] == "completed"
@@ -133,7 +133,7 @@ async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis)
         async with raw_client(live.url) as client:
             await subscribe(client, {"jobId": "1", "queue": "http"})
             await read_to(live, begun)
-            after = (await verified(client, begun))["data"]["cursor"]
+            after = (await verified(client, begun))["data"]["after"]
         end_unseen(redis, trim=False)
         await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.untold)
         async with raw_client(live.url) as client:
@@ -154,7 +154,7 @@ async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
         monkeypatch.setattr(gap_check, "VERIFY_SECONDS", 3600)
         live.bridge.queues._tails["http"].check_at += 3600
         await read_to(live, end_unseen(redis))
-        after = (await nothing_more(client))["data"]["cursor"]
+        after = (await nothing_more(client))["data"]["after"]
         assert after["http"] == begun
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
@@ -198,7 +198,7 @@ async def verified(client: RawClient, stream_id: str) -> Frame:
     with anyio.fail_after(10):
         while True:
             pong = await nothing_more(client)
-            if position(pong["data"]["cursor"].get("http", "0-0")) >= position(stream_id):
+            if position(pong["data"]["after"].get("http", "0-0")) >= position(stream_id):
                 return pong
 
 

@@ -79,7 +79,7 @@ async def test_a_late_client_gets_its_outcome_and_one_that_returns_what_it_misse
             with anyio.fail_after(KEEP_ALIVE_SECONDS / 2):
                 position = await source.frame()
             # Where to come back to, or the outcome would be read back again.
-            assert (position["event"], position["data"]["cursor"]["http"]) == ("pong", finished)
+            assert (position["event"], position["data"]["after"]["http"]) == ("pong", finished)
         redis.add_event("http", "progress", "1", data="7")
         again = subscribe(["1"], queue="http", after=finished, events=["*"])
         async with frame_source(live.url, [again]) as source:
@@ -111,7 +111,7 @@ async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis, mo
             last = redis.add_event("http", "completed", "2", returnvalue="1")
             pongs = [await source.frame() for _ in range(4)]
             assert [pong["event"] for pong in pongs] == ["pong"] * 4
-            assert pongs[-1]["data"]["cursor"]["http"] == last
+            assert pongs[-1]["data"]["after"]["http"] == last
         async with frame_source(live.url, [subscribe(["1"], events=["progress"])]) as source:
             seen = set()
             while "pong" not in seen or "progress" not in seen:
