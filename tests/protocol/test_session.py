@@ -103,7 +103,7 @@ def test_what_is_spliced_is_json_in_utf8(value: bytes) -> None:
 @given(st.integers(0, 70_000))
 def test_a_frame_has_the_header_of_its_size(size: int) -> None:
     frame = Frame(b"x" * size)
-    wire = frame.wire
+    (wire,) = frame.wire
     assert wire[0] == 0x81
     length, start = wire[1], 2
     if length == 126:
