@@ -61,8 +61,8 @@ Lives: TypeAlias = "Mapping[Key, Sequence[Job]]"
 class Outcome(NamedTuple):
     """An outcome as it came.
 
-    `subscription` tells two subscriptions to one room apart. `gap`: the client had gone back to an ack's
-    position, since events may have been missing.
+    `subscription` tells two subscriptions to one room apart. `gap`: it may be one that came before, since there was a
+    gap, or the stream has lost it.
     """
 
     id: str | None
@@ -112,7 +112,7 @@ class Ledger:
     @property
     def without_id(self) -> int:
         """The jobs whose first outcome did not come from a stream."""
-        return sum(told[0].id is None for told in self._outcomes.values())
+        return sum(told[0].id is None or "~" in told[0].id for told in self._outcomes.values())
 
     @property
     def doubles(self) -> list[str]:
@@ -123,7 +123,7 @@ class Ledger:
                 before = told[:index]
                 ids = {each.id for each in before if each.id is not None}
                 again = any(each.subscription == outcome.subscription for each in before)
-                if again or (outcome.id is not None and ids and not outcome.gap):
+                if not outcome.gap and (again or (outcome.id is not None and ids)):
                     found.append(f"{self.name} {job.key}: {outcome} after {before}")
         for (key, subscription), count in self._removed.items():
             ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
@@ -157,5 +157,6 @@ class Ledger:
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:
         """A job event came."""
-        kind = "live" if not replayed else "replayed" if stream_id is not None else "from hash"
+        from_stream = stream_id is not None and "~" not in stream_id
+        kind = "live" if not replayed else "replayed" if from_stream else "from hash"
         self.counts[kind] += 1

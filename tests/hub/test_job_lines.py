@@ -75,7 +75,9 @@ class Client:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
         join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
         assert join is not None
-        found: Found = {job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in join.jobs(QUEUES)}
+        found: Found = {
+            job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in join.jobs(QUEUES)
+        }
         moments = dict.fromkeys(found, "0-0")
         start = dict.fromkeys(QUEUES, "0-0")
         self.connection.complete(join, LookUp(found, moments, start), start, NOW)
@@ -339,7 +341,9 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     found: Found = {
         job: JobSnapshot(job[0], "7", "n", "active", "0-0") if job[0] == "http" else None for job in join.jobs(QUEUES)
     }
-    anywhere.connection.complete(join, LookUp(found, dict.fromkeys(found, "0-0"), {}), dict.fromkeys(QUEUES, "0-0"), NOW)
+    anywhere.connection.complete(
+        join, LookUp(found, dict.fromkeys(found, "0-0"), {}), dict.fromkeys(QUEUES, "0-0"), NOW
+    )
     anywhere.frames()
     bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
     bridge.look()

@@ -57,7 +57,12 @@ def test_a_browser_reads_what_a_websocket_would_carry(
         text = json.dumps(value, indent=1).replace("\n", line_end) + line_end
     frame = event_frame(name, stream_id, queue, text, replayed=replayed)
     parts = parts_of(frame)
-    assert (parts.event, parts.position, parts.sub, parts.queue) == (event_name(name.encode()).text, stream_id, 0, queue)
+    assert (parts.event, parts.position, parts.sub, parts.queue) == (
+        event_name(name.encode()).text,
+        stream_id,
+        0,
+        queue,
+    )
     writer, parser = EventStreamWriter(None), Parser()
     parser.feed(writer.block(ack({"other": "5-0"})))
     written = writer.block(frame)

@@ -39,7 +39,9 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, appetites=st.lists(st.integers(0, 700), max_size=60))
-def test_frames_leave_whole_and_in_order(steps: list[tuple[str, list[list[bytes | memoryview]]]], appetites: list[int]) -> None:
+def test_frames_leave_whole_and_in_order(
+    steps: list[tuple[str, list[list[bytes | memoryview]]]], appetites: list[int]
+) -> None:
     socket = Socket(appetites)
     lane = Lane(socket.send, socket.send_pieces)
     expected = b""  # all that is to leave
