@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobws.errors import UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.messages import Cursor, ItemError, RoomName
+from jobws.protocol.messages import Cursor, ItemError, Evicted
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -56,7 +56,7 @@ class AckData(Struct, frozen=True):
 
     results: list[Result] = []
     cursor: Cursor = {}
-    evicted: list[RoomName] = []
+    evicted: list[Evicted] = []
 
 
 class GapData(Struct, frozen=True):
