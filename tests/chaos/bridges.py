@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
@@ -52,6 +52,7 @@ class BridgeAtPort:
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
+        self._said: deque[str] = deque(maxlen=TRACEBACK_LINES)
         self._redis_url = redis_url
         self._origin = origin
         self._options = options
@@ -81,7 +82,7 @@ class BridgeAtPort:
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
         if not started.wait(START_SECONDS) or self._process.poll() is not None:
-            raise RuntimeError(f"the bridge does not start: {self.trouble}")
+            raise RuntimeError(f"the bridge does not start: {list(self._said)}")
 
     def end(self, number: signal.Signals) -> None:
         """End it with that signal; what it counted is kept. Idempotent."""
@@ -121,6 +122,7 @@ class BridgeAtPort:
         suspicious = 0
         with process.stdout:
             for line in process.stdout:
+                self._said.append(line)
                 if " serves http" in line or line == "ready\n":
                     started.set()
                 if self.kind == "jobws" and any(part in line for part in SUSPICIOUS):
