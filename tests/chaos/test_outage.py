@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 import trio
 
 from tests.chaos.proxy import Proxy
@@ -21,7 +20,6 @@ JOBS = 1000
 LIMIT = 100
 
 
-@pytest.mark.limit(120)
 async def test_every_watched_outcome_arrives_after_an_outage(redis: Redis) -> None:
     redis.client.hset("bull:http:meta", "opts.maxLenEvents", LIMIT)
     proxy = Proxy(redis.server.port)

@@ -6,7 +6,6 @@ import json
 import signal
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import pytest
 import trio
 from anyio.to_thread import run_sync
 
@@ -88,7 +87,6 @@ async def ends(redis: Redis, jobs: Sequence[str]) -> list[Any]:
     return sorted(lines)
 
 
-@pytest.mark.limit(120)
 async def test_one_changed_line_shows_the_same_and_more(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
     await run_sync(install_packages, PAGES, "socket.io-client")
     await run_sync(install_packages, OPPONENT, "socket.io")
