@@ -169,6 +169,7 @@ async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 3_600_000)
     monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 3600)
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
         for _ in range(3):
             await verified(client, redis.add_event("http", "active", "1"))
 

@@ -6,6 +6,7 @@ Checks come in batches, so that a thousand streams are not one long step, nor a 
 from __future__ import annotations
 
 import logging
+import random
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -72,18 +73,19 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def examine(self, connection: Connection, tails: Sequence[Tail], lazy_seconds: float) -> None:
         """Check these streams, and begin with those that are new.
 
+        The next check of a stream that nobody listens to comes after `lazy_seconds`, of another after `CHECK_SECONDS`.
         A key that is no stream is noted in its `problem` alone, since the others share the connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot tell now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], lazy_seconds)
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], lazy_seconds: float) -> None:
         cursors = self._hub.cursors
         asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
@@ -91,7 +93,11 @@ class GapCheck:
         size = len(asked[0])
         begun: list[tuple[Tail, Stream]] = []
         for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
-            tail.check_at = anyio.current_time() + CHECK_SECONDS
+            if tail.is_removed:
+                continue
+            # Those of many streams are spread.
+            pause = random.uniform(lazy_seconds / 2, lazy_seconds) if tail.is_lazy else CHECK_SECONDS  # noqa: S311
+            tail.check_at = anyio.current_time() + pause
             try:
                 seen = stream.parse(reply)
             except stream.NotAStreamError as error:
@@ -99,6 +105,7 @@ class GapCheck:
                 continue
             tail.answered()
             tail.is_counted = seen.added is not None
+            tail.max_length = seen.max_length
             self._note_length(tail.queue.label, seen.max_length)
             if tail.ready.is_set():
                 self._check(tail, seen)
@@ -138,6 +145,8 @@ class GapCheck:
         limits = [self._hub.keep(tail.queue.label, seen.max_length) for tail, seen in begun]
         backs = await read_back(connection, [tail for tail, _ in begun], list(cursors.values()), limits)
         for (tail, seen), back in zip(begun, backs, strict=True):
+            if tail.is_removed:
+                continue
             cursor = cursors[tail]
             tail.read = back.at_cursor
             whole = back.floor is None
@@ -180,7 +189,9 @@ class GapCheck:
             RedisUnavailableError: Redis did not answer.
         """
         cursors = self._hub.cursors
-        asked = [tail for tail in tails if not tail.is_counted and cursors[tail.queue.label] != START]
+        asked = [
+            tail for tail in tails if not (tail.is_counted or tail.is_removed) and cursors[tail.queue.label] != START
+        ]
         if asked:
             replies = await connection.execute(
                 *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
@@ -197,7 +208,8 @@ class GapCheck:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        tail.check_at = min(tail.check_at, anyio.current_time() + VERIFY_SECONDS)
+        if not tail.is_lazy:
+            tail.check_soon(VERIFY_SECONDS)
         tail.moved()
 
     def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
