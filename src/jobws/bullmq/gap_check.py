@@ -74,19 +74,19 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail], lazy_seconds: float) -> None:
+    async def examine(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
         """Check these streams, and begin with those that are new.
 
-        The next check of a stream that nobody listens to comes after `lazy_seconds`, of another after `CHECK_SECONDS`.
+        The next check of a stream comes after `CHECK_SECONDS`, of one that nobody waits for after `unwanted_seconds`.
         A key that is no stream is noted in its `problem` alone, since the others share the connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot tell now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], lazy_seconds)
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], unwanted_seconds)
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], lazy_seconds: float) -> None:
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
         cursors = self._hub.cursors
         asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
@@ -97,14 +97,14 @@ class GapCheck:
             if tail.is_removed:
                 continue
             # Those of many streams are spread.
-            pause = random.uniform(lazy_seconds / 2, lazy_seconds) if tail.is_lazy else CHECK_SECONDS  # noqa: S311
+            pause = CHECK_SECONDS if tail.is_wanted else random.uniform(unwanted_seconds / 2, unwanted_seconds)  # noqa: S311
             tail.check_at = anyio.current_time() + pause
             try:
                 seen = stream.parse(reply)
             except stream.NotAStreamError as error:
                 self._note_no_stream(tail, str(error))
                 continue
-            tail.answered()
+            tail.answered(anyio.current_time())
             if seen.is_there:
                 tail.is_counted = seen.added is not None
             tail.max_length = seen.max_length
@@ -214,7 +214,7 @@ class GapCheck:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        if not tail.is_lazy:
+        if tail.is_wanted:
             tail.check_soon(VERIFY_SECONDS)
         tail.moved()
 

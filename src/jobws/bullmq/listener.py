@@ -37,10 +37,12 @@ LAZY_SECONDS: Final = 0.25
 """Between two reads of streams that nobody listens to, as long as they are few."""
 # A read of a stream that has nothing new takes Redis about 1 us; all of them may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001
-# A check takes us 60 us; those of streams that nobody listens to are spread, so that all take 1 % of a core.
-CHECK_SECONDS_PER_STREAM: Final = 0.005
-# In one command, so that one reply stays small if each stream has a large entry.
-STREAMS_PER_READ: Final = 64
+# A check takes us 100 us; those of streams that nobody listens to may take half a percent of a core.
+CHECK_SECONDS_PER_STREAM: Final = 0.02
+# In one command: each may have an entry of a megabyte.
+STREAMS_PER_READ: Final = 250
+# Who listens to what is asked so often without a sign of a change.
+SORT_SECONDS: Final = 1.0
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,8 +66,8 @@ class Hub(gap_check.Hub, Protocol):
 class Listener:
     """Reads one or several streams over one connection.
 
-    Streams that somebody listens to are waited for in a blocked read. The others are read a few times a second, all
-    in one go, since to be woken for each of their entries would cost thirty times as much.
+    Streams that somebody waits for are read in a blocked read. The others are read a few times a second, all in one go,
+    since to be woken for each of their entries would cost thirty times as much.
 
     Args:
         target: Where Redis is.
@@ -98,7 +100,9 @@ class Listener:
         self._gap_check = GapCheck(hub)
         self._count = FIRST_COUNT
         self._woken = anyio.Event()
-        self._lazy_at = 0.0
+        self._eager: list[Tail] = []
+        self._lazy: list[Tail] = []
+        self._check_at = self._sort_at = self._lazy_at = 0.0
 
     @property
     def tails(self) -> Collection[Tail]:
@@ -158,59 +162,74 @@ class Listener:
     async def _read_on(self, connection: Connection) -> None:
         """Read until the connection breaks."""
         (client_id,) = await connection.execute(("CLIENT", "ID"), timeout_seconds=READ_TIMEOUT_SECONDS)
-        self._lazy_at = 0.0
         for tail in self._tails:
             tail.check_at = 0.0
+        self._check_at = self._lazy_at = 0.0
         while True:
             if self._woken.is_set():
                 self._woken = anyio.Event()
-            await self._check(connection)
-            eager, lazy = self._readable()
-            if lazy and anyio.current_time() >= self._lazy_at:
-                self._lazy_at = anyio.current_time() + max(
-                    LAZY_SECONDS, len(lazy) * LAZY_SECONDS_PER_STREAM * self._listeners
-                )
-                for start in range(0, len(lazy), STREAMS_PER_READ):
-                    await self._read(connection, lazy[start : start + STREAMS_PER_READ])
-            milliseconds = self._until_due(lazy)
-            if not eager:
+                self._check_at = 0.0
+            now = anyio.current_time()
+            if now >= self._check_at:
+                await self._check(connection, now)
+            if now >= self._sort_at:
+                self._sort(now)
+            if self._lazy and now >= self._lazy_at:
+                await self._read_lazily(connection, now)
+            milliseconds = self._until_due()
+            if not self._eager:
                 with anyio.move_on_after(milliseconds / 1000):
                     await self._woken.wait()
             elif self._woken.is_set():
-                await self._read(connection, eager)
+                await self._read(connection, self._eager)
             else:
                 if isinstance(client_id, int) and self.may_unblock:
                     self.client_id = client_id
                 else:
                     milliseconds = min(milliseconds, IMPATIENT_MILLISECONDS)
                 try:
-                    await self._read(connection, eager, "BLOCK", milliseconds)
+                    await self._read(connection, self._eager, "BLOCK", milliseconds)
                 finally:
                     self.client_id = None
 
-    async def _check(self, connection: Connection) -> None:
-        """Check the streams for which it is time. One that is read lazily waits for its turn."""
-        now = anyio.current_time()
+    async def _check(self, connection: Connection, now: float) -> None:
+        """Check the streams for which it is time."""
         due = [tail for tail in self._tails if now >= tail.check_at]
         if due:
             spread = len(self._tails) * self._listeners * CHECK_SECONDS_PER_STREAM
             await self._gap_check.examine(connection, due, max(gap_check.CHECK_SECONDS, spread))
+        self._sort_at = 0.0
+        # Those that nobody waits for are checked together, when there is time.
+        wanted = (tail.check_at for tail in self._tails if tail.is_wanted)
+        self._check_at = min(now + BLOCK_MILLISECONDS / 1000, *wanted, float("inf"))
 
-    def _readable(self) -> tuple[list[Tail], list[Tail]]:
-        """The streams to wait for, and those to read now and then. A key that is no stream is neither."""
-        eager: list[Tail] = []
-        lazy: list[Tail] = []
-        for tail in self._tails:
-            if tail.ready.is_set() and not _is_no_stream(tail):
-                tail.is_lazy = tail.may_be_lazy() and not self._audience.is_wanted(tail.queue.label)
-                (lazy if tail.is_lazy else eager).append(tail)
-        return eager, lazy
+    def _sort(self, now: float) -> None:
+        """Tell the streams to wait for from those to read now and then. A key that is no stream is neither.
 
-    def _until_due(self, lazy: Sequence[Tail]) -> int:
+        A stream that nobody waits for is waited for all the same where that costs nothing: while it is quiet, and this
+        listener waits for no other one on somebody's behalf.
+        """
+        self._sort_at = now + SORT_SECONDS
+        readable = [tail for tail in self._tails if tail.ready.is_set() and not _is_no_stream(tail)]
+        is_wanted = self._audience.is_wanted
+        for tail in readable:
+            tail.is_wanted = not tail.may_be_lazy(now) or is_wanted(tail.queue.label)
+        has_quiet = not any(tail.is_wanted for tail in readable)
+        for tail in readable:
+            tail.is_lazy = not tail.is_wanted and not (has_quiet and tail.pace.is_quiet(now))
+        self._eager = [tail for tail in readable if not tail.is_lazy]
+        self._lazy = [tail for tail in readable if tail.is_lazy]
+
+    async def _read_lazily(self, connection: Connection, now: float) -> None:
+        lazy = self._lazy
+        self._lazy_at = now + max(LAZY_SECONDS, len(lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)
+        for start in range(0, len(lazy), STREAMS_PER_READ):
+            await self._read(connection, lazy[start : start + STREAMS_PER_READ])
+
+    def _until_due(self) -> int:
         """In how many milliseconds there is something to do besides waiting for entries; not 0, which is for ever."""
-        due = min((tail.check_at for tail in self._tails), default=float("inf"))
-        left = min(due, self._lazy_at if lazy else float("inf")) - anyio.current_time()
-        return int(max(1, min(left * 1000 + 1, BLOCK_MILLISECONDS)))
+        due = min(self._check_at, self._lazy_at if self._lazy else float("inf"))
+        return int(max(1, min((due - anyio.current_time()) * 1000 + 1, BLOCK_MILLISECONDS)))
 
     async def _read(self, connection: Connection, tails: Sequence[Tail], *options: str | int) -> None:
         """Read what came to these streams, and publish it. `options` are XREAD's."""
@@ -222,21 +241,25 @@ class Listener:
         count = max(1, self._count // len(tails))
         reply = await connection.ask(
             *("XREAD", "COUNT", count, *options, "STREAMS"),
-            *(tail.key for tail in tails),
-            *(cursors[tail.queue.label] for tail in tails),
+            *[tail.key for tail in tails],
+            *[cursors[tail.queue.label] for tail in tails],
             timeout_seconds=READ_TIMEOUT_SECONDS,
         )
         self.client_id = None
-        by_key = {}
+        now = anyio.current_time()
         for tail in tails:
-            tail.answered()
-            by_key[tail.key] = tail
-        streams = [(by_key[key], entries) for key, entries in _streams(reply)]
+            tail.answered(now)
+        found = dict(_streams(reply))
+        if not found:
+            return
+        streams = [(tail, found[tail.key]) for tail in tails if tail.key in found]
         await self._gap_check.look_behind(connection, [tail for tail, _ in streams])
         for tail, entries in streams:
             await self._deliver(tail, entries)
             if tail.is_lazy and len(entries) == count:
                 self._lazy_at = 0.0  # there is more
+            if tail.is_wanted:
+                self._check_at = min(self._check_at, tail.check_at)
         self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
 
     async def _deliver(self, tail: Tail, entries: Sequence[Entry]) -> None:

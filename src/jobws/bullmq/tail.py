@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from jobws.bullmq.pace import Pace
 from jobws.bullmq.stream import miscounted
 from jobws.protocol.identifiers import position
 
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import Entry
     from jobws.bullmq.keys import Queue
-
-
-# A stream that keeps fewer entries than this may be trimmed between two reads, however slowly it grew until now.
-LEAST_LAZY_LENGTH: Final = 1000
-# A stream is read lazily only while it keeps what comes in ten seconds. One that grew faster is read eagerly for a
-# while.
-REACH_SECONDS: Final = 10
-EAGER_SECONDS: Final = 5.0
 
 
 class Again(NamedTuple):
@@ -58,19 +51,20 @@ class Tail:
         self.expected: tuple[str, int] | None = None
         self.suspicion: str | None = None
         self.again: Again | None = None
-        # How many entries the stream keeps, and whether it is read now and then only, since nobody listens.
+        # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
+        self.pace = Pace()
+        # Whether somebody waits for the next entry, or it may be trimmed before it is read; and whether it is read now
+        # and then only.
+        self.is_wanted = True
         self.is_lazy = False
-        self._second = 0.0
-        self._entries_in_second = 0
-        self._eager_until = 0.0
         # The queue is gone: what is on its way is dropped.
         self.is_removed = False
         self._moved: anyio.Event | None = None
 
-    def answered(self) -> None:
-        """Redis answered a read of this stream."""
-        self.last_read = anyio.current_time()
+    def answered(self, now: float) -> None:
+        """Redis answered a read of this stream; `now` is on anyio's clock."""
+        self.last_read = now
         self.problem = None
 
     def moved(self) -> None:
@@ -89,17 +83,9 @@ class Tail:
         """Check the stream after so many seconds at the latest."""
         self.check_at = min(self.check_at, anyio.current_time() + seconds)
 
-    def may_be_lazy(self) -> bool:
-        """Whether it keeps so much that nothing is trimmed between two reads that are some time apart."""
-        return self.max_length >= LEAST_LAZY_LENGTH and self.again is None and anyio.current_time() >= self._eager_until
-
-    def _note_pace(self, entries: int) -> None:
-        now = anyio.current_time()
-        if now >= self._second + 1:
-            self._second, self._entries_in_second = now, 0
-        self._entries_in_second += entries
-        if self._entries_in_second * REACH_SECONDS > self.max_length:
-            self._eager_until = now + EAGER_SECONDS
+    def may_be_lazy(self, now: float) -> bool:
+        """Whether nothing is lost if it is read now and then only, as long as nobody waits for it."""
+        return self.again is None and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
         """Entries may have been missed: the next check, which is due now, will see to it."""
@@ -116,7 +102,7 @@ class Tail:
         if not entries:
             return None, None
         self.read = entries[-1]
-        self._note_pace(len(entries))
+        self.pace.note(len(entries), anyio.current_time())
         if self.counted is not None:
             self.counted += len(entries)
         if self.again is not None:

@@ -133,8 +133,8 @@ class Queues:
         """Somebody begins or ceases to listen to a queue; None: to those of which none is seen to have a job."""
         tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
         for tail in list(tails):
-            if tail.is_lazy and self.is_wanted(tail.queue.label):
-                tail.is_lazy = False
+            if not tail.is_wanted and self.is_wanted(tail.queue.label):
+                tail.is_wanted = True
                 tail.check_soon(VERIFY_SECONDS)
                 self._listener_of[tail].wake()
 
