@@ -143,11 +143,11 @@ def _submit_to(fresh: Environment, redis_url: str) -> tuple[int, str]:
             assert bridge.stderr is not None
             serving = next(line for line in bridge.stderr if " serves http" in line)
             url = serving.split(" serves ")[1].split(" ")[0]
-            with urllib.request.urlopen(url + "/jobws.js", timeout=10) as adapter:
+            with urllib.request.urlopen(url + "/jobws.js", timeout=60) as adapter:
                 assert adapter.read() == (PROJECT / "src" / "jobws" / "web" / "jobws.js").read_bytes()
             request = urllib.request.Request(url + "/analyze/http", b"{}", {"Content-Type": "application/json"})
             with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(request, timeout=10)
+                urllib.request.urlopen(request, timeout=60)
             with caught.value as answer:
                 body = answer.read().decode()
             return answer.code, body[body.index('"detail"') :].rstrip("}")

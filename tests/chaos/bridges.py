@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.servers import OPPONENT
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ class BridgeAtPort:
         self._scrape()
         process.send_signal(number)
         try:
-            process.wait(15)
+            process.wait(EVENTUALLY_SECONDS)
         except subprocess.TimeoutExpired:
             self.trouble.append(f"the bridge did not end on {number!r}")
             process.kill()
@@ -136,7 +137,9 @@ class BridgeAtPort:
         if self.kind != "jobws":
             return
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/metrics", timeout=EVENTUALLY_SECONDS
+            ) as response:
                 text = response.read().decode()
         except OSError as error:
             self.trouble.append(f"no metrics: {error}")

@@ -12,7 +12,7 @@ import trio
 
 from jobws.protocol.event_stream import parts_of
 from jobws.server import job_line_polls
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
 from tests.support.logger import Logger
@@ -181,7 +181,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
             await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
             await trio.sleep(4 * job_line_polls.HOLD_SECONDS)
             lines, events = 0, list[str]()
-            with trio.fail_after(10):
+            with trio.fail_after(EVENTUALLY_SECONDS):
                 while not events:
                     await listener.wait()
                     for parts in map(parts_of, listener.take()):
@@ -223,7 +223,7 @@ async def test_without_redis_the_outcome_comes_all_the_same(
         began = trio.current_time()
         redis.add_event("http", "completed", "j", returnvalue="1")
         assert await told(client, "completed") == ["completed"]
-        assert job_line_polls.HOLD_SECONDS <= trio.current_time() - began < job_line_polls.HOLD_SECONDS + 2.5
+        assert job_line_polls.HOLD_SECONDS <= trio.current_time() - began < job_line_polls.HOLD_SECONDS + 20
 
 
 async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:

@@ -26,7 +26,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
     """Status and body; `_` in a header's name stands for `-`."""
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
