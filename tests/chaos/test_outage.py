@@ -35,9 +35,8 @@ async def test_every_watched_outcome_arrives_after_an_outage(redis: Redis) -> No
                 proxy.cut()
                 for number, job_id in enumerate(jobs):
                     data = {"seconds": 0, "fails": None, "result": number}
-                    print(
-                        json.dumps({"queue": "http", "data": data, "opts": {"jobId": job_id}}), file=worker, flush=True
-                    )
+                    task = {"name": "chaos", "data": data, "opts": {"jobId": job_id}}
+                    print(json.dumps({"queue": "http", "jobs": [task]}), file=worker, flush=True)
                 await eventually_within(redis, JOBS)
                 assert redis.client.xlen("bull:http:events") < 4 * LIMIT
                 proxy.open = True

@@ -65,7 +65,8 @@ def add_jobs(worker: IO[str], count: int) -> None:
     for number in range(count):
         for queue in QUEUES:
             data = {"seconds": 0, "fails": "échec" if number % 3 == 2 else None, "result": {"of": queue, "n": number}}
-            print(json.dumps({"queue": queue, "data": data, "opts": {}}), file=worker, flush=True)
+            task = {"name": "chaos", "data": data, "opts": {}}
+            print(json.dumps({"queue": queue, "jobs": [task]}), file=worker, flush=True)
 
 
 async def ends(redis: Redis, jobs: Sequence[str]) -> list[Any]:

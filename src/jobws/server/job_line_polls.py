@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
     from jobws.hub.job_lines import Group, JobLines
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
 
 # After lines or an event of the job; then each pause is 1.5 times the one before.
 FAST_SECONDS: Final = 0.1
@@ -150,7 +150,10 @@ class JobLinePolls:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
-            pace.asked, pace.due, pace.urgent = now, inf, False
+            pace.due, pace.urgent = inf, False
+            # Without anybody to tell them to, its lines are not read: it stays one that was never looked at.
+            if found:
+                pace.asked = now
             groups += found
         try:
             again = await self._tell(groups)
