@@ -58,10 +58,11 @@ class Environment:
         self._directory = directory
         self._run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(PROJECT))
         (self._wheel,) = directory.glob("jobws-*.whl")
-        self._run(sys.executable, "-m", "venv", str(directory / "venv"))
+        self._run(sys.executable, "-m", "venv", "--without-pip", str(directory / "venv"))
 
     def install(self, extras: str = "") -> None:
-        self._run(self.program("python"), "-m", "pip", "install", "-q", f"{self._wheel}{extras}")
+        pip = (sys.executable, "-m", "pip", "--python", self.program("python"))
+        self._run(*pip, "install", "-q", "--no-compile", f"{self._wheel}{extras}")
 
     def program(self, name: str) -> str:
         return str(self._directory / "venv" / "bin" / name)
