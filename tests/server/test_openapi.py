@@ -46,7 +46,7 @@ async def test_every_route_is_described(redis: Redis) -> None:
     async with live_bridge(redis.url) as live:
 
         def document() -> Any:
-            with urllib.request.urlopen(live.url + "/openapi.json", timeout=5) as response:
+            with urllib.request.urlopen(live.url + "/openapi.json", timeout=60) as response:
                 return json.loads(response.read())
 
         described = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.connect import Connection
     from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.keys import Command
     from jobws.bullmq.stream import Stream
     from jobws.bullmq.tail import Tail
     from jobws.protocol.messages import Cursor
@@ -107,7 +108,8 @@ class GapCheck:
                 self._note_no_stream(tail, str(error))
                 continue
             tail.answered(anyio.current_time())
-            tail.is_counted = seen.added is not None
+            if seen.is_there:
+                tail.is_counted = seen.added is not None
             tail.max_length = seen.max_length
             self._note_length(tail.queue.label, seen.max_length)
             if tail.ready.is_set():
@@ -150,11 +152,14 @@ class GapCheck:
         for (tail, seen), back in zip(begun, backs, strict=True):
             if tail.is_removed:
                 continue
-            cursor = cursors[tail]
-            tail.read = back.at_cursor
-            whole = back.floor is None
-            counted = stream.count_up_to(seen, cursor, back.entries if whole else None)
-            self._start(tail, cursor, counted, back.found, seen.floor if whole else str(back.floor))
+            tail.read = back.newest
+            counted = stream.count_up_to(seen, cursors[tail], back.entries)
+            floor = before(back.oldest) if back.oldest else START
+            if back.is_whole:
+                floor = stream.floor_below(seen, cursors[tail], back.oldest)
+            # Where Redis does not count, the entry at the cursor tells whether those after it are all there.
+            cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
+            self._start(tail, cursor, counted, back.found, floor)
 
     def _start(self, tail: Tail, cursor: str, counted: int | None, newest_first: Iterable[Past], floor: str) -> None:
         label = tail.queue.label
@@ -191,17 +196,18 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        cursors = self._hub.cursors
-        asked = [
-            tail for tail in tails if not (tail.is_counted or tail.is_removed) and cursors[tail.queue.label] != START
-        ]
+        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or tail.again)]
         if asked:
-            replies = await connection.execute(
-                *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
-                timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-            for tail, reply in zip(asked, replies, strict=True):
-                if reply == [] and tail.again is None:
+            cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
+            commands: list[Command] = []
+            for tail, cursor in zip(asked, cursors, strict=True):
+                size = ("XINFO", "STREAM", tail.key) if tail.is_counted is None else ("XLEN", tail.key)
+                commands += [("XRANGE", tail.key, cursor, cursor), size]
+            replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
+            for tail, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
+                length, tail.is_counted = stream.length_of(size_reply)
+                at_cursor = cast("list[Entry]", entries)[0][1] if isinstance(entries, list) and entries else None
+                if not tail.is_counted and not stream.is_anchored(tail.read, at_cursor, length, tail.max_length):
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:

@@ -43,8 +43,9 @@ class Tail:
         self.ready = anyio.Event()
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
-        # Whether Redis counts entries, how many had been added up to the cursor, the entry there, and when to check.
-        self.is_counted = True
+        # Whether Redis counts entries (None: not known yet), how many had been added up to the cursor, the entry there,
+        # and when to check.
+        self.is_counted: bool | None = None
         self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
