@@ -128,7 +128,7 @@ class Hub(Fanout):
     """Notes what is published."""
 
     def __init__(self) -> None:
-        super().__init__(Rooms(), 1 << 20, lambda: 0.0)
+        super().__init__(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         self.seen: list[bytes] = []
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

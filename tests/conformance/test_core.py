@@ -62,7 +62,7 @@ class CoreTarget:
         self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
-        self.fanout = Fanout(Rooms(), self.settings["max_result_bytes"], lambda: 0.0)
+        self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
             self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
             self.fanout.fill(queue, [], "0-0")
@@ -145,7 +145,7 @@ class CoreTarget:
 
     async def reconnect(self) -> None:
         self.connection.leave_all()
-        assert not self.fanout.rooms.jobs
+        assert not self.fanout.rooms
         self.connection = self._connect()
 
 

@@ -19,8 +19,9 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.lacking import FINISHED, Unsettled, lacks
+from jobws.hub.membership import Membership
 from jobws.hub.replaying import replay, settle
-from jobws.hub.rooms import Membership, Rooms
+from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import OUTCOMES, ItemError, JobSnapshot
 from jobws.protocol.session import Session
@@ -184,7 +185,7 @@ class Model:
 
     def begin(self) -> Fanout:
         """A bridge begins: it knows what the streams hold, and nothing of what they no longer do."""
-        fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         for queue in self.queues:
             stream = self.streams[queue]
             past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(stream)]
@@ -350,7 +351,7 @@ class Model:
         return any(position(self.fanout.cursors[queue]) < position(look_up.ends[queue]) for queue in labels)
 
     def sweep(self, queue: str) -> None:
-        jobs = self.fanout.rooms.watched(queue)
+        jobs = [job_id.decode() for job_id in self.fanout.rooms.watched(queue)]
         look_up = self.look_up([(queue, job_id) for job_id in jobs])
         all_read = not self.behind(look_up, [queue])
         self.holed = self.holed - {queue} if all_read else self.holed

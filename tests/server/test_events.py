@@ -31,7 +31,7 @@ OLD = 1_000_000_000_000
 
 
 def is_free(live: Live) -> bool:
-    return not live.bridge.fanout.rooms.jobs and not live.bridge.clients.connected
+    return not live.bridge.fanout.rooms and not live.bridge.clients.connected
 
 
 async def test_events_are_those_of_the_websocket_and_ids_are_positions(redis: Redis) -> None:
@@ -286,7 +286,9 @@ async def test_a_client_that_leaves_is_gone_at_once(redis: Redis) -> None:
             assert len(live.bridge.clients.connected) == 3
             await source._stream.aclose()
             await eventually(lambda: len(live.bridge.clients.connected) == 2)
-            assert list(live.bridge.fanout.rooms.jobs) == [b"1"]
+            rooms = live.bridge.fanout.rooms
+            assert len(rooms) == 1
+            assert rooms.of_job("http", "1")
             redis.add_event("http", "completed", "1", returnvalue="1")
             assert (await stays.receive()).event == (await other.receive())["event"] == "completed"
         await eventually(lambda: len(live.bridge.clients.connected) == 1)
@@ -300,7 +302,7 @@ async def test_a_client_that_asks_ahead_and_leaves_is_gone_as_well(redis: Redis)
             request = b"GET /events?job=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
             sock.sendall(request * 3)
             await IN_THREAD(sock.recv, 100)
-            await eventually(lambda: bool(live.bridge.fanout.rooms.jobs))
+            await eventually(lambda: bool(live.bridge.fanout.rooms))
         await eventually(lambda: is_free(live))
 
 

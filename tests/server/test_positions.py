@@ -184,7 +184,7 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
             after = finish(redis, "1")
             later = redis.add_event("http", "progress", "1", data="1")
             await client.send("subscribe-job", {"jobId": "1", "events": ["*"], "queue": "http", "after": after})
-            await eventually(lambda: bool(live.bridge.fanout.rooms.jobs))
+            await eventually(lambda: bool(live.bridge.fanout.rooms))
             proxy.resume()
             assert (await client.receive())["event"] == "ack"
             assert (await client.receive())["id"] == later

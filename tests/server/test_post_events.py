@@ -107,7 +107,7 @@ async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis, mo
     async with live_bridge(redis.url, silence_seconds=0.5) as live:
         async with frame_source(live.url, [subscribe(["1"], until="end")]) as source:
             assert [(await source.frame())["event"] for _ in range(3)] == ["hello", "ack", "completed"]
-            assert not live.bridge.fanout.rooms.jobs
+            assert not live.bridge.fanout.rooms
             last = redis.add_event("http", "completed", "2", returnvalue="1")
             pongs = [await source.frame() for _ in range(4)]
             assert [pong["event"] for pong in pongs] == ["pong"] * 4
@@ -231,7 +231,7 @@ async def test_a_client_that_takes_nothing_ends_alone(redis: Redis) -> None:
         await good.ask("subscribe-queue", "http")
         async with frame_source(live.url, [subscribe(jobs)]) as stalled:
             await stalled.frame()
-            await eventually(lambda: len(live.bridge.fanout.rooms.jobs) == len(jobs))
+            await eventually(lambda: len(live.bridge.fanout.rooms) == len(jobs))
             for job_id in jobs:
                 redis.add_event("http", "completed", job_id, returnvalue=RESULT)
                 assert (await good.receive())["data"]["jobId"] == job_id

@@ -170,7 +170,7 @@ async def test_what_happens_while_the_answer_is_on_its_way_does_not_cut_it(redis
     ):
         for _ in range(2):
             await source.frame()
-        await eventually(lambda: not live.bridge.fanout.rooms.jobs)
+        await eventually(lambda: not live.bridge.fanout.rooms)
         assert len(live.bridge.clients.connected) == 1
         for _ in range(30):
             redis.add_event("http", "progress", "0", data=RESULT)

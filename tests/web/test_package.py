@@ -150,7 +150,7 @@ async def test_two_components_in_strict_mode_share_one_subscription(redis: Redis
             await page.until(["pending -", "pending -"])
             await eventually(watched("3"))
             page.show(None)
-            await eventually(lambda: not rooms.jobs)
+            await eventually(lambda: not rooms)
             # One that is mounted when all is over.
             page.show({"jobId": "1", "queue": "http", "components": 1})
             await page.until(["completed - Python,Zig"])

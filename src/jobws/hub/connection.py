@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import UNSET
 
 from jobws.hub.joining import UNSUBSCRIBED, Join
+from jobws.hub.membership import Membership
 from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
-from jobws.hub.rooms import Membership
 from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import before, lower
 from jobws.protocol.messages import (
@@ -149,12 +149,12 @@ class Connection(Peer[Request, Join]):
         old = self._memberships.get(room)
         if old is None and len(self._memberships) >= self._max_subscriptions and not self._evict(join):
             return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
-        membership = Membership(self, subscription)
+        membership = Membership(self, subscription, self._fanout.rooms)
+        self._fanout.rooms.join(membership)
         if old is not None:
             self._replace(old, membership)
             join.replaces = True
         self._memberships[room] = membership
-        self._fanout.rooms.join(membership)
         return membership
 
     def _replace(self, old: Membership, new: Membership) -> None:
@@ -164,7 +164,9 @@ class Connection(Peer[Request, Join]):
             held.sharers += 1
         # An outcome that was still to be read back for the first one is not told by what is held.
         told = {(held.queue, held.stream_id) for held in new.held}
-        new.lives.update((queue, end) for queue, end in old.lives.items() if told & {(queue, end), (queue, None)})
+        for queue, end in old.lives.items():
+            if told & {(queue, end), (queue, None)}:
+                new.see(queue, end)
         old.replaced = True
         self.leave(old)
 

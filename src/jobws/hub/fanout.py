@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Entry, Life, field, kind_of, payload
 from jobws.hub.job_lines import JobLines
+from jobws.hub.membership import Held, Member, Membership
 from jobws.hub.recent import Recent
-from jobws.hub.rooms import Held, Member, Membership, Rooms
 from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
 from jobws.protocol.identifiers import START, is_after, position
 from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
+    from jobws.hub.rooms import Rooms
 
 
 _log: Final = logging.getLogger(__name__)
@@ -80,6 +81,20 @@ class Fanout:
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry."""
         self.recent.of(queue).forget_before(stream_id)
+
+    def forget(self, queue: str) -> None:
+        """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
+
+        Subscriptions that name it stay. For one without a queue its job was never there.
+        """
+        for membership in self.rooms.forget(queue):
+            self.job_lines.forget(membership, queue)
+        self.recent.forget(queue)
+        self.published.pop(queue, None)
+        self.cursors.pop(queue, None)
+        self.verified.pop(queue, None)
+        self.without_events.discard(queue)
+        self.untold.discard(queue)
 
     def begin_again(self, queue: str, generated: str) -> str:
         """The stream, whose last id is `generated`, will be published again, since it is not what it was.
@@ -146,8 +161,7 @@ class Fanout:
         if membership.left:
             return
         outbox = membership.connection.outbox
-        held_back, membership.held = membership.held or [], None
-        for held in held_back:
+        for held in membership.let_go():
             if not held.delivered:
                 held.delivered = True
                 self.counts["held"] += 1
@@ -174,15 +188,16 @@ class _Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
     __slots__ = (
-        *("_fanout", "_followed", "_jobs", "_leaving", "_published", "_queue", "_queue_json", "_recent", "_touched"),
-        *("_whole_queue", "offers"),
+        *("_anywhere", "_fanout", "_followed", "_leaving", "_named", "_published", "_queue", "_queue_json", "_recent"),
+        *("_touched", "_whole_queue", "offers"),
     )
 
     def __init__(self, fanout: Fanout, queue: str) -> None:
         self._fanout = fanout
         self._queue = queue
         self._queue_json = json_text(queue)
-        self._jobs = fanout.rooms.jobs
+        self._anywhere = fanout.rooms.anywhere
+        self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_lines.followers
         self._recent = fanout.recent.of(queue)
         self._published = fanout.published.get(queue)
@@ -203,17 +218,12 @@ class _Batch:
         self._recent.add(job_id, stream_id, kind)
         if self._published is not None and self._published.knows(job_id, stream_id, kind):
             return
-        rooms = self._jobs.get(job_id)
-        if rooms is None and not self._whole_queue:
+        anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
+        if anywhere is None and named is None and not self._whole_queue:
             return
         if job_id in self._followed:
             self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
-        groups: list[Mapping[Membership, None]] = [self._whole_queue] if self._whole_queue else []
-        if rooms is not None:
-            if rooms.anywhere:
-                groups.append(rooms.anywhere)
-            if rooms.by_queue and (members := rooms.by_queue.get(self._queue)):
-                groups.append(members)
+        groups = [each for each in (self._whole_queue, anywhere, named) if each]
         takers = self._takers(groups, stream_id, kind)
         if not takers:
             return
@@ -243,7 +253,9 @@ class _Batch:
                         settled = membership.lives.get(queue)
                         if settled is not None and settled is not compared:
                             compared, is_news = settled, is_after(stream_id, settled)
-                        if settled is None or is_news:
+                        if settled is None and queue not in membership.lives:
+                            membership.see(queue, settled_by)
+                        elif settled is None or is_news:
                             membership.lives[queue] = settled_by
                         elif not lives:
                             continue

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
-from jobws.hub.rooms import ASSUMED, Membership
+from jobws.hub.membership import ASSUMED, Membership
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
@@ -117,7 +117,7 @@ class Join:
             turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
             outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
-            membership.lives.setdefault(queue, None if turn is None or lives else turn.stream_id)
+            membership.see(queue, None if turn is None or lives else turn.stream_id)
             if subscription.after is not None:
                 after = subscription.after.get(queue, START)
                 found = Replay(membership, queue, *recent.after(job_id, after))
@@ -172,7 +172,7 @@ class Join:
                 return Result(error=answer)
         snapshots = [answer for answer in found.values() if isinstance(answer, JobSnapshot)]
         for snapshot in snapshots:
-            membership.lives.setdefault(snapshot.queue, None)
+            membership.see(snapshot.queue)
         oldest = 0.0
         if room.queue is None and after is None and len(membership.lives) > 1:
             oldest = now - AMBIGUOUS_MILLISECONDS

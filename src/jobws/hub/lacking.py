@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.bullmq.events import Kind
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
     from jobws.protocol.messages import JobSnapshot
 
 # A job that finished so long after the outcome that was told has another one.
@@ -37,7 +37,7 @@ def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end:
         return False
     if snapshot is None:
         return all_read and queue in membership.lives and membership.lives[queue] is None
-    settled = membership.lives.setdefault(queue, None)
+    settled = membership.see(queue)
     finished = snapshot.state in FINISHED
     if settled is not None and all_read and position(settled) <= position(end):
         # A second life may have begun, and ended, where no event told of it. Workers' clocks are not Redis' clock.

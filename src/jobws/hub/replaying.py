@@ -12,9 +12,9 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import field, kind_of
 from jobws.hub.lacking import FINISHED, Unsettled
-from jobws.hub.rooms import Held
+from jobws.hub.membership import Held
 from jobws.protocol.codec import encode
-from jobws.protocol.identifiers import position
+from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import Gap, GapData, JobSnapshot
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobws.hub.fanout import Fanout
     from jobws.hub.joining import Join
     from jobws.hub.lacking import Replay
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
 
 
 def go_live(fanout: Fanout, membership: Membership) -> None:
@@ -48,7 +48,7 @@ def replay(fanout: Fanout, join: Join, of: Replay, index: int, entry: Entry | No
         outbox.append(fanout.replayed(queue, stream_id, kind, entry[1]))
         fanout.counts["replayed"] += 1
     else:
-        outbox.append(encode(Gap(GapData(queue, "trimmed", [job_id], {queue: fanout.cursors[queue]}))))
+        outbox.append(encode(Gap(GapData(queue, "trimmed", [job_id], {queue: fanout.cursors.get(queue, START)}))))
         if membership.lives.get(queue) == stream_id:
             membership.lives[queue] = None
             join.unsettled.append(Unsettled(membership, queue, stream_id.decode()))

@@ -1,183 +1,205 @@
 """Who wants which job or queue.
 
-A room is all memberships of one (queue or none, job id) or of one whole queue. Looking one up costs one hash look-up
-for an event that nobody wants, however many rooms there are.
+A room is all memberships of one (queue or none, job id) or of one whole queue. They are found by queue: an event that
+nobody wants costs two hash look-ups, however many rooms there are, and what concerns one queue walks only its rooms.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from msgspec import UNSET, UnsetType
+from jobws.hub.membership import Member, Membership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from jobws.hub.outbox import Outbox
-    from jobws.protocol.codec import Frame
-    from jobws.protocol.messages import Subscription
-
-# In `Membership.lives`, an outcome that nobody told: the client's position says that it had it. A hole that is found
-# later may say otherwise, so it lies below every id that Redis gives.
-ASSUMED: Final = b"0-1"
-
-
-class Held:
-    """An event that waits for a subscription's ack and replay. `stream_id` is None if it comes from the job's hash.
-
-    Memberships of one connection share it, so that it is sent once: `sharers` counts those that still hold it.
-    """
-
-    __slots__ = ("delivered", "event", "frame", "queue", "sharers", "stream_id")
-
-    def __init__(self, event: str, frame: Frame, queue: str, stream_id: bytes | None) -> None:
-        self.event = event
-        self.frame = frame
-        self.queue = queue
-        self.stream_id = stream_id
-        self.sharers = 1
-        self.delivered = False
-
-
-class Member(Protocol):
-    """Who can be in a room: `hub.connection.Connection`."""
-
-    outbox: Outbox
-    untold: set[str]
-
-    def leave(self, membership: Membership) -> None:
-        """See `Connection.leave`."""
-        ...
-
-
-class Membership:
-    """One connection's subscription to one room.
-
-    Attributes:
-        held: While the subscription is pending, the events that came since; None once it is live.
-        lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
-            settled, or ASSUMED. A queue that is missing was not seen to have the job.
-        told: When the outcomes finished that were settled by the job's hash, by queue, in epoch milliseconds; None:
-            none was.
-        prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
-        left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
-        on_leave: Told when it is over, as long as something is read back for it; must not wait.
-    """
-
-    __slots__ = ("connection", "held", "left", "lives", "on_leave", "prepared", "replaced", "subscription", "told")
-
-    def __init__(self, connection: Member, subscription: Subscription) -> None:
-        self.connection = connection
-        self.subscription = subscription
-        self.held: list[Held] | None = []
-        self.lives: dict[str, bytes | None] = {}
-        self.told: dict[str, float] | None = None
-        self.prepared = False
-        self.left = False
-        self.replaced = False
-        self.on_leave: Callable[[], None] | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job has its outcome, in every queue that has the job."""
-        return bool(self.lives) and None not in self.lives.values()
-
-    @property
-    def over(self) -> bool:
-        """Whether it ends by itself now: that was asked for, and the outcome was told, not only assumed to be known."""
-        asked = self.subscription.until_end and self.held is None
-        return asked and self.ended and ASSUMED not in self.lives.values()
-
-    def settle(self, queue: str, end: str, finished_on: float | UnsetType) -> None:
-        """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
-        self.lives[queue] = end.encode()
-        if finished_on is not UNSET:
-            self.told = {**(self.told or {}), queue: finished_on}
-
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
 Members: TypeAlias = dict[Membership, None]
-
-
-class JobRooms(NamedTuple):
-    """The rooms of one job id: without a queue, and by queue."""
-
-    anywhere: Members
-    by_queue: dict[str, Members]
-
+JobRooms: TypeAlias = "dict[bytes, Members]"
+"""Rooms by job id in UTF-8, as it stands in the stream."""
 
 _NOBODY: Final[Mapping[Membership, None]] = {}
+_NO_ROOMS: Final[Mapping[bytes, Members]] = {}
 
 
 class Rooms:
     """All rooms. A room exists as long as it has a member.
 
+    Args:
+        on_listened: Told the queue for which `listened` is another than before; None: `seeking` is. It must not wait.
+
     Attributes:
-        jobs: Rooms by job id in UTF-8, as it stands in the stream.
+        anywhere: The rooms without a queue.
     """
 
-    def __init__(self) -> None:
-        self.jobs: dict[bytes, JobRooms] = {}
+    def __init__(self, on_listened: Callable[[str | None], None]) -> None:
+        self.anywhere: JobRooms = {}
+        self._on_listened = on_listened
+        self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
+        # The rooms without a queue, by queue that was seen to have the job, and the members for which none was.
+        self._found: dict[str, JobRooms] = {}
+        self._seeking: Members = {}
+        # How many live memberships each connection has, by the queue that they name, or None.
+        self._live: dict[str | None, dict[Member, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queues) + len(self.anywhere) + sum(map(len, self._named.values()))
+
+    # ---- who wants what ----
+
+    def named(self, queue: str) -> Mapping[bytes, Members]:
+        """The rooms of jobs that name the queue."""
+        return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Membership, None]:
         """The members that want every job of the queue."""
         return self._queues.get(queue, _NOBODY)
 
+    def of_job(self, queue: str, job_id: str) -> list[Membership]:
+        """The members that want that job of that queue."""
+        key = job_id.encode()
+        return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
+
+    def listened(self, queue: str) -> bool:
+        """Whether somebody listens to the queue: names it, or wants a job without a queue that was seen to be there."""
+        return queue in self._named or queue in self._queues or queue in self._found
+
+    @property
+    def seeking(self) -> bool:
+        """Whether somebody wants a job without a queue that no queue was seen to have."""
+        return bool(self._seeking)
+
+    @property
+    def heard(self) -> Collection[str]:
+        """The queues for which `listened` is true."""
+        return {**self._named, **self._queues, **self._found}.keys()
+
+    def watched(self, queue: str) -> Iterator[bytes]:
+        """The jobs that somebody watches in a queue. Rooms may come and go until the next one is asked for."""
+        named = self.named(queue)
+        yield from list(named)
+        for job_id in list(self.anywhere):
+            if job_id not in named:
+                yield job_id
+
+    def unsettled(self, queue: str) -> Iterator[bytes | None]:
+        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member lacks.
+
+        None in place of each other one, so that it never takes long to be told the next.
+        """
+        named = self.named(queue)
+        for job_id in list(named):
+            yield job_id if self._is_unsettled(queue, job_id) else None
+        for job_id in list(self._found.get(queue, ())):
+            yield job_id if job_id not in named and self._is_unsettled(queue, job_id) else None
+
+    def _is_unsettled(self, queue: str, job_id: bytes) -> bool:
+        members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
+        return any(each.lives.get(queue) is None for each in members)
+
+    def concerned(self, queue: str) -> set[Member]:
+        """Who sees a queue's events already: those with a live membership that it matters for."""
+        return {*self._live.get(queue, ()), *self._live.get(None, ())}
+
+    # ---- coming and going ----
+
     def join(self, membership: Membership) -> None:
         """Make `membership` a member of its room."""
         room = membership.subscription.room
-        if room.job_id is None:
-            self._queues.setdefault(str(room.queue), {})[membership] = None
-            return
-        rooms = self.jobs.setdefault(room.job_id.encode(), JobRooms({}, {}))
         if room.queue is None:
-            rooms.anywhere[membership] = None
+            self.anywhere.setdefault(_job(membership), {})[membership] = None
+            self._seek(membership)
+            return
+        unheard = not self.listened(room.queue)
+        if room.job_id is None:
+            self._queues.setdefault(room.queue, {})[membership] = None
         else:
-            rooms.by_queue.setdefault(room.queue, {})[membership] = None
+            _add(self._named, room.queue, membership)
+        if unheard:
+            self._on_listened(room.queue)
 
-    def of_job(self, queue: str, job_id: str) -> list[Membership]:
-        """The members that want that job of that queue."""
-        rooms = self.jobs.get(job_id.encode())
-        return [] if rooms is None else [*rooms.anywhere, *rooms.by_queue.get(queue, ())]
+    def found(self, membership: Membership, queue: str) -> None:
+        """A queue was seen to have a member's job."""
+        if membership.subscription.room.queue is None:
+            unheard = not self.listened(queue)
+            _add(self._found, queue, membership)
+            if unheard:
+                self._on_listened(queue)
+            self._seek_no_more(membership)
 
-    def watched(self, queue: str) -> list[str]:
-        """The jobs that somebody watches in a queue."""
-        return [job_id.decode() for job_id, rooms in self.jobs.items() if rooms.anywhere or queue in rooms.by_queue]
-
-    def unsettled(self, queue: str) -> list[str]:
-        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member lacks."""
-        return [
-            job_id.decode()
-            for job_id, rooms in self.jobs.items()
-            if any(member.lives.get(queue) is None for member in rooms.by_queue.get(queue, ()))
-            or any(queue in member.lives and member.lives[queue] is None for member in rooms.anywhere)
-        ]
-
-    def concerned(self, queue: str) -> set[Member]:
-        """The members that see a queue's events already: those with a live membership that it matters for."""
-        groups = [self.whole_queue(queue)]
-        for rooms in self.jobs.values():
-            groups += (rooms.anywhere, rooms.by_queue.get(queue, _NOBODY))
-        return {membership.connection for group in groups for membership in group if membership.held is None}
+    def forget(self, queue: str) -> list[Membership]:
+        """The queue is gone, and with it what it was seen to have; returns whose jobs these were."""
+        members = [membership for room in self._found.pop(queue, {}).values() for membership in room]
+        for membership in members:
+            del membership.lives[queue]
+            if not membership.lives:
+                self._seek(membership)
+        if members and not self.listened(queue):
+            self._on_listened(queue)
+        return members
 
     def leave(self, membership: Membership) -> None:
         """End a membership that `join` began. Empty rooms vanish."""
         room = membership.subscription.room
-        if room.job_id is None:
-            _remove(self._queues, str(room.queue), membership)
-            return
-        job_id = room.job_id.encode()
-        rooms = self.jobs[job_id]
+        if membership.held is None:
+            self.note_live(membership, -1)
         if room.queue is None:
-            del rooms.anywhere[membership]
+            _remove(self.anywhere, _job(membership), membership)
+            self._seek_no_more(membership)
+            for queue in membership.lives:
+                _drop(self._found, queue, membership)
+                if not self.listened(queue):
+                    self._on_listened(queue)
+            return
+        if room.job_id is None:
+            _remove(self._queues, room.queue, membership)
         else:
-            _remove(rooms.by_queue, room.queue, membership)
-        if not rooms.anywhere and not rooms.by_queue:
-            del self.jobs[job_id]
+            _drop(self._named, room.queue, membership)
+        if not self.listened(room.queue):
+            self._on_listened(room.queue)
+
+    def note_live(self, membership: Membership, change: int) -> None:
+        """A membership is live from now on (1), or was until now (-1)."""
+        counts = self._live.setdefault(membership.subscription.room.queue, {})
+        count = counts.get(membership.connection, 0) + change
+        if count:
+            counts[membership.connection] = count
+        else:
+            del counts[membership.connection]
+            if not counts:
+                del self._live[membership.subscription.room.queue]
+
+    def _seek(self, membership: Membership) -> None:
+        self._seeking[membership] = None
+        if len(self._seeking) == 1:
+            self._on_listened(None)
+
+    def _seek_no_more(self, membership: Membership) -> None:
+        if membership in self._seeking:
+            del self._seeking[membership]
+            if not self._seeking:
+                self._on_listened(None)
 
 
-def _remove(rooms: dict[str, Members], key: str, membership: Membership) -> None:
+def _job(membership: Membership) -> bytes:
+    return (membership.subscription.room.job_id or "").encode()
+
+
+def _add(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
+    rooms.setdefault(queue, {}).setdefault(_job(membership), {})[membership] = None
+
+
+def _drop(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
+    _remove(rooms[queue], _job(membership), membership)
+    if not rooms[queue]:
+        del rooms[queue]
+
+
+_Key = TypeVar("_Key", str, bytes)
+
+
+def _remove(rooms: dict[_Key, Members], key: _Key, membership: Membership) -> None:
     members = rooms[key]
     del members[membership]
     if not members:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jobws.hub.fanout import Fanout
     from jobws.hub.joining import Join
     from jobws.hub.lacking import Unsettled
+    from jobws.hub.membership import Member
     from jobws.hub.outbox import Outbox
-    from jobws.hub.rooms import Member
     from jobws.protocol.messages import JobSnapshot
     from jobws.server.queues import Queues
 

@@ -15,16 +15,16 @@ from jobws.errors import RedisUnavailableError
 from jobws.hub.lacking import Unsettled, lacks
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import ItemError
+from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from anyio.abc import TaskGroup
 
-    from jobws.bullmq.snapshot import LookUp
     from jobws.bullmq.store import Store
     from jobws.hub.fanout import Fanout
-    from jobws.hub.rooms import Member
+    from jobws.hub.membership import Member, Membership
     from jobws.server.joins import Joins
     from jobws.server.queues import Queues
 
@@ -54,9 +54,9 @@ class Sweeper:
         self._seconds = seconds
         self._holed: set[str] = set()
         self._asked = anyio.Event()
-        # Clients that are to be told more once they were told what was found before: sweeping on until a slow one has
-        # taken it would ask Redis for everything each second.
-        self._again: set[tuple[Member, str]] = set()
+        # By client and queue, what it is to be told, the next after those that it is being told: sweeping on until a
+        # slow one has taken it would ask Redis for everything each second.
+        self._lacking: dict[tuple[Member, str], dict[Membership, Unsettled]] = {}
         fanout.on_gap = self._soon
 
     def _soon(self, queue: str) -> None:
@@ -65,18 +65,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         async with anyio.create_task_group() as tasks:
             while True:
                 with anyio.move_on_after(min(TICK_SECONDS, self._seconds)):
                     await self._asked.wait()
                 self._asked = anyio.Event()
-                holed = (self._holed | self._fanout.without_events) & self._queues.by_label.keys()
+                self._holed &= labels
+                holed = self._holed | (self._fanout.without_events & labels)
                 for queue in holed:
                     await self._sweep_hole(queue, tasks)
                 if anyio.current_time() >= everything_at:
-                    for queue in self._queues.by_label.keys() - holed:
-                        await self._sweep(queue, self._fanout.rooms.unsettled(queue), tasks)
+                    for queue in (rooms.heard & labels) - holed:
+                        await self._sweep(queue, rooms.unsettled(queue), tasks)
                     everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str, tasks: TaskGroup) -> None:
@@ -91,11 +93,10 @@ class Sweeper:
             elif queue not in self._holed:
                 self._fanout.untold.discard(queue)
 
-    async def _sweep(self, queue: str, job_ids: Sequence[str], tasks: TaskGroup) -> bool:
+    async def _sweep(self, queue: str, job_ids: Iterator[bytes | None], tasks: TaskGroup) -> bool:
         """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
         complete = True
-        for start in range(0, len(job_ids), JOBS_AT_ONCE):
-            some = job_ids[start : start + JOBS_AT_ONCE]
+        while some := await _portion(job_ids):
             try:
                 look_up = await self._store.look_up([(queue, job_id) for job_id in some])
             except RedisUnavailableError as error:
@@ -106,34 +107,47 @@ class Sweeper:
             end = look_up.ends[queue]
             all_read = position(self._fanout.cursors.get(queue, START)) >= position(end)
             complete = complete and all_read
-            for member, items in self._found(queue, some, look_up, all_read=all_read).items():
-                if queue in member.untold:
-                    self._again.add((member, queue))
+            turn = Turn()
+            for job_id in some:
+                snapshot, end = look_up.found[queue, job_id], look_up.moments[queue, job_id]
+                if isinstance(snapshot, ItemError):
                     continue
-                member.untold.add(queue)
-                tasks.start_soon(self._tell, member, queue, items)
+                for membership in self._fanout.rooms.of_job(queue, job_id):
+                    # The hash has an outcome that the client lacks, or it vanished without one.
+                    if not membership.left and lacks(membership, queue, snapshot, end, all_read=all_read):
+                        self._tell(Unsettled(membership, queue, end), tasks)
+                    await turn.pause()
         return complete
 
-    def _found(
-        self, queue: str, job_ids: Sequence[str], look_up: LookUp, *, all_read: bool
-    ) -> dict[Member, list[Unsettled]]:
-        """The outcomes that clients lack: the hash has them, or it vanished without one."""
-        found: dict[Member, list[Unsettled]] = {}
-        for job_id in job_ids:
-            snapshot, end = look_up.found[queue, job_id], look_up.moments[queue, job_id]
-            if isinstance(snapshot, ItemError):
-                continue
-            for membership in self._fanout.rooms.of_job(queue, job_id):
-                if lacks(membership, queue, snapshot, end, all_read=all_read):
-                    found.setdefault(membership.connection, []).append(Unsettled(membership, queue, end))
-        return found
+    def _tell(self, item: Unsettled, tasks: TaskGroup) -> None:
+        member, queue = item.membership.connection, item.queue
+        if (member, queue) not in self._lacking:
+            self._lacking[member, queue] = {}
+            member.untold.add(queue)
+            tasks.start_soon(self._tell_on, member, queue)
+        self._lacking[member, queue][item.membership] = item
 
-    async def _tell(self, member: Member, queue: str, items: list[Unsettled]) -> None:
+    async def _tell_on(self, member: Member, queue: str) -> None:
+        """Tell a client what it lacks, until that is all."""
+        lacking = self._lacking[member, queue]
         try:
-            await self._joins.settle(member, items)
+            while lacking:
+                items = list(lacking.values())
+                lacking.clear()
+                await self._joins.settle(member, items)
         finally:
+            del self._lacking[member, queue]
             member.untold.discard(queue)
-            if (member, queue) in self._again:
-                self._again.discard((member, queue))
-                self._fanout.untold.add(queue)
-                self._soon(queue)
+
+
+async def _portion(job_ids: Iterator[bytes | None]) -> list[str]:
+    """The next jobs to look up together; none: there are no more."""
+    some: list[str] = []
+    turn = Turn()
+    for job_id in job_ids:
+        if job_id is not None:
+            some.append(job_id.decode())
+            if len(some) == JOBS_AT_ONCE:
+                break
+        await turn.pause()
+    return some
