@@ -82,7 +82,7 @@ class Bridge:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
-        self.fanout = Fanout(Rooms(_nobody_asks), self.settings.max_result_bytes, time.perf_counter)
+        self.fanout = Fanout(Rooms(self._listened), self.settings.max_result_bytes, time.perf_counter)
         self.queues = Queues(
             self.target,
             configured,
@@ -161,6 +161,9 @@ class Bridge:
 
     def _members(self) -> list[Peer[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
+
+    def _listened(self, queue: str | None) -> None:
+        self.queues.listened(queue)
 
     # ---- WebSocket ----
 
@@ -255,10 +258,6 @@ class _Asgi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-def _nobody_asks(_queue: str | None) -> None:
-    """Every queue is read in the same manner, whoever listens."""
 
 
 def _not_running() -> Response:

@@ -9,9 +9,9 @@ import anyio
 
 from jobws.bullmq import overview
 from jobws.bullmq.connect import Connection
+from jobws.bullmq.discovery import queue_names
 from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
-from jobws.server.queues import queue_names
 
 if TYPE_CHECKING:
     from jobws.server.app import Bridge
@@ -40,8 +40,8 @@ async def report(bridge: Bridge) -> None:
         server = overview.check_server(info, bridge.target.address)
         _log.info("%s at %s", server, bridge.target.address)
         queues = list(bridge.queues.by_label.values())
-        prefix = bridge.queues.discover_prefix
-        if prefix is not None:
+        if bridge.queues.discovery is not None:
+            prefix = bridge.queues.discovery.prefix
             names = await queue_names(connection, prefix)
             _log.info('%d queues under prefix "%s"; further ones are read as they appear', len(names), prefix)
             known = {(queue.prefix, queue.name) for queue in queues}

@@ -1,0 +1,279 @@
+"""Which queues there are: all of a prefix are looked for again and again, and one that somebody names immediately."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+import hiredis
+
+from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
+from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.identifiers import before
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from jobws.bullmq.keys import Command
+
+SCAN_COUNT: Final = 1000
+TIMEOUT_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 0.5
+# SCAN of a million keys takes Redis 1.4 s of its one thread, so each step is followed by a rest of 99 times its length.
+REST: Final = 99
+# Steps of which the quickest counts: the others say how busy we are, not how busy Redis is.
+STEPS: Final = 8
+# Names that are looked for together, and how many a second: a name takes Redis a microsecond.
+NAMES_TOGETHER: Final = 100
+NAMES_PER_SECOND: Final = 1000
+# Between two looks for the queues that subscriptions wait for.
+AWAITED_SECONDS: Final = 1.0
+# Of the queues that were found together.
+SHOWN_NAMES: Final = 5
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Registry(Protocol):
+    """What discovery tells: `server.queues.Queues`."""
+
+    def knows(self, name: str) -> bool:
+        """Whether a queue of that name is read, or never can be, since its label is another's."""
+        ...
+
+    def found(self, name: str, since: str | None) -> None:
+        """A queue is there. It was not yet at the stream id `since`; None: it was there before us."""
+        ...
+
+    def awaited(self, count: int) -> Collection[str]:
+        """At most so many names of queues that are not known and that subscriptions wait for, in turns."""
+        ...
+
+
+class _Search:
+    """Names that somebody wants to be looked for: `left` are to be asked for, `open` of them have no answer yet."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.left = deque(names)
+        self.open = len(names)
+        self.done = anyio.Event()
+
+
+class Discovery:
+    """Finds the queues under a prefix.
+
+    One task asks over one connection, one thing after the other, and costs Redis about 1 % of its thread.
+
+    Args:
+        target: Where Redis is.
+        prefix: Which queues.
+        seconds: Between the beginnings of two passes over all keys; more if there are so many that this would cost
+            Redis more.
+        registry: Is told what was found.
+    """
+
+    def __init__(self, target: RedisTarget, prefix: str, seconds: float, registry: Registry) -> None:
+        self.prefix = prefix
+        self._target = target
+        self._seconds = seconds
+        self._registry = registry
+        self._scanned = anyio.Event()
+        # The pass: where it goes on, when the next step is due, and when it began, by both clocks.
+        self._cursor: bytes = b"0"
+        self._step_at = self._began_at = 0.0
+        self._began = ""
+        self._previous: str | None = None
+        self._costs: deque[float] = deque(maxlen=STEPS)
+        self._searches: dict[_Search, None] = {}
+        self._search_at = self._awaited_at = 0.0
+        self._awaited: _Search | None = None
+        self._asked = anyio.Event()
+
+    async def scanned(self) -> None:
+        """Wait until all keys were passed over once."""
+        await self._scanned.wait()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all keys were passed over once."""
+        return self._scanned.is_set()
+
+    async def find(self, names: Collection[str]) -> None:
+        """Return once each of the queues is known, or was not there after this call. Waits while Redis is away.
+
+        Cancelling is safe.
+        """
+        await self._scanned.wait()
+        unknown = dict.fromkeys(name for name in names if not self._registry.knows(name))
+        if not unknown:
+            return
+        search = _Search(unknown)
+        self._searches[search] = None
+        self._asked.set()
+        try:
+            await search.done.wait()
+        finally:
+            self._searches.pop(search, None)
+
+    async def run(self) -> None:
+        """Look for queues until cancelled. Trouble with Redis is tried again."""
+        connection: Connection | None = None
+        try:
+            while True:
+                try:
+                    if connection is None or connection.closed:
+                        connection = await Connection.open(self._target)
+                    await self._step(connection)
+                except (RedisUnavailableError, RedisRefusedError) as error:
+                    _log.debug("discovery waits: %s", error)
+                    self._begin_again()
+                    await anyio.sleep(RETRY_SECONDS)
+        finally:
+            if connection is not None:
+                connection.close()
+
+    async def _step(self, connection: Connection) -> None:
+        """Wait for the next thing to do, and do it. What somebody waits for comes first."""
+        now = anyio.current_time()
+        self._await(now)
+        if self._searches and now >= self._search_at:
+            await self._search(connection)
+        elif now >= self._step_at:
+            await self._scan_on(connection)
+        else:
+            due = min(self._step_at, self._awaited_at, self._search_at if self._searches else self._step_at)
+            self._asked = anyio.Event()
+            with anyio.move_on_after(max(0.0, due - now)):
+                # While searches wait for their time, further ones change nothing.
+                await (anyio.sleep_forever() if self._searches else self._asked.wait())
+
+    # ---- by name ----
+
+    def _await(self, now: float) -> None:
+        """Search for what subscriptions wait for, once a second."""
+        if now < self._awaited_at or not self._scanned.is_set():
+            return
+        self._awaited_at = now + AWAITED_SECONDS
+        if self._awaited not in self._searches and (names := self._registry.awaited(NAMES_PER_SECOND)):
+            self._awaited = _Search(names)
+            self._searches[self._awaited] = None
+
+    async def _search(self, connection: Connection) -> None:
+        """Look for some names of each search in turn, so that a long one holds up no other."""
+        asked: dict[str, list[_Search]] = {}
+        while self._searches and len(asked) < NAMES_TOGETHER:
+            search = next(iter(self._searches))
+            del self._searches[search]
+            asked.setdefault(search.left.popleft(), []).append(search)
+            if search.left:
+                self._searches[search] = None
+        keys = [Queue(name, self.prefix, name).key("meta") for name in asked]
+        try:
+            are_there = await _are_queues(connection, keys)
+        except BaseException:
+            for name, searches in asked.items():
+                for search in searches:
+                    search.left.append(name)
+                    self._searches[search] = None
+            raise
+        self._search_at = anyio.current_time() + len(asked) / NAMES_PER_SECOND
+        self._found([name for name, is_there in zip(asked, are_there, strict=True) if is_there])
+        for search in (search for searches in asked.values() for search in searches):
+            search.open -= 1
+            if not search.open:
+                search.done.set()
+
+    # ---- all of them ----
+
+    def _begin_again(self) -> None:
+        """A pass that was cut short says nothing: another server may have answered since."""
+        self._cursor = b"0"
+        self._step_at = anyio.current_time()
+
+    async def _scan_on(self, connection: Connection) -> None:
+        """One step of a pass, and its rest."""
+        began_at = anyio.current_time()
+        if self._cursor == b"0":
+            self._began_at = began_at
+            self._began = await _time(connection)
+        asked_at = anyio.current_time()
+        self._cursor, keys = await _scan(connection, self._cursor, self.prefix)
+        now = anyio.current_time()
+        self._costs.append(now - asked_at)
+        names = [name for key in keys if (name := queue_of_meta(key, self.prefix)) is not None]
+        unknown = [name for name in names if not self._registry.knows(name)]
+        are_there = await _are_queues(connection, [Queue(name, self.prefix, name).key("meta") for name in unknown])
+        self._found([name for name, is_there in zip(unknown, are_there, strict=True) if is_there])
+        if self._cursor == b"0":
+            # A queue that a later pass finds was not there when this one began.
+            self._previous = self._began
+            self._scanned.set()
+        if self._scanned.is_set():
+            self._step_at = now + REST * min(self._costs)
+            if self._cursor == b"0":
+                self._step_at = max(self._step_at, self._began_at + self._seconds)
+
+    def _found(self, names: Sequence[str]) -> None:
+        for name in names:
+            if not self._registry.knows(name):
+                self._registry.found(name, self._previous)
+        if names and self._previous is not None:
+            shown = ", ".join(f'"{name}"' for name in names[:SHOWN_NAMES])
+            more = len(names) - SHOWN_NAMES
+            _log.info("found %s", shown + (f" and {more} more queues" if more > 0 else ""))
+
+
+async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
+    """The names of BullMQ's queues under `prefix`, in order; with None, of all queues, as `prefix:name`.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer.
+    """
+    names: set[str] = set()
+    cursor = b"0"
+    while True:
+        cursor, keys = await _scan(connection, cursor, prefix)
+        are_there = await _are_queues(connection, keys)
+        for key, is_there in zip(keys, are_there, strict=True):
+            if is_there and (name := queue_of_meta(key, prefix)) is not None:
+                names.add(name)
+        if cursor == b"0":
+            return sorted(names)
+
+
+async def _scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
+    """The next cursor (0: that was all), and keys that may be the `meta` of queues."""
+    reply = await connection.ask(
+        *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
+    if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
+        raise RedisUnavailableError(f"Redis answered SCAN with {reply!r}")
+    return reply[0], [key for key in reply[1] if isinstance(key, bytes)]
+
+
+async def _are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
+    """Which of the keys are the `meta` of a queue: they have `opts.maxLenEvents`.
+
+    `version` may be missing (bullmq-wire: queues fed by Python or by a FlowProducer), and another key may end in
+    `:meta`.
+    """
+    asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
+    replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+            raise RedisUnavailableError(f"Redis cannot tell whether queues are there: {reply}")
+    return [reply == 1 for reply in replies]
+
+
+async def _time(connection: Connection) -> str:
+    """A stream id before every one that Redis gives from now on."""
+    reply = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
+    if not (isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)):
+        raise RedisUnavailableError(f"Redis answered TIME with {reply!r}")
+    seconds, microseconds = (int(part) for part in reply if isinstance(part, bytes))
+    # Entries of the very millisecond are younger, too.
+    return before(f"{seconds * 1000 + microseconds // 1000}-0")
