@@ -14,6 +14,7 @@ from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
+from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 
@@ -55,6 +56,13 @@ class MemoryRedis:
                 raise AssertionError(other)
 
 
+class _Any:
+    """Every label may be named."""
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and can_be_queue(label)
+
+
 class CoreTarget:
     """A connection of the hub, whose look-ups are answered when the client waits for a frame."""
 
@@ -62,10 +70,10 @@ class CoreTarget:
         self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
+        self.discovers = "*" in self.settings.get("queues", ())
         self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
-            self.fanout.fill(queue, [], "0-0")
+            self._read(queue)
         self.entries: list[Entry] = []
         self.written = 0
         self.connection = self._connect()
@@ -73,9 +81,22 @@ class CoreTarget:
         self.frames: deque[dict[str, Any]] = deque()
 
     def _connect(self) -> Connection:
-        session = Session(self.queues, self.settings["max_message_bytes"], self.settings["max_subscriptions"])
+        session = Session(
+            _Any() if self.discovers else self.queues,
+            self.settings["max_message_bytes"],
+            self.settings["max_subscriptions"],
+        )
         limit = self.settings["max_subscriptions"]
         return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None)
+
+    def _read(self, queue: str) -> None:
+        self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
+        self.fanout.fill(queue, [], "0-0")
+
+    async def make_queue(self, name: str) -> None:
+        self._answer_joins()
+        self.queues[name] = Queue(name, "bull", name)
+        self._read(name)
 
     async def send(self, message: str | bytes) -> None:
         join = self.connection.receive(message, 0.0)
@@ -94,8 +115,9 @@ class CoreTarget:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
+            join.found()
             found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
-            ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
+            ends = {queue: self.fanout.cursors[queue] for queue in self.queues}
             self.connection.complete(
                 join, snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends), NOW_MILLISECONDS
             )

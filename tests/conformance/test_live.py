@@ -58,10 +58,15 @@ class LiveTarget:
         return (await self._client.closed())[0]
 
     async def read(self) -> None:
-        for queue, stream_id in self._written.items():
-            pong = await self._client.ask("ping")
-            while position(pong["data"]["cursor"].get(queue, "0-0")) < position(stream_id):
-                pong = await self._client.ask("ping")
+        async with raw_client(self._url) as other:
+            for queue, stream_id in self._written.items():
+                await other.ask("subscribe-job", {"jobId": "nobody", "queue": queue})
+                pong = await other.ask("ping")
+                while position(pong["data"]["cursor"].get(queue, "0-0")) < position(stream_id):
+                    pong = await other.ask("ping")
+
+    async def make_queue(self, name: str) -> None:
+        self._redis.make_queue(name)
 
     async def trim(self, queue: str) -> None:
         self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)
@@ -98,7 +103,7 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
     give(redis, vector)
     with ExitStack() as mounted:
-        bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
+        bridge = mounted_bridge(redis.url, kind, **{"queues": QUEUES, **vector.get("settings", {})})
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
         async with AsyncExitStack() as stack:
             await play_live(LiveTarget(url, redis, vector, stack), vector)

@@ -183,6 +183,7 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge = Bridge()
     client, other = bridge.client(), bridge.client()
     client.subscribe("active", logs=True)
+    other.subscribe("active", events=["progress"])
     bridge.look()
     bridge.publish([b"event", b"active", b"jobId", b"8"])
     assert client.cursor() == {"http": "1-0"}

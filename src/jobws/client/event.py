@@ -42,12 +42,16 @@ class Frame(Struct, frozen=True):
     replayed: bool = False
 
 
-class Result(Struct, frozen=True):
-    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow."""
+class Result(Struct, rename="camel", frozen=True):
+    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow.
+
+    `unknown_queue`: the queue that it names is not there yet.
+    """
 
     jobs: list[JsonObject] = []
     replays: int = 0
     gap: bool = False
+    unknown_queue: bool = False
     error: ItemError | None = None
 
 

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from jobws.hub.joining import UNSUBSCRIBED, Join
 from jobws.hub.membership import Membership
 from jobws.hub.peer import Peer
+from jobws.hub.positions import Positions
 from jobws.hub.replaying import go_live
 from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import before, lower
@@ -35,10 +36,11 @@ from jobws.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.protocol.codec import Frame
     from jobws.protocol.session import Session
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
@@ -59,7 +61,10 @@ class Connection(Peer[Request, Join]):
         untold: The queues of which outcomes are to be told from the hash, which were missed in the stream.
     """
 
-    __slots__ = ("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying", "untold")
+    __slots__ = (
+        *("_fanout", "_max_subscriptions", "_memberships", "_pending", "_positions", "_queues", "_replaying"),
+        "untold",
+    )
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Connection(Peer[Request, Join]):
         self._memberships: dict[Room, Membership] = {}
         self._pending: list[Join] = []
         self._replaying: list[Join] = []
+        self._positions = Positions(fanout.verified, queues)
 
     @property
     def rooms(self) -> Collection[Room]:
@@ -97,7 +103,7 @@ class Connection(Peer[Request, Join]):
     def _serve(self, request: Request) -> Join | None:
         match request:
             case Ping():
-                self._answer(Pong(PongData(self._cursor), echoed(request.ref)))
+                self._answer(Pong(PongData(self._pong()), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -190,9 +196,13 @@ class Connection(Peer[Request, Join]):
         self._pending.remove(join)
         join.prepare(self._fanout)
         results = join.results(look_up, self._fanout, now_milliseconds)
-        request, evicted = join.request, join.evicted or UNSET
+        request, evicted, cursor = (
+            join.request,
+            join.evicted or UNSET,
+            self._positions.ack(join.cursor, _heard(join.present())),
+        )
         if request.many:
-            data = AckData(request.event, results=results, evicted=evicted, cursor=join.cursor)
+            data = AckData(request.event, results=results, evicted=evicted, cursor=cursor)
             self._answer(Ack(data, echoed(request.ref)))
         elif isinstance(error := results[0].error, ItemError):
             self._refuse(join, error)
@@ -204,8 +214,9 @@ class Connection(Peer[Request, Join]):
                 replays=result.replays,
                 gap=result.gap,
                 ambiguous=result.ambiguous,
+                unknown_queue=result.unknown_queue,
                 evicted=evicted,
-                cursor=join.cursor,
+                cursor=cursor,
             )
             self._answer(Ack(data, echoed(request.ref)))
         waiting = {replay.membership for replay in join.replays}
@@ -233,22 +244,26 @@ class Connection(Peer[Request, Join]):
             self._replaying.remove(join)
             self.outbox.wake()  # some wait for that
 
-    @property
-    def _cursor(self) -> Cursor:
+    def tell_gap(self, gap: Frame, queue: str, position: str) -> None:
+        """Put a `gap` of that queue, which names that position, behind what waits."""
+        self.outbox.append(gap)
+        self._positions.name(queue, position)
+
+    def _pong(self) -> Cursor:
         """How far everything was surely sent that is acknowledged. It lacks queues of which that cannot be said."""
         unknown = self._fanout.untold | self.untold
         for join in self._pending:
             if join.replaces:  # what was acknowledged is held for the second answer
                 unknown.update(join.queues)
-        cursor = {queue: cursor for queue, cursor in self._fanout.verified.items() if queue not in unknown}
+        limits: Cursor = {}
         for join in self._replaying:
             for queue, begin in join.cursor.items():
-                if queue in cursor:
-                    cursor[queue] = lower(begin, cursor[queue])
+                limits[queue] = lower(begin, limits.get(queue, begin))
         for held in (held for membership in self._draining for held in membership.held or ()):
-            if held.stream_id is not None and held.queue in cursor:
-                cursor[held.queue] = lower(before(held.stream_id), cursor[held.queue])
-        return cursor
+            if held.stream_id is not None:
+                end = before(held.stream_id)
+                limits[held.queue] = lower(end, limits.get(held.queue, end))
+        return self._positions.pong(_heard(self._memberships.values()), unknown, limits)
 
     # ---- unsubscribing ----
 
@@ -282,3 +297,7 @@ class Connection(Peer[Request, Join]):
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))
+
+
+def _heard(memberships: Iterable[Membership]) -> set[str]:
+    return {queue for membership in memberships for queue in membership.queues}

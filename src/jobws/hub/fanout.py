@@ -119,9 +119,10 @@ class Fanout:
         self.recent.of(queue).doubt(self.cursors[queue])
         self.counts["gaps"] += 1
         self.job_lines.give_up_all(queue)  # or a position behind what is held would be told
-        gap = encode(Gap(GapData(queue, reason, None, {queue: self.cursors[queue]})))
+        position = self.cursors[queue]
+        gap = encode(Gap(GapData(queue, reason, None, {queue: position})))
         for connection in self.rooms.concerned(queue):
-            connection.outbox.append(gap)
+            connection.tell_gap(gap, queue, position)
             connection.outbox.flush()
         self.on_gap(queue)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
 from jobws.hub.membership import ASSUMED, Membership
+from jobws.hub.peer import SEARCH_SIZE
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
@@ -36,6 +37,7 @@ class Join:
     Attributes:
         jobs: What to look up; empty if nothing is needed.
         queues: The labels whose streams must be read before the look-up says anything.
+        unknown: The labels of queues that are to be looked for before; `found` says that they were.
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
         evicted: The rooms that were left to make place.
@@ -46,7 +48,7 @@ class Join:
 
     __slots__ = (
         *("_abandon", "_before", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs"),
-        *("members", "queues", "replaces", "replays", "request", "unsettled"),
+        *("members", "queues", "replaces", "replays", "request", "unknown", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -54,6 +56,7 @@ class Join:
         self.members: list[Membership | ItemError] = []
         self.jobs: dict[Job, None] = {}
         self.queues: dict[str, None] = {}
+        self.unknown: dict[str, None] = {}
         self.cursor: Cursor = {}
         self.evicted: list[RoomName] = []
         self.replaces = False
@@ -71,14 +74,29 @@ class Join:
 
     @property
     def size(self) -> int:
-        """How many subscriptions it has."""
-        return len(self.members)
+        """How many subscriptions it has; a search for queues counts as many."""
+        return len(self.members) + (SEARCH_SIZE if self.unknown else 0)
 
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
         self.members.append(membership)
-        job_id = membership.subscription.room.job_id
-        for queue in self._queues_of(membership):
+        named = membership.subscription.room.queue
+        if named is not None and named not in self._labels:
+            self.unknown[named] = None
+        else:
+            self._look_up(membership)
+
+    def found(self) -> None:
+        """The unknown queues were looked for: those that are there now are to be looked into."""
+        there = {queue for queue in self.unknown if queue in self._labels}
+        self.unknown.clear()
+        for membership in self.present():
+            if membership.subscription.room.queue in there:
+                self._look_up(membership)
+
+    def _look_up(self, membership: Membership) -> None:
+        job_id, named = membership.subscription.room.job_id, membership.subscription.room.queue
+        for queue in list(self._labels) if named is None else (named,):
             self.queues[queue] = None
             if job_id is not None:
                 self.jobs[queue, job_id] = None
@@ -89,7 +107,7 @@ class Join:
             self._gaps = fanout.counts["gaps"]
         if self._prepared:
             return True
-        if not all(fanout.recent.filled(queue) for queue in self.queues):
+        if self.unknown or not all(fanout.recent.filled(queue) for queue in self.queues):
             return False
         self._prepared = True
         for queue in self.queues:
@@ -144,6 +162,12 @@ class Join:
                 results.append(Result(error=member))
             elif member.left and not member.replaced:
                 results.append(Result(error=UNSUBSCRIBED))
+            elif (named := member.subscription.room.queue) is not None and named not in self.queues:
+                # Behind its first entry is everything.
+                self.cursor[named] = START
+                gone = (member.subscription.after or {}).get(named, START) != START
+                jobs: list[JobSnapshot] | UnsetType = UNSET if member.subscription.room.job_id is None else []
+                results.append(Result(jobs=jobs, gap=gone or UNSET, unknown_queue=True))
             elif member.subscription.room.job_id is None:
                 results.append(Result())
             else:
@@ -189,9 +213,11 @@ class Join:
         )
         # An ack that neither knows the job nor announces an event says that there is no such job.
         replays += sum(not held.delivered for held in membership.held or ())
+        # Of a queue in which the job was at neither moment, the position rightly says nothing.
+        concerned = found if room.queue is not None else {*(after or ()), *membership.lives} & found.keys()
         gap = after is not None and any(
             fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
-            for queue in found
+            for queue in concerned
         )
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
 
@@ -256,7 +282,7 @@ class Join:
 
     def _queues_of(self, membership: Membership) -> Iterable[str]:
         queue = membership.subscription.room.queue
-        return list(self._labels) if queue is None else (queue,)
+        return list(self.queues) if queue is None else (queue,)
 
     def follow(self, abandon: Callable[[], None]) -> None:
         """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""

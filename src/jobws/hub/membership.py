@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import UNSET, UnsetType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from jobws.hub.outbox import Outbox
     from jobws.hub.rooms import Rooms
@@ -44,6 +44,10 @@ class Member(Protocol):
 
     def leave(self, membership: Membership) -> None:
         """See `Connection.leave`."""
+        ...
+
+    def tell_gap(self, gap: Frame, queue: str, position: str) -> None:
+        """See `Connection.tell_gap`."""
         ...
 
 
@@ -88,6 +92,12 @@ class Membership:
         """Whether it ends by itself now: that was asked for, and the outcome was told, not only assumed to be known."""
         asked = self.subscription.until_end and self.held is None
         return asked and self.ended and ASSUMED not in self.lives.values()
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The queue that it names, or those that were seen to have the job."""
+        named = self.subscription.room.queue
+        return self.lives.keys() if named is None else {named}
 
     def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
         """The queue has the job: what is known of its life there, which is `settled_by` if nothing was known."""

@@ -48,7 +48,9 @@ def replay(fanout: Fanout, join: Join, of: Replay, index: int, entry: Entry | No
         outbox.append(fanout.replayed(queue, stream_id, kind, entry[1]))
         fanout.counts["replayed"] += 1
     else:
-        outbox.append(encode(Gap(GapData(queue, "trimmed", [job_id], {queue: fanout.cursors.get(queue, START)}))))
+        position = fanout.cursors.get(queue, START)
+        gap = encode(Gap(GapData(queue, "trimmed", [job_id], {queue: position})))
+        membership.connection.tell_gap(gap, queue, position)
         if membership.lives.get(queue) == stream_id:
             membership.lives[queue] = None
             join.unsettled.append(Unsettled(membership, queue, stream_id.decode()))

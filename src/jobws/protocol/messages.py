@@ -173,11 +173,12 @@ class RoomName(Struct, rename="camel", frozen=True, omit_defaults=True):
     queue: str | UnsetType = UNSET
 
 
-class Result(Struct, frozen=True, omit_defaults=True):
+class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
     """What became of one item of a list.
 
     `replays` is how many events from before the answer follow: read back, or held until now. `gap`: events behind
     `after` may be missing. `ambiguous`: several queues know the id, so only outcomes of the last 60 s are replayed.
+    `unknown_queue`: the queue that it names is not there yet.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -186,9 +187,10 @@ class Result(Struct, frozen=True, omit_defaults=True):
     replays: int | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
+    unknown_queue: bool | UnsetType = UNSET
 
 
-class AckData(Struct, frozen=True, omit_defaults=True):
+class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """Which request is answered, and with what: the keys of `Result` for one item, `results` for a list.
 
     `evicted` names the rooms that were left to make place for new ones. `cursor` is where the subscription begins:
@@ -201,6 +203,7 @@ class AckData(Struct, frozen=True, omit_defaults=True):
     replays: int | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
+    unknown_queue: bool | UnsetType = UNSET
     results: list[Result] | UnsetType = UNSET
     evicted: list[RoomName] | UnsetType = UNSET
     cursor: Cursor | UnsetType = UNSET

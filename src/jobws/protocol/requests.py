@@ -62,7 +62,7 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
         event: The frame's `event`.
         data: The frame's `data`, None if absent.
         ref: The frame's `ref`, checked.
-        queues: The labels that exist now.
+        queues: The labels that may be named.
         max_items: How many items a list may have.
 
     Raises:

@@ -92,7 +92,7 @@ class Session(Conversation[Request]):
     """The conversation of `/ws`.
 
     Args:
-        queues: The labels that exist; a live view, since discovery adds to it.
+        queues: The labels that may be named; a live view, since discovery adds to it.
         max_message_bytes: Largest message that a client may send.
         max_items: How many items a list may have.
     """

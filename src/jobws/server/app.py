@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.connect import RedisTarget
-from jobws.bullmq.keys import parse_queues
+from jobws.bullmq.keys import Queue, parse_queues
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError, RedisUnavailableError, RequestError
@@ -37,20 +37,20 @@ from jobws.server.logs import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
+from jobws.server.service import UNKNOWN_QUEUE
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
 from jobws.server.sweep import Sweeper
 from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 
     from anyio.abc import TaskGroup
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
-    from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
     from jobws.hub.joining import Join
@@ -176,7 +176,7 @@ class Bridge:
 
     def _connect(self, wake: Callable[[], None]) -> Connection:
         settings = self.settings
-        session = Session(self.queues.by_label, settings.max_message_bytes, settings.max_subscriptions)
+        session = Session(self.queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
         return Connection(
             session, self.fanout, self.queues.by_label, settings.max_subscriptions, settings.outbox_bytes, wake
         )
@@ -196,19 +196,47 @@ class Bridge:
 
     @property
     def labels(self) -> Mapping[str, Queue]:
-        """The queues by label; a live view."""
+        """The queues that are known, by label; a live view."""
         return self.queues.by_label
 
-    def queue(self, label: str) -> Queue:
-        """The queue of that label.
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: also those of queues that may come."""
+        return self.queues.nameable
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look for those of the queues that are not known.
 
         Raises:
-            RequestError: `unknown-queue`.
+            RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
         """
+        unknown = [label for label in labels if label not in self.labels and label in self.nameable]
+        if not unknown:
+            return
+        if self._tasks is None:
+            raise RedisUnavailableError(NOT_RUNNING)
+        try:
+            with anyio.fail_after(self.settings.join_seconds):
+                await self.queues.find(unknown)
+        except TimeoutError:
+            raise RedisUnavailableError("Redis does not tell whether there is such a queue; ask again") from None
+
+    async def queue(self, label: str, *, new: bool = False) -> Queue:
+        """The queue of that label, which is looked for if it is not known; `new`: it need not be there.
+
+        Raises:
+            RequestError: `unknown-queue`, or `bad-queue`: BullMQ would refuse to make it.
+            RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
+        """
+        await self.find([label])
         queue = self.queues.by_label.get(label)
-        if queue is None:
-            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
-        return queue
+        if queue is not None:
+            return queue
+        if self.queues.discovery is None or not new or label not in self.nameable:
+            raise RequestError(UNKNOWN_QUEUE.code, UNKNOWN_QUEUE.message)
+        if ":" in label:
+            raise RequestError("bad-queue", "the name of a new `queue` must hold no colon: BullMQ refuses it")
+        return Queue(label, self.queues.discovery.prefix, label)
 
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""

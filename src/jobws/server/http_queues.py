@@ -52,7 +52,7 @@ class QueueListing:
 
         A job that moves on between the two reads is shown as it is then, and one that vanishes is left out.
         """
-        queue = self._service.queue(request.path_params["queue"])
+        queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))
         question = page(queue, asked.get("state"), _limit(asked.get("limit")), asked.get("cursor"))
         job_ids, cursor = await self._service.ask(question)

@@ -91,6 +91,9 @@ class Joins:
             connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
 
     async def _look_up(self, join: Join) -> LookUp:
+        if join.unknown:
+            await self._queues.find(join.unknown)
+            join.found()
         while True:
             await self._queues.ready(join.queues)
             if join.prepare(self._fanout):

@@ -15,11 +15,11 @@ from jobws.bullmq.discovery import Discovery
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, can_be_queue, position
 from jobws.server.supervise import Health, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from anyio.abc import TaskGroup
 
@@ -97,12 +97,22 @@ class Queues:
                 while position(self._fanout.cursors.get(label, START)) < position(end):
                     await self._tails[label].wait_moved()
 
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: with discovery, also those of queues that may come; a live view."""
+        return self.by_label if self.discovery is None else _Nameable(self)
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look immediately for queues that are not known. Waits while Redis is away; cancelling is safe."""
+        if self.discovery is not None:
+            await self.discovery.find(labels)
+
     async def scanned(self) -> None:
         """Wait until discovery has looked once."""
         if self.discovery is not None:
             await self.discovery.scanned()
 
-    # ---- discovery ----
+    # ---- what discovery asks and tells ----
 
     def knows(self, name: str) -> bool:
         """See `Registry.knows`."""
@@ -173,3 +183,15 @@ class Queues:
             tasks.start_soon(supervise, f'the listener of "{tail.queue.label}"', listener.run, health)
         else:
             min(self._listeners, key=lambda listener: len(listener.tails)).tails.append(tail)
+
+
+class _Nameable:
+    """The labels of queues that are there, or may come."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+
+    def __contains__(self, label: object) -> bool:
+        if not isinstance(label, str) or label in self._queues.by_label:
+            return label in self._queues.by_label
+        return can_be_queue(label) and not self._queues.knows(label)

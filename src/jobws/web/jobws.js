@@ -60,6 +60,8 @@ export class JobUnknown extends JobwsError {
     Object.assign(this, { jobId, queue });
   }
 }
+const unknownQueue = ({ jobId, queue }) =>
+  new JobwsError(`${jobId}: no queue ${queue}; if it is about to come, wait with {expect: true}`, 'unknown-queue');
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 const named = (jobId, queue) => (queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`);
 
@@ -164,6 +166,7 @@ class Room {
   settled = false; // everything that follows the ack has come; then the position moves with the events
   known = false; // there ever was such a job
   present = false; // there was one at the latest ack, or since
+  queueUnknown = false; // there was no such queue at the latest ack
   replays = 0; // events still to be read back for us
   held = []; // events that wait until the room is settled
   position = null; // everything up to there has come
@@ -221,7 +224,7 @@ class Room {
   }
 
   /** `announced`: the cursor lies before what is read back for any of its list: for us, perhaps, in an earlier life. */
-  acknowledge(cursor, { jobs = [], replays = 0, gap = false }, announced) {
+  acknowledge(cursor, { jobs = [], replays = 0, gap = false, unknownQueue = false }, announced) {
     this.answered = this.listening = true;
     this.settled = false;
     this.#fromAck = { ...cursor };
@@ -232,6 +235,7 @@ class Room {
     this.#tooEarly = announced ? { ...cursor } : {};
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
+    this.queueUnknown = unknownQueue;
     for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
   }
 
@@ -604,7 +608,7 @@ class Rooms {
     }
     for (const watcher of [...room.watchers].filter((each) => each.strict)) {
       this.leave(room, watcher);
-      watcher.refuse(new JobUnknown(room.jobId, room.queue));
+      watcher.refuse(room.queueUnknown ? unknownQueue(room) : new JobUnknown(room.jobId, room.queue));
     }
   }
 
