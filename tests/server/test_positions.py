@@ -13,7 +13,7 @@ from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
@@ -43,6 +43,7 @@ async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis:
         await nothing_more(client)
 
 
+@pytest.mark.counts
 async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redis) -> None:
     """It was deleted and made anew while no bridge ran: nothing was trimmed from it, and yet the outcome is missing."""
     redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
@@ -77,6 +78,7 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
             await nothing_more(client)
 
 
+@pytest.mark.counts
 @pytest.mark.parametrize("room", [{"queue": "http"}, {"queue": "http", "until": "end"}, {"until": "end"}])
 async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     redis: Redis, room: dict[str, str]
@@ -125,6 +127,7 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
             await nothing_more(client)
 
 
+@pytest.mark.counts
 async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis) -> None:
     """The outcome was deleted unread out of the midst of the stream, so nothing but the count shows it."""
     redis.add_job("http", "1", state="active")
@@ -143,6 +146,7 @@ async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis)
             await verified(client, after["http"])
 
 
+@pytest.mark.counts
 async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +173,7 @@ async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 3_600_000)
     monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 3600)
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
         for _ in range(3):
             await verified(client, redis.add_event("http", "active", "1"))
 
@@ -194,7 +199,7 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
 
 async def verified(client: RawClient, stream_id: str) -> Frame:
     """The first pong that knows of this entry."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(EVENTUALLY_SECONDS):
         while True:
             pong = await nothing_more(client)
             if position(pong["data"]["cursor"].get("http", "0-0")) >= position(stream_id):

@@ -6,7 +6,8 @@ Checks come in batches, so that a thousand streams are not one long step, nor a 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+import random
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.connect import Connection
     from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.keys import Command
     from jobws.bullmq.stream import Stream
     from jobws.bullmq.tail import Tail
     from jobws.protocol.messages import Cursor
@@ -72,18 +74,19 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def examine(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
         """Check these streams, and begin with those that are new.
 
+        The next check of a stream comes after `CHECK_SECONDS`, of one that nobody waits for after `unwanted_seconds`.
         A key that is no stream is noted in its `problem` alone, since the others share the connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot tell now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], unwanted_seconds)
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
         cursors = self._hub.cursors
         asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
@@ -91,14 +94,20 @@ class GapCheck:
         size = len(asked[0])
         begun: list[tuple[Tail, Stream]] = []
         for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
-            tail.check_at = anyio.current_time() + CHECK_SECONDS
+            if tail.is_removed:
+                continue
+            # Those of many streams are spread.
+            pause = CHECK_SECONDS if tail.is_wanted else random.uniform(unwanted_seconds / 2, unwanted_seconds)  # noqa: S311
+            tail.check_at = anyio.current_time() + pause
             try:
                 seen = stream.parse(reply)
             except stream.NotAStreamError as error:
                 self._note_no_stream(tail, str(error))
                 continue
-            tail.answered()
-            tail.is_counted = seen.added is not None
+            tail.answered(anyio.current_time())
+            if seen.is_there:
+                tail.is_counted = seen.added is not None
+            tail.max_length = seen.max_length
             self._note_length(tail.queue.label, seen.max_length)
             if tail.ready.is_set():
                 self._check(tail, seen)
@@ -138,11 +147,16 @@ class GapCheck:
         limits = [self._hub.keep(tail.queue.label, seen.max_length) for tail, seen in begun]
         backs = await read_back(connection, [tail for tail, _ in begun], list(cursors.values()), limits)
         for (tail, seen), back in zip(begun, backs, strict=True):
-            cursor = cursors[tail]
-            tail.read = back.at_cursor
-            whole = back.floor is None
-            counted = stream.count_up_to(seen, cursor, back.entries if whole else None)
-            self._start(tail, cursor, counted, back.found, seen.floor if whole else str(back.floor))
+            if tail.is_removed:
+                continue
+            tail.read = back.newest
+            counted = stream.count_up_to(seen, cursors[tail], back.entries)
+            floor = before(back.oldest) if back.oldest else START
+            if back.is_whole:
+                floor = stream.floor_below(seen, cursors[tail], back.oldest)
+            # Where Redis does not count, the entry at the cursor tells whether those after it are all there.
+            cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
+            self._start(tail, cursor, counted, back.found, floor)
 
     def _start(self, tail: Tail, cursor: str, counted: int | None, newest_first: Iterable[Past], floor: str) -> None:
         label = tail.queue.label
@@ -179,15 +193,18 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        cursors = self._hub.cursors
-        asked = [tail for tail in tails if not tail.is_counted and cursors[tail.queue.label] != START]
+        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or tail.again)]
         if asked:
-            replies = await connection.execute(
-                *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
-                timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-            for tail, reply in zip(asked, replies, strict=True):
-                if reply == [] and tail.again is None:
+            cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
+            commands: list[Command] = []
+            for tail, cursor in zip(asked, cursors, strict=True):
+                size = ("XINFO", "STREAM", tail.key) if tail.is_counted is None else ("XLEN", tail.key)
+                commands += [("XRANGE", tail.key, cursor, cursor), size]
+            replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
+            for tail, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
+                length, tail.is_counted = stream.length_of(size_reply)
+                at_cursor = cast("list[Entry]", entries)[0][1] if isinstance(entries, list) and entries else None
+                if not tail.is_counted and not stream.is_anchored(tail.read, at_cursor, length, tail.max_length):
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
@@ -197,7 +214,8 @@ class GapCheck:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        tail.check_at = min(tail.check_at, anyio.current_time() + VERIFY_SECONDS)
+        if tail.is_wanted:
+            tail.check_soon(VERIFY_SECONDS)
         tail.moved()
 
     def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:

@@ -82,7 +82,7 @@ class Bridge:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
-        self.fanout = Fanout(Rooms(self._listened), self.settings.max_result_bytes, time.perf_counter)
+        self.fanout = Fanout(Rooms(self._note_listened), self.settings.max_result_bytes, time.perf_counter)
         self.queues = Queues(
             self.target,
             configured,
@@ -119,6 +119,9 @@ class Bridge:
         # It would send `/jobs/http/`, a job without an id, to `/jobs/http`, the job called "http".
         inner.router.redirect_slashes = False
         self.app: ASGIApp = Guard(with_cors(ExactPaths(inner), self.settings), self.settings)
+
+    def _note_listened(self, queue: str | None) -> None:
+        self.queues.note_listened(queue)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -161,9 +164,6 @@ class Bridge:
 
     def _members(self) -> list[Peer[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
-
-    def _listened(self, queue: str | None) -> None:
-        self.queues.listened(queue)
 
     # ---- WebSocket ----
 
