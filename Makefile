@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench chaos check clean
+.PHONY: demo test test-redis bench chaos check clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -12,12 +12,16 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs $(ARGS)
 
+# What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
+test-redis: $(STAMP)
+	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
+
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # N jobs for 20 clients of three kinds while everything breaks; SEED chooses how, ARGS="--client javascript" one kind.
 chaos: $(STAMP)
-	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobws.embedded import EmbeddedRedis
+from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis, find_redis_server
 from tests.support.bridge import live_bridge
 from tests.support.redis import Redis
+from tests.support.servers import redis_6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +24,26 @@ DEFAULT_LIMIT_SECONDS = 60
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): how long the test may take by the wall clock")
+    config.addinivalue_line(
+        "markers", "counts: the server must count what was added to a stream, as Redis 6.2 does not"
+    )
+    if os.environ.get(ENVIRONMENT_VARIABLE) == "6.2":
+        os.environ[ENVIRONMENT_VARIABLE] = str(redis_6())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not _server_counts():
+        reason = (
+            "Redis 6.2 does not count what was added: tests/server/test_without_counts.py has what it tells instead"
+        )
+        for item in items:
+            if item.get_closest_marker("counts") is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _server_counts() -> bool:
+    version = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    return "v=6." not in version
 
 
 @pytest.fixture(autouse=True)

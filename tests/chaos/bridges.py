@@ -35,6 +35,7 @@ class BridgeAtPort:
         kind: Which bridge.
         redis_url: What it reads.
         origin: Whose pages it serves, too.
+        sweep_seconds: How often it looks after watched jobs.
 
     Attributes:
         port: The port, the same for all.
@@ -43,13 +44,14 @@ class BridgeAtPort:
         trouble: Lines of their logs that should not be there.
     """
 
-    def __init__(self, kind: Kind, redis_url: str, origin: str = "") -> None:
+    def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, sweep_seconds: float = SWEEP_SECONDS) -> None:
         self.kind = kind
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
         self._redis_url = redis_url
         self._origin = origin
+        self._sweep_seconds = sweep_seconds
         self._process: subprocess.Popen[str] | None = None
         self._log: threading.Thread | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -98,7 +100,7 @@ class BridgeAtPort:
     def _command(self) -> Sequence[str]:
         if self.kind == "socketio":
             return ("node", "bridge.mjs")
-        options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(SWEEP_SECONDS))
+        options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(self._sweep_seconds))
         origins = ("--allow-origin", self._origin) if self._origin else ()
         return (sys.executable, "-m", "jobws", "serve", *options, *origins)
 

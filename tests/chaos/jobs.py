@@ -6,6 +6,8 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+import trio
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
@@ -91,6 +93,7 @@ class Ledger:
         counts: Frames by kind: `live`, `replayed`, `from hash`, `gap`, and whatever else happened.
         faults: What must never be, as sentences.
         history: What the client saw of each job, for those who look into a loss.
+        first: When the first outcome of each job came, on trio's clock.
     """
 
     def __init__(self, name: str, jobs: Iterable[Job]) -> None:
@@ -99,6 +102,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
         self.history: dict[str, list[str]] = defaultdict(list)
+        self.first: dict[Key, float] = {}
         self._outcomes: dict[Key, list[Outcome]] = defaultdict(list)
 
     @property
@@ -139,6 +143,7 @@ class Ledger:
         if job is None or not job.ends_with(event, data):
             self.faults.append(f"{self.name}: a wrong outcome {event} {data} {outcome} of {job or key}")
         self._outcomes[key].append(outcome)
+        self.first.setdefault(key, trio.current_time())
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:
         """A job event came."""

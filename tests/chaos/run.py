@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias, assert_never
+from typing import IO, TYPE_CHECKING, Final, TypeAlias, assert_never
 
 import anyio.to_thread
 import trio
 
 from jobws.embedded import EmbeddedRedis
-from tests.chaos.bridges import SWEEP_SECONDS, BridgeAtPort
+from tests.chaos.bridges import BridgeAtPort
 from tests.chaos.javascript_client import JavascriptClient
 from tests.chaos.jobs import QUEUES, Job, Key, Ledger, make_jobs
 from tests.chaos.proxy import Proxy
 from tests.chaos.python_client import LibraryClient
 from tests.chaos.raw import RawClient
+from tests.chaos.report import Report, describe
 from tests.chaos.socketio import SocketIoClient
 from tests.chaos.worker import working
 from tests.chaos.world import Plan, World, break_things
@@ -35,57 +37,17 @@ PATIENCE_SECONDS: Final = 30.0
 OTHERS_PATIENCE_SECONDS: Final = 4.0
 
 
-class Report(NamedTuple):
-    """How it went. `lost`, `doubles`, `faults` and `trouble` hold what must not be."""
-
-    plan: Plan
-    lost: list[str]
-    doubles: list[str]
-    faults: list[str]
-    trouble: list[str]
-    without_id: int
-    repeated: int
-    frames: Counter[str]
-    bridge: Counter[str]
-    broken: Counter[str]
-    seconds: float
-
-    @property
-    def wrong(self) -> list[str]:
-        """Everything that must not be."""
-        return [*self.lost, *self.doubles, *self.faults, *self.trouble]
-
-    @property
-    def gaps(self) -> int:
-        """How often anybody was told that events may be missing."""
-        return self.bridge["gaps"] + self.frames["gap frames"] + self.frames["gaps in acks"]
-
-    def __str__(self) -> str:
-        """Some lines."""
-
-        def listed(counts: Counter[str]) -> str:
-            return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-
-        plan = self.plan
-        lines = [
-            f"{plan.kind}, seed {plan.seed}: {plan.jobs} jobs x {plan.clients} clients, {self.seconds:.0f} s",
-            f"  lost {len(self.lost)}, doubles {len(self.doubles)}, wrong {len(self.faults)}; "
-            f"outcomes without id {self.without_id}, repeated without id {self.repeated}",
-            f"  what broke: {listed(self.broken)}",
-            f"  frames: {listed(self.frames)}",
-            f"  the bridges counted: {listed(self.bridge)}",
-        ]
-        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:400])])
-
-
 async def run(plan: Plan) -> Report:
     """Do it, and report."""
     started = trio.current_time()
     with ExitStack() as stack:
-        server = stack.enter_context(EmbeddedRedis(DURABLE))
+        server = stack.enter_context(EmbeddedRedis(DURABLE, plan.server))
         lines = Proxy(server.port)
         redis_url = server.url.replace(f":{server.port}/", f":{lines.port}/")
-        bridges = [stack.enter_context(BridgeAtPort(plan.kind, redis_url)) for _ in range(plan.bridges)]
+        bridges = [
+            stack.enter_context(BridgeAtPort(plan.kind, redis_url, sweep_seconds=plan.sweep_seconds))
+            for _ in range(plan.bridges)
+        ]
         worker = stack.enter_context(working(server.url, *QUEUES))
         world = World(plan, server, lines, bridges)
         # Nothing is trimmed but by us.
@@ -105,19 +67,21 @@ async def run(plan: Plan) -> Report:
                 working_nursery.start_soon(_add, worker, jobs, begin)
                 working_nursery.start_soon(break_things, world, begin)
             ledgers = [client.ledger for client in clients]
-            await _come(ledgers, PATIENCE_SECONDS if plan.kind == "jobws" else OTHERS_PATIENCE_SECONDS)
+            patience = PATIENCE_SECONDS + plan.sweep_seconds if plan.kind == "jobws" else OTHERS_PATIENCE_SECONDS
+            await _come(ledgers, patience)
             # What is told twice by a sweep, or by a stream that is read again, comes now.
-            await trio.sleep(2 * SWEEP_SECONDS)
-            unfinished = [job for job in jobs if not job.removed and not _is_finished(world, job)]
+            await trio.sleep(2 * plan.sweep_seconds)
+            ends = {job.key: _end(world, job) for job in jobs if not job.removed}
+            server_facts = describe(world.redis)
             for bridge in bridges:
                 await anyio.to_thread.run_sync(bridge.end, signal.SIGTERM)
             nursery.cancel_scope.cancel()
         uncaught = [] if node is None else node.uncaught
         world.redis.close()
     trouble = [line for bridge in bridges for line in bridge.trouble]
-    trouble += [f"{job.key} was never finished" for job in unfinished]
+    trouble += [f"{key} was never finished" for key, end in ends.items() if end is None]
     trouble += [f"uncaught: {error}" for error in uncaught]
-    return _report(plan, world, ledgers, trouble, trio.current_time() - started)
+    return _report(world, server_facts, ledgers, ends, trouble, trio.current_time() - started)
 
 
 @asynccontextmanager
@@ -174,28 +138,49 @@ def _told_of(ledger: Ledger, key: Key) -> str:
     return "\n      ".join([f"{ledger.name} lost {key}", *ledger.history[key[1]]])
 
 
-def _is_finished(world: World, job: Job) -> bool:
+def _end(world: World, job: Job) -> float | None:
+    """When the job was finished, on trio's clock; None: it was not."""
     front = f"bull:{job.queue}:"
-    return any(world.redis.zscore(front + state, job.job_id) is not None for state in ("completed", "failed"))
+    for state in ("completed", "failed"):
+        milliseconds = world.redis.zscore(front + state, job.job_id)
+        if milliseconds is not None:
+            return float(milliseconds) / 1000 - time.time() + trio.current_time()
+    return None
 
 
-def _report(plan: Plan, world: World, ledgers: list[Ledger], trouble: list[str], seconds: float) -> Report:
+def _report(
+    world: World,
+    server_facts: tuple[str, bool],
+    ledgers: list[Ledger],
+    ends: dict[Key, float | None],
+    trouble: list[str],
+    seconds: float,
+) -> Report:
+    plan = world.plan
     frames: Counter[str] = Counter()
     bridge: Counter[str] = Counter()
     for ledger in ledgers:
         frames += ledger.counts
     for each in world.bridges:
         bridge += each.counts
+    late = [
+        came - max(world.whole_at, ends.get(key) or 0.0) for ledger in ledgers for key, came in ledger.first.items()
+    ]
     return Report(
-        plan,
-        [_told_of(ledger, key) for ledger in ledgers for key in ledger.lost],
-        [double for ledger in ledgers for double in ledger.doubles],
-        [fault for ledger in ledgers for fault in ledger.faults],
-        trouble,
-        sum(ledger.without_id for ledger in ledgers),
-        sum(ledger.repeated for ledger in ledgers),
-        frames,
-        bridge,
-        world.broken,
-        seconds,
+        kind=plan.name,
+        seed=plan.seed,
+        size=f"{plan.jobs} jobs x {plan.clients} clients",
+        server=server_facts[0],
+        is_counted=server_facts[1],
+        lost=[_told_of(ledger, key) for ledger in ledgers for key in ledger.lost],
+        doubles=[double for ledger in ledgers for double in ledger.doubles],
+        faults=[fault for ledger in ledgers for fault in ledger.faults],
+        trouble=trouble,
+        without_id=sum(ledger.without_id for ledger in ledgers),
+        repeated=sum(ledger.repeated for ledger in ledgers),
+        frames=frames,
+        bridge=bridge,
+        broken=world.broken,
+        seconds=seconds,
+        late=max(late, default=0.0),
     )

@@ -60,9 +60,13 @@ async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
 
 @pytest.mark.limit(360)
 async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:
-    """So the harness can tell. Its clients come back, and join their rooms again."""
+    """So the harness can tell. Its clients come back, and join their rooms again.
+
+    It does not die: on a busy machine Node takes longer to start than the jobs to be done, and nothing would be live.
+    """
     await anyio.to_thread.run_sync(install_packages, OPPONENT, "socket.io")
-    report = await run(SMALL._replace(jobs=60, clients=4, seconds=4, harsh=False, kind="socketio"))
+    cut = ("clients cut", "all clients cut")
+    report = await run(SMALL._replace(jobs=60, clients=4, seconds=4, harsh=False, kind="socketio", only=cut))
     print(report)
     assert len(report.lost) > 10, report
     assert report.frames["live"] > 10, report

@@ -12,11 +12,13 @@ import anyio.to_thread
 import redis
 import trio
 
+from tests.chaos.bridges import SWEEP_SECONDS
 from tests.chaos.jobs import QUEUES
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
     from typing import TypeAlias
 
     from jobws.embedded import EmbeddedRedis
@@ -42,6 +44,9 @@ class Plan(NamedTuple):
         bridges: With two, clients move from one to the other when it dies.
         only: What breaks; empty: everything that fits `harsh`.
         kinds: What the clients are, one after the other, and again.
+        server: The Redis server's binary; None: the one that is found.
+        sweep_seconds: How often a bridge looks after watched jobs. Silent ends are found soon, and so would be an
+            outcome that is told twice.
     """
 
     seed: int
@@ -53,6 +58,15 @@ class Plan(NamedTuple):
     bridges: int = 1
     only: tuple[str, ...] = ()
     kinds: tuple[Client, ...] = ("raw", "python")
+    server: Path | None = None
+    sweep_seconds: float = SWEEP_SECONDS
+
+    @property
+    def name(self) -> str:
+        """What it is, in a word."""
+        if self.kind == "socketio":
+            return self.kind
+        return "harsh" if self.harsh else "mild" if self.bridges == 1 else "two"
 
 
 class World:
@@ -69,6 +83,8 @@ class World:
         self.lines = lines
         self.redis: Any = redis.Redis.from_url(server.url)
         self.redis_up = True
+        # When the last fault was over, on trio's clock.
+        self.whole_at = trio.current_time()
 
     async def cut_one(self) -> None:
         self.random.choice(self.proxies).cut()
@@ -161,6 +177,7 @@ async def break_things(world: World, begin: float) -> None:
             with suppress(redis.RedisError):
                 await faults[name][0](world)
         world.broken[name] += 1
+        world.whole_at = trio.current_time()
 
     async with trio.open_nursery() as nursery:
         while trio.current_time() < begin + world.plan.seconds + 2:

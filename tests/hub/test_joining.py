@@ -1,7 +1,7 @@
 """No interleaving of joins, events, look-ups, lag, trimming, holes, restarts, leaving and coming back loses an outcome.
 
 A model of Redis (streams and hashes) changes while the hub reads it late. At the end every client of a job whose last
-life has an outcome must have got just that outcome, once.
+life has an outcome must have got just that outcome, once; without a queue, that of every queue.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.lacking import FINISHED, Unsettled, lacks
 from jobws.hub.replaying import replay, settle
-from jobws.hub.rooms import Rooms
-from jobws.protocol.identifiers import before, position
-from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.hub.rooms import Membership, Rooms
+from jobws.protocol.identifiers import START, before, position
+from jobws.protocol.messages import OUTCOMES, ItemError, JobSnapshot
 from jobws.protocol.session import Session
 
 if TYPE_CHECKING:
@@ -30,41 +30,83 @@ if TYPE_CHECKING:
 
     from jobws.hub.joining import Join
 
-# Few of each, so that what happens concerns the same job.
-QUEUES = ("http",)
+# Few of each, so that what happens concerns the same job. A model has one to three of the queues.
+QUEUES = ("http", "sparql", "analyzer")
 JOBS = ("1", "2")
 EVENTS = ("added", "active", "progress", "completed", "failed")
 
 
 class Room:
-    """What a client keeps of one subscription: the position to resume from, and the outcomes that came."""
+    """What a client keeps of one subscription: the positions to resume from, and the outcomes that came.
 
-    def __init__(self, queue: str, job_id: str) -> None:
+    Attributes:
+        cursor: By queue; None: there was no ack yet.
+        here: The outcomes of the present connection.
+        gone: The queues that told that they have no such job.
+        acked: Whether this subscription was answered on it.
+        shared: Whether another subscription of the client was to the same job: then an outcome may come for either.
+        membership: What the bridge has of it.
+    """
+
+    def __init__(self, queue: str | None, job_id: str, *, until_end: bool) -> None:
         self.queue = queue
         self.job_id = job_id
-        self.cursor: str | None = None
+        self.until_end = until_end
+        self.cursor: dict[str, str] | None = None
         self.outcomes: list[tuple[object, str | None]] = []
-        # Those of the present connection, and whether this subscription was answered on it.
         self.here: set[object] = set()
+        self.gone: set[str] = set()
         self.acked = False
+        self.shared = False
+        self.membership: Membership | None = None
 
-    def reach(self, cursor: str) -> None:
+    def concerns(self, queue: str, job_id: str) -> bool:
+        return self.queue in (None, queue) and self.job_id == job_id
+
+    def reach(self, cursor: dict[str, str]) -> None:
         """Take a position, where that is later."""
-        if self.cursor is None or position(cursor) > position(self.cursor):
-            self.cursor = cursor
+        for queue, stream_id in cursor.items():
+            if self.queue not in (None, queue):
+                continue
+            if self.cursor is not None and position(stream_id) > position(self.cursor.get(queue, START)):
+                self.cursor[queue] = stream_id
+
+    def take(self, frame: dict[str, Any]) -> None:
+        """An outcome came."""
+        data = frame["data"]
+        if frame["event"] == "removed":
+            self.gone.add(data["queue"])
+            return
+        result, stream_id = data.get("returnvalue", data.get("failedReason")), frame.get("id")
+        if not self.shared:
+            assert result not in self.here, f"an outcome came twice: {frame} {self.outcomes}"
+            for other, other_id in self.outcomes:
+                # One that is made from the hash has no id, so it may come again to a client that comes back.
+                assert other != result or None in (other_id, stream_id), "an outcome came twice"
+        self.here.add(result)
+        self.outcomes.append((result, stream_id))
+        # Ahead of its ack an event comes through another subscription.
+        if stream_id is not None and self.acked and self.cursor is not None:
+            self.cursor[data["queue"]] = stream_id
 
 
 class Client:
-    """A client that subscribes to jobs of a queue and comes back with a position per subscription."""
+    """A client that subscribes to jobs and comes back with the positions of each subscription.
 
-    def __init__(self, fanout: Fanout) -> None:
+    Attributes:
+        queues: Which it names in subscriptions; None: it names none.
+    """
+
+    def __init__(self, fanout: Fanout, labels: tuple[str, ...], queues: tuple[str | None, ...]) -> None:
         self.fanout = fanout
-        self.rooms: dict[tuple[str, str], Room] = {}
+        self.labels = labels
+        self.queues = queues
+        self.rooms: dict[tuple[str | None, str], Room] = {}
         self.connect()
 
     def connect(self) -> None:
-        session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, self.fanout, QUEUES, 10, 1 << 20, lambda: None)
+        session = Session(self.labels, 262144, 10)
+        self.connection = Connection(session, self.fanout, self.labels, 10, 1 << 20, lambda: None)
         self.joins: list[tuple[Join, LookUp | None]] = []
         self.replaying: list[tuple[Join, int]] = []
         self.asked: dict[int, Room] = {}
@@ -72,12 +114,26 @@ class Client:
     def subscribe(self, room: Room) -> None:
         ref = len(self.asked) + 1
         self.asked[ref] = room
-        data = {"jobId": room.job_id, "queue": room.queue}
+        data: dict[str, object] = {"jobId": room.job_id}
+        if room.queue is not None:
+            data["queue"] = room.queue
+        if room.until_end:
+            data["until"] = "end"
         if room.cursor is not None:
             data["after"] = room.cursor
         join = self.connection.receive(json.dumps({"event": "subscribe-job", "data": data, "ref": ref}), 0.0)
         assert join is not None
+        (member,) = join.members
+        assert isinstance(member, Membership)
+        room.membership = member
         self.joins.append((join, None))
+        alike = [
+            other
+            for other in self.rooms.values()
+            if other.job_id == room.job_id and (None in (other.queue, room.queue) or other.queue == room.queue)
+        ]
+        for other in alike if len(alike) > 1 else ():
+            other.shared = True
 
     def drain(self) -> None:
         """Take the frames, as a client does."""
@@ -88,23 +144,15 @@ class Client:
                 room = self.asked[message["ref"]]
                 room.acked = True
                 if room.cursor is None or "gap" in data:
-                    room.cursor = data["cursor"][room.queue]
+                    room.cursor = data["cursor"]
             elif message["event"] == "pong":
                 for room in self.rooms.values():
-                    if room.acked and room.queue in data["cursor"]:
-                        room.reach(data["cursor"][room.queue])
-            elif message["event"] in ("completed", "failed"):
-                key = (data["queue"], data["jobId"])
-                room = self.rooms[key]
-                result, stream_id = data.get("returnvalue", data.get("failedReason")), message.get("id")
-                assert result not in room.here, f"an outcome came twice: {frame.payload!r} {room.outcomes}"
-                room.here.add(result)
-                for other, other_id in room.outcomes:
-                    # One that is made from the hash has no id, so it may come again to a client that comes back.
-                    assert other != result or None in (other_id, stream_id), "an outcome came twice"
-                room.outcomes.append((result, stream_id))
-                if stream_id is not None:
-                    room.cursor = stream_id
+                    if room.acked:
+                        room.reach(data["cursor"])
+            elif message["event"] in OUTCOMES:
+                for room in self.rooms.values():
+                    if room.concerns(data["queue"], data["jobId"]):
+                        room.take(message)
 
 
 class Model:
@@ -113,29 +161,36 @@ class Model:
     def __init__(self, choose: Callable[[int], int]) -> None:
         self.choose = choose
         self.number = 0
-        self.streams: dict[str, list[tuple[bytes, list[bytes]]]] = {queue: [] for queue in QUEUES}
-        self.generated = dict.fromkeys(QUEUES, "0-0")
+        # In one millisecond each queue has one entry at most; ids of several queues may be the same.
+        self.moment = 1
+        self.simultaneous: set[str] = set()
+        self.queues = QUEUES[: 1 + choose(len(QUEUES))]
+        self.streams: dict[str, list[tuple[bytes, list[bytes]]]] = {queue: [] for queue in self.queues}
+        self.generated = dict.fromkeys(self.queues, START)
         self.lost: set[str] = set()
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.holed: set[str] = set()
         self.hashes: dict[tuple[str, str], tuple[str, str]] = {}
         self.truth: dict[tuple[str, str], object] = defaultdict(lambda: None)
+        # Every outcome that there was, with its stream id.
+        self.ends: dict[tuple[str, str], list[tuple[str, object]]] = defaultdict(list)
         self.trimmed: set[str] = set()
         for _ in range(choose(6)):
             self.write()
         self.fanout = self.begin()
-        self.clients = [Client(self.fanout) for _ in range(2)]
+        named: tuple[tuple[str | None, ...], ...] = (self.queues, (None,), (None, *self.queues))
+        self.clients = [Client(self.fanout, self.queues, named[choose(len(named))]) for _ in range(2)]
 
     def begin(self) -> Fanout:
         """A bridge begins: it knows what the streams hold, and nothing of what they no longer do."""
         fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
-        for queue in QUEUES:
+        for queue in self.queues:
             stream = self.streams[queue]
             past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(stream)]
             fanout.cursors[queue] = fanout.verified[queue] = self.generated[queue]
             floor = before(stream[0][0]) if stream else self.generated[queue]
-            fanout.fill(queue, past, floor if queue in self.trimmed else "0-0")
+            fanout.fill(queue, past, floor if queue in self.trimmed else START)
         return fanout
 
     def restart(self) -> None:
@@ -143,7 +198,7 @@ class Model:
         for client in self.clients:
             if self.choose(2):
                 self.ping(client)
-                client.drain()
+                self.drain(client)
         for unfinished in (self.lost, self.again, self.expected, self.holed):
             unfinished.clear()
         self.fanout = self.begin()
@@ -154,7 +209,7 @@ class Model:
     # ---- Redis ----
 
     def queue(self) -> str:
-        return QUEUES[self.choose(len(QUEUES))]
+        return self.queues[self.choose(len(self.queues))]
 
     def client(self) -> Client:
         return self.clients[self.choose(2)]
@@ -162,9 +217,13 @@ class Model:
     def write(self) -> None:
         queue, job_id, event = self.queue(), JOBS[self.choose(len(JOBS))], EVENTS[self.choose(len(EVENTS))]
         self.number += 1
-        stream_id = f"{self.number * 10_000}-0"
+        if queue in self.simultaneous or self.choose(2):
+            self.moment += 1
+            self.simultaneous.clear()
+        self.simultaneous.add(queue)
+        stream_id = f"{self.moment * 10_000}-0"
         fields = [b"event", event.encode(), b"jobId", job_id.encode()]
-        result = f"life {self.number}"
+        result = f"life {self.number} at {self.moment}"
         match event:
             case "completed":
                 fields += [b"returnvalue", json.dumps(result).encode()]
@@ -177,6 +236,7 @@ class Model:
                 return  # it has ended; BullMQ would refuse
             self.hashes[queue, job_id] = (event, result)
             self.truth[queue, job_id] = result
+            self.ends[queue, job_id].append((stream_id, result))
         elif event != "progress":
             self.hashes[queue, job_id] = (event, "")
             self.truth[queue, job_id] = None
@@ -269,7 +329,7 @@ class Model:
             name="x",
             state=state,
             at=None,
-            finished_on=float(result.split()[1]) * 10_000 - 5 if result else UNSET,
+            finished_on=float(result.split()[-1]) * 10_000 - 5 if result else UNSET,
             returnvalue=Raw(json.dumps(result).encode()) if state == "completed" else UNSET,
             failed_reason=result if state == "failed" else UNSET,
         )
@@ -305,10 +365,20 @@ class Model:
     # ---- the clients ----
 
     def subscribe(self) -> None:
-        client, queue, job_id = self.client(), self.queue(), JOBS[self.choose(len(JOBS))]
+        client, job_id = self.client(), JOBS[self.choose(len(JOBS))]
+        queue = client.queues[self.choose(len(client.queues))]
         if (queue, job_id) not in client.rooms:
-            client.rooms[queue, job_id] = Room(queue, job_id)
+            client.rooms[queue, job_id] = Room(queue, job_id, until_end=not self.choose(3))
             client.subscribe(client.rooms[queue, job_id])
+
+    def subscribe_again(self) -> None:
+        """To a room in which the client is already."""
+        client = self.client()
+        if client.rooms:
+            room = client.rooms[sorted(client.rooms, key=str)[self.choose(len(client.rooms))]]
+            if room.membership is not None and not room.membership.left:
+                room.shared = True
+                client.subscribe(room)
 
     def look(self) -> None:
         client = self.client()
@@ -356,8 +426,23 @@ class Model:
             settle(self.fanout, unsettled._replace(end=look_up.moments[queue, job_id]), snapshot)
         client.connection.caught_up(join)
 
-    def drain(self) -> None:
-        self.client().drain()
+    def drain_one(self) -> None:
+        self.drain(self.client())
+
+    def drain(self, client: Client) -> None:
+        """A client takes its frames. Of a subscription that has ended by itself every outcome must be among them."""
+        client.drain()
+        for key, room in list(client.rooms.items()):
+            if room.membership is not None and room.membership.left:
+                assert room.until_end
+                had = {result for result, _ in room.outcomes}
+                for queue, settled in room.membership.lives.items():
+                    ends = self.ends[queue, room.job_id]
+                    if settled is not None:  # else another life has begun
+                        ends = [each for each in ends if position(each[0]) <= position(settled)][-1:]
+                    told = queue in room.gone or had & {result for _, result in ends}
+                    assert told, f"a subscription ended too early: {queue} {ends} {room.outcomes}"
+                del client.rooms[key]
 
     def ping_one(self) -> None:
         self.ping(self.client())
@@ -380,33 +465,40 @@ class Model:
     def unsubscribe(self) -> None:
         client = self.client()
         if client.rooms:
-            key = sorted(client.rooms)[self.choose(len(client.rooms))]
-            client.drain()
-            request = {"event": "unsubscribe-job", "data": {"queue": key[0], "jobId": key[1]}}
-            client.connection.receive(json.dumps(request), 0.0)
-            del client.rooms[key]
-            client.drain()
+            key = sorted(client.rooms, key=str)[self.choose(len(client.rooms))]
+            self.drain(client)
+            if key in client.rooms:
+                request = {"event": "unsubscribe-job", "data": {"queue": key[0], "jobId": key[1]}}
+                client.connection.receive(json.dumps(request), 0.0)
+                del client.rooms[key]
+                self.drain(client)
+
+    def read_all(self) -> None:
+        """Read until nothing is unread; while a sweep looks up its jobs, more is written."""
+        while any(map(self.unread, self.queues)) or self.lost or self.again or self.holed:
+            for queue in self.queues:
+                self.check(queue)
+                self.publish(queue, 1000)
+        # What was trimmed is not read.
+        self.fanout.cursors.update(self.generated)
 
     def rest(self) -> None:
         """Let everything come to rest: then nothing may be missing."""
-        for queue in QUEUES:
-            for _ in range(2):
-                self.check(queue)
-                self.publish(queue, 1000)
-            # All of it was trimmed: nothing more will be read.
-            self.fanout.cursors[queue] = self.generated[queue]
+        self.read_all()
         for client in self.clients:
             client.joins = [(join, self.look_up(join.jobs)) for join, _ in client.joins]
             while client.joins or client.replaying:
                 self.answer(client)
                 self.read_back(client)
+        self.read_all()
         for client in self.clients:
-            client.drain()
-            for (queue, job_id), room in client.rooms.items():
-                last = self.truth[queue, job_id]
-                if last is not None:
-                    assert last in [result for result, _ in room.outcomes], (queue, job_id, last, room.outcomes)
-            assert all(each.held is None for each in client.connection._memberships.values())
+            self.drain(client)
+            for (named, job_id), room in client.rooms.items():
+                for queue in self.queues if named is None else (named,):
+                    last = self.truth[queue, job_id]
+                    if last is not None:
+                        assert last in [result for result, _ in room.outcomes], (queue, job_id, last, room.outcomes)
+            assert all(each.held is None and not each.over for each in client.connection._memberships.values())
 
 
 def _kind(fields: list[bytes]) -> Kind:
@@ -420,8 +512,8 @@ ACTIONS = (
     *(Model.read,) * 3,
     *(Model.subscribe,) * 3,
     *(Model.look, Model.answer_one, Model.read_back_one) * 2,
-    *(Model.trim, Model.check_one, Model.sweep_one, Model.drain, Model.come_back, Model.unsubscribe),
-    *(Model.overrun, Model.ping_one, Model.restart),
+    *(Model.trim, Model.check_one, Model.sweep_one, Model.drain_one, Model.come_back, Model.unsubscribe),
+    *(Model.subscribe_again, Model.overrun, Model.ping_one, Model.restart),
 )
 
 

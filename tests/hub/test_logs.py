@@ -314,6 +314,24 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
         connection.leave_all()
 
 
+def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
+    """Of the lines that were read the client wants none, so nothing else wakes its writer."""
+    hub, woken = LogHub(lambda: 0.0), []
+    connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
+    member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
+    assert member is not None
+    connection.complete(member, Place("5-0", 5), "5-0", gap=False)
+    assert hub.join(member, Page(State(5, "1-0", "5-0", 5), [], full=False), 0)
+    assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack"]
+    woken.clear()
+    assert hub.place is not None
+    hub.publish(hub.place, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
+    while hub.flush():
+        pass
+    assert woken
+    assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["dropped"]
+
+
 def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -> None:
     hub = LogHub(lambda: 0.0)
     connection = LogConnection(LogSession(1 << 18), hub, 1000, lambda: None)

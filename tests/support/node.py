@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
 from tests.support import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NODE = Path(__file__).parent.parent / "node"
 
@@ -17,8 +22,23 @@ NODE = Path(__file__).parent.parent / "node"
 def install_packages(folder: Path = NODE, last: str = "bullmq") -> None:
     """What the folder's package.json names, up to the package `last`; once, into a folder that git ignores."""
     npm = require("npm", "node")
-    if (folder / "node_modules" / last).is_dir():
-        return
+    with _only_process_in(folder):
+        if not (folder / "node_modules" / last).is_dir():
+            _install(npm, folder)
+
+
+@contextmanager
+def _only_process_in(folder: Path) -> Iterator[None]:
+    """Tests run in several processes, and npm in one folder at the same time in two breaks what it installs."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _install(npm: str, folder: Path) -> None:
     command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:

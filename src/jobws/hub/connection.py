@@ -162,8 +162,9 @@ class Connection(Peer[Request, Join]):
         new.held = [held for held in old.held or () if new.subscription.chooses(held.event)]
         for held in new.held:
             held.sharers += 1
-        if new.held:
-            new.lives.update(old.lives)
+        # An outcome that was still to be read back for the first one is not told by what is held.
+        told = {(held.queue, held.stream_id) for held in new.held}
+        new.lives.update((queue, end) for queue, end in old.lives.items() if told & {(queue, end), (queue, None)})
         old.replaced = True
         self.leave(old)
 

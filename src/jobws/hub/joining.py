@@ -149,11 +149,15 @@ class Join:
             else:
                 results.append(self._result(member, look_up, fanout, now_milliseconds))
         for membership, known in self._known.items():
-            replays = [each for each in known if each and not membership.left]
+            if membership.left and not membership.replaced:
+                continue
+            replays = [each for each in known if each]
             for replay in replays:
+                # Also for one that was replaced: its client may come back before it has the second answer.
                 self._begin_before(replay.queue, replay.stream_ids[0])
                 replay.is_last = replay is replays[-1]
-            self.replays += replays
+            if not membership.left:
+                self.replays += replays
         self._known.clear()
         for unsettled in self.unsettled:
             self.cursor[unsettled.queue] = START

@@ -27,7 +27,10 @@ class Outbox:
         overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
     """
 
-    __slots__ = ("_abandoned", "_frames", "_limit", "_taken", "_waiting", "_when_roomy", "overflowed", "size", "wake")
+    __slots__ = (
+        *("_abandoned", "_frames", "_limit", "_tails", "_taken", "_taken_tails", "_waiting", "_waiting_tails"),
+        *("_when_roomy", "overflowed", "size", "wake"),
+    )
 
     def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:
         self._limit = limit_bytes
@@ -35,6 +38,10 @@ class Outbox:
         self._frames: list[Frame] = []
         self._waiting = 0
         self._taken = 0
+        # Tails of what waits and of what was taken; and by identity, how many frames have each. None: there is none.
+        self._waiting_tails: tuple[bytes, ...] = ()
+        self._taken_tails: tuple[bytes, ...] = ()
+        self._tails: dict[int, int] | None = None
         self.size = 0
         self.overflowed = False
         self._when_roomy: tuple[Callable[[], None], ...] = ()
@@ -71,25 +78,51 @@ class Outbox:
 
     def append(self, frame: Frame) -> None:
         """Put `frame` last. It is shared with other outboxes and never copied."""
-        size = len(frame.payload)
-        if self.overflowed or (self.size + size > self._limit and (self._waiting or self._taken)):
+        size, tail = len(frame.head), frame.tail
+        more = size + self._unseen(tail) if tail else size
+        if self.overflowed or (self.size + more > self._limit and (self._waiting or self._taken)):
             self.overflowed = True
             return
-        self.size += size
+        self.size += more
         self._waiting += size
+        if tail:
+            self._count(tail)
+            self._waiting_tails += (tail,)
         self._frames.append(frame)
 
-    def hold(self, size: int) -> bool:
-        """Count `size` bytes that are kept elsewhere for this connection. False: they do not fit."""
+    def hold(self, tail: bytes) -> bool:
+        """Count what is kept elsewhere for this connection, a frame's tail. False: it does not fit."""
+        size = self._unseen(tail)
         if self.overflowed or (self.size and self.size + size > self._limit):
             self.overflowed = True
             return False
         self.size += size
+        self._count(tail)
         return True
 
-    def release(self, size: int) -> None:
+    def release(self, tail: bytes) -> None:
         """Take back what `hold` counted."""
-        self.size -= size
+        self._drop((tail,))
+
+    def _unseen(self, tail: bytes) -> int:
+        """What a tail adds: nothing, if something has it that waits already."""
+        return 0 if self._tails is not None and id(tail) in self._tails else len(tail)
+
+    def _count(self, tail: bytes) -> None:
+        if self._tails is None:
+            self._tails = {}
+        self._tails[id(tail)] = self._tails.get(id(tail), 0) + 1
+
+    def _drop(self, tails: tuple[bytes, ...]) -> None:
+        for tail in tails:
+            if self._tails is None:
+                return
+            left = self._tails.pop(id(tail)) - 1
+            if left:
+                self._tails[id(tail)] = left
+            else:
+                self.size -= len(tail)
+                self._tails = self._tails or None
 
     def flush(self) -> None:
         """Tell the writer, if it has something to do."""
@@ -98,16 +131,23 @@ class Outbox:
 
     def take(self) -> list[Frame]:
         """All that waits, for the writer. It counts until `written`, or until the next `take`."""
-        self.size -= self._taken
+        self._forget_taken()
         frames, self._frames = self._frames, []
         self._taken, self._waiting = self._waiting, 0
+        self._taken_tails, self._waiting_tails = self._waiting_tails, ()
         if self._when_roomy and self.roomy:
             self._release_waiting()
         return frames
 
     def written(self) -> None:
         """What was taken is gone."""
-        self.size -= self._taken
-        self._taken = 0
+        self._forget_taken()
         if self._when_roomy and self.roomy:
             self._release_waiting()
+
+    def _forget_taken(self) -> None:
+        self.size -= self._taken
+        self._taken = 0
+        if self._taken_tails:
+            tails, self._taken_tails = self._taken_tails, ()
+            self._drop(tails)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from jobws.protocol.log_answers import LogAnswer
-    from jobws.protocol.messages import ServerMessage
+    from jobws.protocol.messages import ServerMessage, Sub
 
     Shape = TypeVar("Shape")
 
@@ -32,48 +32,62 @@ _HEADER_16: Final = struct.Struct("!BBH").pack
 _HEADER_64: Final = struct.Struct("!BBQ").pack
 
 
+# A larger payload is not copied for each name that its frames carry.
+SHARED_BYTES: Final = 16 * 1024
+
+
 class Frame:
     """One outgoing message: its JSON text, and the same as a WebSocket frame.
 
-    Attributes:
-        payload: The JSON text in UTF-8.
+    Args:
+        head: The JSON text in UTF-8, or its beginning.
+        tail: The rest of it, an object that frames may share; outboxes count it once.
     """
 
-    __slots__ = ("_deflated", "_wire", "payload")
+    __slots__ = ("_deflated", "_wire", "head", "tail")
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self._wire: bytes | None = None
-        self._deflated: bytes | None = None
+    def __init__(self, head: bytes, tail: bytes = b"") -> None:
+        self.head = head
+        self.tail = tail
+        self._wire: tuple[bytes | memoryview, ...] | None = None
+        self._deflated: tuple[bytes | memoryview, ...] | None = None
 
     @property
-    def wire(self) -> bytes:
-        """The whole WebSocket frame: final, text, not masked (RFC 6455 §5.2). Built once, then shared."""
+    def payload(self) -> bytes:
+        """The JSON text in UTF-8."""
+        return self.head + self.tail if self.tail else self.head
+
+    @property
+    def wire(self) -> tuple[bytes | memoryview, ...]:
+        """The whole WebSocket frame in pieces: final, text, not masked (RFC 6455 §5.2). Built once, then shared.
+
+        Only the first piece of a frame is `bytes`, which tells where one begins.
+        """
         if self._wire is None:
-            self._wire = _framed(0x81, self.payload)
+            begin = _header(0x81, len(self)) + self.head
+            self._wire = (begin, memoryview(self.tail)) if self.tail else (begin,)
         return self._wire
 
     @property
-    def deflated(self) -> bytes:
+    def deflated(self) -> tuple[bytes | memoryview, ...]:
         """The same, compressed without a context (RFC 7692 §7.2.1) where that makes it smaller. Built once, too."""
         if self._deflated is None:
             deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
             smaller = (deflate.compress(self.payload) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
-            self._deflated = _framed(0xC1, smaller) if len(smaller) < len(self.payload) else self.wire
+            self._deflated = (_header(0xC1, len(smaller)) + smaller,) if len(smaller) < len(self) else self.wire
         return self._deflated
 
     def __len__(self) -> int:
-        return len(self.payload)
+        return len(self.head) + len(self.tail)
 
 
-def _framed(first: int, payload: bytes) -> bytes:
-    """A frame that is not masked, whose first byte is given (RFC 6455 §5.2)."""
-    size = len(payload)
+def _header(first: int, size: int) -> bytes:
+    """The header of a frame that is not masked, whose first byte is given (RFC 6455 §5.2)."""
     if size < 126:
-        return bytes((first, size)) + payload
+        return bytes((first, size))
     if size < 65536:
-        return _HEADER_16(first, 126, size) + payload
-    return _HEADER_64(first, 127, size) + payload
+        return _HEADER_16(first, 126, size)
+    return _HEADER_64(first, 127, size)
 
 
 def encode(message: ServerMessage | LogAnswer) -> Frame:
@@ -81,21 +95,29 @@ def encode(message: ServerMessage | LogAnswer) -> Frame:
     return Frame(_encode_json(message))
 
 
-def job_event(name: bytes, stream_id: bytes, data: bytes) -> Frame:
-    """The frame of a live job event.
+def tail_of(data: bytes) -> bytes:
+    """How each frame ends that has this payload, which is JSON in valid UTF-8."""
+    return b',"data":%b}' % data
+
+
+def job_frame(
+    name: bytes, tail: bytes, *, position: bytes | None = None, sub: Sub | None = None, replayed: bool = False
+) -> Frame:
+    """The frame of a job event, or of a job's log lines.
 
     Args:
         name: The event's name as JSON, quotes included.
-        stream_id: The Redis stream id, for instance `b"1795435729358-0"`.
-        data: The payload as JSON, valid UTF-8.
+        tail: See `tail_of`.
+        position: The `id`, for instance `b"1795435729358-0"`; None: it says nothing of a position.
+        sub: The name of the subscription, if it has one.
+        replayed: Whether it was read back.
     """
-    return Frame(b'{"event":%b,"id":"%b","data":%b}' % (name, stream_id, data))
-
-
-def replayed_event(name: bytes, stream_id: bytes | None, data: bytes) -> Frame:
-    """The frame of a job event that was read back; `stream_id` is None if it comes from the job's hash."""
-    position = b"" if stream_id is None else b'"id":"%b",' % stream_id
-    return Frame(b'{"event":%b,%b"replayed":true,"data":%b}' % (name, position, data))
+    head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)
+    if sub is not None:
+        head += b',"sub":%b' % (b"%d" % sub if isinstance(sub, int) else json_text(sub))
+    if replayed:
+        head += b',"replayed":true'
+    return Frame(head, tail) if len(tail) > SHARED_BYTES else Frame(head + tail)
 
 
 def json_text(text: str) -> bytes:
@@ -107,7 +129,7 @@ def json_text(text: str) -> bytes:
 
 
 def raw_json(value: bytes) -> bytes | None:
-    r"""`value` if it is JSON that can be spliced into a frame as it is; else the same value encoded anew.
+    r"""`value` if it is JSON that can be spliced into a frame as it is; else the same value encoded again.
 
     Returns None if it is no JSON, or nested too deep to be checked (about 1,000 levels, Python's recursion limit).
     msgspec refuses the valid `"\ud800"`; Python's parser takes it, and its value is encoded with ASCII escapes.

@@ -51,8 +51,8 @@ class Direct(Protocol):
         """Hand the accepted connection over to `handler`."""
         ...
 
-    def write(self, frames: Sequence[bytes]) -> bool:
-        """Send whole frames. False: not all of it has left; `writable` will be called, unless the end comes first."""
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """Send whole frames, each in one piece or two (see `codec.Frame.wire`). False: not all of it has left; `writable` will be called, unless the end comes first."""
         ...
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:

@@ -1,8 +1,12 @@
-"""The one way out of a connection: whole frames, in order, over a socket that takes as many bytes as it likes."""
+"""The one way out of a connection: whole frames, in order, over a socket that takes as many bytes as it likes.
+
+A frame comes in pieces, one after the other: first `bytes`, then, if it has more, a `memoryview` that others share.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ class Lane:
     Args:
         send: A non-blocking socket's `send`: takes bytes, says how many it took, raises BlockingIOError for none and
             another OSError when the peer is gone.
+        send_pieces: Its `sendmsg`, which does the same for several pieces without joining them.
 
     Attributes:
         accepted: Bytes that the socket took.
@@ -25,21 +30,27 @@ class Lane:
         waiting: Bytes that wait for the socket.
     """
 
-    __slots__ = ("_begun", "_frames", "_send", "accepted", "broken", "waiting")
+    __slots__ = ("_frames", "_send", "_send_pieces", "accepted", "broken", "waiting")
 
-    def __init__(self, send: Callable[[bytes | memoryview], int]) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes | memoryview], int],
+        send_pieces: Callable[[Sequence[bytes | memoryview]], int],
+    ) -> None:
         self._send = send
+        self._send_pieces = send_pieces
         # None while nothing waits, which is nearly always: an empty deque has 760 bytes.
         self._frames: deque[bytes | memoryview] | None = None
-        # Whether part of the first one has left.
-        self._begun = False
         self.accepted = 0
         self.waiting = 0
         self.broken = False
 
-    def write(self, frames: Sequence[bytes]) -> bool:
-        """Append whole frames and send what the socket takes at once. True: nothing waits."""
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """Append whole frames and send what the socket takes of them. True: nothing waits."""
         if self._frames is None and not self.broken:
+            data: bytes | memoryview
+            if len(frames) == 2 and type(frames[1]) is memoryview:
+                return self._write_pieces(frames)
             data = frames[0] if len(frames) == 1 else b"".join(frames)
             try:  # `_try`, for every delivery
                 sent = self._send(data)
@@ -55,6 +66,17 @@ class Lane:
             self.waiting += sum(map(len, frames))
         return False
 
+    def _write_pieces(self, frames: Sequence[bytes | memoryview]) -> bool:
+        size = sum(map(len, frames))
+        try:
+            sent = self._send_pieces(frames)
+            self.accepted += sent
+        except OSError as error:
+            sent = self._refused(error)
+        if sent < size:
+            self._keep(frames, size, sent)
+        return sent == size
+
     def resume(self) -> bool:
         """Send what waits, as far as the socket takes it. True: nothing waits any more."""
         while self._frames:
@@ -68,11 +90,11 @@ class Lane:
     def drop(self) -> None:
         """Forget the frames that have not begun to leave."""
         if self._frames is not None:
-            first = self._frames[0] if self._begun else None
-            self._frames = None if first is None else deque((first,))
-            self.waiting = 0 if first is None else len(first)
+            begun = list(takewhile(lambda piece: type(piece) is memoryview, islice(self._frames, 2)))
+            self._frames = deque(begun) if begun else None
+            self.waiting = sum(map(len, begun))
 
-    def _keep(self, frames: Sequence[bytes], size: int, sent: int) -> None:
+    def _keep(self, frames: Sequence[bytes | memoryview], size: int, sent: int) -> None:
         """Let frames wait, which have `size` bytes, `sent` of which have left."""
         if not self.broken:
             self._frames = deque(frames)
@@ -99,10 +121,8 @@ class Lane:
         self.waiting -= sent
         while frames and sent >= len(frames[0]):
             sent -= len(frames.popleft())
-            self._begun = False
         if sent:
             frames[0] = memoryview(frames[0])[sent:]
-            self._begun = True
         if not frames:
             self._frames = None
 

@@ -19,7 +19,7 @@ from jobws.server.direct import EXTENSION
 from jobws.server.limits import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -145,12 +145,13 @@ class _DirectClient(Client[Member, Sought]):
             return
         # Behind a close frame nothing comes, so all that waits may go before it; else the outbox counts it.
         if (closing is not None or not self._busy) and (frames := outbox.take()):
+            shared: Sequence[bytes | memoryview]
             if direct.deflate:
-                shared = [frame.deflated for frame in frames]
+                shared = [piece for frame in frames for piece in frame.deflated]
             elif len(frames) == 1:  # nearly always, and a comprehension costs a tenth of the rest
-                shared = [frames[0].wire]
+                shared = frames[0].wire
             else:
-                shared = [frame.wire for frame in frames]
+                shared = [piece for frame in frames for piece in frame.wire]
             if direct.write(shared):
                 outbox.written()
             else:

@@ -73,7 +73,7 @@ class Wire:
         # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
         self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
         self.deflate = False
-        self.lane = Lane(sock.send)
+        self.lane = Lane(sock.send, sock.sendmsg)
 
     def open(self, extensions: list[Extension]) -> None:
         """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
@@ -105,7 +105,7 @@ class Wire:
         """See `Direct.attach`."""
         self._handler = handler
 
-    def write(self, frames: Sequence[bytes]) -> bool:
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
         """See `Direct.write`."""
         if self._closed_at is not None or self._ended:  # `closing`, for every delivery
             return False
