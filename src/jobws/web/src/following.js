@@ -100,7 +100,7 @@ export async function lookup({ connection }, jobId, { queue } = {}) {
   const token = await connection.token();
   const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
   const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const response = await fetch(`${connection.options.base}/jobs?${query}`, { headers, cache: 'no-store' });
+  const response = await fetch(`${connection.settings.base}/jobs?${query}`, { headers, cache: 'no-store' });
   const answer = await response.json();
   if (response.ok) return answer.jobs ?? [answer];
   if (response.status === 404) return [];

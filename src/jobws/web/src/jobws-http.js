@@ -11,48 +11,59 @@ const POLL_PAUSE = 300;
 const GATHER = 50;
 const GATHER_EACH = 2;
 
-/** As WebSocketLink; each request begins another `POST /events`, and gives the one before up. */
+/** What HTTP carries, as WebSocketLink does; each request begins another `POST /events`, and gives the one before up. */
 export class HttpLink {
+  #settings;
   #to;
   #abort = new AbortController();
   #gathering = null;
   #poll;
   #silence;
+  #upgrading;
   #patience = 0; // until when an answer is not given up before it told what was asked for
 
   /** `polls`: answers that end with the first news, since nobody sees them before they end. */
-  constructor({ http, token, polls, timeout }, to) {
-    Object.assign(this, { http, token, timeout, kind: polls ? 'polling' : 'sse' });
+  constructor(settings, to) {
+    this.#settings = settings;
     this.#to = to;
+    this.kind = settings.network.buffers ? 'polling' : 'sse';
     this.#send([], 0);
   }
 
   begin() {
     this.#listen();
+    const { WebSocket, upgradeDelay, upgradeDelayMax } = this.#settings;
+    const upgrade = (delay) => {
+      this.#upgrading = setTimeout(() => {
+        upgrade(Math.min(2 * delay, upgradeDelayMax));
+        this.#to.upgrade();
+      }, delay);
+    };
+    if (WebSocket) upgrade(upgradeDelay);
   }
 
   check() {} // who is silent is found out, and the browser ends answers whose network is gone
 
-  nudge(turn = false) {
+  nudge() {
     this.#gathering ??= setTimeout(() => {
       this.#gathering = null;
       // Who gives an answer up for each further request gets none.
-      if (this.#to.awaited() && performance.now() < this.#patience) return this.nudge(turn);
-      if (this.#to.messages({ turn }).some(({ event }) => event !== 'unsubscribe-job')) this.#ask();
+      if (this.#to.awaited() && performance.now() < this.#patience) return this.nudge();
+      if (this.#to.messages().some(({ event }) => event !== 'unsubscribe-job')) this.#ask();
     }, GATHER + GATHER_EACH * this.#to.size());
   }
 
   close() {
     this.#abort.abort();
-    for (const timer of [this.#gathering, this.#poll, this.#silence]) clearTimeout(timer);
+    for (const timer of [this.#gathering, this.#poll, this.#silence, this.#upgrading]) clearTimeout(timer);
     this.#gathering = true;
   }
 
   /** Everything is asked for again; positions see to it that nothing comes twice. `wait`: for how many seconds for news. */
   #ask(wait = 0) {
     clearTimeout(this.#poll);
-    this.#patience = wait ? 0 : performance.now() + this.timeout;
-    this.#send(this.#to.messages({ all: true }), wait);
+    this.#patience = wait ? 0 : performance.now() + this.#settings.timeout;
+    this.#send(this.#to.messages(true), wait);
   }
 
   #send(messages, wait) {
@@ -62,11 +73,16 @@ export class HttpLink {
   }
 
   async #answer(messages, wait, signal) {
+    const { base, token, timeout, network } = this.#settings;
     const polls = this.kind === 'polling';
-    const headers = { 'content-type': 'application/json', ...(this.token && { authorization: `Bearer ${this.token}` }) };
-    const buffered = setTimeout(() => polls || this.#end(signal, 1006, 'buffered'), this.timeout / 2);
+    const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+    const buffered = setTimeout(() => {
+      if (polls) return;
+      network.buffers = true;
+      this.#end(signal, 1006, 'buffered');
+    }, timeout / 2);
     try {
-      const url = this.http + (polls ? `?wait=${wait}` : '');
+      const url = `${base}/events${polls ? `?wait=${wait}` : ''}`;
       const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(messages), signal, cache: 'no-store' });
       if (!response.ok) {
         const { detail } = await response.json().catch(() => ({}));

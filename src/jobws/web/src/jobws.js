@@ -8,8 +8,19 @@ import { Jobs as Client } from './socketio.js';
 
 export { JobFailed, JobRemoved, JobUnknown, JobwsError } from './errors.js';
 
-/** Loaded when it is needed; a bundle for service workers, in which nothing can be loaded later, has it in itself. */
-const loadHttp = () => import('./jobws-http.js').then(({ HttpLink }) => HttpLink);
+/**
+ * Loaded when it is needed; the bundle for service workers, which can load nothing later, has it in itself. Browsers do
+ * not try again what could not be loaded, so that it has another URL then.
+ */
+let failures = 0;
+const loadHttp = () =>
+  (failures ? import(/* webpackIgnore: true */ /* @vite-ignore */ ['./jobws-http.js', failures].join('?')) : import('./jobws-http.js')).then(
+    ({ HttpLink }) => HttpLink,
+    (error) => {
+      failures++;
+      throw error;
+    },
+  );
 
 /** A connection to a bridge that comes back by itself. */
 export class Jobs extends Client {

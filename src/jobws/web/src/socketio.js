@@ -5,35 +5,14 @@ import { Emitter } from './emitter.js';
 import { JobwsError } from './errors.js';
 import { asId, BAD_ID, lookup, wait, watch } from './following.js';
 import { resumed } from './logs.js';
+import { settingsOf } from './settings.js';
 import { keyOf, Subscriptions } from './subscriptions.js';
 
 // Handlers of these names want no job events. Custom job events of such names come as `custom:<name>` [E3].
 const OWN = new Set(
   'connect disconnect connect_error transport hello ack error gap pong ping expiring authenticate log dropped job-log queue-stats'.split(' '),
 );
-// `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
-// only HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
-const DEFAULTS = {
-  timeout: 10000,
-  pingInterval: 20000,
-  pongTimeout: 10000,
-  reconnectionDelay: 100,
-  reconnectionDelayMax: 5000,
-  upgradeDelay: 30000,
-  upgradeDelayMax: 300000,
-};
-const KNOWN = new Set([
-  ...Object.keys(DEFAULTS),
-  ...'path auth token transports reconnection reconnectionAttempts randomizationFactor autoConnect WebSocket'.split(' '),
-]);
-const warned = new Set();
-function warn(text) {
-  if (!warned.has(text)) console.warn(`jobws: ${text}`);
-  warned.add(text);
-}
-
-/** Items of `subscribe-job` and `unsubscribe-job`, in whichever form; null: it is a single one, of which there is no list. */
+/** Whether `subscribe-job` or `unsubscribe-job` is about a list, and its items. */
 function itemsOf(data) {
   const many = Array.isArray(data) || Array.isArray(data?.jobs);
   const { jobs = data, ...common } = many && !Array.isArray(data) ? data : {};
@@ -59,29 +38,13 @@ export class Jobs extends Emitter {
 
   constructor(url, options = {}, loadHttp = null) {
     super();
-    const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
-    if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
-    const at = new URL(url ?? '/', globalThis.location?.href);
-    let path = at.pathname.replace(/\/+$/, '');
-    this.#logs = path.endsWith('/logs');
-    if (this.#logs) path = path.slice(0, -5);
-    if (options.path && !options.path.startsWith('/socket.io')) path = options.path.replace(/\/(ws)?\/*$/, '');
-    else if (options.path) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
-    const { transports, WebSocket = globalThis.WebSocket } = options;
-    const fallback = !this.#logs && (!transports || transports.some((name) => name !== 'websocket'));
-    if (!WebSocket && !fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
-    const settings = {
-      ...DEFAULTS,
-      ...options,
-      WebSocket,
-      base: at.protocol.replace('ws', 'http') + '//' + at.host + path,
-      endpoint: this.#logs ? '/logs' : '/ws',
-      loadHttp: fallback ? loadHttp : null,
-    };
+    const settings = settingsOf(url, options, loadHttp);
+    this.#logs = settings.endpoint === '/logs';
     this.#connection = new Connection(settings, {
       greeted: (...how) => this.#greeted(...how),
       frame: (frame) => this.#take(frame),
-      messages: (how) => this.#messages(how),
+      messages: (all) => this.#messages(all),
+      turn: () => this.#subscriptions.turn(),
       awaited: () => this.#subscriptions.awaited || this.#calls.size > this.#outgoing.length,
       size: () => this.#subscriptions.size,
       lost: (...how) => this.#lost(...how),
@@ -258,8 +221,8 @@ export class Jobs extends Emitter {
     this.fire('transport', transport);
   }
 
-  /** What to send. `all`: as if nothing had been asked for. `turn`: see `Subscriptions.requests`. */
-  #messages({ all, turn }) {
+  /** What to send. `all`: as if nothing had been asked for. */
+  #messages(all) {
     const subscriptions = this.#subscriptions;
     if (all) {
       const { hello } = subscriptions;
@@ -267,7 +230,7 @@ export class Jobs extends Emitter {
       subscriptions.connected(hello);
       this.#outgoing = this.#unanswered();
     }
-    const messages = [...subscriptions.requests(turn), ...this.#outgoing];
+    const messages = [...subscriptions.requests(), ...this.#outgoing];
     this.#outgoing = [];
     return messages;
   }
@@ -305,7 +268,7 @@ export class Jobs extends Emitter {
   }
 
   #authenticate() {
-    if (typeof (this.#connection.options.token ?? this.#connection.options.auth) !== 'function') return;
+    if (typeof (this.#connection.settings.token ?? this.#connection.settings.auth) !== 'function') return;
     this.#connection.token().then((token) => this.emit('authenticate', { token }), (error) => this.#connection.stop(error));
   }
 

@@ -45,9 +45,10 @@ export class Subscription {
   }
 
   /** Whether a watcher gets here what a subscription of its own would bring. */
-  takes({ events, logs }) {
+  takes({ events, logs, strict }) {
     if (!this.chosen) return true;
-    if (logs || (this.acknowledged ? !this.#seen.size : this.after)) return false;
+    // A look-up that is under way may be of before a job was added.
+    if (logs || (this.acknowledged ? !this.#seen.size : this.after || strict)) return false;
     return this.chosen[0] === '*' || events.every((name) => this.chosen.includes(name));
   }
 

@@ -6,7 +6,7 @@ import { OUTCOMES, Subscription } from './subscription.js';
 const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // Errors that pass by themselves, and when to ask again, in milliseconds.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
-const later = () => 500 + 1000 * Math.random();
+const soon = () => 500 + 1000 * Math.random();
 // What a message has beside its items, at most.
 const FRAME = 128;
 
@@ -14,10 +14,9 @@ export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 export class Subscriptions {
   hello = null; // null: not connected
-  #all = new Set(); // everything that is watched, across connections
+  #all = new Set(); // everything that is watched, across connections; at the end what gave its place away last
   #latest = new Map(); // of it, by job, the last one that others may join
   #waiting = new Set(); // of it, what is still to be asked for
-  #idle = new Set(); // and, after all others, that of which nothing is expected
   #named = new Map(); // what this connection was asked for, by name [P1]
   #asked = new Map(); // ref -> the names in that request, in order, until it is answered
   #leaving = [];
@@ -37,14 +36,12 @@ export class Subscriptions {
     return this.#asked.size > 0;
   }
 
-  /** A ref that no other request of this client has, and a name that no other subscription has. */
+  /** A ref that no other request of this client has, or a name that no other subscription has. */
   next() {
     return ++this.#count;
   }
 
-  // ---- watchers ----
-
-  /** Those who want the same have one subscription, where that tells each what its own would; one that is `alone` has its own. */
+  /** Those who want the same have one subscription, where it tells each what its own would; one that is `alone` has its own. */
   join(queue, jobId, watcher, alone) {
     const key = keyOf(queue, jobId);
     const latest = alone ? undefined : this.#latest.get(key);
@@ -61,7 +58,7 @@ export class Subscriptions {
     if (subscription.watchers.delete(watcher) && !subscription.watchers.size) this.#drop(subscription);
   }
 
-  /** Its watcher wants something else: it goes on under another name, and misses nothing. */
+  /** It goes on under another name, and misses nothing: its watcher wants something else, or others are to have its place. */
   renew(subscription) {
     this.#release(subscription);
     this.#want(subscription);
@@ -70,66 +67,54 @@ export class Subscriptions {
   /** Nothing will come for now: whoever waits is told. Who stays comes back with the next connection. */
   fail(error) {
     this.disconnected();
-    for (const subscription of [...this.#all])
-      for (const watcher of [...subscription.watchers].filter(({ forever }) => !forever)) {
-        this.leave(subscription, watcher);
-        watcher.refuse(error);
-      }
+    for (const subscription of [...this.#all]) this.#dismiss(subscription, ({ forever }) => !forever, error);
   }
-
-  // ---- the connection ----
 
   connected(hello) {
     this.hello = hello;
-    for (const subscription of this.#all) this.#want(subscription);
+    for (const idle of [false, true]) for (const each of this.#all) if (each.idle === idle) this.#want(each);
   }
 
   disconnected() {
     this.hello = null;
-    for (const each of [this.#waiting, this.#idle, this.#named, this.#asked]) each.clear();
+    for (const each of [this.#waiting, this.#named, this.#asked]) each.clear();
     this.#leaving = [];
     for (const subscription of this.#all) subscription.leave();
   }
 
-  /** What to ask for now. `turn`: those that wait for a place get those of others. */
-  requests(turn = false) {
+  /** Those that had a place longest give it to those that wait for one. */
+  turn() {
+    const held = [...this.#named.values()].filter(({ acknowledged, idle }) => acknowledged && !idle);
+    for (const subscription of held.slice(0, this.#waiting.size)) {
+      this.#all.delete(subscription);
+      this.#all.add(subscription);
+      this.renew(subscription);
+    }
+  }
+
+  /** What to ask for now. */
+  requests() {
     if (!this.hello) return [];
     const limits = { ...LIMITS, ...this.hello.limits };
-    const free = () => limits.maxSubscriptions - this.#named.size;
-    this.#makePlace(free(), turn);
     const messages = [];
-    const leaving = this.#leaving;
-    this.#leaving = [];
-    for (const data of this.#batches(leaving, limits)) messages.push({ event: 'unsubscribe-job', ref: this.next(), data });
+    for (const data of this.#batches(this.#leaving.splice(0), limits)) messages.push({ event: 'unsubscribe-job', ref: this.next(), data });
+    // The bridge itself takes the places of those whose outcome was told [S10].
+    let free = limits.maxSubscriptions;
+    if (this.#waiting.size) for (const { idle } of this.#named.values()) free -= !idle;
     const items = [];
-    for (const queue of [this.#waiting, this.#idle])
-      for (const subscription of queue) {
-        if (free() <= 0) break;
-        queue.delete(subscription);
-        const item = subscription.item(this.next());
-        this.#named.set(item.sub, subscription);
-        items.push(item);
-      }
+    for (const subscription of this.#waiting) {
+      if (free-- <= 0) break;
+      this.#waiting.delete(subscription);
+      const item = subscription.item(this.next());
+      this.#named.set(item.sub, subscription);
+      items.push(item);
+    }
     for (const data of this.#batches(items, limits)) {
       const ref = this.next();
       this.#asked.set(ref, data.map(({ sub }) => sub));
       messages.push({ event: 'subscribe-job', ref, data });
     }
     return messages;
-  }
-
-  /** Of more than the bridge takes, those of which nothing is expected give their places away; in turn, the oldest. */
-  #makePlace(free, turn) {
-    let wanted = this.#waiting.size - free;
-    if (wanted <= 0) return;
-    const held = [...this.#named.values()].filter(({ acknowledged }) => acknowledged);
-    for (const subscription of [...held.filter(({ idle }) => idle), ...(turn ? held.filter(({ idle }) => !idle) : [])]) {
-      if (wanted-- <= 0) break;
-      this.#release(subscription);
-      this.#all.delete(subscription); // it is the last one now
-      this.#all.add(subscription);
-      this.#want(subscription);
-    }
   }
 
   *#batches(items, { maxMessage, maxSubscriptions }) {
@@ -150,69 +135,61 @@ export class Subscriptions {
     if (batch.length) yield batch;
   }
 
-  // ---- what comes ----
-
   receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
     const subscription = this.#named.get(sub);
-    if (event === 'ack' || event === 'error') this.#answered(ref, event === 'error' ? { results: [], error: data } : data);
+    if (event === 'ack' || event === 'error') this.#answered(ref, event === 'ack' ? data : { error: data });
     else if (event === 'pong') {
       for (const each of this.#named.values()) if (each.acknowledged) each.move(data.after ?? {});
     } else if (event === 'gap') {
       const own = sub !== undefined;
-      const concerned = own ? [subscription] : [...this.#named.values()];
-      for (const each of concerned) if (each?.interrupt(data, own)) each.hand(frame, true, own);
+      for (const each of own ? [subscription] : [...this.#named.values()]) if (each?.interrupt(data, own)) each.hand(frame, true, own);
     } else if (subscription?.acknowledged && data?.jobId !== undefined) this.#hand(subscription, frame);
   }
 
-  #answered(ref, { results, after, error, evicted = [] }) {
+  #answered(ref, { results = [], after, error, evicted = [] }) {
     const names = this.#asked.get(ref) ?? [];
     this.#asked.delete(ref);
     names.forEach((name, index) => {
-      const subscription = this.#named.get(name);
-      if (subscription) this.#settle(subscription, after, error ? { error } : (results?.[index] ?? {})); // else it was left
+      const subscription = this.#named.get(name); // undefined: it was left
+      if (subscription) this.#settle(subscription, after, error ? { error } : (results[index] ?? {}));
     });
     for (const { sub } of evicted) {
       const subscription = this.#named.get(sub);
       if (!subscription) continue;
       this.#release(subscription, false);
-      this.#want(subscription); // who is still there wants more [S10]
+      if (!subscription.idle) this.#want(subscription); // it was not told the outcome
     }
   }
 
   #settle(subscription, after, result) {
     const { error, unknown, gap } = result;
     const { queue, jobId } = subscription;
-    if (error && PASSING.includes(error.code)) {
+    if (error && !PASSING.includes(error.code)) return this.#refuse(subscription, new JobwsError(`${jobId}: ${error.message}`, error.code));
+    if (error) {
       this.#release(subscription, false);
-      setTimeout(() => this.#all.has(subscription) && subscription.name === null && this.#want(subscription), later());
-    } else if (error) this.#refuse(subscription, new JobwsError(`${jobId}: ${error.message}`, error.code));
-    if (error) return;
+      setTimeout(() => this.#all.has(subscription) && subscription.name === null && this.#want(subscription), soon());
+      return;
+    }
     const vanished = subscription.acknowledge(after, result);
     for (const watcher of [...subscription.watchers]) watcher.answer?.({ ...result, after: { ...subscription.after } });
     if (gap) subscription.hand({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true, true);
     for (const each of vanished) this.#hand(subscription, { event: 'removed', data: { queue: each, jobId }, replayed: true });
-    if (!unknown || vanished.length) return;
-    for (const watcher of [...subscription.watchers].filter(({ strict }) => strict)) {
-      this.leave(subscription, watcher);
-      watcher.refuse(new JobUnknown(jobId, queue));
-    }
+    if (unknown && !vanished.length) this.#dismiss(subscription, ({ strict }) => strict, new JobUnknown(jobId, queue));
   }
 
   #hand(subscription, frame) {
-    const news = subscription.take(frame);
-    subscription.hand(frame, news);
+    subscription.hand(frame, subscription.take(frame));
     // The bridge has left a subscription that was up to the outcome, too [S5].
-    if (OUTCOMES.includes(frame.event) && !subscription.watchers.size) this.#drop(subscription, !subscription.until);
+    if (!subscription.watchers.size) this.#drop(subscription, !(subscription.until && OUTCOMES.includes(frame.event)));
   }
 
-  // ---- places ----
-
   #want(subscription) {
-    (subscription.idle ? this.#idle : this.#waiting).add(subscription);
+    this.#waiting.add(subscription);
     this.#changed();
   }
 
+  /** Its name is no longer its own; `tell`: the bridge is to be told. */
   #release(subscription, tell = true) {
     const { name, queue, jobId } = subscription;
     if (!this.#named.delete(name)) return;
@@ -223,13 +200,22 @@ export class Subscriptions {
 
   #drop(subscription, tell) {
     const key = keyOf(subscription.queue, subscription.jobId);
-    for (const each of [this.#all, this.#waiting, this.#idle]) each.delete(subscription);
+    this.#all.delete(subscription);
+    this.#waiting.delete(subscription);
     if (this.#latest.get(key) === subscription) this.#latest.delete(key);
     this.#release(subscription, tell);
   }
 
+  /** Those watchers are told that nothing will come. */
+  #dismiss(subscription, which, error) {
+    for (const watcher of [...subscription.watchers].filter(which)) {
+      this.leave(subscription, watcher);
+      watcher.refuse(error);
+    }
+  }
+
   #refuse(subscription, error) {
     this.#drop(subscription, false);
-    for (const watcher of [...subscription.watchers]) watcher.refuse(error);
+    this.#dismiss(subscription, () => true, error);
   }
 }
