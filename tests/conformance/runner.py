@@ -19,7 +19,7 @@ class Target(Protocol):
 
     async def send(self, message: str | bytes) -> None: ...
 
-    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None: ...
+    async def add_entry(self, queue: str, fields: dict[str, bytes], stream_id: str | None) -> None: ...
 
     async def receive(self) -> dict[str, Any]: ...
 
@@ -64,7 +64,7 @@ async def play(vector: Vector, target: Target) -> None:
             case "sendBinary":
                 await target.send(base64.b64decode(value))
             case "entry":
-                await target.add_entry(value["queue"], _fields(value))
+                await target.add_entry(value["queue"], _fields(value), value.get("id"))
             case "expect":
                 check(value, await target.receive(), "frame")
             case "close":

@@ -37,6 +37,7 @@ class MemoryRedis:
             f"bull:{job['queue']}:{job['jobId']}".encode(): {name: text.encode() for name, text in job["hash"].items()}
             for job in given
         }
+        self.ends: dict[bytes, bytes] = {}
         self.members = {f"bull:{job['queue']}:{job['state']}".encode(): [job["jobId"].encode()] for job in given}
 
     def answer(self, command: Command) -> object:
@@ -44,7 +45,7 @@ class MemoryRedis:
         assert isinstance(key, bytes)
         match command[0]:
             case "XREVRANGE":
-                return []
+                return [[self.ends[key], []]] if key in self.ends else []
             case "LRANGE":
                 return self.members.get(key, [])
             case "ZMSCORE":
@@ -75,18 +76,21 @@ class CoreTarget:
     def _connect(self) -> Connection:
         session = Session(self.queues, self.settings["max_message_bytes"], self.settings["max_subscriptions"])
         limit = self.settings["max_subscriptions"]
-        return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None)
+        return Connection(session, self.fanout, limit, 4194304, lambda: None, lambda _: None)
 
     async def send(self, message: str | bytes) -> None:
         join = self.connection.receive(message, 0.0)
         if join is not None:
             self.joins.append(join)
 
-    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
+    async def add_entry(self, queue: str, fields: dict[str, bytes], stream_id: str | None) -> None:
         flat = [part for name, value in fields.items() for part in (name.encode(), value)]
         self.written += 1
-        self.entries.append((b"%d-0" % self.written, flat))
-        self.fanout.publish(queue, [self.entries[-1]])
+        entry = ((stream_id or f"{int(NOW_MILLISECONDS) + self.written}-0").encode(), flat)
+        self.entries.append(entry)
+        if self.redis is not None:
+            self.redis.ends[f"bull:{queue}:events".encode()] = entry[0]
+        self.fanout.publish(queue, [entry])
         self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     def _answer_joins(self) -> None:
@@ -94,19 +98,28 @@ class CoreTarget:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
-            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
-            ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
-            self.connection.complete(
-                join, snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends), NOW_MILLISECONDS
-            )
-            for each, index in join.events():
-                kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
-                replay(self.fanout, join, each, index, kept[0] if kept else None)
-            for unsettled in join.unsettled:
-                job_id = unsettled.membership.subscription.room.job_id
-                settle(self.fanout, unsettled, self._look_up(unsettled.queue, str(job_id), results=True))
-            self.connection.caught_up(join)
+            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs(QUEUES)}
+            ends = {queue: self._end(queue) for queue in QUEUES}
+            moments = {job: ends[job[0]] for job in found}
+            look_up = snapshot.LookUp(found, moments, ends)
+            self.connection.complete(join, look_up, dict(self.fanout.cursors), NOW_MILLISECONDS)
+            self._read_back()
         self.joins.clear()
+
+    def _end(self, queue: str) -> str:
+        assert self.redis is not None
+        return self.redis.ends.get(f"bull:{queue}:events".encode(), b"0-0").decode()
+
+    def _read_back(self) -> None:
+        while backlog := self.connection.backlog:
+            events, owed = backlog.take(16)
+            for each, index in events:
+                kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
+                replay(self.fanout, each, index, kept[0] if kept else None)
+            for item in owed:
+                job_id = item.membership.subscription.room.job_id
+                found = self._look_up(item.queue, str(job_id), results=True)
+                settle(self.fanout, item, found, self._end(item.queue))
 
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None
@@ -129,6 +142,8 @@ class CoreTarget:
         """It was: entries are published at once."""
 
     async def trim(self, queue: str) -> None:
+        assert self.redis is not None
+        self.redis.ends.pop(f"bull:{queue}:events".encode(), None)
         self.entries.clear()
 
     async def add_job_log(self, *_: object) -> None:

@@ -9,7 +9,6 @@ import anyio.to_thread
 import pytest
 import trio_websocket
 
-from jobws.protocol.identifiers import position
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -47,9 +46,9 @@ class LiveTarget:
     async def send(self, message: str | bytes) -> None:
         await self._client.send_raw(message)
 
-    async def add_entry(self, queue: str, fields: dict[str, bytes]) -> None:
+    async def add_entry(self, queue: str, fields: dict[str, bytes], stream_id: str | None) -> None:
         entry = {name.encode(): value for name, value in fields.items()}
-        self._written[queue] = self._redis.add_entry(queue, entry)
+        self._written[queue] = self._redis.add_entry(queue, entry, stream_id or "*")
 
     async def receive(self) -> dict[str, Any]:
         return await self._client.receive()
@@ -58,10 +57,9 @@ class LiveTarget:
         return (await self._client.closed())[0]
 
     async def read(self) -> None:
-        for queue, stream_id in self._written.items():
-            pong = await self._client.ask("ping")
-            while position(pong["data"]["cursor"].get(queue, "0-0")) < position(stream_id):
-                pong = await self._client.ask("ping")
+        async with raw_client(self._url) as other:
+            for queue, stream_id in self._written.items():
+                await other.read_up_to(queue, stream_id)
 
     async def trim(self, queue: str) -> None:
         self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)

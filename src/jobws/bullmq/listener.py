@@ -64,12 +64,15 @@ class Hub(Protocol):
         """Redis has trimmed what lies before that entry."""
         ...
 
-    def begin_again(self, queue: str, generated: str) -> str:
-        """The stream, whose last id is `generated`, will be read again; returns after which id."""
+    def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+        """The stream, whose last id is `generated`, will be read again.
+
+        Returns after which id, and up to which id entries may be missing.
+        """
         ...
 
-    def end_again(self, queue: str, reason: str, floor: str) -> None:
-        """It was; entries may be missing all the same."""
+    def end_again(self, queue: str, floor: str) -> None:
+        """It was; entries up to that id may be missing all the same."""
         ...
 
 
@@ -261,13 +264,12 @@ class Listener:
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
-        start = self._hub.begin_again(label, seen.generated)
+        # Also if nothing was trimmed: what the stream held before it was made again is gone.
+        oldest = before(seen.first) if seen.length else seen.generated
+        start, floor = self._hub.begin_again(label, reason, seen.generated, oldest)
         self._hub.verified[label] = start
         tail.counted = tail.expected = tail.read = None
-        # Also if nothing was trimmed: what the stream held before it was made anew is gone.
-        oldest = before(seen.first) if seen.length else seen.generated
-        floor = max(start, oldest, key=position)
-        tail.again = Again(reason, seen.last, seen.added, floor)
+        tail.again = Again(seen.last, seen.added, floor)
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
             self._end_again(tail, 0)
@@ -277,7 +279,7 @@ class Listener:
         again, tail.again = tail.again, None
         if again is not None:
             tail.counted = None if again.added is None else again.added + after
-            self._hub.end_again(tail.queue.label, again.reason, again.floor)
+            self._hub.end_again(tail.queue.label, again.floor)
             self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
             tail.moved()
 

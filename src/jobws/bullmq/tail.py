@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class Again(NamedTuple):
-    """Why and how far a stream is read again: up to its entry `end`, when `added` had been added to it."""
+    """How far a stream is read again: up to its entry `end`, when `added` had been added to it.
 
-    reason: str
+    Entries up to the id `floor` may be missing.
+    """
+
     end: str
     added: int | None
     floor: str

@@ -1,47 +1,51 @@
-"""One client as the hub sees it: its protocol session, its memberships and its outbox.
+"""One client as the hub sees it: its protocol session, its subscriptions and its outbox.
 
-Everything here is synchronous. What needs Redis leaves as a `Join`, and comes back through `complete` or `fail`: a
-subscription is pending from the moment it was asked for, so no event can fall between looking and listening.
+Everything here is synchronous. What needs Redis leaves as a `Join`, and comes back through `complete` or `fail`.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
-from jobws.hub.joining import UNSUBSCRIBED, Join
+from jobws.hub.backlog import Backlog
+from jobws.hub.joining import UNSUBSCRIBED, Begun, Join, begin, now_in
+from jobws.hub.lacking import Owed
 from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
 from jobws.hub.rooms import Membership
 from jobws.protocol.codec import encode
-from jobws.protocol.identifiers import before, lower
 from jobws.protocol.messages import (
     Ack,
     AckData,
     Cursor,
+    Identity,
     ItemError,
     Ping,
     Pong,
     PongData,
     Request,
     Result,
-    Room,
     Subscribe,
     Subscription,
     Unsubscribe,
     echoed,
-    name_room,
+    name_evicted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.lacking import Replay
     from jobws.protocol.session import Session
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
+# Each brings a frame for each event of the job.
+MAX_MATCHING = 16
 
 
 class Connection(Peer[Request, Join]):
@@ -50,54 +54,62 @@ class Connection(Peer[Request, Join]):
     Args:
         session: Its protocol state.
         fanout: Where events come from.
-        queues: The labels that exist; a live view.
-        max_subscriptions: How many rooms it may be in.
+        max_subscriptions: How many subscriptions it may have.
         outbox_bytes: How much may wait for it.
         wake: Told when frames wait or the connection is to close; must not wait.
+        read_back: Told when `backlog` holds something; must not wait.
 
     Attributes:
-        untold: The queues of which outcomes are to be told from the hash, which were missed in the stream.
+        backlog: What is to be read back for it.
     """
 
-    __slots__ = ("_fanout", "_max_subscriptions", "_memberships", "_pending", "_queues", "_replaying", "untold")
+    __slots__ = ("_fanout", "_matching", "_max_subscriptions", "_memberships", "_pending", "_read_back", "backlog")
 
     def __init__(
         self,
         session: Session,
         fanout: Fanout,
-        queues: Collection[str],
         max_subscriptions: int,
         outbox_bytes: int,
         wake: Callable[[], None],
+        read_back: Callable[[Connection], None],
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
-        self.untold: set[str] = set()
+        self.backlog: Backlog | None = None
         self._fanout = fanout
-        self._queues = queues
         self._max_subscriptions = max_subscriptions
-        self._memberships: dict[Room, Membership] = {}
+        self._read_back = read_back
+        self._memberships: dict[Identity, Membership] = {}
+        # By job id, the queues of its subscriptions, once there are so many that some job may have too many. With None
+        # as the job, those to whole queues.
+        self._matching: dict[str | None, list[str | None]] | None = None
         self._pending: list[Join] = []
-        self._replaying: list[Join] = []
 
     @property
-    def rooms(self) -> Collection[Room]:
-        """The rooms it is in, oldest first."""
+    def rooms(self) -> Collection[Identity]:
+        """Its subscriptions, oldest first."""
         return self._memberships.keys()
 
     @property
     def catching_up(self) -> bool:
         """Whether a subscription is not answered yet, or something is still to be read back for one."""
-        return bool(self._pending or self._replaying or self._draining)
+        draining = any(membership.connection is self for membership in self._fanout.job_lines.draining)
+        return bool(self._pending or self.backlog or draining)
 
     @property
-    def _draining(self) -> list[Membership]:
-        """Those of its memberships for which the last log lines are still to be read."""
-        return [membership for membership in self._fanout.job_lines.draining if membership.connection is self]
+    def is_owed(self) -> bool:
+        """Whether an outcome is to come that the stream does not have, or may be: a hole was just found."""
+        untold = self._fanout.untold
+        return bool(untold) and any(
+            membership.acked
+            and (room.queue in untold or (room.queue is None and not untold.isdisjoint(membership.lives)))
+            for room, membership in self._memberships.items()
+        )
 
     def _serve(self, request: Request) -> Join | None:
         match request:
             case Ping():
-                self._answer(Pong(PongData(self._cursor), echoed(request.ref)))
+                self._answer(Pong(PongData(self._positions()), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -107,146 +119,207 @@ class Connection(Peer[Request, Join]):
         return None
 
     def leave(self, membership: Membership) -> None:
-        """End one membership, pending or live."""
+        """End one subscription, answered or not."""
         if membership.left:
             return
         membership.left = True
-        del self._memberships[membership.subscription.room]
-        self._fanout.rooms.leave(membership)
-        for held in membership.held or ():
-            held.sharers -= 1
-            if not held.sharers and not held.delivered:
-                self.outbox.release(len(held.frame))
-        if membership.subscription.logs is not None:
-            self._fanout.job_lines.leave(membership)
-        if membership.on_leave is not None:
-            membership.on_leave()
+        room = membership.subscription.room
+        del self._memberships[room]
+        if self._matching is not None:
+            self._matching[room.job_id].remove(room.queue)
+        held, membership.held = membership.held, None
+        for each in held or ():
+            self.outbox.release(each.tail)
+        if membership.acked:
+            self._fanout.rooms.leave(membership)
+            if membership.subscription.logs is not None:
+                self._fanout.job_lines.leave(membership)
 
     def leave_all(self) -> None:
-        """End every membership: the client is gone."""
+        """End every subscription: the client is gone."""
         for membership in list(self._memberships.values()):
             self.leave(membership)
         self._pending.clear()
-        self._replaying.clear()
         self.outbox.abandon()
 
     # ---- subscribing ----
 
     def _join(self, request: Subscribe) -> Join:
-        join = Join(request, self._queues)
-        for item in request.items:
-            membership = item if isinstance(item, ItemError) else self._enter(item, join)
-            if isinstance(membership, ItemError):
-                join.members.append(membership)
-            else:
-                join.add(membership)
-        join.prepare(self._fanout)
+        join = Join(request)
         self._pending.append(join)
+        for item in request.items:
+            join.members.append(item if isinstance(item, ItemError) else self._enter(item, join))
         return join
 
     def _enter(self, subscription: Subscription, join: Join) -> Membership | ItemError:
         room = subscription.room
-        old = self._memberships.get(room)
-        if old is None and len(self._memberships) >= self._max_subscriptions and not self._evict(join):
+        if (old := self._memberships.get(room)) is not None:
+            self.leave(old)
+            self._answer_abandoned()
+        if len(self._memberships) >= self._max_subscriptions and not self._evict(join):
             return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
-        membership = Membership(self, subscription)
-        if old is not None:
-            self._replace(old, membership)
-            join.replaces = True
-        self._memberships[room] = membership
-        self._fanout.rooms.join(membership)
+        if not self._has_place(room):
+            return ItemError(
+                "too-many-subscriptions", f"a connection may have {MAX_MATCHING} subscriptions that match one job"
+            )
+        membership = self._memberships[room] = Membership(self, subscription)
+        if self._matching is not None:
+            self._matching.setdefault(room.job_id, []).append(room.queue)
         return membership
 
-    def _replace(self, old: Membership, new: Membership) -> None:
-        """A second subscription to a room takes over what the first one still holds."""
-        new.held = [held for held in old.held or () if new.subscription.chooses(held.event)]
-        for held in new.held:
-            held.sharers += 1
-        # An outcome that was still to be read back for the first one is not told by what is held.
-        told = {(held.queue, held.stream_id) for held in new.held}
-        new.lives.update((queue, end) for queue, end in old.lives.items() if told & {(queue, end), (queue, None)})
-        old.replaced = True
-        self.leave(old)
+    def _has_place(self, room: Identity) -> bool:
+        """Whether no job would match more than `MAX_MATCHING` subscriptions with this one."""
+        if len(self._memberships) < MAX_MATCHING:
+            return True
+        if self._matching is None:
+            self._matching = {}
+            for known in self._memberships:
+                self._matching.setdefault(known.job_id, []).append(known.queue)
+        whole = self._matching.get(None, [])
+        if room.job_id is None:
+            most = max(
+                (_matches(queues, room.queue) for job, queues in self._matching.items() if job is not None), default=0
+            )
+            return most + whole.count(room.queue) < MAX_MATCHING
+        alike = self._matching.get(room.job_id, [])
+        queues = {*alike, *whole, None} if room.queue is None else {room.queue}
+        return all(_matches(alike, queue) + whole.count(queue) < MAX_MATCHING for queue in queues)
 
     def _evict(self, join: Join) -> bool:
-        """Leave the oldest room whose outcome was delivered. False: there is none."""
+        """Leave the oldest subscription whose outcome was delivered. False: there is none."""
         for room, membership in self._memberships.items():
-            if membership.ended and membership.held is None:
+            if membership.delivered:
                 self.leave(membership)
-                join.evicted.append(name_room(room))
+                join.evicted.append(name_evicted(room))
                 return True
         return False
 
-    def complete(self, join: Join, look_up: LookUp, now_milliseconds: float) -> None:
-        """Answer a subscription: the ack precedes every event (G1).
+    def complete(self, join: Join, look_up: LookUp, seen: Mapping[str, str], now_milliseconds: float) -> None:
+        """Answer a subscription. From now on it is in its rooms, and what `begin` found for it is to be read back.
 
-        Members for which nothing is to be read back are live after it; the others once `replay` had their last event.
-        `now_milliseconds` is the time as Redis and the workers tell it.
+        Args:
+            join: What waits for it.
+            look_up: What Redis said of the jobs.
+            seen: By queue, how far the stream was read before that was asked.
+            now_milliseconds: The time as Redis tells it.
         """
         if join not in self._pending:
             return
         self._pending.remove(join)
-        join.prepare(self._fanout)
-        results = join.results(look_up, self._fanout, now_milliseconds)
+        begun: dict[Membership, Begun] = {}
+        results = []
+        for member in join.members:
+            if isinstance(member, ItemError):
+                results.append(Result(error=member))
+            elif member.left:
+                results.append(Result(error=UNSUBSCRIBED))
+            else:
+                found = self._begin(member, look_up, seen, now_milliseconds)
+                results.append(found.result)
+                if found.result.error is UNSET:
+                    begun[member] = found
+                else:
+                    self.leave(member)
+        self._acknowledge(join, results)
+        for member, found in begun.items():
+            self._admit(member, found)
+        if begun and self.backlog:
+            self._read_back(self)
+        self.outbox.flush()
+
+    def _begin(self, member: Membership, look_up: LookUp, seen: Mapping[str, str], now: float) -> Begun:
+        room = member.subscription.room
+        if room.job_id is not None:
+            return begin(member, look_up, seen, self._fanout, now)
+        queue = str(room.queue)
+        return Begun(Result(after={queue: now_in(queue, self._fanout)}), [], [])
+
+    def _acknowledge(self, join: Join, results: Sequence[Result]) -> None:
         request, evicted = join.request, join.evicted or UNSET
         if request.many:
-            data = AckData(request.event, results=results, evicted=evicted, cursor=join.cursor)
-            self._answer(Ack(data, echoed(request.ref)))
+            rooms = [item.room for item in request.items if not isinstance(item, ItemError)]
+            common: Cursor = {}
+            if all(room.queue is not None for room in rooms):
+                common = {room.queue: now_in(room.queue, self._fanout) for room in rooms if room.queue is not None}
+            results = [_without(result, common) for result in results]
+            data = AckData(request.event, results=list(results), evicted=evicted, after=common or UNSET)
         elif isinstance(error := results[0].error, ItemError):
             self._refuse(join, error)
+            return
         else:
             (result,) = results
             data = AckData(
                 request.event,
                 jobs=result.jobs,
-                replays=result.replays,
+                unknown=result.unknown,
                 gap=result.gap,
                 ambiguous=result.ambiguous,
                 evicted=evicted,
-                cursor=join.cursor,
+                after=result.after,
             )
-            self._answer(Ack(data, echoed(request.ref)))
-        waiting = {replay.membership for replay in join.replays}
-        for member in join.present():
-            if member not in waiting:
-                go_live(self._fanout, member)
-        if join.replays or join.unsettled:
-            self._replaying.append(join)
-        self.outbox.flush()
+        self._answer(Ack(data, echoed(request.ref)))
+
+    def _admit(self, member: Membership, begun: Begun) -> None:
+        """Let an answered subscription into its room, and read back what it misses before it is live."""
+        member.acked = True
+        self._fanout.rooms.join(member)
+        if begun.replays:
+            member.held = []
+            if member.subscription.logs is None:
+                self._add(begun.replays)
+            else:  # an outcome comes after the lines
+                self._fanout.job_lines.drain(member, member.lives, partial(self._read_later, begun.replays))
+        else:
+            go_live(self._fanout, member)
+        for queue in begun.owed:
+            self.owe(member, queue)
+
+    def _read_later(self, items: Iterable[Replay | Owed]) -> None:
+        self._add(items)
+        self._read_back(self)
+
+    def _add(self, items: Iterable[Replay | Owed]) -> None:
+        if self.backlog is None:
+            self.backlog = Backlog()
+        self.backlog.add(items)
+
+    def owe(self, membership: Membership, queue: str) -> None:
+        """An outcome is to be sent that the stream does not have. Until then no position in that queue is told."""
+        if membership.owed is None:
+            membership.owed = set()
+        if queue not in membership.owed:
+            membership.owed.add(queue)
+            self._read_later([Owed(membership, queue)])
 
     def fail(self, join: Join, error: ItemError) -> None:
-        """Refuse a subscription as a whole; its rooms are left."""
+        """Refuse a subscription as a whole."""
         if join not in self._pending:
             return
         self._pending.remove(join)
-        for member in join.present():
+        for member in join.present:
             self.leave(member)
         self._refuse(join, error)
         self.outbox.flush()
 
-    def caught_up(self, join: Join) -> None:
-        """Nothing of `join` is to be read back any more."""
-        join.unfollow()
-        if join in self._replaying:
-            self._replaying.remove(join)
-            self.outbox.wake()  # some wait for that
-
-    @property
-    def _cursor(self) -> Cursor:
-        """How far everything was surely sent that is acknowledged. It lacks queues of which that cannot be said."""
-        unknown = self._fanout.untold | self.untold
-        for join in self._pending:
-            if join.replaces:  # what was acknowledged is held for the second answer
-                unknown.update(join.queues)
-        cursor = {queue: cursor for queue, cursor in self._fanout.verified.items() if queue not in unknown}
-        for join in self._replaying:
-            for queue, begin in join.cursor.items():
-                if queue in cursor:
-                    cursor[queue] = lower(begin, cursor[queue])
-        for held in (held for membership in self._draining for held in membership.held or ()):
-            if held.stream_id is not None and held.queue in cursor:
-                cursor[held.queue] = lower(before(held.stream_id), cursor[held.queue])
-        return cursor
+    def _positions(self) -> Cursor:
+        """How far everything was surely sent that is acknowledged. Queues are absent of which that cannot be said."""
+        after: Cursor = {}
+        unknown = self._fanout.untold | self._fanout.without_events
+        verified = self._fanout.verified
+        for room, membership in self._memberships.items():
+            if not membership.acked:
+                continue
+            queues: Collection[str] = membership.lives if room.queue is None else (room.queue,)
+            if membership.held is not None:
+                unknown.update(queues)
+            elif membership.owed:
+                unknown.update(membership.owed)
+            for queue in queues:
+                if queue in verified:
+                    after[queue] = verified[queue]
+        for queue in unknown:
+            after.pop(queue, None)
+        return after
 
     # ---- unsubscribing ----
 
@@ -265,13 +338,14 @@ class Connection(Peer[Request, Join]):
         self._answer(Ack(data, echoed(request.ref)))
 
     def _answer_abandoned(self) -> None:
-        """Answer the joins of which nothing is left now, so that their answers do not follow the leaving's ack."""
+        """Answer single subscriptions that were left before, so that their answers follow nothing that comes later."""
         for join in list(self._pending):
-            if not join.request.many and isinstance(member := join.members[0], Membership) and member.left:
-                room = member.subscription.room
-                if room not in self._memberships:
-                    self._pending.remove(join)
-                    self._refuse(join, UNSUBSCRIBED)
+            if join.request.many or not join.members:
+                continue
+            (member,) = join.members
+            if isinstance(member, Membership) and member.left:
+                self._pending.remove(join)
+                self._refuse(join, UNSUBSCRIBED)
 
     # ---- answers ----
 
@@ -280,3 +354,16 @@ class Connection(Peer[Request, Join]):
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))
+
+
+def _matches(queues: Sequence[str | None], queue: str | None) -> int:
+    """How many of a job's subscriptions, given by their queues, match it in that queue."""
+    return sum(each is None or each == queue for each in queues)
+
+
+def _without(result: Result, common: Cursor) -> Result:
+    """A result without the positions that its list has in common."""
+    if result.after is UNSET or not common:
+        return result
+    own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
+    return structs.replace(result, after=own or UNSET)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from jobws.hub.job_line_reader import JobLineReader
-from jobws.protocol.codec import encode
-from jobws.protocol.messages import JobLog, JobLogData
+from jobws.protocol.codec import encode_data, job_frame, tail_of
+from jobws.protocol.messages import JobLogData
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from jobws.hub.job_line_reader import Batch, Step
     from jobws.hub.rooms import Membership
     from jobws.protocol.codec import Frame
+    from jobws.protocol.messages import Sub
 
+_NAME: Final = b'"job-log"'
 MAX_LINE_BYTES: Final = 64 * 1024
 """What a line may have in a frame; a longer one is cut, and HTTP has it whole."""
 
@@ -181,7 +183,8 @@ class JobLines:
         False: for a client that must take first what waits for it the same look is to be taken again.
         """
         queue, _ = group.job
-        frames: dict[bool, Frame] = {}
+        frames: dict[Sub | None, Frame] = {}
+        tail: bytes | None = None
         all_told = True
         for membership, asked in group.members:
             if membership.left:
@@ -193,10 +196,11 @@ class JobLines:
             following = self._following(membership)
             following.readers[queue] = step.reader
             if step.batch is not None:
-                anywhere = membership.subscription.room.queue is None
-                if anywhere not in frames:
-                    frames[anywhere] = _frame(group.job, step.batch, step.reader, anywhere=anywhere)
-                outbox.append(frames[anywhere])
+                sub = membership.subscription.room.sub
+                if sub not in frames:
+                    tail = tail or _tail(group.job, step.batch, step.reader)
+                    frames[sub] = job_frame(_NAME, tail, sub=sub)
+                outbox.append(frames[sub])
                 self._counts["job-log-lines"] += len(step.batch.lines)
             if asked is not None and not step.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
@@ -214,7 +218,7 @@ class JobLines:
         return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
 
 
-def _frame(job: Job, batch: Batch, reader: JobLineReader, *, anywhere: bool) -> Frame:
+def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
     queue, job_id = job
     data = JobLogData(
         queue,
@@ -222,11 +226,10 @@ def _frame(job: Job, batch: Batch, reader: JobLineReader, *, anywhere: bool) -> 
         lines=as_texts(batch.lines),
         first=batch.first,
         position=reader.position.encode(),
-        anywhere=anywhere or UNSET,
         gap=batch.gap or UNSET,
         truncated=any(len(line) > MAX_LINE_BYTES for line in batch.lines) or UNSET,
     )
-    return encode(JobLog(data))
+    return tail_of(encode_data(data))
 
 
 def as_texts(lines: Sequence[bytes]) -> list[str]:

@@ -1,287 +1,278 @@
-"""A subscription on its way to being live: what is replayed, what may be missing, and where it begins.
+"""Where a subscription begins: what is read back, what the hash has to tell, what may be missing.
 
-Everything here is synchronous. Joining marks the members pending and copies what `recent` knows of their jobs; what
-happens from then on is held for them. The two never overlap, so nothing falls between looking and listening.
+A subscription enters its room in the very step that answers it, and everything here is decided in that step: from what
+the hub knows of the streams, and from what Redis said of the job a moment before. What happened between the two is
+read back. So nothing falls between looking and listening, and nothing is held for an answer.
 """
 
 from __future__ import annotations
 
+from itertools import compress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
 from jobws.bullmq.events import Life
-from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
-from jobws.hub.rooms import ASSUMED, Membership
-from jobws.protocol.identifiers import START, before, lower, position
-from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
+from jobws.hub.lacking import FINISHED, Replay, finished_text
+from jobws.protocol.identifiers import START, before, is_after, lower, position
+from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Iterable, Mapping
 
+    from jobws.bullmq.events import Kind
     from jobws.bullmq.snapshot import Job, LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.recent import Recorded
+    from jobws.hub.rooms import Membership
+    from jobws.protocol.messages import Evicted, Subscribe
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
+UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
 
 class Join:
-    """A subscription that waits for what Redis knows of its jobs.
+    """A request to subscribe that waits for what Redis knows of its jobs.
 
     Args:
         request: What the client asked for.
-        queues: The labels that exist; a live view.
 
     Attributes:
-        jobs: What to look up; empty if nothing is needed.
-        queues: The labels whose streams must be read before the look-up says anything.
-        cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
-        evicted: The rooms that were left to make place.
-        replaces: Whether a room is among them in which the client was already.
-        replays: The events to be read back, in the order in which they are to be sent; see `events`.
-        unsettled: What is left to do when they were.
+        evicted: The subscriptions that were left to make place.
     """
 
-    __slots__ = (
-        *("_abandon", "_before", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs"),
-        *("members", "queues", "replaces", "replays", "request", "unsettled"),
-    )
+    __slots__ = ("evicted", "members", "request")
 
-    def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
+    def __init__(self, request: Subscribe) -> None:
         self.request = request
         self.members: list[Membership | ItemError] = []
-        self.jobs: dict[Job, None] = {}
-        self.queues: dict[str, None] = {}
-        self.cursor: Cursor = {}
-        self.evicted: list[RoomName] = []
-        self.replaces = False
-        self.replays: list[Replay] = []
-        self.unsettled: list[Unsettled] = []
-        self._labels = queues
-        self._known: dict[Membership, list[Replay]] = {}
-        # Outcomes that the client has had, if its position is one of this stream.
-        self._before: dict[Membership, list[Replay]] = {}
-        self._prepared = False
-        # How many gaps there had been when the join began.
-        self._gaps: int | None = None
-        self._abandon: Callable[[], None] | None = None
-        self._present = 0
+        self.evicted: list[Evicted] = []
 
     @property
     def size(self) -> int:
         """How many subscriptions it has."""
         return len(self.members)
 
-    def add(self, membership: Membership) -> None:
-        """Count in a member that has entered its room."""
-        self.members.append(membership)
-        job_id = membership.subscription.room.job_id
-        for queue in self._queues_of(membership):
-            self.queues[queue] = None
-            if job_id is not None:
-                self.jobs[queue, job_id] = None
-
-    def prepare(self, fanout: Fanout) -> bool:
-        """Copy what is known of the jobs' recent events. False: not all streams were read back yet; try again then."""
-        if self._gaps is None:
-            self._gaps = fanout.counts["gaps"]
-        if self._prepared:
-            return True
-        if not all(fanout.recent.filled(queue) for queue in self.queues):
-            return False
-        self._prepared = True
-        for queue in self.queues:
-            self.cursor[queue] = fanout.cursors.get(queue, START)
-        for membership in self.present():
-            membership.prepared = True
-            held = {(each.queue, each.stream_id) for each in membership.held or ()}
-            for queue, stream_id in held:
-                if stream_id is not None:
-                    self._begin_before(queue, stream_id)
-            if membership.subscription.room.job_id is not None:
-                known = self._known[membership] = self._replays_of(membership, fanout)
-                for each in known if held else ():
-                    each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
-        return True
-
-    def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
-        subscription = membership.subscription
-        job_id = (subscription.room.job_id or "").encode()
-        replays = []
-        for queue in self._queues_of(membership):
-            recent = fanout.recent.of(queue)
-            if not recent.has(job_id):
-                continue
-            turn = recent.turn(job_id)
-            lives = turn is None or turn.kind.life is Life.LIVES
-            outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
-            membership.lives.setdefault(queue, None if turn is None or lives else turn.stream_id)
-            if subscription.after is not None:
-                after = subscription.after.get(queue, START)
-                found = Replay(membership, queue, *recent.after(job_id, after))
-                if outcome is not None and position(outcome.stream_id) <= position(after):
-                    had = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
-                    self._before.setdefault(membership, []).append(had)
-            elif outcome is not None:
-                found = Replay(membership, queue, [outcome.stream_id], [outcome.kind])
-            else:
-                continue
-            if subscription.events is not None:
-                found.keep(kind.name.text in subscription.events for kind in found.kinds)
-            replays.append(found)
-        return replays
-
-    def results(self, look_up: LookUp, fanout: Fanout, now_milliseconds: float) -> list[Result]:
-        """The answer, item by item; settles what is replayed, and from where on the client may resume.
-
-        `now_milliseconds` is the time as Redis and the workers tell it.
-        """
-        results = []
-        for member in self.members:
-            if isinstance(member, ItemError):
-                results.append(Result(error=member))
-            elif member.left and not member.replaced:
-                results.append(Result(error=UNSUBSCRIBED))
-            elif member.subscription.room.job_id is None:
-                results.append(Result())
-            else:
-                results.append(self._result(member, look_up, fanout, now_milliseconds))
-        for membership, known in self._known.items():
-            if membership.left and not membership.replaced:
-                continue
-            replays = [each for each in known if each]
-            for replay in replays:
-                # Also for one that was replaced: its client may come back before it has the second answer.
-                self._begin_before(replay.queue, replay.stream_ids[0])
-                replay.is_last = replay is replays[-1]
-            if not membership.left:
-                self.replays += replays
-        self._known.clear()
-        for unsettled in self.unsettled:
-            self.cursor[unsettled.queue] = START
-        return results
-
-    def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
-        room, after = membership.subscription.room, membership.subscription.after
-        found = {queue: look_up.found.get((queue, room.job_id or "")) for queue in self._queues_of(membership)}
-        for answer in found.values():
-            if isinstance(answer, ItemError):
-                membership.connection.leave(membership)
-                return Result(error=answer)
-        snapshots = [answer for answer in found.values() if isinstance(answer, JobSnapshot)]
-        for snapshot in snapshots:
-            membership.lives.setdefault(snapshot.queue, None)
-        oldest = 0.0
-        if room.queue is None and after is None and len(membership.lives) > 1:
-            oldest = now - AMBIGUOUS_MILLISECONDS
-            for known in self._known.get(membership, ()):
-                known.keep(position(stream_id)[0] >= oldest for stream_id in known.stream_ids)
-        self._drop_seen(membership, look_up)
-        for outcome in self._before.get(membership, ()):
-            if self._is_ahead(membership, outcome.queue, look_up) and membership.subscription.chooses(
-                outcome.kinds[0].name.text
-            ):
-                self._known[membership].append(outcome)
-        replays = sum(map(len, self._known.get(membership, ()))) + sum(
-            self._settle(membership, snapshot, look_up, oldest, fanout) for snapshot in snapshots
-        )
-        # An ack that neither knows the job nor announces an event says that there is no such job.
-        replays += sum(not held.delivered for held in membership.held or ())
-        gap = after is not None and any(
-            fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
-            for queue in found
-        )
-        return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
-
-    def events(self) -> Iterator[tuple[Replay, int]]:
-        """The events to be read back, one by one: each is one of its replay's."""
-        return ((replay, index) for replay in self.replays for index in range(len(replay)))
-
-    def _settle(
-        self, membership: Membership, snapshot: JobSnapshot, look_up: LookUp, oldest: float, fanout: Fanout
-    ) -> bool:
-        """Whether the hash has an outcome for the member that the stream has not (any more)."""
-        queue = snapshot.queue
-        end = look_up.moments.get((queue, membership.subscription.room.job_id or ""), START)
-        if self._gaps != fanout.counts["gaps"]:
-            all_read = position(end) <= position(fanout.cursors.get(queue, START))
-            if not lacks(membership, queue, snapshot, end, all_read=all_read):
-                return False
-        elif snapshot.state not in FINISHED or membership.lives[queue] is not None:
-            return False
-        after = (membership.subscription.after or {}).get(queue, START)
-        finished = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
-        if finished < oldest or not membership.subscription.chooses(snapshot.state):
-            membership.settle(queue, end, snapshot.finished_on)
-            return False
-        if (
-            membership.subscription.after is not None
-            and queue not in fanout.without_events
-            and not fanout.recent.of(queue).may_lack(after)
-            and not self._is_ahead(membership, queue, look_up)
-            and position(end) <= position(fanout.cursors.get(queue, START))
-            and finished <= position(after)[0] + SKEW_MILLISECONDS
-        ):
-            # No outcome came behind that position, so the client had it; unless a hole is found later.
-            membership.lives[queue] = ASSUMED
-            return False
-        self.unsettled.append(Unsettled(membership, queue, end))
-        return True
-
-    def _drop_seen(self, membership: Membership, look_up: LookUp) -> None:
-        """Let go of what came since, if the client had it already: from another bridge, which reads faster."""
-        after = membership.subscription.after
-        if after is None or not membership.held:
-            return
-        kept = []
-        for held in membership.held:
-            end = position(look_up.ends.get(held.queue, START))
-            if held.stream_id is None or not position(held.stream_id) <= position(after.get(held.queue, START)) <= end:
-                kept.append(held)
-                continue
-            held.sharers -= 1
-            if not held.sharers and not held.delivered:
-                membership.connection.outbox.release(len(held.frame))
-        membership.held = kept
-
-    def _is_ahead(self, membership: Membership, queue: str, look_up: LookUp) -> bool:
-        """Whether the client's position is behind the end of the stream, which therefore is not the one it is of."""
-        after = membership.subscription.after
-        return after is not None and position(after.get(queue, START)) > position(look_up.ends.get(queue, START))
-
-    def _begin_before(self, queue: str, stream_id: bytes) -> None:
-        self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))
-
-    def _queues_of(self, membership: Membership) -> Iterable[str]:
-        queue = membership.subscription.room.queue
-        return list(self._labels) if queue is None else (queue,)
-
-    def follow(self, abandon: Callable[[], None]) -> None:
-        """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""
-        present = self.present()
-        self._abandon, self._present = abandon, len(present)
-        for membership in present:
-            membership.on_leave = self._one_left
-        if not present:
-            abandon()
-
-    def unfollow(self) -> None:
-        """Undo `follow`."""
-        self._abandon = None
-        for member in self.members:
-            if isinstance(member, Membership):
-                member.on_leave = None
-
-    def _one_left(self) -> None:
-        self._present -= 1
-        if not self._present and self._abandon is not None:
-            self._abandon()
-
+    @property
     def present(self) -> list[Membership]:
-        """The members that are still there."""
-        return [member for member in self.members if isinstance(member, Membership) and not member.left]
+        """The subscriptions that are still there."""
+        return [member for member in self.members if not isinstance(member, ItemError) and not member.left]
+
+    def queues(self, labels: Iterable[str]) -> list[str]:
+        """The queues that must have been read before it can be answered, of those that exist."""
+        named = {member.subscription.room.queue for member in self.present}
+        return list(labels) if None in named else [queue for queue in named if queue is not None]
+
+    def jobs(self, labels: Iterable[str]) -> list[Job]:
+        """What to look up."""
+        labels = list(labels)
+        return [
+            (queue, room.job_id)
+            for room in (member.subscription.room for member in self.present)
+            if room.job_id is not None
+            for queue in (labels if room.queue is None else (room.queue,))
+        ]
 
 
-UNSUBSCRIBED: Final = ItemError("unsubscribed", "the room was left before the subscription was answered")
+class Begun:
+    """One subscription as it begins.
+
+    Attributes:
+        result: What the ack says of it.
+        replays: What is to be read back, in order.
+        owed: The queues whose outcome the job's hash has, or stands for because it vanished.
+    """
+
+    __slots__ = ("owed", "replays", "result")
+
+    def __init__(self, result: Result, replays: list[Replay], owed: list[str]) -> None:
+        self.result = result
+        self.replays = replays
+        self.owed = owed
+
+
+def begin(
+    membership: Membership, look_up: LookUp, seen: Mapping[str, str], fanout: Fanout, now_milliseconds: float
+) -> Begun:
+    """What a subscription to a job gets from before its answer; its `lives` and `told` are set.
+
+    Args:
+        membership: The subscription.
+        look_up: What Redis said.
+        seen: By queue, how far the stream was read before that was asked.
+        fanout: What is known of the streams now.
+        now_milliseconds: The time as Redis tells it.
+    """
+    room = membership.subscription.room
+    job_id = room.job_id or ""
+    parts = []
+    for queue in seen if room.queue is None else (room.queue,):
+        snapshot = look_up.found.get((queue, job_id))
+        if isinstance(snapshot, ItemError):
+            return Begun(Result(error=snapshot), [], [])
+        if snapshot is not None or fanout.recent.of(queue).has(job_id.encode()):
+            parts.append(_Part(membership, queue, snapshot, look_up, seen[queue], fanout))
+    is_late = membership.subscription.after is None
+    is_ambiguous = room.queue is None and is_late and len(parts) > 1
+    oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
+    for part in parts:
+        part.decide(oldest)
+    replays = [Replay(membership, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
+    for replay in replays:
+        replay.is_last = replay is replays[-1]
+    until_end = membership.subscription.until_end
+    told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
+    all_read = all(
+        position(look_up.ends.get(queue, START)) <= position(fanout.cursors.get(queue, START))
+        for queue in (seen if room.queue is None else (room.queue,))
+    )
+    after = {part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}
+    if room.queue is not None:
+        after.setdefault(room.queue, now_in(room.queue, fanout))
+    result = Result(
+        jobs=[part.snapshot for part in parts if part.snapshot is not None],
+        unknown=(not told and all_read) or UNSET,
+        gap=_has_gap(membership, look_up, fanout) or UNSET,
+        ambiguous=is_ambiguous or UNSET,
+        after=after,
+    )
+    return Begun(result, replays, [part.queue for part in parts if part.owed])
+
+
+def _has_gap(membership: Membership, look_up: LookUp, fanout: Fanout) -> bool:
+    room, after = membership.subscription.room, membership.subscription.after or {}
+    return any(
+        fanout.may_lack(queue, stream_id) or fanout.is_foreign(queue, stream_id, look_up.ends.get(queue, START))
+        for queue, stream_id in after.items()
+        if room.queue in (None, queue) and queue not in fanout.without_events
+    )
+
+
+def now_in(queue: str, fanout: Fanout) -> str:
+    """The position of what happens from now on."""
+    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
+
+
+class _Part:
+    """What one queue has to tell a subscription.
+
+    Attributes:
+        stream_ids, kinds: What is to be read back.
+        owed: Whether the outcome comes from the hash, or from its having vanished.
+        withheld: Whether an outcome is not told: the client has it, or it is too old.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        queue: str,
+        snapshot: JobSnapshot | None,
+        look_up: LookUp,
+        seen: str,
+        fanout: Fanout,
+    ) -> None:
+        subscription = membership.subscription
+        job_id, end = subscription.room.job_id or "", look_up.ends.get(queue, START)
+        self.queue = queue
+        self.snapshot = snapshot
+        self.stream_ids: list[bytes] = []
+        self.kinds: list[Kind] = []
+        self.owed = False
+        self.withheld = False
+        self._membership = membership
+        self._fanout = fanout
+        self._recent = fanout.recent.of(queue)
+        self._job_id = job_id.encode()
+        # How far the snapshot speaks; an empty stream does not say.
+        moment = look_up.moments.get((queue, job_id), START)
+        self._moment = seen if moment == START else moment
+        self._all_read = position(end) <= position(fanout.cursors.get(queue, START))
+        self._after = None if subscription.after is None else subscription.after.get(queue)
+        self._is_foreign = self._after is not None and fanout.is_foreign(queue, self._after, end)
+        self._finished = None
+        if snapshot is not None and snapshot.state in FINISHED:
+            self._finished = finished_text(snapshot)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the job lives, as far as is known."""
+        return self._membership.lives.get(self.queue, b"") is None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the queue has the job, or something to tell of it, or tells it not."""
+        return bool(self.snapshot is not None or self.stream_ids or self.owed or self.withheld or self.lives)
+
+    def decide(self, oldest: float) -> None:
+        """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
+        turn = self._recent.turn(self._job_id)
+        ended = turn if turn is not None and turn.kind.life is not Life.LIVES else None
+        self._membership.lives[self.queue] = None if ended is None else ended.stream_id
+        self._read_back(ended, oldest)
+        if ended is None or ended.kind.life is Life.GONE:
+            self._look_at_hash(turn, oldest)
+        if self.withheld and self._finished is not None:
+            self._membership.tell(self.queue, self._finished)
+
+    def _read_back(self, ended: Recorded | None, oldest: float) -> None:
+        """Events after the client's position, or the snapshot; and the outcome, if that was before and not sent."""
+        subscription = self._membership.subscription
+        start = self._moment if self._after is None else self._after
+        self.stream_ids, self.kinds = self._recent.after(self._job_id, start)
+        if ended is not None and position(ended.stream_id) <= position(start):
+            if self._after is None:
+                self.withheld = position(ended.stream_id)[0] < oldest
+                is_due = ended.kind.life is Life.ENDS and not self.withheld
+            else:
+                is_due = self._is_foreign and not self._was_sent
+            if is_due:
+                self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
+        if subscription.events is not None:
+            chosen = [kind.name.text in subscription.events for kind in self.kinds]
+            self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
+
+    def _look_at_hash(self, turn: Recorded | None, oldest: float) -> None:
+        """What the stream does not tell: an outcome that it has lost, or an end that was silent."""
+        membership, queue = self._membership, self.queue
+        if turn is not None and position(turn.stream_id) > position(self._moment):
+            return  # it says more than the snapshot
+        if self._finished is not None:
+            self.withheld = self._was_sent or self._is_older(oldest)
+            self.owed = not self.withheld and membership.subscription.chooses(
+                self.snapshot.state if self.snapshot else ""
+            )
+            if self.owed:
+                membership.lives[queue] = None
+            else:
+                membership.settle(queue, self._moment, self._finished)
+        elif self.snapshot is None and self.lives and self._all_read:
+            # Only one who was told that it lives, or would be, is told that it does no more.
+            self.owed = turn is not None and self._after is not None and is_after(turn.stream_id, self._after.encode())
+            if not self.owed:
+                del membership.lives[queue]
+
+    @property
+    def _was_sent(self) -> bool:
+        """Whether the client's own position names the hash's outcome."""
+        sent = self._membership.subscription.sent
+        return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
+
+    def _is_older(self, oldest: float) -> bool:
+        """Whether an outcome that the stream does not have is from before `oldest`."""
+        if self.queue in self._fanout.without_events:
+            finished = UNSET if self.snapshot is None else self.snapshot.finished_on
+            return (0.0 if finished is UNSET else finished) < oldest
+        reach = self._recent.reach
+        return reach is not None and position(reach)[0] < oldest
+
+    def begins(self) -> str:
+        """The position from which the client gets everything that it has not."""
+        at = now_in(self.queue, self._fanout)
+        if self.stream_ids:
+            at = lower(at, before(self.stream_ids[0]))
+        if self.owed:
+            at = lower(at, START if self._after is None or self._is_foreign else self._after)
+        return f"{at}~{self._finished}" if self.withheld and self._finished is not None else at

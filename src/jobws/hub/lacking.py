@@ -1,4 +1,4 @@
-"""What a member lacks: events that the stream still has, and outcomes that only the job's hash has."""
+"""What a subscription misses: events that the stream still has, and outcomes that only the job's hash has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
-from jobws.protocol.identifiers import position
+from jobws.hub.rooms import DOUBTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,55 +16,61 @@ if TYPE_CHECKING:
     from jobws.hub.rooms import Membership
     from jobws.protocol.messages import JobSnapshot
 
-# A job that finished so long after the outcome that was told has another one.
-SKEW_MILLISECONDS: Final = 1000
 FINISHED: Final = frozenset({"completed", "failed"})
 """States whose job has its outcome in its hash."""
+# What follows `~` where the job is gone, or its hash does not say when it finished.
+NEVER: Final = "0"
 
 
-def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end: str, *, all_read: bool) -> bool:
-    """Whether a member lacks an outcome that the hash has, or stands for because it vanished.
+def finished_text(snapshot: JobSnapshot) -> str:
+    """When a job finished, as text that is only compared: two lives of a job do not finish in the same millisecond."""
+    return NEVER if snapshot.finished_on is UNSET else f"{snapshot.finished_on}"
+
+
+def misses(
+    membership: Membership, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
+) -> bool:
+    """Whether a subscription that was answered misses an outcome that the hash has, or stands for because it vanished.
 
     Args:
-        membership: The member.
+        membership: The subscription.
         queue: The label.
-        snapshot: What the hash said when the stream ended with `end`; None: there was none.
-        end: A stream id.
-        all_read: Whether the stream was read up to there. If not, a hash that vanished says nothing: the event that
-            tells why may be unread.
+        snapshot: What the hash said; None: there was none.
+        all_read: Whether the stream was read as far as it went then. If not, a hash that vanished says nothing: the
+            event that tells why may be unread.
+        without_events: Whether the queue has no events, so that only its hashes tell of second lives.
     """
-    if not membership.prepared:
-        return False
     if snapshot is None:
-        return all_read and queue in membership.lives and membership.lives[queue] is None
+        return all_read and membership.lives.get(queue, DOUBTED) is None
     settled = membership.lives.setdefault(queue, None)
-    finished = snapshot.state in FINISHED
-    if settled is not None and all_read and position(settled) <= position(end):
-        # A second life may have begun, and ended, where no event told of it. Workers' clocks are not Redis' clock.
-        finished_on = 0.0 if snapshot.finished_on is UNSET else snapshot.finished_on
-        later = finished_on > position(settled)[0] + SKEW_MILLISECONDS
-        if later and membership.told is not None and membership.told.get(queue) == finished_on:
-            later = False  # the very one that was told: the worker's clock is ahead, or there are no events to compare
-        if later or not finished:
-            settled = membership.lives[queue] = None
-    return finished and settled is None
+    # A second life may have begun, and ended, where no event told of it.
+    doubted = settled == DOUBTED or without_events
+    if snapshot.state not in FINISHED:
+        if doubted and all_read:
+            membership.lives[queue] = None
+        return False
+    return (settled is None or doubted) and not membership.was_told(queue, finished_text(snapshot))
 
 
 class Replay:
-    """Events of one queue to be read back for a member, in the order of their ids.
+    """Events of one queue to be read back for a subscription, in the order of their ids.
 
     Two lists, since a client may ask for all that is known of a thousand jobs: 16 bytes an event.
+
+    Attributes:
+        is_last: Whether the subscription is live after it.
+        index: The next event.
     """
 
-    __slots__ = ("is_last", "kinds", "membership", "queue", "stream_ids")
+    __slots__ = ("index", "is_last", "kinds", "membership", "queue", "stream_ids")
 
     def __init__(self, membership: Membership, queue: str, stream_ids: list[bytes], kinds: list[Kind]) -> None:
         self.membership = membership
         self.queue = queue
         self.stream_ids = stream_ids
         self.kinds = kinds
-        # Behind it the member is live.
         self.is_last = False
+        self.index = 0
 
     def __len__(self) -> int:
         return len(self.stream_ids)
@@ -76,9 +82,8 @@ class Replay:
         self.kinds = list(compress(self.kinds, chosen))
 
 
-class Unsettled(NamedTuple):
-    """A member that lacks an outcome which is not in the stream. `end`: what the stream held when that was seen."""
+class Owed(NamedTuple):
+    """An outcome of a job in a queue that a subscription misses and the stream does not have."""
 
     membership: Membership
     queue: str
-    end: str

@@ -48,7 +48,7 @@ class LogConnection(Peer[LogRequest, LogMembership]):
                 after = None
                 if self._current is not None:
                     self._current.tell_dropped()
-                    after = self._current.position
+                    after = self._current.reached
                 self.outbox.append(encode(LogPong(LogPongData(after), echoed(request.ref))))
             case UnsubscribeLogs():
                 self._give_up_pending()

@@ -114,7 +114,7 @@ class LogMembership:
         return lines // LINES_PER_ITEM
 
     @property
-    def cursor(self) -> str | None:
+    def reached(self) -> str | None:
         """The id up to which every line was sent, or is told as dropped."""
         place = self._hub.place if self.live else self.place
         return None if place is None else place.id

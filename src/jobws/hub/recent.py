@@ -43,7 +43,7 @@ class RecentEvents:
         capacity: How many are remembered.
     """
 
-    __slots__ = ("_by_job", "_doubtful", "_floor", "_order", "capacity")
+    __slots__ = ("_by_job", "_floor", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -53,7 +53,6 @@ class RecentEvents:
         # One of those lists per event, oldest event first.
         self._order: deque[list[Any]] = deque()
         self._floor: bytes | None = None
-        self._doubtful: str | None = None
 
     def __len__(self) -> int:
         return len(self._order)
@@ -96,31 +95,33 @@ class RecentEvents:
         while self._order and position(self._oldest()) < limit:
             self._forget_oldest()
 
-    def doubt(self, stream_id: str) -> None:
-        """Whoever was told everything up to there may lack events all the same: a hole was found too late."""
-        self._doubtful = stream_id
-
     def may_lack(self, after: str) -> bool:
-        """Whether events behind `after` may be gone, or some before it were never told.
+        """Whether events after that position may be gone.
 
-        A stream of which nothing was trimmed, and which begins behind `after`, is not the one that `after` is of.
+        A stream of which nothing was trimmed, and which begins after `after`, is not the one that `after` is of.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
             floor = before(self._oldest())
-        doubtful = self._doubtful is not None and position(after) <= position(self._doubtful)
-        return doubtful or position(after) < position(floor)
+        return position(after) < position(floor)
+
+    @property
+    def reach(self) -> str | None:
+        """The id of the oldest entry that the stream has, or before which it was trimmed; None: it has none."""
+        if self._floor is not None and self._floor != START.encode():
+            return self._floor.decode()
+        return self._oldest().decode() if self._order else None
 
     def has(self, job_id: bytes) -> bool:
         """Whether any event of the job is known."""
         return job_id in self._by_job
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
-        """The stream ids and kinds of a job's events behind that position, oldest first."""
+        """The stream ids and kinds of a job's events after that position, oldest first."""
         known = self._by_job.get(job_id)
         if known is None:
             return [], []
-        first = _behind(known, stream_id)
+        first = _first_after(known, stream_id)
         return known[first::2], known[first + 1 :: 2]
 
     def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
@@ -128,7 +129,7 @@ class RecentEvents:
         known = self._by_job.get(job_id)
         if known is None:
             return False
-        first = _behind(known, before(stream_id))
+        first = _first_after(known, before(stream_id))
         return known[first : first + 2] == [stream_id, kind]
 
     def turn(self, job_id: bytes) -> Recorded | None:
@@ -164,8 +165,8 @@ class RecentEvents:
             known[1] = first
 
 
-def _behind(known: list[Any], stream_id: str | bytes) -> int:
-    """The index in a job's list of its first event behind that position."""
+def _first_after(known: list[Any], stream_id: str | bytes) -> int:
+    """The index in a job's list of its first event after that position."""
     first: int = known[1]
     events = range(first, len(known), 2)
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))
@@ -191,7 +192,7 @@ class Recent:
         return capacity
 
     def begin_again(self, queue: str) -> RecentEvents:
-        """Begin anew, unfilled; returns what was known until now."""
+        """Begin again, unfilled; returns what was known until now."""
         known = self.of(queue)
         self._queues[queue] = RecentEvents(known.capacity)
         return known

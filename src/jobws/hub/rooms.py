@@ -8,91 +8,100 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from msgspec import UNSET, UnsetType
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from jobws.bullmq.events import Kind
     from jobws.hub.outbox import Outbox
-    from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Subscription
 
-# In `Membership.lives`, an outcome that nobody told: the client's position says that it had it. A hole that is found
-# later may say otherwise, so it lies below every id that Redis gives.
-ASSUMED: Final = b"0-1"
+# In `Membership.lives`, an outcome of a stream in which a hole was found since: a later one may have been in the hole.
+# It lies below every id that Redis gives.
+DOUBTED: Final = b"0-0"
 
 
-class Held:
-    """An event that waits for a subscription's ack and replay. `stream_id` is None if it comes from the job's hash.
+class Held(NamedTuple):
+    """An event that waits until what comes before it was sent: what is read back, or log lines.
 
-    Memberships of one connection share it, so that it is sent once: `sharers` counts those that still hold it.
+    Attributes:
+        kind: What happened.
+        queue: The label.
+        position: Its `id`, unless an outcome is owed when it is sent.
+        tail: What its frame has in common with those of other subscriptions; see `codec.tail_of`.
+        replayed: Whether it was read back itself: it comes from the job's hash.
     """
 
-    __slots__ = ("delivered", "event", "frame", "queue", "sharers", "stream_id")
-
-    def __init__(self, event: str, frame: Frame, queue: str, stream_id: bytes | None) -> None:
-        self.event = event
-        self.frame = frame
-        self.queue = queue
-        self.stream_id = stream_id
-        self.sharers = 1
-        self.delivered = False
+    kind: Kind
+    queue: str
+    position: bytes
+    tail: bytes
+    replayed: bool
 
 
 class Member(Protocol):
     """Who can be in a room: `hub.connection.Connection`."""
 
     outbox: Outbox
-    untold: set[str]
 
     def leave(self, membership: Membership) -> None:
         """See `Connection.leave`."""
         ...
 
+    def owe(self, membership: Membership, queue: str) -> None:
+        """See `Connection.owe`."""
+        ...
+
 
 class Membership:
-    """One connection's subscription to one room.
+    """One subscription of one connection.
 
     Attributes:
-        held: While the subscription is pending, the events that came since; None once it is live.
+        acked: Whether it was answered. From then on it is in its room.
+        held: What happened since, while something is to be sent before that; None: nothing is, so events go out as they
+            happen.
         lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
-            settled, or ASSUMED. A queue that is missing was not seen to have the job.
-        told: When the outcomes finished that were settled by the job's hash, by queue, in epoch milliseconds; None:
-            none was.
-        prepared: Whether what is to be replayed is known; until then its own look-up is still to come.
-        left: Whether it is over: the client left, or asked again for the same room (then also `replaced`).
-        on_leave: Told when it is over, as long as something is read back for it; must not wait.
+            settled, or DOUBTED. A queue that is missing was not seen to have the job.
+        told: By queue, when the outcome finished that the client has from the job's hash, or that it is not to be told,
+            as `finished_text` gives it; None: there are none.
+        owed: The queues of which an outcome is to be sent that the stream does not have; None: there are none.
+        left: Whether it is over.
     """
 
-    __slots__ = ("connection", "held", "left", "lives", "on_leave", "prepared", "replaced", "subscription", "told")
+    __slots__ = ("acked", "connection", "held", "left", "lives", "owed", "subscription", "told")
 
     def __init__(self, connection: Member, subscription: Subscription) -> None:
         self.connection = connection
         self.subscription = subscription
-        self.held: list[Held] | None = []
+        self.acked = False
+        self.held: list[Held] | None = None
         self.lives: dict[str, bytes | None] = {}
-        self.told: dict[str, float] | None = None
-        self.prepared = False
+        self.told: dict[str, str] | None = None
+        self.owed: set[str] | None = None
         self.left = False
-        self.replaced = False
-        self.on_leave: Callable[[], None] | None = None
 
     @property
-    def ended(self) -> bool:
-        """Whether the job has its outcome, in every queue that has the job."""
-        return bool(self.lives) and None not in self.lives.values()
+    def delivered(self) -> bool:
+        """Whether the job has its outcome, in every queue that has the job, and the client was sent it."""
+        ended = bool(self.lives) and None not in self.lives.values()
+        return ended and self.acked and self.held is None and not self.owed
 
-    @property
-    def over(self) -> bool:
-        """Whether it ends by itself now: that was asked for, and the outcome was told, not only assumed to be known."""
-        asked = self.subscription.until_end and self.held is None
-        return asked and self.ended and ASSUMED not in self.lives.values()
+    def was_told(self, queue: str, finished: str) -> bool:
+        """Whether the client has the outcome that finished then, or is not to be told it."""
+        return self.told is not None and self.told.get(queue) == finished
 
-    def settle(self, queue: str, end: str, finished_on: float | UnsetType) -> None:
+    def settle(self, queue: str, end: str, finished: str) -> None:
         """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
         self.lives[queue] = end.encode()
-        if finished_on is not UNSET:
-            self.told = {**(self.told or {}), queue: finished_on}
+        self.tell(queue, finished)
+
+    def tell(self, queue: str, finished: str) -> None:
+        """The client has the outcome that finished then, or is not to be told it."""
+        self.told = {**(self.told or {}), queue: finished}
+
+    def pay(self, queue: str) -> None:
+        """Nothing is owed of that queue any more."""
+        if self.owed:
+            self.owed.discard(queue)
 
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
@@ -146,7 +155,7 @@ class Rooms:
         return [job_id.decode() for job_id, rooms in self.jobs.items() if rooms.anywhere or queue in rooms.by_queue]
 
     def unsettled(self, queue: str) -> list[str]:
-        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member lacks."""
+        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member misses."""
         return [
             job_id.decode()
             for job_id, rooms in self.jobs.items()
@@ -154,12 +163,12 @@ class Rooms:
             or any(queue in member.lives and member.lives[queue] is None for member in rooms.anywhere)
         ]
 
-    def concerned(self, queue: str) -> set[Member]:
-        """The members that see a queue's events already: those with a live membership that it matters for."""
-        groups = [self.whole_queue(queue)]
+    def members(self, queue: str) -> Iterator[Membership]:
+        """All that want something of a queue. No room may change meanwhile."""
+        yield from self.whole_queue(queue)
         for rooms in self.jobs.values():
-            groups += (rooms.anywhere, rooms.by_queue.get(queue, _NOBODY))
-        return {membership.connection for group in groups for membership in group if membership.held is None}
+            yield from rooms.anywhere
+            yield from rooms.by_queue.get(queue, _NOBODY)
 
     def leave(self, membership: Membership) -> None:
         """End a membership that `join` began. Empty rooms vanish."""

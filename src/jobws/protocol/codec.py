@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from jobws.protocol.log_answers import LogAnswer
-    from jobws.protocol.messages import ServerMessage, Sub
+    from jobws.protocol.messages import JobLogData, ServerMessage, Sub
 
     Shape = TypeVar("Shape")
 
@@ -93,6 +93,11 @@ def _header(first: int, size: int) -> bytes:
 def encode(message: ServerMessage | LogAnswer) -> Frame:
     """The frame of a message of `messages` or `log_answers`."""
     return Frame(_encode_json(message))
+
+
+def encode_data(data: JobLogData) -> bytes:
+    """The payload of a frame that `job_frame` makes."""
+    return _encode_json(data)
 
 
 def tail_of(data: bytes) -> bytes:

@@ -15,8 +15,8 @@ import msgspec
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.identifiers import START, position
-from jobws.protocol.messages import Cursor
+from jobws.protocol.identifiers import START, lower, position
+from jobws.protocol.messages import Cursor, Sub
 
 if TYPE_CHECKING:
     from jobws.protocol.codec import Frame
@@ -29,10 +29,11 @@ _QUEUE: Final = '{"queue":'
 
 
 class Parts(NamedTuple):
-    """What a frame holds. `stream_id` is None where it has no `id`; `data` is JSON text in UTF-8."""
+    """What a frame holds. `position` is its `id`, `sub` its subscription's name; `data` is JSON text in UTF-8."""
 
     event: str
-    stream_id: str | None
+    position: str | None
+    sub: Sub | None
     data: bytes
 
     @property
@@ -45,10 +46,19 @@ class Parts(NamedTuple):
 class _Head(msgspec.Struct):
     event: str
     id: str | None = None
+    sub: Sub | None = None
 
 
-class _HasCursor(msgspec.Struct):
-    cursor: Cursor = {}
+class _HasAfter(msgspec.Struct):
+    """Of an `ack` or a `pong`."""
+
+    after: Cursor = {}
+    results: list[_HasAfter] = []
+
+
+class _Gap(msgspec.Struct):
+    queue: str
+    reason: str
 
 
 def parts_of(frame: Frame) -> Parts:
@@ -56,25 +66,25 @@ def parts_of(frame: Frame) -> Parts:
     # Within a string its quotes would be escaped, so the first match is the key.
     head, _, rest = frame.payload.partition(b',"data":')
     known = msgspec.json.decode(head + b"}", type=_Head)
-    return Parts(known.event, known.id, rest[:-1])
+    return Parts(known.event, known.id, known.sub, rest[:-1])
 
 
-def encode_position(cursor: Cursor) -> str:
-    """A cursor as base64url of its JSON, without padding."""
-    return urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
+def encode_position(after: Cursor) -> str:
+    """Positions by queue as base64url of their JSON, without padding."""
+    return urlsafe_b64encode(msgspec.json.encode(after)).rstrip(b"=").decode()
 
 
 def decode_position(text: str) -> dict[str, object]:
-    """The cursor object that `encode_position` was given; its stream ids are not checked.
+    """The positions that `encode_position` was given; they are not checked.
 
     Raises:
         RequestError: `bad-after`: it was not made by `encode_position`.
     """
     try:
-        cursor = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, object])
+        after = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, object])
     except (ValueError, RecursionError, msgspec.DecodeError):
         raise RequestError("bad-after", "`Last-Event-ID` must be the `id` of an event of this stream") from None
-    return cursor
+    return after
 
 
 def frame_block(frame: Frame) -> bytes:
@@ -93,75 +103,69 @@ def _lines(data: bytes) -> bytes:
 
 
 class EventStreamWriter:
-    """Frames of one subscription, one after the other, to the bytes of its stream.
+    """Frames of the subscriptions of one request, to the bytes of their stream.
+
+    It keeps a position for each of them, as every client does (protocol.md, P3 and P4), and tells the lowest.
 
     Args:
-        queue: The label that the subscription names; None: all queues count.
-
-    Attributes:
-        cursor: Where the client may resume; None until the subscription was answered.
-        doubtful: The queues of which a gap was told, until a `pong` has their position again.
+        queue: The label that the request names; None: each subscription is to all queues.
     """
 
     def __init__(self, queue: str | None) -> None:
-        self.cursor: Cursor | None = None
-        self.doubtful: set[str] = set()
-        # The highest id of an event, by queue. A `pong` may lag behind it.
-        self._told: Cursor = {}
         self._queue = queue
+        # By the number of the subscription, which is its `sub`; empty until they were answered.
+        self._after: list[Cursor] = []
 
-    def block(self, frame: Frame, *, live: bool) -> bytes:
-        """The event that a frame becomes. A `pong` becomes its position alone, which tells a browser's page nothing.
-
-        Args:
-            frame: An `ack`, `error`, `gap` or `pong`, or a job event.
-            live: Whether all of the subscription's jobs are. Until then events of one job overtake those of another,
-                so no event says how far its queue was told.
-        """
+    def block(self, frame: Frame) -> bytes:
+        """The event that a frame becomes. A `pong` becomes its position alone, which tells a browser's page nothing."""
         parts = parts_of(frame)
+        before = self._lowest()
         match parts.event:
             case "ack":
-                self.cursor = self._of(parts)
-                moved = True
+                ack = decode_as(parts.data, _HasAfter)
+                self._after = [{**ack.after, **result.after} for result in ack.results]
             case "pong":
-                if self.cursor is None:
-                    return b":\n"
-                self._vouch(self._of(parts), live=live)
+                self._vouch(decode_as(parts.data, _HasAfter).after)
                 return b":\n%b\n" % self._position()
             case "gap":
-                moved = self._doubt(self._of(parts))
+                gap = decode_as(parts.data, _Gap)
+                concerned = self._after if parts.sub is None else [self._after[int(parts.sub)]]
+                for after in concerned if gap.reason != "trimmed" else ():
+                    after[gap.queue] = START
+            case _ if parts.position is not None and parts.sub is not None:
+                self._after[int(parts.sub)][parts.queue] = parts.position
             case _:
-                moved = parts.stream_id is not None and self._move(parts.queue, parts.stream_id, live=live)
+                pass
         name = _LINE_ENDS_IN_NAME.sub(" ", parts.event).encode()
+        moved = parts.event == "ack" or self._lowest() != before
         return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
-    def _of(self, parts: Parts) -> Cursor:
-        cursor = decode_as(parts.data, _HasCursor).cursor
-        return {queue: end for queue, end in cursor.items() if self._queue in (None, queue)}
+    def _vouch(self, vouched: Cursor) -> None:
+        """Take positions that are later, and those of queues that have none yet."""
+        for after in self._after:
+            for queue, reached in vouched.items():
+                known = after.get(queue)
+                if self._queue not in (None, queue):
+                    continue
+                if known is None:
+                    after[queue] = reached
+                    continue
+                stream_id, tilde, suffix = known.partition("~")
+                if position(reached) > position(stream_id):
+                    after[queue] = f"{reached}{tilde}{suffix}"
 
-    def _vouch(self, cursor: Cursor, *, live: bool) -> None:
-        """Everything up to `cursor` was told; of a queue that it lacks nobody knows."""
-        told = self._told if live else {}
-        self.cursor = {queue: max(end, told.get(queue, START), key=position) for queue, end in cursor.items()}
-        self.doubtful.difference_update(cursor)
-
-    def _doubt(self, cursor: Cursor) -> bool:
-        """Of these queues, outcomes may be missing that are still to be told: until then none has a position."""
-        self.doubtful.update(cursor)
-        self._told = {queue: end for queue, end in self._told.items() if queue not in cursor}
-        if self.cursor is None:
-            return False
-        self.cursor = {queue: end for queue, end in self.cursor.items() if queue not in cursor}
-        return True
-
-    def _move(self, queue: str, stream_id: str, *, live: bool) -> bool:
-        if self.cursor is None or queue in self.doubtful:
-            return False
-        self._told[queue] = max(stream_id, self._told.get(queue, START), key=position)
-        if live:
-            self.cursor[queue] = self._told[queue]
-        return live
+    def _lowest(self) -> Cursor:
+        if len(self._after) == 1:
+            return dict(self._after[0])
+        lowest: Cursor = {}
+        for after in self._after:
+            for queue, text in after.items():
+                stream_id = text.partition("~")[0]
+                lowest[queue] = lower(lowest.get(queue, stream_id), stream_id)
+        return lowest
 
     def _position(self) -> bytes:
-        encoded = encode_position(self.cursor or {})
+        if not self._after:
+            return b""
+        encoded = encode_position(self._lowest())
         return b"id: %b\n" % encoded.encode() if len(encoded) <= MAX_POSITION_BYTES else b""

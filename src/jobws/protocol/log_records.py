@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from jobws.errors import RequestError
-from jobws.protocol.codec import Frame, job_event, replayed_event
+from jobws.protocol.codec import Frame, job_frame, tail_of
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, position, type_name
 
 if TYPE_CHECKING:
@@ -226,4 +226,4 @@ def log_frame(stream_id: bytes, record: LogRecord, *, replayed: bool) -> Frame:
         data = _encode(record)
     except RecursionError:  # two levels more than what could be read
         data = _encode(msgspec.structs.replace(record, fields={"truncated": True}))
-    return replayed_event(_LOG, stream_id, data) if replayed else job_event(_LOG, stream_id, data)
+    return job_frame(_LOG, tail_of(data), position=stream_id, replayed=replayed)

@@ -1,7 +1,8 @@
 """One Struct per wire message of jobws.v1: what a client may ask, and what the server says.
 
 Requests are produced by `requests.parse_request`, which checks everything, so a request that exists is valid. Server
-messages are what `codec.encode` turns into a frame; job events alone are spliced from raw JSON (`codec.job_event`).
+messages are what `codec.encode` turns into a frame; job events and log lines alone are spliced from raw JSON
+(`codec.job_frame`).
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Subscription(Struct, frozen=True):
     """One subscription as asked for.
 
     `events` is None for all events; with `until_end` outcomes are among them, and the first one that is sent ends the
-    subscription. `after` are the stream ids after which every event is wanted, by queue; None: the outcome is enough. `sent`
-    are what followed the `~` of positions in `after`: which outcomes the client has, though no event told them.
+    subscription. `after` are the stream ids after which every event is wanted, by queue; None: the outcome is enough.
+    `sent` are what followed the `~` of positions in `after`: which outcomes the client has, though no event told them.
     `logs` are the positions after which log lines are wanted; None: none are.
     """
 
@@ -277,7 +278,7 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_
 
 
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """Lines that a worker wrote with `job.log()`, for a subscription that asked for them.
+    """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
     `first` is the number of the first one since the list began, as far as is known; `position` is where to go on after
     the last one. `gap`: lines before the first one may be
@@ -293,14 +294,7 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     truncated: bool | UnsetType = UNSET
 
 
-class JobLog(Struct, tag_field="event", tag="job-log", frozen=True, kw_only=True, omit_defaults=True):
-    """Log lines of a job."""
-
-    sub: Sub | UnsetType = UNSET
-    data: JobLogData
-
-
-ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap | JobLog
+ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap
 
 
 def echoed(ref: Ref | None) -> Ref | UnsetType:

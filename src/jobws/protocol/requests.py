@@ -147,7 +147,9 @@ class _Parser:
                 raise RequestError("bad-after", "a position as `after` needs `queue`; else send an object by queue")
             value = {queue: value}
         if not isinstance(value, dict):
-            raise RequestError("bad-after", f"`after` must be an object by queue, or a position, not {type_name(value)}")
+            raise RequestError(
+                "bad-after", f"`after` must be an object by queue, or a position, not {type_name(value)}"
+            )
         after: Cursor = {}
         sent: dict[str, str] = {}
         for label, text in value.items():

@@ -37,13 +37,14 @@ from jobws.server.logs import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
+from jobws.server.reading_back import ReadingBack
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
 from jobws.server.sweep import Sweeper
 from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 
     from anyio.abc import TaskGroup
     from starlette.requests import Request
@@ -90,14 +91,15 @@ class Bridge:
             self.settings.discover_seconds,
             self.fanout,
         )
-        self.clients: Clients[Connection, Join] = Clients(self._connect, self._start_join, self._hello, self.settings)
+        self.clients: Clients[Connection, Join] = Clients(self._connect, self._join, self._hello, self.settings)
         self.logs = Logs(self.target, self.settings, self._hello)
         self._store = Store(self.target, self.queues.by_label)
         # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
         self._http_store = Store(self.target, self.queues.by_label)
         self._result_store = Store(self.target, self.queues.by_label, results=True)
-        self._joins = Joins(self.fanout, self.queues, self._store, self._result_store, self.settings.join_seconds)
-        self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self._joins, self.settings.sweep_seconds)
+        self._joins = Joins(self.fanout, self.queues, self._store, self._spawn, self.settings.join_seconds)
+        self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._spawn)
+        self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self.settings.sweep_seconds)
         # A worker's lines, perhaps megabytes, must not hold up other answers either.
         self._job_line_store = Store(self.target, self.queues.by_label)
         self._job_line_polls = JobLinePolls(self.fanout.job_lines, self.queues.by_label, self._job_line_store)
@@ -174,9 +176,8 @@ class Bridge:
     def _connect(self, wake: Callable[[], None]) -> Connection:
         settings = self.settings
         session = Session(self.queues.by_label, settings.max_message_bytes, settings.max_subscriptions)
-        return Connection(
-            session, self.fanout, self.queues.by_label, settings.max_subscriptions, settings.outbox_bytes, wake
-        )
+        read_back = self._reading_back.start
+        return Connection(session, self.fanout, settings.max_subscriptions, settings.outbox_bytes, wake, read_back)
 
     def _hello(self) -> Frame:
         settings = self.settings
@@ -185,9 +186,13 @@ class Bridge:
         data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label), silent or UNSET)
         return encode(Hello(data))
 
-    def _start_join(self, connection: Connection, join: Join) -> None:
+    def _join(self, connection: Connection, join: Join) -> None:
         if self._tasks is not None:
-            self._tasks.start_soon(self._joins.run, connection, join)
+            self._joins.add(connection, join)
+
+    def _spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        if self._tasks is not None:
+            self._tasks.start_soon(run, *args)
 
     # ---- HTTP ----
 

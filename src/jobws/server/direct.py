@@ -52,7 +52,10 @@ class Direct(Protocol):
         ...
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """Send whole frames, each in one piece or two (see `codec.Frame.wire`). False: not all of it has left; `writable` will be called, unless the end comes first."""
+        """Send whole frames, each in one piece or two (see `codec.Frame.wire`).
+
+        False: not all of it has left; `writable` will be called, unless the end comes first.
+        """
         ...
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from jobws.server.listening import Listener
     from jobws.server.service import Service
 
-# After a gap the client has no position, and soon should.
-DOUBT_SECONDS: Final = 1.0
 # How long a browser waits before it comes back.
 RETRY_MILLISECONDS: Final = 1000
 
@@ -34,9 +32,11 @@ class EventStreams:
     async def events(self, request: Request) -> Response:
         """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`."""
         asked = parameters(request, ("queue", "events", "until", "logs", "lastEventId"))
-        data: dict[str, Any] = {"jobs": repeated(request, "job")}
-        if not data["jobs"]:
+        job_ids = list(dict.fromkeys(repeated(request, "job")))
+        if not job_ids:
             raise RequestError("bad-data", "`job`: expected ?job=, the id of a job, once or several times")
+        jobs: list[dict[str, Any]] = [{"sub": number, "jobId": job_id} for number, job_id in enumerate(job_ids)]
+        data: dict[str, Any] = {"jobs": jobs}
         data.update({key: asked[key] for key in ("queue", "until") if key in asked})
         if "events" in asked:
             data["events"] = asked["events"].split(",")
@@ -45,7 +45,8 @@ class EventStreams:
         # A browser that comes back asks for the same URL, so its header is the newer one.
         last = request.headers.get("last-event-id") or asked.get("lastEventId")
         if last:
-            data["after"] = decode_position(last)
+            # What follows `~` is one job's alone.
+            (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
         parsed = parse_request("subscribe-job", data, None, service.labels, service.settings.max_subscriptions)
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
@@ -57,14 +58,11 @@ class EventStreams:
 
 
 class _Events:
-    """The events of one subscription (see `streaming.Conversation`)."""
+    """The events of one request's subscriptions (see `streaming.Conversation`)."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
         self._writer = EventStreamWriter(data.get("queue"))
-        self._live = False
-        # An outcome that waits for lines stays behind later events of other jobs, so no event's id is a position.
-        self._by_pongs = "logs" in data
 
     async def ask(self, listener: Listener) -> None:
         """Subscribe."""
@@ -72,21 +70,16 @@ class _Events:
 
     def patience(self) -> float:
         """Seconds after which the client gets its position."""
-        return DOUBT_SECONDS if self._writer.doubtful or self._by_pongs else streaming.KEEP_ALIVE_SECONDS
+        return streaming.KEEP_ALIVE_SECONDS
 
     def step(self, listener: Listener) -> tuple[bytes, bool]:
-        """The events that came. It ends behind the last one that can come."""
+        """The events that came. It ends after the last one that can come."""
         connection = listener.connection
         frames = listener.take()
         over = connection.closing is not None or not connection.rooms
-        was_live, self._live = self._live, not connection.catching_up
-        # What happened while it became live is behind all of these frames.
-        if not frames or (self._live and not was_live):
+        if not frames:
             listener.ping()
-        blocks = [self._writer.block(frame, live=was_live and not self._by_pongs) for frame in frames]
-        if over:
-            blocks += [self._writer.block(frame, live=True) for frame in listener.take()]
-        return b"".join(blocks), over
+        return b"".join(map(self._writer.block, frames)), over
 
 
 def _logs(text: str) -> bool:

@@ -29,6 +29,9 @@ MAX_WAIT_SECONDS: Final = 55.0
 # So long after everything that was asked for a position follows, without which the client would have to ask for all of
 # it again. Positions lag behind by up to 0.3 s (rule M5).
 POSITION_SECONDS: Final = 0.5
+# How long an answer goes on for an outcome that is owed, and how soon to look again whether it is.
+OWED_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.1
 # What answers the client, or itself asks for nothing. Everything else is news.
 _ANSWERS: Final = tuple(b'{"event":"%b",' % name for name in (b"hello", b"ack", b"error", b"pong"))
 
@@ -68,6 +71,7 @@ class _Frames:
         self._asked = False
         self._caught_up = False
         self._told = False
+        self._owed_until: float | None = None
 
     async def ask(self, listener: Listener) -> None:
         """Put the requests, no faster than a WebSocket's are read."""
@@ -82,12 +86,14 @@ class _Frames:
     def patience(self) -> float:
         """Seconds to the next `pong`, or to the end of the wait."""
         now = anyio.current_time()
+        if self._owed_until is not None:
+            return LOOK_SECONDS
         if self._until is None or self._until <= now:
             return self._pong_at - now
         return min(self._pong_at, self._until) - now
 
     def step(self, listener: Listener) -> tuple[bytes, bool]:
-        """The frames that came; behind the last of them a `pong`, or why the connection ends."""
+        """The frames that came; after the last of them a `pong`, or why the connection ends."""
         connection, now = listener.connection, anyio.current_time()
         frames = listener.take()
         if self._asked and not self._caught_up and not connection.catching_up:
@@ -113,7 +119,11 @@ class _Frames:
         """Whether the wait has come to its end."""
         if self._until is None or not self._asked or connection.catching_up:
             return False
-        return self._told or not connection.rooms or now >= self._until
+        if not (self._told or not connection.rooms or now >= self._until):
+            return False
+        if connection.is_owed and self._owed_until is None:
+            self._owed_until = now + OWED_SECONDS
+        return not connection.is_owed or self._owed_until is None or now >= self._owed_until
 
 
 def _is_news(frame: Frame) -> bool:

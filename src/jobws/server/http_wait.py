@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 from jobws.errors import RequestError
 from jobws.hub.lacking import FINISHED
 from jobws.protocol.event_stream import Parts, parts_of
+from jobws.protocol.identifiers import START
 from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot, Room
 from jobws.server.listening import cancel_when_gone
 
@@ -49,29 +50,21 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     """The first outcome of the jobs of `room`, old ones included; None: none came in time, or the client has left.
 
     Raises:
-        RequestError: `unavailable` or `too-many`.
+        RequestError: `unavailable`.
         RedisUnavailableError: The bridge is not running.
     """
     found: Parts | RequestError | None = None
-    jobs = [_item(room.job_id, room.queue)]
-    if room.queue is None:
-        # Each queue by its name as well, for an outcome of more than a minute ago counts here.
-        jobs += [_item(room.job_id, label) for label in service.labels]
-        if len(jobs) > service.settings.max_subscriptions:
-            raise RequestError("too-many", f"{len(jobs) - 1} queues are too many to wait for; name the job's `queue`")
+    # As one who returns, for an outcome of more than a minute ago counts here, in whatever queue.
+    item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
     with service.listener() as listener, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
-            listener.subscribe({"jobs": jobs})
+            listener.subscribe(item)
             found = await _first(listener)
             tasks.cancel_scope.cancel()
     if isinstance(found, RequestError):
         raise found
     return found
-
-
-def _item(job_id: str | None, queue: str | None) -> dict[str, str | None]:
-    return {"jobId": job_id, "queue": queue}
 
 
 async def _first(listener: Listener) -> Parts | RequestError:
@@ -103,7 +96,7 @@ def with_outcome(
     ended = structs.replace(
         known or JobSnapshot(queue, job_id, "", outcome.event, None),
         state=outcome.event,
-        at=outcome.stream_id,
+        at=(outcome.position or START).partition("~")[0],
         returnvalue=values.returnvalue,
         failed_reason=values.failed_reason,
         truncated=values.truncated,

@@ -48,7 +48,7 @@ class Listener(Client[Connection, Join]):
         self.lost()
 
     def greet(self) -> None:
-        """Put `hello` behind what waits, as on a WebSocket."""
+        """Put `hello` after what waits, as on a WebSocket."""
         self.connection.outbox.append(self._clients.hello())
         self.connection.outbox.flush()
 
@@ -57,7 +57,7 @@ class Listener(Client[Connection, Join]):
         self.received(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
 
     def ping(self) -> None:
-        """Put a `pong` behind what waits, whose cursor says how far everything before it was told."""
+        """Put a `pong` after what waits, which says how far everything before it was told."""
         self.received(_PING)
 
     async def wait(self) -> None:

@@ -19,7 +19,7 @@ from jobws.hub.connection import UNAVAILABLE
 from jobws.hub.log_hub import MAX_SECONDS, Line
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError
-from jobws.server.joins import persist, room_for_more
+from jobws.server.reading_back import persist, room_for_more
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -83,6 +83,12 @@ class Queues:
         else:
             tasks.start_soon(supervise, "discovery", lambda: self._discover(tasks), Health())
 
+    def unread(self, labels: Iterable[str]) -> list[str]:
+        """Those of them of which it is not known yet what their streams hold."""
+        return [
+            label for label in labels if not (self._tails[label].ready.is_set() and self._fanout.recent.filled(label))
+        ]
+
     async def ready(self, labels: Iterable[str]) -> None:
         """Wait until what the queues' streams hold is known, and what is written from now on will be published."""
         for label in labels:

@@ -1,0 +1,288 @@
+"""A client that does what protocol.md asks of one, and holds every frame against what it may rely on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.messages import OUTCOMES
+from tests.hub.world import Bridge, Redis, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+Frame = dict[str, Any]
+
+
+class Taken:
+    """What a subscription has of one event.
+
+    Attributes:
+        positioned: Whether its frame had a position.
+        gaps: How many gaps were told before.
+        breaks: How many of them were not `trimmed`.
+    """
+
+    def __init__(self, *, positioned: bool, gaps: int, breaks: int) -> None:
+        self.positioned = positioned
+        self.gaps = gaps
+        self.breaks = breaks
+
+
+class Watch:
+    """One subscription over many connections.
+
+    Attributes:
+        after: What the client keeps: positions by queue; None: it was never acknowledged.
+        due: Events that must come: those that happened after its positions, or while it was acknowledged.
+        taken: Events that came.
+    """
+
+    def __init__(self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool) -> None:
+        self.redis = redis
+        self.queue = queue
+        self.job_id = job_id
+        self.events = frozenset(events) | OUTCOMES if until_end else frozenset(events)
+        self.until_end = until_end
+        self.sub = 0
+        self.after: dict[str, str] | None = None
+        self.acked = False
+        self.over = False
+        self.known = False
+        self.told_gone: set[str] = set()
+        self.due: dict[int, Written] = {}
+        self.taken: dict[int, Taken] = {}
+        self.gaps: dict[str, int] = {}
+        self.breaks: dict[str, int] = {}
+        # The first ack: when, and whether outcomes were too old for it.
+        self.began_at = -1
+        self.ambiguous_at: int | None = None
+        self.last: dict[str, tuple[int, int]] = {}
+        self.named_by: dict[str, int] = {}
+
+    def concerns(self, event: Written) -> bool:
+        return event.job_id == self.job_id and self.queue in (None, event.queue)
+
+    def chooses(self, name: str) -> bool:
+        return "*" in self.events or name in self.events
+
+    def gap(self, queue: str, at: int) -> None:
+        """Events that happened up to then may be missing."""
+        self.gaps[queue] = self.gaps.get(queue, 0) + 1
+        self.due = {n: each for n, each in self.due.items() if each.queue != queue or each.at > at}
+
+    def happened(self, event: Written) -> None:
+        if self.over or self.after is None or not self.concerns(event) or not self.chooses(event.name):
+            return
+        if event.queue not in self.redis.quiet and (self.acked or event.queue in self.after):
+            self.due[event.number] = event
+
+    def disconnect(self, missed: set[int]) -> None:
+        """Of a queue without a position nothing but the outcome is due; nor is what the bridge had not found out about."""
+        self.acked = False
+        self.last.clear()
+        after = self.after or {}
+        self.due = {n: each for n, each in self.due.items() if each.queue in after and n not in missed}
+
+    # ---- frames ----
+
+    def acknowledge(self, result: Frame, common: dict[str, str], at: int) -> None:
+        first = self.after is None
+        self.acked = True
+        own = result.get("after", {})
+        self.after = {**common, **own} if self.queue is None else {self.queue: {**common, **own}[self.queue]}
+        if first:
+            self.began_at = at
+            if result.get("ambiguous"):
+                self.ambiguous_at = self.redis.moment
+        if result.get("gap"):
+            for queue in self.redis.queues if self.queue is None else (self.queue,):
+                self.gap(queue, at)
+        if result.get("unknown"):
+            if self.known:
+                self.told_gone.update(self.redis.queues)
+            self.known = False
+        else:
+            self.known = True
+        # A queue that is not named has nothing of the job.
+        self.due = {n: each for n, each in self.due.items() if each.queue in self.after}
+        for queue in self.after:
+            self.reached(queue, self.after[queue], "ack")
+
+    def reached(self, queue: str, text: str, why: str) -> None:
+        """A position: nothing that is due lies before it."""
+        at = position(text.partition("~")[0])
+        late = [each for each in self.due.values() if each.queue == queue and position(each.stream_id) <= at]
+        late = [each for each in late if each.number not in self.missed_here]
+        assert not late, f"{why} {text} skips {late}"
+
+    missed_here: set[int] = set()
+
+    def take(self, frame: Frame, at: int) -> None:
+        name, data, text = frame["event"], frame["data"], frame.get("id")
+        queue = data["queue"]
+        assert self.acked, "a frame before the ack"
+        assert data["jobId"] == self.job_id
+        assert self.queue in (None, queue)
+        assert self.chooses(name), f"{name} was not chosen"
+        assert name not in OUTCOMES or text is not None, "an outcome has a position"
+        number = int(data.get("n") or data.get("returnvalue") or data.get("failedReason") or 0)
+        previous = (self.after or {}).get(queue, START)
+        if number:
+            self.note(number, name, text, previous, at)
+        else:
+            assert name == "removed"
+        if text is not None and "~" not in text:
+            event_id = position(text)
+            assert event_id > self.last.get(queue, (0, 0)), f"out of order: {frame}"
+            self.last[queue] = event_id
+        if name == "removed":
+            self.told_gone.add(queue)
+        else:
+            self.told_gone.discard(queue)
+        if text is not None:
+            assert self.after is not None
+            self.after[queue] = text
+            self.reached(queue, text, name)
+        self.known = name not in OUTCOMES
+        if name in OUTCOMES and self.until_end:
+            self.over = True
+            self.due.clear()
+
+    def note(self, number: int, name: str, text: str | None, previous: str, at: int) -> None:
+        event = self.redis.written[number]
+        assert (event.name, event.job_id) == (name, self.job_id)
+        known = self.taken.get(number)
+        gaps = self.gaps.get(event.queue, 0)
+        if known is not None:
+            from_hash = text is not None and "~" in text
+            broken = self.breaks.get(event.queue, 0) > known.breaks
+            lost = name in OUTCOMES and (gaps > known.gaps or (from_hash and not self.redis.has(number)))
+            assert not known.positioned or broken or (lost and not self.until_end), f"twice: {event}"
+            assert not (from_hash and previous.endswith(f"~{text.partition('~')[2]}")), f"again: {event}"  # type: ignore[union-attr]
+        self.taken[number] = Taken(positioned=text is not None, gaps=gaps, breaks=self.breaks.get(event.queue, 0))
+        self.due.pop(number, None)
+
+
+class Client:
+    """Subscriptions over one connection after the other."""
+
+    def __init__(self, redis: Redis, bridge: Bridge) -> None:
+        self.redis = redis
+        self.watches: list[Watch] = []
+        self.subs: dict[int, Watch] = {}
+        self.refs: dict[int, list[int]] = {}
+        self.count = 0
+        self.connect(bridge)
+
+    def connect(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.connection = bridge.connect()
+        self.inbox: list[tuple[int, Frame]] = []
+        self.subs.clear()
+        self.refs.clear()
+
+    def disconnect(self, keep: int) -> None:
+        """The connection breaks: of the frames that were under way the first `keep` were taken."""
+        self.fetch()
+        self.take(keep)
+        self.bridge.disconnect(self.connection)
+        for watch in self.watches:
+            watch.disconnect(self.bridge.missed)
+
+    def subscribe(self, watches: list[Watch], *, many: bool, common: bool) -> None:
+        """In one request; `common`: what all have alike stands beside the list."""
+        items, subs = [], []
+        for watch in watches:
+            self.count += 1
+            self.subs[self.count] = watch
+            watch.sub = self.count
+            watch.last.clear()
+            item: dict[str, object] = {"sub": self.count, "jobId": watch.job_id, "events": sorted(watch.events)}
+            if watch.queue is not None:
+                item["queue"] = watch.queue
+            if watch.until_end:
+                item["until"] = "end"
+            if watch.after is not None:
+                item["after"] = dict(watch.after)
+            items.append(item)
+            subs.append(self.count)
+        self.count += 1
+        self.refs[self.count] = subs
+        data: object = items if many else items[0]
+        if common and many and all("queue" in item for item in items) and len({item["queue"] for item in items}) == 1:
+            data = {"jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items], "queue": items[0]["queue"]}
+        self.bridge.receive(self.connection, {"event": "subscribe-job", "data": data, "ref": self.count})
+
+    def leave(self, watch: Watch) -> None:
+        """And forget what was under way for it."""
+        self.subs.pop(watch.sub, None)
+        data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
+        self.bridge.receive(self.connection, {"event": "unsubscribe-job", "data": data})
+        watch.acked = False
+
+    def ping(self) -> None:
+        self.bridge.receive(self.connection, {"event": "ping"})
+
+    def fetch(self) -> None:
+        """What the bridge sent is under way."""
+        self.inbox += [(self.redis.step, json.loads(frame.payload)) for frame in self.connection.outbox.take()]
+        self.connection.outbox.written()
+
+    def take(self, count: int) -> None:
+        for at, frame in self.inbox[:count]:
+            self._take(frame, at)
+        del self.inbox[:count]
+
+    def _take(self, frame: Frame, at: int) -> None:
+        data = frame["data"]
+        Watch.missed_here = self.bridge.missed
+        match frame["event"]:
+            case "ack" if data["request"] == "subscribe-job":
+                subs = self.refs.pop(frame["ref"])
+                results = data.get("results", [data])
+                assert len(results) == len(subs)
+                for sub, result in zip(subs, results, strict=True):
+                    if sub in self.subs and "error" not in result:
+                        self.subs[sub].acknowledge(result, data.get("after", {}) if "results" in data else {}, at)
+            case "ack" | "error":
+                pass
+            case "pong":
+                for watch in self.subs.values():
+                    if watch.acked and not watch.over:
+                        self._vouch(watch, data["after"])
+            case "gap":
+                self._gap(frame, at)
+            case _ if frame["sub"] in self.subs:
+                watch = self.subs[frame["sub"]]
+                assert not watch.over, "a frame after the end"
+                watch.take(frame, at)
+
+    def _vouch(self, watch: Watch, positions: dict[str, str]) -> None:
+        assert watch.after is not None
+        for queue, text in positions.items():
+            if watch.queue not in (None, queue):
+                continue
+            watch.reached(queue, text, "pong")
+            known = watch.after.get(queue)
+            if known is None:
+                watch.after[queue] = text
+            elif position(text) > position(known.partition("~")[0]):
+                watch.after[queue] = "".join((text, *known.partition("~")[1:]))
+
+    def _gap(self, frame: Frame, at: int) -> None:
+        data = frame["data"]
+        queue = data["queue"]
+        if "sub" in frame:
+            watches = [self.subs[frame["sub"]]] if frame["sub"] in self.subs else []
+        else:
+            watches = [watch for watch in self.subs.values() if data["jobs"] is None or watch.job_id in data["jobs"]]
+        for watch in watches:
+            if watch.acked and not watch.over and watch.queue in (None, queue):
+                watch.gap(queue, at)
+                if data["reason"] != "trimmed":
+                    assert watch.after is not None
+                    watch.after[queue] = START
+                    watch.breaks[queue] = watch.breaks.get(queue, 0) + 1
+                    watch.last.pop(queue, None)

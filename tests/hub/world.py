@@ -1,0 +1,425 @@
+"""Redis and bridges in memory, in steps: streams and hashes change while several hubs read them late.
+
+Every event has a number of its own, so that it is known which one a frame tells of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from copy import deepcopy
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Raw
+
+from jobws.bullmq.events import kind_of
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.connection import Connection
+from jobws.hub.fanout import Fanout
+from jobws.hub.lacking import FINISHED
+from jobws.hub.replaying import look_again, replay, settle
+from jobws.hub.rooms import Rooms
+from jobws.protocol.identifiers import START, before, position
+from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.protocol.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.snapshot import Job
+    from jobws.hub.joining import Join
+    from jobws.hub.lacking import Owed, Replay
+
+    Choose = Callable[[int], int]
+
+# Few of each, so that what happens concerns the same job.
+JOBS = ("1", "2")
+# What a worker's clock may be ahead of Redis', in milliseconds.
+SKEWS = (0, -4_000, 3_600_000, -3_600_000)
+PAUSES = (0, 1, 1, 1, 7, 500, 10_000, 70_000)
+
+
+class Written(NamedTuple):
+    """An event as it was written. `at` is the step in which it was."""
+
+    number: int
+    queue: str
+    job_id: str
+    name: str
+    stream_id: str
+    at: int
+
+
+class Hash(NamedTuple):
+    """A job's hash. `number` is that of the event with its outcome; 0: it has none."""
+
+    state: str
+    number: int
+    finished_on: int
+
+
+class Redis:
+    """Streams and hashes."""
+
+    def __init__(self, choose: Choose, queues: tuple[str, ...], quiet: frozenset[str]) -> None:
+        self.choose = choose
+        self.queues = queues
+        self.quiet = quiet
+        self.step = 0
+        # Whether nothing happens any more by itself.
+        self.calm = False
+        self.written: dict[int, Written] = {}
+        self.moment = 1_000_000
+        self.sequence = 0
+        self.streams: dict[str, list[Entry]] = {queue: [] for queue in queues}
+        self.generated = dict.fromkeys(queues, START)
+        self.trimmed: set[str] = set()
+        self.hashes: dict[Job, Hash] = {}
+        # Jobs that had no outcome when their hash vanished, without an event.
+        self.vanished: set[Job] = set()
+        self.undone: set[int] = set()
+        self.backup: tuple[object, ...] | None = None
+        self.on_loss: list[Callable[[str, str, set[int]], None]] = []
+
+    def write(self) -> None:
+        """Something happens to a job, as BullMQ would have it."""
+        job = self.queues[self.choose(len(self.queues))], JOBS[self.choose(len(JOBS))]
+        known = self.hashes.get(job)
+        if known is None:
+            self._live(job, "added")
+        elif known.state in FINISHED:
+            match self.choose(4):
+                case 0:
+                    del self.hashes[job]
+                    self._add(job, "removed", prev=known.state)
+                case 1:
+                    del self.hashes[job]
+                case _:
+                    self._live(job, "waiting", prev=known.state)
+        else:
+            match self.choose(10):
+                case 0:
+                    del self.hashes[job]
+                    self._add(job, "removed", prev="wait")
+                case 1:
+                    del self.hashes[job]
+                    self.vanished.add(job)
+                case 2 | 3 | 4:
+                    self._end(job)
+                case _:
+                    self._add(job, ("progress", "active", "progress")[self.choose(3)])
+
+    def _live(self, job: Job, name: str, **fields: str) -> None:
+        self.vanished.discard(job)
+        self.hashes[job] = Hash("active", 0, 0)
+        self._add(job, name, **fields)
+
+    def _end(self, job: Job) -> None:
+        name = ("completed", "failed")[self.choose(2)]
+        number = self._add(job, name, prev="active")
+        if self.choose(8):
+            skew = SKEWS[self.choose(len(SKEWS))]
+            self.hashes[job] = Hash(name, number, self.moment + skew)
+        else:
+            del self.hashes[job]  # removeOnComplete
+
+    def _add(self, job: Job, name: str, **fields: str) -> int:
+        queue, job_id = job
+        pause = PAUSES[self.choose(len(PAUSES))]
+        self.sequence = self.sequence + 1 if not pause else 0
+        self.moment += pause
+        number = len(self.written) + 1
+        stream_id = f"{self.moment}-{self.sequence}"
+        values = {"event": name, "jobId": job_id, "n": str(number), **fields}
+        if name == "completed":
+            values["returnvalue"] = str(number)
+        if name == "failed":
+            values["failedReason"] = str(number)
+        if name == "progress":
+            values["data"] = str(number)
+        flat = [part.encode() for item in values.items() for part in item]
+        self.written[number] = Written(number, queue, job_id, name, stream_id, self.step)
+        self.generated[queue] = stream_id
+        if queue not in self.quiet:
+            self.streams[queue].append((stream_id.encode(), flat))
+        return number
+
+    def has(self, number: int) -> bool:
+        """Whether a stream still holds that event."""
+        event = self.written[number]
+        return any(entry[0] == event.stream_id.encode() for entry in self.streams[event.queue])
+
+    def trim(self, keep: int) -> None:
+        queue = self.queues[self.choose(len(self.queues))]
+        stream = self.streams[queue]
+        gone = stream[: max(len(stream) - keep, 0)]
+        if gone:
+            self.trimmed.add(queue)
+            self.streams[queue] = stream[len(gone) :]
+            self._lose(queue, "trimmed", gone)
+
+    def delete(self) -> None:
+        """A stream is deleted, and begins again with the next event."""
+        queue = self.queues[self.choose(len(self.queues))]
+        gone, self.streams[queue], self.generated[queue] = self.streams[queue], [], START
+        self.trimmed.discard(queue)
+        self._lose(queue, "recreated", gone)
+
+    def save(self) -> None:
+        self.backup = deepcopy((self.streams, self.generated, self.trimmed, self.hashes, self.vanished, len(self.written)))
+
+    def restore(self) -> None:
+        """Redis is what it was when `save` was called; only its clock goes on."""
+        if self.backup is None:
+            return
+        old = self.streams
+        self.streams, self.generated, self.trimmed, self.hashes, self.vanished, count = deepcopy(self.backup)  # type: ignore[assignment]
+        self.undone.update(range(count + 1, len(self.written) + 1))  # type: ignore[operator]
+        for queue in self.queues:
+            kept = {entry[0] for entry in self.streams[queue]}
+            self._lose(queue, "ahead", [entry for entry in old[queue] if entry[0] not in kept])
+
+    def _lose(self, queue: str, reason: str, gone: Iterable[Entry]) -> None:
+        numbers = {int(entry[1][5]) for entry in gone}
+        for tell in self.on_loss:
+            tell(queue, reason, numbers)
+
+    def snapshot(self, job: Job) -> JobSnapshot | None:
+        found = self.hashes.get(job)
+        if found is None:
+            return None
+        queue, job_id = job
+        snapshot = JobSnapshot(queue, job_id, "x", found.state, None)
+        if not found.number:
+            return snapshot
+        return JobSnapshot(
+            *(queue, job_id, "x", found.state, None),
+            finished_on=found.finished_on,
+            returnvalue=Raw(str(found.number).encode()),
+            failed_reason=str(found.number),
+        )
+
+    def end(self, queue: str) -> str:
+        """What XREVRANGE tells."""
+        stream = self.streams[queue]
+        return stream[-1][0].decode() if stream else START
+
+
+class Looking(NamedTuple):
+    """A look-up that was made, and how far the streams were read before."""
+
+    look_up: LookUp
+    seen: dict[str, str]
+    gaps: int
+
+
+class Bridge:
+    """One hub, and what reads for it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.choose = redis.choose
+        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.fanout.without_events |= redis.quiet
+        self.fanout.on_gap = self._holed
+        self.holed: set[str] = set()
+        self.suspicions: dict[str, str] = {}
+        self.again: dict[str, tuple[str, str]] = {}
+        self.expected: dict[str, str] = {}
+        self.missed: set[int] = set()
+        self.joins: list[tuple[Connection, Join, Looking | None]] = []
+        self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp]] = {}
+        self.connections: list[Connection] = []
+        redis.on_loss.append(self._lost)
+        for queue in redis.queues:
+            stream = redis.streams[queue]
+            past: list[Past] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
+            self.fanout.cursors[queue] = self.fanout.verified[queue] = redis.generated[queue]
+            floor = before(stream[0][0]) if stream else redis.generated[queue]
+            self.fanout.fill(queue, past, floor if queue in redis.trimmed or queue in redis.quiet else START)
+
+    def stop(self) -> None:
+        self.redis.on_loss.remove(self._lost)
+
+    def _holed(self, queue: str) -> None:
+        self.holed.add(queue)
+
+    def _lost(self, queue: str, reason: str, numbers: set[int]) -> None:
+        if queue in self.redis.quiet:
+            return
+        cursor = position(self.fanout.cursors[queue])
+        unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
+        self.missed |= unread
+        if reason != "trimmed":
+            went_back = position(self.redis.generated[queue]) < cursor
+            self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
+        elif unread:
+            self.suspicions.setdefault(queue, "trimmed")
+
+    # ---- reading ----
+
+    def unread(self, queue: str) -> list[Entry]:
+        cursor = position(self.fanout.cursors[queue])
+        return [entry for entry in self.redis.streams[queue] if position(entry[0]) > cursor]
+
+    def read(self, queue: str, count: int) -> None:
+        if queue in self.redis.quiet:
+            self.fanout.cursors[queue] = self.fanout.verified[queue] = self.redis.generated[queue]
+            return
+        self.fanout.publish(queue, self.unread(queue)[:count])
+        cursor = position(self.fanout.cursors[queue])
+        if queue in self.again:
+            end, floor = self.again[queue]
+            if not self.unread(queue) or cursor >= position(end):
+                del self.again[queue]
+                self.fanout.cursors[queue] = max(end, self.fanout.cursors[queue], key=position)
+                self.fanout.end_again(queue, floor)
+                self.fanout.verified[queue] = self.fanout.cursors[queue]
+        elif queue in self.expected and cursor >= position(self.expected[queue]):
+            end = self.expected.pop(queue)
+            if queue not in self.suspicions:
+                self.fanout.verified[queue] = end
+
+    def check(self, queue: str) -> None:
+        """Compare counts: if entries were lost, read again and say so."""
+        if queue in self.again or queue in self.redis.quiet:
+            return
+        stream, generated = self.redis.streams[queue], self.redis.generated[queue]
+        reason = self.suspicions.pop(queue, None)
+        if reason is not None:
+            self.expected.pop(queue, None)
+            oldest = before(stream[0][0]) if stream else generated
+            start, floor = self.fanout.begin_again(queue, reason, generated, oldest)
+            self.fanout.verified[queue] = start
+            self.again[queue] = (self.redis.end(queue), floor)
+            self.read(queue, self.choose(4))
+            return
+        self.fanout.forget_before(queue, stream[0][0].decode() if stream else generated)
+        if self.unread(queue):
+            self.expected[queue] = self.redis.end(queue)
+        else:
+            self.fanout.verified[queue] = self.fanout.cursors[queue]
+
+    def look_up(self, jobs: Iterable[Job]) -> LookUp:
+        """Job by job: something may happen between two of them."""
+        look_up = LookUp({}, {}, {})
+        for job in jobs:
+            look_up.found[job] = self.redis.snapshot(job)
+            look_up.moments[job] = look_up.ends[job[0]] = self.redis.end(job[0])
+            while not (self.redis.calm or self.choose(4)):
+                self.redis.write()
+                self.read(self.redis.queues[self.choose(len(self.redis.queues))], 2)
+        for queue in look_up.ends:
+            look_up.ends[queue] = self.redis.end(queue)
+        return look_up
+
+    def behind(self, look_up: LookUp) -> bool:
+        return any(position(self.fanout.cursors[queue]) < position(end) for queue, end in look_up.ends.items())
+
+    def sweep(self, queue: str) -> None:
+        """Every job that is watched, if there was a hole."""
+        job_ids = self.fanout.rooms.watched(queue)
+        if queue not in self.holed | self.redis.quiet:
+            job_ids = self.fanout.rooms.unsettled(queue)
+        look_up = self.look_up([(queue, job_id) for job_id in job_ids])
+        if self.choose(4):
+            self.read(queue, 1000)
+        if look_again(self.fanout, queue, job_ids, look_up) and queue in self.holed:
+            self.holed.discard(queue)
+            self.fanout.untold.discard(queue)
+
+    # ---- clients ----
+
+    def connect(self) -> Connection:
+        session = Session(self.redis.queues, 262144, 100)
+        connection = Connection(session, self.fanout, 100, 1 << 24, lambda: None, lambda _: None)
+        self.connections.append(connection)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        connection.leave_all()
+        self.connections.remove(connection)
+        self.in_hand.pop(connection, None)
+        self.joins = [each for each in self.joins if each[0] is not connection]
+
+    def receive(self, connection: Connection, message: dict[str, object]) -> None:
+        join = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
+        if join is not None:
+            self.joins.append((connection, join, None))
+
+    def look(self) -> None:
+        if self.joins:
+            index = self.choose(len(self.joins))
+            connection, join, looking = self.joins[index]
+            if looking is None and not self.again:
+                seen, gaps = dict(self.fanout.cursors), self.fanout.counts["gaps"]
+                self.joins[index] = connection, join, Looking(self.look_up(join.jobs(self.redis.queues)), seen, gaps)
+
+    def answer(self) -> None:
+        for index, (connection, join, looking) in enumerate(self.joins):
+            # A bridge waits until it has read all that the look-up knows of, but not for ever.
+            if looking is None or (self.behind(looking.look_up) and self.choose(8)):
+                continue
+            if self.again or looking.gaps != self.fanout.counts["gaps"]:
+                self.joins[index] = connection, join, None
+                continue
+            del self.joins[index]
+            connection.complete(join, looking.look_up, looking.seen, float(self.redis.moment))
+            return
+
+    def read_back(self) -> None:
+        """A step of a client's: ask Redis, or deliver what it said."""
+        ready = [each for each in self.connections if each.backlog or each in self.in_hand]
+        if not ready:
+            return
+        connection = ready[self.choose(len(ready))]
+        if connection not in self.in_hand:
+            assert connection.backlog is not None
+            events, owed = connection.backlog.take(1 + self.choose(3))
+            found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
+            jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+            self.in_hand[connection] = found, owed, self.look_up(jobs)
+            return
+        entries, owed, look_up = self.in_hand[connection]
+        if owed and self.behind(look_up) and self.choose(8):
+            return
+        del self.in_hand[connection]
+        for each, index, entry in entries:
+            replay(self.fanout, each, index, entry)
+        for item in owed:
+            job = item.queue, item.membership.subscription.room.job_id or ""
+            snapshot = look_up.found[job]
+            assert not isinstance(snapshot, ItemError)
+            settle(self.fanout, item, snapshot, look_up.moments[job])
+
+    def _entry(self, queue: str, stream_id: bytes) -> Entry | None:
+        return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)
+
+    def rest(self) -> None:
+        """Do everything that is to be done."""
+        for _ in range(100):
+            for queue in self.redis.queues:
+                self.check(queue)
+                self.read(queue, 1000)
+                self.check(queue)
+                self.read(queue, 1000)
+            for queue in self.redis.queues:
+                self.sweep(queue)
+            for _ in range(30):
+                self.look()
+                self.answer()
+                self.read_back()
+            idle = not (self.joins or self.in_hand or self.again or self.holed or self.suspicions)
+            if idle and not any(each.backlog for each in self.connections) and not any(map(self.unread, self.redis.queues)):
+                return
+        raise AssertionError("it does not come to rest")
+
+
+def _kind(entry: Entry):  # type: ignore[no-untyped-def]
+    kind = kind_of(entry[1])
+    assert kind is not None
+    return kind
+
+
+Numbers = defaultdict[str, set[int]]
