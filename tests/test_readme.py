@@ -66,7 +66,7 @@ async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
             try:
                 assert page.stdout is not None
-                await eventually(lambda: b"42" in live.bridge.fanout.rooms.jobs)
+                await eventually(lambda: bool(live.bridge.fanout.rooms.of_job("http", "42")))
                 redis.add_event(queue, "progress", "42", data="50")
                 redis.add_event(queue, "completed", "42", returnvalue='{"answer":42}')
                 lines: list[str] = []

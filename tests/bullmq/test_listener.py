@@ -86,9 +86,9 @@ def test_an_unreadable_url_is_refused_without_its_password(url: str) -> None:
 async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis("appendonly yes", "appendfsync always")
     hub = Hub()
-    listener = Listener(RedisTarget(redis.url), hub)
+    listener = Listener(RedisTarget(redis.url), hub, Everybody(), never)
     tail = Tail(parse_queue("http"))
-    listener.tails.append(tail)
+    listener.add(tail)
     expected = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.run)
@@ -108,8 +108,8 @@ async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Cal
 async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
     hub = Hub()
     hub.cursors["http"] = "0-0"
-    listener = Listener(RedisTarget(redis.url), hub)
-    listener.tails.append(Tail(parse_queue("http")))
+    listener = Listener(RedisTarget(redis.url), hub, Everybody(), never)
+    listener.add(Tail(parse_queue("http")))
     for _ in range(12):
         redis.add_event("http", "completed", "1", returnvalue="x" * 4 * 1024 * 1024)
     async with anyio.create_task_group() as tasks:
@@ -124,11 +124,22 @@ async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
         tasks.cancel_scope.cancel()
 
 
+class Everybody:
+    """Somebody listens to each queue."""
+
+    def is_wanted(self, _queue: str) -> bool:
+        return True
+
+
+def never(_listener: Listener) -> None:
+    """One stream alone needs no waking."""
+
+
 class Hub(Fanout):
     """Notes what is published."""
 
     def __init__(self) -> None:
-        super().__init__(Rooms(), 1 << 20, lambda: 0.0)
+        super().__init__(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         self.seen: list[bytes] = []
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

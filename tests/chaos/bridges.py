@@ -24,6 +24,9 @@ Kind = Literal["jobws", "socketio"]
 FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "gaps")
 # Silent ends are found soon, and so would be an outcome that is told twice.
 SWEEP_SECONDS: Final = 1.0
+SOON: Final = ("--sweep-seconds", str(SWEEP_SECONDS))
+# On a busy machine; else it is less than one.
+START_SECONDS: Final = 60.0
 TRACEBACK_LINES: Final = 40
 SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
 
@@ -35,7 +38,7 @@ class BridgeAtPort:
         kind: Which bridge.
         redis_url: What it reads.
         origin: Whose pages it serves, too.
-        sweep_seconds: How often it looks after watched jobs.
+        options: Further options of `jobws serve`.
 
     Attributes:
         port: The port, the same for all.
@@ -44,14 +47,14 @@ class BridgeAtPort:
         trouble: Lines of their logs that should not be there.
     """
 
-    def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+    def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, options: Sequence[str] = SOON) -> None:
         self.kind = kind
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
         self._redis_url = redis_url
         self._origin = origin
-        self._sweep_seconds = sweep_seconds
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._log: threading.Thread | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -77,7 +80,7 @@ class BridgeAtPort:
         )
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
-        if not started.wait(20) or self._process.poll() is not None:
+        if not started.wait(START_SECONDS) or self._process.poll() is not None:
             raise RuntimeError(f"the bridge does not start: {self.trouble}")
 
     def end(self, number: signal.Signals) -> None:
@@ -100,9 +103,9 @@ class BridgeAtPort:
     def _command(self) -> Sequence[str]:
         if self.kind == "socketio":
             return ("node", "bridge.mjs")
-        options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(self._sweep_seconds))
+        where = ("--port", str(self.port), "--redis", self._redis_url)
         origins = ("--allow-origin", self._origin) if self._origin else ()
-        return (sys.executable, "-m", "jobws", "serve", *options, *origins)
+        return (sys.executable, "-m", "jobws", "serve", *where, *origins, *self._options)
 
     def _environment(self) -> dict[str, str]:
         if self.kind == "jobws":

@@ -33,12 +33,12 @@ async def test_a_result_is_waited_for(redis: Redis) -> None:
             nursery.start_soon(wait, "1", [1])
             nursery.start_soon(wait, "2", None)
             nursery.start_soon(wait, "1", [1])
-            await eventually(lambda: len(live.bridge.fanout.rooms.jobs) == 2)
+            await eventually(lambda: len(live.bridge.fanout.rooms) == 2)
             redis.add_event("http", "completed", "1", returnvalue="[1]")
             redis.add_event("http", "completed", "2", returnvalue="null")
         # A later one still gets it; nobody else waits, and the bridge knows it.
         assert await jobs.wait("1", "http") == [1]
-        await eventually(lambda: not live.bridge.fanout.rooms.jobs)
+        await eventually(lambda: not live.bridge.fanout.rooms)
 
 
 async def test_other_ends_are_exceptions(redis: Redis) -> None:
@@ -109,7 +109,7 @@ async def test_ids_that_two_queues_know_take_no_places_for_ever(redis: Redis) ->
             redis.add_event("http", "completed", job_id, returnvalue=job_id)
         with trio.fail_after(20):
             assert sorted([job_id async for job_id, _ in ended]) == sorted(ids)
-        await eventually(lambda: not live.bridge.fanout.rooms.jobs)
+        await eventually(lambda: not live.bridge.fanout.rooms)
 
 
 async def test_submit_and_lookup(redis: Redis) -> None:
@@ -212,7 +212,7 @@ async def test_cancelling_leaves_no_task(redis: Redis) -> None:
             with trio.move_on_after(0.1) as scope:
                 await jobs.wait("1", expect=True)
             assert scope.cancelled_caught
-            await eventually(lambda: not live.bridge.fanout.rooms.jobs)
+            await eventually(lambda: not live.bridge.fanout.rooms)
 
 
 async def test_whoever_outlives_the_client_is_told(redis: Redis) -> None:

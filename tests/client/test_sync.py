@@ -104,7 +104,7 @@ async def test_ctrl_c_ends_it(redis: Redis, call: str) -> None:
     async with live_bridge(redis.url) as live:
         with subprocess.Popen([sys.executable, "-c", program, live.url], stderr=subprocess.PIPE, text=True) as process:
             try:
-                await eventually(lambda: b"1" in live.bridge.fanout.rooms.jobs)
+                await eventually(lambda: bool(live.bridge.fanout.rooms.of_job("http", "1")))
                 process.send_signal(signal.SIGINT)
                 began = time.monotonic()
                 _, errors = await anyio.to_thread.run_sync(process.communicate)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 20
 
 
-@pytest.mark.limit(360)  # the first one in JavaScript installs a package
 @pytest.mark.parametrize("made", [python_client, javascript_client], ids=["python", "javascript"])
 @pytest.mark.parametrize("vector", load_client_vectors(), ids=vector_id)
 async def test_a_client_keeps_the_rule(

@@ -63,7 +63,7 @@ class CoreTarget:
         self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
-        self.fanout = Fanout(Rooms(), self.settings["max_result_bytes"], lambda: 0.0)
+        self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
             self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
             self.fanout.fill(queue, [], "0-0")
@@ -119,7 +119,7 @@ class CoreTarget:
             for item in owed:
                 job_id = item.membership.subscription.room.job_id
                 found = self._look_up(item.queue, str(job_id), results=True)
-                settle(self.fanout, item, found, self._end(item.queue))
+                settle(self.fanout, item, found, self._end(item.queue), self.fanout.counts["gaps"])
 
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None
@@ -160,7 +160,7 @@ class CoreTarget:
 
     async def reconnect(self) -> None:
         self.connection.leave_all()
-        assert not self.fanout.rooms.jobs
+        assert not self.fanout.rooms
         self.connection = self._connect()
 
 

@@ -48,7 +48,7 @@ class LiveTarget:
 
     async def add_entry(self, queue: str, fields: dict[str, bytes], stream_id: str | None) -> None:
         entry = {name.encode(): value for name, value in fields.items()}
-        self._written[queue] = self._redis.add_entry(queue, entry, stream_id or "*")
+        self._written[queue] = self._redis.add_entry(queue, entry, stream_id=stream_id or "*")
 
     async def receive(self) -> dict[str, Any]:
         return await self._client.receive()

@@ -16,6 +16,9 @@ from jobws.demo.loopback import Limits
 from jobws.demo.sparql import SparqlSettings, process
 from jobws.demo.sparql_endpoint import MAX_REQUEST_BYTES, SparqlEndpoint
 from jobws.errors import MissingExtraError
+from jobws.protocol.nesting import MAX_LEVELS
+from tests.demo.test_fetch import Pages, page
+from tests.support.nested import nested_list, nested_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +110,15 @@ def test_what_cannot_be_asked_says_why(endpoint: SparqlEndpoint, data: dict[str,
     with pytest.raises(JobError) as caught:
         run(endpoint.url, **data)
     assert sentence in str(caught.value)
+
+
+def test_an_answer_is_nested_as_deep_as_json_may_be() -> None:
+    with Pages(page(nested_text(MAX_LEVELS).encode()), end=False) as pages:
+        assert run(pages.url, query="ASK {}")["results"] == nested_list(MAX_LEVELS)
+    for levels in (MAX_LEVELS + 1, 100_000):
+        pages = Pages(page(nested_text(levels).encode()), end=False)
+        with pages, pytest.raises(JobError, match="did not answer with JSON"):
+            run(pages.url, query="ASK {}")
 
 
 def test_without_an_endpoint_the_job_says_what_to_do() -> None:

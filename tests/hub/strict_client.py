@@ -22,12 +22,14 @@ class Taken:
         positioned: Whether its frame had a position.
         gaps: How many gaps were told before.
         breaks: How many of them were not `trimmed`.
+        hashed: How many gaps were told before it came from the hash, the last time; -1: it did not.
     """
 
-    def __init__(self, *, positioned: bool, gaps: int, breaks: int) -> None:
+    def __init__(self, *, positioned: bool, gaps: int, breaks: int, hashed: int) -> None:
         self.positioned = positioned
         self.gaps = gaps
         self.breaks = breaks
+        self.hashed = hashed
 
 
 class Watch:
@@ -39,7 +41,9 @@ class Watch:
         taken: Events that came.
     """
 
-    def __init__(self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool) -> None:
+    def __init__(
+        self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool
+    ) -> None:
         self.redis = redis
         self.queue = queue
         self.job_id = job_id
@@ -59,7 +63,7 @@ class Watch:
         self.began_at = -1
         self.ambiguous_at: int | None = None
         self.last: dict[str, tuple[int, int]] = {}
-        self.named_by: dict[str, int] = {}
+        self.before: dict[str, str] = {}
 
     def concerns(self, event: Written) -> bool:
         return event.job_id == self.job_id and self.queue in (None, event.queue)
@@ -89,6 +93,7 @@ class Watch:
 
     def acknowledge(self, result: Frame, common: dict[str, str], at: int) -> None:
         first = self.after is None
+        self.before = dict(self.after or {})
         self.acked = True
         own = result.get("after", {})
         self.after = {**common, **own} if self.queue is None else {self.queue: {**common, **own}[self.queue]}
@@ -106,9 +111,14 @@ class Watch:
         else:
             self.known = True
         # A queue that is not named has nothing of the job.
-        self.due = {n: each for n, each in self.due.items() if each.queue in self.after}
+        had = dict(self.after)
+        self.due = {n: each for n, each in self.due.items() if each.queue in had and self.is_kept(each)}
         for queue in self.after:
             self.reached(queue, self.after[queue], "ack")
+
+    def is_kept(self, event: Written) -> bool:
+        """Whether a client could be told that it misses the event: after `0-0` comes what the stream has, and no more."""
+        return self.before.get(event.queue) != START or self.redis.has(event.number)
 
     def reached(self, queue: str, text: str, why: str) -> None:
         """A position: nothing that is due lies before it."""
@@ -158,10 +168,13 @@ class Watch:
         if known is not None:
             from_hash = text is not None and "~" in text
             broken = self.breaks.get(event.queue, 0) > known.breaks
-            lost = name in OUTCOMES and (gaps > known.gaps or (from_hash and not self.redis.has(number)))
+            after_gap = gaps > max(known.hashed, 0) if from_hash else gaps > known.gaps
+            lost = name in OUTCOMES and (after_gap or (from_hash and not self.redis.has(number)))
             assert not known.positioned or broken or (lost and not self.until_end), f"twice: {event}"
             assert not (from_hash and previous.endswith(f"~{text.partition('~')[2]}")), f"again: {event}"  # type: ignore[union-attr]
-        self.taken[number] = Taken(positioned=text is not None, gaps=gaps, breaks=self.breaks.get(event.queue, 0))
+        hashed = gaps if text is not None and "~" in text else known.hashed if known is not None else -1
+        breaks = self.breaks.get(event.queue, 0)
+        self.taken[number] = Taken(positioned=text is not None, gaps=gaps, breaks=breaks, hashed=hashed)
         self.due.pop(number, None)
 
 
@@ -212,7 +225,10 @@ class Client:
         self.refs[self.count] = subs
         data: object = items if many else items[0]
         if common and many and all("queue" in item for item in items) and len({item["queue"] for item in items}) == 1:
-            data = {"jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items], "queue": items[0]["queue"]}
+            data = {
+                "jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items],
+                "queue": items[0]["queue"],
+            }
         self.bridge.receive(self.connection, {"event": "subscribe-job", "data": data, "ref": self.count})
 
     def leave(self, watch: Watch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -33,7 +34,7 @@ events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 
 
 def new_fanout() -> Fanout:
-    fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     for queue in QUEUES:
         fanout.fill(queue, [], "0-0")
     return fanout
@@ -161,12 +162,13 @@ class Hub(RuleBasedStateMachine):
             return
         registered: set[tuple[int, Room]] = set()
         registry = self.fanout.rooms
-        for job in registry.jobs.values():
-            assert job.anywhere or job.by_queue, "an empty room stays"
-            for members in (job.anywhere, *job.by_queue.values()):
-                registered |= {(id(member.connection), member.subscription.room) for member in members}
+        rooms = list(registry.anywhere.values())
         for queue in QUEUES:
+            rooms += registry.named(queue).values()
             registered |= {(id(m.connection), m.subscription.room) for m in registry.whole_queue(queue)}
+        assert all(rooms), "an empty room stays"
+        for members in rooms:
+            registered |= {(id(member.connection), member.subscription.room) for member in members}
         own = {(id(client.connection), room) for client in self.clients for room in client.connection.rooms}
         assert registered == own
         for client in self.clients:
@@ -194,8 +196,8 @@ class Hub(RuleBasedStateMachine):
             assert not connection.outbox.overflowed
 
 
-TestHub = Hub.TestCase
-TestHub.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestHub = pytest.mark.long(Hub.TestCase)
+TestHub.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:

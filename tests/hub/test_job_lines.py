@@ -18,7 +18,7 @@ from jobws.protocol.session import Session
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
 
 QUEUES = ("http", "analyzer")
 NOW = 1795435729358.0
@@ -29,7 +29,7 @@ class Bridge:
     """A fanout, clients, and the lists of lines that Redis would hold."""
 
     def __init__(self) -> None:
-        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         for queue in QUEUES:
             self.fanout.fill(queue, [], "0-0")
         self.lists: dict[tuple[str, str], list[bytes]] = {}

@@ -79,6 +79,7 @@ class Redis:
         # Jobs that had no outcome when their hash vanished, without an event.
         self.vanished: set[Job] = set()
         self.undone: set[int] = set()
+        self.restored_at = -1
         self.backup: tuple[object, ...] | None = None
         self.on_loss: list[Callable[[str, str, set[int]], None]] = []
 
@@ -167,13 +168,16 @@ class Redis:
         self._lose(queue, "recreated", gone)
 
     def save(self) -> None:
-        self.backup = deepcopy((self.streams, self.generated, self.trimmed, self.hashes, self.vanished, len(self.written)))
+        self.backup = deepcopy(
+            (self.streams, self.generated, self.trimmed, self.hashes, self.vanished, len(self.written))
+        )
 
     def restore(self) -> None:
         """Redis is what it was when `save` was called; only its clock goes on."""
         if self.backup is None:
             return
         old = self.streams
+        self.restored_at = self.step
         self.streams, self.generated, self.trimmed, self.hashes, self.vanished, count = deepcopy(self.backup)  # type: ignore[assignment]
         self.undone.update(range(count + 1, len(self.written) + 1))  # type: ignore[operator]
         for queue in self.queues:
@@ -220,7 +224,7 @@ class Bridge:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.choose = redis.choose
-        self.fanout = Fanout(Rooms(), 1 << 20, lambda: 0.0)
+        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         self.fanout.without_events |= redis.quiet
         self.fanout.on_gap = self._holed
         self.holed: set[str] = set()
@@ -229,7 +233,7 @@ class Bridge:
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
         self.joins: list[tuple[Connection, Join, Looking | None]] = []
-        self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp]] = {}
+        self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, int]] = {}
         self.connections: list[Connection] = []
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
@@ -319,14 +323,18 @@ class Bridge:
 
     def sweep(self, queue: str) -> None:
         """Every job that is watched, if there was a hole."""
-        job_ids = self.fanout.rooms.watched(queue)
-        if queue not in self.holed | self.redis.quiet:
-            job_ids = self.fanout.rooms.unsettled(queue)
+        is_hole = queue in self.holed
+        rooms = self.fanout.rooms
+        found = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.unsettled(queue)
+        job_ids = [job_id.decode() for job_id in found if job_id is not None]
+        self.holed.discard(queue)
         look_up = self.look_up([(queue, job_id) for job_id in job_ids])
         if self.choose(4):
             self.read(queue, 1000)
-        if look_again(self.fanout, queue, job_ids, look_up) and queue in self.holed:
-            self.holed.discard(queue)
+        complete = all(list(look_again(self.fanout, queue, job_ids, look_up)))
+        if is_hole and not complete:
+            self.holed.add(queue)
+        elif is_hole and queue not in self.holed:
             self.fanout.untold.discard(queue)
 
     # ---- clients ----
@@ -379,9 +387,10 @@ class Bridge:
             events, owed = connection.backlog.take(1 + self.choose(3))
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
             jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
-            self.in_hand[connection] = found, owed, self.look_up(jobs)
+            gaps = self.fanout.counts["gaps"]
+            self.in_hand[connection] = found, owed, self.look_up(jobs), gaps
             return
-        entries, owed, look_up = self.in_hand[connection]
+        entries, owed, look_up, gaps = self.in_hand[connection]
         if owed and self.behind(look_up) and self.choose(8):
             return
         del self.in_hand[connection]
@@ -391,7 +400,7 @@ class Bridge:
             job = item.queue, item.membership.subscription.room.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
-            settle(self.fanout, item, snapshot, look_up.moments[job])
+            settle(self.fanout, item, snapshot, look_up.moments[job], gaps)
 
     def _entry(self, queue: str, stream_id: bytes) -> Entry | None:
         return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)
@@ -411,7 +420,11 @@ class Bridge:
                 self.answer()
                 self.read_back()
             idle = not (self.joins or self.in_hand or self.again or self.holed or self.suspicions)
-            if idle and not any(each.backlog for each in self.connections) and not any(map(self.unread, self.redis.queues)):
+            if (
+                idle
+                and not any(each.backlog for each in self.connections)
+                and not any(map(self.unread, self.redis.queues))
+            ):
                 return
         raise AssertionError("it does not come to rest")
 

@@ -19,7 +19,7 @@ CASES = 301
 LARGEST_MESSAGE = 16 * 1024 * 1024
 
 
-@pytest.mark.limit(300)
+@pytest.mark.long
 @pytest.mark.parametrize("direct", [False, True], ids=["asgi", "direct"])
 async def test_the_server(direct: bool, tmp_path: Path) -> None:
     kosoku = str(Path(sys.executable).parent / "kosoku")

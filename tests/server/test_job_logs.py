@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 WITH_LOGS = {"jobId": "j", "queue": "http", "logs": True, "until": "end"}
-KINDS = pytest.mark.parametrize("kind", ["python", pytest.param("node", marks=pytest.mark.limit(360))])
+KINDS = pytest.mark.parametrize("kind", ["python", "node"])
 
 
 async def logger(kind: str, redis: Redis) -> Logger:
@@ -58,7 +58,6 @@ async def test_lines_come_in_order_once_and_before_the_outcome(redis: Redis, kin
             assert await told(client, "completed") == [*lines[8:], "completed"]
 
 
-@pytest.mark.limit(360)
 async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
     with await logger("node", redis) as worker:
         async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:

@@ -57,7 +57,6 @@ def rss(pid: int) -> int:
 # ---- 1: clients that do not read ----
 
 
-@pytest.mark.limit(120)
 async def test_a_client_that_does_not_read_is_closed_as_slow_and_others_do_not_notice(redis: Redis) -> None:
     outbox_bytes = 512 * 1024
     async with live_bridge(redis.url, outbox_bytes=outbox_bytes) as live, raw_client(live.url) as good:
@@ -82,7 +81,6 @@ async def test_a_client_that_does_not_read_is_closed_as_slow_and_others_do_not_n
             peer.socket.close()
 
 
-@pytest.mark.limit(60)
 async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
     """It takes 1 kB a second, so its outbox never fills."""
     async with (
@@ -110,7 +108,6 @@ async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
 # ---- 2: the end ----
 
 
-@pytest.mark.limit(60)
 async def test_sigterm_ends_it_whatever_clients_do(redis: Redis) -> None:
     redis.add_job("http", "large", state="completed", finishedOn=1, returnvalue='"' + "x" * 30_000_000 + '"')
     with BridgeProcess("--port", "0", "--redis", redis.url, "--shutdown-seconds", "3") as bridge:
@@ -187,7 +184,6 @@ def _bomb(peer: Peer) -> None:
         peer.send(data[start : start + 60_000], opcode=0x41 if start == 0 else 0x00)
 
 
-@pytest.mark.limit(60)
 @pytest.mark.parametrize("attack", [_endless_frame, _endless_message, _bomb])
 async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[Peer], None]) -> None:
     deflate = ("--permessage-deflate",) if attack is _bomb else ()
@@ -262,7 +258,6 @@ async def test_a_flood_of_pings_holds_up_nobody() -> None:
 # ---- 5: who is gone ----
 
 
-@pytest.mark.limit(60)
 async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> None:
     """A stopped process: its kernel still acknowledges everything."""
     program = (
@@ -311,7 +306,6 @@ async def test_pings_reach_a_client_that_says_nothing() -> None:
 # ---- 6: the handshake ----
 
 
-@pytest.mark.limit(60)
 async def test_half_open_connections_end_and_cost_the_others_nothing() -> None:
     async with echo_server(request_seconds=1.0, max_connections=2000) as port:
         with await IN_THREAD(Peer, port) as good:

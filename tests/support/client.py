@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import trio
 import trio_websocket
 
+from jobws.protocol.identifiers import position
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
@@ -50,6 +52,15 @@ class RawClient:
             frames.append(await self.receive())
             if frames[-1]["event"] == event and data.items() <= frames[-1]["data"].items():
                 return frames
+
+    async def read_up_to(self, queue: str, stream_id: str) -> None:
+        """Return once the bridge has read that entry. The client is subscribed to the whole queue from then on."""
+        await self.ask("subscribe-queue", {"queue": queue, "sub": "read", "events": ["none"]})
+        after = "0-0"
+        with trio.fail_after(RECEIVE_SECONDS):
+            while position(after) < position(stream_id):
+                after = (await self.ask("ping"))["data"]["after"].get(queue, "0-0")
+                await trio.sleep(0.01)
 
     async def closed(self) -> tuple[int, str]:
         """Code and reason, once the bridge has ended the connection; frames until then are dropped."""

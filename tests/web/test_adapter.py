@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 # The first one installs a package.
-pytestmark = pytest.mark.limit(360)
 README: Final = ADAPTER.parents[3] / "README.md"
 LIMIT_SECONDS: Final = 30
 SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 # The first one installs a package.
-pytestmark = pytest.mark.limit(360)
 RESTARTS: Final = 1012
 LOGS: Final = "bull:http:7:logs"
 SOON: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10}

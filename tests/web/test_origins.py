@@ -72,7 +72,7 @@ async def test_what_the_readme_shows_runs_with_the_module_that_the_bridge_serves
             )
 
         nursery.start_soon(run)
-        await eventually(lambda: b"43" in live.bridge.fanout.rooms.jobs)
+        await eventually(lambda: bool(live.bridge.fanout.rooms.of_job("http", "43")))
         redis.add_event("http", "progress", "43", data="50")
         redis.add_event("http", "failed", "43", failedReason="no such page")
     assert [line[0] for line in told[1:]] == ["progress", "failed"]

@@ -52,6 +52,6 @@ async def test_a_worker_of_any_kind(redis: Redis, chromium: Chromium, pages: Pag
             answers.append(await page.run(START[kind], {"bridge": live.url, "job": "7"}))
 
         nursery.start_soon(ask)
-        await eventually(lambda: bool(live.bridge.fanout.rooms.jobs))
+        await eventually(lambda: bool(live.bridge.fanout.rooms))
         redis.add_event("http", "completed", "7", returnvalue='{"in": "a worker"}', prev="active")
     assert answers == [{"in": "a worker"}]

@@ -1,51 +1,97 @@
-"""Reads back what a stream held before a listener came: which events each job had, not what they held."""
+"""Reads back what streams held before a listener came: which events each job had, not what they held."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
 from jobws.bullmq.events import field, kind_of
+from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import before
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobws.bullmq.connect import Connection
     from jobws.bullmq.events import Entry, Past
     from jobws.bullmq.tail import Tail
 
 READ_TIMEOUT_SECONDS: Final = 5.0
-# Entries hold whole results: the count adapts so that one reply stays near this size.
+# Entries hold whole results: the count adapts so that one conversation stays near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
-# Nothing is known of their size yet; they may be of megabytes.
+# Of all streams together. Nothing is known of their size yet; they may be of megabytes.
 FIRST_COUNT: Final = 10
 MAX_COUNT: Final = 10_000
 
 
-async def read_back(connection: Connection, tail: Tail, cursor: str, limit: int) -> tuple[list[Past], str | None]:
-    """The newest `limit` entries of a stream up to `cursor`, newest first.
+class Backfill:
+    """What one stream held up to a cursor.
 
-    With them the id up to which older ones were left out; None: that is all that there is. `tail.read` becomes the
-    entry at the cursor. Cancelling closes the connection.
+    Attributes:
+        found: Its job events, newest first.
+        entries: How many entries were read, those of no job included.
+        at_cursor: The entry whose id is the cursor; None: there is none.
+        floor: The id up to which older entries were left out; None: that is all that there is.
+    """
+
+    def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
+        self.found: list[Past] = []
+        self.entries = 0
+        self.at_cursor: Entry | None = None
+        self.floor: str | None = None
+        self._key = tail.key
+        self._cursor = cursor
+        self._end = cursor
+        self._left = limit
+        self.is_complete = False
+
+    def command(self, count: int) -> tuple[str | bytes | int, ...]:
+        """What to ask next, for at most `count` entries."""
+        return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
+
+    def take(self, entries: Sequence[Entry], count: int) -> None:
+        """The answer to `command(count)`."""
+        if not self.entries and entries and entries[0][0] == self._cursor.encode():
+            self.at_cursor = entries[0]
+        for stream_id, fields in entries:
+            job_id, kind = field(fields, b"jobId"), kind_of(fields)
+            if job_id is not None and kind is not None:
+                self.found.append((stream_id, job_id, kind))
+        self.entries += len(entries)
+        if len(entries) < min(count, self._left):
+            self.is_complete = True
+            return
+        self._left -= len(entries)
+        oldest = entries[-1][0].decode()
+        self._end = f"({oldest}"
+        if not self._left:
+            self.is_complete = True
+            self.floor = before(oldest)
+
+
+async def read_back(
+    connection: Connection, tails: Sequence[Tail], cursors: Sequence[str], limits: Sequence[int]
+) -> list[Backfill]:
+    """The newest entries of some streams up to a cursor each, at most so many of each.
+
+    Cancelling closes the connection.
 
     Raises:
         RedisUnavailableError: Redis did not answer.
     """
-    found: list[Past] = []
-    end, count, left = cursor, FIRST_COUNT, limit
-    while left:
-        count = min(count, left)
+    backfills = [Backfill(*each) for each in zip(tails, cursors, limits, strict=True)]
+    unread = backfills
+    count = max(1, FIRST_COUNT // len(backfills))
+    while unread:
         received = connection.received_bytes
-        command = ("XREVRANGE", tail.key, end, "-", "COUNT", count)
-        entries = cast("list[Entry]", await connection.ask(*command, timeout_seconds=READ_TIMEOUT_SECONDS))
-        if end == cursor and entries and entries[0][0] == cursor.encode():
-            tail.read = entries[0]
-        for stream_id, fields in entries:
-            job_id, kind = field(fields, b"jobId"), kind_of(fields)
-            if job_id is not None and kind is not None:
-                found.append((stream_id, job_id, kind))
-        if len(entries) < count:
-            return found, None
-        left -= count
-        end = f"({entries[-1][0].decode()}"
-        fitting = REPLY_BYTES * count // max(connection.received_bytes - received, 1)
-        count = max(1, min(MAX_COUNT, fitting, count * 8))
-    return found, before(end[1:])
+        replies = await connection.execute(
+            *(backfill.command(count) for backfill in unread), timeout_seconds=READ_TIMEOUT_SECONDS
+        )
+        for backfill, reply in zip(unread, replies, strict=True):
+            if not isinstance(reply, list):
+                raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+            backfill.take(cast("list[Entry]", reply), count)
+        unread = [backfill for backfill in unread if not backfill.is_complete]
+        entries = sum(len(reply) for reply in replies if isinstance(reply, list))
+        fitting = REPLY_BYTES * entries // max(connection.received_bytes - received, 1)
+        count = max(1, min(MAX_COUNT, fitting // max(len(unread), 1), count * 8))
+    return backfills

@@ -104,6 +104,25 @@ def _id_of(entry: object) -> str:
     return entry[0].decode() if isinstance(entry, list) and isinstance(entry[0], bytes) else START
 
 
+def count_up_to(stream: Stream, cursor: str, up_to_cursor: int | None) -> int | None:
+    """How many entries had been added to a stream up to `cursor`; None: that cannot be known.
+
+    Args:
+        stream: What the stream was.
+        cursor: An id, at most the last one that the stream ever generated.
+        up_to_cursor: How many entries it holds up to there; None: they were not all looked at.
+    """
+    if stream.added is None:
+        return None
+    if position(cursor) >= position(stream.generated):
+        return stream.added
+    if not stream.length or position(stream.first) > position(cursor):
+        # All of it is younger. What was trimmed of it is missing, too: where the stream began before the cursor, that
+        # may be said needlessly, and it is never kept silent.
+        return 0
+    return None if up_to_cursor is None else stream.added - (stream.length - up_to_cursor)
+
+
 def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -> str | None:
     """Why entries may be missing after everything was read up to `cursor`; None: nothing is.
 

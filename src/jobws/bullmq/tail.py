@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from jobws.bullmq.pace import Pace
 from jobws.bullmq.stream import miscounted
 from jobws.protocol.identifiers import position
 
@@ -51,11 +52,20 @@ class Tail:
         self.expected: tuple[str, int] | None = None
         self.suspicion: str | None = None
         self.again: Again | None = None
+        # How many entries the stream keeps, and how fast they come.
+        self.max_length = 0
+        self.pace = Pace()
+        # Whether somebody waits for the next entry, or it may be trimmed before it is read; and whether it is read now
+        # and then only.
+        self.is_wanted = True
+        self.is_lazy = False
+        # The queue is gone: what is on its way is dropped.
+        self.is_removed = False
         self._moved: anyio.Event | None = None
 
-    def answered(self) -> None:
-        """Redis answered a read of this stream."""
-        self.last_read = anyio.current_time()
+    def answered(self, now: float) -> None:
+        """Redis answered a read of this stream; `now` is on anyio's clock."""
+        self.last_read = now
         self.problem = None
 
     def moved(self) -> None:
@@ -69,6 +79,14 @@ class Tail:
         if self._moved is None:
             self._moved = anyio.Event()
         await self._moved.wait()
+
+    def check_soon(self, seconds: float) -> None:
+        """Check the stream after so many seconds at the latest."""
+        self.check_at = min(self.check_at, anyio.current_time() + seconds)
+
+    def may_be_lazy(self, now: float) -> bool:
+        """Whether nothing is lost if it is read now and then only, as long as nobody waits for it."""
+        return self.again is None and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
         """Entries may have been missed: the next check, which is due now, will see to it."""
@@ -85,6 +103,7 @@ class Tail:
         if not entries:
             return None, None
         self.read = entries[-1]
+        self.pace.note(len(entries), anyio.current_time())
         if self.counted is not None:
             self.counted += len(entries)
         if self.again is not None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
+from jobws.hub.answer import answer
 from jobws.hub.backlog import Backlog
 from jobws.hub.joining import UNSUBSCRIBED, Begun, Join, begin, now_in
 from jobws.hub.lacking import Owed
+from jobws.hub.matching import MAX_MATCHING, Matching
+from jobws.hub.membership import Membership
 from jobws.hub.peer import Peer
 from jobws.hub.replaying import go_live
-from jobws.hub.rooms import Membership
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import (
     Ack,
@@ -36,7 +38,7 @@ from jobws.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
     from jobws.protocol.session import Session
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
-# Each brings a frame for each event of the job.
-MAX_MATCHING = 16
 
 
 class Connection(Peer[Request, Join]):
@@ -80,9 +80,7 @@ class Connection(Peer[Request, Join]):
         self._max_subscriptions = max_subscriptions
         self._read_back = read_back
         self._memberships: dict[Identity, Membership] = {}
-        # By job id, the queues of its subscriptions, once there are so many that some job may have too many. With None
-        # as the job, those to whole queues.
-        self._matching: dict[str | None, list[str | None]] | None = None
+        self._matching: Matching | None = None
         self._pending: list[Join] = []
 
     @property
@@ -126,7 +124,7 @@ class Connection(Peer[Request, Join]):
         room = membership.subscription.room
         del self._memberships[room]
         if self._matching is not None:
-            self._matching[room.job_id].remove(room.queue)
+            self._matching.remove(room)
         held, membership.held = membership.held, None
         for each in held or ():
             self.outbox.release(each.tail)
@@ -158,32 +156,16 @@ class Connection(Peer[Request, Join]):
             self._answer_abandoned()
         if len(self._memberships) >= self._max_subscriptions and not self._evict(join):
             return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
-        if not self._has_place(room):
+        if len(self._memberships) >= MAX_MATCHING and self._matching is None:
+            self._matching = Matching(self._memberships)
+        if self._matching is not None and self._matching.most(room) >= MAX_MATCHING:
             return ItemError(
                 "too-many-subscriptions", f"a connection may have {MAX_MATCHING} subscriptions that match one job"
             )
-        membership = self._memberships[room] = Membership(self, subscription)
+        membership = self._memberships[room] = Membership(self, subscription, self._fanout.rooms)
         if self._matching is not None:
-            self._matching.setdefault(room.job_id, []).append(room.queue)
+            self._matching.add(room)
         return membership
-
-    def _has_place(self, room: Identity) -> bool:
-        """Whether no job would match more than `MAX_MATCHING` subscriptions with this one."""
-        if len(self._memberships) < MAX_MATCHING:
-            return True
-        if self._matching is None:
-            self._matching = {}
-            for known in self._memberships:
-                self._matching.setdefault(known.job_id, []).append(known.queue)
-        whole = self._matching.get(None, [])
-        if room.job_id is None:
-            most = max(
-                (_matches(queues, room.queue) for job, queues in self._matching.items() if job is not None), default=0
-            )
-            return most + whole.count(room.queue) < MAX_MATCHING
-        alike = self._matching.get(room.job_id, [])
-        queues = {*alike, *whole, None} if room.queue is None else {room.queue}
-        return all(_matches(alike, queue) + whole.count(queue) < MAX_MATCHING for queue in queues)
 
     def _evict(self, join: Join) -> bool:
         """Leave the oldest subscription whose outcome was delivered. False: there is none."""
@@ -220,7 +202,11 @@ class Connection(Peer[Request, Join]):
                     begun[member] = found
                 else:
                     self.leave(member)
-        self._acknowledge(join, results)
+        data = answer(join, results, self._fanout)
+        if isinstance(data, ItemError):
+            self._refuse(join, data)
+        else:
+            self._answer(Ack(data, echoed(join.request.ref)))
         for member, found in begun.items():
             self._admit(member, found)
         if begun and self.backlog:
@@ -233,31 +219,6 @@ class Connection(Peer[Request, Join]):
             return begin(member, look_up, seen, self._fanout, now)
         queue = str(room.queue)
         return Begun(Result(after={queue: now_in(queue, self._fanout)}), [], [])
-
-    def _acknowledge(self, join: Join, results: Sequence[Result]) -> None:
-        request, evicted = join.request, join.evicted or UNSET
-        if request.many:
-            rooms = [item.room for item in request.items if not isinstance(item, ItemError)]
-            common: Cursor = {}
-            if all(room.queue is not None for room in rooms):
-                common = {room.queue: now_in(room.queue, self._fanout) for room in rooms if room.queue is not None}
-            results = [_without(result, common) for result in results]
-            data = AckData(request.event, results=list(results), evicted=evicted, after=common or UNSET)
-        elif isinstance(error := results[0].error, ItemError):
-            self._refuse(join, error)
-            return
-        else:
-            (result,) = results
-            data = AckData(
-                request.event,
-                jobs=result.jobs,
-                unknown=result.unknown,
-                gap=result.gap,
-                ambiguous=result.ambiguous,
-                evicted=evicted,
-                after=result.after,
-            )
-        self._answer(Ack(data, echoed(request.ref)))
 
     def _admit(self, member: Membership, begun: Begun) -> None:
         """Let an answered subscription into its room, and read back what it misses before it is live."""
@@ -354,16 +315,3 @@ class Connection(Peer[Request, Join]):
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))
-
-
-def _matches(queues: Sequence[str | None], queue: str | None) -> int:
-    """How many of a job's subscriptions, given by their queues, match it in that queue."""
-    return sum(each is None or each == queue for each in queues)
-
-
-def _without(result: Result, common: Cursor) -> Result:
-    """A result without the positions that its list has in common."""
-    if result.after is UNSET or not common:
-        return result
-    own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
-    return structs.replace(result, after=own or UNSET)

@@ -10,21 +10,21 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jobws.bullmq.events import Entry, Life, field, kind_of, payload
+from jobws.bullmq.events import Entry, payload
+from jobws.hub.batch import Batch
 from jobws.hub.job_lines import JobLines
+from jobws.hub.membership import DOUBTED, Held, Membership
 from jobws.hub.recent import Recent
-from jobws.hub.rooms import DOUBTED, Held, Member, Membership, Rooms
-from jobws.protocol.codec import encode, job_frame, json_text, tail_of
-from jobws.protocol.identifiers import START, Position, is_after, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
+from jobws.protocol.codec import Frame, encode, job_frame, tail_of
+from jobws.protocol.identifiers import START, Position, position
+from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
-    from jobws.protocol.codec import Frame
-    from jobws.protocol.messages import Sub
+    from jobws.hub.rooms import Rooms
 
 
 _log: Final = logging.getLogger(__name__)
@@ -87,6 +87,22 @@ class Fanout:
         """Redis has trimmed what lies before that entry."""
         self.recent.of(queue).forget_before(stream_id)
 
+    def forget(self, queue: str) -> None:
+        """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
+
+        Subscriptions that name it stay. For one without a queue its job was never there.
+        """
+        for membership in self.rooms.forget(queue):
+            self.job_lines.forget(membership, queue)
+        self.recent.forget(queue)
+        self.published.pop(queue, None)
+        for known in (self.cursors, self.verified):
+            known.pop(queue, None)
+        for spans in (self._doubtful, self._foreign):
+            spans.pop(queue, None)
+        self.without_events.discard(queue)
+        self.untold.discard(queue)
+
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """The stream will be published again, since it is not what it was: say so, and that events may be missing.
 
@@ -115,16 +131,24 @@ class Fanout:
         self.job_lines.give_up_all(queue)
         gap = encode(Gap(data=GapData(queue, reason, None)))
         limit = position(floor)
-        concerned: dict[Member, None] = {}
-        for membership in self.rooms.members(queue):
-            concerned[membership.connection] = None
+        for membership in self.rooms.seen(queue):
             settled = membership.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
                 membership.lives[queue] = DOUBTED
-        for connection in concerned:
+            if membership.held is not None:
+                self._hold_gap(membership, queue, reason)
+        for connection in self.rooms.concerned(queue):
             connection.outbox.append(gap)
             connection.outbox.flush()
         return start, floor
+
+    def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
+        """Say so again between what was to come before the gap, and what is read again."""
+        room = membership.subscription.room
+        jobs = None if room.job_id is None else [room.job_id]
+        frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
+        if membership.held is not None and membership.connection.outbox.hold(frame.payload):
+            membership.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
     def _doubt(self, spans: dict[str, _Span], queue: str, after: str, up_to: str) -> None:
         if position(after) < position(up_to):
@@ -154,7 +178,7 @@ class Fanout:
             The index of the first entry that was not looked at: `len(entries)`, or less if the call took its share of
             time. The caller goes on from there after a checkpoint.
         """
-        batch = _Batch(self, queue)
+        batch = Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS
         index = start
         try:
@@ -188,6 +212,9 @@ class Fanout:
                     outbox.release(rest.tail)
                 return
             outbox.release(held.tail)
+            if held.kind is None:
+                outbox.append(Frame(held.tail))
+                continue
             self.counts["held"] += 1
             self.send(membership, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
@@ -221,132 +248,6 @@ class _Span(NamedTuple):
 
 def _is_in(span: _Span | None, text: str) -> bool:
     return span is not None and span.after < position(text) <= span.up_to
-
-
-class _Batch:
-    """One call of `publish`: what it has offered, and whom it must flush."""
-
-    __slots__ = (
-        *(
-            "_fanout",
-            "_followed",
-            "_jobs",
-            "_published",
-            "_queue",
-            "_queue_json",
-            "_recent",
-            "_touched",
-            "_whole_queue",
-        ),
-        "offers",
-    )
-
-    def __init__(self, fanout: Fanout, queue: str) -> None:
-        self._fanout = fanout
-        self._queue = queue
-        self._queue_json = json_text(queue)
-        self._jobs = fanout.rooms.jobs
-        self._followed = fanout.job_lines.followers
-        self._recent = fanout.recent.of(queue)
-        self._published = fanout.published.get(queue)
-        self._whole_queue = fanout.rooms.whole_queue(queue)
-        self._touched: dict[Member, None] = {}
-        self.offers = 0
-
-    def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        # BullMQ writes `event` and `jobId` first; custom events may not.
-        job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
-        if job_id is None:
-            return
-        kind = kind_of(fields)
-        if kind is None:
-            self._fanout.counts["missing-field"] += 1
-            return
-        self._recent.add(job_id, stream_id, kind)
-        if self._published is not None and self._published.knows(job_id, stream_id, kind):
-            return
-        rooms = self._jobs.get(job_id)
-        if rooms is None and not self._whole_queue:
-            return
-        if job_id in self._followed:
-            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
-        takers: list[Membership] = []
-        if self._whole_queue:
-            self._choose(takers, self._whole_queue, kind)
-        if rooms is not None:
-            self._note(takers, rooms.anywhere, stream_id, kind, anywhere=True)
-            if rooms.by_queue and (members := rooms.by_queue.get(self._queue)):
-                self._note(takers, members, stream_id, kind)
-        if takers:
-            self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
-
-    def _choose(self, takers: list[Membership], members: Iterable[Membership], kind: Kind) -> None:
-        """Add those who chose this event."""
-        event = kind.name.text
-        takers += [each for each in members if each.subscription.events is None or event in each.subscription.events]
-
-    def _note(
-        self,
-        takers: list[Membership],
-        members: Iterable[Membership],
-        stream_id: bytes,
-        kind: Kind,
-        *,
-        anywhere: bool = False,
-    ) -> None:
-        """Add those who chose this event. What it says of the job's life concerns the others too.
-
-        An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
-        """
-        event, queue, life = kind.name.text, self._queue, kind.life
-        ends = event in OUTCOMES
-        tells, lives = ends or life is not Life.SAME, life is Life.LIVES
-        # Members of one room were mostly settled by the same event, so one comparison does for all of them.
-        compared, is_news = None, True
-        for membership in members:
-            if tells:
-                settled = membership.lives.get(queue)
-                if settled is not None and settled is not compared:
-                    compared, is_news = settled, is_after(stream_id, settled)
-                if settled is None or is_news:
-                    membership.lives[queue] = None if lives else stream_id
-                elif life is not Life.SAME and not lives:
-                    continue
-                if ends and membership.owed:
-                    membership.pay(queue)  # what was missed before it is gone: the hash tells of this one
-            elif anywhere:
-                membership.lives.setdefault(queue, None)
-            chosen = membership.subscription.events
-            if chosen is None or event in chosen:
-                takers.append(membership)
-
-    def _send(self, takers: list[Membership], stream_id: bytes, kind: Kind, tail: bytes) -> None:
-        """A frame for each: those of one name share it, and all of them share a large tail."""
-        queue, ends = self._queue, kind.name.text in OUTCOMES
-        untold = not ends and queue in self._fanout.untold
-        with_position: dict[Sub | None, Frame] = {}
-        without: dict[Sub | None, Frame] = {}
-        self.offers += len(takers)
-        for membership in takers:
-            connection, subscription = membership.connection, membership.subscription
-            self._touched[connection] = None
-            if membership.held is not None:
-                if connection.outbox.hold(tail):
-                    membership.held.append(Held(kind, queue, stream_id, tail, replayed=False))
-                continue
-            hidden = untold or (membership.owed is not None and queue in membership.owed and not ends)
-            frames, sub = without if hidden else with_position, subscription.room.sub
-            frame = frames.get(sub)
-            if frame is None:
-                at = None if hidden else stream_id
-                frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
-            connection.outbox.append(frame)
-            if ends and subscription.until_end:
-                connection.leave(membership)
-
-    def finish(self) -> None:
-        for connection in self._touched:
-            connection.outbox.flush()
 
 
 def _ignore(_queue: str) -> None:

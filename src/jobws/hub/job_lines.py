@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.job_line_reader import Batch, Step
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
 
@@ -125,6 +125,14 @@ class JobLines:
             if membership.subscription.room.queue in (None, queue):
                 self.hold(membership, queue)
         self.on_news((queue, job_id.decode()), False)
+
+    def forget(self, membership: Membership, queue: str) -> None:
+        """The queue is gone: a membership without a queue follows no lines there, and waits for none."""
+        following = self.followers.get((membership.subscription.room.job_id or "").encode(), {}).get(membership)
+        if following is not None:
+            following.readers.pop(queue, None)
+            if following.unread.pop(queue, None) is not None and not following.unread:
+                self.give_up(membership)
 
     def leave(self, membership: Membership) -> None:
         """It is over."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.bullmq.snapshot import Job, LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.membership import Membership
     from jobws.hub.recent import Recorded
-    from jobws.hub.rooms import Membership
     from jobws.protocol.messages import Evicted, Subscribe
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
-from jobws.hub.rooms import DOUBTED
+from jobws.hub.membership import DOUBTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.bullmq.events import Kind
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
     from jobws.protocol.messages import JobSnapshot
 
 FINISHED: Final = frozenset({"completed", "failed"})
@@ -42,7 +42,7 @@ def misses(
     """
     if snapshot is None:
         return all_read and membership.lives.get(queue, DOUBTED) is None
-    settled = membership.lives.setdefault(queue, None)
+    settled = membership.see(queue)
     # A second life may have begun, and ended, where no event told of it.
     doubted = settled == DOUBTED or without_events
     if snapshot.state not in FINISHED:

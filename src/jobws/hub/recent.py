@@ -197,6 +197,10 @@ class Recent:
         self._queues[queue] = RecentEvents(known.capacity)
         return known
 
+    def forget(self, queue: str) -> None:
+        """Nothing is known of the queue any more, nor that it was there."""
+        self._queues.pop(queue, None)
+
     def filled(self, queue: str) -> bool:
         """Whether what the stream holds was taken over."""
         known = self._queues.get(queue)

@@ -12,19 +12,19 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.lacking import FINISHED, NEVER, finished_text, misses
-from jobws.hub.rooms import Held
+from jobws.hub.membership import Held
 from jobws.protocol.codec import encode, json_text
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import Gap, GapData, ItemError, JobSnapshot, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from jobws.bullmq.events import Entry
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
     from jobws.hub.lacking import Owed, Replay
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
 
 
 def go_live(fanout: Fanout, membership: Membership) -> None:
@@ -62,16 +62,26 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     connection.outbox.flush()
 
 
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str) -> None:
+def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str, gaps: int) -> None:
     """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
 
-    `end` is how far the stream went when the hash was read, `0-0` if it held nothing; it was read that far. Nothing
-    happens if the outcome came meanwhile, the client has it, or the job lives again.
+    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again.
+
+    Args:
+        fanout: Where events pass.
+        owed: What is to be delivered.
+        snapshot: What the hash said.
+        end: How far the stream went then, `0-0` if it held nothing; it was read that far.
+        gaps: How many gaps there had been before. If there are more now, the hash is to be read again: it may not know
+            of an outcome that fell into the last one.
     """
     membership, queue = owed
     if membership.left or membership.owed is None or queue not in membership.owed:
         return
     membership.pay(queue)
+    if gaps != fanout.counts["gaps"]:
+        membership.connection.owe(membership, queue)
+        return
     subscription, connection = membership.subscription, membership.connection
     job_id = (subscription.room.job_id or "").encode()
     # A stream that was emptied ends nowhere.
@@ -105,11 +115,11 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str) -
     connection.outbox.flush()
 
 
-def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> bool:
+def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
     """Have outcomes told that no event told of: the hash has them, or it vanished without one.
 
-    Returns:
-        Whether the stream was read as far as it went when the hashes were. If not, one that vanished says nothing.
+    Yields after each subscription whether the stream was read as far as it went when the hashes were. If not, one that
+    vanished says nothing.
     """
     all_read = position(look_up.ends.get(queue, START)) <= position(fanout.cursors.get(queue, START))
     without_events = queue in fanout.without_events
@@ -118,9 +128,11 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
         if isinstance(snapshot, ItemError):
             continue
         for membership in fanout.rooms.of_job(queue, job_id):
-            if misses(membership, queue, snapshot, all_read=all_read, without_events=without_events):
+            if not membership.left and misses(
+                membership, queue, snapshot, all_read=all_read, without_events=without_events
+            ):
                 membership.connection.owe(membership, queue)
-    return all_read
+            yield all_read
 
 
 def _outcome(job_id: bytes, snapshot: JobSnapshot | None) -> list[bytes]:

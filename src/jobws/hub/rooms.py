@@ -1,192 +1,214 @@
 """Who wants which job or queue.
 
-A room is all memberships of one (queue or none, job id) or of one whole queue. Looking one up costs one hash look-up
-for an event that nobody wants, however many rooms there are.
+A room is all memberships of one (queue or none, job id) or of one whole queue. They are found by queue: an event that
+nobody wants costs two hash look-ups, however many rooms there are, and what concerns one queue walks only its rooms.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from jobws.hub.membership import Member, Membership
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from jobws.bullmq.events import Kind
-    from jobws.hub.outbox import Outbox
-    from jobws.protocol.messages import Subscription
-
-# In `Membership.lives`, an outcome of a stream in which a hole was found since: a later one may have been in the hole.
-# It lies below every id that Redis gives.
-DOUBTED: Final = b"0-0"
-
-
-class Held(NamedTuple):
-    """An event that waits until what comes before it was sent: what is read back, or log lines.
-
-    Attributes:
-        kind: What happened.
-        queue: The label.
-        position: Its `id`, unless an outcome is owed when it is sent.
-        tail: What its frame has in common with those of other subscriptions; see `codec.tail_of`.
-        replayed: Whether it was read back itself: it comes from the job's hash.
-    """
-
-    kind: Kind
-    queue: str
-    position: bytes
-    tail: bytes
-    replayed: bool
-
-
-class Member(Protocol):
-    """Who can be in a room: `hub.connection.Connection`."""
-
-    outbox: Outbox
-
-    def leave(self, membership: Membership) -> None:
-        """See `Connection.leave`."""
-        ...
-
-    def owe(self, membership: Membership, queue: str) -> None:
-        """See `Connection.owe`."""
-        ...
-
-
-class Membership:
-    """One subscription of one connection.
-
-    Attributes:
-        acked: Whether it was answered. From then on it is in its room.
-        held: What happened since, while something is to be sent before that; None: nothing is, so events go out as they
-            happen.
-        lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
-            settled, or DOUBTED. A queue that is missing was not seen to have the job.
-        told: By queue, when the outcome finished that the client has from the job's hash, or that it is not to be told,
-            as `finished_text` gives it; None: there are none.
-        owed: The queues of which an outcome is to be sent that the stream does not have; None: there are none.
-        left: Whether it is over.
-    """
-
-    __slots__ = ("acked", "connection", "held", "left", "lives", "owed", "subscription", "told")
-
-    def __init__(self, connection: Member, subscription: Subscription) -> None:
-        self.connection = connection
-        self.subscription = subscription
-        self.acked = False
-        self.held: list[Held] | None = None
-        self.lives: dict[str, bytes | None] = {}
-        self.told: dict[str, str] | None = None
-        self.owed: set[str] | None = None
-        self.left = False
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the job has its outcome, in every queue that has the job, and the client was sent it."""
-        ended = bool(self.lives) and None not in self.lives.values()
-        return ended and self.acked and self.held is None and not self.owed
-
-    def was_told(self, queue: str, finished: str) -> bool:
-        """Whether the client has the outcome that finished then, or is not to be told it."""
-        return self.told is not None and self.told.get(queue) == finished
-
-    def settle(self, queue: str, end: str, finished: str) -> None:
-        """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
-        self.lives[queue] = end.encode()
-        self.tell(queue, finished)
-
-    def tell(self, queue: str, finished: str) -> None:
-        """The client has the outcome that finished then, or is not to be told it."""
-        self.told = {**(self.told or {}), queue: finished}
-
-    def pay(self, queue: str) -> None:
-        """Nothing is owed of that queue any more."""
-        if self.owed:
-            self.owed.discard(queue)
-
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
 Members: TypeAlias = dict[Membership, None]
-
-
-class JobRooms(NamedTuple):
-    """The rooms of one job id: without a queue, and by queue."""
-
-    anywhere: Members
-    by_queue: dict[str, Members]
-
+JobRooms: TypeAlias = "dict[bytes, Members]"
+"""Rooms by job id in UTF-8, as it stands in the stream."""
 
 _NOBODY: Final[Mapping[Membership, None]] = {}
+_NO_ROOMS: Final[Mapping[bytes, Members]] = {}
 
 
 class Rooms:
     """All rooms. A room exists as long as it has a member.
 
+    Args:
+        on_listened: Told the queue for which `listened` is another than before; None: `seeking` is. It must not wait.
+
     Attributes:
-        jobs: Rooms by job id in UTF-8, as it stands in the stream.
+        anywhere: The rooms without a queue.
     """
 
-    def __init__(self) -> None:
-        self.jobs: dict[bytes, JobRooms] = {}
+    def __init__(self, on_listened: Callable[[str | None], None]) -> None:
+        self.anywhere: JobRooms = {}
+        self._on_listened = on_listened
+        self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
+        # The rooms without a queue, by queue that was seen to have the job, and the members for which none was.
+        self._found: dict[str, JobRooms] = {}
+        self._seeking: Members = {}
+        # How many memberships each connection has, by the queue that they name, or None.
+        self._counts: dict[str | None, dict[Member, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queues) + len(self.anywhere) + sum(map(len, self._named.values()))
+
+    # ---- who wants what ----
+
+    def named(self, queue: str) -> Mapping[bytes, Members]:
+        """The rooms of jobs that name the queue."""
+        return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Membership, None]:
         """The members that want every job of the queue."""
         return self._queues.get(queue, _NOBODY)
 
+    def of_job(self, queue: str, job_id: str) -> list[Membership]:
+        """The members that want that job of that queue."""
+        key = job_id.encode()
+        return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
+
+    def listened(self, queue: str) -> bool:
+        """Whether somebody listens to the queue: names it, or wants a job without a queue that was seen to be there."""
+        return queue in self._named or queue in self._queues or queue in self._found
+
+    @property
+    def seeking(self) -> bool:
+        """Whether somebody wants a job without a queue that no queue was seen to have."""
+        return bool(self._seeking)
+
+    @property
+    def heard(self) -> Collection[str]:
+        """The queues for which `listened` is true."""
+        return {**self._named, **self._queues, **self._found}.keys()
+
+    def watched(self, queue: str) -> Iterator[bytes]:
+        """The jobs that somebody watches in a queue. Rooms may come and go until the next one is asked for."""
+        named = self.named(queue)
+        yield from list(named)
+        for job_id in list(self.anywhere):
+            if job_id not in named:
+                yield job_id
+
+    def unsettled(self, queue: str) -> Iterator[bytes | None]:
+        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member misses.
+
+        None in place of each other one, so that it never takes long to be told the next.
+        """
+        named = self.named(queue)
+        for job_id in list(named):
+            yield job_id if self._is_unsettled(queue, job_id) else None
+        for job_id in list(self._found.get(queue, ())):
+            yield job_id if job_id not in named and self._is_unsettled(queue, job_id) else None
+
+    def _is_unsettled(self, queue: str, job_id: bytes) -> bool:
+        members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
+        return any(each.lives.get(queue) is None for each in members)
+
+    def concerned(self, queue: str) -> set[Member]:
+        """Who sees a queue's events: those with a membership that it matters for."""
+        return {*self._counts.get(queue, ()), *self._counts.get(None, ())}
+
+    def seen(self, queue: str) -> Iterator[Membership]:
+        """The members whose job the queue was seen to have, or is said to have. No room may change meanwhile."""
+        for rooms in (self.named(queue), self._found.get(queue, _NO_ROOMS)):
+            for members in rooms.values():
+                yield from members
+
+    # ---- coming and going ----
+
     def join(self, membership: Membership) -> None:
         """Make `membership` a member of its room."""
         room = membership.subscription.room
-        if room.job_id is None:
-            self._queues.setdefault(str(room.queue), {})[membership] = None
-            return
-        rooms = self.jobs.setdefault(room.job_id.encode(), JobRooms({}, {}))
+        self._count(membership, 1)
         if room.queue is None:
-            rooms.anywhere[membership] = None
+            self.anywhere.setdefault(_job(membership), {})[membership] = None
+            for queue in membership.lives:
+                self.found(membership, queue)
+            if not membership.lives:
+                self._seek(membership)
+            return
+        unheard = not self.listened(room.queue)
+        if room.job_id is None:
+            self._queues.setdefault(room.queue, {})[membership] = None
         else:
-            rooms.by_queue.setdefault(room.queue, {})[membership] = None
+            _add(self._named, room.queue, membership)
+        if unheard:
+            self._on_listened(room.queue)
 
-    def of_job(self, queue: str, job_id: str) -> list[Membership]:
-        """The members that want that job of that queue."""
-        rooms = self.jobs.get(job_id.encode())
-        return [] if rooms is None else [*rooms.anywhere, *rooms.by_queue.get(queue, ())]
+    def found(self, membership: Membership, queue: str) -> None:
+        """A queue was seen to have a member's job."""
+        if membership.subscription.room.queue is None:
+            unheard = not self.listened(queue)
+            _add(self._found, queue, membership)
+            if unheard:
+                self._on_listened(queue)
+            self._seek_no_more(membership)
 
-    def watched(self, queue: str) -> list[str]:
-        """The jobs that somebody watches in a queue."""
-        return [job_id.decode() for job_id, rooms in self.jobs.items() if rooms.anywhere or queue in rooms.by_queue]
-
-    def unsettled(self, queue: str) -> list[str]:
-        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member misses."""
-        return [
-            job_id.decode()
-            for job_id, rooms in self.jobs.items()
-            if any(member.lives.get(queue) is None for member in rooms.by_queue.get(queue, ()))
-            or any(queue in member.lives and member.lives[queue] is None for member in rooms.anywhere)
-        ]
-
-    def members(self, queue: str) -> Iterator[Membership]:
-        """All that want something of a queue. No room may change meanwhile."""
-        yield from self.whole_queue(queue)
-        for rooms in self.jobs.values():
-            yield from rooms.anywhere
-            yield from rooms.by_queue.get(queue, _NOBODY)
+    def forget(self, queue: str) -> list[Membership]:
+        """The queue is gone, and with it what it was seen to have; returns whose jobs these were."""
+        members = [membership for room in self._found.pop(queue, {}).values() for membership in room]
+        for membership in members:
+            del membership.lives[queue]
+            membership.pay(queue)
+            if not membership.lives:
+                self._seek(membership)
+        if members and not self.listened(queue):
+            self._on_listened(queue)
+        return members
 
     def leave(self, membership: Membership) -> None:
         """End a membership that `join` began. Empty rooms vanish."""
         room = membership.subscription.room
-        if room.job_id is None:
-            _remove(self._queues, str(room.queue), membership)
-            return
-        job_id = room.job_id.encode()
-        rooms = self.jobs[job_id]
+        self._count(membership, -1)
         if room.queue is None:
-            del rooms.anywhere[membership]
+            _remove(self.anywhere, _job(membership), membership)
+            self._seek_no_more(membership)
+            for queue in membership.lives:
+                _drop(self._found, queue, membership)
+                if not self.listened(queue):
+                    self._on_listened(queue)
+            return
+        if room.job_id is None:
+            _remove(self._queues, room.queue, membership)
         else:
-            _remove(rooms.by_queue, room.queue, membership)
-        if not rooms.anywhere and not rooms.by_queue:
-            del self.jobs[job_id]
+            _drop(self._named, room.queue, membership)
+        if not self.listened(room.queue):
+            self._on_listened(room.queue)
+
+    def _count(self, membership: Membership, change: int) -> None:
+        counts = self._counts.setdefault(membership.subscription.room.queue, {})
+        count = counts.get(membership.connection, 0) + change
+        if count:
+            counts[membership.connection] = count
+        else:
+            del counts[membership.connection]
+            if not counts:
+                del self._counts[membership.subscription.room.queue]
+
+    def _seek(self, membership: Membership) -> None:
+        self._seeking[membership] = None
+        if len(self._seeking) == 1:
+            self._on_listened(None)
+
+    def _seek_no_more(self, membership: Membership) -> None:
+        if membership in self._seeking:
+            del self._seeking[membership]
+            if not self._seeking:
+                self._on_listened(None)
 
 
-def _remove(rooms: dict[str, Members], key: str, membership: Membership) -> None:
+def _job(membership: Membership) -> bytes:
+    return (membership.subscription.room.job_id or "").encode()
+
+
+def _add(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
+    rooms.setdefault(queue, {}).setdefault(_job(membership), {})[membership] = None
+
+
+def _drop(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
+    _remove(rooms[queue], _job(membership), membership)
+    if not rooms[queue]:
+        del rooms[queue]
+
+
+_Key = TypeVar("_Key", str, bytes)
+
+
+def _remove(rooms: dict[_Key, Members], key: _Key, membership: Membership) -> None:
     members = rooms[key]
     del members[membership]
     if not members:

@@ -83,7 +83,7 @@ class Bridge:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
-        self.fanout = Fanout(Rooms(), self.settings.max_result_bytes, time.perf_counter)
+        self.fanout = Fanout(Rooms(self._note_listened), self.settings.max_result_bytes, time.perf_counter)
         self.queues = Queues(
             self.target,
             configured,
@@ -121,6 +121,9 @@ class Bridge:
         # It would send `/jobs/http/`, a job without an id, to `/jobs/http`, the job called "http".
         inner.router.redirect_slashes = False
         self.app: ASGIApp = Guard(with_cors(ExactPaths(inner), self.settings), self.settings)
+
+    def _note_listened(self, queue: str | None) -> None:
+        self.queues.note_listened(queue)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
     from jobws.hub.job_lines import Group, JobLines
-    from jobws.hub.rooms import Membership
+    from jobws.hub.membership import Membership
 
 # After lines or an event of the job; then each pause is 1.5 times the one before.
 FAST_SECONDS: Final = 0.1

@@ -10,11 +10,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import anyio.lowlevel
 
 from jobws.hub.connection import UNAVAILABLE
+from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError
 from jobws.server.reading_back import persist
+from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = "list[tuple[Connection, Join]]"
 
-# Events have their turn between two shares of a batch's answers.
-TURN_SECONDS: Final = 0.002
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
@@ -96,20 +95,18 @@ class Joins:
             queues = _queues_of(joins, labels)
             await self._queues.ready(queues)
             gaps = self._fanout.counts["gaps"]
-            seen: Cursor = {queue: self._fanout.cursors[queue] for queue in queues}
-            jobs = [job for join in joins for job in join.jobs(labels)]
+            seen: Cursor = {queue: self._fanout.cursors.get(queue, START) for queue in queues}
+            jobs = [job for join in joins for job in join.jobs(labels) if job[0] in self._queues.by_label]
             look_up = await persist(lambda: self._store.look_up(jobs))  # noqa: B023 - asked in this round
             # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-            await self._queues.passed(look_up.ends)
+            await self._queues.passed({queue: look_up.ends[queue] for queue in queues if queue in look_up.ends})
             if gaps == self._fanout.counts["gaps"] and not self._queues.unread(queues):
                 break
-        turn_ends = anyio.current_time() + TURN_SECONDS
+        turn = Turn()
         while batch:
             connection, join = batch.pop(0)
             connection.complete(join, look_up, seen, time.time() * 1000)
-            if batch and anyio.current_time() > turn_ends:
-                await anyio.lowlevel.checkpoint()
-                turn_ends = anyio.current_time() + TURN_SECONDS
+            await turn.pause()
 
 
 def _queues_of(joins: Sequence[Join], labels: Sequence[str]) -> list[str]:

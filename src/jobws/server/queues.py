@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.bullmq.gap_check import VERIFY_SECONDS
 from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
 from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
+from jobws.bullmq.unblock import Unblocker
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, before, position
 from jobws.server.supervise import Health, supervise
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Queues:
         self._fanout = fanout
         self._listeners: list[Listener] = []
         self._tails: dict[str, Tail] = {}
+        self._listener_of: dict[Tail, Listener] = {}
+        self._unblocker = Unblocker(target, self._listeners)
         self._scanned = anyio.Event()
         for queue in self._configured:
             self.by_label[queue.label] = queue
@@ -76,6 +80,7 @@ class Queues:
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the listeners, and discovery, in `tasks`; returns at once."""
+        tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
             self._listen(self._tails[queue.label], tasks)
         if self.discover_prefix is None:
@@ -85,23 +90,57 @@ class Queues:
 
     def unread(self, labels: Iterable[str]) -> list[str]:
         """Those of them of which it is not known yet what their streams hold."""
-        return [
-            label for label in labels if not (self._tails[label].ready.is_set() and self._fanout.recent.filled(label))
-        ]
+        return [label for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]
 
     async def ready(self, labels: Iterable[str]) -> None:
-        """Wait until what the queues' streams hold is known, and what is written from now on will be published."""
-        for label in labels:
-            await self._tails[label].ready.wait()
-            while not self._fanout.recent.filled(label):
-                await self._tails[label].wait_moved()
+        """Wait until what the queues' streams hold is known, and what is written from now on will be published.
+
+        A queue that is forgotten meanwhile is not waited for.
+        """
+        # Of ten thousand queues next to none has to be waited for.
+        for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
+            await tail.ready.wait()
+            while not self._is_ready(tail):
+                await tail.wait_moved()
+
+    def _is_ready(self, tail: Tail) -> bool:
+        return tail.is_removed or (tail.ready.is_set() and self._fanout.recent.filled(tail.queue.label))
 
     async def passed(self, ends: Mapping[str, str]) -> None:
-        """Wait until everything up to those stream ids was published, but not longer than 5 s."""
+        """Wait until everything up to those stream ids was published, but not longer than 5 s.
+
+        A queue that is forgotten meanwhile is not waited for.
+        """
+        behind = [
+            (tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and self._lags(tail, end)
+        ]
+        for listener in {self._listener_of[tail] for tail, _ in behind if tail.is_lazy}:
+            listener.wake()
         with anyio.move_on_after(BEHIND_SECONDS):
-            for label, end in ends.items():
-                while position(self._fanout.cursors.get(label, START)) < position(end):
-                    await self._tails[label].wait_moved()
+            for tail, end in behind:
+                while self._lags(tail, end):
+                    await tail.wait_moved()
+
+    def _lags(self, tail: Tail, end: str) -> bool:
+        cursor = self._fanout.cursors.get(tail.queue.label, START)
+        return cursor != end and not tail.is_removed and position(cursor) < position(end)
+
+    def is_wanted(self, queue: str) -> bool:
+        """Whether somebody waits for the queue's next event.
+
+        Where there are few queues, that is also so while somebody waits for a job that none of them has yet.
+        """
+        rooms = self._fanout.rooms
+        return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
+
+    def note_listened(self, queue: str | None) -> None:
+        """Somebody begins or ceases to listen to a queue; None: to those of which none is seen to have a job."""
+        tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
+        for tail in list(tails):
+            if not tail.is_wanted and self.is_wanted(tail.queue.label):
+                tail.is_wanted = True
+                tail.check_soon(VERIFY_SECONDS)
+                self._listener_of[tail].wake()
 
     async def scanned(self) -> None:
         """Wait until discovery has looked once."""
@@ -128,14 +167,15 @@ class Queues:
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
         if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout)
-            listener.tails.append(tail)
+            listener = Listener(self._target, self._fanout, self, self._unblocker.unblock, MAX_LISTENERS)
             self._listeners.append(listener)
             health = Health()
             self.health.append(health)
             tasks.start_soon(supervise, f'the listener of "{tail.queue.label}"', listener.run, health)
         else:
-            min(self._listeners, key=lambda listener: len(listener.tails)).tails.append(tail)
+            listener = min(self._listeners, key=lambda each: len(each.tails))
+        self._listener_of[tail] = listener
+        listener.add(tail)
 
     async def _discover(self, tasks: TaskGroup) -> None:
         """Look for new queues for ever."""
@@ -180,7 +220,8 @@ class Queues:
         seconds, microseconds = (
             (int(part) for part in time if isinstance(part, bytes)) if isinstance(time, list) else (0, 0)
         )
-        return f"{seconds * 1000 + microseconds // 1000}-0"
+        # Entries of the very millisecond are younger, too.
+        return before(f"{seconds * 1000 + microseconds // 1000}-0")
 
 
 async def queue_names(connection: Connection, prefix: str | None) -> list[str]:

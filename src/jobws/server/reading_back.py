@@ -97,7 +97,11 @@ class ReadingBack:
         """Read events back from their streams; how many bytes they have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
-            question = Entries(self._queues.by_label[queue], tuple(of.stream_ids[index] for of, index in group))
+            stream_ids = tuple(of.stream_ids[index] for of, index in group)
+            if queue not in self._queues.by_label:  # forgotten since
+                entries += [None] * len(stream_ids)
+                continue
+            question = Entries(self._queues.by_label[queue], stream_ids)
             entries += await persist(lambda: self._store.ask(question))  # noqa: B023 - asked in this round
         for (of, index), entry in zip(events, entries, strict=True):
             await room_for_more(connection.outbox)
@@ -106,10 +110,12 @@ class ReadingBack:
 
     async def _settle(self, connection: Connection, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
+        owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
         jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        gaps = self._fanout.counts["gaps"]
         look_up = await persist(lambda: self._store.look_up(jobs))
         # They may have ended again since, with events that are on their way.
-        await self._queues.passed(look_up.ends)
+        await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.membership.left:
@@ -119,7 +125,7 @@ class ReadingBack:
             if isinstance(found, ItemError):
                 each.membership.pay(each.queue)  # the next sweep asks again
             else:
-                settle(self._fanout, each, found, look_up.moments[job])
+                settle(self._fanout, each, found, look_up.moments[job], gaps)
                 size += _size(found)
         return size
 

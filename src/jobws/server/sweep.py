@@ -13,9 +13,10 @@ import anyio
 
 from jobws.errors import RedisUnavailableError
 from jobws.hub.replaying import look_again
+from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from jobws.bullmq.store import Store
     from jobws.hub.fanout import Fanout
@@ -53,17 +54,19 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
             with anyio.move_on_after(min(TICK_SECONDS, self._seconds)):
                 await self._asked.wait()
             self._asked = anyio.Event()
-            holed = (self._holed | self._fanout.without_events) & self._queues.by_label.keys()
+            self._holed &= labels
+            holed = self._holed | (self._fanout.without_events & labels)
             for queue in holed:
                 await self._sweep_hole(queue)
             if anyio.current_time() >= everything_at:
-                for queue in self._queues.by_label.keys() - holed:
-                    await self._sweep(queue, self._fanout.rooms.unsettled(queue))
+                for queue in (rooms.heard & labels) - holed:
+                    await self._sweep(queue, rooms.unsettled(queue))
                 everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str) -> None:
@@ -78,16 +81,31 @@ class Sweeper:
             elif queue not in self._holed:
                 self._fanout.untold.discard(queue)
 
-    async def _sweep(self, queue: str, job_ids: Sequence[str]) -> bool:
+    async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:
         """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
         complete = True
-        for start in range(0, len(job_ids), JOBS_AT_ONCE):
-            some = job_ids[start : start + JOBS_AT_ONCE]
+        while some := await _portion(job_ids):
             try:
                 look_up = await self._store.look_up([(queue, job_id) for job_id in some])
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
-            await self._queues.passed(look_up.ends)
-            complete = look_again(self._fanout, queue, some, look_up) and complete
+            await self._queues.passed({queue: look_up.ends[queue]})
+            turn = Turn()
+            for all_read in look_again(self._fanout, queue, some, look_up):
+                complete = complete and all_read
+                await turn.pause()
         return complete
+
+
+async def _portion(job_ids: Iterator[bytes | None]) -> list[str]:
+    """The next jobs to look up together; none: there are no more."""
+    some: list[str] = []
+    turn = Turn()
+    for job_id in job_ids:
+        if job_id is not None:
+            some.append(job_id.decode())
+            if len(some) == JOBS_AT_ONCE:
+                break
+        await turn.pause()
+    return some

@@ -1,0 +1,244 @@
+"""Where reading of a stream begins, and whether entries were missed since: asked of Redis now and then.
+
+Checks come in batches, so that a thousand streams are not one long step, nor a thousand round trips.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+
+from jobws.bullmq import stream
+from jobws.bullmq.backfill import READ_TIMEOUT_SECONDS, read_back
+from jobws.bullmq.tail import Again
+from jobws.protocol.identifiers import START, before, lower, position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jobws.bullmq.connect import Connection
+    from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.stream import Stream
+    from jobws.bullmq.tail import Tail
+    from jobws.protocol.messages import Cursor
+
+CHECK_SECONDS: Final = 5.0
+"""Between two checks of a stream, besides the one after each reconnect."""
+VERIFY_SECONDS: Final = 0.25
+"""How soon a stream is checked after entries were read, since no client is told a position before."""
+# A batch takes about a millisecond of our time, and of Redis's.
+STREAMS_PER_BATCH: Final = 16
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Hub(Protocol):
+    """What a check tells: `hub.fanout.Fanout`."""
+
+    cursors: Cursor
+    verified: Cursor
+    without_events: set[str]
+
+    def keep(self, queue: str, max_length: int) -> int:
+        """A stream may hold so many entries; how many of them are worth reading back."""
+        ...
+
+    def fill(self, queue: str, newest_first: Iterable[Past], floor: str) -> None:
+        """Take what the stream held before the cursor."""
+        ...
+
+    def forget_before(self, queue: str, stream_id: str) -> None:
+        """Redis has trimmed what lies before that entry."""
+        ...
+
+    def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+        """The stream, whose last id is `generated`, will be read again.
+
+        Returns after which id, and up to which id entries may be missing.
+        """
+        ...
+
+    def end_again(self, queue: str, floor: str) -> None:
+        """It was; entries up to that id may be missing all the same."""
+        ...
+
+
+class GapCheck:
+    """Begins with streams, and checks them.
+
+    Args:
+        hub: Is told what was found. Its cursors say how far each stream was read.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def examine(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+        """Check these streams, and begin with those that are new.
+
+        The next check of a stream comes after `CHECK_SECONDS`, of one that nobody waits for after `unwanted_seconds`.
+        A key that is no stream is noted in its `problem` alone, since the others share the connection.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer, or cannot tell now.
+        """
+        for start in range(0, len(tails), STREAMS_PER_BATCH):
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], unwanted_seconds)
+
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+        cursors = self._hub.cursors
+        asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
+        commands = [command for each in asked for command in each]
+        replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
+        size = len(asked[0])
+        begun: list[tuple[Tail, Stream]] = []
+        for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
+            if tail.is_removed:
+                continue
+            # Those of many streams are spread.
+            pause = CHECK_SECONDS if tail.is_wanted else random.uniform(unwanted_seconds / 2, unwanted_seconds)  # noqa: S311
+            tail.check_at = anyio.current_time() + pause
+            try:
+                seen = stream.parse(reply)
+            except stream.NotAStreamError as error:
+                self._note_no_stream(tail, str(error))
+                continue
+            tail.answered(anyio.current_time())
+            tail.is_counted = seen.added is not None
+            tail.max_length = seen.max_length
+            self._note_length(tail.queue.label, seen.max_length)
+            if tail.ready.is_set():
+                self._check(tail, seen)
+            else:
+                begun.append((tail, seen))
+        if begun:
+            await self._begin(connection, begun)
+
+    def _note_no_stream(self, tail: Tail, problem: str) -> None:
+        if tail.problem != problem:
+            _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
+        tail.problem = problem
+        if not tail.ready.is_set():
+            # No event was missed, so subscriptions to all queues must not wait for this one.
+            self._start(tail, START, 0, [], START)
+
+    def _note_length(self, label: str, max_length: int) -> None:
+        self._hub.keep(label, max_length)
+        if max_length:
+            self._hub.without_events.discard(label)
+        elif label not in self._hub.without_events:
+            self._hub.without_events.add(label)
+            _log.warning(
+                'queue "%s" writes no events (streams.events.maxLen is 0): only the outcomes of its jobs are told, '
+                "up to a second late",
+                label,
+            )
+
+    # ---- beginning ----
+
+    async def _begin(self, connection: Connection, begun: Sequence[tuple[Tail, Stream]]) -> None:
+        """Take the cursors, and read back what the streams hold before them."""
+        cursors = {}
+        for tail, seen in begun:
+            preset = self._hub.cursors.get(tail.queue.label)
+            cursors[tail] = seen.generated if preset is None else lower(preset, seen.generated)
+        limits = [self._hub.keep(tail.queue.label, seen.max_length) for tail, seen in begun]
+        backs = await read_back(connection, [tail for tail, _ in begun], list(cursors.values()), limits)
+        for (tail, seen), back in zip(begun, backs, strict=True):
+            if tail.is_removed:
+                continue
+            cursor = cursors[tail]
+            tail.read = back.at_cursor
+            whole = back.floor is None
+            counted = stream.count_up_to(seen, cursor, back.entries if whole else None)
+            self._start(tail, cursor, counted, back.found, seen.floor if whole else str(back.floor))
+
+    def _start(self, tail: Tail, cursor: str, counted: int | None, newest_first: Iterable[Past], floor: str) -> None:
+        label = tail.queue.label
+        self._hub.cursors[label] = self._hub.verified[label] = cursor
+        tail.counted = counted
+        self._hub.fill(label, newest_first, floor)
+        tail.ready.set()
+
+    # ---- checking ----
+
+    def _check(self, tail: Tail, seen: Stream) -> None:
+        """Find out whether entries were missed, and if so read the stream again as far as it is needed."""
+        label = tail.queue.label
+        cursor = self._hub.cursors[label]
+        unread = position(seen.last) > position(cursor)
+        if tail.again is not None:
+            if not unread:
+                self._end_again(tail, 0)
+            return
+        reason, tail.suspicion = tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read), None
+        if reason is not None:
+            self._begin_again(tail, reason, seen)
+            return
+        self._hub.forget_before(label, seen.first if seen.length else seen.generated)
+        if not unread:
+            tail.counted = seen.added
+            self._hub.verified[label] = cursor
+        elif seen.added is not None:
+            tail.expected = (seen.last, seen.added)
+
+    async def look_behind(self, connection: Connection, tails: Sequence[Tail]) -> None:
+        """Where Redis does not count: if the entry before those just read is gone, some between them may be, too.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer.
+        """
+        cursors = self._hub.cursors
+        asked = [
+            tail for tail in tails if not (tail.is_counted or tail.is_removed) and cursors[tail.queue.label] != START
+        ]
+        if asked:
+            replies = await connection.execute(
+                *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
+                timeout_seconds=READ_TIMEOUT_SECONDS,
+            )
+            for tail, reply in zip(asked, replies, strict=True):
+                if reply == [] and tail.again is None:
+                    tail.suspect("trimmed")
+
+    def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
+        """Take note of entries that were published, in the order in which they were read."""
+        after, verified = tail.count(entries)
+        if after is not None:
+            self._end_again(tail, after)
+        elif verified is not None:
+            self._hub.verified[tail.queue.label] = verified
+        if tail.is_wanted:
+            tail.check_soon(VERIFY_SECONDS)
+        tail.moved()
+
+    def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
+        label = tail.queue.label
+        if label in self._hub.without_events:
+            # Its entries never last; the sweep finds the outcomes.
+            self._hub.cursors[label] = self._hub.verified[label] = seen.generated
+            tail.counted, tail.read = seen.added, None
+            tail.moved()
+            return
+        _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
+        # Also if nothing was trimmed: what the stream held before it was made again is gone.
+        oldest = before(seen.first) if seen.length else seen.generated
+        start, floor = self._hub.begin_again(label, reason, seen.generated, oldest)
+        self._hub.verified[label] = start
+        tail.counted = tail.expected = tail.read = None
+        tail.again = Again(seen.last, seen.added, floor)
+        if position(seen.last) <= position(start):
+            self._hub.cursors[label] = seen.generated
+            self._end_again(tail, 0)
+
+    def _end_again(self, tail: Tail, after: int) -> None:
+        """The stream was read again; `after` entries came to it since."""
+        again, tail.again = tail.again, None
+        if again is not None:
+            tail.counted = None if again.added is None else again.added + after
+            self._hub.end_again(tail.queue.label, again.floor)
+            self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
+            tail.moved()
