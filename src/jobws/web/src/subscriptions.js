@@ -1,21 +1,36 @@
 /** What is watched, what the bridge is asked for, and whose a frame is. Nothing here waits. Rules in brackets: protocol.md. */
 
-import { JobUnknown, JobwsError } from './errors.js';
+import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
 const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // Errors that pass by themselves, and when to ask again, in milliseconds.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 const soon = () => 500 + 1000 * Math.random();
-// What a message has beside its items, at most.
-const FRAME = 128;
 
-export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
+/** Items in lists that the bridge takes; beside them a message has 128 bytes at most. */
+function* lists(items, { maxMessage, maxSubscriptions }) {
+  let [list, size] = [[], 128];
+  for (const item of items) {
+    const bytes = new TextEncoder().encode(JSON.stringify(item)).length + 1;
+    if (list.length && (list.length >= maxSubscriptions || size + bytes > maxMessage)) {
+      yield list;
+      [list, size] = [[], 128];
+    }
+    list.push(item);
+    size += bytes;
+  }
+  if (list.length) yield list;
+}
 
+/**
+ * A watcher has `events` (beside outcomes), `logs`, `until` (it ends with the first outcome), `stays` (also when nothing
+ * will come for now), and is called: `deliver` with a frame, and whether it is of this subscription alone; `answer` with
+ * an answer, and whether there is or was such a job; `refuse` with an error, which is the end.
+ */
 export class Subscriptions {
   hello = null; // null: not connected
   #all = new Set(); // everything that is watched, across connections; at the end what gave its place away last
-  #latest = new Map(); // of it, by job, the last one that others may join
   #waiting = new Set(); // of it, what is still to be asked for
   #named = new Map(); // what this connection was asked for, by name [P1]
   #asked = new Map(); // ref -> the names in that request, in order, until it is answered
@@ -41,33 +56,24 @@ export class Subscriptions {
     return ++this.#count;
   }
 
-  /** Those who want the same have one subscription, where it tells each what its own would; one that is `alone` has its own. */
-  join(queue, jobId, watcher, alone) {
-    const key = keyOf(queue, jobId);
-    const latest = alone ? undefined : this.#latest.get(key);
-    const subscription = latest?.takes(watcher) ? latest : new Subscription(queue, jobId, alone?.after, alone?.lines);
-    subscription.watchers.add(watcher);
-    if (subscription === latest) return latest;
+  join(...how) {
+    const subscription = new Subscription(...how);
     this.#all.add(subscription);
-    if (!alone) this.#latest.set(key, subscription);
     this.#want(subscription);
     return subscription;
   }
 
-  leave(subscription, watcher) {
-    if (subscription.watchers.delete(watcher) && !subscription.watchers.size) this.#drop(subscription);
+  /** `tell`: the bridge is to be told. */
+  leave(subscription, tell = true) {
+    this.#all.delete(subscription);
+    this.#waiting.delete(subscription);
+    this.#release(subscription, tell);
   }
 
   /** It goes on under another name, and misses nothing: its watcher wants something else, or others are to have its place. */
   renew(subscription) {
     this.#release(subscription);
     this.#want(subscription);
-  }
-
-  /** Nothing will come for now: whoever waits is told. Who stays comes back with the next connection. */
-  fail(error) {
-    this.disconnected();
-    for (const subscription of [...this.#all]) this.#dismiss(subscription, ({ forever }) => !forever, error);
   }
 
   connected(hello) {
@@ -77,18 +83,23 @@ export class Subscriptions {
 
   disconnected() {
     this.hello = null;
-    for (const each of [this.#waiting, this.#named, this.#asked]) each.clear();
     this.#leaving = [];
-    for (const subscription of this.#all) subscription.leave();
+    for (const each of [this.#waiting, this.#named, this.#asked]) each.clear();
+    for (const each of this.#all) each.leave();
+  }
+
+  /** Nothing will come for now. */
+  fail(error) {
+    for (const each of [...this.#all]) if (!each.watcher.stays) this.#refuse(each, error);
   }
 
   /** Those that had a place longest give it to those that wait for one. */
   turn() {
     const held = [...this.#named.values()].filter(({ acknowledged, idle }) => acknowledged && !idle);
-    for (const subscription of held.slice(0, this.#waiting.size)) {
-      this.#all.delete(subscription);
-      this.#all.add(subscription);
-      this.renew(subscription);
+    for (const each of held.slice(0, this.#waiting.size)) {
+      this.#all.delete(each);
+      this.#all.add(each);
+      this.renew(each);
     }
   }
 
@@ -96,20 +107,19 @@ export class Subscriptions {
   requests() {
     if (!this.hello) return [];
     const limits = { ...LIMITS, ...this.hello.limits };
-    const messages = [];
-    for (const data of this.#batches(this.#leaving.splice(0), limits)) messages.push({ event: 'unsubscribe-job', ref: this.next(), data });
+    const messages = [...lists(this.#leaving.splice(0), limits)].map((data) => ({ event: 'unsubscribe-job', ref: this.next(), data }));
+    const items = [];
     // The bridge itself takes the places of those whose outcome was told [S10].
     let free = limits.maxSubscriptions;
     if (this.#waiting.size) for (const { idle } of this.#named.values()) free -= !idle;
-    const items = [];
-    for (const subscription of this.#waiting) {
+    for (const each of this.#waiting) {
       if (free-- <= 0) break;
-      this.#waiting.delete(subscription);
-      const item = subscription.item(this.next());
-      this.#named.set(item.sub, subscription);
-      items.push(item);
+      this.#waiting.delete(each);
+      const name = this.next();
+      this.#named.set(name, each);
+      items.push(each.item(name));
     }
-    for (const data of this.#batches(items, limits)) {
+    for (const data of lists(items, limits)) {
       const ref = this.next();
       this.#asked.set(ref, data.map(({ sub }) => sub));
       messages.push({ event: 'subscribe-job', ref, data });
@@ -117,34 +127,24 @@ export class Subscriptions {
     return messages;
   }
 
-  *#batches(items, { maxMessage, maxSubscriptions }) {
-    let [batch, size] = [[], FRAME];
-    for (const item of items) {
-      const bytes = new TextEncoder().encode(JSON.stringify(item)).length + 1;
-      if (FRAME + bytes > maxMessage) {
-        this.#refuse(this.#named.get(item.sub), new JobwsError('this subscription is too large for the bridge', 'too-large'));
-        continue;
-      }
-      if (batch.length >= maxSubscriptions || size + bytes > maxMessage) {
-        yield batch;
-        [batch, size] = [[], FRAME];
-      }
-      batch.push(item);
-      size += bytes;
-    }
-    if (batch.length) yield batch;
-  }
-
   receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
     const subscription = this.#named.get(sub);
+    const acknowledged = () => [...this.#named.values()].filter((each) => each.acknowledged);
     if (event === 'ack' || event === 'error') this.#answered(ref, event === 'ack' ? data : { error: data });
-    else if (event === 'pong') {
-      for (const each of this.#named.values()) if (each.acknowledged) each.move(data.after ?? {});
-    } else if (event === 'gap') {
-      const own = sub !== undefined;
-      for (const each of own ? [subscription] : [...this.#named.values()]) if (each?.interrupt(data, own)) each.hand(frame, true, own);
-    } else if (subscription?.acknowledged && data?.jobId !== undefined) this.#hand(subscription, frame);
+    else if (event === 'pong') for (const each of acknowledged()) each.move(data.after ?? {});
+    else if (event === 'gap' && sub === undefined) {
+      const { queue, jobs } = data;
+      for (const each of acknowledged())
+        if ((each.queue ?? queue) === queue && (jobs?.includes(each.jobId) ?? true)) this.#interrupt(each, frame, false);
+    } else if (!subscription?.acknowledged) return; // nothing precedes its answer [P2]
+    else if (event === 'gap') this.#interrupt(subscription, frame, true);
+    else if (data?.jobId !== undefined) this.#hand(subscription, frame);
+  }
+
+  #interrupt(subscription, frame, own) {
+    subscription.interrupt(frame.data);
+    subscription.watcher.deliver(frame, own);
   }
 
   #answered(ref, { results = [], after, error, evicted = [] }) {
@@ -156,32 +156,32 @@ export class Subscriptions {
     });
     for (const { sub } of evicted) {
       const subscription = this.#named.get(sub);
-      if (!subscription) continue;
-      this.#release(subscription, false);
-      if (!subscription.idle) this.#want(subscription); // it was not told the outcome
+      this.#named.delete(sub);
+      subscription?.leave();
+      if (subscription?.idle === false) this.#want(subscription); // it was not told the outcome
     }
   }
 
   #settle(subscription, after, result) {
-    const { error, unknown, gap } = result;
-    const { queue, jobId } = subscription;
-    if (error && !PASSING.includes(error.code)) return this.#refuse(subscription, new JobwsError(`${jobId}: ${error.message}`, error.code));
-    if (error) {
+    const { queue, jobId, watcher } = subscription;
+    const { error, unknown } = result;
+    if (error && PASSING.includes(error.code)) {
       this.#release(subscription, false);
       setTimeout(() => this.#all.has(subscription) && subscription.name === null && this.#want(subscription), soon());
-      return;
-    }
+    } else if (error) this.#refuse(subscription, new JobwsError(`${jobId}: ${error.message}`, error.code));
+    if (error) return;
     const vanished = subscription.acknowledge(after, result);
-    for (const watcher of [...subscription.watchers]) watcher.answer?.({ ...result, after: { ...subscription.after } });
-    if (gap) subscription.hand({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true, true);
-    for (const each of vanished) this.#hand(subscription, { event: 'removed', data: { queue: each, jobId }, replayed: true });
-    if (unknown && !vanished.length) this.#dismiss(subscription, ({ strict }) => strict, new JobUnknown(jobId, queue));
+    watcher.answer({ ...result, after: { ...subscription.after } }, !unknown || vanished.length > 0);
+    if (result.gap) watcher.deliver({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true);
+    for (const each of vanished)
+      if (this.#all.has(subscription)) this.#hand(subscription, { event: 'removed', data: { queue: each, jobId }, replayed: true });
   }
 
   #hand(subscription, frame) {
-    subscription.hand(frame, subscription.take(frame));
-    // The bridge has left a subscription that was up to the outcome, too [S5].
-    if (!subscription.watchers.size) this.#drop(subscription, !(subscription.until && OUTCOMES.includes(frame.event)));
+    const { watcher } = subscription;
+    const news = subscription.take(frame);
+    if (watcher.until && OUTCOMES.includes(frame.event)) this.leave(subscription, !frame.id && frame.replayed);
+    if (news) watcher.deliver(frame, true);
   }
 
   #want(subscription) {
@@ -189,33 +189,17 @@ export class Subscriptions {
     this.#changed();
   }
 
-  /** Its name is no longer its own; `tell`: the bridge is to be told. */
+  /** Its name is no longer its own. */
   #release(subscription, tell = true) {
-    const { name, queue, jobId } = subscription;
-    if (!this.#named.delete(name)) return;
-    if (tell) this.#leaving.push({ sub: name, jobId, queue });
+    const { name: sub, queue, jobId } = subscription;
+    if (!this.#named.delete(sub)) return;
+    if (tell) this.#leaving.push({ sub, jobId, queue });
     subscription.leave();
     this.#changed();
   }
 
-  #drop(subscription, tell) {
-    const key = keyOf(subscription.queue, subscription.jobId);
-    this.#all.delete(subscription);
-    this.#waiting.delete(subscription);
-    if (this.#latest.get(key) === subscription) this.#latest.delete(key);
-    this.#release(subscription, tell);
-  }
-
-  /** Those watchers are told that nothing will come. */
-  #dismiss(subscription, which, error) {
-    for (const watcher of [...subscription.watchers].filter(which)) {
-      this.leave(subscription, watcher);
-      watcher.refuse(error);
-    }
-  }
-
   #refuse(subscription, error) {
-    this.#drop(subscription, false);
-    this.#dismiss(subscription, () => true, error);
+    this.leave(subscription, false);
+    subscription.watcher.refuse(error);
   }
 }
