@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobws.bullmq import gap_check, listener
+from jobws.bullmq import listener, schedule
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
 from tests.support.bridge import live_bridge
@@ -27,7 +27,7 @@ EVENTS = "bull:http:events"
 
 @pytest.fixture(autouse=True)
 def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 

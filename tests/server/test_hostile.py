@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from jobws.bullmq import gap_check, listener
+from jobws.bullmq import listener, schedule
 from jobws.bullmq.tail import Again
 from jobws.hub.joining import Join
 from jobws.server import sweep
@@ -28,7 +28,7 @@ EVENTS = "bull:http:events"
 
 @pytest.fixture(autouse=True)
 def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from jobws.bullmq import gap_check, listener
+from jobws.bullmq import listener, schedule
 from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 
@@ -155,7 +155,7 @@ async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
     begun = redis.add_event("http", "active", "1")
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
-        monkeypatch.setattr(gap_check, "VERIFY_SECONDS", 3600)
+        monkeypatch.setattr(schedule, "VERIFY_SECONDS", 3600)
         live.bridge.queues._tails["http"].check_at += 3600
         await read_to(live, end_unseen(redis))
         after = (await nothing_more(client))["data"]["cursor"]
@@ -169,7 +169,7 @@ async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
 async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_the_next_check_is(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 3600)
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 3_600_000)
     monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 3600)
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:

@@ -57,7 +57,7 @@ async def test_it_ends_with_the_first_news(redis: Redis) -> None:
 
 
 async def test_a_gap_is_news(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.bullmq.gap_check.CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("jobws.bullmq.schedule.CHECK_SECONDS", 0.1)
     monkeypatch.setattr("jobws.bullmq.listener.BLOCK_MILLISECONDS", 50)
     redis.add_job("http", "1", state="active")
     last = redis.add_event("http", "active", "1")

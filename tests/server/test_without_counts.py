@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobws.bullmq import gap_check, listener
+from jobws.bullmq import listener, schedule
 from jobws.embedded import EmbeddedRedis
 from tests.server.test_holes import EVENTS, be_quiet_and_busy, gap_then_outcome, read_to
 from tests.server.test_late import OLD, nothing_more, subscribe
@@ -28,7 +28,7 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture(autouse=True)
 def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 

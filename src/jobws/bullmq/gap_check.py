@@ -6,7 +6,6 @@ Checks come in batches, so that a thousand streams are not one long step, nor a 
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from jobws.bullmq.tail import Tail
     from jobws.protocol.messages import Cursor
 
-CHECK_SECONDS: Final = 5.0
-"""Between two checks of a stream, besides the one after each reconnect."""
-VERIFY_SECONDS: Final = 0.25
-"""How soon a stream is checked after entries were read, since no client is told a position before."""
 # A batch takes about a millisecond of our time, and of Redis's.
 STREAMS_PER_BATCH: Final = 16
 
@@ -74,19 +69,18 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+    async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """Check these streams, and begin with those that are new.
 
-        The next check of a stream comes after `CHECK_SECONDS`, of one that nobody waits for after `unwanted_seconds`.
         A key that is no stream is noted in its `problem` alone, since the others share the connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot tell now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], unwanted_seconds)
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
         cursors = self._hub.cursors
         asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
@@ -96,9 +90,6 @@ class GapCheck:
         for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
             if tail.is_removed:
                 continue
-            # Those of many streams are spread.
-            pause = CHECK_SECONDS if tail.is_wanted else random.uniform(unwanted_seconds / 2, unwanted_seconds)  # noqa: S311
-            tail.check_at = anyio.current_time() + pause
             try:
                 seen = stream.parse(reply)
             except stream.NotAStreamError as error:
@@ -214,8 +205,6 @@ class GapCheck:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        if tail.is_wanted:
-            tail.check_soon(VERIFY_SECONDS)
         tail.moved()
 
     def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.bullmq.connect import Connection, RedisTarget
-from jobws.bullmq.gap_check import VERIFY_SECONDS
 from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
 from jobws.bullmq.listener import Listener
+from jobws.bullmq.schedule import VERIFY_SECONDS
 from jobws.bullmq.tail import Tail
 from jobws.bullmq.unblock import Unblocker
 from jobws.errors import RedisRefusedError, RedisUnavailableError
@@ -135,7 +135,7 @@ class Queues:
         for tail in list(tails):
             if not tail.is_wanted and self.is_wanted(tail.queue.label):
                 tail.is_wanted = True
-                tail.check_soon(VERIFY_SECONDS)
+                tail.check_by(anyio.current_time() + VERIFY_SECONDS)
                 self._listener_of[tail].wake()
 
     async def scanned(self) -> None:
@@ -163,7 +163,7 @@ class Queues:
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
         if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout, self, self._unblocker.unblock, MAX_LISTENERS)
+            listener = Listener(self._target, self._fanout, self, self._unblocker, MAX_LISTENERS)
             self._listeners.append(listener)
             health = Health()
             self.health.append(health)
