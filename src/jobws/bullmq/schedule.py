@@ -121,7 +121,7 @@ class Schedule:
         readable = [tail for tail in self._tails if tail.is_readable]
         is_wanted = self._audience.is_wanted
         for tail in readable:
-            tail.is_wanted = not tail.may_be_lazy(now) or is_wanted(tail.queue.label)
+            tail.is_wanted = tail.is_wanted and (not tail.may_be_lazy(now) or is_wanted(tail.queue.label))
         is_lazy = any(tail.is_wanted for tail in readable) or not self._pace.is_quiet(now)
         for tail in readable:
             tail.is_lazy = is_lazy and not tail.is_wanted
@@ -142,6 +142,8 @@ class Schedule:
         """So many entries came of each of these streams, and `count` were asked for of each."""
         unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
+        if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):
+            self._sort_at = 0.0
         if any(entries == count and tail.is_lazy for tail, entries in unwanted):
             self._lazy_at = now  # there is more
         # No client is told a position before; one that nobody waits for is not in a hurry.
