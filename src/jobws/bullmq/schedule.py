@@ -121,7 +121,7 @@ class Schedule:
         readable = [tail for tail in self._tails if tail.is_readable]
         is_wanted = self._audience.is_wanted
         for tail in readable:
-            tail.is_wanted = tail.is_wanted and (not tail.may_be_lazy(now) or is_wanted(tail.queue.label))
+            tail.is_wanted = not tail.may_be_lazy(now) or is_wanted(tail.queue.label)
         is_lazy = any(tail.is_wanted for tail in readable) or not self._pace.is_quiet(now)
         for tail in readable:
             tail.is_lazy = is_lazy and not tail.is_wanted
