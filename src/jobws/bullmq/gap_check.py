@@ -207,15 +207,17 @@ class GapCheck:
                 if not tail.is_counted and not stream.is_anchored(tail.read, at_cursor, length, tail.max_length):
                     tail.suspect("trimmed")
 
-    def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
-        """Take note of entries that were published, in the order in which they were read."""
+    def note_read(self, tail: Tail, entries: Sequence[Entry], verify_seconds: float) -> None:
+        """Take note of entries that were published, in the order in which they were read.
+
+        The stream is checked after `verify_seconds` at the latest.
+        """
         after, verified = tail.count(entries)
         if after is not None:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        if tail.is_wanted:
-            tail.check_soon(VERIFY_SECONDS)
+        tail.check_soon(verify_seconds)
         tail.moved()
 
     def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:

@@ -196,12 +196,18 @@ class Listener:
         """Check the streams for which it is time."""
         due = [tail for tail in self._tails if now >= tail.check_at]
         if due:
-            spread = len(self._tails) * self._listeners * CHECK_SECONDS_PER_STREAM
-            await self._gap_check.examine(connection, due, max(gap_check.CHECK_SECONDS, spread))
+            await self._gap_check.examine(connection, due, max(gap_check.CHECK_SECONDS, self._spread_seconds))
         self._sort_at = 0.0
-        # Those that nobody waits for are checked together, when there is time.
         wanted = (tail.check_at for tail in self._tails if tail.is_wanted)
-        self._check_at = min(now + BLOCK_MILLISECONDS / 1000, *wanted, float("inf"))
+        unwanted = (tail.check_at for tail in self._tails if not tail.is_wanted)
+        # Those that nobody waits for are checked together.
+        together = max(now + gap_check.VERIFY_SECONDS, min(unwanted, default=float("inf")))
+        self._check_at = min(now + BLOCK_MILLISECONDS / 1000, together, *wanted)
+
+    @property
+    def _spread_seconds(self) -> float:
+        """Between two checks of a stream that nobody waits for, so that those of all streams cost little."""
+        return len(self._tails) * self._listeners * CHECK_SECONDS_PER_STREAM
 
     def _sort(self, now: float) -> None:
         """Tell the streams to wait for from those to read now and then. A key that is no stream is neither.
@@ -258,8 +264,7 @@ class Listener:
             await self._deliver(tail, entries)
             if tail.is_lazy and len(entries) == count:
                 self._lazy_at = 0.0  # there is more
-            if tail.is_wanted:
-                self._check_at = min(self._check_at, tail.check_at)
+            self._check_at = min(self._check_at, tail.check_at)
         self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
 
     async def _deliver(self, tail: Tail, entries: Sequence[Entry]) -> None:
@@ -271,7 +276,8 @@ class Listener:
                 await anyio.lowlevel.checkpoint()
         finally:
             if not tail.is_removed:
-                self._gap_check.note_read(tail, entries[:index])
+                pause = 0.0 if tail.is_wanted else self._spread_seconds
+                self._gap_check.note_read(tail, entries[:index], max(gap_check.VERIFY_SECONDS, pause))
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:
