@@ -240,6 +240,8 @@ async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis
     """Longer than a WebSocket may be silent: this client has nothing to say."""
     async with live_bridge(redis.url, silence_seconds=0.5) as live, event_source(live.url, "1") as source:
         await source.receive()
+        redis.add_event("http", "completed", "1", returnvalue="0")
+        await source.receive()
         sent = redis.add_event("http", "completed", "another", returnvalue="1")
         while (await source.position())["http"] != sent:
             pass

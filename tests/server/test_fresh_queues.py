@@ -148,3 +148,28 @@ async def test_a_client_that_asks_for_a_thousand_queues_holds_up_nobody(redis: R
         # Those of the other take a second.
         assert any(each.catching_up for each in live.bridge.clients.connected)
         assert all(result["unknownQueue"] for result in (await many.receive())["data"]["results"])
+
+
+async def test_a_subscription_without_a_queue_waits_for_the_first_look(redis: Redis) -> None:
+    """It arrives before the first look, which is slow here: what the queues hold is told all the same."""
+    make_job(redis, "early", "1")
+    ended = redis.add_event("early", "completed", "1", returnvalue="3")
+    redis.client.hset("bull:early:1", mapping={"finishedOn": 1, "returnvalue": "3"})
+    redis.client.client_pause(1000)
+    async with live_bridge(redis.url, ready=False, queues=("*",)) as live, raw_client(live.url) as client:
+        assert not live.bridge.queues.is_scanned
+        ack = await client.ask("subscribe-job", "1")
+        assert [job["queue"] for job in ack["data"]["jobs"]] == ["early"]
+        outcome = await client.receive()
+        assert (outcome["event"], outcome["id"]) == ("completed", ended)
+
+
+async def test_http_without_a_queue_waits_for_the_first_look(redis: Redis) -> None:
+    make_job(redis, "early", "1")
+    redis.client.client_pause(1000)
+    async with live_bridge(redis.url, ready=False, queues=("*",)) as live:
+        assert not live.bridge.queues.is_scanned
+        _, answer = await call("GET", live.url + "/jobs/1")
+        assert [job["queue"] for job in answer["jobs"]] == ["early"]
+        _, answer = await call("POST", live.url + "/lookup", ["1"])
+        assert [job["queue"] for job in answer["results"][0]["jobs"]] == ["early"]

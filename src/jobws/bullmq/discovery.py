@@ -1,4 +1,7 @@
-"""Which queues there are: all of a prefix are looked for again and again, and one that somebody names immediately."""
+"""Which queues there are: all of a prefix are looked for again and again, and one that somebody names immediately.
+
+One whose keys are gone is forgotten after a while, if nobody is subscribed to it.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,20 @@ class Registry(Protocol):
         """A queue is there. It was not yet at the stream id `since`; None: it was there before us."""
         ...
 
+    def found_all(self) -> None:
+        """All queues were found that were there before us."""
+        ...
+
     def awaited(self, count: int) -> Collection[str]:
         """At most so many names of queues that are not known and that subscriptions wait for, in turns."""
+        ...
+
+    def is_needed(self, name: str) -> bool:
+        """Whether somebody is subscribed to the queue, or to a job that it was seen to have."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """The queue is gone: keep nothing of it. If it comes back it is `found` again. It must not wait."""
         ...
 
 
@@ -72,15 +87,23 @@ class Discovery:
         prefix: Which queues.
         seconds: Between the beginnings of two passes over all keys; more if there are so many that this would cost
             Redis more.
+        forget_seconds: How long a queue is known of which no pass finds a key.
         registry: Is told what was found.
     """
 
-    def __init__(self, target: RedisTarget, prefix: str, seconds: float, registry: Registry) -> None:
+    def __init__(
+        self, target: RedisTarget, prefix: str, seconds: float, forget_seconds: float, registry: Registry
+    ) -> None:
         self.prefix = prefix
         self._target = target
         self._seconds = seconds
+        self._forget_seconds = forget_seconds
         self._registry = registry
         self._scanned = anyio.Event()
+        # All that were found, those of the present pass, and since when passes find some no more.
+        self._names: set[str] = set()
+        self._seen: set[str] = set()
+        self._missed: dict[str, float] = {}
         # The pass: where it goes on, when the next step is due, and when it began, by both clocks.
         self._cursor: bytes = b"0"
         self._step_at = self._began_at = 0.0
@@ -192,6 +215,7 @@ class Discovery:
         """A pass that was cut short says nothing: another server may have answered since."""
         self._cursor = b"0"
         self._step_at = anyio.current_time()
+        self._seen.clear()
 
     async def _scan_on(self, connection: Connection) -> None:
         """One step of a pass, and its rest."""
@@ -204,21 +228,49 @@ class Discovery:
         now = anyio.current_time()
         self._costs.append(now - asked_at)
         names = [name for key in keys if (name := queue_of_meta(key, self.prefix)) is not None]
+        self._seen.update(names)
         unknown = [name for name in names if not self._registry.knows(name)]
         are_there = await _are_queues(connection, [Queue(name, self.prefix, name).key("meta") for name in unknown])
         self._found([name for name, is_there in zip(unknown, are_there, strict=True) if is_there])
         if self._cursor == b"0":
             # A queue that a later pass finds was not there when this one began.
             self._previous = self._began
-            self._scanned.set()
+            if not self._scanned.is_set():
+                self._registry.found_all()
+                self._scanned.set()
+            await self._forget(connection)
         if self._scanned.is_set():
             self._step_at = now + REST * min(self._costs)
             if self._cursor == b"0":
                 self._step_at = max(self._step_at, self._began_at + self._seconds)
 
+    async def _forget(self, connection: Connection) -> None:
+        """A pass has ended: forget the queues that passes have not found for long."""
+        now = anyio.current_time()
+        self._missed = {name: self._missed.get(name, now) for name in self._names - self._seen}
+        self._seen.clear()
+        due = [
+            name
+            for name, since in self._missed.items()
+            if now - since >= self._forget_seconds and not self._registry.is_needed(name)
+        ]
+        for start in range(0, len(due), NAMES_TOGETHER):
+            some = due[start : start + NAMES_TOGETHER]
+            queues = [Queue(name, self.prefix, name) for name in some]
+            asked: list[Command] = [("EXISTS", queue.key("meta"), queue.key("events")) for queue in queues]
+            replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
+            for name, reply in zip(some, replies, strict=True):
+                # Somebody may need it by now.
+                if reply == 0 and not self._registry.is_needed(name):
+                    self._names.discard(name)
+                    del self._missed[name]
+                    self._registry.forget(name)
+
     def _found(self, names: Sequence[str]) -> None:
         for name in names:
             if not self._registry.knows(name):
+                self._names.add(name)
+                self._seen.add(name)
                 self._registry.found(name, self._previous)
         if names and self._previous is not None:
             shown = ", ".join(f'"{name}"' for name in names[:SHOWN_NAMES])

@@ -18,10 +18,11 @@ from jobws.bullmq import snapshot
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -59,6 +60,15 @@ class _Round:
         self.failure: RedisUnavailableError | None = None
         self.done = anyio.Event()
 
+    def note(
+        self, label: str, job_ids: Sequence[str], found: Iterable[JobSnapshot | ItemError | None], end: str
+    ) -> None:
+        """What was found of some jobs of a queue, when its stream ended with `end`."""
+        self.ends[label] = end
+        for job_id, each in zip(job_ids, found, strict=True):
+            self.moments[label, job_id] = end
+            self.found[label, job_id] = each
+
 
 class Store:
     """Answers questions while `run` runs.
@@ -79,6 +89,8 @@ class Store:
 
     async def look_up(self, jobs: Collection[Job]) -> LookUp:
         """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
+
+        In a queue that was forgotten meanwhile there are none.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
@@ -138,7 +150,11 @@ class Store:
         for label, job_ids in by_queue.items():
             for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
                 some = job_ids[start : start + IDS_PER_TRANSACTION]
-                await self._some(current, self._queues[label], some)
+                queue = self._queues.get(label)
+                if queue is None:
+                    current.note(label, some, [None] * len(some), START)
+                else:
+                    await self._some(current, queue, some)
         for question in current.replies:
             current.replies[question] = await self._execute(*question.commands())
         current.done.set()
@@ -149,10 +165,7 @@ class Store:
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)
-        end = current.ends[queue.label] = snapshot.end(replies)
-        for job_id, found in zip(job_ids, snapshots, strict=True):
-            current.moments[queue.label, job_id] = end
-            current.found[queue.label, job_id] = _readable(found)
+        current.note(queue.label, job_ids, map(_readable, snapshots), snapshot.end(replies))
 
 
 def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:

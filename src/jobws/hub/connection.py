@@ -139,7 +139,7 @@ class Connection(Peer[Request, Join]):
     # ---- subscribing ----
 
     def _join(self, request: Subscribe) -> Join:
-        join = Join(request, self._queues)
+        join = Join(request, self._queues, knows_all=self._fanout.knows_all)
         for item in request.items:
             membership = item if isinstance(item, ItemError) else self._enter(item, join)
             if isinstance(membership, ItemError):

@@ -33,11 +33,13 @@ class Join:
     Args:
         request: What the client asked for.
         queues: The labels that exist; a live view.
+        knows_all: See `Fanout.knows_all`.
 
     Attributes:
         jobs: What to look up; empty if nothing is needed.
         queues: The labels whose streams must be read before the look-up says anything.
         unknown: The labels of queues that are to be looked for before; `found` says that they were.
+        is_early: Whether a room without a queue is among them while not all queues are known; `found` says they are.
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
         evicted: The rooms that were left to make place.
@@ -47,22 +49,36 @@ class Join:
     """
 
     __slots__ = (
-        *("_abandon", "_before", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs"),
-        *("members", "queues", "replaces", "replays", "request", "unknown", "unsettled"),
+        *(
+            "_abandon",
+            "_before",
+            "_gaps",
+            "_known",
+            "_knows_all",
+            "_labels",
+            "_prepared",
+            "_present",
+            "cursor",
+            "evicted",
+            "jobs",
+        ),
+        *("is_early", "members", "queues", "replaces", "replays", "request", "unknown", "unsettled"),
     )
 
-    def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
+    def __init__(self, request: Subscribe, queues: Collection[str], *, knows_all: bool) -> None:
         self.request = request
         self.members: list[Membership | ItemError] = []
         self.jobs: dict[Job, None] = {}
         self.queues: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
+        self.is_early = False
         self.cursor: Cursor = {}
         self.evicted: list[RoomName] = []
         self.replaces = False
         self.replays: list[Replay] = []
         self.unsettled: list[Unsettled] = []
         self._labels = queues
+        self._knows_all = knows_all
         self._known: dict[Membership, list[Replay]] = {}
         # Outcomes that the client has had, if its position is one of this stream.
         self._before: dict[Membership, list[Replay]] = {}
@@ -81,15 +97,17 @@ class Join:
         """Count in a member that has entered its room."""
         self.members.append(membership)
         named = membership.subscription.room.queue
+        self.is_early = self.is_early or (named is None and not self._knows_all)
         if named is not None and named not in self._labels:
             self.unknown[named] = None
         else:
             self._look_up(membership)
 
     def found(self) -> None:
-        """The unknown queues were looked for: those that are there now are to be looked into."""
-        there = {queue for queue in self.unknown if queue in self._labels}
+        """Queues were looked for: those that are there now are to be looked into."""
+        there = {None, *(queue for queue in self.unknown if queue in self._labels)}
         self.unknown.clear()
+        self.is_early = False
         for membership in self.present():
             if membership.subscription.room.queue in there:
                 self._look_up(membership)
@@ -107,7 +125,8 @@ class Join:
             self._gaps = fanout.counts["gaps"]
         if self._prepared:
             return True
-        if self.unknown or not all(fanout.recent.filled(queue) for queue in self.queues):
+        self._drop_forgotten()
+        if self.unknown or self.is_early or not all(fanout.recent.filled(queue) for queue in self.queues):
             return False
         self._prepared = True
         for queue in self.queues:
@@ -123,6 +142,18 @@ class Join:
                 for each in known if held else ():
                     each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
         return True
+
+    def _drop_forgotten(self) -> None:
+        """What was forgotten since has no jobs. No queue that a member names is."""
+        gone = {queue for queue in self.queues if queue not in self._labels}
+        if gone:
+            self.queues = {queue: None for queue in self.queues if queue not in gone}
+            self.jobs = {job: None for job in self.jobs if job[0] not in gone}
+            for queue in gone:
+                self.cursor.pop(queue, None)
+            for replays in (self._known, self._before):
+                for membership, known in replays.items():
+                    replays[membership] = [each for each in known if each.queue not in gone]
 
     def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
         subscription = membership.subscription
@@ -156,6 +187,7 @@ class Join:
 
         `now_milliseconds` is the time as Redis and the workers tell it.
         """
+        self._drop_forgotten()
         results = []
         for member in self.members:
             if isinstance(member, ItemError):

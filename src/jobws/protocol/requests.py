@@ -150,7 +150,7 @@ class _Parser:
         if not isinstance(value, str):
             raise RequestError("bad-queue", f"`queue` must be a label, not {type_name(value)}")
         if value not in self._queues:
-            raise RequestError("unknown-queue", "this bridge has no queue of that label; see `hello`")
+            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
         return value
 
 

@@ -88,6 +88,7 @@ class Bridge:
             configured,
             self.settings.prefix if discover else None,
             self.settings.discover_seconds,
+            self.settings.forget_seconds,
             self.fanout,
         )
         self.clients: Clients[Connection, Join] = Clients(self._connect, self._start_join, self._hello, self.settings)
@@ -205,18 +206,19 @@ class Bridge:
         return self.queues.nameable
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for those of the queues that are not known.
+        """Look for those of the queues that are not known; with no labels, wait until discovery has looked once.
 
         Raises:
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
         """
         unknown = [label for label in labels if label not in self.labels and label in self.nameable]
-        if not unknown:
+        if not unknown and (labels or self.queues.is_scanned):
             return
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
         try:
             with anyio.fail_after(self.settings.join_seconds):
+                await self.queues.scanned()
                 await self.queues.find(unknown)
         except TimeoutError:
             raise RedisUnavailableError("Redis does not tell whether there is such a queue; ask again") from None

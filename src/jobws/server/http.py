@@ -96,8 +96,7 @@ class _Asking:
 
     async def _look_up(self, room: Room, *, may_come: bool = False) -> list[JobSnapshot]:
         """What there is now. `may_come`: the queue may not be there yet; otherwise that is an error."""
-        if room.queue is not None:
-            await self._service.find([room.queue])
+        await self._service.find([] if room.queue is None else [room.queue])
         jobs = self._jobs_of(room)
         if isinstance(jobs, ItemError):
             if may_come:
@@ -111,7 +110,10 @@ class _Asking:
         service = self._service
         body = await json_body(request, service.settings.max_body_bytes)
         rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
-        await service.find({room.queue for room in rooms if isinstance(room, Room) and room.queue is not None})
+        named = [room.queue for room in rooms if isinstance(room, Room)]
+        if None in named:
+            await service.find([])
+        await service.find({queue for queue in named if queue is not None})
         # Kept, since discovery may add a queue meanwhile.
         asked = [room if isinstance(room, ItemError) else self._jobs_of(room) for room in rooms]
         jobs = {job: None for item in asked if isinstance(item, list) for job in item}

@@ -91,7 +91,8 @@ class Joins:
             connection.fail(join, ItemError("internal", "the bridge failed to look up this subscription"))
 
     async def _look_up(self, join: Join) -> LookUp:
-        if join.unknown:
+        if join.unknown or join.is_early:
+            await self._queues.scanned()
             await self._queues.find(join.unknown)
             join.found()
         while True:
@@ -125,7 +126,11 @@ class Joins:
             entries: list[Entry | None] = []
             for queue, group in groupby(some, lambda each: each[0].queue):
                 stream_ids = tuple(each.stream_ids[index] for each, index in group)
-                question = Entries(self._queues.by_label[queue], stream_ids)
+                known = self._queues.by_label.get(queue)
+                if known is None:  # it was forgotten meanwhile, and its entries are gone
+                    entries += [None] * len(stream_ids)
+                    continue
+                question = Entries(known, stream_ids)
                 entries += await persist(lambda: self._result_store.ask(question))  # noqa: B023 - asked at once
             for (each, index), entry in zip(some, entries, strict=True):
                 await room_for_more(connection.outbox)

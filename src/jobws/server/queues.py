@@ -43,10 +43,11 @@ class Queues:
         configured: The queues that are known from the start.
         discover_prefix: Look for other queues under this prefix, too; None: do not.
         discover_seconds: How often to look.
+        forget_seconds: How long a queue is known that was found so, and of which no look finds a key any more.
         fanout: Takes what is read.
 
     Attributes:
-        by_label: The queues. Discovery adds to it.
+        by_label: The queues. Discovery adds to it, and takes away what is gone.
         discovery: Looks for other queues; None: nobody does.
         health: Of each listener, in the order of their start.
     """
@@ -57,6 +58,7 @@ class Queues:
         configured: Iterable[Queue],
         discover_prefix: str | None,
         discover_seconds: float,
+        forget_seconds: float,
         fanout: Fanout,
     ) -> None:
         self.by_label: dict[str, Queue] = {}
@@ -69,7 +71,8 @@ class Queues:
         self._tasks: TaskGroup | None = None
         self.discovery: Discovery | None = None
         if discover_prefix is not None:
-            self.discovery = Discovery(target, discover_prefix, discover_seconds, self)
+            self.discovery = Discovery(target, discover_prefix, discover_seconds, forget_seconds, self)
+            fanout.knows_all = False
         self._places = {(queue.prefix, queue.name) for queue in self._configured}
         # The queues that are not there yet and that subscriptions name.
         self._awaited: dict[str, None] = {}
@@ -153,6 +156,11 @@ class Queues:
         if self.discovery is not None:
             await self.discovery.find(labels)
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether discovery has looked once, or nobody discovers."""
+        return self.discovery is None or self.discovery.is_complete
+
     async def scanned(self) -> None:
         """Wait until discovery has looked once."""
         if self.discovery is not None:
@@ -175,6 +183,10 @@ class Queues:
         if self._tasks is not None:
             self._listen(self._tails[name], self._tasks)
 
+    def found_all(self) -> None:
+        """See `Registry.found_all`."""
+        self._fanout.knows_all = True
+
     def awaited(self, count: int) -> Collection[str]:
         """See `Registry.awaited`."""
         names = list(islice(self._awaited, count))
@@ -182,6 +194,20 @@ class Queues:
             del self._awaited[name]
             self._awaited[name] = None
         return names
+
+    def is_needed(self, name: str) -> bool:
+        """See `Registry.is_needed`."""
+        return self._fanout.rooms.listened(name)
+
+    def forget(self, name: str) -> None:
+        """See `Registry.forget`."""
+        tail = self._tails.pop(name)
+        del self.by_label[name]
+        self._listener_of.pop(tail).remove(tail)
+        self._fanout.forget(name)
+        # Those who wait for it need not any more.
+        tail.ready.set()
+        tail.moved()
 
     @property
     def _prefix(self) -> str:
@@ -196,7 +222,7 @@ class Queues:
     def problems(self, now: float) -> dict[str, str]:
         """By label, why a queue is not being read. Empty: all is well."""
         found: dict[str, str] = {}
-        if self.discovery is not None and not self.discovery.is_complete:
+        if not self.is_scanned:
             found["*"] = "not discovered yet"
         for label, tail in self._tails.items():
             if tail.problem is not None:

@@ -37,7 +37,11 @@ class Service(Protocol):
         ...
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for those of the queues that are not known. Raises RedisUnavailableError."""
+        """Look for those of the queues that are not known; with no labels, wait until discovery has looked once.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer in time.
+        """
         ...
 
     async def queue(self, label: str, *, new: bool = False) -> Queue:
