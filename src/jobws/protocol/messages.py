@@ -122,11 +122,15 @@ class Limits(Struct, rename="camel", frozen=True):
     """Subscriptions per connection, and items per list."""
 
 
+NAMED_QUEUES: Final = 100
+"""Of how many queues `hello`, `/readyz` and `/metrics` name each, and `GET /queues` tells by default."""
+
+
 class HelloData(Struct, rename="camel", frozen=True):
-    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are labels.
+    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are the first 100 labels.
 
     `without_events` are those of them whose event stream is switched off (`maxLen: 0`): of their jobs only the
-    outcomes are told, up to a second late.
+    outcomes are told, up to a second late. `queue_count` is how many queues there are.
     """
 
     protocol: str
@@ -135,6 +139,7 @@ class HelloData(Struct, rename="camel", frozen=True):
     limits: Limits
     queues: tuple[str, ...] | UnsetType = UNSET
     without_events: tuple[str, ...] | UnsetType = UNSET
+    queue_count: int | UnsetType = UNSET
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -24,7 +25,7 @@ from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, encode
-from jobws.protocol.messages import PROTOCOL, Hello, HelloData, Limits
+from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, Hello, HelloData, Limits
 from jobws.protocol.resources import Readiness
 from jobws.protocol.session import Close, Session
 from jobws.server import adapter, http, openapi
@@ -185,8 +186,10 @@ class Bridge:
     def _hello(self) -> Frame:
         settings = self.settings
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
-        silent = tuple(label for label in self.queues.by_label if label in self.fanout.without_events)
-        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label), silent or UNSET)
+        named = tuple(islice(self.queues.by_label, NAMED_QUEUES))
+        silent = tuple(label for label in named if label in self.fanout.without_events)
+        count = len(self.queues.by_label)
+        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, named, silent or UNSET, count)
         return encode(Hello(data))
 
     def _start_join(self, connection: Connection, join: Join) -> None:
@@ -276,8 +279,10 @@ class Bridge:
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, _request: Request) -> Response:
-        problems = dict(self.problems())
-        return json_answer(Readiness(not problems, problems), 503 if problems else 200)
+        problems = self.problems()
+        named = dict(islice(problems.items(), NAMED_QUEUES))
+        readiness = Readiness(not problems, named, len(problems) - len(named) or UNSET)
+        return json_answer(readiness, 503 if problems else 200)
 
 
 class _Asgi:
