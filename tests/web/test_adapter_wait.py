@@ -59,7 +59,7 @@ async def test_what_cannot_be_waited_for(redis: Redis) -> None:
             assert await rejection(client, wrong) == refused, wrong
         assert await rejection(client, "1", queue="nope") == {
             "name": "JobwsError",
-            "message": "1: this bridge has no queue of that label; see `hello`",
+            "message": "1: this bridge has no `queue` of that label; GET /queues lists them",
             "code": "unknown-queue",
         }
 

@@ -10,20 +10,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
-import hiredis
 
 from jobws.bullmq.connect import Connection, RedisTarget
-from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
+from jobws.bullmq.keys import Queue, queue_of_meta
+from jobws.bullmq.keyspace import TIMEOUT_SECONDS, are_queues, scan, time
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import before
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jobws.bullmq.keys import Command
 
-SCAN_COUNT: Final = 1000
-TIMEOUT_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.5
 # SCAN of a million keys takes Redis 1.4 s of its one thread, so each step is followed by a rest of 99 times its length.
 REST: Final = 99
@@ -195,7 +192,7 @@ class Discovery:
                 self._searches[search] = None
         keys = [Queue(name, self.prefix, name).key("meta") for name in asked]
         try:
-            are_there = await _are_queues(connection, keys)
+            are_there = await are_queues(connection, keys)
         except BaseException:
             for name, searches in asked.items():
                 for search in searches:
@@ -222,15 +219,15 @@ class Discovery:
         began_at = anyio.current_time()
         if self._cursor == b"0":
             self._began_at = began_at
-            self._began = await _time(connection)
+            self._began = await time(connection)
         asked_at = anyio.current_time()
-        self._cursor, keys = await _scan(connection, self._cursor, self.prefix)
+        self._cursor, keys = await scan(connection, self._cursor, self.prefix)
         now = anyio.current_time()
         self._costs.append(now - asked_at)
         names = [name for key in keys if (name := queue_of_meta(key, self.prefix)) is not None]
         self._seen.update(names)
         unknown = [name for name in names if not self._registry.knows(name)]
-        are_there = await _are_queues(connection, [Queue(name, self.prefix, name).key("meta") for name in unknown])
+        are_there = await are_queues(connection, [Queue(name, self.prefix, name).key("meta") for name in unknown])
         self._found([name for name, is_there in zip(unknown, are_there, strict=True) if is_there])
         if self._cursor == b"0":
             # A queue that a later pass finds was not there when this one began.
@@ -276,56 +273,3 @@ class Discovery:
             shown = ", ".join(f'"{name}"' for name in names[:SHOWN_NAMES])
             more = len(names) - SHOWN_NAMES
             _log.info("found %s", shown + (f" and {more} more queues" if more > 0 else ""))
-
-
-async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
-    """The names of BullMQ's queues under `prefix`, in order; with None, of all queues, as `prefix:name`.
-
-    Raises:
-        RedisUnavailableError: Redis did not answer.
-    """
-    names: set[str] = set()
-    cursor = b"0"
-    while True:
-        cursor, keys = await _scan(connection, cursor, prefix)
-        are_there = await _are_queues(connection, keys)
-        for key, is_there in zip(keys, are_there, strict=True):
-            if is_there and (name := queue_of_meta(key, prefix)) is not None:
-                names.add(name)
-        if cursor == b"0":
-            return sorted(names)
-
-
-async def _scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
-    """The next cursor (0: that was all), and keys that may be the `meta` of queues."""
-    reply = await connection.ask(
-        *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
-        timeout_seconds=TIMEOUT_SECONDS,
-    )
-    if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
-        raise RedisUnavailableError(f"Redis answered SCAN with {reply!r}")
-    return reply[0], [key for key in reply[1] if isinstance(key, bytes)]
-
-
-async def _are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
-    """Which of the keys are the `meta` of a queue: they have `opts.maxLenEvents`.
-
-    `version` may be missing (bullmq-wire: queues fed by Python or by a FlowProducer), and another key may end in
-    `:meta`.
-    """
-    asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
-    replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
-    for reply in replies:
-        if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
-            raise RedisUnavailableError(f"Redis cannot tell whether queues are there: {reply}")
-    return [reply == 1 for reply in replies]
-
-
-async def _time(connection: Connection) -> str:
-    """A stream id before every one that Redis gives from now on."""
-    reply = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
-    if not (isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)):
-        raise RedisUnavailableError(f"Redis answered TIME with {reply!r}")
-    seconds, microseconds = (int(part) for part in reply if isinstance(part, bytes))
-    # Entries of the very millisecond are younger, too.
-    return before(f"{seconds * 1000 + microseconds // 1000}-0")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, UnsetType
 
 from jobws.bullmq.events import Life
-from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
+from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, drop_seen, is_ahead, lacks
 from jobws.hub.membership import ASSUMED, Membership
 from jobws.hub.peer import SEARCH_SIZE
 from jobws.protocol.identifiers import START, before, lower, position
@@ -49,20 +49,9 @@ class Join:
     """
 
     __slots__ = (
-        *(
-            "_abandon",
-            "_before",
-            "_gaps",
-            "_known",
-            "_knows_all",
-            "_labels",
-            "_prepared",
-            "_present",
-            "cursor",
-            "evicted",
-            "jobs",
-        ),
-        *("is_early", "members", "queues", "replaces", "replays", "request", "unknown", "unsettled"),
+        *("_abandon", "_before", "_gaps", "_known", "_knows_all", "_labels", "_prepared", "_present", "cursor"),
+        *("evicted", "is_early", "jobs", "members", "queues", "replaces", "replays", "request", "unknown"),
+        "unsettled",
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str], *, knows_all: bool) -> None:
@@ -105,7 +94,7 @@ class Join:
 
     def found(self) -> None:
         """Queues were looked for: those that are there now are to be looked into."""
-        there = {None, *(queue for queue in self.unknown if queue in self._labels)}
+        there = {None, *self.unknown} - {queue for queue in self.unknown if queue not in self._labels}
         self.unknown.clear()
         self.is_early = False
         for membership in self.present():
@@ -145,15 +134,12 @@ class Join:
 
     def _drop_forgotten(self) -> None:
         """What was forgotten since has no jobs. No queue that a member names is."""
-        gone = {queue for queue in self.queues if queue not in self._labels}
-        if gone:
-            self.queues = {queue: None for queue in self.queues if queue not in gone}
-            self.jobs = {job: None for job in self.jobs if job[0] not in gone}
-            for queue in gone:
-                self.cursor.pop(queue, None)
-            for replays in (self._known, self._before):
-                for membership, known in replays.items():
-                    replays[membership] = [each for each in known if each.queue not in gone]
+        for gone in [queue for queue in self.queues if queue not in self._labels]:
+            del self.queues[gone]
+            self.cursor.pop(gone, None)
+            self.jobs = {job: None for job in self.jobs if job[0] != gone}
+            for known in (*self._known.values(), *self._before.values()):
+                known[:] = [each for each in known if each.queue != gone]
 
     def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
         subscription = membership.subscription
@@ -234,9 +220,9 @@ class Join:
             oldest = now - AMBIGUOUS_MILLISECONDS
             for known in self._known.get(membership, ()):
                 known.keep(position(stream_id)[0] >= oldest for stream_id in known.stream_ids)
-        self._drop_seen(membership, look_up)
+        drop_seen(membership, look_up)
         for outcome in self._before.get(membership, ()):
-            if self._is_ahead(membership, outcome.queue, look_up) and membership.subscription.chooses(
+            if is_ahead(membership, outcome.queue, look_up) and membership.subscription.chooses(
                 outcome.kinds[0].name.text
             ):
                 self._known[membership].append(outcome)
@@ -248,7 +234,7 @@ class Join:
         # Of a queue in which the job was at neither moment, the position rightly says nothing.
         concerned = found if room.queue is not None else {*(after or ()), *membership.lives} & found.keys()
         gap = after is not None and any(
-            fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
+            fanout.recent.of(queue).may_lack(after.get(queue, START)) or is_ahead(membership, queue, look_up)
             for queue in concerned
         )
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
@@ -278,7 +264,7 @@ class Join:
             membership.subscription.after is not None
             and queue not in fanout.without_events
             and not fanout.recent.of(queue).may_lack(after)
-            and not self._is_ahead(membership, queue, look_up)
+            and not is_ahead(membership, queue, look_up)
             and position(end) <= position(fanout.cursors.get(queue, START))
             and finished <= position(after)[0] + SKEW_MILLISECONDS
         ):
@@ -287,27 +273,6 @@ class Join:
             return False
         self.unsettled.append(Unsettled(membership, queue, end))
         return True
-
-    def _drop_seen(self, membership: Membership, look_up: LookUp) -> None:
-        """Let go of what came since, if the client had it already: from another bridge, which reads faster."""
-        after = membership.subscription.after
-        if after is None or not membership.held:
-            return
-        kept = []
-        for held in membership.held:
-            end = position(look_up.ends.get(held.queue, START))
-            if held.stream_id is None or not position(held.stream_id) <= position(after.get(held.queue, START)) <= end:
-                kept.append(held)
-                continue
-            held.sharers -= 1
-            if not held.sharers and not held.delivered:
-                membership.connection.outbox.release(len(held.frame))
-        membership.held = kept
-
-    def _is_ahead(self, membership: Membership, queue: str, look_up: LookUp) -> bool:
-        """Whether the client's position is behind the end of the stream, which therefore is not the one it is of."""
-        after = membership.subscription.after
-        return after is not None and position(after.get(queue, START)) > position(look_up.ends.get(queue, START))
 
     def _begin_before(self, queue: str, stream_id: bytes) -> None:
         self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
-from jobws.protocol.identifiers import position
+from jobws.protocol.identifiers import START, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.bullmq.events import Kind
+    from jobws.bullmq.snapshot import LookUp
     from jobws.hub.membership import Membership
     from jobws.protocol.messages import JobSnapshot
 
@@ -48,6 +49,29 @@ def lacks(membership: Membership, queue: str, snapshot: JobSnapshot | None, end:
         if later or not finished:
             settled = membership.lives[queue] = None
     return finished and settled is None
+
+
+def is_ahead(membership: Membership, queue: str, look_up: LookUp) -> bool:
+    """Whether the client's position is behind the end of the stream, which therefore is not the one it is of."""
+    after = membership.subscription.after
+    return after is not None and position(after.get(queue, START)) > position(look_up.ends.get(queue, START))
+
+
+def drop_seen(membership: Membership, look_up: LookUp) -> None:
+    """Let go of what came since, if the client had it already: from another bridge, which reads faster."""
+    after = membership.subscription.after
+    if after is None or not membership.held:
+        return
+    kept = []
+    for held in membership.held:
+        end = position(look_up.ends.get(held.queue, START))
+        if held.stream_id is None or not position(held.stream_id) <= position(after.get(held.queue, START)) <= end:
+            kept.append(held)
+            continue
+        held.sharers -= 1
+        if not held.sharers and not held.delivered:
+            membership.connection.outbox.release(len(held.frame))
+    membership.held = kept
 
 
 class Replay:

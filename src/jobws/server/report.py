@@ -9,8 +9,8 @@ import anyio
 
 from jobws.bullmq import overview
 from jobws.bullmq.connect import Connection
-from jobws.bullmq.discovery import queue_names
 from jobws.bullmq.keys import Queue
+from jobws.bullmq.keyspace import queue_names
 from jobws.errors import RedisUnavailableError
 
 if TYPE_CHECKING:
