@@ -1,4 +1,4 @@
-"""What many queues cost while nothing happens: `python -m tests.bench.queues 1000 10000`.
+"""What many queues cost while nothing happens: `python -m tests.bench.idle_queues 1000 10000`.
 
 For each number: how long `jobws serve --queues '*'` takes until `/readyz` says yes, its memory, and the CPU of the
 bridge and of Redis over 15 s; and how long `/readyz` and `/metrics` take (median of 7).
