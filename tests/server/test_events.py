@@ -187,7 +187,7 @@ BAD: list[tuple[str, dict[str, str], int, str, str]] = [
     ("job=1&job=meta", {}, 400, "bad-job-id", 'bad job id: "meta" is the name of one of BullMQ'),
     ("job=" + "x" * 513, {}, 400, "bad-job-id", "bad job id: it has 513 bytes"),
     ("job=%FF", {}, 400, "bad-data", "the query must be UTF-8, percent-encoded"),
-    ("job=1&queue=nope", {}, 404, "unknown-queue", "this bridge has no queue of that label"),
+    ("job=1&queue=nope", {}, 404, "unknown-queue", "this bridge has no `queue` of that label"),
     ("job=1&queue=http&queue=http", {}, 400, "bad-data", "`queue` was given twice"),
     ("job=1&events=", {}, 400, "bad-events", "each of `events` must be a non-empty string"),
     ("job=1&events=" + "x," * 32 + "x", {}, 400, "bad-events", "`events` may name 32 events at most"),
