@@ -3,18 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Containers often set it, and then each of the tests' many processes compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-redis bench chaos check clean
+.PHONY: demo test test-fast test-redis bench chaos check clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
+# In several processes, each with servers of its own; ARGS="tests/test_cli.py -n0" runs one file in one process.
 test: $(STAMP)
-	@$(BIN)/python -m pytest -rs $(ARGS)
+	@$(BIN)/python -m pytest -rs -n auto $(ARGS)
+
+# The pure core, its layers, and the protocol's vectors against it: no server, no network.
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -q -n 2 -m "not long" $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) $(ARGS)
 
 # What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
 test-redis: $(STAMP)
-	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
+	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs -n auto $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)

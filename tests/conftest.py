@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the backend, a time limit, Redis servers, and bridges."""
+"""Fixtures that every test may use: the backend, a time limit, Redis servers. And how tests are dealt to processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis, find_redis_server
-from tests.support.bridge import live_bridge
+from tests.support.parallel import pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler
 from tests.support.redis import Redis
 from tests.support.servers import redis_6
 
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-DEFAULT_LIMIT_SECONDS = 60
+# For what hangs, on a machine however busy; npm may install packages meanwhile.
+LIMIT_SECONDS = 360
+
+
+# How long an example takes tells of the machine; the first one builds Unicode's tables in 2.5 s.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "limit(seconds): how long the test may take by the wall clock")
+    config.addinivalue_line(
+        "markers", "long: it takes seconds, so it begins first and no process has it last; not fast"
+    )
     config.addinivalue_line(
         "markers", "counts: the server must count what was added to a stream, as Redis 6.2 does not"
     )
@@ -32,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if not _server_counts():
         reason = (
             "Redis 6.2 does not count what was added: tests/server/test_without_counts.py has what it tells instead"
@@ -47,16 +57,14 @@ def _server_counts() -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _limit(request: pytest.FixtureRequest) -> Iterator[None]:
+def _limit() -> Iterator[None]:
     """Every test ends: one that hangs fails with the place where it hung."""
-    marker = request.node.get_closest_marker("limit")
-    seconds = marker.args[0] if marker is not None else DEFAULT_LIMIT_SECONDS
 
     def too_slow(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"the test took longer than {seconds} s")
+        raise TimeoutError(f"the test took longer than {LIMIT_SECONDS} s")
 
     previous = signal.signal(signal.SIGALRM, too_slow)
-    signal.alarm(seconds)
+    signal.alarm(LIMIT_SECONDS)
     try:
         yield
     finally:
@@ -94,4 +102,10 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
         yield make
 
 
-__all__ = ("anyio_backend", "live_bridge", "own_redis", "redis")
+__all__ = (
+    "anyio_backend",
+    "own_redis",
+    "pytest_xdist_auto_num_workers",
+    "pytest_xdist_make_scheduler",
+    "redis",
+)

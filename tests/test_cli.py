@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import pytest
 
+from jobws.protocol.nesting import MAX_LEVELS
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.command import Command
+from tests.support.nested import nested_text
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -210,7 +212,7 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
         (
             ("submit", "http", "1", "--opts", '{"delay": 1e400}'),
             "",
-            "opts is no JSON (Out of range float values are not JSON compliant)",
+            "opts is no JSON (a number is out of range)",
         ),
         (("submit", "\udcff", "1"), "", "queue is no UTF-8 text"),
         (("submit", "http", "1", "--idempotency-key", "€"), "", "idempotency_key must be printable ASCII"),
@@ -243,6 +245,15 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
 )
 def test_errors_are_one_line(arguments: tuple[str, ...], hide: str, sentence: str) -> None:
     assert run(*arguments, hide=hide) == (2, f"jobws: {sentence}\n")
+
+
+@pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 60_000])
+def test_what_is_nested_too_deep_is_one_line(levels: int) -> None:
+    for arguments in ((nested_text(levels),), ("1", "--opts", nested_text(levels))):
+        assert run("submit", "http", *arguments) == (
+            2,
+            "jobws: the JSON is nested too deep; it may have 512 levels\n",
+        )
 
 
 def test_the_client_needs_nothing_of_the_server() -> None:

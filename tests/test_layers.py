@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "jobws"
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 FILES = sorted(SOURCE.rglob("*.py"))
 # Two layers as a whole, and whoever says so of itself.
 PURE = [
     file
     for file in FILES
     if file.parent.name in ("protocol", "hub")
-    or re.search(r"\bpure\b", ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "", re.IGNORECASE)
+    or re.search(r"\bpure\b", ast.get_docstring(parsed(file)) or "", re.IGNORECASE)
 ]
 # Layers that a layer may import; itself is understood.
 ALLOWED = {
@@ -41,10 +49,11 @@ IMPURE = {
 }
 
 
-def imports(file: Path) -> set[str]:
+@cache
+def imports(file: Path) -> frozenset[str]:
     """The modules that a file imports, type checking included."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file)):
         match node:
             case ast.Import():
                 found |= {alias.name for alias in node.names}
@@ -52,7 +61,7 @@ def imports(file: Path) -> set[str]:
                 found.add(node.module or "")
             case _:
                 pass
-    return found
+    return frozenset(found)
 
 
 def layer(parts: tuple[str, ...]) -> str:
@@ -73,8 +82,7 @@ def test_a_layer_imports_only_what_lies_below(file: Path) -> None:
 @pytest.mark.parametrize("file", PURE, ids=name)
 def test_pure_files_touch_nothing(file: Path) -> None:
     assert not {module.split(".")[0] for module in imports(file)} & IMPURE
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+    assert not [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AsyncFunctionDef)]
 
 
 def test_what_is_pure_is_found() -> None:
@@ -94,6 +102,5 @@ def test_hypercorn_is_known_in_one_place() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=name)
 def test_a_file_holds_one_idea_and_says_which(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text))
-    assert text.count("\n") <= 320
+    assert ast.get_docstring(parsed(file))
+    assert file.read_text(encoding="utf-8").count("\n") <= 320

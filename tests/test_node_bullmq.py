@@ -33,7 +33,6 @@ LAST = "last"
 @pytest.mark.parametrize(
     ("prefix", "name", "label"), [("bull", "http", "http"), ("{my:app}", "hidden", "shown")], ids=["plain", "renamed"]
 )
-@pytest.mark.limit(360)
 async def test_clients_get_what_queue_events_delivers(redis: Redis, prefix: str, name: str, label: str) -> None:
     await anyio.to_thread.run_sync(install_packages)
     arguments = (str(redis.server.port), redis.server.url.split(":")[2].split("@")[0], prefix, name)

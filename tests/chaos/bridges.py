@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.servers import OPPONENT
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ Kind = Literal["jobws", "socketio"]
 FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "gaps")
 # Silent ends are found soon, and so would be an outcome that is told twice.
 SWEEP_SECONDS: Final = 1.0
+SOON: Final = ("--sweep-seconds", str(SWEEP_SECONDS))
+# On a busy machine; else it is less than one.
+START_SECONDS: Final = 60.0
 TRACEBACK_LINES: Final = 40
 SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
 
@@ -35,7 +39,7 @@ class BridgeAtPort:
         kind: Which bridge.
         redis_url: What it reads.
         origin: Whose pages it serves, too.
-        sweep_seconds: How often it looks after watched jobs.
+        options: Further options of `jobws serve`.
 
     Attributes:
         port: The port, the same for all.
@@ -44,14 +48,15 @@ class BridgeAtPort:
         trouble: Lines of their logs that should not be there.
     """
 
-    def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+    def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, options: Sequence[str] = SOON) -> None:
         self.kind = kind
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
+        self._said: deque[str] = deque(maxlen=TRACEBACK_LINES)
         self._redis_url = redis_url
         self._origin = origin
-        self._sweep_seconds = sweep_seconds
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._log: threading.Thread | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -77,8 +82,8 @@ class BridgeAtPort:
         )
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
-        if not started.wait(20) or self._process.poll() is not None:
-            raise RuntimeError(f"the bridge does not start: {self.trouble}")
+        if not started.wait(START_SECONDS) or self._process.poll() is not None:
+            raise RuntimeError(f"the bridge does not start: {list(self._said)}")
 
     def end(self, number: signal.Signals) -> None:
         """End it with that signal; what it counted is kept. Idempotent."""
@@ -88,7 +93,7 @@ class BridgeAtPort:
         self._scrape()
         process.send_signal(number)
         try:
-            process.wait(15)
+            process.wait(EVENTUALLY_SECONDS)
         except subprocess.TimeoutExpired:
             self.trouble.append(f"the bridge did not end on {number!r}")
             process.kill()
@@ -100,9 +105,9 @@ class BridgeAtPort:
     def _command(self) -> Sequence[str]:
         if self.kind == "socketio":
             return ("node", "bridge.mjs")
-        options = ("--port", str(self.port), "--redis", self._redis_url, "--sweep-seconds", str(self._sweep_seconds))
+        where = ("--port", str(self.port), "--redis", self._redis_url)
         origins = ("--allow-origin", self._origin) if self._origin else ()
-        return (sys.executable, "-m", "jobws", "serve", *options, *origins)
+        return (sys.executable, "-m", "jobws", "serve", *where, *origins, *self._options)
 
     def _environment(self) -> dict[str, str]:
         if self.kind == "jobws":
@@ -118,6 +123,7 @@ class BridgeAtPort:
         suspicious = 0
         with process.stdout:
             for line in process.stdout:
+                self._said.append(line)
                 if " serves http" in line or line == "ready\n":
                     started.set()
                 if self.kind == "jobws" and any(part in line for part in SUSPICIOUS):
@@ -131,7 +137,9 @@ class BridgeAtPort:
         if self.kind != "jobws":
             return
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/metrics", timeout=EVENTUALLY_SECONDS
+            ) as response:
                 text = response.read().decode()
         except OSError as error:
             self.trouble.append(f"no metrics: {error}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from jobws.protocol.identifiers import position
-from tests.chaos.jobs import Job, Ledger, Outcome
+from tests.chaos.jobs import Job, Ledger, Lives, Outcome
+from tests.chaos.patience import until_known
 from tests.support.adapter import Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from tests.chaos.proxy import Proxy
@@ -41,14 +45,19 @@ class JavascriptClient:
         node: Where it runs.
     """
 
-    def __init__(self, name: str, jobs: list[Job], random: Random, proxy: Proxy, number: int, node: Adapter) -> None:
-        self.ledger = Ledger(name, jobs)
+    def __init__(
+        self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy, number: int, node: Adapter
+    ) -> None:
+        self.ledger = Ledger(name, lives)
         self._random = random
         self._proxy = proxy
         self._jobs = jobs
         self._options = OPTIONS[number % len(OPTIONS)]
         self._again = random.random() < 0.5
         self._node = node
+        self._queues: dict[str, list[str]] = defaultdict(list)
+        for queue, job_id in lives:
+            self._queues[job_id].append(queue)
         self._by_hand: list[dict[str, object]] = []
 
     async def run(self, started: float) -> None:
@@ -61,20 +70,23 @@ class JavascriptClient:
             for job in self._jobs:
                 at = max(0.0, started + job.at + self._random.uniform(-2, 4))
                 how = self._random.choice(("wait", "watch", "watch all", "by hand"))
+                self.ledger.history[job.job_id].append(f"{job.queue} {how} at {at - started:.3f}")
                 if int(job.job_id[1:]) % 8 == 0:  # the same id in both queues, and one subscription
                     if job.job_id not in anywhere:
                         room: dict[str, object] = {"jobId": job.job_id, "after": {}}
-                        nursery.start_soon(self._subscribe, client, room, at)
+                        nursery.start_soon(self._follow, partial(self._subscribe, client, room, at))
                     anywhere.add(job.job_id)
                 elif how == "wait":
-                    nursery.start_soon(self._wait, client, job, at, self._random.random() < 0.3)
+                    nursery.start_soon(self._follow, partial(self._wait, client, job, at, self._random.random() < 0.3))
                 elif how == "by hand":
                     room = {"jobId": job.job_id, "queue": job.queue}
                     if self._random.random() < 0.3:
                         room["until"] = "end"
-                    nursery.start_soon(self._subscribe, client, room, at)
+                    nursery.start_soon(self._follow, partial(self._subscribe, client, room, at))
                 else:
-                    nursery.start_soon(self._watch, client, job, at, ["*"] if how == "watch all" else [])
+                    nursery.start_soon(
+                        self._follow, partial(self._watch, client, job, at, ["*"] if how == "watch all" else [])
+                    )
 
     async def _listen(self, client: AdapterClient) -> None:
         async for told in client.told:
@@ -85,17 +97,25 @@ class JavascriptClient:
                 case "connect" if self._again:
                     for room in self._by_hand:
                         await client.send("subscribe-job", room)
-                case "connect" | "disconnect" | "connect_error" | "progress":
-                    pass
+                case _ if event not in OUTCOMES:
+                    self.ledger.counts[f"told of {event}"] += 1
                 case _ if not (event == "removed" and data.get("prev") in ("completed", "failed")):
                     self.ledger.counts["by hand"] += 1
-                    self.ledger.note((data["queue"], data["jobId"]), event, data, Outcome(UNKNOWN, False, 0))
+                    # A job that vanished while the page was cut off is of no queue if none was asked for.
+                    queues = [str(data["queue"])] if "queue" in data else self._queues[data["jobId"]]
+                    for queue in queues:
+                        self.ledger.note((queue, data["jobId"]), event, data, Outcome(UNKNOWN, False, 0))
+
+    async def _follow(self, ask: Callable[[], Awaitable[None]]) -> None:
+        await until_known(self.ledger, self._random, ask)
 
     async def _subscribe(self, client: AdapterClient, room: dict[str, object], at: float) -> None:
         await trio.sleep_until(at)
+        (answer,) = await client.emit("subscribe-job", room)
+        if answer.get("error", {}).get("code") == "unknown-queue":
+            raise Rejected(answer["error"])
         if "until" not in room:  # what comes through pipes would come too late to know that it ended
             self._by_hand.append(room)
-        (answer,) = await client.emit("subscribe-job", room)
         if "error" in answer:
             self.ledger.faults.append(f"{self.ledger.name}: {room} was answered {answer}")
 
@@ -107,7 +127,7 @@ class JavascriptClient:
             await trio.sleep(1)
             event, data = await _outcome(client, job)
             self.ledger.counts["waited again"] += 1
-            if not job.ends_with(event, data):
+            if not any(each.ends_with(event, data) or each.doomed for each in self.ledger.wanted[job.key]):
                 self.ledger.faults.append(f"{self.ledger.name}: waiting again for {job.key} gave {event} {data}")
 
     async def _watch(self, client: AdapterClient, job: Job, at: float, events: list[str]) -> None:
@@ -135,4 +155,6 @@ async def _outcome(client: AdapterClient, job: Job) -> tuple[str, dict[str, Any]
     except Rejected as rejected:
         if rejected.error["name"] == "JobFailed":
             return "failed", {"failedReason": rejected.error["reason"]}
+        if rejected.error.get("code") == "unknown-queue":
+            raise
         return "removed" if rejected.error["name"] == "JobRemoved" else "rejected", rejected.error

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from random import Random
+    from collections.abc import Mapping, Sequence
 
-QUEUES: Final = ("http", "sparql")
 Key: TypeAlias = tuple[str, str]
 """Queue and job id."""
 
 
 class Job(NamedTuple):
-    """A job. `at` is when it is added, in seconds from the start; it then takes `seconds`."""
+    """A job. `at` is when it is added, in seconds from the start; it then takes `seconds`.
+
+    `removed`: BullMQ deletes it when it ends. `doomed`: its queue is obliterated, perhaps before it ends.
+    """
 
     number: int
     queue: str
@@ -27,6 +27,7 @@ class Job(NamedTuple):
     seconds: float
     fails: bool
     removed: bool
+    doomed: bool = False
 
     @property
     def key(self) -> Key:
@@ -40,11 +41,11 @@ class Job(NamedTuple):
     def result(self) -> dict[str, object]:
         return {"number": self.number, "pad": "x" * (self.number % 7) * 100}
 
-    def line(self) -> str:
-        """For the worker process."""
+    def task(self) -> dict[str, object]:
+        """As BullMQ takes it, for the worker process."""
         data = {"seconds": self.seconds, "fails": self.reason if self.fails else None, "result": self.result}
         opts = {"jobId": self.job_id, "removeOnComplete": self.removed, "removeOnFail": self.removed}
-        return json.dumps({"queue": self.queue, "data": data, "opts": opts})
+        return {"name": "chaos", "data": data, "opts": opts}
 
     def ends_with(self, event: str, data: dict[str, Any]) -> bool:
         """Whether that is its outcome."""
@@ -53,22 +54,8 @@ class Job(NamedTuple):
         return event == "completed" and data.get("returnvalue") == self.result
 
 
-def make_jobs(random: Random, count: int, seconds: float, *, removed: bool) -> list[Job]:
-    """`count` jobs that are added over so many seconds. Two queues have the same ids. `removed`: some leave no hash."""
-    jobs = []
-    for number in range(count):
-        jobs.append(
-            Job(
-                number,
-                QUEUES[number % len(QUEUES)],
-                f"j{number // len(QUEUES)}",
-                random.uniform(0, seconds),
-                random.choice((0, 0.01, 0.1, 0.5)),
-                fails=random.random() < 0.1,
-                removed=removed and random.random() < 0.3,
-            )
-        )
-    return jobs
+Lives: TypeAlias = "Mapping[Key, Sequence[Job]]"
+"""The jobs that have an id, one after the other: obliterated queues use ids again. Mostly it is one."""
 
 
 class Outcome(NamedTuple):
@@ -89,26 +76,38 @@ class Ledger:
 
     Attributes:
         name: The client.
-        wanted: The jobs whose outcome it must get.
+        wanted: The jobs whose outcome it must get, by what it asks for.
+        alive: The jobs that it was told of in this connection, without their end.
         counts: Frames by kind: `live`, `replayed`, `from hash`, `gap`, and whatever else happened.
         faults: What must never be, as sentences.
         history: What the client saw of each job, for those who look into a loss.
-        first: When the first outcome of each job came, on trio's clock.
+        came: When the first outcome of each job came, on trio's clock.
     """
 
-    def __init__(self, name: str, jobs: Iterable[Job]) -> None:
+    def __init__(self, name: str, wanted: Lives) -> None:
         self.name = name
-        self.wanted = {job.key: job for job in jobs}
+        self.wanted = wanted
+        self.alive: set[Key] = set()
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
         self.history: dict[str, list[str]] = defaultdict(list)
-        self.first: dict[Key, float] = {}
-        self._outcomes: dict[Key, list[Outcome]] = defaultdict(list)
+        self.came: dict[Job, float] = {}
+        self._over: set[Key] = set()
+        self._outcomes: dict[Job, list[Outcome]] = defaultdict(list)
+        self._removed: dict[tuple[Key, object], int] = Counter()
 
     @property
     def lost(self) -> list[Key]:
-        """The jobs whose outcome did not come."""
-        return [key for key in self.wanted if key not in self._outcomes]
+        """The ids whose outcome did not come: of the last job if Redis still has that, else of one that was seen."""
+        return [
+            key
+            for key, lives in self.wanted.items()
+            if (lives[-1] not in self._outcomes and key not in self._over and not lives[-1].doomed) or key in self.alive
+        ]
+
+    def is_over(self, key: Key) -> bool:
+        """Whether an outcome came, and nothing more was asked for."""
+        return key in self._over
 
     @property
     def without_id(self) -> int:
@@ -119,31 +118,42 @@ class Ledger:
     def doubles(self) -> list[str]:
         """Outcomes that came twice, though nothing made that necessary."""
         found = []
-        for key, told in self._outcomes.items():
+        for job, told in self._outcomes.items():
             for index, outcome in enumerate(told):
                 before = told[:index]
                 ids = {each.id for each in before if each.id is not None}
                 again = any(each.subscription == outcome.subscription for each in before)
                 if again or (outcome.id is not None and ids and not outcome.gap):
-                    found.append(f"{self.name} {key}: {outcome} after {before}")
+                    found.append(f"{self.name} {job.key}: {outcome} after {before}")
+        for (key, subscription), count in self._removed.items():
+            ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
+            if count + len(ended) > len(self.wanted[key]):
+                found.append(f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}")
         return found
+
+    def _was_told(self, job: Job, subscription: object) -> bool:
+        return any(each.subscription == subscription for each in self._outcomes.get(job, ()))
 
     @property
     def repeated(self) -> int:
         """Outcomes that came again after a reconnect because one of both has no id, or after a gap."""
-        return sum(len(told) - 1 for told in self._outcomes.values()) - len(self.doubles)
+        return max(0, sum(len(told) - 1 for told in self._outcomes.values()) - len(self.doubles))
 
-    def has(self, key: Key) -> bool:
-        """Whether the job's outcome came."""
-        return key in self._outcomes
-
-    def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome) -> None:
-        """An outcome came."""
-        job = self.wanted.get(key)
-        if job is None or not job.ends_with(event, data):
-            self.faults.append(f"{self.name}: a wrong outcome {event} {data} {outcome} of {job or key}")
-        self._outcomes[key].append(outcome)
-        self.first.setdefault(key, trio.current_time())
+    def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome, *, over: bool = True) -> None:
+        """An outcome came. `over`: nothing more is asked for of that id."""
+        self.alive.discard(key)
+        lives = self.wanted.get(key, ())
+        if event == "removed" and any(job.doomed for job in lives):
+            self._removed[key, outcome.subscription] += 1
+            self._over |= {key} if over else set()
+            return
+        ended = next((job for job in lives if job.ends_with(event, data)), None)
+        if ended is None:
+            self.faults.append(f"{self.name}: a wrong outcome {event} {data} {outcome} of {key}, which is {lives}")
+            return
+        self._over |= {key} if over else set()
+        self._outcomes[ended].append(outcome)
+        self.came.setdefault(ended, trio.current_time())
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:
         """A job event came."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from jobws.client import connect
-from jobws.errors import JobFailed, JobRemoved, UnreachableError
+from jobws.errors import JobFailed, JobRemoved, RefusedError, ResponseError, UnreachableError
 from jobws.protocol.identifiers import position
-from tests.chaos.jobs import Job, Ledger, Outcome
+from tests.chaos.jobs import Job, Ledger, Lives, Outcome
+from tests.chaos.patience import until_known
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from jobws.client import Client
@@ -25,8 +28,8 @@ UNKNOWN: Final = "-"
 class LibraryClient:
     """A program that uses `jobws.client`. It never learns of the trouble."""
 
-    def __init__(self, name: str, jobs: list[Job], random: Random, proxy: Proxy) -> None:
-        self.ledger = Ledger(name, jobs)
+    def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
+        self.ledger = Ledger(name, lives)
         self._random = random
         self._proxy = proxy
         self._jobs = jobs
@@ -48,15 +51,22 @@ class LibraryClient:
             at = max(0.0, started + job.at + self._random.uniform(-2, 4))
             how = self._random.choice(("wait", "watch", "watch all", "many"))
             if how == "wait":
-                nursery.start_soon(self._wait, client, job, at, self._random.random() < 0.3)
+                nursery.start_soon(self._follow, partial(self._wait, client, job, at, self._random.random() < 0.3))
             elif how == "many":
                 several.append(job)
             else:
-                nursery.start_soon(self._watch, client, job, at, ["*"] if how == "watch all" else None)
+                events = ["*"] if how == "watch all" else None
+                nursery.start_soon(self._follow, partial(self._watch, client, job, at, events))
         while several:
             some = [job for job in several if job.queue == several[0].queue][: self._random.randint(1, 20)]
             several = [job for job in several if job not in some]
-            nursery.start_soon(self._wait_many, client, some, started + some[0].at)
+            nursery.start_soon(self._follow, partial(self._wait_many, client, some, started + some[0].at))
+
+    async def _follow(self, ask: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await until_known(self.ledger, self._random, ask)
+        except RefusedError as error:
+            self.ledger.faults.append(f"{self.ledger.name}: {error}")
 
     async def _wait(self, client: Client, job: Job, at: float, again: bool) -> None:
         await trio.sleep_until(at)
@@ -66,15 +76,17 @@ class LibraryClient:
             await trio.sleep(1)
             event, data = await _outcome(client, job)
             self.ledger.counts["waited again"] += 1
-            if not job.ends_with(event, data):
+            if not any(each.ends_with(event, data) or each.doomed for each in self.ledger.wanted[job.key]):
                 self.ledger.faults.append(f"{self.ledger.name}: waiting again for {job.key} gave {event} {data}")
 
     async def _wait_many(self, client: Client, jobs: list[Job], at: float) -> None:
         await trio.sleep_until(at)
-        by_id = {job.job_id: job for job in jobs}
+        by_id = {job.job_id: job for job in jobs if not self.ledger.is_over(job.key)}
         async with client.wait_many(by_id, jobs[0].queue, expect=True) as outcomes:
             async for job_id, outcome in outcomes:
                 job = by_id[job_id]
+                if isinstance(outcome, ResponseError):
+                    raise outcome
                 if isinstance(outcome, JobFailed):
                     self._note(job, "failed", {"failedReason": outcome.reason}, Outcome(UNKNOWN, False, 0))
                 elif isinstance(outcome, JobRemoved):

@@ -12,7 +12,8 @@ import trio
 import trio_websocket
 
 from jobws.protocol.identifiers import position
-from tests.chaos.jobs import QUEUES, Job, Key, Ledger, Outcome
+from tests.chaos.jobs import Job, Key, Ledger, Lives, Outcome
+from tests.chaos.patience import AGAIN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
+ALIVE: Final = ("added", "waiting", "active")
 TICK_SECONDS: Final = 0.05
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -88,17 +90,28 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (*_BROKEN, *kinds))
 
 
+def sent_away(error: BaseException) -> str:
+    """Why a bridge says that a client must not come back; empty: it does not say that."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(sent_away, error.exceptions)), "")
+    if isinstance(error, trio_websocket.ConnectionClosed) and error.reason is not None and error.reason.code >= 4500:
+        return f"sent away with {error.reason}"
+    return ""
+
+
 class Room:
-    """One subscription, across connections.
+    """One subscription, across connections. Without a queue it is to the jobs of that id in all of them.
 
     Attributes:
         item: What is sent for it, besides `after`.
-        queue: None: of both queues.
+        queue: None: of all queues.
         cursor: How far its events have come; None: it was never acknowledged.
         number: Of its latest subscription.
         acked: Whether that was acknowledged.
         rewound: The queues whose position was taken back after a gap.
         over: Whether it is not subscribed again.
+        told: Whether an outcome came since it was subscribed. Older events may follow one made from the hash.
+        again_at: When to ask again after a refusal, on trio's clock.
     """
 
     def __init__(self, queue: str | None, job_id: str, events: list[str] | None, *, until_end: bool) -> None:
@@ -117,6 +130,8 @@ class Room:
         self.acked = False
         self.rewound: set[str] = set()
         self.over = False
+        self.told = False
+        self.again_at = 0.0
         self.last: dict[str, str] = {}
 
     def take_cursor(self, cursor: dict[str, str]) -> None:
@@ -139,10 +154,11 @@ class Room:
 class RawClient:
     """Subscribes at random moments, before, while and after its jobs run, and comes back whenever it is cut off."""
 
-    def __init__(self, name: str, jobs: list[Job], random: Random, proxy: Proxy) -> None:
-        self.ledger = Ledger(name, jobs)
+    def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
+        self.ledger = Ledger(name, lives)
         self._random = random
         self._proxy = proxy
+        self._queues = {job.queue for job in jobs}
         self._by_room: dict[tuple[str | None, str], Room] = {}
         self._due: list[tuple[float, Room]] = []
         self._waiting: dict[int, list[Room]] = {}
@@ -152,7 +168,7 @@ class RawClient:
         self._due.sort(key=lambda each: each[0], reverse=True)
 
     def _plan(self, job: Job) -> None:
-        # An id of two queues is watched in both at once, or in each.
+        # An id of several queues is watched in all of them, or in each.
         anywhere = int(job.job_id[1:]) % 4 == 0
         queue = None if anywhere else job.queue
         if (queue, job.job_id) in self._by_room:
@@ -173,11 +189,14 @@ class RawClient:
             except Exception as error:
                 if not is_lost(error):
                     raise
+                if why := sent_away(error):
+                    self.ledger.faults.append(f"{self.ledger.name}: {why}")
             self.ledger.counts["connections lost"] += 1
             for room in self._by_room.values():
                 if room.number:
                     self._note(room, "cut off")
             self._waiting.clear()
+            self.ledger.alive.clear()
             await trio.sleep(self._random.uniform(0, wait))
             wait = min(2 * wait, 1.0)
 
@@ -211,12 +230,14 @@ class RawClient:
             if self._random.random() < 0.05:
                 await socket.send_message('{"event":"ping"}')
             await trio.sleep(self._random.uniform(0, 2 * TICK_SECONDS))
-            again = [room for room in self._by_room.values() if room.number == -1]
+            refused = [room for room in self._by_room.values() if room.number == -1]
+            again = [room for room in refused if trio.current_time() >= room.again_at]
 
     async def _subscribe(self, socket: trio_websocket.WebSocketConnection, rooms: list[Room]) -> None:
         ref = next(self._numbers)
         for room in rooms:
             room.number = ref
+            room.told = False
             self._note(room, f"asks {room.message()}")
         self._waiting[ref] = rooms
         request = {"event": "subscribe-job", "ref": ref, "data": [room.message() for room in rooms]}
@@ -248,24 +269,31 @@ class RawClient:
     def _refused(self, frame: Frame) -> None:
         code = frame["data"]["code"]
         self.ledger.counts[f"error {code}"] += 1
-        if code != "unavailable":
+        if code not in ("unavailable", "unknown-queue"):
             self.ledger.faults.append(f"{self.ledger.name}: {frame}")
         for room in self._waiting.pop(frame.get("ref", 0), []):
-            room.number = -1
+            self._ask_again(room)
+
+    def _ask_again(self, room: Room) -> None:
+        room.number = -1
+        room.again_at = trio.current_time() + AGAIN_SECONDS
 
     def _acknowledge(self, rooms: list[Room], data: Frame) -> None:
         for room, result in zip(rooms, data["results"], strict=True):
             if "error" in result:
                 self.ledger.counts[f"error {result['error']['code']}"] += 1
-                room.number = -1
+                self._ask_again(room)
                 continue
             self.ledger.counts["gaps in acks"] += "gap" in result
             # Whoever came back with a position keeps it: one ack speaks for a list, so its cursor may lie further back.
             if room.cursor is None or "gap" in result:
                 room.take_cursor(data["cursor"])
             if "gap" in result:
-                room.rewound.update(QUEUES)
+                room.rewound.update(self._queues)
             room.acked = True
+            self.ledger.alive.update(
+                (job["queue"], job["jobId"]) for job in result["jobs"] if job["state"] not in OUTCOMES
+            )
             self._note(room, f"ack {data['cursor']} {result}")
 
     def _event(self, event: str, frame: Frame) -> None:
@@ -283,12 +311,12 @@ class RawClient:
             room.last[key[0]] = stream_id
             assert room.cursor is not None
             room.cursor[key[0]] = stream_id
+        if event in ALIVE and not room.told:
+            self.ledger.alive.add(key)
         if event in OUTCOMES and not (event == "removed" and data.get("prev") in ("completed", "failed")):
             outcome = Outcome(stream_id, "replayed" in frame, room.number, key[0] in room.rewound)
-            self.ledger.note(key, event, data, outcome)
+            self.ledger.note(key, event, data, outcome, over=room.until_end)
             room.over = room.until_end
+            room.told = True
             if stream_id is not None:
                 room.rewound.discard(key[0])
-
-
-assert len(QUEUES) == 2, "the plan of rooms is for two queues"

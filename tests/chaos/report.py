@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable
 
-COLUMNS: Final = ("server", "kind", "seed", "lost", "doubled", "wrong", "faults", "gaps", "late")
-# A run that goes wrong does so a thousand times.
-MOST_LINES: Final = 400
+COLUMNS: Final = ("server", "kind", "seed", "lost", "doubled", "silent", "wrong", "faults", "gaps", "needless", "late")
+# A run that goes wrong does so a thousand times. So many of each kind are shown.
+MOST_LINES: Final = 100
 
 
 class Report(NamedTuple):
-    """How it went. `lost`, `doubles`, `faults` and `trouble` hold what must not be.
+    """How it went. `lost`, `doubles`, `silent`, `faults` and `trouble` hold what must not be.
 
     Attributes:
         kind: What the run was, in a word.
@@ -23,11 +23,13 @@ class Report(NamedTuple):
         server: The Redis that it ran on, with its version.
         is_counted: Whether that server tells how many entries a stream ever had.
         lost: Outcomes that never came.
-        doubles: Outcomes that came twice.
+        doubles: Outcomes, and events of whole queues, that came twice.
+        silent: Events of whole queues that did not come though no gap was told.
         faults: Whatever else clients were told and must not be.
         trouble: What was wrong with bridges and jobs.
         without_id: Outcomes that did not come from a stream.
         repeated: Outcomes that came again because one of both has no id.
+        watched: What came of whole queues; see `Judgement.counts`.
         frames: What clients got, by kind.
         bridge: What the bridges counted.
         broken: What broke, and how often.
@@ -42,10 +44,12 @@ class Report(NamedTuple):
     is_counted: bool
     lost: list[str]
     doubles: list[str]
+    silent: list[str]
     faults: list[str]
     trouble: list[str]
     without_id: int
     repeated: int
+    watched: Counter[str]
     frames: Counter[str]
     bridge: Counter[str]
     broken: Counter[str]
@@ -54,13 +58,13 @@ class Report(NamedTuple):
 
     @property
     def wrong(self) -> list[str]:
-        """Everything that must not be."""
-        return [*self.lost, *self.doubles, *self.faults, *self.trouble]
+        """Everything that must not be. Where Redis does not count entries, a gap cannot always be told."""
+        return [*self.lost, *self.doubles, *(self.silent if self.is_counted else ()), *self.faults, *self.trouble]
 
     @property
     def gaps(self) -> int:
         """How often a client was told that events may be missing, or a bridge found that."""
-        return self.bridge["gaps"] + self.frames["gap frames"] + self.frames["gaps in acks"]
+        return self.bridge["gaps"] + self.frames["gap frames"] + self.frames["gaps in acks"] + self.watched["gaps"]
 
     def __str__(self) -> str:
         """Some lines; the first one is the summary."""
@@ -70,18 +74,21 @@ class Report(NamedTuple):
 
         lines = [
             f"{self.server}, {self.kind}, seed {self.seed}: {self.size}, {self.seconds:.0f} s; lost {len(self.lost)}, "
-            f"doubled {len(self.doubles)}, wrong {len(self.faults) + len(self.trouble)}, late {self.late:.1f} s",
+            f"doubled {len(self.doubles)}, silent gaps {len(self.silent)}, "
+            f"wrong {len(self.faults) + len(self.trouble)}, late {self.late:.1f} s",
             f"  outcomes without id {self.without_id}, repeated without id {self.repeated}",
             f"  what broke: {listed(self.broken)}",
+            *([f"  whole queues: {listed(self.watched)}"] if self.watched else []),
             f"  frames: {listed(self.frames)}",
             f"  the bridges counted: {listed(self.bridge)}",
         ]
-        return "\n".join([*lines, *(f"  ! {line}" for line in self.wrong[:MOST_LINES])])
+        wrong = (self.lost, self.doubles, self.silent, self.faults, self.trouble)
+        return "\n".join([*lines, *(f"  ! {line}" for each in wrong for line in each[:MOST_LINES])])
 
     def row(self) -> tuple[str, ...]:
         """The cells below `COLUMNS`."""
-        wrong = len(self.faults) + len(self.trouble)
-        counts = (self.seed, len(self.lost), len(self.doubles), wrong, self.broken.total(), self.gaps)
+        bad = (len(self.lost), len(self.doubles), len(self.silent), len(self.faults) + len(self.trouble))
+        counts = (self.seed, *bad, self.broken.total(), self.gaps, self.watched["needless"])
         return (self.server, self.kind, *map(str, counts), f"{self.late:.1f} s")
 
 

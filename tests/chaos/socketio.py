@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.chaos.jobs import Job, Ledger, Outcome
+from tests.chaos.jobs import Job, Ledger, Lives, Outcome
 from tests.chaos.raw import TICK_SECONDS, is_lost, websocket
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ PATH = "/socket.io/?EIO=4&transport=websocket"
 class SocketIoClient:
     """Subscribes at the same random moments as the others."""
 
-    def __init__(self, name: str, jobs: list[Job], random: Random, proxy: Proxy) -> None:
-        self.ledger = Ledger(name, jobs)
+    def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
+        self.ledger = Ledger(name, lives)
         self._random = random
         self._proxy = proxy
         due: dict[str, float] = {}

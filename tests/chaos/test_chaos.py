@@ -11,10 +11,11 @@ from tests.chaos.world import Plan
 from tests.support import require
 from tests.support.node import install_packages
 
+pytestmark = pytest.mark.long
+
 SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
 
 
-@pytest.mark.limit(120)
 async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
     report = await run(SMALL)
     print(report)
@@ -23,7 +24,6 @@ async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
     assert report.gaps
 
 
-@pytest.mark.limit(120)
 async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_has_its_id() -> None:
     report = await run(SMALL._replace(harsh=False))
     print(report)
@@ -33,7 +33,6 @@ async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_
     assert report.frames["replayed"]
 
 
-@pytest.mark.limit(120)
 async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     """Two processes, with nothing in common but Redis."""
     report = await run(SMALL._replace(harsh=False, bridges=2, only=("bridge kills",)))
@@ -43,7 +42,6 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     assert report.broken["bridge kills"] >= 3
 
 
-@pytest.mark.limit(420)
 @pytest.mark.parametrize("harsh", [True, False])
 async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
     """Over WebSocket, over HTTP alone, and from one to the other and back."""
@@ -58,7 +56,6 @@ async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
         assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
 
 
-@pytest.mark.limit(360)
 async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:
     """So the harness can tell. Its clients come back, and join their rooms again.
 

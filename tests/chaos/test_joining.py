@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
 import trio
 
 from tests.support.bridge import live_bridge
@@ -59,7 +58,6 @@ class Moments:
         self.late = max(self.late, self.early + STEP_SECONDS)
 
 
-@pytest.mark.limit(180)
 async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: Redis) -> None:
     moments = Moments()
     came: Counter[str] = Counter()

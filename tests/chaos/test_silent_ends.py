@@ -62,7 +62,6 @@ def python(redis: Redis) -> Iterator[Callable[[str], None]]:
 
 @pytest.mark.parametrize("end", ["drain", "obliterate", "clean"])
 @pytest.mark.parametrize("bullmq", [python, node])
-@pytest.mark.limit(360)
 async def test_every_wait_ends(redis: Redis, bullmq: Producer, end: str) -> None:
     if bullmq is node:
         await anyio.to_thread.run_sync(install_packages)

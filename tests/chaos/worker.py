@@ -1,8 +1,10 @@
-"""BullMQ's own workers as a process, which also adds the jobs: `python -m tests.chaos.worker REDIS_URL QUEUE…`.
+"""BullMQ's own workers as a process, which also adds the jobs: `python -m tests.chaos.worker REDIS_URL [QUEUE…]`.
 
-A line of standard input describes a job; it is added however often Redis goes away meanwhile, which is harmless, since
-every job has an id. A job that was under way when Redis died is stalled, and soon done again. The process ends with its
-standard input.
+A line of standard input says what to do with a queue: add `jobs`, perhaps all in one transaction (`atOnce`), to a
+stream that keeps `maxLen` entries, or `obliterate` it, whose worker stays (`jobs`) or ends before that (`all`). What
+concerns one queue is done in order, and however often Redis goes away meanwhile, which is harmless, since every job has
+an id. A job that was under way when Redis died is stalled, and soon done again. The process ends with its standard
+input.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from bullmq import Job
 
+CLOSE_SECONDS = 2
 # Stalled jobs come back within seconds, however often they stall: every job ends as its data say.
 OPTIONS = {
     "concurrency": 20,
@@ -33,6 +36,8 @@ OPTIONS = {
     "runRetryDelay": 200,
     "drainDelay": 1,
 }
+# For queues that come and go: there are many, with less for each. Redis stays, and nothing may stall on a busy machine.
+MANY = {**OPTIONS, "concurrency": 4, "lockDuration": 30_000, "stalledInterval": 5000}
 
 
 async def process(job: Job, _token: str) -> Any:
@@ -46,29 +51,76 @@ async def process(job: Job, _token: str) -> Any:
     return data["result"]
 
 
+class Work:
+    """One queue, and whoever does its jobs.
+
+    Args:
+        redis_url: Where.
+        name: The queue.
+        options: Of the worker.
+    """
+
+    def __init__(self, redis_url: str, name: str, options: dict[str, int]) -> None:
+        self._redis_url = redis_url
+        self._queue = Queue(name, {"connection": redis_url})
+        self._options = options
+        self._worker: Worker | None = None
+        self._turn = asyncio.Lock()
+
+    def begin(self) -> None:
+        """Have a worker. It writes the queue's `meta`, should there be none."""
+        if self._worker is None:
+            options = {**self._options, "connection": f"{self._redis_url}?socket_timeout=30"}
+            self._worker = Worker(self._queue.name, process, options)
+            self._worker.on("error", lambda *_: None)  # Redis is away now and then, on purpose
+
+    async def do(self, what: dict[str, Any]) -> None:
+        """What a line says, when its turn comes."""
+        async with self._turn:
+            while True:
+                try:
+                    await (self._obliterate(what) if "obliterate" in what else self._add(what))
+                except (RedisError, OSError):
+                    await asyncio.sleep(0.1)
+                else:
+                    return
+
+    async def _obliterate(self, what: dict[str, Any]) -> None:
+        if what["obliterate"] == "all" and self._worker is not None:
+            worker, self._worker = self._worker, None
+            # It may wait for ever, and cancelling it only makes it wait on.
+            await asyncio.wait({asyncio.ensure_future(worker.close(force=True))}, timeout=CLOSE_SECONDS)
+        await self._queue.obliterate(force=True)
+
+    async def _add(self, what: dict[str, Any]) -> None:
+        if "maxLen" in what:  # BullMQ in Python has no such option
+            await self._queue.client.hset(self._queue.keys["meta"], "opts.maxLenEvents", what["maxLen"])
+        if what.get("atOnce"):
+            await self._queue.addBulk(what["jobs"])
+        else:
+            for job in what["jobs"]:
+                await self._queue.add(job["name"], job["data"], job["opts"])
+        if what["jobs"]:
+            self.begin()
+
+
 async def work(redis_url: str, names: list[str]) -> None:
     """Add and do jobs until standard input ends."""
-    options = {**OPTIONS, "connection": f"{redis_url}?socket_timeout=30"}
-    queues = {name: Queue(name, {"connection": redis_url}) for name in names}
-    workers = [Worker(name, process, options) for name in names]
-    for worker in workers:
-        worker.on("error", lambda *_: None)  # Redis is away now and then, on purpose
-    adding: set[asyncio.Task[None]] = set()
+    # Connections that BullMQ leaves open when a worker ends complain of it.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    works = {name: Work(redis_url, name, OPTIONS) for name in names}
+    for each in works.values():
+        each.begin()
+    doing: set[asyncio.Task[None]] = set()
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        task = asyncio.create_task(_add(queues, **json.loads(line)))
-        adding.add(task)
-        task.add_done_callback(adding.discard)
-
-
-async def _add(queues: dict[str, Queue], queue: str, data: object, opts: dict[str, object]) -> None:
-    while True:
-        try:
-            await queues[queue].add("chaos", data, opts)
-        except (RedisError, OSError):
-            await asyncio.sleep(0.1)
-        else:
-            return
+        what = json.loads(line)
+        name = what["queue"]
+        if name not in works:
+            works[name] = Work(redis_url, name, MANY)
+        task = asyncio.create_task(works[name].do(what))
+        doing.add(task)
+        task.add_done_callback(doing.discard)
 
 
 @contextmanager

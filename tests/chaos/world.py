@@ -13,7 +13,7 @@ import redis
 import trio
 
 from tests.chaos.bridges import SWEEP_SECONDS
-from tests.chaos.jobs import QUEUES
+from tests.chaos.course import QUEUES
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Client = Literal["raw", "python", "javascript"]
 # Faults come so often, on average.
 FAULT_SECONDS: Final = 0.7
+# With many queues there are too many jobs for everybody to follow them all.
+SHARE: Final = 500
 
 
 class Plan(NamedTuple):
@@ -36,8 +38,8 @@ class Plan(NamedTuple):
 
     Attributes:
         seed: Of all chance, except how the processes happen to run.
-        jobs: How many.
-        clients: How many.
+        jobs: How many, unless there are `queues`.
+        clients: How many follow jobs.
         seconds: Over which the jobs are added.
         harsh: Also Redis dies, and streams are trimmed and deleted, so that outcomes may come from hashes, after gaps.
         kind: The bridge.
@@ -47,6 +49,10 @@ class Plan(NamedTuple):
         server: The Redis server's binary; None: the one that is found.
         sweep_seconds: How often a bridge looks after watched jobs. Silent ends are found soon, and so would be an
             outcome that is told twice.
+        queues: How many queues come and go, with jobs of their own; 0: two queues stay.
+        watchers: How many clients watch whole queues. They are not told again what they missed while cut off.
+        share: How many jobs a client follows at most.
+        fault_seconds: Faults come so often, on average.
     """
 
     seed: int
@@ -60,13 +66,26 @@ class Plan(NamedTuple):
     kinds: tuple[Client, ...] = ("raw", "python")
     server: Path | None = None
     sweep_seconds: float = SWEEP_SECONDS
+    queues: int = 0
+    watchers: int = 0
+    share: int = 1000
+    fault_seconds: float = FAULT_SECONDS
 
     @property
     def name(self) -> str:
         """What it is, in a word."""
         if self.kind == "socketio":
             return self.kind
+        if self.queues:
+            return "queues"
         return "harsh" if self.harsh else "mild" if self.bridges == 1 else "two"
+
+    def with_queues(self, queues: int, seconds: float) -> Plan:
+        """The same with so many queues that come and go over so many seconds, each with two watchers."""
+        watchers = max(2, queues // 5)
+        return self._replace(
+            harsh=False, queues=queues, seconds=seconds, watchers=watchers, share=SHARE, fault_seconds=2.0
+        )
 
 
 class World:
@@ -78,7 +97,7 @@ class World:
         self.bridges = bridges
         self.random = random.Random(plan.seed)
         self.broken: Counter[str] = Counter()
-        self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients)]
+        self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients + plan.watchers)]
         # Between the bridges and Redis.
         self.lines = lines
         self.redis: Any = redis.Redis.from_url(server.url)
@@ -153,11 +172,17 @@ HARSH: Final[dict[str, tuple[Fault, int]]] = {
     "trims": (World.trim, 4),
     "deleted streams": (World.delete_stream, 1),
 }
+# A bridge that starts again finds all queues together, so that happens once in each way: most are to be found later.
+COMING: Final[dict[str, tuple[Fault, int]]] = {
+    **MILD,
+    "bridge restarts": (World.restart_bridge, 0),
+    "bridge kills": (World.kill_bridge, 0),
+}
 
 
 async def break_things(world: World, begin: float) -> None:
     """Break things, one at a time or several at once, until a little after the last job was added."""
-    faults = HARSH if world.plan.harsh else MILD
+    faults = COMING if world.plan.queues else HARSH if world.plan.harsh else MILD
     names = list(world.plan.only or faults)
     weights = [faults[name][1] for name in names]
     # Each once, then by chance.
@@ -180,6 +205,6 @@ async def break_things(world: World, begin: float) -> None:
         world.whole_at = trio.current_time()
 
     async with trio.open_nursery() as nursery:
-        while trio.current_time() < begin + world.plan.seconds + 2:
-            await trio.sleep(world.random.expovariate(1 / FAULT_SECONDS))
+        while first or trio.current_time() < begin + world.plan.seconds + 2:
+            await trio.sleep(world.random.expovariate(1 / world.plan.fault_seconds))
             nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])

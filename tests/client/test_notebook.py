@@ -30,7 +30,6 @@ CELLS = (
 )
 
 
-@pytest.mark.limit(120)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_a_notebook_submits_20_jobs_and_collects_their_results(
     redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

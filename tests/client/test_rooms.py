@@ -66,7 +66,7 @@ def step(pair: Pair, users: list[User], number: int) -> None:
 
 # A room of one queue, whose ack names another one that begins anew before the room is settled.
 @example([6, 3619, 9, 11, 1360, 13, 1666])
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(STEPS)
 def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
     pair = Pair(streams=4)
@@ -92,7 +92,7 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
     assert not pair.model._members
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS)
 def test_a_settled_watcher_misses_no_event(steps: list[int]) -> None:
     """Six rooms on three places, two of one job, through cuts: every event from the answer on, in order, once."""
@@ -148,7 +148,7 @@ def test_a_connection_may_be_lost_at_any_moment(events: frozenset[str] | None) -
 KEYS = ("event", "data", "ref", "id", "jobs", "results", "queue", "jobId", "cursor")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text() | st.binary().map(lambda raw: raw.decode(errors="replace")) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3)

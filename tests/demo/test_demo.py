@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from rich.console import Console
 
 from jobws.demo.sparql_endpoint import SparqlEndpoint
@@ -62,7 +61,6 @@ def plant(root: Path) -> int:
     return 2 + more
 
 
-@pytest.mark.limit(90)
 async def test_what_was_planted_arrives_with_the_outcomes(redis: Redis, tmp_path: Path) -> None:
     header = secrets.token_hex(8)
     count = plant(tmp_path)
@@ -126,7 +124,6 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.limit(120)
 def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
     count = plant(tmp_path)
     header = secrets.token_hex(8)

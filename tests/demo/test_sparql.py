@@ -16,6 +16,9 @@ from jobws.demo.loopback import Limits
 from jobws.demo.sparql import SparqlSettings, process
 from jobws.demo.sparql_endpoint import MAX_REQUEST_BYTES, SparqlEndpoint
 from jobws.errors import MissingExtraError
+from jobws.protocol.nesting import MAX_LEVELS
+from tests.demo.test_fetch import Pages, page
+from tests.support.nested import nested_list, nested_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +112,15 @@ def test_what_cannot_be_asked_says_why(endpoint: SparqlEndpoint, data: dict[str,
     assert sentence in str(caught.value)
 
 
+def test_an_answer_is_nested_as_deep_as_json_may_be() -> None:
+    with Pages(page(nested_text(MAX_LEVELS).encode()), end=False) as pages:
+        assert run(pages.url, query="ASK {}")["results"] == nested_list(MAX_LEVELS)
+    for levels in (MAX_LEVELS + 1, 100_000):
+        pages = Pages(page(nested_text(levels).encode()), end=False)
+        with pages, pytest.raises(JobError, match="did not answer with JSON"):
+            run(pages.url, query="ASK {}")
+
+
 def test_without_an_endpoint_the_job_says_what_to_do() -> None:
     with pytest.raises(JobError, match="start the worker with --sparql URL, or give the job an `endpoint`"):
         run(None, query="ASK {}")
@@ -128,7 +140,7 @@ def test_without_rdflib_one_line_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def _ask(url: str, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(method, target, body, headers)
         with connection.getresponse() as response:

@@ -10,6 +10,8 @@ import pytest
 
 from jobws.demo.job import JobError
 from jobws.demo.techstack import TechstackSettings, process
+from jobws.protocol.nesting import MAX_LEVELS
+from tests.support.nested import nested_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +125,7 @@ def test_a_limit_that_cuts_is_told(root: Path, limits: dict[str, int], framework
         ("link", "link lies outside of the worker's root"),
         ("link/missing", "link/missing lies outside of the worker's root"),
         ("x\0", "'x\\x00' is no path"),
-        ("circle", "'circle' is no path"),
+        ("circle", "circle is no directory below the worker's root"),
         (5, "`path` must be a string"),
     ],
     ids=ascii,
@@ -134,6 +136,23 @@ def test_what_cannot_be_analysed_says_why(root: Path, path: object, sentence: st
     with pytest.raises(JobError) as caught:
         analyse(root, path)
     assert str(caught.value).startswith(sentence)
+
+
+def test_a_manifest_that_is_nested_too_deep_costs_no_other(root: Path) -> None:
+    """Its JSON is refused by its levels; TOML and XML wherever their own parsers end."""
+    manifest = '{"require": {"%s": "1"}, "more": %s}'
+    texts = {
+        "512/composer.json": manifest % ("deepest", nested_text(MAX_LEVELS - 1)),
+        "513/composer.json": manifest % ("deeper", nested_text(MAX_LEVELS)),
+        "json/package.json": nested_text(100_000),
+        "toml/pyproject.toml": "a = " + nested_text(100_000),
+        "xml/pom.xml": "<a>" * 100_000 + "</a>" * 100_000,
+        "zuletzt/composer.json": manifest % ("last", "[]"),
+    }
+    for name, text in texts.items():
+        (root / "deep" / name).parent.mkdir(parents=True)
+        (root / "deep" / name).write_text(text)
+    assert [each["name"] for each in analyse(root, "deep")["frameworks"]] == ["deepest", "last"]
 
 
 def test_links_inside_are_not_followed(root: Path) -> None:

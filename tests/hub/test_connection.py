@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -195,8 +196,8 @@ class Hub(RuleBasedStateMachine):
             assert not connection.outbox.overflowed
 
 
-TestHub = Hub.TestCase
-TestHub.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestHub = pytest.mark.long(Hub.TestCase)
+TestHub.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:

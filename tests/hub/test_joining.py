@@ -518,7 +518,7 @@ ACTIONS = (
 )
 
 
-@pytest.mark.parametrize("thousand", range(8))
+@pytest.mark.parametrize("thousand", [0, *(pytest.param(number, marks=pytest.mark.long) for number in range(1, 8))])
 def test_no_interleaving_loses_an_outcome(thousand: int) -> None:
     for seed in range(1000 * thousand, 1000 * (thousand + 1)):
         random = Random(seed)

@@ -256,8 +256,8 @@ def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None
     assert [json.loads(frame.payload).get("id") for frame in connection.outbox.take()] == [None, "1-0", "2-0", "3-0"]
 
 
-TestLogMachine = LogMachine.TestCase
-TestLogMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLogMachine = pytest.mark.long(LogMachine.TestCase)
+TestLogMachine.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def state(length: int, first: str, generated: str, added: int | None) -> State:

@@ -17,7 +17,9 @@ import pytest
 from jobws.errors import ConfigurationError
 from jobws.logs import LogsHandler, about_job
 from jobws.logs.writer import BATCH_ENTRIES, BUFFER_ENTRIES
+from jobws.protocol.nesting import MAX_LEVELS
 from tests.support import eventually
+from tests.support.nested import nested_list
 from tests.support.sentinel import SentinelSet
 
 if TYPE_CHECKING:
@@ -139,6 +141,18 @@ def test_what_a_record_holds_may_be_anything(redis: Redis, capsys: pytest.Captur
     assert (lone["message"], "queue" in lone) == ("lone \ufffd", False)
     assert len(long["message"]) == 64 * 1024
     assert "TypeError: %d format: a real number is required" in capsys.readouterr().err
+
+
+def test_fields_are_nested_as_deep_as_json_may_be(redis: Redis) -> None:
+    with logging_to(redis.url) as (logger, handler):
+        for levels in (MAX_LEVELS - 1, MAX_LEVELS, 100_000):
+            logger.info("deep", extra={"deep": nested_list(levels)})
+        handler.flush()
+        found = [json.loads(entry["fields"]) for entry in entries(redis)]
+    assert found == [
+        {"deep": nested_list(MAX_LEVELS - 1), "logger": "crawler.fetch"},
+        *({"truncated": True}, {"truncated": True}),
+    ]
 
 
 def test_the_stream_is_kept_short(redis: Redis) -> None:
@@ -355,7 +369,6 @@ def test_the_environment_says_where_redis_is(redis: Redis, monkeypatch: pytest.M
     assert messages(redis) == ["found"]
 
 
-@pytest.mark.limit(120)
 async def test_the_master_that_sentinels_name_gets_the_lines() -> None:
     with SentinelSet() as nodes:
         await nodes.complete()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobws.errors import RequestError
@@ -39,7 +39,6 @@ def receive(message: str | bytes) -> object:
     return Session(("http",), 4096, 10).receive(message, 0.0)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw builds Unicode's tables, 2.5 s
 @given(st.text(st.characters(codec=None)) | st.binary() | requests.map(json.dumps))
 @example("[" * 100_000)
 @example('{"event":"ping","ref":1e400}')

@@ -295,7 +295,7 @@ async def test_metrics_count_lines_and_who_watches(redis: Redis) -> None:
     redis.add_log("before")
 
     def metrics(url: str) -> list[str]:
-        with urllib.request.urlopen(url + "/metrics", timeout=5) as response:
+        with urllib.request.urlopen(url + "/metrics", timeout=60) as response:
             text: str = response.read().decode()
         return text.splitlines()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 
-@pytest.mark.limit(180)
+@pytest.mark.long
 async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path) -> None:
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")
@@ -46,7 +46,7 @@ async def test_every_route_is_described(redis: Redis) -> None:
     async with live_bridge(redis.url) as live:
 
         def document() -> Any:
-            with urllib.request.urlopen(live.url + "/openapi.json", timeout=5) as response:
+            with urllib.request.urlopen(live.url + "/openapi.json", timeout=60) as response:
                 return json.loads(response.read())
 
         described = {

@@ -13,7 +13,7 @@ from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
@@ -199,7 +199,7 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
 
 async def verified(client: RawClient, stream_id: str) -> Frame:
     """The first pong that knows of this entry."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(EVENTUALLY_SECONDS):
         while True:
             pong = await nothing_more(client)
             if position(pong["data"]["cursor"].get("http", "0-0")) >= position(stream_id):

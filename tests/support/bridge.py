@@ -15,11 +15,10 @@ import anyio
 from jobws.server.app import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-START_SECONDS = 15
 
 
 class Live:
@@ -35,7 +34,7 @@ class Live:
 
     async def ready(self) -> None:
         """Wait until every queue is read."""
-        with anyio.fail_after(START_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             await self.bridge.queues.scanned()
             await self.bridge.queues.ready(list(self.bridge.queues.by_label))
 
@@ -54,7 +53,7 @@ async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) ->
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(serve, bridge, listener, note))
-        with anyio.fail_after(START_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             await started.wait()
         live = Live(bridge, urls[0])
         if ready:

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import trio
 import trio_websocket
 
+from tests.support import EVENTUALLY_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 # Frames are compared as whatever JSON they are.
 Frame = dict[str, Any]
-RECEIVE_SECONDS = 10
 
 
 class RawClient:
@@ -33,8 +34,8 @@ class RawClient:
         await self.socket.send_message(message)
 
     async def receive(self) -> Frame:
-        """The next frame. Fails if none comes within 10 s, or the connection ends."""
-        with trio.fail_after(RECEIVE_SECONDS):
+        """The next frame. Fails if none comes within 60 s, or the connection ends."""
+        with trio.fail_after(EVENTUALLY_SECONDS):
             frame: Frame = json.loads(await self._received.receive())
             return frame
 
@@ -53,7 +54,7 @@ class RawClient:
 
     async def closed(self) -> tuple[int, str]:
         """Code and reason, once the bridge has ended the connection; frames until then are dropped."""
-        with trio.fail_after(RECEIVE_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             async for _ in self._received:
                 pass
         assert self.socket.closed is not None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 # The first one installs a package.
-pytestmark = pytest.mark.limit(360)
 # Milliseconds: as long as no ping is to be sent by itself.
 NEVER: Final = 1_000_000
 # What a client tells before it is connected, of tokens and attempts.

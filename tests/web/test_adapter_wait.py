@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 # The first one installs a package.
-pytestmark = pytest.mark.limit(360)
 
 
 async def rejection(client: AdapterClient, job_id: object, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 
-@pytest.mark.limit(360)
 @pytest.mark.parametrize(("options", "transport"), [({}, "websocket"), ({"WebSocket": False}, "sse")])
 async def test_it_carries_events_and_outcomes(redis: Redis, options: dict[str, Any], transport: str) -> None:
     redis.add_job("http", "1", state="active")

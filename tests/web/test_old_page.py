@@ -6,7 +6,6 @@ import json
 import signal
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import pytest
 import trio
 from anyio.to_thread import run_sync
 
@@ -66,7 +65,8 @@ def add_jobs(worker: IO[str], count: int) -> None:
     for number in range(count):
         for queue in QUEUES:
             data = {"seconds": 0, "fails": "échec" if number % 3 == 2 else None, "result": {"of": queue, "n": number}}
-            print(json.dumps({"queue": queue, "data": data, "opts": {}}), file=worker, flush=True)
+            task = {"name": "chaos", "data": data, "opts": {}}
+            print(json.dumps({"queue": queue, "jobs": [task]}), file=worker, flush=True)
 
 
 async def ends(redis: Redis, jobs: Sequence[str]) -> list[Any]:
@@ -87,7 +87,6 @@ async def ends(redis: Redis, jobs: Sequence[str]) -> list[Any]:
     return sorted(lines)
 
 
-@pytest.mark.limit(120)
 async def test_one_changed_line_shows_the_same_and_more(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
     await run_sync(install_packages, PAGES, "socket.io-client")
     await run_sync(install_packages, OPPONENT, "socket.io")

@@ -73,7 +73,6 @@ async def time_passes(client: AdapterClient) -> None:
         await client.wait("late", queue="q", timeout=300)
 
 
-@pytest.mark.limit(360)
 async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for() -> None:
     """Who asks for one job after the other would get no answer: each further request begins another one."""
     async with adapter() as node, answering() as (url, asked):
@@ -95,7 +94,6 @@ async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for()
         assert (await client.until("completed"))[-1]["data"]["returnvalue"] == 1
 
 
-@pytest.mark.limit(360)
 async def test_where_there_is_no_websocket_none_is_tried() -> None:
     async with adapter() as node, answering() as (url, asked):
         client = await node.io(url, WebSocket=False, upgradeDelay=1)

@@ -110,12 +110,10 @@ def rooms_in(lines: list[Any], request: str) -> list[Any]:
     return [room for line in lines if isinstance(line, dict) for room in line.get(request, ())]
 
 
-@pytest.mark.limit(180)
 async def test_the_package_compiles_under_strict(compiled: Path) -> None:
     assert (compiled / "built" / "app.js").is_file()
 
 
-@pytest.mark.limit(180)
 async def test_two_components_in_strict_mode_share_one_subscription(redis: Redis, compiled: Path) -> None:
     for job_id in ("1", "2", "3"):
         redis.add_job("http", job_id, state="active")
@@ -156,7 +154,6 @@ async def test_two_components_in_strict_mode_share_one_subscription(redis: Redis
             await page.until(["completed - Python,Zig"])
 
 
-@pytest.mark.limit(180)
 async def test_what_else_may_become_of_a_job(redis: Redis, compiled: Path) -> None:
     redis.add_job("http", "1", state="active")
     async with live_bridge(redis.url) as live:

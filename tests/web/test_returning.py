@@ -12,7 +12,6 @@ from tests.support.fake_bridge import fake_bridge
 if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
 
-pytestmark = pytest.mark.limit(360)
 
 RESTARTS: Final = 1012
 OPTIONS: Final = {"reconnectionDelay": 1, "reconnectionDelayMax": 1}

@@ -30,7 +30,7 @@ async def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, htt
 
 def _fetch(url: str, method: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         connection.request(method, parts.path + "/jobws.js", headers=headers)
         answer = connection.getresponse()

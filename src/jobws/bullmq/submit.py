@@ -11,7 +11,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from jobws.errors import MissingExtraError, RedisRefusedError, RedisUnavailableError, RequestError
+from jobws.errors import MissingExtraError, RedisRefusedError, RedisUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,8 +124,6 @@ class Submitter:
             await known.add(name, data, dict(opts))
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take the job: {error}") from None
-        except RecursionError:
-            raise RequestError("too-deep", "the job's data is nested too deep") from None
 
     def _close(self) -> None:
         with self._lock:

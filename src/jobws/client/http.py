@@ -17,6 +17,7 @@ from jobws.client.address import http_url
 from jobws.client.token import authorization
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.codec import decode_as
+from jobws.protocol.nesting import TOO_DEEP
 from jobws.protocol.resources import Problem, Submitted
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ async def submit(
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
     path = f"/jobs?{urlencode({'queue': queue})}"
-    answer = await _request(base, "POST", path, json.dumps(body, allow_nan=False).encode(), headers)
+    try:
+        text = json.dumps(body, allow_nan=False)
+    except RecursionError:  # far beyond what the bridge would refuse
+        raise ResponseError("too-deep", TOO_DEEP) from None
+    answer = await _request(base, "POST", path, text.encode(), headers)
     return _decode(base, answer, Submitted)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from jobws.errors import JobwsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Progress: TypeAlias = Callable[[float | dict[str, object]], None]
 """Tells how far a job is: a percentage, or an object. Blocks until Redis has it; raises once the worker stops."""
@@ -47,10 +46,10 @@ def directory_below(root: Path, path: object) -> Path:
     if not isinstance(path, str):
         raise JobError('`path` must be a string, a directory below the worker\'s root: {"path": "."}')
     try:
-        directory = (root / path).resolve()
+        # Path.resolve() raises for links in a circle, but from Python 3.13 on it takes them for a path, as this does.
+        directory = Path(os.path.realpath(root / path))
         inside, exists = directory.is_relative_to(root.resolve()), directory.is_dir()
-    # A null character, a name too long, links in a circle (RuntimeError before Python 3.13).
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:  # a name too long, a null character
         raise JobError(f"{path!r} is no path: {error}") from error
     if not inside:
         raise JobError(f"{path} lies outside of the worker's root")

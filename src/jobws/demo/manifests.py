@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from jobws.protocol.codec import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,13 +25,13 @@ def reader_of(name: str) -> Reader | None:
 
 
 def _package_json(text: str) -> Iterable[Dependency]:
-    content = json.loads(text)
+    content: Any = decode_json(text)
     for section in ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies"):
         yield from _table(content.get(section, {}))
 
 
 def _composer(text: str) -> Iterable[Dependency]:
-    content = json.loads(text)
+    content: Any = decode_json(text)
     for section in ("require", "require-dev"):
         yield from _table(content.get(section, {}))
 
@@ -96,7 +97,7 @@ def _pom(text: str) -> Iterable[Dependency]:
     if "<!DOCTYPE" in text:  # Entities are how XML of a few bytes becomes gigabytes; Maven needs none.
         return
     project = ElementTree.fromstring(text.replace(f'xmlns="{_MAVEN[1:-1]}"', ""))  # noqa: S314 - see above
-    properties = {item.tag: (item.text or "").strip() for item in project.find("properties") or ()}
+    properties = {item.tag: (item.text or "").strip() for item in project.iterfind("properties/*")}
     for element in (*project.findall("parent"), *project.iter("dependency")):
         group, artifact, version = (element.findtext(part, "").strip() for part in ("groupId", "artifactId", "version"))
         known = re.sub(r"\$\{([^}]+)\}", lambda match: properties.get(match[1], match[0]), version)

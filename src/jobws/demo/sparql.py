@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobws.demo.job import JobError
 from jobws.demo.loopback import Limits, Request, send
+from jobws.errors import RequestError
+from jobws.protocol.codec import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,13 +94,13 @@ def _send(endpoint: str, operation: str, text: str, limits: Limits) -> tuple[int
 def _triples(endpoint: str, limits: Limits) -> int:
     _, answer = _send(endpoint, "query", _COUNT, limits)
     try:
-        return int(json.loads(answer)["results"]["bindings"][0]["triples"]["value"])
+        return int(_json(endpoint, answer)["results"]["bindings"][0]["triples"]["value"])
     except (ValueError, LookupError, TypeError) as error:
         raise JobError(f"{endpoint} did not answer a query with SPARQL results in JSON") from error
 
 
-def _json(endpoint: str, answer: bytes) -> object:
+def _json(endpoint: str, answer: bytes) -> Any:
     try:
-        return json.loads(answer)
-    except (ValueError, RecursionError) as error:
+        return decode_json(answer.decode())
+    except (UnicodeDecodeError, RequestError) as error:
         raise JobError(f"{endpoint} did not answer with JSON") from error

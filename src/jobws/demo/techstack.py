@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.demo.job import IGNORED_DIRECTORIES, directory_below
 from jobws.demo.manifests import Dependency, reader_of
+from jobws.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,6 +122,6 @@ def _dependencies(manifest: Path) -> list[Dependency]:
         return []
     try:
         return list(dict.fromkeys(reader(manifest.read_text(encoding="utf-8"))))
-    # XML's ParseError is a SyntaxError; JSON may nest deeper than Python recurses.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError):
+    # XML's ParseError is a SyntaxError; TOML may nest deeper than Python recurses.
+    except (OSError, RequestError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError):
         return []

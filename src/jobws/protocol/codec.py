@@ -7,6 +7,7 @@ decoding and encoding a result again would cost more than all the rest of an eve
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -15,6 +16,7 @@ import msgspec
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import type_name
+from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, TOO_DEEP, is_too_deep
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -109,22 +111,25 @@ def json_text(text: str) -> bytes:
 def raw_json(value: bytes) -> bytes | None:
     r"""`value` if it is JSON that can be spliced into a frame as it is; else the same value encoded anew.
 
-    Returns None if it is no JSON, or nested too deep to be checked (about 1,000 levels, Python's recursion limit).
+    Returns None if it is no JSON in UTF-8, or nested deeper than MAX_LEVELS.
     msgspec refuses the valid `"\ud800"`; Python's parser takes it, and its value is encoded with ASCII escapes.
     """
+    if is_too_deep(value):
+        return None
     try:
         if not value.isascii():
             value.decode()
         _check_json(value)
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
         return None
     except msgspec.DecodeError:
         pass
     else:
         return value
     try:
-        return json.dumps(_lenient(value), allow_nan=False).encode()
-    except (ValueError, RecursionError):
+        # As text: of bytes Python's parser takes UTF-16, too.
+        return json.dumps(_lenient(value.decode())).encode()
+    except ValueError:
         return None
 
 
@@ -134,37 +139,40 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
     Raises:
         RequestError: `bad-json` or `too-deep`.
     """
+    _check_levels(text, MAX_LEVELS)
+    return _decoded(text, subject)
+
+
+def _check_levels(text: str, levels: int) -> None:
+    if is_too_deep(text, levels):
+        raise RequestError("too-deep", TOO_DEEP)
+
+
+def _decoded(text: str, subject: str) -> object:
     try:
         return msgspec.json.decode(text)
-    except RecursionError:
-        raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeEncodeError):
         pass
     # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: whoever sent one deserves
     # to hear which value is wrong, not that the frame was no JSON.
     try:
-        value = _lenient(text)
-        json.dumps(value, allow_nan=False)
-    except RecursionError:
-        raise _too_deep() from None
+        return _lenient(text)
     except ValueError as error:
         raise RequestError("bad-json", f"{subject} is no JSON ({error})") from None
-    return value
 
 
 def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
-    """The items of a JSON list, each as its JSON text; `items` is what they are called.
+    """The items of a JSON list, each as its JSON text; `items` is what they are called. The list itself is no level.
 
     Raises:
         RequestError: `bad-json`, `too-deep`, `bad-data`: it is no list, or `too-many`: it has more than `most`.
     """
+    _check_levels(text, MAX_LEVELS + 1)
     values: object
     try:
         values = msgspec.json.decode(text, type=list[msgspec.Raw])
-    except RecursionError:
-        raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeEncodeError):
-        values = decode_json(text, subject)
+        values = _decoded(text, subject)
     if not isinstance(values, list):
         raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
     if len(values) > most:  # first: a megabyte of `0,` has half a million, whose texts take 0.1 s
@@ -175,29 +183,35 @@ def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
     ]
 
 
-def _lenient(text: str | bytes) -> object:
-    return json.loads(text, parse_constant=_refuse_constant)
+def _lenient(text: str) -> object:
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
     """A message of the bridge as `shape`. It may hold what msgspec refuses, since results are spliced in as they are.
 
     Raises:
-        msgspec.DecodeError: It is no JSON, or none of that shape (then msgspec.ValidationError).
+        msgspec.DecodeError: It is no JSON in UTF-8, is nested deeper than MAX_FRAME_LEVELS, or has another shape (then
+            msgspec.ValidationError).
     """
+    if is_too_deep(text, MAX_FRAME_LEVELS):
+        raise msgspec.DecodeError(f"it is nested deeper than {MAX_FRAME_LEVELS} levels")
     try:
         return msgspec.json.decode(text, type=shape)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         try:
-            return msgspec.convert(json.loads(text), shape)
-        except (ValueError, RecursionError) as error:
+            return msgspec.convert(json.loads(text if isinstance(text, str) else text.decode()), shape)
+        except ValueError as error:
             raise msgspec.DecodeError(str(error)) from None
 
 
-def _too_deep() -> RequestError:
-    return RequestError("too-deep", "the JSON is nested too deep; about 1,000 levels can be read")
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -71,8 +71,8 @@ def decode_position(text: str) -> dict[str, object]:
         RequestError: `bad-after`: it was not made by `encode_position`.
     """
     try:
-        cursor = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, object])
-    except (ValueError, RecursionError, msgspec.DecodeError):
+        cursor = decode_as(urlsafe_b64decode(text + "=" * (-len(text) % 4)), dict[str, object])
+    except (ValueError, msgspec.DecodeError):
         raise RequestError("bad-after", "`Last-Event-ID` must be the `id` of an event of this stream") from None
     return cursor
 

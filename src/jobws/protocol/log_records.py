@@ -16,6 +16,7 @@ from msgspec import Struct
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame, job_event, replayed_event
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, position, type_name
+from jobws.protocol.nesting import is_too_deep, is_value_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,9 +123,11 @@ def _fields_of(entry: Mapping[bytes, bytes]) -> tuple[dict[str, Any], bool]:
 
 
 def _json_object(text: bytes) -> dict[str, Any] | None:
+    if is_too_deep(text):
+        return None
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -156,9 +159,12 @@ def to_entry(record: LogRecord) -> dict[str, str]:
 def _json_or_text(fields: dict[str, Any]) -> str:
     """What their own `str()` raises is no reason to lose the line."""
     with suppress(Exception):
-        return _encode(fields).decode()
+        if not is_value_too_deep(fields):
+            return _encode(fields).decode()
     with suppress(Exception):
-        return _text(str(fields))
+        text = _text(str(fields))
+        if not is_too_deep(text):
+            return text
     return '{"truncated":true}'
 
 
@@ -222,8 +228,5 @@ def _optional_text(value: dict[str, Any], key: str) -> str | None:
 
 def log_frame(stream_id: bytes, record: LogRecord, *, replayed: bool) -> Frame:
     """The frame `log` of a line; `replayed`: it was read back."""
-    try:
-        data = _encode(record)
-    except RecursionError:  # two levels more than what could be read
-        data = _encode(msgspec.structs.replace(record, fields={"truncated": True}))
+    data = _encode(record)
     return replayed_event(_LOG, stream_id, data) if replayed else job_event(_LOG, stream_id, data)

@@ -132,7 +132,7 @@ def shaped(body: object, shape: type[Shape]) -> Shape:
     """
     try:
         return msgspec.convert(body, shape)
-    except (UnicodeEncodeError, RecursionError):
+    except UnicodeEncodeError:
         raise RequestError("bad-data", "the body: a key holds a lone surrogate, which is no Unicode text") from None
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")

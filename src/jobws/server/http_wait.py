@@ -128,5 +128,5 @@ def _values(data: bytes) -> _Values:
         if "returnvalue" in loose:
             loose["returnvalue"] = Raw(json.dumps(loose["returnvalue"]).encode())
         return msgspec.convert(loose, _Values)
-    except (ValueError, RecursionError):
+    except ValueError:
         return _Values(truncated=True)

@@ -150,7 +150,10 @@ class JobLinePolls:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
-            pace.asked, pace.due, pace.urgent = now, inf, False
+            pace.due, pace.urgent = inf, False
+            # Without anybody to tell them to, its lines are not read: it stays one that was never looked at.
+            if found:
+                pace.asked = now
             groups += found
         try:
             again = await self._tell(groups)

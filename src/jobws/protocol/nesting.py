@@ -1,0 +1,65 @@
+"""How deep JSON may be nested. Pure.
+
+The levels are counted before a text is parsed. Parsers stop where Python's recursion ends, which depends on Python's
+version and on how deep their caller is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_LEVELS: Final = 512
+"""How many lists and objects may lie within each other. Python 3.11 recurses 1,000 times, and callers take some."""
+MAX_FRAME_LEVELS: Final = MAX_LEVELS + 8
+"""The same for what the bridge sends, where the value of a worker lies within a frame."""
+TOO_DEEP: Final = f"the JSON is nested too deep; it may have {MAX_LEVELS} levels"
+
+_MARKS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{]}"'))
+_BLOCK: Final = 256
+
+
+def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
+    """Whether JSON text, whole or not, opens more than `levels` lists and objects within each other.
+
+    The answer means something up to the first character that is no JSON; there a parser ends, too.
+    """
+    if len(text) <= levels:
+        return False
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = data.translate(_MARKS, _NO_MARKS)
+    if len(marks) <= levels:
+        return False
+    # Two quotes side by side end a string and begin one, or the reverse: without them all others keep their meaning.
+    marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
+    depth = 0
+    for start in range(0, len(marks), _BLOCK):
+        block = marks[start : start + _BLOCK]
+        opened = block.count(1)
+        # Going through a block costs 50 times as much as counting it.
+        if depth + opened > levels and max(accumulate(array("b", block), initial=depth)) > levels:
+            return True
+        depth += 2 * opened - len(block)
+    return False
+
+
+def is_value_too_deep(value: object, levels: int = MAX_LEVELS) -> bool:
+    """Whether more than `levels` lists, tuples and dictionaries lie within each other, as they do in a circle."""
+    opened: list[Iterator[object]] = [iter((value,))]
+    while opened:
+        for each in opened[-1]:
+            if isinstance(each, (dict, list, tuple)):
+                if len(opened) > levels:
+                    return True
+                opened.append(iter(each.values() if isinstance(each, dict) else each))
+                break
+        else:
+            opened.pop()
+    return False
