@@ -219,7 +219,7 @@ class GapCheck:
         start = self._hub.begin_again(label, seen.generated)
         self._hub.verified[label] = start
         tail.counted = tail.expected = tail.read = None
-        # Also if nothing was trimmed: what the stream held before it was made anew is gone.
+        # Also if nothing was trimmed: what the stream held before it was deleted is gone.
         oldest = before(seen.first) if seen.length else seen.generated
         floor = max(start, oldest, key=position)
         tail.again = Again(reason, seen.last, seen.added, floor)

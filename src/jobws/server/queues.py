@@ -130,7 +130,7 @@ class Queues:
         return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Somebody begins or ceases to listen to a queue; None: to those of which none is seen to have a job."""
+        """Somebody begins or ceases to listen to a queue; None: to all queues, for a job that no queue has yet."""
         tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
         for tail in list(tails):
             if not tail.is_wanted and self.is_wanted(tail.queue.label):

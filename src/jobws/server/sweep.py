@@ -113,7 +113,7 @@ class Sweeper:
                 if isinstance(snapshot, ItemError):
                     continue
                 for membership in self._fanout.rooms.of_job(queue, job_id):
-                    # The hash has an outcome that the client lacks, or it vanished without one.
+                    # The hash has an outcome that the client has not got, or it vanished without one.
                     if not membership.left and lacks(membership, queue, snapshot, end, all_read=all_read):
                         self._tell(Unsettled(membership, queue, end), tasks)
                     await turn.pause()
@@ -128,7 +128,7 @@ class Sweeper:
         self._lacking[member, queue][item.membership] = item
 
     async def _tell_on(self, member: Member, queue: str) -> None:
-        """Tell a client what it lacks, until that is all."""
+        """Tell a client the outcomes that it has not got, until it has them all."""
         lacking = self._lacking[member, queue]
         try:
             while lacking:
