@@ -7,14 +7,15 @@ was read because something ended the pause.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from jobws.bullmq import listener, schedule
 from jobws.bullmq.connect import Connection, RedisTarget
+from jobws.bullmq.schedule import Pauses
 from jobws.bullmq.unblock import Unblocker
 from tests.server.test_late import nothing_more, subscribe
 from tests.server.test_serve import get
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 HOUR = 3600
 
 
-@pytest.fixture(autouse=True)
-def _long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", HOUR * 1000)
-    monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", HOUR)
-    monkeypatch.setattr(schedule, "LAZY_SECONDS", HOUR)
+LONG = Pauses(lazy_seconds=HOUR, block_seconds=HOUR, answer_seconds=2 * HOUR)
+patient_bridge = partial(live_bridge, pauses=LONG)
 
 
 def make_queues(redis: Redis, count: int) -> None:
@@ -56,7 +54,7 @@ async def keep_busy(live: Live, redis: Redis, queue: str) -> None:
 async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redis) -> None:
     make_queues(redis, 16)
     async with (
-        live_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
+        patient_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
         raw_client(live.url) as client,
     ):
         for number in range(16):
@@ -82,7 +80,7 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
     url = f"redis://reader:secret@127.0.0.1:{redis.server.port}"
     try:
         async with (
-            live_bridge(url, queues=("*",), discover_seconds=0.05) as live,
+            patient_bridge(url, queues=("*",), discover_seconds=0.05) as live,
             raw_client(live.url) as client,
         ):
             await client.ask("subscribe-queue", "q1")
@@ -97,7 +95,7 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
 
 
 async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with patient_bridge(redis.url) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "http")
         unread = redis.add_event("http", "completed", "1", returnvalue="1")
         ack = await subscribe(client, {"jobId": "1", "queue": "http"})
@@ -111,7 +109,7 @@ async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
 async def test_an_answer_waits_for_no_pause(redis: Redis) -> None:
     """More queues than listeners: a room without a queue makes none of them wanted, but its answer needs all."""
     make_queues(redis, 17)
-    async with live_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
+    async with patient_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "q3")
         redis.add_job("q3", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
         sent = redis.add_event("q3", "completed", "1", returnvalue="1")
@@ -120,16 +118,13 @@ async def test_an_answer_waits_for_no_pause(redis: Redis) -> None:
         assert (await client.receive())["id"] == sent
 
 
-async def test_a_job_without_a_queue_is_found_where_nobody_listens(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_job_without_a_queue_is_found_where_nobody_listens(redis: Redis) -> None:
     make_queues(redis, 17)
-    async with live_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
+    pauses = LONG._replace(lazy_seconds=0.1)
+    async with live_bridge(redis.url, queues=("*",), pauses=pauses) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "events": ["*"]})
-        monkeypatch.setattr(schedule, "LAZY_SECONDS", 0.1)
         await keep_busy(live, redis, "q3")
         await keep_busy(live, redis, "q4")
-        monkeypatch.setattr(schedule, "LAZY_SECONDS", HOUR)
         sent = [redis.add_event("q3", "added", "1")]
         assert (await client.receive())["id"] == sent[0]
         sent.append(redis.add_event("q3", "completed", "1", returnvalue="1"))
@@ -141,7 +136,7 @@ async def test_a_job_without_a_queue_is_found_where_nobody_listens(
 
 
 async def test_where_queues_are_few_a_job_that_none_has_yet_is_waited_for_in_all(redis: Redis) -> None:
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with patient_bridge(redis.url) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "http")
         await keep_busy(live, redis, "sparql")
         await subscribe(client, {"jobId": "1", "events": ["*"]})
@@ -150,9 +145,8 @@ async def test_where_queues_are_few_a_job_that_none_has_yet_is_waited_for_in_all
         await keep_busy(live, redis, "http")
 
 
-async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis) -> None:
     """Two seconds of an event every 4 ms, while somebody listens to another queue."""
-    monkeypatch.setattr(schedule, "LAZY_SECONDS", 0.25)
 
     def reads() -> int:
         stats = redis.client.info("commandstats")
@@ -165,7 +159,8 @@ async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis, mo
             time.sleep(0.004)
         return last
 
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    pauses = LONG._replace(lazy_seconds=0.25)
+    async with live_bridge(redis.url, pauses=pauses) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "sparql"})
         await keep_busy(live, redis, "http")
         before = reads()
@@ -180,7 +175,7 @@ async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis, mo
 @pytest.mark.parametrize("max_length", [20, 999])
 async def test_a_stream_that_keeps_little_is_never_left_alone(redis: Redis, max_length: int) -> None:
     redis.client.hset("bull:http:meta", "opts.maxLenEvents", str(max_length))
-    async with live_bridge(redis.url) as live:
+    async with patient_bridge(redis.url) as live:
         for _ in range(5):
             for _ in range(100):
                 last = redis.add_event("http", "progress", "busy", data=1)

@@ -14,23 +14,21 @@ import anyio
 import anyio.lowlevel
 
 from jobws.bullmq import gap_check
-from jobws.bullmq.backfill import MAX_COUNT, READ_TIMEOUT_SECONDS, REPLY_BYTES
+from jobws.bullmq.backfill import MAX_COUNT, REPLY_BYTES
 from jobws.bullmq.connect import Connection, RedisTarget, Reply
 from jobws.bullmq.gap_check import GapCheck
-from jobws.bullmq.schedule import Schedule
+from jobws.bullmq.schedule import USUAL_PAUSES, Schedule
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jobws.bullmq.events import Entry
-    from jobws.bullmq.schedule import Audience
+    from jobws.bullmq.schedule import Audience, Pauses
     from jobws.bullmq.tail import Tail
 
 ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
-# Health turns red after 5 s without a successful read, so an idle read must come back well before.
-BLOCK_MILLISECONDS: Final = 2000
 # Where a blocked read cannot be ended early, new streams are read this late.
 IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
@@ -71,6 +69,7 @@ class Listener:
         audience: Who listens to which queue.
         unblocker: Ends the blocked read of this listener, if it can.
         listeners: How many there are, which share what idle streams may cost.
+        pauses: How long to wait for what.
 
     Attributes:
         client_id: By which Redis knows the connection whose read is blocked; None: none is, or it is not known.
@@ -83,12 +82,13 @@ class Listener:
         audience: Audience,
         unblocker: Waker,
         listeners: int = 1,
+        pauses: Pauses = USUAL_PAUSES,
     ) -> None:
         self.client_id: int | None = None
         self._target = target
         self._hub = hub
         self._unblocker = unblocker
-        self._schedule = Schedule(audience, listeners, BLOCK_MILLISECONDS / 1000)
+        self._schedule = Schedule(audience, listeners, pauses)
         self._gap_check = GapCheck(hub)
         self._count = FIRST_COUNT
         self._woken = anyio.Event()
@@ -150,7 +150,7 @@ class Listener:
 
     async def _read_on(self, connection: Connection) -> None:
         """Read until the connection breaks."""
-        (client_id,) = await connection.execute(("CLIENT", "ID"), timeout_seconds=READ_TIMEOUT_SECONDS)
+        (client_id,) = await connection.execute(("CLIENT", "ID"), timeout_seconds=self._schedule.pauses.answer_seconds)
         schedule = self._schedule
         schedule.begin()
         while True:
@@ -196,7 +196,7 @@ class Listener:
             *("XREAD", "COUNT", count, *options, "STREAMS"),
             *[tail.key for tail in tails],
             *[cursors[tail.queue.label] for tail in tails],
-            timeout_seconds=READ_TIMEOUT_SECONDS,
+            timeout_seconds=self._schedule.pauses.answer_seconds,
         )
         self.client_id = None
         now = anyio.current_time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from jobws.bullmq.pace import Pace
 
@@ -11,12 +11,6 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.tail import Tail
 
-CHECK_SECONDS: Final = 5.0
-"""Between two checks of a stream, besides the one after each reconnect."""
-VERIFY_SECONDS: Final = 0.25
-"""How soon a stream is checked after entries were read, since no client is told a position before."""
-LAZY_SECONDS: Final = 0.25
-"""Between two reads of streams that nobody listens to, as long as they are few."""
 # A read of a stream that has nothing new takes Redis about 1 us; all of them may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001
 # A check takes us 100 us; those of streams from which nothing is read may take half a percent of a core.
@@ -24,6 +18,27 @@ CHECK_SECONDS_PER_STREAM: Final = 0.02
 CHECKS_TOGETHER: Final = 64
 # Who listens to what is asked so often without a sign of a change.
 SORT_SECONDS: Final = 1.0
+
+
+class Pauses(NamedTuple):
+    """How long a listener waits for what.
+
+    Attributes:
+        check_seconds: Between two checks of a stream, as long as streams are few, besides the one after each reconnect.
+        verify_seconds: From entries that were read to the check of their stream: no client is told a position before.
+        lazy_seconds: Between two reads of streams that nobody listens to, as long as they are few.
+        block_seconds: For entries, at most. Health turns red after 5 s without a read.
+        answer_seconds: For an answer of Redis; a blocked read's comes after `block_seconds` at the latest.
+    """
+
+    check_seconds: float = 5.0
+    verify_seconds: float = 0.25
+    lazy_seconds: float = 0.25
+    block_seconds: float = 2.0
+    answer_seconds: float = 5.0
+
+
+USUAL_PAUSES: Final = Pauses()
 
 
 class Audience(Protocol):
@@ -40,19 +55,20 @@ class Schedule:
     Args:
         audience: Who listens to which queue.
         listeners: How many there are, which share what idle streams may cost.
-        most_seconds: How long it may take until there is something to do.
+        pauses: How long to wait for what.
 
     Attributes:
+        pauses: How long to wait for what.
         eager: The streams to wait for.
         lazy: Those to read now and then.
     """
 
-    def __init__(self, audience: Audience, listeners: int, most_seconds: float) -> None:
+    def __init__(self, audience: Audience, listeners: int, pauses: Pauses) -> None:
+        self.pauses = pauses
         self.eager: list[Tail] = []
         self.lazy: list[Tail] = []
         self._audience = audience
         self._listeners = listeners
-        self._most_seconds = most_seconds
         self._tails: dict[Tail, None] = {}
         # Of the streams that nobody waits for, together.
         self._pace = Pace()
@@ -86,7 +102,7 @@ class Schedule:
     def seconds_left(self, now: float) -> float:
         """Until there is something to do besides waiting for entries."""
         due = min(self._check_at, self._lazy_at if self.lazy else float("inf"))
-        return min(max(due - now, 0.0), self._most_seconds)
+        return min(max(due - now, 0.0), self.pauses.block_seconds)
 
     # ---- checking ----
 
@@ -99,13 +115,13 @@ class Schedule:
         wanted, unwanted = self._check_seconds(len(self.eager)), self._check_seconds(len(self._tails))
         for tail in some:
             tail.check_at = now + (wanted if tail.is_wanted else unwanted)
-        self._check_at = now if len(some) < len(due) else now + self._most_seconds
+        self._check_at = now if len(some) < len(due) else now + self.pauses.block_seconds
         self._sort_at = 0.0
         return some
 
     def _check_seconds(self, streams: int) -> float:
         """Between two checks of so many streams, if nothing is read from them."""
-        return max(CHECK_SECONDS, streams * self._listeners * CHECK_SECONDS_PER_STREAM)
+        return max(self.pauses.check_seconds, streams * self._listeners * CHECK_SECONDS_PER_STREAM)
 
     # ---- reading ----
 
@@ -135,7 +151,7 @@ class Schedule:
         """The streams that are read now and then, if it is time."""
         if not self.lazy or now < self._lazy_at:
             return ()
-        self._lazy_at = now + max(LAZY_SECONDS, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)
+        self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
@@ -149,6 +165,6 @@ class Schedule:
         # No client is told a position before; one that nobody waits for is not in a hurry.
         later = self._check_seconds(len(unwanted))
         for tail, _ in streams:
-            tail.check_by(now + (VERIFY_SECONDS if tail.is_wanted else later))
+            tail.check_by(now + (self.pauses.verify_seconds if tail.is_wanted else later))
             if tail.is_wanted or tail.suspicion is not None:
                 self._check_at = min(self._check_at, tail.check_at)
