@@ -157,12 +157,14 @@ async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(redi
         await nothing_more(client)
 
 
+@pytest.mark.parametrize("is_listened", [True, False])
 async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_the_next_check_is(
-    redis: Redis,
+    redis: Redis, is_listened: bool
 ) -> None:
     hours = Pauses(check_seconds=3600, block_seconds=3600, answer_seconds=7200)
     async with live_bridge(redis.url, pauses=hours) as live, raw_client(live.url) as client:
-        await subscribe(client, {"jobId": "1", "queue": "http"})
+        if is_listened:
+            await subscribe(client, {"jobId": "1", "queue": "http"})
         for _ in range(3):
             await verified(client, redis.add_event("http", "active", "1"))
 
