@@ -65,7 +65,8 @@ class Events:
             self.client.xadd(f"bull:{queue}:events", {"event": "drained"})
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -80,7 +81,7 @@ def redis_version() -> str:
 @contextmanager
 def redis_server() -> Iterator[int]:
     """The port of a private Redis without a password."""
-    port = _free_port()
+    port = free_port()
     command = [str(find_redis_server()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
@@ -108,7 +109,7 @@ def install_opponent() -> None:
 @contextmanager
 def server(kind: Kind, redis_port: int, *options: str, direct: bool = True) -> Iterator[Server]:
     """A fresh server that reads that Redis; `options` are jobws's."""
-    port = _free_port()
+    port = free_port()
     if kind == "jobws":
         lane = "--direct" if direct else "--no-direct"
         redis_url = f"redis://127.0.0.1:{redis_port}"

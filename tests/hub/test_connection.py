@@ -19,6 +19,7 @@ from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import Pong, PongData, Room
 from jobws.protocol.session import Close, Session
+from tests.support.steps import do_all
 
 if TYPE_CHECKING:
     from jobws.hub.joining import Join
@@ -36,7 +37,7 @@ events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 def new_fanout() -> Fanout:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     for queue in QUEUES:
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
     return fanout
 
 

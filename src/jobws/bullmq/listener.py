@@ -213,7 +213,7 @@ class Listener:
         self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
 
     async def _deliver(self, tail: Tail, entries: Sequence[Entry]) -> None:
-        index = 0
+        index, after = 0, None
         try:
             while index < len(entries) and not tail.is_removed:
                 index = self._hub.publish(tail.queue.label, entries, index)
@@ -221,7 +221,9 @@ class Listener:
                 await anyio.lowlevel.checkpoint()
         finally:
             if not tail.is_removed:
-                self._gap_check.note_read(tail, entries[:index])
+                after = self._gap_check.note_read(tail, entries[:index])
+        if after is not None:
+            await self._gap_check.end_again(tail, after)
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:

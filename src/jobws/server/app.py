@@ -17,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.schedule import USUAL_PAUSES
+from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError, RedisUnavailableError, RequestError
@@ -234,7 +235,8 @@ class Bridge:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return (await (self._result_store if results else self._http_store).look_up(jobs)).found
+        store = self._result_store if results else self._http_store
+        return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""
