@@ -26,6 +26,7 @@ LIMIT_SECONDS = 360
 
 # How long an example takes tells of the machine; the first one builds Unicode's tables in 2.5 s.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", parent=settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient")
 
 
