@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.recent import RecentEvents
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
@@ -44,8 +45,8 @@ class Join:
     """
 
     __slots__ = (
-        *("_abandon", "_before", "_gaps", "_known", "_prepared", "_present", "_query", "cursor", "evicted", "members"),
-        *("replaces", "replays", "request", "unsettled"),
+        *("_abandon", "_before", "_gaps", "_known", "_prepared", "_present", "_query", "_recent", "cursor", "evicted"),
+        *("members", "replaces", "replays", "request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
@@ -63,6 +64,8 @@ class Join:
         self._prepared = False
         # How many gaps there had been when the join began.
         self._gaps: int | None = None
+        # What was known of a whole queue's stream when the cursor was taken.
+        self._recent: RecentEvents | None = None
         self._abandon: Callable[[], None] | None = None
         self._present = 0
 
@@ -104,7 +107,10 @@ class Join:
             for queue, stream_id in held:
                 if stream_id is not None:
                     self._begin_before(queue, stream_id)
-            if membership.subscription.room.job_id is not None:
+            room = membership.subscription.room
+            if room.job_id is None and room.queue is not None:
+                self._recent = fanout.recent.of(room.queue)
+            else:
                 known = self._known[membership] = self._replays_of(membership, fanout, known_in)
                 for each in known if held else ():
                     each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
@@ -153,7 +159,7 @@ class Join:
             elif member.left and not member.replaced:
                 results.append(Result(error=UNSUBSCRIBED))
             elif member.subscription.room.job_id is None:
-                results.append(Result())
+                results.append(Result(gap=self._had_gap(member, fanout) or UNSET))
             else:
                 results.append(self._result(member, look_up, fanout, now_milliseconds))
         for membership, known in self._known.items():
@@ -199,6 +205,11 @@ class Join:
         replays += sum(not held.delivered for held in membership.held or ())
         gap = after is not None and self._query.may_lack(room, after, look_up, fanout.recent)
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
+
+    def _had_gap(self, membership: Membership, fanout: Fanout) -> bool:
+        """Whether a gap of its whole queue was told since the cursor was taken: only those heard who were live."""
+        queue = membership.subscription.room.queue or ""
+        return self._recent is not fanout.recent.of(queue) and fanout.recent.filled(queue)
 
     def events(self) -> Iterator[tuple[Replay, int]]:
         """The events to be read back, one by one: each is one of its replay's."""
