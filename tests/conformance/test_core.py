@@ -16,6 +16,7 @@ from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.support.steps import do_all, jobs_of
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
@@ -65,7 +66,7 @@ class CoreTarget:
         self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
             self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
-            self.fanout.fill(queue, [], "0-0")
+            do_all(self.fanout.fill(queue, [], "0-0"))
         self.entries: list[Entry] = []
         self.written = 0
         self.connection = self._connect()
@@ -94,7 +95,7 @@ class CoreTarget:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
-            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
+            found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(join)}
             ends = {queue: self.fanout.cursors[queue] for queue in QUEUES}
             self.connection.complete(
                 join, snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends), NOW_MILLISECONDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
@@ -21,7 +22,7 @@ from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -51,7 +52,7 @@ class _Round:
     """Everything that was asked before a conversation began, and its end."""
 
     def __init__(self) -> None:
-        self.jobs: dict[Job, None] = {}
+        self.job_ids: dict[str, dict[str, None]] = {}
         self.found: Found = {}
         self.moments: dict[Job, str] = {}
         self.ends: Cursor = {}
@@ -77,17 +78,18 @@ class Store:
         self._next = _Round()
         self._asked = anyio.Event()
 
-    async def look_up(self, jobs: Collection[Job]) -> LookUp:
-        """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
+    async def look_up(self, job_ids: Mapping[str, Iterable[str]]) -> LookUp:
+        """What Redis knows of jobs, whose ids are given by queue. Cancelling is safe and costs the others nothing.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
         """
-        if not jobs:
+        if not job_ids:
             await anyio.lowlevel.checkpoint()
             return LookUp({}, {}, {})
         current = self._next
-        current.jobs.update(dict.fromkeys(jobs))
+        for label, some in job_ids.items():
+            current.job_ids.setdefault(label, {}).update(dict.fromkeys(some))
         await self._finished(current)
         return LookUp(current.found, current.moments, current.ends)
 
@@ -132,12 +134,9 @@ class Store:
         return list(await self._connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS))
 
     async def _answer(self, current: _Round) -> None:
-        by_queue: dict[str, list[str]] = {}
-        for label, job_id in current.jobs:
-            by_queue.setdefault(label, []).append(job_id)
-        for label, job_ids in by_queue.items():
-            for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
-                some = job_ids[start : start + IDS_PER_TRANSACTION]
+        for label, job_ids in current.job_ids.items():
+            rest = iter(job_ids)
+            while some := list(islice(rest, IDS_PER_TRANSACTION)):
                 await self._some(current, self._queues[label], some)
         for question in current.replies:
             current.replies[question] = await self._execute(*question.commands())
@@ -152,7 +151,8 @@ class Store:
         end = current.ends[queue.label] = snapshot.end(replies)
         for job_id, found in zip(job_ids, snapshots, strict=True):
             current.moments[queue.label, job_id] = end
-            current.found[queue.label, job_id] = _readable(found)
+            if (readable := _readable(found)) is not None:
+                current.found[queue.label, job_id] = readable
 
 
 def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:

@@ -13,14 +13,16 @@ from msgspec import UNSET
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, lacks
 from jobws.hub.membership import ASSUMED, Membership
+from jobws.hub.query import Query, is_ahead
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from jobws.bullmq.snapshot import Job, LookUp
+    from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.recent import RecentEvents
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
@@ -34,8 +36,6 @@ class Join:
         queues: The labels that exist; a live view.
 
     Attributes:
-        jobs: What to look up; empty if nothing is needed.
-        queues: The labels whose streams must be read before the look-up says anything.
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
         members: One per item of the request, in order.
         evicted: The rooms that were left to make place.
@@ -45,27 +45,27 @@ class Join:
     """
 
     __slots__ = (
-        *("_abandon", "_before", "_gaps", "_known", "_labels", "_prepared", "_present", "cursor", "evicted", "jobs"),
-        *("members", "queues", "replaces", "replays", "request", "unsettled"),
+        *("_abandon", "_before", "_gaps", "_known", "_prepared", "_present", "_query", "_recent", "cursor", "evicted"),
+        *("members", "replaces", "replays", "request", "unsettled"),
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str]) -> None:
         self.request = request
         self.members: list[Membership | ItemError] = []
-        self.jobs: dict[Job, None] = {}
-        self.queues: dict[str, None] = {}
         self.cursor: Cursor = {}
         self.evicted: list[RoomName] = []
         self.replaces = False
         self.replays: list[Replay] = []
         self.unsettled: list[Unsettled] = []
-        self._labels = queues
+        self._query = Query(queues)
         self._known: dict[Membership, list[Replay]] = {}
         # Outcomes that the client has had, if its position is one of this stream.
         self._before: dict[Membership, list[Replay]] = {}
         self._prepared = False
         # How many gaps there had been when the join began.
         self._gaps: int | None = None
+        # What was known of a whole queue's stream when the cursor was taken.
+        self._recent: RecentEvents | None = None
         self._abandon: Callable[[], None] | None = None
         self._present = 0
 
@@ -77,11 +77,17 @@ class Join:
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
         self.members.append(membership)
-        job_id = membership.subscription.room.job_id
-        for queue in self._queues_of(membership):
-            self.queues[queue] = None
-            if job_id is not None:
-                self.jobs[queue, job_id] = None
+        self._query.add(membership.subscription.room)
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The labels whose streams must be read before the look-up says anything."""
+        return self._query.queues
+
+    @property
+    def job_ids(self) -> Mapping[str, Collection[str]]:
+        """What to look up, by queue; empty if nothing is needed."""
+        return self._query.job_ids
 
     def prepare(self, fanout: Fanout) -> bool:
         """Copy what is known of the jobs' recent events. False: not all streams were read back yet; try again then."""
@@ -94,25 +100,32 @@ class Join:
         self._prepared = True
         for queue in self.queues:
             self.cursor[queue] = fanout.cursors.get(queue, START)
+        known_in = [(queue, fanout.recent.of(queue).job_ids) for queue in self.queues]
         for membership in self.present():
             membership.prepared = True
             held = {(each.queue, each.stream_id) for each in membership.held or ()}
             for queue, stream_id in held:
                 if stream_id is not None:
                     self._begin_before(queue, stream_id)
-            if membership.subscription.room.job_id is not None:
-                known = self._known[membership] = self._replays_of(membership, fanout)
+            room = membership.subscription.room
+            if room.job_id is None and room.queue is not None:
+                self._recent = fanout.recent.of(room.queue)
+            else:
+                known = self._known[membership] = self._replays_of(membership, fanout, known_in)
                 for each in known if held else ():
                     each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
         return True
 
-    def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
+    def _replays_of(
+        self, membership: Membership, fanout: Fanout, known_in: Iterable[tuple[str, Collection[bytes]]]
+    ) -> list[Replay]:
         subscription = membership.subscription
         job_id = (subscription.room.job_id or "").encode()
+        named = subscription.room.queue
         replays = []
-        for queue in self._queues_of(membership):
+        for queue in [queue for queue, job_ids in known_in if job_id in job_ids] if named is None else (named,):
             recent = fanout.recent.of(queue)
-            if not recent.has(job_id):
+            if job_id not in recent.job_ids:
                 continue
             turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
@@ -139,13 +152,14 @@ class Join:
         `now_milliseconds` is the time as Redis and the workers tell it.
         """
         results = []
+        self._query.take(look_up)
         for member in self.members:
             if isinstance(member, ItemError):
                 results.append(Result(error=member))
             elif member.left and not member.replaced:
                 results.append(Result(error=UNSUBSCRIBED))
             elif member.subscription.room.job_id is None:
-                results.append(Result())
+                results.append(Result(gap=self._had_gap(member, fanout) or UNSET))
             else:
                 results.append(self._result(member, look_up, fanout, now_milliseconds))
         for membership, known in self._known.items():
@@ -165,12 +179,12 @@ class Join:
 
     def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
         room, after = membership.subscription.room, membership.subscription.after
-        found = {queue: look_up.found.get((queue, room.job_id or "")) for queue in self._queues_of(membership)}
-        for answer in found.values():
+        found = self._query.found(room, look_up)
+        for answer in found:
             if isinstance(answer, ItemError):
                 membership.connection.leave(membership)
                 return Result(error=answer)
-        snapshots = [answer for answer in found.values() if isinstance(answer, JobSnapshot)]
+        snapshots = [answer for answer in found if isinstance(answer, JobSnapshot)]
         for snapshot in snapshots:
             membership.see(snapshot.queue)
         oldest = 0.0
@@ -189,11 +203,13 @@ class Join:
         )
         # An ack that neither knows the job nor announces an event says that there is no such job.
         replays += sum(not held.delivered for held in membership.held or ())
-        gap = after is not None and any(
-            fanout.recent.of(queue).may_lack(after.get(queue, START)) or self._is_ahead(membership, queue, look_up)
-            for queue in found
-        )
+        gap = after is not None and self._query.may_lack(room, after, look_up, fanout.recent)
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
+
+    def _had_gap(self, membership: Membership, fanout: Fanout) -> bool:
+        """Whether a gap of its whole queue was told since the cursor was taken: only those heard who were live."""
+        queue = membership.subscription.room.queue or ""
+        return self._recent is not fanout.recent.of(queue) and fanout.recent.filled(queue)
 
     def events(self) -> Iterator[tuple[Replay, int]]:
         """The events to be read back, one by one: each is one of its replay's."""
@@ -249,14 +265,10 @@ class Join:
     def _is_ahead(self, membership: Membership, queue: str, look_up: LookUp) -> bool:
         """Whether the client's position is behind the end of the stream, which therefore is not the one it is of."""
         after = membership.subscription.after
-        return after is not None and position(after.get(queue, START)) > position(look_up.ends.get(queue, START))
+        return after is not None and is_ahead(queue, after, look_up)
 
     def _begin_before(self, queue: str, stream_id: bytes) -> None:
         self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))
-
-    def _queues_of(self, membership: Membership) -> Iterable[str]:
-        queue = membership.subscription.room.queue
-        return list(self._labels) if queue is None else (queue,)
 
     def follow(self, abandon: Callable[[], None]) -> None:
         """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""

@@ -94,7 +94,7 @@ class _Asking:
     async def _look_up(self, room: Room) -> list[JobSnapshot]:
         jobs = self._jobs_of(room)
         found = await self._service.look_up(jobs, results=True)
-        return _snapshots(found[job] for job in jobs)
+        return _snapshots(found.get(job) for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many at once; what is wrong with one is said in its place."""
@@ -118,7 +118,7 @@ def _result(item: list[Job] | ItemError, found: Found) -> Result:
     if isinstance(item, ItemError):
         return Result(error=item)
     try:
-        return Result(jobs=_snapshots(found[job] for job in item))
+        return Result(jobs=_snapshots(found.get(job) for job in item))
     except RequestError as error:
         return Result(error=ItemError(error.code, error.message))
 

@@ -62,7 +62,7 @@ class Submitting:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
         job = (queue.label, job_id)
-        existing = (await self._service.look_up([job], results=False))[job] is not None
+        existing = (await self._service.look_up([job], results=False)).get(job) is not None
         await self._service.submit(queue, name, data, job_id, opts)
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
