@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 import trio_websocket
+from wsproto.utilities import LocalProtocolError
 
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Key, Ledger, Lives, Outcome
@@ -25,7 +26,7 @@ Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
 ALIVE: Final = ("added", "waiting", "active")
 TICK_SECONDS: Final = 0.05
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError)
 
 
 @asynccontextmanager

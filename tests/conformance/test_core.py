@@ -17,6 +17,7 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.support.steps import jobs_of
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
@@ -91,7 +92,7 @@ class CoreTarget:
 
     def _read(self, queue: str) -> None:
         self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
-        self.fanout.fill(queue, [], "0-0")
+        do_all(self.fanout.fill(queue, [], "0-0"))
 
     async def make_queue(self, name: str) -> None:
         self._answer_joins()
@@ -116,7 +117,7 @@ class CoreTarget:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
             join.found()
-            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs}
+            found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(join)}
             ends = {queue: self.fanout.cursors[queue] for queue in self.queues}
             self.connection.complete(
                 join, snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends), NOW_MILLISECONDS

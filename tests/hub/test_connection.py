@@ -19,6 +19,7 @@ from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import Pong, PongData, Room
 from jobws.protocol.session import Close, Session
+from tests.support.steps import do_all
 
 if TYPE_CHECKING:
     from jobws.hub.joining import Join
@@ -36,7 +37,7 @@ events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 def new_fanout() -> Fanout:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     for queue in QUEUES:
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
     return fanout
 
 
@@ -250,3 +251,25 @@ def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
     assert (outbox.roomy, told) == (False, [])
     outbox.abandon()
     assert (outbox.roomy, told) == (True, [True])
+
+
+@pytest.mark.parametrize("ends_before_the_answer", [True, False])
+def test_a_whole_queue_is_told_of_a_gap_that_came_while_it_was_pending(ends_before_the_answer: bool) -> None:
+    """In its answer, if those who were live were told before that; else as they are."""
+    fanout = new_fanout()
+    client = Client(fanout)
+    client.ask("subscribe-queue", "http", 1)
+    fanout.begin_again("http", "5-0")
+    if ends_before_the_answer:
+        do_all(fanout.end_again("http", "trimmed", "4-0"))
+    client.connection.complete(client.joins[0], NOTHING, 0.0)
+    (ack,) = client.drain()
+    assert ack["data"].get("gap", False) == ends_before_the_answer
+    if not ends_before_the_answer:
+        do_all(fanout.end_again("http", "trimmed", "4-0"))
+        (gap,) = [json.loads(frame.payload) for frame in client.connection.outbox.take()]
+        assert gap["event"] == "gap"
+    client.ask("subscribe-queue", "http", 2)
+    client.connection.complete(client.joins[1], NOTHING, 0.0)
+    (ack,) = client.drain()
+    assert "gap" not in ack["data"]

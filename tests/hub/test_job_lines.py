@@ -15,6 +15,7 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.steps import do_all, jobs_of
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
@@ -31,7 +32,7 @@ class Bridge:
     def __init__(self) -> None:
         self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.fill(queue, [], "0-0")
+            do_all(self.fanout.fill(queue, [], "0-0"))
         self.lists: dict[tuple[str, str], list[bytes]] = {}
         self.news: list[tuple[tuple[str, str], bool]] = []
         self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
@@ -76,8 +77,10 @@ class Client:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
         join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
         assert join is not None
-        found: Found = {job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in join.jobs}
-        moments = dict.fromkeys(join.jobs, "0-0")
+        found: Found = {
+            job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in jobs_of(join)
+        }
+        moments = dict.fromkeys(jobs_of(join), "0-0")
         self.connection.complete(join, LookUp(found, moments, dict.fromkeys(QUEUES, "0-0")), NOW)
         frames = self.frames()
         assert frames[0]["event"] == "ack"
@@ -205,11 +208,11 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     bridge.look()
     bridge.publish(OUTCOME)
     bridge.fanout.begin_again("analyzer", "1-0")
-    bridge.fanout.end_again("analyzer", "trimmed", "1-0")
+    do_all(bridge.fanout.end_again("analyzer", "trimmed", "1-0"))
     assert client.told() == []
     bridge.fanout.begin_again("http", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
-    bridge.fanout.end_again("http", "trimmed", "1-0")
+    do_all(bridge.fanout.end_again("http", "trimmed", "1-0"))
     assert client.told() == ["completed", "gap"]
 
 
@@ -336,9 +339,9 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     anywhere.ask("unsubscribe-job", "7")
     join = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
     found: Found = {
-        job: JobSnapshot(job[0], "7", "n", "active", "0-0") if job[0] == "http" else None for job in join.jobs
+        job: JobSnapshot(job[0], "7", "n", "active", "0-0") if job[0] == "http" else None for job in jobs_of(join)
     }
-    anywhere.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
+    anywhere.connection.complete(join, LookUp(found, dict.fromkeys(jobs_of(join), "0-0"), {}), NOW)
     anywhere.frames()
     bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
     bridge.look()
@@ -379,8 +382,8 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge = Bridge()
     client = bridge.client()
     join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
-    found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in join.jobs}
-    client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
+    found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in jobs_of(join)}
+    client.connection.complete(join, LookUp(found, dict.fromkeys(jobs_of(join), "0-0"), {}), NOW)
     client.frames()
     bridge.look("http")
     assert bridge.fanout.job_lines.draining
@@ -394,7 +397,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     assert client.told() == ["completed", "completed"]
     bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
     bridge.fanout.begin_again("analyzer", "0-0")
-    bridge.fanout.end_again("analyzer", "trimmed", "0-0")
+    do_all(bridge.fanout.end_again("analyzer", "trimmed", "0-0"))
     assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 

@@ -25,6 +25,7 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import OUTCOMES, ItemError, JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.steps import do_all, jobs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +192,7 @@ class Model:
             past = [(entry[0], entry[1][3], _kind(entry[1])) for entry in reversed(stream)]
             fanout.cursors[queue] = fanout.verified[queue] = self.generated[queue]
             floor = before(stream[0][0]) if stream else self.generated[queue]
-            fanout.fill(queue, past, floor if queue in self.trimmed else START)
+            do_all(fanout.fill(queue, past, floor if queue in self.trimmed else START))
         return fanout
 
     def restart(self) -> None:
@@ -282,7 +283,7 @@ class Model:
             if not self.unread(queue) or position(self.fanout.cursors[queue]) >= position(end):
                 del self.again[queue]
                 self.fanout.cursors[queue] = max(end, self.fanout.cursors[queue], key=position)
-                self.fanout.end_again(queue, "trimmed", floor)
+                do_all(self.fanout.end_again(queue, "trimmed", floor))
                 self.fanout.verified[queue] = self.fanout.cursors[queue]
                 self.holed.add(queue)
         elif queue in self.expected and position(self.fanout.cursors[queue]) >= position(self.expected[queue]):
@@ -387,7 +388,7 @@ class Model:
         if waiting:
             index = waiting[self.choose(len(waiting))]
             join = client.joins[index][0]
-            client.joins[index] = (join, self.look_up(join.jobs))
+            client.joins[index] = (join, self.look_up(jobs_of(join)))
 
     def answer_one(self) -> None:
         self.answer(self.client())
@@ -487,7 +488,7 @@ class Model:
         """Let everything come to rest: then nothing may be missing."""
         self.read_all()
         for client in self.clients:
-            client.joins = [(join, self.look_up(join.jobs)) for join, _ in client.joins]
+            client.joins = [(join, self.look_up(jobs_of(join))) for join, _ in client.joins]
             while client.joins or client.replaying:
                 self.answer(client)
                 self.read_back(client)

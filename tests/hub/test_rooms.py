@@ -11,6 +11,7 @@ from jobws.hub.fanout import Fanout
 from jobws.hub.membership import Membership
 from jobws.hub.rooms import Rooms
 from jobws.protocol.messages import Room, Subscription
+from tests.support.steps import do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
@@ -137,7 +138,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout.rooms.join(membership)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
     for queue in ("http", "sparql"):
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
         fanout.publish(queue, [entry])
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
@@ -152,7 +153,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout.forget("sparql")
     assert fanout.rooms.seeking
     # Back again, as a new one.
-    fanout.fill("http", [], "0-0")
+    do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
     assert membership.lives == {"http": None}
     assert fanout.rooms.listened("http")

@@ -14,7 +14,7 @@ from jobws.protocol.identifiers import position
 from tests.server.test_events import is_free
 from tests.server.test_post_events import RESULT, subscribe
 from tests.support import eventually
-from tests.support.bridge import live_bridge
+from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.event_source import frame_source, poll
 from tests.support.servers import server_counts
 
@@ -57,12 +57,10 @@ async def test_it_ends_with_the_first_news(redis: Redis) -> None:
         await eventually(lambda: is_free(live))
 
 
-async def test_a_gap_is_news(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.bullmq.gap_check.CHECK_SECONDS", 0.1)
-    monkeypatch.setattr("jobws.bullmq.listener.BLOCK_MILLISECONDS", 50)
+async def test_a_gap_is_news(redis: Redis) -> None:
     redis.add_job("http", "1", state="active")
     last = redis.add_event("http", "active", "1")
-    async with live_bridge(redis.url) as live:
+    async with quick_bridge(redis.url) as live:
         await eventually(lambda: live.bridge.fanout.cursors["http"] == last)
         async with frame_source(live.url, [subscribe(["1"], queue="http")], wait="30") as source:
             for _ in range(2):

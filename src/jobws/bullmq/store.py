@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
@@ -22,7 +23,7 @@ from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -52,7 +53,7 @@ class _Round:
     """Everything that was asked before a conversation began, and its end."""
 
     def __init__(self) -> None:
-        self.jobs: dict[Job, None] = {}
+        self.job_ids: dict[str, dict[str, None]] = {}
         self.found: Found = {}
         self.moments: dict[Job, str] = {}
         self.ends: Cursor = {}
@@ -67,7 +68,8 @@ class _Round:
         self.ends[label] = end
         for job_id, each in zip(job_ids, found, strict=True):
             self.moments[label, job_id] = end
-            self.found[label, job_id] = each
+            if each is not None:
+                self.found[label, job_id] = each
 
 
 class Store:
@@ -87,19 +89,20 @@ class Store:
         self._next = _Round()
         self._asked = anyio.Event()
 
-    async def look_up(self, jobs: Collection[Job]) -> LookUp:
-        """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
+    async def look_up(self, job_ids: Mapping[str, Iterable[str]]) -> LookUp:
+        """What Redis knows of jobs, whose ids are given by queue. Cancelling is safe and costs the others nothing.
 
         In a queue that was forgotten meanwhile there are none.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
         """
-        if not jobs:
+        if not job_ids:
             await anyio.lowlevel.checkpoint()
             return LookUp({}, {}, {})
         current = self._next
-        current.jobs.update(dict.fromkeys(jobs))
+        for label, some in job_ids.items():
+            current.job_ids.setdefault(label, {}).update(dict.fromkeys(some))
         await self._finished(current)
         return LookUp(current.found, current.moments, current.ends)
 
@@ -144,12 +147,9 @@ class Store:
         return list(await self._connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS))
 
     async def _answer(self, current: _Round) -> None:
-        by_queue: dict[str, list[str]] = {}
-        for label, job_id in current.jobs:
-            by_queue.setdefault(label, []).append(job_id)
-        for label, job_ids in by_queue.items():
-            for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
-                some = job_ids[start : start + IDS_PER_TRANSACTION]
+        for label, job_ids in current.job_ids.items():
+            rest = iter(job_ids)
+            while some := list(islice(rest, IDS_PER_TRANSACTION)):
                 queue = self._queues.get(label)
                 if queue is None:
                     current.note(label, some, [None] * len(some), START)

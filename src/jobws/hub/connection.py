@@ -36,7 +36,7 @@ from jobws.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
@@ -96,9 +96,9 @@ class Connection(Peer[Request, Join]):
         return bool(self._pending or self._replaying or self._draining)
 
     @property
-    def _draining(self) -> list[Membership]:
+    def _draining(self) -> Collection[Membership]:
         """Those of its memberships for which the last log lines are still to be read."""
-        return [membership for membership in self._fanout.job_lines.draining if membership.connection is self]
+        return self._fanout.job_lines.draining_of(self)
 
     def _serve(self, request: Request) -> Join | None:
         match request:
@@ -140,8 +140,9 @@ class Connection(Peer[Request, Join]):
 
     def _join(self, request: Subscribe) -> Join:
         join = Join(request, self._queues, knows_all=self._fanout.knows_all)
+        evictable = self._evictable()
         for item in request.items:
-            membership = item if isinstance(item, ItemError) else self._enter(item, join)
+            membership = item if isinstance(item, ItemError) else self._enter(item, join, evictable)
             if isinstance(membership, ItemError):
                 join.members.append(membership)
             else:
@@ -150,11 +151,16 @@ class Connection(Peer[Request, Join]):
         self._pending.append(join)
         return join
 
-    def _enter(self, subscription: Subscription, join: Join) -> Membership | ItemError:
+    def _enter(self, subscription: Subscription, join: Join, evictable: Iterator[Membership]) -> Membership | ItemError:
         room = subscription.room
         old = self._memberships.get(room)
-        if old is None and len(self._memberships) >= self._max_subscriptions and not self._evict(join):
-            return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
+        if old is None and len(self._memberships) >= self._max_subscriptions:
+            evicted = next(evictable, None)
+            if evicted is None:
+                limit = f"a connection may have {self._max_subscriptions} subscriptions"
+                return ItemError("too-many-subscriptions", limit)
+            self.leave(evicted)
+            join.evicted.append(name_room(evicted.subscription.room))
         membership = Membership(self, subscription, self._fanout.rooms)
         self._fanout.rooms.join(membership)
         if old is not None:
@@ -176,14 +182,11 @@ class Connection(Peer[Request, Join]):
         old.replaced = True
         self.leave(old)
 
-    def _evict(self, join: Join) -> bool:
-        """Leave the oldest room whose outcome was delivered. False: there is none."""
-        for room, membership in self._memberships.items():
-            if membership.ended and membership.held is None:
-                self.leave(membership)
-                join.evicted.append(name_room(room))
-                return True
-        return False
+    def _evictable(self) -> Iterator[Membership]:
+        """Its rooms whose outcome was delivered, oldest first. One pass serves a whole request."""
+        for membership in list(self._memberships.values()):
+            if not membership.left and membership.ended and membership.held is None:
+                yield membership
 
     def complete(self, join: Join, look_up: LookUp, now_milliseconds: float) -> None:
         """Answer a subscription: the ack precedes every event (G1).
@@ -276,8 +279,8 @@ class Connection(Peer[Request, Join]):
             membership = self._memberships.get(item)
             if membership is not None:
                 self.leave(membership)
-                self._answer_abandoned()
             results.append(Result(left=membership is not None))
+        self._answer_abandoned()
         data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
         self._answer(Ack(data, echoed(request.ref)))
 

@@ -19,7 +19,7 @@ from jobws.protocol.identifiers import START, is_after, position
 from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
@@ -72,9 +72,12 @@ class Fanout:
 
     # ---- what a listener tells ----
 
-    def fill(self, queue: str, newest_first: Iterable[Past], floor: str) -> None:
-        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it."""
-        self.recent.of(queue).fill(newest_first, floor)
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it.
+
+        It is done when the last of its short steps is.
+        """
+        return self.recent.fill(queue, newest_first, floor)
 
     def keep(self, queue: str, max_length: int) -> int:
         """A stream may hold so many entries; how many of them are remembered."""
@@ -111,10 +114,11 @@ class Fanout:
         self.cursors[queue] = start
         return start
 
-    def end_again(self, queue: str, reason: str, floor: str) -> None:
+    def end_again(self, queue: str, reason: str, floor: str) -> Iterator[None]:
         """It was: say that events may be missing all the same. `floor` is the id up to which the stream may lack some.
 
-        `reason` is that of the wire's `gap`.
+        `reason` is that of the wire's `gap`. Each client is told in a step of its own; nothing may be published before
+        the last one.
         """
         self.published.pop(queue, None)
         self.recent.of(queue).reach_to(floor)
@@ -126,6 +130,7 @@ class Fanout:
         for connection in self.rooms.concerned(queue):
             connection.tell_gap(gap, queue, position)
             connection.outbox.flush()
+            yield
         self.on_gap(queue)
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

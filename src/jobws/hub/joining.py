@@ -14,14 +14,16 @@ from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, SKEW_MILLISECONDS, Replay, Unsettled, drop_seen, is_ahead, lacks
 from jobws.hub.membership import ASSUMED, Membership
 from jobws.hub.peer import SEARCH_SIZE
+from jobws.hub.query import Query
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from jobws.bullmq.snapshot import Job, LookUp
+    from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.recent import RecentEvents
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
@@ -36,8 +38,6 @@ class Join:
         knows_all: See `Fanout.knows_all`.
 
     Attributes:
-        jobs: What to look up; empty if nothing is needed.
-        queues: The labels whose streams must be read before the look-up says anything.
         unknown: The labels of queues that are to be looked for before; `found` says that they were.
         is_early: Whether a room without a queue is among them while not all queues are known; `found` says they are.
         cursor: Where the subscription begins: everything of it that was sent has higher ids.
@@ -49,16 +49,14 @@ class Join:
     """
 
     __slots__ = (
-        *("_abandon", "_before", "_gaps", "_known", "_knows_all", "_labels", "_prepared", "_present", "cursor"),
-        *("evicted", "is_early", "jobs", "members", "queues", "replaces", "replays", "request", "unknown"),
+        *("_abandon", "_before", "_gaps", "_known", "_knows_all", "_labels", "_prepared", "_present", "_query"),
+        *("_recent", "cursor", "evicted", "is_early", "members", "replaces", "replays", "request", "unknown"),
         "unsettled",
     )
 
     def __init__(self, request: Subscribe, queues: Collection[str], *, knows_all: bool) -> None:
         self.request = request
         self.members: list[Membership | ItemError] = []
-        self.jobs: dict[Job, None] = {}
-        self.queues: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
         self.is_early = False
         self.cursor: Cursor = {}
@@ -68,12 +66,15 @@ class Join:
         self.unsettled: list[Unsettled] = []
         self._labels = queues
         self._knows_all = knows_all
+        self._query = Query(queues)
         self._known: dict[Membership, list[Replay]] = {}
         # Outcomes that the client has had, if its position is one of this stream.
         self._before: dict[Membership, list[Replay]] = {}
         self._prepared = False
         # How many gaps there had been when the join began.
         self._gaps: int | None = None
+        # What was known of a whole queue's stream when the cursor was taken.
+        self._recent: RecentEvents | None = None
         self._abandon: Callable[[], None] | None = None
         self._present = 0
 
@@ -85,28 +86,32 @@ class Join:
     def add(self, membership: Membership) -> None:
         """Count in a member that has entered its room."""
         self.members.append(membership)
-        named = membership.subscription.room.queue
-        self.is_early = self.is_early or (named is None and not self._knows_all)
-        if named is not None and named not in self._labels:
-            self.unknown[named] = None
+        room = membership.subscription.room
+        self.is_early = self.is_early or (room.queue is None and not self._knows_all)
+        if room.queue is not None and room.queue not in self._labels:
+            self.unknown[room.queue] = None
         else:
-            self._look_up(membership)
+            self._query.add(room)
 
     def found(self) -> None:
         """Queues were looked for: those that are there now are to be looked into."""
-        there = {None, *self.unknown} - {queue for queue in self.unknown if queue not in self._labels}
+        there = {queue for queue in self.unknown if queue in self._labels}
         self.unknown.clear()
         self.is_early = False
+        self._query.widen()
         for membership in self.present():
             if membership.subscription.room.queue in there:
-                self._look_up(membership)
+                self._query.add(membership.subscription.room)
 
-    def _look_up(self, membership: Membership) -> None:
-        job_id, named = membership.subscription.room.job_id, membership.subscription.room.queue
-        for queue in list(self._labels) if named is None else (named,):
-            self.queues[queue] = None
-            if job_id is not None:
-                self.jobs[queue, job_id] = None
+    @property
+    def queues(self) -> Collection[str]:
+        """The labels whose streams must be read before the look-up says anything."""
+        return self._query.queues
+
+    @property
+    def job_ids(self) -> Mapping[str, Collection[str]]:
+        """What to look up, by queue; empty if nothing is needed."""
+        return self._query.job_ids
 
     def prepare(self, fanout: Fanout) -> bool:
         """Copy what is known of the jobs' recent events. False: not all streams were read back yet; try again then."""
@@ -120,14 +125,18 @@ class Join:
         self._prepared = True
         for queue in self.queues:
             self.cursor[queue] = fanout.cursors.get(queue, START)
+        known_in = [(queue, fanout.recent.of(queue).job_ids) for queue in self.queues]
         for membership in self.present():
             membership.prepared = True
             held = {(each.queue, each.stream_id) for each in membership.held or ()}
             for queue, stream_id in held:
                 if stream_id is not None:
                     self._begin_before(queue, stream_id)
-            if membership.subscription.room.job_id is not None:
-                known = self._known[membership] = self._replays_of(membership, fanout)
+            room = membership.subscription.room
+            if room.job_id is None and room.queue is not None:
+                self._recent = fanout.recent.of(room.queue) if room.queue in self.queues else None
+            else:
+                known = self._known[membership] = self._replays_of(membership, fanout, known_in)
                 for each in known if held else ():
                     each.keep((each.queue, stream_id) not in held for stream_id in each.stream_ids)
         return True
@@ -135,19 +144,23 @@ class Join:
     def _drop_forgotten(self) -> None:
         """What was forgotten since has no jobs. No queue that a member names is."""
         for gone in [queue for queue in self.queues if queue not in self._labels]:
-            del self.queues[gone]
+            self._query.drop(gone)
             self.cursor.pop(gone, None)
-            self.jobs = {job: None for job in self.jobs if job[0] != gone}
             for known in (*self._known.values(), *self._before.values()):
                 known[:] = [each for each in known if each.queue != gone]
 
-    def _replays_of(self, membership: Membership, fanout: Fanout) -> list[Replay]:
+    def _replays_of(
+        self, membership: Membership, fanout: Fanout, known_in: Iterable[tuple[str, Collection[bytes]]]
+    ) -> list[Replay]:
         subscription = membership.subscription
         job_id = (subscription.room.job_id or "").encode()
+        named = subscription.room.queue
         replays = []
-        for queue in self._queues_of(membership):
+        for queue in [queue for queue, job_ids in known_in if job_id in job_ids] if named is None else (named,):
+            if queue not in self.queues:
+                continue
             recent = fanout.recent.of(queue)
-            if not recent.has(job_id):
+            if job_id not in recent.job_ids:
                 continue
             turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
@@ -175,6 +188,7 @@ class Join:
         """
         self._drop_forgotten()
         results = []
+        self._query.take(look_up)
         for member in self.members:
             if isinstance(member, ItemError):
                 results.append(Result(error=member))
@@ -187,7 +201,7 @@ class Join:
                 jobs: list[JobSnapshot] | UnsetType = UNSET if member.subscription.room.job_id is None else []
                 results.append(Result(jobs=jobs, gap=gone or UNSET, unknown_queue=True))
             elif member.subscription.room.job_id is None:
-                results.append(Result())
+                results.append(Result(gap=self._had_gap(member, fanout) or UNSET))
             else:
                 results.append(self._result(member, look_up, fanout, now_milliseconds))
         for membership, known in self._known.items():
@@ -207,12 +221,12 @@ class Join:
 
     def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
         room, after = membership.subscription.room, membership.subscription.after
-        found = {queue: look_up.found.get((queue, room.job_id or "")) for queue in self._queues_of(membership)}
-        for answer in found.values():
+        found = self._query.found(room, look_up)
+        for answer in found:
             if isinstance(answer, ItemError):
                 membership.connection.leave(membership)
                 return Result(error=answer)
-        snapshots = [answer for answer in found.values() if isinstance(answer, JobSnapshot)]
+        snapshots = [answer for answer in found if isinstance(answer, JobSnapshot)]
         for snapshot in snapshots:
             membership.see(snapshot.queue)
         oldest = 0.0
@@ -231,13 +245,13 @@ class Join:
         )
         # An ack that neither knows the job nor announces an event says that there is no such job.
         replays += sum(not held.delivered for held in membership.held or ())
-        # Of a queue in which the job was at neither moment, the position rightly says nothing.
-        concerned = found if room.queue is not None else {*(after or ()), *membership.lives} & found.keys()
-        gap = after is not None and any(
-            fanout.recent.of(queue).may_lack(after.get(queue, START)) or is_ahead(membership, queue, look_up)
-            for queue in concerned
-        )
+        gap = after is not None and self._query.may_lack(membership, look_up, fanout.recent)
         return Result(jobs=snapshots, replays=replays or UNSET, gap=gap or UNSET, ambiguous=bool(oldest) or UNSET)
+
+    def _had_gap(self, membership: Membership, fanout: Fanout) -> bool:
+        """Whether a gap of its whole queue was told since the cursor was taken: only those heard who were live."""
+        queue = membership.subscription.room.queue or ""
+        return self._recent is not fanout.recent.of(queue) and fanout.recent.filled(queue)
 
     def events(self) -> Iterator[tuple[Replay, int]]:
         """The events to be read back, one by one: each is one of its replay's."""
@@ -276,10 +290,6 @@ class Join:
 
     def _begin_before(self, queue: str, stream_id: bytes) -> None:
         self.cursor[queue] = lower(self.cursor.get(queue, START), before(stream_id))
-
-    def _queues_of(self, membership: Membership) -> Iterable[str]:
-        queue = membership.subscription.room.queue
-        return list(self.queues) if queue is None else (queue,)
 
     def follow(self, abandon: Callable[[], None]) -> None:
         """Call `abandon`, which must not wait, once nobody of it is there any more: nothing need be read back then."""

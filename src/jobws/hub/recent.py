@@ -14,7 +14,7 @@ from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import START, before, position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator, Sequence
 
     from jobws.bullmq.events import Past
 
@@ -24,6 +24,9 @@ MOST_PER_QUEUE: Final = 100_000
 MOST_IN_ALL: Final = 1_000_000
 # Lists so short are kept without gaps.
 FEW: Final = 32
+# In one step: 10,000 of them take 5 ms. What is left is forgotten at the next check of the stream.
+FORGOTTEN_TOGETHER: Final = 10_000
+FILLED_TOGETHER: Final = 100
 
 
 class Recorded(NamedTuple):
@@ -69,11 +72,16 @@ class RecentEvents:
         if len(self._order) > self.capacity:
             self._forget_oldest()
 
-    def fill(self, newest_first: Iterable[Past], floor: str) -> None:
-        """Take over what the stream holds, before the first `add`; see `reach_to`."""
-        self.reach_to(floor)
-        for stream_id, job_id, kind in reversed(list(newest_first)):
+    def fill(self, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """Take over what the stream holds, before the first `add`, in short steps; see `reach_to`."""
+        lowest: bytes = floor.encode()
+        for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
+            if index % FILLED_TOGETHER == FILLED_TOGETHER - 1:
+                # Only a whole one is filled, and `add` may have forgotten the oldest.
+                lowest, self._floor = self._floor or lowest, None
+                yield
+        self._floor = self._floor or lowest
 
     @property
     def floor(self) -> str | None:
@@ -85,15 +93,17 @@ class RecentEvents:
         self._floor = floor.encode()
 
     def resize(self, capacity: int) -> None:
-        """Remember so many from now on."""
+        """Remember so many from now on, soon."""
         self.capacity = capacity
-        while len(self._order) > capacity:
+        for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
 
     def forget_before(self, stream_id: str) -> None:
-        """Forget what Redis has trimmed: everything before its oldest entry."""
+        """Forget what Redis has trimmed: everything before its oldest entry, or as much as can be done in one step."""
         limit = position(stream_id)
-        while self._order and position(self._oldest()) < limit:
+        for _ in range(min(len(self._order), FORGOTTEN_TOGETHER)):
+            if position(self._oldest()) >= limit:
+                break
             self._forget_oldest()
 
     def doubt(self, stream_id: str) -> None:
@@ -111,9 +121,10 @@ class RecentEvents:
         doubtful = self._doubtful is not None and position(after) <= position(self._doubtful)
         return doubtful or position(after) < position(floor)
 
-    def has(self, job_id: bytes) -> bool:
-        """Whether any event of the job is known."""
-        return job_id in self._by_job
+    @property
+    def job_ids(self) -> Collection[bytes]:
+        """The jobs of which any event is known."""
+        return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
         """The stream ids and kinds of a job's events behind that position, oldest first."""
@@ -189,6 +200,11 @@ class Recent:
         capacity = self._capacity(max_length)
         self.of(queue).resize(capacity)
         return capacity
+
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
+        self.begin_again(queue)
+        return self.of(queue).fill(newest_first, floor)
 
     def begin_again(self, queue: str) -> RecentEvents:
         """Begin anew, unfilled; returns what was known until now."""

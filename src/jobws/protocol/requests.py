@@ -103,6 +103,8 @@ class _Parser:
     def __init__(self, queues: Container[str], max_items: int) -> None:
         self._queues = queues
         self._max_items = max_items
+        # What all items of a list share is parsed once: a cursor may name thousands of queues.
+        self._cursor: tuple[object, Cursor] | None = None
 
     def each(self, data: object, parse: Callable[[object], Item]) -> tuple[tuple[Item | ItemError, ...], bool]:
         """The items of `data` and whether they came as a list. A single item's error is raised, not returned."""
@@ -138,7 +140,10 @@ class _Parser:
             return {room.queue: _stream_id(value)}
         if not isinstance(value, dict):
             raise RequestError("bad-after", f"`after` must be a cursor object or a stream id, not {type_name(value)}")
-        return {queue: _stream_id(text) for queue, text in value.items() if queue in self._queues}
+        if self._cursor is None or self._cursor[0] is not value:
+            cursor = {queue: _stream_id(text) for queue, text in value.items() if queue in self._queues}
+            self._cursor = value, cursor
+        return self._cursor[1]
 
     def queue_subscription(self, data: object) -> Subscription:
         room = Room(self.queue(_queue_of(data), required=True), None)

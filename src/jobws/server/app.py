@@ -17,6 +17,8 @@ from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import Queue, parse_queues
+from jobws.bullmq.schedule import USUAL_PAUSES
+from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError, RedisUnavailableError, RequestError
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
+    from jobws.bullmq.schedule import Pauses
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
     from jobws.hub.joining import Join
@@ -70,6 +73,7 @@ class Bridge:
 
     Args:
         settings: Every default is `Settings()`'s.
+        pauses: How long the listeners of Redis wait for what.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -79,7 +83,7 @@ class Bridge:
         fanout: Where events pass; its counters feed the metrics.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, pauses: Pauses = USUAL_PAUSES) -> None:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
@@ -91,6 +95,7 @@ class Bridge:
             self.settings.discover_seconds,
             self.settings.forget_seconds,
             self.fanout,
+            pauses,
         )
         self.clients: Clients[Connection, Join] = Clients(self._connect, self._start_join, self._hello, self.settings)
         self.logs = Logs(self.target, self.settings, self._hello)
@@ -263,7 +268,8 @@ class Bridge:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return (await (self._result_store if results else self._http_store).look_up(jobs)).found
+        store = self._result_store if results else self._http_store
+        return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""

@@ -103,7 +103,7 @@ class _Asking:
                 return []
             raise RequestError(jobs.code, jobs.message)
         found = await self._service.look_up(jobs, results=True)
-        return _snapshots(found[job] for job in jobs)
+        return _snapshots(found.get(job) for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many at once; what is wrong with one is said in its place."""
@@ -133,7 +133,7 @@ def _result(item: list[Job] | ItemError, found: Found) -> Result:
     if isinstance(item, ItemError):
         return Result(error=item)
     try:
-        return Result(jobs=_snapshots(found[job] for job in item))
+        return Result(jobs=_snapshots(found.get(job) for job in item))
     except RequestError as error:
         return Result(error=ItemError(error.code, error.message))
 

@@ -62,7 +62,7 @@ class QueueListing:
         job_ids, cursor = await self._service.ask(question)
         jobs = [(queue.label, job_id) for job_id in job_ids]
         found = await self._service.look_up(jobs, results=False)
-        return json_answer(JobPage([each for job in jobs if isinstance(each := found[job], JobSnapshot)], cursor))
+        return json_answer(JobPage([each for job in jobs if isinstance(each := found.get(job), JobSnapshot)], cursor))
 
 
 def _limit(text: str | None, default: int) -> int:

@@ -73,7 +73,7 @@ class Submitting:
         job = (queue.label, job_id)
         if queue.label not in self._service.labels:
             return False
-        return (await self._service.look_up([job], results=False))[job] is not None
+        return (await self._service.look_up([job], results=False)).get(job) is not None
 
     async def _queue(self, request: Request) -> Queue:
         label = request.path_params.get("queue") or parameters(request, ("queue",)).get("queue")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 from msgspec import UNSET
 
+from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
 from jobws.hub.connection import UNAVAILABLE
@@ -99,7 +100,7 @@ class Joins:
             await self._queues.ready(join.queues)
             if join.prepare(self._fanout):
                 break
-        look_up = await persist(lambda: self._store.look_up(join.jobs))
+        look_up = await persist(lambda: self._store.look_up(join.job_ids))
         # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
         await self._queues.passed(look_up.ends)
         return look_up
@@ -152,7 +153,7 @@ class Joins:
             unsettled: (unsettled.queue, unsettled.membership.subscription.room.job_id or "") for unsettled in items
         }
         present = {unsettled: job for unsettled, job in jobs.items() if not unsettled.membership.left}
-        look_up = await persist(lambda: self._result_store.look_up(list(present.values())))
+        look_up = await persist(lambda: self._result_store.look_up(by_queue(present.values())))
         # They may have ended again since, with events that are on their way.
         await self._queues.passed(look_up.ends)
         size = 0
@@ -160,7 +161,7 @@ class Joins:
             if unsettled.membership.left:
                 continue  # and the client is perhaps gone: then there would never be room
             await room_for_more(member.outbox)
-            found = look_up.found[job]
+            found = look_up.found.get(job)
             if not isinstance(found, ItemError):
                 # A stream that was emptied ends nowhere.
                 end = max(unsettled.end, look_up.moments[job], key=position)

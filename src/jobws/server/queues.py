@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.bullmq.discovery import Discovery
-from jobws.bullmq.gap_check import VERIFY_SECONDS
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from jobws.bullmq.connect import RedisTarget
+    from jobws.bullmq.schedule import Pauses
     from jobws.hub.fanout import Fanout
 
 MAX_LISTENERS: Final = 16
@@ -45,6 +45,7 @@ class Queues:
         discover_seconds: How often to look.
         forget_seconds: How long a queue is known that was found so, and of which no look finds a key any more.
         fanout: Takes what is read.
+        pauses: How long listeners wait for what.
 
     Attributes:
         by_label: The queues. Discovery adds to it, and takes away what is gone.
@@ -60,7 +61,9 @@ class Queues:
         discover_seconds: float,
         forget_seconds: float,
         fanout: Fanout,
+        pauses: Pauses,
     ) -> None:
+        self._pauses = pauses
         self.by_label: dict[str, Queue] = {}
         self.health: list[Health] = []
         self._target = target
@@ -143,7 +146,7 @@ class Queues:
         for tail in list(tails):
             if not tail.is_wanted and self.is_wanted(tail.queue.label):
                 tail.is_wanted = True
-                tail.check_soon(VERIFY_SECONDS)
+                tail.check_by(anyio.current_time() + self._pauses.verify_seconds)
                 self._listener_of[tail].wake()
 
     @property
@@ -238,7 +241,7 @@ class Queues:
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
         if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout, self, self._unblocker.unblock, MAX_LISTENERS)
+            listener = Listener(self._target, self._fanout, self, self._unblocker, MAX_LISTENERS, self._pauses)
             self._listeners.append(listener)
             health = Health()
             self.health.append(health)

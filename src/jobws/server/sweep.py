@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.bullmq.turn import Turn
 from jobws.errors import RedisUnavailableError
 from jobws.hub.lacking import Unsettled, lacks
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import ItemError
-from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ class Sweeper:
         complete = True
         while some := await _portion(job_ids):
             try:
-                look_up = await self._store.look_up([(queue, job_id) for job_id in some])
+                look_up = await self._store.look_up({queue: some})
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
@@ -109,7 +109,7 @@ class Sweeper:
             complete = complete and all_read
             turn = Turn()
             for job_id in some:
-                snapshot, end = look_up.found[queue, job_id], look_up.moments[queue, job_id]
+                snapshot, end = look_up.found.get((queue, job_id)), look_up.moments[queue, job_id]
                 if isinstance(snapshot, ItemError):
                     continue
                 for membership in self._fanout.rooms.of_job(queue, job_id):
