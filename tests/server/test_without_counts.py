@@ -47,6 +47,27 @@ async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None
         await nothing_more(client)
 
 
+async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None:
+    """A server that counts tells it as `recreated`."""
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        await read_to(live, redis.add_event("http", "active", "1"))
+        redis.client.delete(EVENTS)
+        redis.add_event("http", "active", "2")
+        redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="1")
+        assert (await gap_then_outcome(client, "trimmed"))["event"] == "completed"
+        await nothing_more(client)
+
+
+async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not_be(redis: Redis) -> None:
+    """Nothing was ever trimmed, and only a server that counts knows."""
+    redis.add_event("http", "active", "1")
+    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": "5-0"})
+        assert (ack["gap"], "replays" in ack) == (True, False)
+        await nothing_more(client)
+
+
 @pytest.mark.parametrize("entries", [0, 5])
 async def test_a_stream_that_was_trimmed_before_it_was_read_has_no_hole(redis: Redis, entries: int) -> None:
     """Nothing after the cursor is gone, though nothing need be left where it lies."""
