@@ -49,7 +49,7 @@ async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None
 
 async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None:
     """A server that counts tells it as `recreated`."""
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
         await read_to(live, redis.add_event("http", "active", "1"))
         redis.client.delete(EVENTS)
@@ -62,7 +62,7 @@ async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None
 async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not_be(redis: Redis) -> None:
     """Nothing was ever trimmed, and only a server that counts knows."""
     redis.add_event("http", "active", "1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": "5-0"})
         assert (ack["gap"], "replays" in ack) == (True, False)
         await nothing_more(client)
