@@ -90,7 +90,7 @@ def _written(events: Events) -> int:
 @contextmanager
 def _writing(events: Events, seconds: float, prefix: str = "bull") -> Iterator[None]:
     """Meanwhile a process writes to all queues in turn, one event at a time, as workers do; for so long at most."""
-    command = [sys.executable, "-m", "tests.bench.queues", str(events.port), str(seconds + 1), prefix]
+    command = [sys.executable, "-m", "tests.bench.busy_queues", str(events.port), str(seconds + 1), prefix]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
