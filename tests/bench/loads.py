@@ -9,9 +9,9 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from tests.bench.busy_queues import busy_queues
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
 from tests.bench.logs import log_burst, watching
-from tests.bench.queues import busy_queues
 from tests.bench.writer import Plan, writing
 
 if TYPE_CHECKING:

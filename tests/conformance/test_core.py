@@ -17,7 +17,7 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
-from tests.support.steps import jobs_of
+from tests.support.steps import do_all, jobs_of
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry

@@ -31,6 +31,7 @@ from tests.server.test_http_wait import finish
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.steps import do_all
 
 if TYPE_CHECKING:
     from tests.support.bridge import Live
@@ -186,9 +187,9 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         labels = dict.fromkeys(("gone", "http"))
         fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         connection = Connection(Session(labels, 1 << 18, 10), fanout, labels, 10, 1 << 20, lambda: None)
-        fanout.fill("http", [], "0-0")
+        do_all(fanout.fill("http", [], "0-0"))
         if not early:
-            fanout.fill("gone", [], "0-0")
+            do_all(fanout.fill("gone", [], "0-0"))
         join = connection.receive('{"event": "subscribe-job", "data": {"jobId": "1", "after": {"gone": "5-0"}}}', 0.0)
         assert join is not None
         assert join.prepare(fanout) is not early
