@@ -179,6 +179,7 @@ class Room {
   #seen = new Map(); // by queue: ids, and whether it was an outcome
   #told = {}; // the latest outcome, by queue
   #outcomes = new Map(); // what it was, by queue, as far as the job has one that was told
+  #living = new Set(); // the queues in which the latest ack showed a job that had not ended
 
   constructor(queue, jobId) {
     Object.assign(this, { queue, jobId, key: keyOf(queue, jobId) });
@@ -237,6 +238,8 @@ class Room {
     this.known ||= this.present;
     this.queueUnknown = unknownQueue;
     for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
+    const living = jobs.filter(({ state }) => state !== 'completed' && state !== 'failed');
+    this.#living = new Set(living.map(({ queue }) => queue));
   }
 
   /** The job is gone. */
@@ -251,16 +254,23 @@ class Room {
     const told = outcome ? summary(event, data) : '';
     this.known = this.present = true;
     if (id === undefined) {
-      const fresh = !outcome || told !== this.#outcomes.get(queue);
-      if (outcome) this.#outcomes.set(queue, told);
-      return fresh;
+      const before = this.#outcomes.get(queue);
+      // That a job which had ended is gone by now is no news, unless it lived again.
+      if (!outcome) return true;
+      if (told === before || (event === 'removed' && before && !this.#living.has(queue))) return false;
+      this.#outcomes.set(queue, told);
+      this.#living.delete(queue);
+      return true;
     }
     const seen = this.#seen.get(queue) ?? new Map();
     if (seen.has(id)) return false;
     // Another room of the job may have asked for what was long before; an outcome may come out of a hole.
     if (replayed && !later(id, (outcome ? this.#told : this.#floor)[queue])) return false;
     this.#seen.set(queue, seen.set(id, outcome));
-    if (outcome) this.#told[queue] = id;
+    if (outcome) {
+      this.#told[queue] = id;
+      this.#living.delete(queue);
+    }
     if (event !== 'progress') this.#outcomes.set(queue, told);
     if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
     return true;
