@@ -534,6 +534,8 @@ class Rooms {
       case 'job-log':
         this.#lines(data);
         return true;
+      case 'log': // of /logs, and perhaps about a job
+        return false;
       default:
         return ref === undefined && data?.jobId !== undefined && this.#event(frame);
     }
@@ -640,7 +642,8 @@ class Rooms {
       // What is replayed for a settled room was the other one's.
       else if (room.listening) this.#offer(room, event, !(event.replayed && room.settled));
     }
-    return ours;
+    // What is said to a room that was left is nobody's, unless somebody is subscribed to a whole queue.
+    return ours || !this.queues;
   }
 
   /** Ahead of the first answer come those of an earlier room of the name. */
