@@ -128,8 +128,8 @@ class Ledger:
         for (key, subscription), count in self._removed.items():
             ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
             if count + len(ended) > len(self.wanted[key]):
-                told = f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}"
-                found.append("\n      ".join([told, *self.history[key[1]]]))
+                line = f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}"
+                found.append("\n      ".join([line, *self.history[key[1]]]))
         return found
 
     def _was_told(self, job: Job, subscription: object) -> bool:

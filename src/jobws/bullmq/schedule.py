@@ -148,8 +148,11 @@ class Schedule:
         self.lazy = [tail for tail in readable if tail.is_lazy]
         wanted_at = (tail.check_at for tail in readable if tail.is_wanted)
         unwanted_at = (tail.check_at for tail in readable if not tail.is_wanted)
-        # Those that nobody waits for are checked together.
-        together = max(now + self.pauses.verify_seconds, min(unwanted_at, default=self._check_at))
+        # Those that nobody waits for are checked together; to wake up for each would cost as much as its check.
+        pause = min(
+            max(self.pauses.verify_seconds, self._spread_seconds(len(self._tails)) / 10), self.pauses.block_seconds
+        )
+        together = max(now + pause, min(unwanted_at, default=self._check_at))
         self._check_at = min(self._check_at, together, *wanted_at)
 
     def to_read_lazily(self, now: float) -> Sequence[Tail]:
