@@ -9,15 +9,19 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
+from jobws.hub.lacking import Unsettled
 from jobws.hub.outbox import Outbox
+from jobws.hub.replaying import settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
-from jobws.protocol.messages import Pong, PongData, Room
+from jobws.protocol.identifiers import position
+from jobws.protocol.messages import JobSnapshot, Pong, PongData, Room
 from jobws.protocol.session import Close, Session
 from tests.support.steps import do_all
 
@@ -273,3 +277,38 @@ def test_a_whole_queue_is_told_of_a_gap_that_came_while_it_was_pending(ends_befo
     client.connection.complete(client.joins[1], NOTHING, 0.0)
     (ack,) = client.drain()
     assert "gap" not in ack["data"]
+
+
+def test_a_position_from_before_a_second_reading_does_not_pass_what_that_found() -> None:
+    """The stream is read again while a subscription is pending, and has an outcome that was not known before."""
+    fanout = new_fanout()
+    do_all(fanout.fill("http", [], "0-0"))
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    assert join.prepare(fanout)
+    assert fanout.begin_again("http", "9-0") == "0-0"
+    fanout.publish("http", [(b"5-0", [b"event", b"completed", b"jobId", b"1", b"returnvalue", b"1"])])
+    client.connection.complete(join, NOTHING, 10.0)
+    ack, outcome = (json.loads(frame.payload) for frame in client.connection.outbox.take())
+    assert (outcome["event"], outcome["id"]) == ("completed", "5-0")
+    assert position(ack["data"]["cursor"]["http"]) < position("5-0")
+
+
+def test_a_position_does_not_pass_an_outcome_that_a_sweep_found_meanwhile() -> None:
+    """It is made from the hash, so it has no id, and waits for the answer like any other."""
+    fanout = new_fanout()
+    do_all(fanout.fill("http", [], "8-0"))
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    assert join.prepare(fanout)
+    (membership,) = join.present()
+    result = JobSnapshot("http", "1", "x", "completed", None, finished_on=5.0, returnvalue=Raw(b"1"))
+    settle(fanout, Unsettled(membership, "http", "9-0"), result)
+    client.connection.complete(join, LookUp({("http", "1"): result}, {("http", "1"): "9-0"}, {"http": "9-0"}), 10.0)
+    ack, outcome = (json.loads(frame.payload) for frame in client.connection.outbox.take())
+    assert (outcome["event"], "id" in outcome) == ("completed", False)
+    assert ack["data"]["cursor"] == {"http": "0-0"}

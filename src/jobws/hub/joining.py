@@ -217,6 +217,12 @@ class Join:
         self._known.clear()
         for unsettled in self.unsettled:
             self.cursor[unsettled.queue] = START
+        for held in [held for membership in self.present() for held in membership.held or () if not held.delivered]:
+            # What waits may be older than the cursor that was taken: its stream was read again, or it is from the hash.
+            if held.stream_id is None:
+                self.cursor[held.queue] = START
+            else:
+                self._begin_before(held.queue, held.stream_id)
         return results
 
     def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
