@@ -137,9 +137,9 @@ class Client:
         for other in alike if len(alike) > 1 else ():
             other.shared = True
 
-    def drain(self) -> None:
-        """Take the frames, as a client does."""
-        for frame in self.connection.outbox.take():
+    def drain(self, most: int | None = None) -> None:
+        """Take the frames, as a client does; no more than so many, as one that is cut off."""
+        for frame in list(self.connection.outbox.take())[:most]:
             message: dict[str, Any] = json.loads(frame.payload)
             data = message["data"]
             if message["event"] == "ack" and "cursor" in data:
@@ -455,6 +455,12 @@ class Model:
     def come_back(self) -> None:
         self.reconnect(self.client())
 
+    def cut_off(self) -> None:
+        """The connection breaks after a part of what was sent has come."""
+        client = self.client()
+        client.drain(self.choose(4))
+        self.reconnect(client)
+
     def reconnect(self, client: Client) -> None:
         """The connection breaks; whatever was under way is lost."""
         client.connection.leave_all()
@@ -515,7 +521,7 @@ ACTIONS = (
     *(Model.subscribe,) * 3,
     *(Model.look, Model.answer_one, Model.read_back_one) * 2,
     *(Model.trim, Model.check_one, Model.sweep_one, Model.drain_one, Model.come_back, Model.unsubscribe),
-    *(Model.subscribe_again, Model.overrun, Model.ping_one, Model.restart),
+    *(Model.subscribe_again, Model.overrun, Model.ping_one, Model.restart, Model.cut_off),
 )
 
 
