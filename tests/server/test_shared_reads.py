@@ -93,7 +93,7 @@ async def test_a_17th_queue_stalls_nobody(redis: Redis) -> None:
     assert statistics.median(ready) < 0.5
 
 
-@pytest.mark.parametrize("rule", ["-client", "+client|id -client|unblock"])
+@pytest.mark.parametrize("rule", ["-client", "-client +client|id"])
 async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: str) -> None:
     make_queues(redis, 17)
     redis.client.acl_setuser(
@@ -119,6 +119,8 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
 async def test_a_user_with_the_rights_that_the_readme_names_reads_all(redis: Redis) -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     rule = text.split("ACL SETUSER jobws ")[1].split("```")[0].split()
+    if tuple(map(int, redis.client.info()["redis_version"].split(".")[:2])) < (7, 2):
+        rule.remove("+client|setinfo")
     redis.client.execute_command("ACL", "SETUSER", "jobws", "reset", *rule)  # type: ignore[no-untyped-call]
     make_queues(redis, 17)
     try:
