@@ -19,7 +19,7 @@ from jobws.protocol.identifiers import START, before, lower, position
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot, Result, RoomName, Subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
@@ -125,13 +125,10 @@ class Join:
         self._prepared = True
         for queue in self.queues:
             self.cursor[queue] = fanout.cursors.get(queue, START)
-        known_in = [(queue, fanout.recent.of(queue).job_ids) for queue in self.queues]
+        known_in = {queue: fanout.recent.of(queue).job_ids for queue in self.queues}
         for membership in self.present():
             membership.prepared = True
             held = {(each.queue, each.stream_id) for each in membership.held or ()}
-            for queue, stream_id in held:
-                if stream_id is not None:
-                    self._begin_before(queue, stream_id)
             room = membership.subscription.room
             if room.job_id is None and room.queue is not None:
                 self._recent = fanout.recent.of(room.queue) if room.queue in self.queues else None
@@ -150,18 +147,18 @@ class Join:
                 known[:] = [each for each in known if each.queue != gone]
 
     def _replays_of(
-        self, membership: Membership, fanout: Fanout, known_in: Iterable[tuple[str, Collection[bytes]]]
+        self, membership: Membership, fanout: Fanout, known_in: Mapping[str, Collection[bytes]]
     ) -> list[Replay]:
         subscription = membership.subscription
         job_id = (subscription.room.job_id or "").encode()
         named = subscription.room.queue
         replays = []
-        for queue in [queue for queue, job_ids in known_in if job_id in job_ids] if named is None else (named,):
-            if queue not in self.queues:
-                continue
+        if named is None:
+            having = [queue for queue, job_ids in known_in.items() if job_id in job_ids]
+        else:
+            having = [named] if job_id in known_in.get(named, ()) else []
+        for queue in having:
             recent = fanout.recent.of(queue)
-            if job_id not in recent.job_ids:
-                continue
             turn = recent.turn(job_id)
             lives = turn is None or turn.kind.life is Life.LIVES
             outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
@@ -219,10 +216,8 @@ class Join:
             self.cursor[unsettled.queue] = START
         for held in [held for membership in self.present() for held in membership.held or () if not held.delivered]:
             # What waits may be older than the cursor that was taken: its stream was read again, or it is from the hash.
-            if held.stream_id is None:
-                self.cursor[held.queue] = START
-            else:
-                self._begin_before(held.queue, held.stream_id)
+            begin = START if held.stream_id is None else before(held.stream_id)
+            self.cursor[held.queue] = lower(self.cursor.get(held.queue, START), begin)
         return results
 
     def _result(self, membership: Membership, look_up: LookUp, fanout: Fanout, now: float) -> Result:
@@ -242,9 +237,8 @@ class Join:
                 known.keep(position(stream_id)[0] >= oldest for stream_id in known.stream_ids)
         drop_seen(membership, look_up)
         for outcome in self._before.get(membership, ()):
-            if is_ahead(membership, outcome.queue, look_up) and membership.subscription.chooses(
-                outcome.kinds[0].name.text
-            ):
+            chosen = membership.subscription.chooses(outcome.kinds[0].name.text)
+            if chosen and is_ahead(membership, outcome.queue, look_up):
                 self._known[membership].append(outcome)
         replays = sum(map(len, self._known.get(membership, ()))) + sum(
             self._settle(membership, snapshot, look_up, oldest, fanout) for snapshot in snapshots
