@@ -81,6 +81,7 @@ def test_capacities_are_bounded_by_queue_and_in_all() -> None:
     assert recent.keep("a", 10**9) == MOST_IN_ALL // 50
 
 
+@pytest.mark.long
 def test_an_event_costs_what_the_documentation_says() -> None:
     """Four events a job: about 130 bytes each, the ids included."""
     kinds = [kind(event) for event in ("added", "waiting", "active", "completed")]

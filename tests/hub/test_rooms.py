@@ -102,7 +102,7 @@ class Model:
                 assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
 
 
-@pytest.mark.parametrize("hundred", range(4))
+@pytest.mark.parametrize("hundred", [0, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 2, 3))])
 def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
     for seed in range(100 * hundred, 100 * (hundred + 1)):
         random = Random(seed)

@@ -6,6 +6,8 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
@@ -106,6 +108,7 @@ def test_a_ping_costs_nothing_for_the_lines_of_others() -> None:
     assert work_of() == alone
 
 
+@pytest.mark.long
 def test_jobs_without_a_queue_cost_next_to_nothing_for_each_queue_that_has_them_not() -> None:
     def work_of(queues: int, **data: Any) -> int:
         hub = Hub(queues)
