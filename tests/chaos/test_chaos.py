@@ -22,9 +22,12 @@ SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
 
 
 def nothing_needless(report: Report) -> None:
-    """Nobody is told of a gap where there is none. Redis 6.2 cannot tell: test_without_counts.py says when."""
-    assert report.gaps == 0 or not report.is_counted, report
-    assert (report.without_id, report.repeated) == (0, 0), report
+    """Nobody is told of a gap where there is none, nor of an outcome once more because of it.
+
+    Redis 6.2 cannot tell: test_without_counts.py says when.
+    """
+    if report.is_counted:
+        assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
 
 
 async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
