@@ -99,6 +99,7 @@ def test_a_ping_costs_nothing_for_the_lines_of_others() -> None:
             assert not client.catching_up
         return work.instructions
 
+    work_of()  # Python 3.13 counts more where a function is counted for the first time
     alone = work_of()
     others = [hub.client() for _ in range(100)]
     for other in others:
