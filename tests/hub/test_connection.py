@@ -279,15 +279,21 @@ def test_a_whole_queue_is_told_of_a_gap_that_came_while_it_was_pending(ends_befo
     assert "gap" not in ack["data"]
 
 
-def test_a_position_from_before_a_second_reading_does_not_pass_what_that_found() -> None:
-    """The stream is read again while a subscription is pending, and has an outcome that was not known before."""
+def prepared(floor: str) -> tuple[Fanout, Client, Join]:
+    """A subscription to a job of a queue that was read up to 9-0, after its position was taken."""
     fanout = new_fanout()
-    do_all(fanout.fill("http", [], "0-0"))
+    do_all(fanout.fill("http", [], floor))
     fanout.cursors["http"] = fanout.verified["http"] = "9-0"
     client = Client(fanout)
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
     (join,) = client.joins
     assert join.prepare(fanout)
+    return fanout, client, join
+
+
+def test_a_position_from_before_a_second_reading_does_not_pass_what_that_found() -> None:
+    """The stream is read again while a subscription is pending, and has an outcome that was not known before."""
+    fanout, client, join = prepared("0-0")
     assert fanout.begin_again("http", "9-0") == "0-0"
     fanout.publish("http", [(b"5-0", [b"event", b"completed", b"jobId", b"1", b"returnvalue", b"1"])])
     client.connection.complete(join, NOTHING, 10.0)
@@ -298,13 +304,7 @@ def test_a_position_from_before_a_second_reading_does_not_pass_what_that_found()
 
 def test_a_position_does_not_pass_an_outcome_that_a_sweep_found_meanwhile() -> None:
     """It is made from the hash, so it has no id, and waits for the answer like any other."""
-    fanout = new_fanout()
-    do_all(fanout.fill("http", [], "8-0"))
-    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
-    client = Client(fanout)
-    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    (join,) = client.joins
-    assert join.prepare(fanout)
+    fanout, client, join = prepared("8-0")
     (membership,) = join.present()
     result = JobSnapshot("http", "1", "x", "completed", None, finished_on=5.0, returnvalue=Raw(b"1"))
     settle(fanout, Unsettled(membership, "http", "9-0"), result)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 0.5
 # SCAN of a million keys takes Redis 1.4 s of its one thread, so each step is followed by a rest of 99 times its length.
 REST: Final = 99
-# Steps of which the quickest counts: the others say how busy we are, not how busy Redis is.
+# The quickest of so many steps tells how busy Redis is; the others tell how busy this process is.
 STEPS: Final = 8
 # Names that are looked for together, and how many a second: a name takes Redis a microsecond.
 NAMES_TOGETHER: Final = 100
@@ -84,7 +84,7 @@ class Discovery:
         prefix: Which queues.
         seconds: Between the beginnings of two passes over all keys; more if there are so many that this would cost
             Redis more.
-        forget_seconds: How long a queue is known of which no pass finds a key.
+        forget_seconds: After how long a queue is forgotten, once its keys are gone.
         registry: Is told what was found.
     """
 

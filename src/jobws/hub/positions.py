@@ -47,7 +47,7 @@ class Positions:
 
         Args:
             heard: The queues that the client's subscriptions name, and those that have, or had, their jobs.
-            unknown: Those of which nothing can be said.
+            unknown: The queues whose position cannot be told now.
             limits: By queue, up to where everything was sent at most: the rest still waits.
         """
         cursor: Cursor = {}

@@ -123,7 +123,7 @@ class RecentEvents:
 
     @property
     def job_ids(self) -> Collection[bytes]:
-        """The jobs of which any event is known."""
+        """The jobs that known events are about."""
         return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:

@@ -43,7 +43,7 @@ class Queues:
         configured: The queues that are known from the start.
         discover_prefix: Look for other queues under this prefix, too; None: do not.
         discover_seconds: How often to look.
-        forget_seconds: How long a queue is known that was found so, and of which no look finds a key any more.
+        forget_seconds: After how long a queue that discovery found is forgotten, once its keys are gone.
         fanout: Takes what is read.
         pauses: How long listeners wait for what.
 
