@@ -63,7 +63,10 @@ def test_a_program_ends_after_two_seconds_when_redis_is_silent() -> None:
 def test_children_write_their_own_lines_and_no_others(redis: Redis) -> None:
     done = run("forks", redis.url)
     assert (done.returncode, done.stderr) == (0, "")
-    assert messages(redis) == ["parent before", "child of os", "child of multiprocessing", "parent after"]
+    lines = messages(redis)
+    # The parent's thread may still connect while the first child writes.
+    lines.remove("parent before")
+    assert lines == ["child of os", "child of multiprocessing", "parent after"]
 
 
 def test_a_signal_handler_may_log_in_the_middle_of_logging(redis: Redis) -> None:

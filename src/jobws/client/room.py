@@ -127,8 +127,9 @@ class RoomState:
             if event.replayed and event.event not in OUTCOMES and not _later(event.id, self._floor.get(queue)):
                 return False
             self._seen.add((queue, event.id))
-            if self.settled and self.position is not None and _later(event.id, self.position.get(queue)):
-                self.position = {**self.position, queue: event.id}
+            named = self.room.queue is not None  # else a position must name the other queues, too
+            if self.settled and (named or self.position is not None):
+                self.position = _merged(self.position or {}, {queue: event.id})
         self.known = self.present = True
         return True
 

@@ -272,7 +272,8 @@ class Room {
       this.#living.delete(queue);
     }
     if (event !== 'progress') this.#outcomes.set(queue, told);
-    if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
+    const named = this.queue !== undefined; // else a position must name the other queues, too
+    if (this.settled && (named || this.position)) this.position = merged(this.position, { [queue]: id });
     return true;
   }
 
