@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobws.errors import UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.messages import Cursor, ItemError, Evicted
+from jobws.protocol.messages import Cursor, ItemError, Sub
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -22,7 +22,8 @@ class Event(Struct, frozen=True):
             jobs in `data["jobs"]` (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such
             job.
         data: BullMQ's payload plus `queue`.
-        id: The Redis stream id; None if there is none, as for an outcome that was read from the job itself.
+        id: The position after it (protocol.md, P3), opaque: neither to be compared nor to be taken apart. None: it has
+            none.
         replayed: Whether it was read back, after it had happened.
     """
 
@@ -38,24 +39,36 @@ class Frame(Struct, frozen=True):
     event: str
     data: object = None
     id: str | None = None
+    sub: Sub | None = None
     ref: str | int | None = None
     replayed: bool = False
 
 
-class Result(Struct, frozen=True):
-    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow."""
+class Result(Struct, rename="camel", frozen=True):
+    """What became of one subscription: snapshots of the jobs of that id, or an error (protocol.md, P5).
+
+    `unknown_queue`: the queue that it names is not there yet.
+    """
 
     jobs: list[JsonObject] = []
-    replays: int = 0
+    after: Cursor = {}
+    unknown: bool = False
+    unknown_queue: bool = False
     gap: bool = False
     error: ItemError | None = None
+
+
+class Evicted(Struct, frozen=True):
+    """A subscription whose place another one got."""
+
+    sub: Sub | None = None
 
 
 class AckData(Struct, frozen=True):
     """The answer to a list of subscriptions."""
 
     results: list[Result] = []
-    cursor: Cursor = {}
+    after: Cursor = {}
     evicted: list[Evicted] = []
 
 
@@ -65,7 +78,6 @@ class GapData(Struct, frozen=True):
     queue: str
     reason: str = ""
     jobs: list[str] | None = None
-    cursor: Cursor = {}
 
 
 def decode_frame(text: str) -> Frame:

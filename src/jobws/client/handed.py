@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self, assert_never
 import trio
 
 from jobws.client.event import Event, JsonObject
-from jobws.client.watcher import Answer, Delivery, Item, Refusal
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown
 from jobws.protocol.messages import OUTCOMES, Room
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobws.client.inbox import Inbox
+    from jobws.client.subscription import Item
 
 
 class Outcomes:
@@ -33,16 +33,16 @@ class Outcomes:
         """The next outcome. Cancelling loses none."""
         while self._item is not None or not self._inbox.ended:
             item = self._item or await self._inbox.get()
-            match item:
-                case Answer():
+            match item.what:
+                case list():
                     continue
-                case Refusal():
-                    outcome: object = item.error
-                case Delivery():
+                case ClientError() as error:
+                    outcome: object = error
+                case Event() as event:
                     self._item = item  # until it is handed out: what follows may be cancelled
-                    outcome = await self._outcome(item.room, item.event)
+                    outcome = await self._outcome(item.room, event)
                 case _:
-                    assert_never(item)
+                    assert_never(item.what)
             self._item = None
             return str(item.room.job_id), outcome
         raise StopAsyncIteration
@@ -89,7 +89,7 @@ class Events:
             event = self._take(item)
             if event is not None:
                 self._early.append(event)
-            if not isinstance(item, Delivery) or item.event.event in OUTCOMES:
+            if not isinstance(item.what, Event) or item.what.event in OUTCOMES:
                 rooms.discard(item.room)
 
     def __aiter__(self) -> Self:
@@ -106,16 +106,16 @@ class Events:
                 return event
         raise StopAsyncIteration
 
-    def _take(self, item: Answer | Delivery | Refusal) -> Event | None:
-        match item:
-            case Answer():
-                self.snapshots[str(item.room.job_id)] = item.snapshots
+    def _take(self, item: Item) -> Event | None:
+        match item.what:
+            case list() as snapshots:
+                self.snapshots[str(item.room.job_id)] = snapshots
                 return None
-            case Delivery():
-                return item.event
-            case Refusal(error=JobUnknown() as unknown):
+            case Event() as event:
+                return event
+            case JobUnknown() as unknown:
                 return Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue})
-            case Refusal():
-                raise item.error
+            case ClientError() as error:
+                raise error
             case _:
-                assert_never(item)
+                assert_never(item.what)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from jobws.client import http
 from jobws.client.handed import Events, Outcomes
 from jobws.client.inbox import open_inbox
-from jobws.client.rooms import Rooms
 from jobws.client.session import Session, require_trio, running
+from jobws.client.subscriptions import Subscriptions
 from jobws.client.token import Credentials, Token
 from jobws.errors import ClientError, RequestError, ResponseError
 from jobws.protocol.identifiers import is_text, parse_job_id
@@ -34,7 +34,7 @@ class Client:
     this client, everything raises RefusedError.
     """
 
-    def __init__(self, url: str, credentials: Credentials, session: Session[Rooms]) -> None:
+    def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
         self._url = url
         self._credentials = credentials
         self._session = session
@@ -204,5 +204,5 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
     """
     require_trio("jobws.sync.connect")
     credentials = Credentials(token)
-    async with running(Session(url, credentials, Rooms(random.random), "/ws")) as session:
+    async with running(Session(url, credentials, Subscriptions(random.random), "/ws")) as session:
         yield Client(url, credentials, session)
