@@ -128,7 +128,8 @@ class Ledger:
         for (key, subscription), count in self._removed.items():
             ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
             if count + len(ended) > len(self.wanted[key]):
-                found.append(f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}")
+                line = f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}"
+                found.append("\n      ".join([line, *self.history[key[1]]]))
         return found
 
     def _was_told(self, job: Job, subscription: object) -> bool:
@@ -142,6 +143,7 @@ class Ledger:
     def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome, *, over: bool = True) -> None:
         """An outcome came. `over`: nothing more is asked for of that id."""
         self.alive.discard(key)
+        self.history[key[1]].append(f"{trio.current_time():.3f} told of {event} in {key[0]}: {data} {outcome}")
         lives = self.wanted.get(key, ())
         if event == "removed" and any(job.doomed for job in lives):
             self._removed[key, outcome.subscription] += 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 import trio_websocket
+from wsproto.utilities import LocalProtocolError
 
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Key, Ledger, Lives, Outcome
@@ -25,7 +26,7 @@ Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
 ALIVE: Final = ("added", "waiting", "active")
 TICK_SECONDS: Final = 0.05
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError)
 
 
 @asynccontextmanager
@@ -289,8 +290,10 @@ class RawClient:
                 self._gap(frame)
             case "error":
                 self._refused(frame)
-            case event if (room := self._by_sub.get(frame["sub"])) is not None:
-                self._event(room, event, frame)
+            case event:
+                named = self._by_sub.get(frame["sub"])
+                if named is not None:
+                    self._event(named, event, frame)
 
     def _note(self, room: Room, what: str) -> None:
         self.ledger.history[room.job_id].append(f"{time.time():.3f} {room.queue} {what}")

@@ -50,7 +50,7 @@ async def test_other_ends_are_exceptions(redis: Redis) -> None:
         assert (failed.value.job_id, failed.value.queue, failed.value.reason) == ("bad", "http", "no such page")
         with pytest.raises(JobUnknown, match="no job http/nobody; if it is about to be added, wait with expect=True"):
             await jobs.wait("nobody", "http")
-        with pytest.raises(ResponseError, match="no queue of that label") as refused:
+        with pytest.raises(ResponseError, match="no `queue` of that label") as refused:
             await jobs.wait("1", "nope")
         assert refused.value.code == "unknown-queue"
         with pytest.raises(ResponseError, match="it is empty"):

@@ -9,20 +9,23 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.outbox import Outbox
-from jobws.hub.replaying import replay
+from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
-from jobws.protocol.messages import Pong, PongData, Room
+from jobws.protocol.messages import JobSnapshot, Pong, PongData, Room
 from jobws.protocol.session import Close, Session
+from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.hub.joining import Join
+    from jobws.hub.query import Query
 
 QUEUES = ("http", "analyzer")
 DONE = [b"event", b"completed", b"jobId", b"1"]
@@ -40,7 +43,7 @@ events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 def new_fanout() -> Fanout:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     for queue in QUEUES:
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
     return fanout
 
 
@@ -55,8 +58,9 @@ class Client:
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, fanout, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
+        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
         self.joins: list[Join] = []
+        self.queries: dict[Join, Query] = {}
         self.unanswered: set[int] = set()
         self.answered: list[int] = []
         self.seen: list[tuple[str, str]] = []
@@ -67,6 +71,7 @@ class Client:
         join = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
         if join is not None:
             self.joins.append(join)
+            self.queries[join] = ask_for(join, QUEUES, self.fanout)
 
     def pong(self) -> dict[str, str]:
         self.drain()
@@ -76,7 +81,9 @@ class Client:
 
     def complete(self, join: Join) -> None:
         """Answer it: Redis knows nothing; what happened before is read back."""
-        self.connection.complete(join, NOTHING, dict.fromkeys(QUEUES, "0-0"), 0.0)
+        query = self.queries.pop(join)
+        query.take(NOTHING)
+        self.connection.complete(join, query, 0.0)
         self.read_back()
 
     def read_back(self) -> None:
@@ -280,7 +287,7 @@ def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> 
     publish(fanout, "http", b"5-0", DONE)
     fanout.verified["http"] = "5-0"
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    client.connection.complete(client.joins[0], NOTHING, dict.fromkeys(QUEUES, "0-0"), 0.0)
+    client.connection.complete(client.joins[0], client.queries[client.joins[0]], 0.0)
     assert client.pong() == {}
     client.read_back()
     assert client.pong() == {"http": "5-0"}
@@ -294,3 +301,39 @@ def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
     assert (outbox.roomy, told) == (False, [])
     outbox.abandon()
     assert (outbox.roomy, told) == (True, [True])
+
+
+def ended(finished_on: float = 5.0) -> JobSnapshot:
+    return JobSnapshot("http", "1", "x", "completed", None, finished_on=finished_on, returnvalue=Raw(b"1"))
+
+
+def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_it_asked_again() -> None:
+    fanout = new_fanout()
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    query = ask_for(join, QUEUES, fanout)
+    assert query.holds
+    begin_again(fanout, "http", "trimmed", "9-0", "8-0")
+    assert not query.holds
+
+
+def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
+    fanout = new_fanout()
+    do_all(fanout.fill("http", [], "8-0"))
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    query = ask_for(join, QUEUES, fanout)
+    query.take(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
+    client.connection.complete(join, query, 10.0)
+    (ack,) = client.drain()
+    assert ack["data"]["after"] == {"http": "0-0"}
+    backlog = client.connection.backlog
+    assert backlog is not None
+    (owed,) = backlog.take(16)[1]
+    settle(fanout, owed, ended(), "9-0", fanout.counts["gaps"])
+    (outcome,) = client.drain()
+    assert (outcome["event"], outcome["id"]) == ("completed", "9-0~5.0")

@@ -14,9 +14,11 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
+    from jobws.hub.joining import Join
     from jobws.hub.membership import Membership
 
 QUEUES = ("http", "analyzer")
@@ -30,7 +32,7 @@ class Bridge:
     def __init__(self) -> None:
         self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.fill(queue, [], "0-0")
+            do_all(self.fanout.fill(queue, [], "0-0"))
         self.lists: dict[tuple[str, str], list[bytes]] = {}
         self.news: list[tuple[tuple[str, str], bool]] = []
         self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
@@ -69,21 +71,24 @@ class Client:
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, bridge.fanout, 10, outbox_bytes, lambda: None, lambda _: None)
+        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
         join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
         assert join is not None
-        found: Found = {
-            job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in join.jobs(QUEUES)
-        }
-        moments = dict.fromkeys(found, "0-0")
-        start = dict.fromkeys(QUEUES, "0-0")
-        self.connection.complete(join, LookUp(found, moments, start), start, NOW)
+        self.complete(
+            join, {(queue, "7"): JobSnapshot(queue, "7", "n", states[0], "0-0") for queue in QUEUES} if states else {}
+        )
         frames = self.frames()
         assert frames[0]["event"] == "ack"
         self.early = frames[1:]
+
+    def complete(self, join: Join, found: Found) -> None:
+        """Redis has these jobs and empty streams."""
+        query = ask_for(join, QUEUES, self._bridge.fanout)
+        query.take(LookUp(found, {}, {}))
+        self.connection.complete(join, query, NOW)
 
     def ask(self, event: str, data: object = None) -> Any:
         return self.connection.receive(json.dumps({"event": event, "data": data}), 0.0)
@@ -207,10 +212,10 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     bridge.look()
     bridge.publish(OUTCOME)
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
-    bridge.fanout.begin_again("analyzer", "trimmed", "1-0", "1-0")
+    begin_again(bridge.fanout, "analyzer", "trimmed", "1-0", "1-0")
     bridge.fanout.end_again("analyzer", "1-0")
     assert client.told() == []
-    bridge.fanout.begin_again("http", "trimmed", "1-0", "1-0")
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
     bridge.fanout.end_again("http", "1-0")
     assert client.told() == ["completed", "gap"]
@@ -338,12 +343,7 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     named.subscribe("active", logs=True)
     anywhere.ask("unsubscribe-job", "7")
     join = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
-    found: Found = {
-        job: JobSnapshot(job[0], "7", "n", "active", "0-0") if job[0] == "http" else None for job in join.jobs(QUEUES)
-    }
-    anywhere.connection.complete(
-        join, LookUp(found, dict.fromkeys(found, "0-0"), {}), dict.fromkeys(QUEUES, "0-0"), NOW
-    )
+    anywhere.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
     anywhere.frames()
     bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
     bridge.look()
@@ -384,8 +384,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge = Bridge()
     client = bridge.client()
     join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
-    found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in join.jobs(QUEUES)}
-    client.connection.complete(join, LookUp(found, dict.fromkeys(found, "0-0"), {}), dict.fromkeys(QUEUES, "0-0"), NOW)
+    client.complete(join, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
     client.frames()
     bridge.look("http")
     assert bridge.fanout.job_lines.draining
@@ -399,7 +398,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     assert client.told() == ["completed", "completed"]
     bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
-    bridge.fanout.begin_again("analyzer", "trimmed", "0-0", "0-0")
+    begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
     bridge.fanout.end_again("analyzer", "0-0")
     assert client.told() == ["completed", "gap"], "the gap is another queue's"
 

@@ -186,7 +186,7 @@ BAD: list[tuple[str, dict[str, str], int, str, str]] = [
     ("job=1&job=meta", {}, 400, "bad-job-id", 'bad job id: "meta" is the name of one of BullMQ'),
     ("job=" + "x" * 513, {}, 400, "bad-job-id", "bad job id: it has 513 bytes"),
     ("job=%FF", {}, 400, "bad-data", "the query must be UTF-8, percent-encoded"),
-    ("job=1&queue=nope", {}, 404, "unknown-queue", "this bridge has no queue of that label"),
+    ("job=1&queue=nope", {}, 404, "unknown-queue", "this bridge has no `queue` of that label"),
     ("job=1&queue=http&queue=http", {}, 400, "bad-data", "`queue` was given twice"),
     ("job=1&events=", {}, 400, "bad-events", "each of `events` must be a non-empty string"),
     ("job=1&events=" + "x," * 32 + "x", {}, 400, "bad-events", "`events` may name 32 events at most"),
@@ -238,6 +238,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis) -> None:
     """Longer than a WebSocket may be silent: this client has nothing to say."""
     async with live_bridge(redis.url, silence_seconds=0.5) as live, event_source(live.url, "1") as source:
+        await source.receive()
+        redis.add_event("http", "completed", "1", returnvalue="0")
         await source.receive()
         sent = redis.add_event("http", "completed", "another", returnvalue="1")
         while (await source.position())["http"] != sent:

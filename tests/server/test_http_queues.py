@@ -35,7 +35,8 @@ async def test_queues_tell_counts_health_and_retention(redis: Redis) -> None:
                 await anyio.sleep(0.02)
         status, body = await call("GET", live.url + "/queues")
         assert status == 200
-        http, sparql, techstack, analyzer = body["queues"]
+        analyzer, http, sparql, techstack = body["queues"]
+        assert body["cursor"] is None
         assert http == {
             "queue": "http",
             "found": True,
@@ -58,8 +59,8 @@ async def test_a_queue_that_is_not_read_says_why(redis: Redis) -> None:
     async with live_bridge(redis.url, ready=False) as live:
         with anyio.fail_after(EVENTUALLY_SECONDS):
             while True:
-                http, *others = (await call("GET", live.url + "/queues"))[1]["queues"]
-                if http["problem"] is not None and {each["problem"] for each in others} == {None}:
+                analyzer, http, *others = (await call("GET", live.url + "/queues"))[1]["queues"]
+                if http["problem"] is not None and {each["problem"] for each in (analyzer, *others)} == {None}:
                     break
                 await anyio.sleep(0.02)
         assert "WRONGTYPE" in http["problem"]

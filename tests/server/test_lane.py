@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobws.server.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Socket:
@@ -31,9 +34,10 @@ class Socket:
         return min(appetite, len(data))
 
 
-PIECES = st.tuples(st.binary(min_size=1, max_size=300), st.none() | st.binary(min_size=1, max_size=300).map(memoryview))
+BYTES = st.binary(min_size=1, max_size=300)
+PIECES = st.tuples(BYTES, st.none() | BYTES.map(lambda tail: memoryview(tail)))
 FRAMES = st.lists(PIECES.map(lambda pieces: [piece for piece in pieces if piece is not None]), min_size=1, max_size=6)
-STEPS = st.lists(
+STEPS: st.SearchStrategy[list[tuple[str, list[Any]]]] = st.lists(
     st.one_of(st.tuples(st.just("write"), FRAMES), st.just(("resume", [])), st.just(("drop", []))), max_size=30
 )
 

@@ -258,6 +258,7 @@ async def test_a_redis_that_does_not_count_is_read_without_a_false_alarm() -> No
             await nothing_more(client)
 
 
+@pytest.mark.counts
 async def test_lines_that_were_trimmed_unread_are_counted(own_redis: Callable[..., Redis]) -> None:
     await trimmed_unread(own_redis(), {"count": 30})
 

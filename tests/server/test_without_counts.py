@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobws.bullmq import gap_check, listener
 from jobws.embedded import EmbeddedRedis
 from tests.server.test_holes import EVENTS, be_quiet_and_busy, gap_then_outcome, read_to
 from tests.server.test_late import OLD, nothing_more, subscribe
-from tests.support.bridge import live_bridge
+from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client
 from tests.support.redis import Redis
 from tests.support.servers import redis_6
@@ -26,19 +25,13 @@ def redis() -> Iterator[Redis]:
         yield redis
 
 
-@pytest.fixture(autouse=True)
-def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
-
-
 async def test_quiet_and_busy_streams_have_no_holes(redis: Redis) -> None:
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await be_quiet_and_busy(redis, live, client)
 
 
 async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None:
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         redis.add_job("http", "1", state="active")
         await subscribe(client, {"jobId": "1", "queue": "http"})
         await read_to(live, redis.add_event("http", "active", "1"))
@@ -54,11 +47,32 @@ async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None
         await nothing_more(client)
 
 
+async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None:
+    """A server that counts tells it as `recreated`."""
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        await read_to(live, redis.add_event("http", "active", "1"))
+        redis.client.delete(EVENTS)
+        redis.add_event("http", "active", "2")
+        redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="1")
+        assert (await gap_then_outcome(client, "trimmed"))["event"] == "completed"
+        await nothing_more(client)
+
+
+async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not_be(redis: Redis) -> None:
+    """Nothing was ever trimmed, and only a server that counts knows."""
+    redis.add_event("http", "active", "1")
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+        ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": "5-0"})
+        assert (ack["gap"], "replays" in ack) == (True, False)
+        await nothing_more(client)
+
+
 @pytest.mark.parametrize("entries", [0, 5])
 async def test_a_stream_that_was_trimmed_before_it_was_read_has_no_hole(redis: Redis, entries: int) -> None:
     """Nothing after the cursor is gone, though nothing need be left where it lies."""
     for _ in range(10):
         redis.add_event("http", "progress", "1", data=0)
     redis.client.xtrim(EVENTS, maxlen=entries, approximate=False)
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await be_quiet_and_busy(redis, live, client)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from jobws.bullmq.schedule import USUAL_PAUSES, Pauses
 from jobws.server.app import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
@@ -19,6 +20,10 @@ from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+QUICK = Pauses(check_seconds=0.1, block_seconds=0.05)
+"""Streams are checked ten times a second."""
 
 
 class Live:
@@ -40,9 +45,11 @@ class Live:
 
 
 @asynccontextmanager
-async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) -> AsyncIterator[Live]:
+async def live_bridge(
+    redis_url: str, *, ready: bool = True, pauses: Pauses = USUAL_PAUSES, **settings: Any
+) -> AsyncIterator[Live]:
     """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
-    bridge = Bridge(Settings(redis=redis_url, port=0, **settings))
+    bridge = Bridge(Settings(redis=redis_url, port=0, **settings), pauses)
     listener = listening_socket("127.0.0.1", 0)
     urls: list[str] = []
     started = anyio.Event()
@@ -60,6 +67,9 @@ async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) ->
             await live.ready()
         yield live
         tasks.cancel_scope.cancel()
+
+
+quick_bridge = partial(live_bridge, pauses=QUICK)
 
 
 class BridgeProcess:

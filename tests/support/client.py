@@ -57,7 +57,7 @@ class RawClient:
         """Return once the bridge has read that entry. The client is subscribed to the whole queue from then on."""
         await self.ask("subscribe-queue", {"queue": queue, "sub": "read", "events": ["none"]})
         after = "0-0"
-        with trio.fail_after(RECEIVE_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             while position(after) < position(stream_id):
                 after = (await self.ask("ping"))["data"]["after"].get(queue, "0-0")
                 await trio.sleep(0.01)

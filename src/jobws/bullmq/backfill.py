@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from jobws.bullmq.events import field, kind_of
+from jobws.bullmq.turn import Turn
 from jobws.errors import RedisUnavailableError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ async def read_back(
     backfills = [Backfill(*each) for each in zip(tails, cursors, limits, strict=True)]
     unread = backfills
     count = max(1, FIRST_COUNT // len(backfills))
+    turn = Turn()
     while unread:
         received = connection.received_bytes
         replies = await connection.execute(
@@ -85,6 +87,7 @@ async def read_back(
         for backfill, reply in zip(unread, replies, strict=True):
             if not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+            await turn.pause()
             backfill.take(cast("list[Entry]", reply), count)
         unread = [backfill for backfill in unread if not backfill.is_complete]
         entries = sum(len(reply) for reply in replies if isinstance(reply, list))

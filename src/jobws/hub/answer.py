@@ -32,6 +32,7 @@ def answer(join: Join, results: Sequence[Result], fanout: Fanout) -> AckData | I
         unknown=result.unknown,
         gap=result.gap,
         ambiguous=result.ambiguous,
+        unknown_queue=result.unknown_queue,
         evicted=evicted,
         after=result.after,
     )

@@ -170,6 +170,7 @@ class JobLinePolls:
 
     async def _tell(self, groups: list[Group]) -> set[Job]:
         """Ask for the groups' lines and tell them. The jobs of which there is more."""
+        groups = [group for group in groups if group.job[0] in self._queues]  # the others were forgotten
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))
         if not slices:

@@ -179,6 +179,8 @@ export interface Answer {
   replays?: number;
   gap?: boolean;
   ambiguous?: boolean;
+  /** The queue that was named is not there yet. */
+  unknownQueue?: boolean;
 }
 
 type LimitedAcknowledge = (error: JobwsError | null, answer?: Answer) => void;
@@ -284,7 +286,7 @@ export class Jobs {
 
   /**
    * A job's result, at once if it has ended. Rejects with JobFailed, JobRemoved, JobUnknown (unless `expect`: the job is
-   * about to be added), a TimeoutError after `timeout`, the reason of `signal`, or a JobwsError of the bridge's.
+   * about to be added, or its queue to be made), a TimeoutError after `timeout`, the reason of `signal`, or a JobwsError of the bridge's.
    */
   wait<Result = unknown>(
     jobId: JobId,

@@ -60,6 +60,8 @@ export class JobUnknown extends JobwsError {
     Object.assign(this, { jobId, queue });
   }
 }
+const unknownQueue = ({ jobId, queue }) =>
+  new JobwsError(`${jobId}: no queue ${queue}; if it is about to come, wait with {expect: true}`, 'unknown-queue');
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 const named = (jobId, queue) => (queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`);
 
@@ -164,6 +166,7 @@ class Room {
   settled = false; // everything that follows the ack has come; then the position moves with the events
   known = false; // there ever was such a job
   present = false; // there was one at the latest ack, or since
+  queueUnknown = false; // there was no such queue at the latest ack
   replays = 0; // events still to be read back for us
   held = []; // events that wait until the room is settled
   position = null; // everything up to there has come
@@ -176,6 +179,7 @@ class Room {
   #seen = new Map(); // by queue: ids, and whether it was an outcome
   #told = {}; // the latest outcome, by queue
   #outcomes = new Map(); // what it was, by queue, as far as the job has one that was told
+  #living = new Set(); // the queues in which the latest ack showed a job that had not ended
 
   constructor(queue, jobId) {
     Object.assign(this, { queue, jobId, key: keyOf(queue, jobId) });
@@ -221,7 +225,7 @@ class Room {
   }
 
   /** `announced`: the cursor lies before what is read back for any of its list: for us, perhaps, in an earlier life. */
-  acknowledge(cursor, { jobs = [], replays = 0, gap = false }, announced) {
+  acknowledge(cursor, { jobs = [], replays = 0, gap = false, unknownQueue = false }, announced) {
     this.answered = this.listening = true;
     this.settled = false;
     this.#fromAck = { ...cursor };
@@ -232,7 +236,10 @@ class Room {
     this.#tooEarly = announced ? { ...cursor } : {};
     this.present = jobs.length > 0 || replays > 0;
     this.known ||= this.present;
+    this.queueUnknown = unknownQueue;
     for (const { queue } of jobs) if (!this.#outcomes.has(queue)) this.#outcomes.set(queue, '');
+    const living = jobs.filter(({ state }) => state !== 'completed' && state !== 'failed');
+    this.#living = new Set(living.map(({ queue }) => queue));
   }
 
   /** The job is gone. */
@@ -247,18 +254,26 @@ class Room {
     const told = outcome ? summary(event, data) : '';
     this.known = this.present = true;
     if (id === undefined) {
-      const fresh = !outcome || told !== this.#outcomes.get(queue);
-      if (outcome) this.#outcomes.set(queue, told);
-      return fresh;
+      const before = this.#outcomes.get(queue);
+      // That a job which had ended is gone by now is no news, unless it lived again.
+      if (!outcome) return true;
+      if (told === before || (event === 'removed' && before && !this.#living.has(queue))) return false;
+      this.#outcomes.set(queue, told);
+      this.#living.delete(queue);
+      return true;
     }
     const seen = this.#seen.get(queue) ?? new Map();
     if (seen.has(id)) return false;
     // Another room of the job may have asked for what was long before; an outcome may come out of a hole.
     if (replayed && !later(id, (outcome ? this.#told : this.#floor)[queue])) return false;
     this.#seen.set(queue, seen.set(id, outcome));
-    if (outcome) this.#told[queue] = id;
+    if (outcome) {
+      this.#told[queue] = id;
+      this.#living.delete(queue);
+    }
     if (event !== 'progress') this.#outcomes.set(queue, told);
-    if (this.settled && this.position) this.position = merged(this.position, { [queue]: id });
+    const named = this.queue !== undefined; // else a position must name the other queues, too
+    if (this.settled && (named || this.position)) this.position = merged(this.position, { [queue]: id });
     return true;
   }
 
@@ -520,6 +535,8 @@ class Rooms {
       case 'job-log':
         this.#lines(data);
         return true;
+      case 'log': // of /logs, and perhaps about a job
+        return false;
       default:
         return ref === undefined && data?.jobId !== undefined && this.#event(frame);
     }
@@ -604,7 +621,7 @@ class Rooms {
     }
     for (const watcher of [...room.watchers].filter((each) => each.strict)) {
       this.leave(room, watcher);
-      watcher.refuse(new JobUnknown(room.jobId, room.queue));
+      watcher.refuse(room.queueUnknown ? unknownQueue(room) : new JobUnknown(room.jobId, room.queue));
     }
   }
 
@@ -626,7 +643,8 @@ class Rooms {
       // What is replayed for a settled room was the other one's.
       else if (room.listening) this.#offer(room, event, !(event.replayed && room.settled));
     }
-    return ours;
+    // What is said to a room that was left is nobody's, unless somebody is subscribed to a whole queue.
+    return ours || !this.queues;
   }
 
   /** Ahead of the first answer come those of an earlier room of the name. */
