@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobws.errors import UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.messages import Cursor, ItemError, Sub
+from jobws.protocol.messages import Cursor, Evicted, ItemError, Sub
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -58,26 +58,12 @@ class Result(Struct, rename="camel", frozen=True):
     error: ItemError | None = None
 
 
-class Evicted(Struct, frozen=True):
-    """A subscription whose place another one got."""
-
-    sub: Sub | None = None
-
-
 class AckData(Struct, frozen=True):
     """The answer to a list of subscriptions."""
 
     results: list[Result] = []
     after: Cursor = {}
     evicted: list[Evicted] = []
-
-
-class GapData(Struct, frozen=True):
-    """Events of this queue may be missing: those of `jobs`, or, if that is None, of every job."""
-
-    queue: str
-    reason: str = ""
-    jobs: list[str] | None = None
 
 
 def decode_frame(text: str) -> Frame:

@@ -1,62 +1,47 @@
-"""The places that one connection has for subscriptions, and who waits for one. PURE.
-
-Of more subscriptions than there are places, those that were there longest give theirs to those that wait. One that was
-left loses nothing: it comes back with its position. All that are to one job have few places for themselves.
-"""
+"""The places that a connection has for subscriptions. Of more, those that were there longest give theirs away. PURE."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
+
+from jobws.client.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobws.client.subscription import Subscription
-    from jobws.protocol.messages import Sub
+    from jobws.client.event import JsonObject
 
 # How long a subscription keeps its place while others wait for one.
 TURN_SECONDS: Final = 5.0
 # While some wait, places that become free are gathered: the bridge takes few messages a second.
 GATHER_SECONDS: Final = 0.1
-# Subscriptions of one connection to one job id (protocol.md, S6).
+# How many of one connection may be to one job id (protocol.md, S6).
 PER_JOB: Final = 16
 
 
 class Places:
-    """Those of one connection.
-
-    Args:
-        most: How many the bridge gives.
-        now: The time. All times are of one clock that never goes back.
+    """Those of a connection that begins `now`: `most` of them. All times are of one clock that never goes back.
 
     Attributes:
         taken: By name, the subscriptions that the bridge may hold for us, the oldest first.
-        leaving: What `unsubscribe-job` is to name.
+        leaving: What the bridge is to be told that we left, as `unsubscribe-job` names it.
     """
 
     def __init__(self, most: int, now: float) -> None:
-        self.taken: dict[Sub | None, Subscription] = {}
-        self.leaving: list[bytes] = []
+        self.taken: dict[object, Subscription] = {}
+        self.leaving: list[JsonObject] = []
         self._most = most
         self._waiting: dict[Subscription, None] = {}
         self._later: dict[Subscription, float] = {}
-        # By job: how many are in `taken` or `_waiting`, and those that are too many.
-        self._of_job: Counter[str | None] = Counter()
-        self._crowded: dict[str | None, dict[Subscription, None]] = {}
-        self._turn_due = now + TURN_SECONDS
-        self._gather_due = now
+        self._changed = False  # since places were given
+        self._turn_due, self._gather_due = now + TURN_SECONDS, now
 
     def want(self, subscription: Subscription) -> None:
         """Have it wait for a place."""
-        job_id = subscription.room.job_id
-        if self._of_job[job_id] < PER_JOB:
-            self._of_job[job_id] += 1
-            self._waiting[subscription] = None
-        else:
-            self._crowded.setdefault(job_id, {})[subscription] = None
+        self._waiting[subscription] = None
+        self._changed = True
 
     def want_at(self, subscription: Subscription, due: float) -> None:
         """Have it wait for a place from then on."""
@@ -64,76 +49,63 @@ class Places:
 
     def drop(self, subscription: Subscription, *, tell: bool) -> None:
         """Take it from its place, or from those that wait; `tell` the bridge, if that may hold it."""
-        job_id = subscription.room.job_id
-        if subscription.sub is not None:
+        self._waiting.pop(subscription, None)
+        self._later.pop(subscription, None)
+        if self.taken.pop(subscription.sub, None) is not None:
             if tell:
                 self.leaving.append(subscription.name())
-            del self.taken[subscription.sub]
             subscription.sub, subscription.acked = None, False
-        elif subscription in self._waiting:
-            del self._waiting[subscription]
-        else:
-            self._later.pop(subscription, None)
-            self._leave_crowd(subscription)
-            return
-        self._of_job[job_id] -= 1
-        if not self._of_job[job_id]:
-            del self._of_job[job_id]
-        if job_id in self._crowded:
-            first = next(iter(self._crowded[job_id]))
-            self._leave_crowd(first)
-            self.want(first)
-
-    def _leave_crowd(self, subscription: Subscription) -> None:
-        job_id = subscription.room.job_id
-        line = self._crowded.get(job_id, {})
-        line.pop(subscription, None)
-        if not line:
-            self._crowded.pop(job_id, None)
+            self._changed = True
 
     def due(self) -> float:
-        """When `take` or `leaving` has something."""
-        if self.leaving or (self._waiting and self._worth_a_message()):
+        """When there is something to `take`, or in `leaving`."""
+        if self.leaving:
             return -inf
         due = min(self._later.values(), default=inf)
-        if self._waiting and self._free:
-            due = min(due, self._gather_due)
-        return min(due, self._turn_due) if self._waiting or self._crowded else due
+        if self._waiting and self._changed and self._free:
+            due = min(due, -inf if self._is_worth_a_message else self._gather_due)
+        return min(due, self._turn_due) if self._waiting else due
 
     def take(self, names: Iterator[int], now: float) -> list[Subscription]:
         """Give places and names to those whose turn it is; those that lose theirs are in `leaving`."""
         for subscription in [each for each, due in self._later.items() if due <= now]:
             del self._later[subscription]
             self.want(subscription)
-        self._take_turns(now)
-        if not self._waiting or not (self._worth_a_message() or now >= self._gather_due):
+        if now >= self._turn_due:
+            self._turn_due = now + TURN_SECONDS
+            self._take_turns()
+        if not self._waiting or not (self._is_worth_a_message or now >= self._gather_due):
             return []
-        chosen = list(islice(self._waiting, self._free))
-        for subscription in chosen:
-            del self._waiting[subscription]
-            subscription.sub = next(names)
-            self.taken[subscription.sub] = subscription
-        if chosen:
-            self._gather_due = now + GATHER_SECONDS
+        self._changed = False
+        crowd, chosen = self._crowd(), list[Subscription]()
+        for subscription in list(self._waiting):
+            if self._free and crowd[subscription.room.job_id] < PER_JOB:
+                crowd[subscription.room.job_id] += 1
+                del self._waiting[subscription]
+                subscription.sub = next(names)
+                self.taken[subscription.sub] = subscription
+                chosen.append(subscription)
+                self._gather_due = now + GATHER_SECONDS
         return chosen
 
     @property
     def _free(self) -> int:
         return max(0, self._most - len(self.taken))
 
-    def _worth_a_message(self) -> bool:
+    @property
+    def _is_worth_a_message(self) -> bool:
         return self._free >= min(len(self._waiting), self._most // 4 + 1)
 
-    def _take_turns(self, now: float) -> None:
-        if now < self._turn_due:
-            return
-        self._turn_due = now + TURN_SECONDS
-        lacking = len(self._waiting) - self._free
-        crowds = {job_id: len(line) for job_id, line in self._crowded.items()}
+    def _crowd(self) -> Counter[str | None]:
+        return Counter(each.room.job_id for each in self.taken.values())
+
+    def _take_turns(self) -> None:
+        crowd, line = self._crowd(), Counter(each.room.job_id for each in self._waiting)
+        lacking = sum(count for job_id, count in line.items() if crowd[job_id] < PER_JOB) - self._free
         for subscription in [each for each in self.taken.values() if each.acked]:
             job_id = subscription.room.job_id
-            if crowds.get(job_id, 0) > 0:
-                crowds[job_id] -= 1
+            if crowd[job_id] >= PER_JOB and line[job_id] > 0:
+                line[job_id] -= 1
             elif lacking > 0:
                 lacking -= 1
             else:

@@ -1,8 +1,7 @@
 """The subscriptions of a client: what to ask the bridge for, and what its frames are to whom. PURE.
 
-One watch of one job is one subscription, whose frames carry its name. Each has `until: "end"`, so that the bridge has
-left it, too, when its outcome comes. Nothing here waits or reads a clock: the session calls `receive` with every frame,
-and sends what `requests` gives.
+One watch of one job is one subscription. Each has `until: "end"`, so that the bridge has left it, too, when its outcome
+comes. Nothing here waits or reads a clock.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Raw
 
-from jobws.client.event import AckData, Event, Frame, GapData, Result, not_ours
+from jobws.client.event import AckData, Event, Frame, Result, not_ours
 from jobws.client.places import Places
 from jobws.errors import ClientError, ResponseError
-from jobws.protocol.messages import Cursor, HelloData, ItemError, PongData, Ref, Sub
+from jobws.protocol.messages import Cursor, GapData, HelloData, ItemError, PongData, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
 # Positions are refreshed, and the bridge shows that it is alive, at least so often.
 PING_SECONDS: Final = 20.0
-# Errors that pass by themselves: it is asked again after so long, and up to a second more.
+# Errors that pass by themselves: the client asks again after so long, and up to a second more.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
 AGAIN_SECONDS: Final = 0.5
 # What a message holds besides its items.
@@ -54,7 +53,7 @@ class Subscriptions:
         self._hello: HelloData | None = None  # None: not connected
         self._places = Places(0, inf)
         # By the refs of unanswered requests: the names of what they ask for.
-        self._asked: dict[Ref | None, list[Sub | None]] = {}
+        self._asked: dict[Ref | None, list[int | None]] = {}
         self._numbers = count(1)
         self._ping_due = inf
 
@@ -64,7 +63,7 @@ class Subscriptions:
         """Begin to watch."""
         for subscription in list(watch.open):
             if self.failure is not None:
-                subscription.refuse(self.failure)
+                subscription.end(self.failure)
                 continue
             self._watched[subscription] = None
             self._want(subscription)
@@ -86,8 +85,8 @@ class Subscriptions:
         """Nothing will come any more: every watch is told."""
         self.failure = error
         self.disconnected()
-        for subscription in list(self._watched):
-            subscription.refuse(error)
+        for subscription in self._watched:
+            subscription.end(error)
         self._watched.clear()
 
     # ---- the connection ----
@@ -120,11 +119,10 @@ class Subscriptions:
         """What to send now. What is left goes first, since it makes place."""
         if self._hello is None:
             return []
-        chosen = self._places.take(self._numbers, now)
-        leaving, self._places.leaving = self._places.leaving, []
-        limit = self._hello.limits.max_message
-        messages = [_request("unsubscribe-job", names, next(self._numbers)) for names in _lists(leaving, limit)]
-        items = {item: each.sub for each in chosen if (item := self._item(each, limit)) is not None}
+        limit = self._hello.limits.max_message - _ENVELOPE_BYTES
+        items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
+        leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
+        messages = [_request("unsubscribe-job", batch, next(self._numbers)) for batch in _lists(leaving, limit)]
         for batch in _lists(items, limit):
             ref = next(self._numbers)
             self._asked[ref] = [items[item] for item in batch]
@@ -133,15 +131,6 @@ class Subscriptions:
             self._ping_due = now + self.ping_seconds
             messages.append('{"event":"ping"}')
         return messages
-
-    def _item(self, subscription: Subscription, limit: int) -> bytes | None:
-        """What to send for it; None: it is too large, and refused, since it would end the connection (M3)."""
-        item = subscription.item()
-        if len(item) <= limit - _ENVELOPE_BYTES:
-            return item
-        sentence = f"{subscription.room.job_id}: what is asked for is larger than the {limit} bytes of a message"
-        self._refuse(subscription, ResponseError("too-large", sentence))
-        return None
 
     # ---- what comes ----
 
@@ -157,60 +146,51 @@ class Subscriptions:
                     ack = msgspec.convert(frame.data, AckData)
                     for sub, result in zip(self._asked.pop(frame.ref), ack.results, strict=True):
                         self._answered(sub, ack.after, result, now)
-                    for evicted in ack.evicted:
-                        self._evicted(evicted.sub)
+                    for subscription in [each for evicted in ack.evicted for each in self._acked(evicted.sub)]:
+                        self._places.drop(subscription, tell=False)
+                        self._want(subscription)
                 case "error" if frame.ref in self._asked:
                     refused = Result(error=msgspec.convert(frame.data, ItemError))
                     for sub in self._asked.pop(frame.ref):
                         self._answered(sub, {}, refused, now)
                 case "pong":
                     reached = msgspec.convert(frame.data, PongData).after
-                    for subscription in self._acknowledged(None):
+                    for subscription in self._acked(None):
                         subscription.vouch(reached)
                 case "gap":
                     gap = msgspec.convert(frame.data, GapData)
-                    for subscription in self._acknowledged(frame.sub):
+                    for subscription in self._acked(frame.sub):
                         subscription.interrupt(gap, size)
                         self._bound(subscription.watch)
                 case _ if frame.sub is not None and isinstance(frame.data, dict):
-                    for subscription in self._acknowledged(frame.sub):
+                    for subscription in self._acked(frame.sub):
                         subscription.receive(Event(frame.event, frame.data, frame.id, frame.replayed), size)
-                        if subscription.over:
+                        if subscription not in subscription.watch.open:
                             self._forget(subscription, tell=False)
                         self._bound(subscription.watch)
         except (msgspec.ValidationError, ValueError) as error:
             raise not_ours(error) from None
 
-    def _acknowledged(self, sub: Sub | None) -> list[Subscription]:
-        """The one of that name, or all, if acknowledged: late frames of one that was left are nobody's."""
+    def _acked(self, sub: object) -> list[Subscription]:
+        """The one of that name, None: all; if acknowledged. Late frames of one that was left are nobody's."""
         taken = self._places.taken
         found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
         return [each for each in found if each.acked]
 
-    def _answered(self, sub: Sub | None, common: Cursor, result: Result, now: float) -> None:
-        subscription = self._places.taken.get(sub)
+    def _answered(self, sub: int | None, common: Cursor, result: Result, now: float) -> None:
+        subscription, error = self._places.taken.get(sub), result.error
         if subscription is None:  # it was left meanwhile
             return
-        if result.error is None:
+        if error is None:
             subscription.acknowledge(common, result)
-            if subscription.over:
+            if subscription not in subscription.watch.open:
                 self._forget(subscription, tell=True)
-        elif result.error.code in _PASSING:
+        elif error.code in _PASSING:
             self._places.drop(subscription, tell=False)
             self._places.want_at(subscription, now + AGAIN_SECONDS + self._chance())
         else:
-            sentence = f"{subscription.room.job_id}: {result.error.message}"
-            self._refuse(subscription, ResponseError(result.error.code, sentence))
-
-    def _evicted(self, sub: Sub | None) -> None:
-        """The bridge gave its place away [S10]: it is asked for again."""
-        if (subscription := self._places.taken.get(sub)) is not None:
-            self._places.drop(subscription, tell=False)
-            self._want(subscription)
-
-    def _refuse(self, subscription: Subscription, error: ClientError) -> None:
-        self._forget(subscription, tell=False)
-        subscription.refuse(error)
+            self._forget(subscription, tell=False)
+            subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
 
     def _forget(self, subscription: Subscription, *, tell: bool) -> None:
         self._watched.pop(subscription, None)
@@ -229,15 +209,15 @@ class Subscriptions:
 
 
 def _lists(items: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
-    """The items, in as few lists as messages of at most `limit` bytes allow."""
+    """The items, in as few lists as there must be if each has at most `limit` bytes."""
     batch: list[bytes] = []
-    size = _ENVELOPE_BYTES
+    size = 0
     for item in items:
-        if batch and size + len(item) + 1 > limit:
-            yield batch
-            batch, size = [], _ENVELOPE_BYTES
-        batch.append(item)
         size += len(item) + 1
+        if batch and size > limit:
+            yield batch
+            batch, size = [], len(item) + 1
+        batch.append(item)
     if batch:
         yield batch
 
