@@ -71,7 +71,7 @@ async def test_other_ends_are_exceptions(redis: Redis) -> None:
                         await jobs.wait("gone")
 
                 nursery.start_soon(wait)
-                await eventually(lambda: live.bridge.fanout.subscriptions == 2)
+                await eventually(lambda: len(live.bridge.fanout.rooms.of_job("http", "gone")) == 2)
                 redis.add_event("http", "removed", "gone", prev="waiting")
             assert [event.event async for event in events] == ["removed"]
 
