@@ -101,11 +101,12 @@ class LibraryClient:
             async for event in watched:
                 if event.event == "gap":
                     self.ledger.counts["gap frames"] += 1
-                    last = "0-0"
+                    if event.data.get("reason") != "trimmed":  # that of an ack has none
+                        last = "0-0"
                     continue
                 self.ledger.count_frame(event.id, replayed=event.replayed)
                 if event.id is not None:
-                    if position(event.id) <= position(last):
+                    if event.id == last or position(_stream_id(event.id)) < position(_stream_id(last)):
                         self.ledger.faults.append(f"{self.ledger.name}: {event} after {last}")
                     last = event.id
                 if event.event in ("completed", "failed", "removed"):
@@ -113,6 +114,11 @@ class LibraryClient:
 
     def _note(self, job: Job, event: str, data: dict[str, object], outcome: Outcome) -> None:
         self.ledger.note(job.key, event, data, outcome)
+
+
+def _stream_id(id: str) -> str:
+    """What a position is compared by. A user of the client does not know that there is more to it."""
+    return id.partition("~")[0]
 
 
 async def _outcome(client: Client, job: Job) -> tuple[str, dict[str, object]]:

@@ -1,44 +1,49 @@
-"""A client's rooms at the bridge of `model.py`, with a clock, and those who watch them."""
+"""A client's subscriptions at the bridge of `model.py`, with a clock, and those who watch them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from jobws.client.event import decode_frame
-from jobws.client.rooms import Rooms
-from jobws.client.watcher import Answer, Delivery, Refusal, Watcher
+from jobws.client.event import Event, decode_frame
+from jobws.client.subscription import Item, Subscription, Watch
+from jobws.client.subscriptions import BACKLOG_BYTES, Subscriptions
+from jobws.errors import ClientError
 from jobws.protocol.messages import OUTCOMES, Room
 from tests.client.model import Model
 
 
 class User:
-    """A watcher and what it was handed."""
+    """A watch and what it was handed."""
 
-    def __init__(self, rooms: list[Room], events: frozenset[str] | None, *, strict: bool = False) -> None:
-        self.events: dict[Room, list[Any]] = {room: [] for room in rooms}
-        self.ends: dict[Room, list[object]] = {room: [] for room in rooms}
+    def __init__(
+        self, rooms: list[Room], events: frozenset[str] | None, *, strict: bool = False, logs: bool = False
+    ) -> None:
+        self.events: dict[Room, list[Event]] = {room: [] for room in rooms}
+        self.ends: dict[Room, list[Any]] = {room: [] for room in rooms}
         self.answers: list[Room] = []
-        self.watcher = Watcher(rooms, events, strict=strict, gaps=True, put=self._put)
+        self.watch = Watch(self._put, events, strict, logs)
+        for room in rooms:
+            Subscription(self.watch, room)
 
-    def _put(self, item: Answer | Delivery | Refusal) -> None:
-        match item:
-            case Answer():
+    def _put(self, item: Item) -> None:
+        match item.what:
+            case list():
                 self.answers.append(item.room)
-            case Delivery():
-                self.events[item.room].append(item.event)
-                if item.event.event in OUTCOMES:
-                    self.ends[item.room].append(item.event)
-            case Refusal():
-                self.ends[item.room].append(item.error)
+            case Event() as event:
+                self.events[item.room].append(event)
+                if event.event in OUTCOMES:
+                    self.ends[item.room].append(event)
+            case ClientError() as error:
+                self.ends[item.room].append(error)
 
 
 class Pair:
-    """The model, a client's rooms, and a clock."""
+    """The model, a client's subscriptions, and a clock. `sent` counts requests, without pings."""
 
-    def __init__(self, max_subscriptions: int = 3, streams: int = 1) -> None:
+    def __init__(self, max_subscriptions: int = 3, streams: int = 1, backlog_bytes: int = BACKLOG_BYTES) -> None:
         self.model = Model(max_subscriptions, streams)
-        self.rooms = Rooms(lambda: 0.5)
+        self.client = Subscriptions(lambda: 0.5, backlog_bytes)
         self.now = 0.0
         self.connected = False
         self.sent = 0
@@ -46,22 +51,22 @@ class Pair:
     def connect(self) -> None:
         if not self.connected:
             self.connected = True
-            self.rooms.connected(self.model.hello(), self.now)
+            self.client.connected(self.model.hello(), self.now)
 
     def cut(self) -> None:
         self.connected = False
         self.model.cut()
-        self.rooms.disconnected()
+        self.client.disconnected()
 
     def flush(self) -> None:
-        for text in self.rooms.requests(self.now):
+        for text in self.client.requests(self.now):
             assert len(text) <= self.model.limits.max_message
             self.model.to_bridge.append(json.loads(text))
-            self.sent += 1
+            self.sent += self.model.to_bridge[-1]["event"] != "ping"
 
     def deliver(self) -> None:
         text = self.model.to_client.pop(0)
-        self.rooms.receive(decode_frame(text), len(text), self.now)
+        self.client.receive(decode_frame(text), len(text), self.now)
 
     def settle(self, seconds: float = 0.0) -> None:
         """Let everything come to rest, and again until so much time has passed."""

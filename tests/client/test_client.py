@@ -55,11 +55,24 @@ async def test_other_ends_are_exceptions(redis: Redis) -> None:
         assert refused.value.code == "unknown-queue"
         with pytest.raises(ResponseError, match="it is empty"):
             await jobs.wait("")
+        for wrong in (["x" * 65], ["\ud800"], "progress", [f"{number}" for number in range(30)]):
+            with pytest.raises(ResponseError) as refused:
+                async with jobs.watch("1", events=wrong):
+                    pass
+            assert refused.value.code == "bad-events"
+        with pytest.raises(ResponseError, match="`queue` must be valid Unicode text of at most 512 bytes"):
+            await jobs.wait("1", "q" * 300_000)
         async with jobs.watch("gone") as events:
             assert events.snapshots["gone"][0]["state"] == "waiting"
-            redis.add_event("http", "removed", "gone", prev="waiting")
-            with pytest.raises(JobRemoved):
-                await jobs.wait("gone", expect=True)
+            async with trio.open_nursery() as nursery:
+
+                async def wait() -> None:
+                    with pytest.raises(JobRemoved):
+                        await jobs.wait("gone")
+
+                nursery.start_soon(wait)
+                await eventually(lambda: len(live.bridge.fanout.rooms.of_job("http", "gone")) == 2)
+                redis.add_event("http", "removed", "gone", prev="waiting")
             assert [event.event async for event in events] == ["removed"]
 
 

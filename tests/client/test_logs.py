@@ -12,11 +12,11 @@ from jobws.errors import ClientError, RefusedError, ResponseError, UnreachableEr
 from tests.support.fake_bridge import FakeConnection, fake_bridge
 
 
-async def subscribed(connection: FakeConnection, cursor: str, **more: Any) -> dict[str, Any]:
+async def subscribed(connection: FakeConnection, after: str, **more: Any) -> dict[str, Any]:
     """Take the subscription and acknowledge it. Returns its data."""
     request = await connection.receive()
     assert request["event"] == "subscribe-logs", request
-    await connection.send("ack", {"request": "subscribe-logs", "cursor": cursor, **more}, ref=request["ref"])
+    await connection.send("ack", {"request": "subscribe-logs", "after": after, **more}, ref=request["ref"])
     data: dict[str, Any] = request["data"]
     return data
 
@@ -26,11 +26,11 @@ async def log(connection: FakeConnection, stream_id: str, message: str = "x", **
     await connection.send("log", data, id=stream_id, **keys)
 
 
-async def pong(connection: FakeConnection, cursor: str | None) -> None:
+async def pong(connection: FakeConnection, after: str | None) -> None:
     """Take a ping and answer it."""
     request = await connection.receive()
     assert request["event"] == "ping"
-    await connection.send("pong", {"cursor": cursor}, ref=request["ref"])
+    await connection.send("pong", {"after": after}, ref=request["ref"])
 
 
 async def test_filters_are_sent_and_lines_come() -> None:

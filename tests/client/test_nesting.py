@@ -11,7 +11,7 @@ from jobws.client import connect
 from jobws.errors import ResponseError, UnreachableError
 from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS
 from tests.support.bridge import live_bridge
-from tests.support.fake_bridge import fake_bridge
+from tests.support.fake_bridge import FakeConnection, fake_bridge
 from tests.support.nested import nested_list, nested_text
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ async def test_data_of_a_new_job(redis: Redis) -> None:
 async def test_frames(inner: str, value: object) -> None:
     """One that is nested too deep is none: the client leaves, as it does for any such, and comes back."""
 
-    def completed(levels: int) -> str:
+    def completed(connection: FakeConnection, levels: int) -> str:
+        sub = connection.names["q", "1"]
         data = '{"queue":"q","jobId":"1","returnvalue":' + nested_text(levels - 2, inner) + "}"
-        return '{"event":"completed","id":"1-0","data":' + data + "}"
+        return f'{{"event":"completed","id":"1-0","sub":{sub},"data":{data}}}'
 
     results: list[object] = []
     async with fake_bridge() as bridge, connect(bridge.url) as jobs, trio.open_nursery() as nursery:
@@ -60,11 +61,11 @@ async def test_frames(inner: str, value: object) -> None:
         for levels in (MAX_FRAME_LEVELS + 1, 100_000):
             connection = await bridge.accept()
             await connection.subscribed()
-            await connection.socket.send_message(completed(levels))
+            await connection.socket.send_message(completed(connection, levels))
             await connection.closed()
         connection = await bridge.accept()
         await connection.subscribed()
-        await connection.socket.send_message(completed(MAX_FRAME_LEVELS))
+        await connection.socket.send_message(completed(connection, MAX_FRAME_LEVELS))
     assert results == [nested_list(MAX_FRAME_LEVELS - 2, value)]
 
 

@@ -8,8 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from jobws.client import connect
-from jobws.client import rooms as rooms_module
+from jobws.client import Client, connect
+from jobws.client.session import Session, running
+from jobws.client.subscriptions import Subscriptions
+from jobws.client.token import Credentials
 from jobws.errors import ClientError, RefusedError, UnreachableError
 from tests.support import EVENTUALLY_SECONDS
 from tests.support.fake_bridge import FakeBridge, FakeConnection, fake_bridge
@@ -179,26 +181,26 @@ async def test_leaving_is_clean(moment: str, how: str) -> None:
     # Whatever the client left running would hold up the nursery of `connect`, and its sockets warn when collected.
 
 
-async def test_who_does_not_read_hurts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms_module, "BACKLOG_BYTES", 10_000)
-    async with fake_bridge() as bridge, connect(bridge.url) as jobs, trio.open_nursery() as nursery:
-        connection = await bridge.accept()
-        nursery.start_soon(connection.subscribed, {"q": "5-0"})
-        async with jobs.watch("1", "q", ["progress"]) as events:
-            for number in range(10, 22):
-                await connection.job_event("progress", id=f"{number}-0", data={"data": "x" * 1000})
-            left = await connection.receive()
-            assert (left["event"], left["data"]["jobs"]) == ("unsubscribe-job", [{"jobId": "1", "queue": "q"}])
-            got = [(await anext(events)).id for _ in range(6)]
-            again = await connection.receive()
-            (item,) = again["data"]["jobs"]
-            position = item["after"]["q"]
-            snapshot = {"queue": "q", "jobId": "1", "state": "active"}
-            result = {"jobs": [snapshot], "replays": 3}
-            data = {"request": "subscribe-job", "results": [result], "cursor": {"q": position}}
-            await connection.send("ack", data, ref=again["ref"])
-            for number in range(int(position.split("-")[0]) + 1, 23):
-                await connection.job_event("progress", id=f"{number}-0", replayed=True)
-            await connection.job_event("completed", id="30-0")
-            got += [event.id async for event in events]
-            assert got == [f"{number}-0" for number in range(10, 23)] + ["30-0"]
+async def test_who_does_not_read_is_left_until_it_does() -> None:
+    async with fake_bridge() as bridge, trio.open_nursery() as nursery:
+        credentials = Credentials(None)
+        talk = Subscriptions(lambda: 0.5, backlog_bytes=10_000)
+        async with running(Session(bridge.url, credentials, talk, "/ws")) as session:
+            connection = await bridge.accept()
+            nursery.start_soon(connection.subscribed, {"q": "5-0"})
+            async with Client(bridge.url, credentials, session).watch("1", "q", ["progress"]) as events:
+                for number in range(10, 22):
+                    await connection.job_event("progress", id=f"{number}-0", data={"data": "x" * 1000})
+                left = await connection.receive()
+                assert left["event"] == "unsubscribe-job"
+                assert left["data"]["jobs"] == [{"sub": 1, "jobId": "1", "queue": "q"}]
+                got = [(await anext(events)).id for _ in range(6)]
+                again = await connection.receive()
+                (item,) = again["data"]["jobs"]
+                position = item["after"]["q"]
+                await connection.send("ack", {"results": [{"jobs": []}], "after": {"q": position}}, ref=again["ref"])
+                for number in range(int(position.split("-")[0]) + 1, 23):
+                    await connection.job_event("progress", id=f"{number}-0", replayed=True)
+                await connection.job_event("completed", id="30-0")
+                got += [event.id async for event in events]
+                assert got == [f"{number}-0" for number in range(10, 23)] + ["30-0"]

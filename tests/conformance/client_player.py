@@ -58,6 +58,9 @@ class Player:
         self._pings: deque[Any] = deque()
         self._unanswered: deque[tuple[dict[str, Any], list[int]]] = deque()
         self._refs: set[Any] = set()
+        self._subs: set[Any] = set()  # names that this connection has had
+        self._latest: dict[tuple[str, str], Any] = {}  # the last of them, by job and queue
+        self._bound: dict[str, Any] = {}  # those that a step has named
 
     async def play(self, vector: Vector) -> None:
         """Play the steps; what differs fails."""
@@ -89,7 +92,7 @@ class Player:
             case "pings":
                 await self._pong(value)
             case "says":
-                await self._connection.socket.send_message(json.dumps(unfolded(value)))
+                await self._connection.socket.send_message(json.dumps(unfolded(self._addressed(value))))
             case "hello":
                 self._bridge.hello = {**self._bridge.hello, **value}
             case "ends":
@@ -139,7 +142,13 @@ class Player:
             got += [(request, item) for item in items_of(request["data"])]
         order = sorted(range(len(got)), key=lambda index: _room(got[index][1]))
         wanted = sorted(range(len(expected)), key=lambda index: _room(expected[index]))
-        check([_sorted(expected[index]) for index in wanted], [_sorted(got[index][1]) for index in order], event)
+        for have, want in zip(order, wanted, strict=True):
+            self._named(event, got[have][1], expected[want].get("sub"))
+        check(
+            [_sorted(self._bind(expected[index])) for index in wanted],
+            [_sorted(got[index][1]) for index in order],
+            event,
+        )
         # Which of the vector's items each item of a request is.
         place = dict(zip(order, wanted, strict=True))
         for number, (request, _) in enumerate(got):
@@ -147,17 +156,45 @@ class Player:
                 self._unanswered.append((request, []))
             self._unanswered[-1][1].append(place[number])
 
-    async def _pong(self, cursor: dict[str, str]) -> None:
+    def _named(self, event: str, item: dict[str, Any], name: str | None) -> None:
+        """Keep the name that the client gave to a subscription, under the vector's own name for it, if there is one."""
+        sub = item.get("sub")
+        if event == "subscribe-job":
+            assert sub is not None, "P1: without a name, frames of several subscriptions look the same"
+            assert sub not in self._subs, "P1: late frames of the first of that name cannot be told apart"
+            self._subs.add(sub)
+            self._latest[_room(item)] = sub
+            if name is not None:
+                self._bound[name] = sub
+        else:
+            assert sub in self._subs, "S8: there is no subscription of that name"
+
+    def _bind(self, keys: dict[str, Any]) -> dict[str, Any]:
+        """The keys, with the client's name where the vector has its own."""
+        sub = keys.get("sub")
+        return {**keys, "sub": self._bound[sub]} if isinstance(sub, str) and sub.startswith("$") else keys
+
+    def _addressed(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """A frame of a job that says of no subscription is of the latest one to that job, with its queue or without."""
+        data = frame.get("data")
+        if "sub" in frame:
+            frame = self._bind(frame)
+        elif "ref" not in frame and isinstance(data, dict) and isinstance(data.get("jobId"), str):
+            of = [self._latest.get((data["jobId"], queue)) for queue in (data.get("queue", ""), "")]
+            frame = {**frame, "sub": next((sub for sub in of if sub is not None), None)}
+        return {key: value for key, value in frame.items() if key != "sub" or value is not None}
+
+    async def _pong(self, after: dict[str, str]) -> None:
         while not self._pings:
             await self._receive()
-        await self._connection.send("pong", {"cursor": cursor}, ref=self._pings.popleft())
+        await self._connection.send("pong", {"after": after}, ref=self._pings.popleft())
 
     # ---- what the bridge answers ----
 
     async def _acknowledge(self, ack: dict[str, Any]) -> None:
         """Answer the request about a job, those that the given results are of, or else all."""
-        about, given = ack.get("about"), ack.get("results")
-        keys = {key: value for key, value in ack.items() if key not in ("about", "results")}
+        about, given, after = ack.get("about"), ack.get("results"), ack.get("after", {})
+        evicted = {"evicted": [self._bind(item) for item in ack["evicted"]]} if "evicted" in ack else {}
         chosen = [each for each in self._unanswered if about in (None, *_job_ids(each[0]))]
         assert chosen, "there is nothing to answer"
         answered = 0
@@ -171,7 +208,16 @@ class Player:
                 answer(request, items[index]) if given is None else given[place] for index, place in enumerate(places)
             ]
             many = isinstance(request["data"], list) or "jobs" in request["data"]
-            data = {"request": request["event"], "cursor": {}, **keys, **({"results": results} if many else results[0])}
+            common = {"after": after}
+            if request["event"] == "unsubscribe-job":
+                common = {}
+            elif not all("queue" in item for item in items):  # P5: positions are common only where all name a queue
+                common = {}
+                results = [
+                    result if "error" in result else {"after": _positions(item, after), **result}
+                    for item, result in zip(items, results, strict=True)
+                ]
+            data = {"request": request["event"], **common, **evicted, **({"results": results} if many else results[0])}
             await self._connection.send("ack", data, ref=request["ref"])
 
     # ---- the end of a connection ----
@@ -213,6 +259,11 @@ def _job_ids(request: dict[str, Any]) -> list[str]:
 def _room(item: dict[str, Any]) -> tuple[str, str]:
     queue = item.get("queue")
     return item["jobId"], queue if isinstance(queue, str) else ""
+
+
+def _positions(item: dict[str, Any], after: dict[str, str]) -> dict[str, str]:
+    queue = item.get("queue")
+    return {label: position for label, position in after.items() if queue in (None, label)}
 
 
 def _sorted(item: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class FakeConnection:
         path: Of the handshake.
         subprotocols: That the client offered.
         headers: Of the handshake, names in lower case.
+        names: What the client called its latest subscription, by queue (None: without one) and job.
     """
 
     def __init__(self, socket: trio_websocket.WebSocketConnection, request: trio_websocket.WebSocketRequest) -> None:
@@ -36,15 +37,22 @@ class FakeConnection:
         self.path: str = request.path
         self.subprotocols: tuple[str, ...] = request.proposed_subprotocols
         self.headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        self.names: dict[tuple[str | None, str], object] = {}
 
     async def send(self, event: str, data: object, **keys: object) -> None:
         await self.socket.send_message(json.dumps({"event": event, "data": data, **keys}))
 
     async def receive(self) -> dict[str, Any]:
         frame: dict[str, Any] = json.loads(await self.socket.get_message())
+        if frame["event"] == "subscribe-job":
+            data = frame["data"]
+            items = data["jobs"] if isinstance(data, dict) and "jobs" in data else data
+            for item in items if isinstance(items, list) else [items]:
+                if isinstance(item, dict):
+                    self.names[item.get("queue"), item["jobId"]] = item.get("sub")
         return frame
 
-    async def subscribed(self, cursor: dict[str, str] | None = None, *results: dict[str, Any]) -> dict[str, Any]:
+    async def subscribed(self, after: dict[str, str] | None = None, *results: dict[str, Any]) -> dict[str, Any]:
         """Take a subscription and acknowledge it. Returns its data."""
         request = await self.receive()
         assert request["event"] == "subscribe-job", request
@@ -55,7 +63,7 @@ class FakeConnection:
         data = {
             "request": "subscribe-job",
             "results": list(results) or [{"jobs": [{"queue": "q", "jobId": "1", "state": "active"}]}] * len(items),
-            "cursor": cursor or {},
+            "after": after or {},
         }
         await self.send("ack", data, ref=request["ref"])
         return subscription
@@ -68,8 +76,10 @@ class FakeConnection:
         return request.get("data")
 
     async def job_event(self, event: str, job_id: str = "1", **keys: Any) -> None:
+        """Say it to the latest subscription to the job, with its queue or else without one; `sub` names another one."""
         data = {"queue": "q", "jobId": job_id, **keys.pop("data", {})}
-        await self.send(event, data, **keys)
+        named = (self.names.get((queue, job_id)) for queue in (data["queue"], None))
+        await self.send(event, data, **{"sub": next((name for name in named if name is not None), None), **keys})
 
     async def closed(self) -> int:
         """Wait until the client has gone; its close code."""

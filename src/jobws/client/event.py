@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobws.errors import UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.messages import Cursor, Evicted, ItemError
+from jobws.protocol.messages import Cursor, Evicted, ItemError, Sub
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -22,7 +22,8 @@ class Event(Struct, frozen=True):
             jobs in `data["jobs"]` (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such
             job.
         data: BullMQ's payload plus `queue`.
-        id: The Redis stream id; None if there is none, as for an outcome that was read from the job itself.
+        id: The position after it (protocol.md, P3), opaque: neither to be compared nor to be taken apart. None: it has
+            none.
         replayed: Whether it was read back, after it had happened.
     """
 
@@ -38,20 +39,22 @@ class Frame(Struct, frozen=True):
     event: str
     data: object = None
     id: str | None = None
+    sub: Sub | None = None
     ref: str | int | None = None
     replayed: bool = False
 
 
 class Result(Struct, rename="camel", frozen=True):
-    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow.
+    """What became of one subscription: snapshots of the jobs of that id, or an error (protocol.md, P5).
 
     `unknown_queue`: the queue that it names is not there yet.
     """
 
     jobs: list[JsonObject] = []
-    replays: int = 0
-    gap: bool = False
+    after: Cursor = {}
+    unknown: bool = False
     unknown_queue: bool = False
+    gap: bool = False
     error: ItemError | None = None
 
 
@@ -59,17 +62,8 @@ class AckData(Struct, frozen=True):
     """The answer to a list of subscriptions."""
 
     results: list[Result] = []
-    cursor: Cursor = {}
+    after: Cursor = {}
     evicted: list[Evicted] = []
-
-
-class GapData(Struct, frozen=True):
-    """Events of this queue may be missing: those of `jobs`, or, if that is None, of every job."""
-
-    queue: str
-    reason: str = ""
-    jobs: list[str] | None = None
-    cursor: Cursor = {}
 
 
 def decode_frame(text: str) -> Frame:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import TYPE_CHECKING, Self
 
 import trio
 
 from jobws.client.event import Event, JsonObject
-from jobws.client.watcher import Answer, Delivery, Item, Refusal
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown
 from jobws.protocol.messages import OUTCOMES, Room
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobws.client.inbox import Inbox
+    from jobws.client.subscription import Item
 
 
 class Outcomes:
@@ -24,26 +24,20 @@ class Outcomes:
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
         self._inbox = inbox
         self._lookup = lookup
-        self._item: Item | None = None
+        self._last: Item | None = None  # until it is handed out: what follows may be cancelled
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> tuple[str, object]:
         """The next outcome. Cancelling loses none."""
-        while self._item is not None or not self._inbox.ended:
-            item = self._item or await self._inbox.get()
-            match item:
-                case Answer():
-                    continue
-                case Refusal():
-                    outcome: object = item.error
-                case Delivery():
-                    self._item = item  # until it is handed out: what follows may be cancelled
-                    outcome = await self._outcome(item.room, item.event)
-                case _:
-                    assert_never(item)
-            self._item = None
+        while self._last is not None or not self._inbox.ended:
+            item = self._last or await self._inbox.get()
+            if not is_last(item.what):
+                continue
+            self._last = item
+            outcome = await self._outcome(item.room, item.what) if isinstance(item.what, Event) else item.what
+            self._last = None
             return str(item.room.job_id), outcome
         raise StopAsyncIteration
 
@@ -55,18 +49,14 @@ class Outcomes:
         key = "returnvalue" if event.event == "completed" else "failedReason"
         value = event.data.get(key)
         if key not in event.data and event.data.get("truncated"):
-            value = await self._fetched(job_id, label, key)
+            try:  # it was too large for an event
+                found = await self._lookup(job_id, label)
+            except ClientError as error:
+                return error
+            value = next((each[key] for each in found if key in each), JobRemoved(job_id, label))
         if event.event == "completed" or isinstance(value, ClientError):
             return value
         return JobFailed(job_id, label, str(value))
-
-    async def _fetched(self, job_id: str, queue: str | None, key: str) -> object:
-        """A value that was too large for an event."""
-        try:
-            found = await self._lookup(job_id, queue)
-        except ClientError as error:
-            return error
-        return next((each[key] for each in found if key in each), JobRemoved(job_id, queue))
 
 
 class Events:
@@ -86,10 +76,8 @@ class Events:
         """Wait until the bridge has answered for each of these rooms."""
         while rooms:
             item = await self._inbox.get()
-            event = self._take(item)
-            if event is not None:
-                self._early.append(event)
-            if not isinstance(item, Delivery) or item.event.event in OUTCOMES:
+            self._early.extend(self._events(item))
+            if isinstance(item.what, list) or is_last(item.what):
                 rooms.discard(item.room)
 
     def __aiter__(self) -> Self:
@@ -99,23 +87,25 @@ class Events:
         """The next event. Cancelling loses none."""
         if self._early:
             await trio.lowlevel.checkpoint()
+        while not self._early and not self._inbox.ended:
+            self._early.extend(self._events(await self._inbox.get()))
+        if self._early:
             return self._early.popleft()
-        while not self._inbox.ended:
-            event = self._take(await self._inbox.get())
-            if event is not None:
-                return event
         raise StopAsyncIteration
 
-    def _take(self, item: Answer | Delivery | Refusal) -> Event | None:
-        match item:
-            case Answer():
-                self.snapshots[str(item.room.job_id)] = item.snapshots
-                return None
-            case Delivery():
-                return item.event
-            case Refusal(error=JobUnknown() as unknown):
-                return Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue})
-            case Refusal():
-                raise item.error
-            case _:
-                assert_never(item)
+    def _events(self, item: Item) -> list[Event]:
+        match item.what:
+            case Event() as event:
+                return [event]
+            case JobUnknown() as unknown:
+                return [Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue})]
+            case ClientError() as error:
+                raise error
+            case snapshots:
+                self.snapshots[str(item.room.job_id)] = snapshots
+                return []
+
+
+def is_last(what: list[JsonObject] | Event | ClientError) -> bool:
+    """Whether nothing more comes of the job."""
+    return isinstance(what, ClientError) or (isinstance(what, Event) and what.event in OUTCOMES)

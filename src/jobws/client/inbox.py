@@ -1,4 +1,4 @@
-"""What waits for one watcher."""
+"""What waits for one watch."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from jobws.client.watcher import Item, Watcher
+from jobws.client.subscription import Item, Subscription, Watch
+from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobws.client.rooms import Rooms
     from jobws.client.session import Session
+    from jobws.client.subscriptions import Subscriptions
     from jobws.protocol.messages import Room
 
 
 class Inbox:
-    """Items for a watcher, in order. Use `open_inbox`."""
+    """Items of a watch, in order; `ended`: there is no other one. Use `open_inbox`."""
 
-    def __init__(
-        self, session: Session[Rooms], watcher: Watcher, received: trio.MemoryReceiveChannel[Item], *, ended: bool
-    ) -> None:
-        self.ended = ended
+    def __init__(self, session: Session[Subscriptions], watch: Watch, items: trio.MemoryReceiveChannel[Item]) -> None:
+        self.ended = not watch.open
         self._session = session
-        self._watcher = watcher
-        self._received = received
+        self._watch = watch
+        self._items = items
 
     async def get(self) -> Item:
-        """The next item. Cancelling loses none. After one with `last` there is no other (`ended`)."""
-        item = await self._received.receive()
+        """The next item. Cancelling loses none."""
+        item = await self._items.receive()
         self.ended = self.ended or item.last
-        self._session.talk.consume(self._watcher, item.size)
+        self._session.talk.consume(self._watch, item.size)
         self._session.nudge()
         return item
 
 
 @contextmanager
 def open_inbox(
-    session: Session[Rooms],
+    session: Session[Subscriptions],
     rooms: Iterable[Room],
-    events: frozenset[str] | None,
+    events: frozenset[str] | None = OUTCOMES,
     *,
     strict: bool,
-    gaps: bool,
     logs: bool = False,
 ) -> Iterator[Inbox]:
-    """Watch the rooms while inside. Arguments as those of `Watcher`."""
-    # Bounded by the watcher's backlog (`rooms.BACKLOG_BYTES`), not by the channel.
-    send, received = trio.open_memory_channel[Item](math.inf)
-    watcher = Watcher(rooms, events, strict=strict, gaps=gaps, put=send.send_nowait, logs=logs)
-    inbox = Inbox(session, watcher, received, ended=not watcher.open)
-    session.talk.join(watcher)
+    """Watch the rooms while inside. Arguments as those of `Watch`."""
+    # Bounded by the watch's backlog (`subscriptions.BACKLOG_BYTES`), not by the channel.
+    send, items = trio.open_memory_channel[Item](math.inf)
+    watch = Watch(send.send_nowait, events, strict, logs)
+    for room in rooms:
+        Subscription(watch, room)
+    inbox = Inbox(session, watch, items)
+    session.talk.join(watch)
     session.nudge()
     try:
         yield inbox
     finally:
-        session.talk.leave(watcher)
+        session.talk.leave(watch)
         session.nudge()

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from jobws.client import http
 from jobws.client.handed import Events, Outcomes
 from jobws.client.inbox import open_inbox
-from jobws.client.rooms import Rooms
 from jobws.client.session import Session, require_trio, running
+from jobws.client.subscriptions import Subscriptions
 from jobws.client.token import Credentials, Token
 from jobws.errors import ClientError, RequestError, ResponseError
-from jobws.protocol.identifiers import is_text, parse_job_id
+from jobws.protocol.identifiers import MAX_QUEUE_BYTES, is_text, parse_job_id
 from jobws.protocol.messages import OUTCOMES, HelloData, Room
+from jobws.protocol.requests import MAX_EVENT_BYTES, MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -34,7 +35,7 @@ class Client:
     this client, everything raises RefusedError.
     """
 
-    def __init__(self, url: str, credentials: Credentials, session: Session[Rooms]) -> None:
+    def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
         self._url = url
         self._credentials = credentials
         self._session = session
@@ -90,7 +91,7 @@ class Client:
             ResponseError: An id or the queue can be none.
         """
         rooms = _rooms(job_ids, queue)
-        with open_inbox(self._session, rooms, OUTCOMES, strict=not expect, gaps=False) as inbox:
+        with open_inbox(self._session, rooms, strict=not expect) as inbox:
             yield Outcomes(inbox, self.lookup)
 
     @asynccontextmanager
@@ -120,7 +121,7 @@ class Client:
             RefusedError: The bridge refuses this client.
         """
         rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
-        with open_inbox(self._session, rooms, _names(events), strict=not expect, gaps=True, logs=logs) as inbox:
+        with open_inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
             watched = Events(inbox)
             await watched.answered(set(rooms))
             yield watched
@@ -166,8 +167,9 @@ class Client:
 
 
 def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
-    if queue is not None and not is_text(queue):
-        raise ResponseError("bad-queue", "`queue` must be valid Unicode text")
+    # What is longer could end the connection, which others share.
+    if queue is not None and not (is_text(queue) and len(queue.encode()) <= MAX_QUEUE_BYTES):
+        raise ResponseError("bad-queue", f"`queue` must be valid Unicode text of at most {MAX_QUEUE_BYTES} bytes")
     rooms: dict[Room, None] = {}
     for job_id in job_ids:
         try:
@@ -181,8 +183,14 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
     """The events to hand out; None: all."""
     if events is None:
         return OUTCOMES
-    if isinstance(events, str) or not all(is_text(event) for event in events):
-        raise ResponseError("bad-events", '`events` must be a list of event names, or ["*"] for all')
+    if isinstance(events, str) or not all(
+        is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events
+    ):
+        raise ResponseError(
+            "bad-events", f'`events` must be a list of names of at most {MAX_EVENT_BYTES} bytes, or ["*"]'
+        )
+    if len(OUTCOMES.union(events)) > MAX_EVENTS:
+        raise ResponseError("bad-events", f"`events` may name {MAX_EVENTS} events at most, outcomes among them")
     return None if "*" in events else frozenset(events)
 
 
@@ -204,5 +212,5 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
     """
     require_trio("jobws.sync.connect")
     credentials = Credentials(token)
-    async with running(Session(url, credentials, Rooms(random.random), "/ws")) as session:
+    async with running(Session(url, credentials, Subscriptions(random.random), "/ws")) as session:
         yield Client(url, credentials, session)

@@ -52,12 +52,12 @@ class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
 
 
 class _AckData(Struct, frozen=True):
-    cursor: str = START
+    after: str = START
     gap: bool = False
 
 
 class _PongData(Struct, frozen=True):
-    cursor: str | None = None
+    after: str | None = None
 
 
 class _DroppedData(Struct, frozen=True):
@@ -169,7 +169,7 @@ class LogFeed:
         try:
             match frame.event:
                 case "ack" if frame.ref == self._asked and self._seeks_end:
-                    self._end = msgspec.convert(frame.data, _AckData).cursor
+                    self._end = msgspec.convert(frame.data, _AckData).after
                     self._ask_due = now
                 case "ack" if frame.ref == self._asked:
                     self._acknowledged(msgspec.convert(frame.data, _AckData), now)
@@ -183,7 +183,7 @@ class LogFeed:
                     dropped = msgspec.convert(frame.data, _DroppedData)
                     self._put(self._own(max(1, dropped.count), _in_words(dropped)), size)
                 case "pong":
-                    self._pong(msgspec.convert(frame.data, _PongData).cursor, now)
+                    self._pong(msgspec.convert(frame.data, _PongData).after, now)
                 case _:
                     return
         except msgspec.ValidationError as error:
@@ -199,7 +199,7 @@ class LogFeed:
     def _acknowledged(self, ack: _AckData, now: float) -> None:
         if ack.gap:
             self._put(self._own(1, "lines may be missing here: Redis no longer has all that came meanwhile"), 0)
-        self._position = ack.cursor
+        self._position = ack.after
         self._listening = self.answered = True
         self._backoff.reset()
         if not self._follow:
@@ -213,9 +213,9 @@ class LogFeed:
         else:
             self.fail(ResponseError(error.code, error.message))
 
-    def _pong(self, cursor: str | None, now: float) -> None:
-        if self._listening and cursor is not None:
-            self._position = cursor
+    def _pong(self, reached: str | None, now: float) -> None:
+        if self._listening and reached is not None:
+            self._position = reached
         self._ping_due = now + (self.ping_seconds if self._follow else self._end_seconds)
         self._end_seconds = min(2 * self._end_seconds, self.ping_seconds)
 

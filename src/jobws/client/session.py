@@ -1,4 +1,4 @@
-"""Keeps a client connected: the thin shell round a talk (`rooms`, `log_feed`), which decides everything.
+"""Keeps a client connected: the thin shell round a talk (`subscriptions`, `log_feed`), which decides everything.
 
 One task reads, one writes, and after a loss they begin again with another connection. Whoever waits does not notice.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from contextlib import asynccontextmanager
 from math import inf
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 import trio
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from jobws.client.event import Frame
     from jobws.client.token import Credentials
-
-# A connection that lasted so long worked, and the next attempt after it comes soon.
-STEADY_SECONDS: Final = 10.0
 
 
 class Talk(Protocol):
@@ -132,14 +129,9 @@ class Session(Generic[AnyTalk]):
         """One connection, from its handshake to its end."""
         async with open_transport(self._url, self._path, await self._credentials.token()) as transport:
             self.hello = await self._greeted(transport)
-            began = trio.current_time()
-            self.talk.connected(self.hello, began)
+            self.talk.connected(self.hello, trio.current_time())
             self._opened.set()
-            try:
-                await self._talk(transport)
-            finally:
-                if trio.current_time() - began > STEADY_SECONDS:
-                    self._backoff.reset()
+            await self._talk(transport)
 
     async def _greeted(self, transport: Transport) -> HelloData:
         with trio.move_on_after(CONNECT_SECONDS):
@@ -183,6 +175,8 @@ class Session(Generic[AnyTalk]):
             frame = decode_frame(text)
             if frame.event == "expiring":
                 self._expiring.set()
+            if frame.event == "ack":
+                self._backoff.reset()
             self.talk.receive(frame, len(text), trio.current_time())
             self.nudge()
 

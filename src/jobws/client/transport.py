@@ -2,8 +2,8 @@
 
 trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
 leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both. What it took waits
-without a bound, so whoever uses a transport must not let it: the client takes each message at once, and leaves the
-rooms of those who do not keep up (`rooms.BACKLOG_BYTES`).
+without a bound, so whoever uses a transport must not let it: the client takes each message immediately, and leaves the
+subscriptions of those who do not keep up (`subscriptions.BACKLOG_BYTES`).
 """
 
 from __future__ import annotations

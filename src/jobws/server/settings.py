@@ -65,9 +65,9 @@ class Settings:
     """A larger result is left out of its event, which then says so."""
     outbox_bytes: int = 4 * MIB
     """What may wait for one client before it counts as slow."""
-    burst_messages: int = 200
-    """Messages that a client may send at once."""
-    messages_per_second: float = 50.0
+    burst_messages: int = 800
+    """Messages that a client may send together; every 5 items of a list, and every 8 KiB, count as one more."""
+    messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
     frames_per_second: float = 1000.0
     """How fast control frames and fragments of less than 32 bytes are read."""
