@@ -1,6 +1,7 @@
 /** A connection to a bridge that is made again whenever it is lost. Times are in milliseconds. */
 
 import { JobwsError } from './errors.js';
+import { Subscriptions } from './subscriptions.js';
 import { WebSocketLink } from './websocket.js';
 
 // Watches for which the bridge has no place get one after so long.
@@ -9,46 +10,46 @@ const TURN = 5000;
 /** Whether a client whose connection ended with `code` should come back [X1]. */
 const mayReturn = (code) => [1001, 1005, 1006, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 4500);
 
-export class Connection {
-  active = false; // it is there, or is tried
-  failure = null; // why there will be none
-  #link = null;
-  #timer; // of the next attempt, or of the next turn
-  #tries = 0; // links without `hello` since the last one with
-  #losses = 0; // since the last answer
-  #http = false; // it is tried next, immediately
-  #deaf = []; // what ends listening to the page
+/**
+ * The link over HTTP is loaded when it is needed; a bundle for service workers, which load nothing later, has it in itself.
+ * Browsers do not try again what could not be loaded, so it has another URL then.
+ */
+let failures = 0;
+const loadHttp = () => (failures ? import(/* webpackIgnore: true */ /* @vite-ignore */ ['./jobws-http.js', failures].join('?')) : import('./jobws-http.js'));
 
-  /**
-   * `settings` are those of `settings.js`. `to` is called: `greeted`, `frame`, `lost`, `stopped`, `told` (an event of its
-   * own), and by links `messages`, `awaited`, `size`, `turn`.
-   */
-  constructor(settings, to) {
-    Object.assign(this, { settings, to });
-  }
+/**
+ * `settings` are those of `settings.js`. `jobs` is told of it by its own state and events. `to` is called: `frame` with what
+ * comes, `calls` for requests that are about no job (true: with those that were sent), `pending` (is one unanswered?),
+ * `stopped` with why there will be nothing more.
+ */
+export function Connection(settings, jobs, to) {
+  const { base, fallback, WebSocket, auth, token: source = auth } = settings;
+  const subscriptions = Subscriptions(nudge);
+  const connection = { settings, subscriptions, connect, nudge, token, stop, active: false, failure: null };
+  let link = null;
+  let timer; // of the next attempt, or of turns
+  let tries = 0; // links without `hello` since the last one with
+  let losses = 0; // since the last answer
+  let http = false; // it is tried next, immediately
+  let begun = false; // there was a connection
+  let listening; // to the page
 
-  connect() {
-    if (this.active) return;
-    Object.assign(this, { active: true, failure: null });
-    this.#tries = 0;
-    this.#listen();
-    this.#open();
+  function connect() {
+    if (connection.active) return;
+    Object.assign(connection, { active: true, failure: null });
+    tries = 0;
+    listen();
+    open();
   }
 
   /** There is something to ask for. */
-  nudge() {
-    if (this.#link?.greeted) this.#link.nudge();
+  function nudge() {
+    if (link?.greeted) link.nudge();
   }
 
-  /** The bridge works: back-off begins again. */
-  answered() {
-    this.#losses = 0;
-  }
-
-  async token() {
-    const { auth, token = auth } = this.settings;
+  async function token() {
     try {
-      const given = typeof token !== 'function' ? token : token.length ? await new Promise((resolve) => token(resolve)) : await token();
+      const given = typeof source !== 'function' ? source : source.length ? await new Promise(source) : await source();
       return given?.token ?? (typeof given === 'string' ? given : undefined);
     } catch (error) {
       throw new JobwsError(`the function that gets the token failed: ${error}`);
@@ -56,119 +57,143 @@ export class Connection {
   }
 
   /** WebSocket; where it does not get through, HTTP. */
-  async #open() {
-    this.#timer = null;
-    const { loadHttp, WebSocket } = this.settings;
+  async function open() {
+    timer = null;
     try {
-      const token = await this.token();
-      const http = loadHttp && (this.#http || !WebSocket || this.#tries % 3 === 2);
-      const Link = http ? await loadHttp().catch(() => WebSocket && WebSocketLink) : WebSocketLink;
-      if (!this.active || this.#link) return;
-      if (Link) this.#link = this.#dial(Link, token);
-      else this.#ended(null, 1006, 'jobws-http.js cannot be loaded');
+      const given = await token();
+      let Link = WebSocketLink;
+      if (fallback && (http || !WebSocket || tries % 3 === 2))
+        Link = await loadHttp().then(({ HttpLink }) => HttpLink, () => (failures++, WebSocket && WebSocketLink));
+      if (!connection.active || link) return;
+      if (Link) link = dial(Link, given);
+      else ended(null, 1006, 'jobws-http.js cannot be loaded');
     } catch (error) {
-      this.stop(error);
+      stop(error);
     }
   }
 
-  #dial(Link, token) {
-    const link = new Link({ ...this.settings, token }, {
-      ...this.to,
-      frame: (text) => this.#take(link, text),
-      end: (code, reason) => this.#ended(link, code, reason),
-      upgrade: async () => this.#dial(WebSocketLink, await this.token().catch(() => {})),
+  function dial(Link, given) {
+    let fresh = true;
+    const made = Link({ ...settings, token: given }, {
+      frame: (text) => take(made, text),
+      end: (code, reason) => ended(made, code, reason),
+      upgrade: async () => dial(WebSocketLink, await token().catch(() => {})),
+      size: subscriptions.size,
+      awaited: () => subscriptions.awaited() || to.pending(),
+      messages(all) {
+        if (all) subscriptions.connected();
+        const calls = to.calls(all || fresh);
+        fresh = false;
+        return [...subscriptions.requests(), ...calls];
+      },
     });
-    link.late = setTimeout(() => this.#ended(link, 1006, 'timeout'), this.settings.timeout);
-    return link;
+    made.late = setTimeout(() => ended(made, 1006, 'timeout'), settings.timeout);
+    return made;
   }
 
-  #take(link, text) {
+  function take(from, text) {
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {} // below
-    if (link.greeted ? !frame?.event : frame?.event !== 'hello') this.#ended(link, 1006, 'what answers does not speak jobws.v1');
-    else if (!link.greeted) this.#greet(link, frame.data);
-    else if (link === this.#link && frame.event !== 'hello') this.to.frame(frame);
-  }
-
-  #greet(link, hello) {
-    clearTimeout(link.late);
-    const [before, tries] = [this.#link, this.#tries];
-    if (link !== before) {
-      if (!before?.greeted || before.kind === 'websocket') return link.close(); // it comes too late to be an upgrade
-      before.close();
+    const event = frame?.event;
+    if (from.greeted ? !event : event !== 'hello') ended(from, 1006, 'what answers does not speak jobws.v1');
+    else if (!from.greeted) greet(from, frame.data);
+    else if (from === link && event !== 'hello') {
+      if (event === 'ack') losses = 0; // the bridge works: back-off begins again
+      subscriptions.receive(frame);
+      to.frame(frame);
     }
-    Object.assign(link, { greeted: true });
-    this.#link = link;
-    this.#tries = 0;
-    clearInterval(this.#timer);
-    this.#timer = setInterval(this.to.turn, TURN);
-    link.begin();
-    this.to.greeted(hello, link.kind, link !== before, tries);
-    link.nudge();
   }
 
-  #ended(link, code, reason) {
-    if (link !== this.#link) return this.#close(link);
-    const { reconnection, reconnectionAttempts = Infinity, reconnectionDelay, reconnectionDelayMax, loadHttp, base } = this.settings;
-    const was = this.#lose(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
-    if (!mayReturn(code)) return this.stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
+  function greet(from, hello) {
+    clearTimeout(from.late);
+    const upgrade = from !== link;
+    if (upgrade) {
+      if (!link?.greeted || link.kind === 'websocket') return from.close(); // it comes too late
+      link.close();
+    }
+    const attempt = tries + 1;
+    tries = 0;
+    from.greeted = true;
+    link = from;
+    clearTimeout(timer); // an interval, too
+    timer = setInterval(subscriptions.turn, TURN);
+    subscriptions.connected(hello);
+    link.begin();
+    Object.assign(jobs, { connected: true, transport: link.kind });
+    if (!upgrade && begun) jobs.io.fire('reconnect', attempt);
+    begun = true;
+    if (!upgrade) jobs.fire('connect');
+    jobs.fire('transport', jobs.transport);
+    nudge();
+  }
+
+  function ended(which, code, reason) {
+    if (which !== link) return close(which);
+    const { reconnection, reconnectionAttempts = Infinity, reconnectionDelay, reconnectionDelayMax } = settings;
+    const was = lose(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
+    if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const origin = globalThis.location?.origin;
     const allowed = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
     const error = new JobwsError(`no jobws bridge at ${base}: is it running there, is that its URL${allowed}? (${reason || 'refused'})`);
-    this.#http = !was && loadHttp && (reason === 'buffered' || (reason === 'timeout' && link?.kind === 'websocket'));
-    if (!was && ++this.#tries >= 3) this.to.told('connect_error', error);
-    if (reconnection === false || this.#tries > reconnectionAttempts) {
-      this.stop(error);
-      return this.to.told('reconnect_failed');
+    http = !was && fallback && (reason === 'buffered' || (reason === 'timeout' && which.kind === 'websocket'));
+    if (!was && ++tries >= 3) jobs.fire('connect_error', error);
+    if (reconnection === false || tries > reconnectionAttempts) {
+      stop(error);
+      return jobs.io.fire('reconnect_failed');
     }
     // Those that lost the same bridge do not come back together: a wait is random up to what doubles.
-    const most = Math.min(reconnectionDelay * 2 ** this.#losses++, reconnectionDelayMax);
-    this.#timer = setTimeout(() => this.#retry(), this.#http ? 0 : Math.random() * most);
+    const most = Math.min(reconnectionDelay * 2 ** losses++, reconnectionDelayMax);
+    timer = setTimeout(retry, http ? 0 : Math.random() * most);
   }
 
-  #retry() {
-    this.to.told('reconnect_attempt', this.#tries + 1);
-    this.#open();
+  function retry() {
+    jobs.io.fire('reconnect_attempt', tries + 1);
+    open();
   }
 
-  #close(link) {
-    clearTimeout(link?.late);
-    link?.close();
+  function close(which) {
+    clearTimeout(which?.late);
+    which?.close();
   }
 
   /** The connection is over; returns whether there had been one. */
-  #lose(reason) {
-    const link = this.#link;
-    clearInterval(this.#timer);
-    this.#timer = this.#link = null;
-    this.#close(link);
-    this.to.lost(link?.greeted, reason);
-    return link?.greeted;
+  function lose(reason) {
+    const lost = link;
+    clearTimeout(timer);
+    timer = link = null;
+    close(lost);
+    subscriptions.disconnected();
+    Object.assign(jobs, { connected: false, transport: null });
+    if (lost?.greeted) jobs.fire('disconnect', reason);
+    return lost?.greeted;
   }
 
   /** End for good, or until `connect` is called. */
-  stop(error, reason = error.message) {
-    if (!this.active) return;
-    Object.assign(this, { active: false, failure: error });
-    this.#lose(reason);
-    for (const stop of this.#deaf.splice(0)) stop();
-    this.to.stopped(error, reason);
+  function stop(error, reason = error.message) {
+    if (!connection.active) return;
+    Object.assign(connection, { active: false, failure: error });
+    lose(reason);
+    listening.abort();
+    subscriptions.fail(error);
+    to.stopped(error);
+    if (reason !== 'io client disconnect') jobs.fire('connect_error', error);
   }
 
   /** A network that comes back, and a page that is looked at again, are reasons to see whether the bridge is there. */
-  #listen() {
+  function listen() {
     const check = () => {
-      if (this.#link?.greeted) return this.#link.check();
-      if (!this.#timer) return; // it is tried
-      clearTimeout(this.#timer);
-      this.#retry();
+      if (link?.greeted) return link.check();
+      if (!timer) return; // it is tried
+      clearTimeout(timer);
+      retry();
     };
-    const shown = () => globalThis.document.visibilityState === 'visible' && check();
-    for (const [target, name, handler] of [[globalThis, 'online', check], [globalThis.document, 'visibilitychange', shown]]) {
-      target?.addEventListener?.(name, handler);
-      this.#deaf.push(() => target?.removeEventListener?.(name, handler));
-    }
+    const { document } = globalThis;
+    listening = new AbortController();
+    globalThis.addEventListener?.('online', check, listening);
+    document?.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && check(), listening);
   }
+
+  return connection;
 }

@@ -11,36 +11,24 @@ export class JobwsError extends Error {
     if (code !== undefined) this.code = code;
   }
 }
+
+const ofJob = (name, say) =>
+  class extends JobwsError {
+    name = name;
+
+    constructor(jobId, queue, reason) {
+      super(say(named(jobId, queue), reason));
+      Object.assign(this, { jobId, queue, reason });
+    }
+  };
+
 /** A job that was waited for failed, and will not be tried again. `reason` is its `failedReason`. */
-export class JobFailed extends JobwsError {
-  name = 'JobFailed';
-
-  constructor(jobId, queue, reason) {
-    super(`${named(jobId, queue)} failed: ${reason}`);
-    Object.assign(this, { jobId, queue, reason });
-  }
-}
+export const JobFailed = ofJob('JobFailed', (job, reason) => `${job} failed: ${reason}`);
 /** A job that was waited for was removed before it had ended. */
-export class JobRemoved extends JobwsError {
-  name = 'JobRemoved';
-
-  constructor(jobId, queue) {
-    super(`${named(jobId, queue)} was removed before it had ended`);
-    Object.assign(this, { jobId, queue });
-  }
-}
+export const JobRemoved = ofJob('JobRemoved', (job) => `${job} was removed before it had ended`);
 /** There is no such job, and no outcome of one, as far as Redis remembers. */
-export class JobUnknown extends JobwsError {
-  name = 'JobUnknown';
+export const JobUnknown = ofJob('JobUnknown', (job) => `no ${job}; if it is about to be added, wait with {expect: true}`);
 
-  constructor(jobId, queue) {
-    super(`no ${named(jobId, queue)}; if it is about to be added, wait with {expect: true}`);
-    Object.assign(this, { jobId, queue });
-  }
-}
 /** It has not ended within the time that its user gave it. */
-export function timedOut(jobId, queue, milliseconds) {
-  const error = new JobwsError(`${named(jobId, queue)} has not ended within ${milliseconds} ms`);
-  error.name = 'TimeoutError';
-  return error;
-}
+export const timedOut = (jobId, queue, milliseconds) =>
+  Object.assign(new JobwsError(`${named(jobId, queue)} has not ended within ${milliseconds} ms`), { name: 'TimeoutError' });

@@ -1,61 +1,27 @@
-/** What the module is for: to wait for a job's result, and to watch a job to its end. */
+/** What the module is for: to watch a job to its end, and to wait for its result. */
 
 import { JobFailed, JobRemoved, JobwsError, timedOut } from './errors.js';
 import { OUTCOMES } from './subscription.js';
 
 export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
 export function asId(jobId) {
-  if (typeof jobId === 'string' && jobId) return jobId;
-  return Number.isSafeInteger(jobId) ? String(jobId) : null;
+  if (Number.isSafeInteger(jobId)) return String(jobId);
+  return typeof jobId === 'string' && jobId ? jobId : null;
 }
 
-/** Begin to follow a job; returns how to leave it. */
-function follow({ subscriptions, connection }, jobId, queue, watcher) {
-  const id = asId(jobId);
-  const error = connection.failure ?? (id === null ? new JobwsError(BAD_ID, 'bad-job-id') : null);
-  if (error) {
-    queueMicrotask(() => watcher.refuse(error));
-    return () => {};
-  }
-  const subscription = subscriptions.join(queue, id, watcher);
-  return () => subscriptions.leave(subscription, watcher);
-}
-
-/** See `Jobs.wait` in jobws.d.ts. */
-export function wait(client, jobId, { queue, timeout, expect = false, signal } = {}) {
-  return new Promise((resolve, reject) => {
-    let timer;
-    const finish = (settle, value) => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', aborted);
-      leave();
-      settle(value);
-    };
-    const aborted = () => finish(reject, signal.reason);
-    const leave = follow(client, jobId, queue, {
-      events: [],
-      strict: !expect,
-      refuse: (error) => finish(reject, error),
-      deliver: ({ event, data }) => {
-        if (event === 'removed') return finish(reject, new JobRemoved(String(jobId), data.queue));
-        const key = event === 'completed' ? 'returnvalue' : 'failedReason';
-        const settle = (value) =>
-          event === 'completed' ? finish(resolve, value) : finish(reject, new JobFailed(String(jobId), data.queue, value));
-        if (key in data || !data.truncated) return settle(data[key]);
-        // It was too large for an event.
-        lookup(client, jobId, { queue: data.queue }).then(([job]) => settle(job?.[key]), (error) => finish(reject, error));
-      },
-    });
-    if (signal?.aborted) return aborted();
-    signal?.addEventListener('abort', aborted);
-    if (timeout !== undefined) timer = setTimeout(() => finish(reject, timedOut(jobId, queue, timeout)), timeout);
+/** What the promise gives, or an error if that takes longer. */
+export function within(promise, milliseconds, late) {
+  let timer;
+  const over = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(late()), milliseconds);
   });
+  return Promise.race([promise, over]).finally(() => clearTimeout(timer));
 }
 
 /** An iterator; see `Jobs.watch` in jobws.d.ts. */
-export function watch(client, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
+export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
   const items = [];
-  let [wake, failure, over] = [null, null, false];
+  let [wake, failure, over, leave] = [null, null, false, () => {}];
   const end = (error) => {
     failure ??= error;
     over = true;
@@ -64,20 +30,24 @@ export function watch(client, jobId, { queue, events = [], expect = true, logs =
     wake?.();
   };
   const aborted = () => end(signal.reason);
-  const leave = follow(client, jobId, queue, {
-    events,
-    logs,
-    gaps: true,
-    strict: !expect,
-    refuse: end,
-    deliver: (event) => {
-      items.push(event);
-      if (OUTCOMES.includes(event.event)) end();
-      wake?.();
-    },
-  });
+  const id = asId(jobId);
   if (signal?.aborted) aborted();
-  signal?.addEventListener('abort', aborted, { once: true });
+  else if (connection.failure) end(connection.failure);
+  else if (id === null) end(new JobwsError(BAD_ID, 'bad-job-id'));
+  else {
+    signal?.addEventListener('abort', aborted);
+    leave = share(queue, id, {
+      events,
+      logs,
+      strict: !expect,
+      refuse: end,
+      deliver: (frame) => {
+        items.push(frame);
+        if (OUTCOMES.includes(frame.event)) end();
+        wake?.();
+      },
+    });
+  }
   return {
     next: async () => {
       while (!items.length && !over) await new Promise((resolve) => (wake = resolve));
@@ -95,12 +65,34 @@ export function watch(client, jobId, { queue, events = [], expect = true, logs =
   };
 }
 
+/** See `Jobs.wait` in jobws.d.ts. */
+export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
+  const watched = watch(share, connection, jobId, { ...options, expect });
+  const result = resultOf(watched, connection, jobId, options);
+  const limited = timeout === undefined ? result : within(result, timeout, () => timedOut(jobId, options.queue, timeout));
+  return limited.finally(watched.return);
+}
+
+async function resultOf(watched, connection, jobId, { signal }) {
+  let told;
+  do told = (await watched.next()).value;
+  while (told?.event === 'gap');
+  if (!told) return; // nobody waits for it any more
+  const { event, data } = told;
+  if (event === 'removed') throw new JobRemoved(String(jobId), data.queue);
+  const key = event === 'completed' ? 'returnvalue' : 'failedReason';
+  // It may have been too large for an event.
+  const [job] = key in data || !data.truncated ? [data] : await lookup(connection, jobId, { queue: data.queue, signal });
+  if (event === 'failed') throw new JobFailed(String(jobId), data.queue, job?.[key]);
+  return job?.[key];
+}
+
 /** See `Jobs.lookup` in jobws.d.ts. */
-export async function lookup({ connection }, jobId, { queue } = {}) {
+export async function lookup(connection, jobId, { queue, signal } = {}) {
   const token = await connection.token();
   const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
   const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const response = await fetch(`${connection.settings.base}/jobs?${query}`, { headers, cache: 'no-store' });
+  const response = await fetch(`${connection.settings.base}/jobs?${query}`, { headers, cache: 'no-store', signal });
   const answer = await response.json();
   if (response.ok) return answer.jobs ?? [answer];
   if (response.status === 404) return [];

@@ -6,17 +6,20 @@ import { PASSING } from './subscriptions.js';
 const RETRY = 1000;
 
 /**
- * What `subscribe-logs` is to be asked for from now on: what came after the last line, or the position of an `ack` or a
- * `pong` [L5]; null: nothing else. `call`: the user's own request that the frame answers. `retry` asks once more.
+ * `asked` is the standing request, which from now on is to bring what comes after the last line, or after the position
+ * of an `ack` or a `pong` [L5]. `own`: the frame answers the user's own request. `nudge`: it is to be sent again.
  */
-export function resumed(asked, { event, data, ref, id }, call, { fire, retry }) {
-  if (ref === asked.ref && !call) {
+export function resume(asked, { event, data, ref, id }, own, jobs, nudge) {
+  const { message } = asked;
+  if (ref === message.ref && !own) {
     // Nobody sees the answers to what was asked again.
-    if (data.gap) fire('dropped', { count: 0, approximate: true });
-    if (PASSING.includes(data.code)) setTimeout(() => retry(asked), RETRY);
+    if (data.gap) jobs.fire('dropped', { count: 0, approximate: true });
+    if (PASSING.includes(data.code))
+      setTimeout(() => {
+        asked.sent = false;
+        nudge();
+      }, RETRY);
   }
-  const after = event === 'log' ? id : event === 'error' ? null : data?.after;
-  if (!after) return null;
-  const { tail, ...filters } = asked.data ?? {};
-  return { ...asked, data: { ...filters, after } };
+  const after = event === 'log' ? id : event !== 'error' && data?.after;
+  if (after) asked.message = { ...message, data: { ...message.data, tail: undefined, after } };
 }

@@ -24,8 +24,8 @@ function warn(text) {
   warned.add(text);
 }
 
-/** `loadHttp` promises the link over HTTP; in the settings it is null where there is to be none. */
-export function settingsOf(url, options, loadHttp) {
+/** `fallback`: HTTP is to be tried, too. */
+export function settingsOf(url, options) {
   const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
   if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
   const at = new URL(url ?? '/', globalThis.location?.href);
@@ -43,7 +43,7 @@ export function settingsOf(url, options, loadHttp) {
     WebSocket,
     base: at.protocol.replace('ws', 'http') + '//' + at.host + path,
     endpoint: logs ? '/logs' : '/ws',
-    loadHttp: fallback ? loadHttp : null,
+    fallback,
     network: { buffers: false }, // it holds streams back
   };
 }

@@ -1,221 +1,205 @@
 /** What is watched, what the bridge is asked for, and whose a frame is. Nothing here waits. Rules in brackets: protocol.md. */
 
-import { JobUnknown, JobwsError } from './errors.js';
+import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
 const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
+// What a message has beside its items, at most.
+const FRAME = 128;
 // Errors that pass by themselves, and when to ask again, in milliseconds.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 const soon = () => 500 + 1000 * Math.random();
-// What a message has beside its items, at most.
-const FRAME = 128;
 
-export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
+const bytes = (item) => new TextEncoder().encode(JSON.stringify(item)).length + 1;
 
-export class Subscriptions {
-  hello = null; // null: not connected
-  #all = new Set(); // everything that is watched, across connections; at the end what gave its place away last
-  #latest = new Map(); // of it, by job, the last one that others may join
-  #waiting = new Set(); // of it, what is still to be asked for
-  #named = new Map(); // what this connection was asked for, by name [P1]
-  #asked = new Map(); // ref -> the names in that request, in order, until it is answered
-  #leaving = [];
-  #count = 0;
-  #changed;
-
-  /** `changed` is called when there is something to ask for. */
-  constructor(changed) {
-    this.#changed = changed;
+/** Items in lists that the bridge takes. */
+function* lists(items, { maxMessage, maxSubscriptions }) {
+  let [list, size] = [[], FRAME];
+  for (const item of items) {
+    size += bytes(item);
+    if (list.length && (list.length >= maxSubscriptions || size > maxMessage)) {
+      yield list;
+      [list, size] = [[], FRAME + bytes(item)];
+    }
+    list.push(item);
   }
+  if (list.length) yield list;
+}
 
-  get size() {
-    return this.#all.size;
-  }
-
-  get awaited() {
-    return this.#asked.size > 0;
-  }
+/**
+ * `changed` is called when there is something to ask for. A watcher has `events` (beside outcomes), `logs`, `until` (it ends
+ * with the first outcome), `stays` (also when nothing will come for now), and is called: `deliver` with a frame, and whether
+ * it is of this subscription alone; `answer` with an answer, and whether there is or was such a job; `refuse` with an error,
+ * which is the end.
+ */
+export function Subscriptions(changed) {
+  let hello = null; // null: not connected
+  let leaving = []; // what to unsubscribe
+  let count = 0;
+  const all = new Set(); // everything that is watched, across connections; at the end what gave its place away last
+  const waiting = new Set(); // of it, what is still to be asked for
+  const named = new Map(); // what this connection was asked for, by name [P1]
+  const asked = new Map(); // ref -> the names in that request, in order, until it is answered
 
   /** A ref that no other request of this client has, or a name that no other subscription has. */
-  next() {
-    return ++this.#count;
+  const next = () => ++count;
+  const acknowledged = () => [...named.values()].filter((each) => each.acknowledged);
+
+  function want(each) {
+    waiting.add(each);
+    changed();
   }
 
-  /** Those who want the same have one subscription, where it tells each what its own would; one that is `alone` has its own. */
-  join(queue, jobId, watcher, alone) {
-    const key = keyOf(queue, jobId);
-    const latest = alone ? undefined : this.#latest.get(key);
-    const subscription = latest?.takes(watcher) ? latest : new Subscription(queue, jobId, alone?.after, alone?.lines);
-    subscription.watchers.add(watcher);
-    if (subscription === latest) return latest;
-    this.#all.add(subscription);
-    if (!alone) this.#latest.set(key, subscription);
-    this.#want(subscription);
-    return subscription;
+  /** Its name is no longer its own. `tell`: the bridge is to be told. */
+  function release(each, tell = true) {
+    const { name: sub, queue, jobId } = each;
+    if (!named.delete(sub)) return;
+    if (tell) leaving.push({ sub, jobId, queue });
+    each.release();
+    changed();
   }
 
-  leave(subscription, watcher) {
-    if (subscription.watchers.delete(watcher) && !subscription.watchers.size) this.#drop(subscription);
+  function join(...how) {
+    const each = Subscription(...how);
+    all.add(each);
+    want(each);
+    return each;
+  }
+
+  function leave(each, tell) {
+    all.delete(each);
+    waiting.delete(each);
+    release(each, tell);
+  }
+
+  function refuse(each, error) {
+    leave(each, false);
+    each.watcher.refuse(error);
   }
 
   /** It goes on under another name, and misses nothing: its watcher wants something else, or others are to have its place. */
-  renew(subscription) {
-    this.#release(subscription);
-    this.#want(subscription);
+  function renew(each) {
+    release(each);
+    want(each);
   }
 
-  /** Nothing will come for now: whoever waits is told. Who stays comes back with the next connection. */
-  fail(error) {
-    this.disconnected();
-    for (const subscription of [...this.#all]) this.#dismiss(subscription, ({ forever }) => !forever, error);
+  /** By another connection, or as if it were one. */
+  function connected(greeting = hello) {
+    disconnected();
+    hello = greeting;
+    for (const idle of [false, true]) for (const each of all) if (each.idle() === idle) want(each);
   }
 
-  connected(hello) {
-    this.hello = hello;
-    for (const idle of [false, true]) for (const each of this.#all) if (each.idle === idle) this.#want(each);
+  function disconnected() {
+    hello = null;
+    leaving = [];
+    for (const each of [waiting, named, asked]) each.clear();
+    for (const each of all) each.release();
   }
 
-  disconnected() {
-    this.hello = null;
-    for (const each of [this.#waiting, this.#named, this.#asked]) each.clear();
-    this.#leaving = [];
-    for (const subscription of this.#all) subscription.leave();
+  /** Nothing will come for now. */
+  function fail(error) {
+    for (const each of [...all]) if (!each.watcher.stays) refuse(each, error);
   }
 
   /** Those that had a place longest give it to those that wait for one. */
-  turn() {
-    const held = [...this.#named.values()].filter(({ acknowledged, idle }) => acknowledged && !idle);
-    for (const subscription of held.slice(0, this.#waiting.size)) {
-      this.#all.delete(subscription);
-      this.#all.add(subscription);
-      this.renew(subscription);
+  function turn() {
+    for (const each of acknowledged().filter(({ idle }) => !idle()).slice(0, waiting.size)) {
+      all.delete(each);
+      all.add(each);
+      renew(each);
     }
   }
 
   /** What to ask for now. */
-  requests() {
-    if (!this.hello) return [];
-    const limits = { ...LIMITS, ...this.hello.limits };
-    const messages = [];
-    for (const data of this.#batches(this.#leaving.splice(0), limits)) messages.push({ event: 'unsubscribe-job', ref: this.next(), data });
+  function requests() {
+    if (!hello) return [];
+    const limits = { ...LIMITS, ...hello.limits };
+    const messages = [...lists(leaving.splice(0), limits)].map((data) => ({ event: 'unsubscribe-job', ref: next(), data }));
+    const items = [];
     // The bridge itself takes the places of those whose outcome was told [S10].
     let free = limits.maxSubscriptions;
-    if (this.#waiting.size) for (const { idle } of this.#named.values()) free -= !idle;
-    const items = [];
-    for (const subscription of this.#waiting) {
+    if (waiting.size) for (const { idle } of named.values()) free -= !idle();
+    for (const each of waiting) {
       if (free-- <= 0) break;
-      this.#waiting.delete(subscription);
-      const item = subscription.item(this.next());
-      this.#named.set(item.sub, subscription);
+      waiting.delete(each);
+      const item = each.item(next());
+      if (FRAME + bytes(item) > limits.maxMessage) {
+        refuse(each, new JobwsError('this subscription is too large for the bridge', 'too-large'));
+        continue;
+      }
+      named.set(item.sub, each);
       items.push(item);
     }
-    for (const data of this.#batches(items, limits)) {
-      const ref = this.next();
-      this.#asked.set(ref, data.map(({ sub }) => sub));
+    for (const data of lists(items, limits)) {
+      const ref = next();
+      asked.set(ref, data.map(({ sub }) => sub));
       messages.push({ event: 'subscribe-job', ref, data });
     }
     return messages;
   }
 
-  *#batches(items, { maxMessage, maxSubscriptions }) {
-    let [batch, size] = [[], FRAME];
-    for (const item of items) {
-      const bytes = new TextEncoder().encode(JSON.stringify(item)).length + 1;
-      if (FRAME + bytes > maxMessage) {
-        this.#refuse(this.#named.get(item.sub), new JobwsError('this subscription is too large for the bridge', 'too-large'));
-        continue;
-      }
-      if (batch.length >= maxSubscriptions || size + bytes > maxMessage) {
-        yield batch;
-        [batch, size] = [[], FRAME];
-      }
-      batch.push(item);
-      size += bytes;
-    }
-    if (batch.length) yield batch;
-  }
-
-  receive({ sub, ...frame }) {
+  function receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
-    const subscription = this.#named.get(sub);
-    if (event === 'ack' || event === 'error') this.#answered(ref, event === 'ack' ? data : { error: data });
-    else if (event === 'pong') {
-      for (const each of this.#named.values()) if (each.acknowledged) each.move(data.after ?? {});
-    } else if (event === 'gap') {
-      const own = sub !== undefined;
-      for (const each of own ? [subscription] : [...this.#named.values()]) if (each?.interrupt(data, own)) each.hand(frame, true, own);
-    } else if (subscription?.acknowledged && data?.jobId !== undefined) this.#hand(subscription, frame);
+    const each = named.get(sub);
+    if (event === 'ack') answered(ref, data);
+    else if (event === 'error') answered(ref, { error: data });
+    else if (event === 'pong') for (const each of acknowledged()) each.move(data.after ?? {});
+    else if (event === 'gap' && sub === undefined) {
+      const { queue, jobs } = data;
+      for (const each of acknowledged())
+        if ((each.queue ?? queue) === queue && (jobs?.includes(each.jobId) ?? true)) interrupt(each, frame, false);
+    } else if (!each?.acknowledged) return; // nothing precedes its answer [P2]
+    else if (event === 'gap') interrupt(each, frame, true);
+    else if (data?.jobId !== undefined) hand(each, frame);
   }
 
-  #answered(ref, { results = [], after, error, evicted = [] }) {
-    const names = this.#asked.get(ref) ?? [];
-    this.#asked.delete(ref);
+  function answered(ref, { results = [], after, error, evicted = [] }) {
+    const names = asked.get(ref) ?? [];
+    asked.delete(ref);
     names.forEach((name, index) => {
-      const subscription = this.#named.get(name); // undefined: it was left
-      if (subscription) this.#settle(subscription, after, error ? { error } : (results[index] ?? {}));
+      const each = named.get(name); // undefined: it was left
+      if (each) settle(each, after, error ? { error } : (results[index] ?? {}));
     });
     for (const { sub } of evicted) {
-      const subscription = this.#named.get(sub);
-      if (!subscription) continue;
-      this.#release(subscription, false);
-      if (!subscription.idle) this.#want(subscription); // it was not told the outcome
+      const each = named.get(sub);
+      if (!each) continue;
+      release(each, false);
+      if (!each.idle()) want(each); // it was not told the outcome
     }
   }
 
-  #settle(subscription, after, result) {
+  function settle(each, common, result) {
+    const { queue, jobId, watcher } = each;
     const { error, unknown, gap } = result;
-    const { queue, jobId } = subscription;
-    if (error && !PASSING.includes(error.code)) return this.#refuse(subscription, new JobwsError(`${jobId}: ${error.message}`, error.code));
-    if (error) {
-      this.#release(subscription, false);
-      setTimeout(() => this.#all.has(subscription) && subscription.name === null && this.#want(subscription), soon());
-      return;
-    }
-    const vanished = subscription.acknowledge(after, result);
-    for (const watcher of [...subscription.watchers]) watcher.answer?.({ ...result, after: { ...subscription.after } });
-    if (gap) subscription.hand({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true, true);
-    for (const each of vanished) this.#hand(subscription, { event: 'removed', data: { queue: each, jobId }, replayed: true });
-    if (unknown && !vanished.length) this.#dismiss(subscription, ({ strict }) => strict, new JobUnknown(jobId, queue));
+    if (error && PASSING.includes(error.code)) {
+      release(each, false);
+      setTimeout(() => all.has(each) && each.name === null && want(each), soon());
+    } else if (error) refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
+    if (error) return;
+    const vanished = each.acknowledge(common, result);
+    watcher.answer({ ...result, after: { ...each.after } }, !unknown || vanished.length);
+    if (gap) watcher.deliver({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true);
+    for (const gone of vanished)
+      if (all.has(each)) hand(each, { event: 'removed', data: { queue: gone, jobId }, replayed: true });
   }
 
-  #hand(subscription, frame) {
-    subscription.hand(frame, subscription.take(frame));
-    // The bridge has left a subscription that was up to the outcome, too [S5].
-    if (!subscription.watchers.size) this.#drop(subscription, !(subscription.until && OUTCOMES.includes(frame.event)));
+  function interrupt(each, frame, own) {
+    each.interrupt(frame.data);
+    each.watcher.deliver(frame, own);
   }
 
-  #want(subscription) {
-    this.#waiting.add(subscription);
-    this.#changed();
+  function hand(each, frame) {
+    const { watcher } = each;
+    const news = each.take(frame);
+    // The bridge has left, too, unless it is the client that found out [S5].
+    if (watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
+    if (news) watcher.deliver(frame, true);
   }
 
-  /** Its name is no longer its own; `tell`: the bridge is to be told. */
-  #release(subscription, tell = true) {
-    const { name, queue, jobId } = subscription;
-    if (!this.#named.delete(name)) return;
-    if (tell) this.#leaving.push({ sub: name, jobId, queue });
-    subscription.leave();
-    this.#changed();
-  }
-
-  #drop(subscription, tell) {
-    const key = keyOf(subscription.queue, subscription.jobId);
-    this.#all.delete(subscription);
-    this.#waiting.delete(subscription);
-    if (this.#latest.get(key) === subscription) this.#latest.delete(key);
-    this.#release(subscription, tell);
-  }
-
-  /** Those watchers are told that nothing will come. */
-  #dismiss(subscription, which, error) {
-    for (const watcher of [...subscription.watchers].filter(which)) {
-      this.leave(subscription, watcher);
-      watcher.refuse(error);
-    }
-  }
-
-  #refuse(subscription, error) {
-    this.#drop(subscription, false);
-    this.#dismiss(subscription, () => true, error);
-  }
+  return {
+    next, join, leave, renew, connected, disconnected, fail, turn, requests, receive,
+    size: () => all.size,
+    awaited: () => asked.size > 0,
+  };
 }
