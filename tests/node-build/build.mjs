@@ -7,8 +7,16 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { minify } from 'terser';
 
+// Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
+// users see (jobws.d.ts), or of the language's.
+const INTERNAL = `acknowledge acknowledged answer ask asked awaited base begin buffers calls check chosen deliver endpoint fail
+  failure fallback frame greeted handles idle interrupt item kind late leave messages move network nudge pending receive
+  refuse release renew requests seen sent settings stays stopped strict subscription subscriptions take tells turn unsent
+  upgrade wanted watcher`.split(/\s+/);
+
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
 const folder = process.argv[2];
+const mangleCache = {}; // the same names in all of them
 await mkdir(folder, { recursive: true });
 
 async function make(name, source, external) {
@@ -19,10 +27,12 @@ async function make(name, source, external) {
     format: 'esm',
     target: 'es2022',
     charset: 'utf8',
+    mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
+    mangleCache,
     write: false,
   });
-  const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2020, compress: { passes: 3 } });
-  await writeFile(join(folder, name), `// jobws, MIT; the sources are beside it, in src/\n${code}\n`);
+  const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
+  await writeFile(join(folder, name), `// jobws, MIT; sources in src/\n${code}\n`);
 }
 
 await make('jobws.js', 'jobws.js', ['./jobws-http.js']);

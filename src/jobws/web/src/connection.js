@@ -1,6 +1,7 @@
 /** A connection to a bridge that is made again whenever it is lost. Times are in milliseconds. */
 
 import { JobwsError } from './errors.js';
+import { loadHttp } from './loading.js';
 import { Subscriptions } from './subscriptions.js';
 import { WebSocketLink } from './websocket.js';
 
@@ -8,14 +9,7 @@ import { WebSocketLink } from './websocket.js';
 const TURN = 5000;
 
 /** Whether a client whose connection ended with `code` should come back [X1]. */
-const mayReturn = (code) => [1001, 1005, 1006, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 4500);
-
-/**
- * The link over HTTP is loaded when it is needed; a bundle for service workers, which load nothing later, has it in itself.
- * Browsers do not try again what could not be loaded, so it has another URL then.
- */
-let failures = 0;
-const loadHttp = () => (failures ? import(/* webpackIgnore: true */ /* @vite-ignore */ ['./jobws-http.js', failures].join('?')) : import('./jobws-http.js'));
+const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500);
 
 /**
  * `settings` are those of `settings.js`. `jobs` is told of it by its own state and events. `to` is called: `frame` with what
@@ -36,7 +30,8 @@ export function Connection(settings, jobs, to) {
 
   function connect() {
     if (connection.active) return;
-    Object.assign(connection, { active: true, failure: null });
+    connection.active = true;
+    connection.failure = null;
     tries = 0;
     listen();
     open();
@@ -63,7 +58,7 @@ export function Connection(settings, jobs, to) {
       const given = await token();
       let Link = WebSocketLink;
       if (fallback && (http || !WebSocket || tries % 3 === 2))
-        Link = await loadHttp().then(({ HttpLink }) => HttpLink, () => (failures++, WebSocket && WebSocketLink));
+        ({ HttpLink: Link } = await loadHttp().catch(() => ({ HttpLink: WebSocket && WebSocketLink })));
       if (!connection.active || link) return;
       if (Link) link = dial(Link, given);
       else ended(null, 1006, 'jobws-http.js cannot be loaded');
@@ -121,7 +116,8 @@ export function Connection(settings, jobs, to) {
     timer = setInterval(subscriptions.turn, TURN);
     subscriptions.connected(hello);
     link.begin();
-    Object.assign(jobs, { connected: true, transport: link.kind });
+    jobs.connected = true;
+    jobs.transport = link.kind;
     if (!upgrade && begun) jobs.io.fire('reconnect', attempt);
     begun = true;
     if (!upgrade) jobs.fire('connect');
@@ -165,7 +161,8 @@ export function Connection(settings, jobs, to) {
     timer = link = null;
     close(lost);
     subscriptions.disconnected();
-    Object.assign(jobs, { connected: false, transport: null });
+    jobs.connected = false;
+    jobs.transport = null;
     if (lost?.greeted) jobs.fire('disconnect', reason);
     return lost?.greeted;
   }
@@ -173,7 +170,8 @@ export function Connection(settings, jobs, to) {
   /** End for good, or until `connect` is called. */
   function stop(error, reason = error.message) {
     if (!connection.active) return;
-    Object.assign(connection, { active: false, failure: error });
+    connection.active = false;
+    connection.failure = error;
     lose(reason);
     listening.abort();
     subscriptions.fail(error);

@@ -8,7 +8,7 @@ export class JobwsError extends Error {
 
   constructor(message, code) {
     super(message);
-    if (code !== undefined) this.code = code;
+    this.code = code;
   }
 }
 

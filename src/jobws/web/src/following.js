@@ -1,13 +1,12 @@
 /** What the module is for: to watch a job to its end, and to wait for its result. */
 
 import { JobFailed, JobRemoved, JobwsError, timedOut } from './errors.js';
+import { loadHttp } from './loading.js';
 import { OUTCOMES } from './subscription.js';
 
 export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
-export function asId(jobId) {
-  if (Number.isSafeInteger(jobId)) return String(jobId);
-  return typeof jobId === 'string' && jobId ? jobId : null;
-}
+/** The id as text; empty: it is none. */
+export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
 
 /** What the promise gives, or an error if that takes longer. */
 export function within(promise, milliseconds, late) {
@@ -33,7 +32,7 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
   const id = asId(jobId);
   if (signal?.aborted) aborted();
   else if (connection.failure) end(connection.failure);
-  else if (id === null) end(new JobwsError(BAD_ID, 'bad-job-id'));
+  else if (!id) end(new JobwsError(BAD_ID, 'bad-job-id'));
   else {
     signal?.addEventListener('abort', aborted);
     leave = share(queue, id, {
@@ -88,13 +87,4 @@ async function resultOf(watched, connection, jobId, { signal }) {
 }
 
 /** See `Jobs.lookup` in jobws.d.ts. */
-export async function lookup(connection, jobId, { queue, signal } = {}) {
-  const token = await connection.token();
-  const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const response = await fetch(`${connection.settings.base}/jobs?${query}`, { headers, cache: 'no-store', signal });
-  const answer = await response.json();
-  if (response.ok) return answer.jobs ?? [answer];
-  if (response.status === 404) return [];
-  throw new JobwsError(answer.detail ?? `HTTP ${response.status}`, answer.code);
-}
+export const lookup = async (...of) => (await loadHttp()).lookup(JobwsError, ...of);

@@ -133,3 +133,15 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
     },
   };
 }
+
+/** See `Jobs.lookup` in jobws.d.ts; `JobwsError` is the class of that name. */
+export async function lookup(JobwsError, { settings, token }, jobId, { queue, signal } = {}) {
+  const given = await token();
+  const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
+  const headers = given ? { authorization: `Bearer ${given}` } : {};
+  const response = await fetch(`${settings.base}/jobs?${query}`, { headers, cache: 'no-store', signal });
+  const answer = await response.json();
+  if (response.ok) return answer.jobs ?? [answer];
+  if (response.status === 404) return [];
+  throw new JobwsError(answer.detail ?? `HTTP ${response.status}`, answer.code);
+}

@@ -1,14 +1,15 @@
 /** Watches that want the same have one subscription, so that a large result comes once, however many show it. */
 
 import { JobUnknown } from './errors.js';
-import { OUTCOMES } from './subscription.js';
+import { OUTCOMES, wants } from './subscription.js';
+import { keyOf } from './subscriptions.js';
 
 /** Whether a member gets from the subscription what one of its own would bring. */
 function brings({ chosen, acknowledged, seen, after }, { events, logs, strict }) {
   if (!chosen) return true;
   // A look-up that is under way may be of before a job was added.
   if (logs || (acknowledged ? !seen.size : after || strict)) return false;
-  return chosen[0] === '*' || events.every((name) => chosen.includes(name));
+  return events.every((name) => wants(chosen, name));
 }
 
 /** Of one connection: a function that begins to follow a job, and returns how to leave it. */
@@ -24,14 +25,12 @@ export function Sharing(subscriptions) {
     }
     const group = {
       until: true,
-      get events() {
-        return members.flatMap(({ events }) => events);
-      },
-      get logs() {
-        return members.some(({ logs }) => logs);
-      },
+      events: [],
+      logs: false,
       add(member) {
         members.push(member);
+        group.events.push(...member.events);
+        group.logs ||= member.logs;
         group.subscription ??= subscriptions.join(queue, jobId, group);
         return () => {
           if (!members.includes(member)) return;
@@ -48,7 +47,7 @@ export function Sharing(subscriptions) {
         const { event } = frame;
         const outcome = OUTCOMES.includes(event);
         for (const { events, logs, deliver } of outcome ? over() : [...members])
-          if (outcome || event === 'gap' || (event === 'job-log' ? logs : events.includes('*') || events.includes(event))) deliver(frame);
+          if (outcome || event === 'gap' || (event === 'job-log' ? logs : wants(events, event))) deliver(frame);
       },
       refuse: (error) => over().forEach(({ refuse }) => refuse(error)),
     };
@@ -58,7 +57,7 @@ export function Sharing(subscriptions) {
 
   /** A member has `events`, `logs`, `strict` (no such job: it is refused), and `deliver`, `refuse` to be called. */
   return (queue, jobId, member) => {
-    const key = JSON.stringify([queue, jobId]);
+    const key = keyOf(queue, jobId);
     const group = latest.get(key);
     return (group && brings(group.subscription, member) ? group : Group(key, queue, jobId)).add(member);
   };

@@ -1,6 +1,9 @@
 /** One subscription, across connections: how far it has come. Rules in brackets: protocol.md. */
 
 export const OUTCOMES = ['completed', 'failed', 'removed'];
+/** Whether a list of events has that one. */
+export const wants = (events, name) => events.includes('*') || events.includes(name);
+
 // Names of more events than a subscription may have are asked for as `*` [S4].
 const MAX_EVENTS = 32;
 
@@ -91,11 +94,12 @@ export function Subscription(queue, jobId, watcher, after, lines) {
         return seen.add(queue);
       }
       seen.delete(queue);
+      if (watcher.until) return true;
       const now = summary(event, data);
       const made = !id || id.includes('~'); // by the bridge, of what it finds in Redis
       if (before && made && !lived && event === 'removed') return false;
       told[queue] = [now, id];
-      return watcher.until || now !== before || !(made || id === at);
+      return now !== before || !(made || id === at);
     },
   };
   return self;

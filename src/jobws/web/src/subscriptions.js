@@ -3,27 +3,33 @@
 import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
-const LIMITS = { maxMessage: 262144, maxSubscriptions: 1000 };
 // What a message has beside its items, at most.
 const FRAME = 128;
 // Errors that pass by themselves, and when to ask again, in milliseconds.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 const soon = () => 500 + 1000 * Math.random();
 
-const bytes = (item) => new TextEncoder().encode(JSON.stringify(item)).length + 1;
+/** What names a job. */
+export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
+
+export const bytes = (text) => new TextEncoder().encode(text).length;
+
 
 /** Items in lists that the bridge takes. */
-function* lists(items, { maxMessage, maxSubscriptions }) {
-  let [list, size] = [[], FRAME];
+function lists(items, { maxMessage, maxSubscriptions }) {
+  const all = [];
+  let list = null;
+  let size;
   for (const item of items) {
-    size += bytes(item);
-    if (list.length && (list.length >= maxSubscriptions || size > maxMessage)) {
-      yield list;
-      [list, size] = [[], FRAME + bytes(item)];
+    const more = bytes(JSON.stringify(item)) + 1;
+    if (!list || list.length >= maxSubscriptions || size + more > maxMessage) {
+      all.push((list = []));
+      size = FRAME;
     }
     list.push(item);
+    size += more;
   }
-  if (list.length) yield list;
+  return all;
 }
 
 /**
@@ -114,8 +120,8 @@ export function Subscriptions(changed) {
   /** What to ask for now. */
   function requests() {
     if (!hello) return [];
-    const limits = { ...LIMITS, ...hello.limits };
-    const messages = [...lists(leaving.splice(0), limits)].map((data) => ({ event: 'unsubscribe-job', ref: next(), data }));
+    const { limits } = hello;
+    const messages = lists(leaving.splice(0), limits).map((data) => ({ event: 'unsubscribe-job', ref: next(), data }));
     const items = [];
     // The bridge itself takes the places of those whose outcome was told [S10].
     let free = limits.maxSubscriptions;
@@ -124,7 +130,7 @@ export function Subscriptions(changed) {
       if (free-- <= 0) break;
       waiting.delete(each);
       const item = each.item(next());
-      if (FRAME + bytes(item) > limits.maxMessage) {
+      if (FRAME + bytes(JSON.stringify(item)) >= limits.maxMessage) {
         refuse(each, new JobwsError('this subscription is too large for the bridge', 'too-large'));
         continue;
       }
@@ -155,12 +161,11 @@ export function Subscriptions(changed) {
   }
 
   function answered(ref, { results = [], after, error, evicted = [] }) {
-    const names = asked.get(ref) ?? [];
-    asked.delete(ref);
-    names.forEach((name, index) => {
+    asked.get(ref)?.forEach((name, index) => {
       const each = named.get(name); // undefined: it was left
       if (each) settle(each, after, error ? { error } : (results[index] ?? {}));
     });
+    asked.delete(ref);
     for (const { sub } of evicted) {
       const each = named.get(sub);
       if (!each) continue;

@@ -8,15 +8,13 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, network, pingI
   let beat;
   let silence = null;
   let due = false;
-  Object.assign(socket, {
-    onmessage({ data }) {
-      clearTimeout(silence); // whatever comes shows that it is alive
-      silence = null;
-      to.frame(data);
-    },
-    onerror() {}, // `close` follows
-    onclose: ({ code, reason }) => to.end(code, String(reason ?? '')),
-  });
+  socket.onmessage = ({ data }) => {
+    clearTimeout(silence); // whatever comes shows that it is alive
+    silence = null;
+    to.frame(data);
+  };
+  socket.onerror = () => {}; // `close` follows
+  socket.onclose = ({ code, reason }) => to.end(code, reason);
 
   /** A half-open connection stands for ever; and a `pong` keeps positions young [P4]. */
   function check() {
