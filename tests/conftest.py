@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis, find_redis_server
+from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis
 from tests.support.parallel import pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler
 from tests.support.redis import Redis
-from tests.support.servers import redis_6
+from tests.support.servers import redis_6, server_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ LIMIT_SECONDS = 360
 
 # How long an example takes tells of the machine; the first one builds Unicode's tables in 2.5 s.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", parent=settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient")
 
 
@@ -42,18 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    if not _server_counts():
+    if not server_counts():
         reason = (
             "Redis 6.2 does not count what was added: tests/server/test_without_counts.py has what it tells instead"
         )
         for item in items:
             if item.get_closest_marker("counts") is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def _server_counts() -> bool:
-    version = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
-    return "v=6." not in version
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:
         waiting = Watch("never", "--expect", "--timeout-seconds", "0.2", "--url", live.url)
         assert (await waiting.end())[0] == 5
         assert await Watch("x", "--queue", "nope", "--url", live.url).end() == (
-            *(2, "", "jobws: x: this bridge has no queue of that label; see `hello`\n"),
+            *(2, "", "jobws: x: this bridge has no `queue` of that label; GET /queues lists them\n"),
         )
 
 

@@ -58,10 +58,11 @@ class Environment:
         self._directory = directory
         self._run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(PROJECT))
         (self._wheel,) = directory.glob("jobws-*.whl")
-        self._run(sys.executable, "-m", "venv", str(directory / "venv"))
+        self._run(sys.executable, "-m", "venv", "--without-pip", str(directory / "venv"))
 
     def install(self, extras: str = "") -> None:
-        self._run(self.program("python"), "-m", "pip", "install", "-q", f"{self._wheel}{extras}")
+        pip = (sys.executable, "-m", "pip", "--python", self.program("python"))
+        self._run(*pip, "install", "-q", "--no-compile", f"{self._wheel}{extras}")
 
     def program(self, name: str) -> str:
         return str(self._directory / "venv" / "bin" / name)
@@ -143,11 +144,11 @@ def _submit_to(fresh: Environment, redis_url: str) -> tuple[int, str]:
             assert bridge.stderr is not None
             serving = next(line for line in bridge.stderr if " serves http" in line)
             url = serving.split(" serves ")[1].split(" ")[0]
-            with urllib.request.urlopen(url + "/jobws.js", timeout=10) as adapter:
+            with urllib.request.urlopen(url + "/jobws.js", timeout=60) as adapter:
                 assert adapter.read() == (PROJECT / "src" / "jobws" / "web" / "jobws.js").read_bytes()
             request = urllib.request.Request(url + "/analyze/http", b"{}", {"Content-Type": "application/json"})
             with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(request, timeout=10)
+                urllib.request.urlopen(request, timeout=60)
             with caught.value as answer:
                 body = answer.read().decode()
             return answer.code, body[body.index('"detail"') :].rstrip("}")

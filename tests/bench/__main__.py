@@ -12,7 +12,8 @@ import sys
 import time
 from collections import defaultdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.bench import loads
 from tests.bench.clients import raise_file_limit
@@ -35,6 +36,19 @@ FIGURES: Final = {
 }
 
 
+class Variant(NamedTuple):
+    """What is measured in turn.
+
+    Attributes:
+        checkout: Where another version of jobws is; None: this one.
+    """
+
+    label: str
+    kind: Kind
+    direct: bool = True
+    checkout: Path | None = None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -42,23 +56,36 @@ def main() -> None:
         "--only", action="append", choices=sorted({**loads.LOADS, **loads.ALONE}), help="repeatable; default: all"
     )
     parser.add_argument("--alone", action="store_true", help="also what is measured on jobws alone")
+    parser.add_argument("--against", type=Path, help="an older checkout of jobws, measured in the opponent's place")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     raise_file_limit()
-    install_opponent()
+    if arguments.against is None:
+        install_opponent()
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with redis_server() as port:
         events = Events(port)
         only = arguments.only or [*loads.LOADS, *(loads.ALONE if arguments.alone else ())]
-        variants: list[tuple[str, Kind, bool]] = [("opponent", "socketio", True), ("jobws", "jobws", True)]
-        variants.append(("jobws --no-direct", "jobws", False))
+        if arguments.against is None:
+            only = [name for name in only if name not in loads.JOBWS]
+            variants: list[Variant] = [
+                Variant("opponent", "socketio"),
+                Variant("jobws", "jobws"),
+                Variant("jobws --no-direct", "jobws", direct=False),
+            ]
+        else:
+            variants = [Variant("opponent", "jobws", checkout=arguments.against.resolve()), Variant("jobws", "jobws")]
         for number in range(arguments.rounds):
             for name in [each for each in loads.LOADS if each in only]:
-                for label, kind, direct in variants:
+                for variant in variants:
+                    label = variant.label
                     if label == "jobws --no-direct" and number:
                         continue
                     events.clear()
-                    with server(kind, port, direct=direct) as running:
+                    options = loads.OPTIONS.get(name, ())
+                    with server(
+                        variant.kind, port, *options, direct=variant.direct, checkout=variant.checkout
+                    ) as running:
                         for figure, value in loads.LOADS[name](running, events).items():
                             found[figure][label].append(value)
                             print(f"  {figure}: {label} {value:.6g}", file=sys.stderr, flush=True)
@@ -100,7 +127,9 @@ def _print_table(medians: dict[str, dict[str, float]], rounds: int) -> None:
         )
     for figure, by in medians.items():
         if figure not in FIGURES:
-            print(f"| {figure} | | {by['jobws']:,.4g} | | | |")
+            other = f"{by['opponent']:,.4g}" if "opponent" in by else ""
+            quotient = f"**{by['jobws'] / by['opponent']:.2f}**" if "opponent" in by else ""
+            print(f"| {figure} | {other} | {by['jobws']:,.4g} | {quotient} | | |")
 
 
 def _machine() -> str:

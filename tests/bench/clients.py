@@ -111,6 +111,11 @@ class Clients:
                 expected = 0
         self.await_acks(expected)
 
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """In the order in which they were connected."""
+        return list(self._sockets.values())
+
     def say(self, message: bytes) -> None:
         """Send the same frame for each."""
         for sock in self._sockets.values():
@@ -194,6 +199,8 @@ class Clients:
                 data = self._sockets[fileno].recv(_RECEIVE_BYTES)
                 if b"\x81\x012" in data:
                     self._sockets[fileno].sendall(masked("3"))
+                if b"\x89\0" in data:
+                    self._sockets[fileno].sendall(b"\x8a\x80\0\0\0\0")
 
     def close(self) -> None:
         """Close all of them."""

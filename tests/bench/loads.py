@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from tests.bench.busy_queues import busy_queues
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
 from tests.bench.logs import log_burst, watching
 from tests.bench.writer import Plan, writing
@@ -232,6 +233,7 @@ LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "nobody": nobody,
     "steady": steady,
     "idle": idle,
+    "queues": busy_queues,
 }
 ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "rooms": rooms,
@@ -239,5 +241,10 @@ ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "logs": logs,
     "many": many,
 }
+JOBWS: Final = frozenset({"queues"})
+"""Loads for which the opponent has no answer; an older checkout has."""
 # 12 s of events fill the outboxes of clients that do not read, and those are closed.
-OPTIONS: Final[dict[str, tuple[str, ...]]] = {"slow": ("--outbox-bytes", "1048576")}
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "slow": ("--outbox-bytes", "1048576"),
+    "queues": ("--queues", "*"),
+}

@@ -65,7 +65,8 @@ class Events:
             self.client.xadd(f"bull:{queue}:events", {"event": "drained"})
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -80,7 +81,7 @@ def redis_version() -> str:
 @contextmanager
 def redis_server() -> Iterator[int]:
     """The port of a private Redis without a password."""
-    port = _free_port()
+    port = free_port()
     command = [str(find_redis_server()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
@@ -106,15 +107,18 @@ def install_opponent() -> None:
 
 
 @contextmanager
-def server(kind: Kind, redis_port: int, *options: str, direct: bool = True) -> Iterator[Server]:
-    """A fresh server that reads that Redis; `options` are jobws's."""
-    port = _free_port()
+def server(
+    kind: Kind, redis_port: int, *options: str, direct: bool = True, checkout: Path | None = None
+) -> Iterator[Server]:
+    """A fresh server that reads that Redis; `options` are jobws's, and `checkout` is where another version of it is."""
+    port = free_port()
     if kind == "jobws":
         lane = "--direct" if direct else "--no-direct"
         redis_url = f"redis://127.0.0.1:{redis_port}"
         command = [sys.executable, "-m", "jobws", "serve", "--port", str(port), "--redis", redis_url, lane]
         command += options
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        environment = dict(os.environ) if checkout is None else {**os.environ, "PYTHONPATH": str(checkout / "src")}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         lines, mark = process.stderr, " serves http"
     else:
         environment = {**os.environ, "PORT": str(port), "REDIS_PORT": str(redis_port), "NODE_ENV": "production"}

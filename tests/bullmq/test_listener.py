@@ -86,7 +86,7 @@ def test_an_unreadable_url_is_refused_without_its_password(url: str) -> None:
 async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis("appendonly yes", "appendfsync always")
     hub = Hub()
-    listener = Listener(RedisTarget(redis.url), hub, Everybody(), never)
+    listener = Listener(RedisTarget(redis.url), hub, Everybody(), Nobody())
     tail = Tail(parse_queue("http"))
     listener.add(tail)
     expected = []
@@ -108,7 +108,7 @@ async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Cal
 async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
     hub = Hub()
     hub.cursors["http"] = "0-0"
-    listener = Listener(RedisTarget(redis.url), hub, Everybody(), never)
+    listener = Listener(RedisTarget(redis.url), hub, Everybody(), Nobody())
     listener.add(Tail(parse_queue("http")))
     for _ in range(12):
         redis.add_event("http", "completed", "1", returnvalue="x" * 4 * 1024 * 1024)
@@ -131,8 +131,13 @@ class Everybody:
         return True
 
 
-def never(_listener: Listener) -> None:
-    """One stream alone needs no waking."""
+class Nobody:
+    """Nobody ends a blocked read; one stream alone needs no waking."""
+
+    works = False
+
+    def unblock(self) -> None:
+        return
 
 
 class Hub(Fanout):

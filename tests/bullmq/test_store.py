@@ -36,7 +36,7 @@ async def test_each_job_has_the_moment_of_its_own_transaction(redis: Redis) -> N
         tasks.start_soon(anyio.to_thread.run_sync, write)
         while redis.client.xlen("bull:http:events") == 1:
             await anyio.lowlevel.checkpoint()
-        look_up = await store.look_up([("http", job_id) for job_id in ids])
+        look_up = await store.look_up({"http": ids})
         done = True
         tasks.cancel_scope.cancel()
     for job, found in look_up.found.items():

@@ -14,7 +14,7 @@ from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.client.http import submit
 from jobws.embedded import EmbeddedRedis
 from jobws.errors import ConfigurationError, RedisRefusedError
-from tests.support import require
+from tests.support import EVENTUALLY_SECONDS, require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.redis import Redis
@@ -96,8 +96,8 @@ both_backends = pytest.mark.parametrize("anyio_backend", ["trio", "asyncio"])
 async def test_many_megabytes_come_and_go_whole(server: Server) -> None:
     connection = await Connection.open(RedisTarget(server.url()))
     commands = (("SET", "large", LARGE), ("GET", "large"), ("GET", "large"), ("PING",))
-    with anyio.fail_after(30):
-        assert await connection.execute(*commands, timeout_seconds=30) == [b"OK", LARGE, LARGE, b"PONG"]
+    with anyio.fail_after(EVENTUALLY_SECONDS):
+        assert await connection.execute(*commands, timeout_seconds=EVENTUALLY_SECONDS) == [b"OK", LARGE, LARGE, b"PONG"]
     connection.close()
 
 
@@ -114,7 +114,7 @@ async def test_a_reply_that_is_waited_for_comes_whole(
         replies: list[object] = []
 
         async def wait() -> None:
-            replies.append(await connection.ask("BLPOP", "list", 0, timeout_seconds=10))
+            replies.append(await connection.ask("BLPOP", "list", 0, timeout_seconds=EVENTUALLY_SECONDS))
 
         tasks.start_soon(wait)
         while server.redis.client.info("clients")["blocked_clients"] == 0:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.servers import OPPONENT
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ class BridgeAtPort:
         self.counts: Counter[str] = Counter()
         self.lives = 0
         self.trouble: list[str] = []
+        self._said: deque[str] = deque(maxlen=TRACEBACK_LINES)
         self._redis_url = redis_url
         self._origin = origin
         self._options = options
@@ -81,7 +83,7 @@ class BridgeAtPort:
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
         if not started.wait(START_SECONDS) or self._process.poll() is not None:
-            raise RuntimeError(f"the bridge does not start: {self.trouble}")
+            raise RuntimeError(f"the bridge does not start: {list(self._said)}")
 
     def end(self, number: signal.Signals) -> None:
         """End it with that signal; what it counted is kept. Idempotent."""
@@ -91,7 +93,7 @@ class BridgeAtPort:
         self._scrape()
         process.send_signal(number)
         try:
-            process.wait(15)
+            process.wait(EVENTUALLY_SECONDS)
         except subprocess.TimeoutExpired:
             self.trouble.append(f"the bridge did not end on {number!r}")
             process.kill()
@@ -121,6 +123,7 @@ class BridgeAtPort:
         suspicious = 0
         with process.stdout:
             for line in process.stdout:
+                self._said.append(line)
                 if " serves http" in line or line == "ready\n":
                     started.set()
                 if self.kind == "jobws" and any(part in line for part in SUSPICIOUS):
@@ -134,7 +137,9 @@ class BridgeAtPort:
         if self.kind != "jobws":
             return
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/metrics", timeout=EVENTUALLY_SECONDS
+            ) as response:
                 text = response.read().decode()
         except OSError as error:
             self.trouble.append(f"no metrics: {error}")

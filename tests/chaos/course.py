@@ -44,7 +44,7 @@ class Course(NamedTuple):
     @property
     def queue_options(self) -> tuple[str, ...]:
         """What tells a bridge of the queues."""
-        return ("--queues", *self.queues) if self.stays else ("--queues", "*")
+        return tuple(word for queue in self.queues if self.stays for word in ("--queue", queue)) or ("--queue", "*")
 
     @property
     def lives(self) -> dict[Key, list[Job]]:

@@ -61,8 +61,8 @@ Lives: TypeAlias = "Mapping[Key, Sequence[Job]]"
 class Outcome(NamedTuple):
     """An outcome as it came.
 
-    `subscription` tells two subscriptions to one room apart. `gap`: the client had gone back to an ack's
-    position, since events may have been missing.
+    `subscription` tells two subscriptions to one room apart. `gap`: it may be one that came before, since there was a
+    gap, or the stream has lost it.
     """
 
     id: str | None
@@ -112,7 +112,7 @@ class Ledger:
     @property
     def without_id(self) -> int:
         """The jobs whose first outcome did not come from a stream."""
-        return sum(told[0].id is None for told in self._outcomes.values())
+        return sum(told[0].id is None or "~" in told[0].id for told in self._outcomes.values())
 
     @property
     def doubles(self) -> list[str]:
@@ -123,12 +123,13 @@ class Ledger:
                 before = told[:index]
                 ids = {each.id for each in before if each.id is not None}
                 again = any(each.subscription == outcome.subscription for each in before)
-                if again or (outcome.id is not None and ids and not outcome.gap):
+                if not outcome.gap and (again or (outcome.id is not None and ids)):
                     found.append(f"{self.name} {job.key}: {outcome} after {before}")
         for (key, subscription), count in self._removed.items():
             ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
             if count + len(ended) > len(self.wanted[key]):
-                found.append(f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}")
+                line = f"{self.name} {key} was told to be removed {count} times, beside outcomes of {ended}"
+                found.append("\n      ".join([line, *self.history[key[1]]]))
         return found
 
     def _was_told(self, job: Job, subscription: object) -> bool:
@@ -142,6 +143,7 @@ class Ledger:
     def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome, *, over: bool = True) -> None:
         """An outcome came. `over`: nothing more is asked for of that id."""
         self.alive.discard(key)
+        self.history[key[1]].append(f"{trio.current_time():.3f} told of {event} in {key[0]}: {data} {outcome}")
         lives = self.wanted.get(key, ())
         if event == "removed" and any(job.doomed for job in lives):
             self._removed[key, outcome.subscription] += 1
@@ -157,5 +159,6 @@ class Ledger:
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:
         """A job event came."""
-        kind = "live" if not replayed else "replayed" if stream_id is not None else "from hash"
+        from_stream = stream_id is not None and "~" not in stream_id
+        kind = "live" if not replayed else "replayed" if from_stream else "from hash"
         self.counts[kind] += 1

@@ -1,4 +1,4 @@
-"""A client that does what protocol.md §10 says and nothing more: a cursor per subscription (R4), no cleverness."""
+"""A client that does what protocol.md says of the whole client and nothing more, and takes the bridge at its word."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 import trio_websocket
+from wsproto.utilities import LocalProtocolError
 
 from jobws.protocol.identifiers import position
 from tests.chaos.jobs import Job, Key, Ledger, Lives, Outcome
@@ -25,7 +26,7 @@ Frame: TypeAlias = dict[str, Any]
 OUTCOMES: Final = ("completed", "failed", "removed")
 ALIVE: Final = ("added", "waiting", "active")
 TICK_SECONDS: Final = 0.05
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError)
 
 
 @asynccontextmanager
@@ -103,20 +104,26 @@ class Room:
     """One subscription, across connections. Without a queue it is to the jobs of that id in all of them.
 
     Attributes:
-        item: What is sent for it, besides `after`.
+        item: What is sent for it, besides `sub` and `after`.
         queue: None: of all queues.
-        cursor: How far its events have come; None: it was never acknowledged.
-        number: Of its latest subscription.
+        is_extra: Whether another one is to the same job: it is held against the rules, and not in the ledger.
+        after: Its positions; None: it was never acknowledged.
+        sub: The name of its latest subscription; 0: it has none.
         acked: Whether that was acknowledged.
-        rewound: The queues whose position was taken back after a gap.
+        broken: The queues in which what came before may come again, since their stream was another one.
         over: Whether it is not subscribed again.
         told: Whether an outcome came since it was subscribed. Older events may follow one made from the hash.
-        again_at: When to ask again after a refusal, on trio's clock.
+        again_at: When to ask again after a refusal, on trio's clock; None: it was not refused.
+        last: By queue, the last id of this connection, since a gap.
+        taken: What came with a position.
     """
 
-    def __init__(self, queue: str | None, job_id: str, events: list[str] | None, *, until_end: bool) -> None:
+    def __init__(
+        self, queue: str | None, job_id: str, events: list[str] | None, *, until_end: bool, is_extra: bool = False
+    ) -> None:
         self.queue = queue
         self.job_id = job_id
+        self.is_extra = is_extra
         self.item: dict[str, object] = {"jobId": job_id}
         if queue is not None:
             self.item["queue"] = queue
@@ -125,30 +132,30 @@ class Room:
         if until_end:
             self.item["until"] = "end"
         self.until_end = until_end
-        self.cursor: dict[str, str] | None = None
-        self.number = 0
+        self.after: dict[str, str] | None = None
+        self.sub = 0
         self.acked = False
-        self.rewound: set[str] = set()
+        self.broken: set[str] = set()
         self.over = False
         self.told = False
-        self.again_at = 0.0
+        self.again_at: float | None = None
         self.last: dict[str, str] = {}
+        self.taken: set[tuple[str, str]] = set()
 
-    def take_cursor(self, cursor: dict[str, str]) -> None:
-        """Everything up to there has come."""
-        self.cursor = {queue: id for queue, id in cursor.items() if self.queue in (None, queue)}
+    def vouch(self, positions: dict[str, str]) -> None:
+        """A pong's positions, where they are later, or where there is none."""
+        assert self.after is not None
+        for queue, reached in positions.items():
+            if self.queue not in (None, queue):
+                continue
+            stream_id, tilde, suffix = self.after.get(queue, "").partition("~")
+            if not stream_id or position(reached) > position(stream_id):
+                self.after[queue] = f"{reached}{tilde}{suffix}"
 
-    def advance(self, cursor: dict[str, str]) -> None:
-        """Everything up to there has come, where that is later: what is read back for others holds a pong's back."""
-        assert self.cursor is not None
-        for queue, id in cursor.items():
-            if self.queue in (None, queue) and position(id) > position(self.cursor.get(queue, "0-0")):
-                self.cursor[queue] = id
-
-    def message(self) -> dict[str, object]:
-        """The item of a subscription. Of an id in two queues, old outcomes come only with a position (R8)."""
-        after = {} if self.cursor is None and self.queue is None else self.cursor
-        return self.item if after is None else {**self.item, "after": after}
+    def message(self, first_after: dict[str, str] | None) -> dict[str, object]:
+        """The item of a subscription. Of an id in two queues, old outcomes come only with positions (R8)."""
+        after = first_after if self.after is None else self.after
+        return {**self.item, "sub": self.sub} | ({} if after is None else {"after": after})
 
 
 class RawClient:
@@ -158,10 +165,10 @@ class RawClient:
         self.ledger = Ledger(name, lives)
         self._random = random
         self._proxy = proxy
-        self._queues = {job.queue for job in jobs}
-        self._by_room: dict[tuple[str | None, str], Room] = {}
+        self._rooms: dict[tuple[str | None, str], Room] = {}
         self._due: list[tuple[float, Room]] = []
-        self._waiting: dict[int, list[Room]] = {}
+        self._waiting: dict[int, list[tuple[int, Room]]] = {}
+        self._by_sub: dict[int, Room] = {}
         self._numbers = itertools.count(1)
         for job in jobs:
             self._plan(job)
@@ -171,11 +178,18 @@ class RawClient:
         # An id of several queues is watched in all of them, or in each.
         anywhere = int(job.job_id[1:]) % 4 == 0
         queue = None if anywhere else job.queue
-        if (queue, job.job_id) in self._by_room:
+        if (queue, job.job_id) in self._rooms:
             return
+        self._add(job, queue, until_end=not anywhere and self._random.random() < 0.5)
+        if self._random.random() < 0.3:  # one that overlaps
+            other = job.queue if anywhere else None
+            if (other, job.job_id) not in self._rooms:
+                self._add(job, other, until_end=self._random.random() < 0.5, is_extra=True)
+
+    def _add(self, job: Job, queue: str | None, *, until_end: bool, is_extra: bool = False) -> None:
         events = self._random.choice((None, None, ["*"], ["completed", "failed", "progress"]))
-        room = Room(queue, job.job_id, events, until_end=not anywhere and self._random.random() < 0.5)
-        self._by_room[queue, job.job_id] = room
+        room = Room(queue, job.job_id, events, until_end=until_end, is_extra=is_extra)
+        self._rooms[queue, job.job_id] = room
         self._due.append((max(0.0, job.at + self._random.uniform(-2, 4)), room))
 
     async def run(self, started: float) -> None:
@@ -192,10 +206,11 @@ class RawClient:
                 if why := sent_away(error):
                     self.ledger.faults.append(f"{self.ledger.name}: {why}")
             self.ledger.counts["connections lost"] += 1
-            for room in self._by_room.values():
-                if room.number:
+            for room in self._rooms.values():
+                if room.sub:
                     self._note(room, "cut off")
             self._waiting.clear()
+            self._by_sub.clear()
             self.ledger.alive.clear()
             await trio.sleep(self._random.uniform(0, wait))
             wait = min(2 * wait, 1.0)
@@ -204,10 +219,9 @@ class RawClient:
         hello = json.loads(await socket.get_message())
         assert hello["event"] == "hello"
         limit = hello["data"]["limits"]["maxSubscriptions"]
-        for room in self._by_room.values():
+        for room in self._rooms.values():
             room.acked = False
-            room.last.clear()
-        again = [room for room in self._by_room.values() if room.number and not room.over]
+        again = [room for room in self._rooms.values() if room.sub and not room.over]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, socket, started, again, limit)
             while True:
@@ -229,94 +243,142 @@ class RawClient:
                 await self._subscribe(socket, batch)
             if self._random.random() < 0.05:
                 await socket.send_message('{"event":"ping"}')
+            if self._random.random() < 0.03:
+                await self._leave_and_return(socket)
             await trio.sleep(self._random.uniform(0, 2 * TICK_SECONDS))
-            refused = [room for room in self._by_room.values() if room.number == -1]
-            again = [room for room in refused if trio.current_time() >= room.again_at]
+            now = trio.current_time()
+            again = [room for room in self._rooms.values() if room.again_at is not None and now >= room.again_at]
 
     async def _subscribe(self, socket: trio_websocket.WebSocketConnection, rooms: list[Room]) -> None:
         ref = next(self._numbers)
+        items = []
         for room in rooms:
-            room.number = ref
+            room.sub = next(self._numbers)
+            room.again_at = None
             room.told = False
-            self._note(room, f"asks {room.message()}")
-        self._waiting[ref] = rooms
-        request = {"event": "subscribe-job", "ref": ref, "data": [room.message() for room in rooms]}
-        await socket.send_message(json.dumps(request))
+            room.last.clear()
+            self._by_sub[room.sub] = room
+            items.append(room.message({} if room.queue is None else None))
+            self._note(room, f"asks {items[-1]}")
+        self._waiting[ref] = [(room.sub, room) for room in rooms]
+        await socket.send_message(json.dumps({"event": "subscribe-job", "ref": ref, "data": items}))
+
+    async def _leave_and_return(self, socket: trio_websocket.WebSocketConnection) -> None:
+        """Under a new name; also one whose ack is due. What is under way for the old name is nobody's."""
+        there = [room for room in self._by_sub.values() if not room.over]
+        if there:
+            room = self._random.choice(there)
+            data = {"sub": room.sub, "jobId": room.job_id, "queue": room.queue}
+            del self._by_sub[room.sub]
+            room.acked = False
+            self.ledger.counts["left and returned"] += 1
+            await socket.send_message(json.dumps({"event": "unsubscribe-job", "data": data}))
+            await self._subscribe(socket, [room])
 
     def _receive(self, frame: Frame) -> None:
         match frame["event"]:
-            case "ack":
+            case "ack" if frame["data"]["request"] == "subscribe-job":
                 self._acknowledge(self._waiting.pop(frame["ref"]), frame["data"])
+            case "ack":
+                pass
             case "pong":
-                for room in self._by_room.values():
-                    if room.acked and not room.over:
-                        room.advance(frame["data"]["cursor"])
-                        self._note(room, f"pong {frame['data']['cursor']}")
+                for room in self._by_sub.values():
+                    if room.acked:
+                        room.vouch(frame["data"]["after"])
+                        self._note(room, f"pong {frame['data']['after']}")
             case "gap":
-                self.ledger.counts["gap frames"] += 1
-                self.ledger.counts[f"gap: {frame['data']['reason']}"] += 1
-                for room in self._by_room.values():  # a stream that began anew has ids of its own
-                    room.last.clear()
-                    self._note(room, f"gap {frame['data']}")
+                self._gap(frame)
             case "error":
                 self._refused(frame)
             case event:
-                self._event(event, frame)
+                named = self._by_sub.get(frame["sub"])
+                if named is not None:
+                    self._event(named, event, frame)
 
     def _note(self, room: Room, what: str) -> None:
         self.ledger.history[room.job_id].append(f"{time.time():.3f} {room.queue} {what}")
+
+    def _gap(self, frame: Frame) -> None:
+        data = frame["data"]
+        self.ledger.counts["gap frames"] += 1
+        self.ledger.counts[f"gap: {data['reason']}"] += 1
+        rooms = list(self._by_sub.values()) if "sub" not in frame else [self._by_sub.get(frame["sub"])]
+        for room in rooms:
+            if room is None or not room.acked or room.queue not in (None, data["queue"]):
+                continue
+            self._note(room, f"gap {frame}")
+            if data["reason"] != "trimmed":
+                assert room.after is not None
+                room.after[data["queue"]] = "0-0"
+                room.broken.add(data["queue"])
+                room.last.pop(data["queue"], None)
 
     def _refused(self, frame: Frame) -> None:
         code = frame["data"]["code"]
         self.ledger.counts[f"error {code}"] += 1
         if code not in ("unavailable", "unknown-queue"):
             self.ledger.faults.append(f"{self.ledger.name}: {frame}")
-        for room in self._waiting.pop(frame.get("ref", 0), []):
-            self._ask_again(room)
+        for sub, room in self._waiting.pop(frame.get("ref", 0), []):
+            self._ask_again(sub, room)
 
-    def _ask_again(self, room: Room) -> None:
-        room.number = -1
-        room.again_at = trio.current_time() + AGAIN_SECONDS
+    def _ask_again(self, sub: int, room: Room) -> None:
+        if self._by_sub.pop(sub, None) is not None:
+            room.again_at = trio.current_time() + AGAIN_SECONDS
 
-    def _acknowledge(self, rooms: list[Room], data: Frame) -> None:
-        for room, result in zip(rooms, data["results"], strict=True):
+    def _acknowledge(self, asked: list[tuple[int, Room]], data: Frame) -> None:
+        for (sub, room), result in zip(asked, data["results"], strict=True):
             if "error" in result:
                 self.ledger.counts[f"error {result['error']['code']}"] += 1
-                self._ask_again(room)
+                self._ask_again(sub, room)
+                continue
+            if room.sub != sub:
                 continue
             self.ledger.counts["gaps in acks"] += "gap" in result
-            # Whoever came back with a position keeps it: one ack speaks for a list, so its cursor may lie further back.
-            if room.cursor is None or "gap" in result:
-                room.take_cursor(data["cursor"])
+            common = {} if room.queue is None else {room.queue: data.get("after", {}).get(room.queue)}
+            room.after = {queue: at for queue, at in {**common, **result.get("after", {})}.items() if at is not None}
+            if room.queue is not None and room.queue not in room.after:
+                self.ledger.faults.append(f"{self.ledger.name}: an ack without a position: {result}")
             if "gap" in result:
-                room.rewound.update(self._queues)
+                room.broken.update(room.after)
             room.acked = True
-            self.ledger.alive.update(
-                (job["queue"], job["jobId"]) for job in result["jobs"] if job["state"] not in OUTCOMES
-            )
-            self._note(room, f"ack {data['cursor']} {result}")
+            if not room.is_extra:
+                self.ledger.alive.update(
+                    (job["queue"], job["jobId"]) for job in result["jobs"] if job["state"] not in OUTCOMES
+                )
+            self._note(room, f"ack {data.get('after')} {result}")
 
-    def _event(self, event: str, frame: Frame) -> None:
-        data, stream_id = frame["data"], frame.get("id")
+    def _event(self, room: Room, event: str, frame: Frame) -> None:
+        data, at = frame["data"], frame.get("id")
         key: Key = (data["queue"], data["jobId"])
-        room = self._by_room.get(key) or self._by_room[None, data["jobId"]]
         if not room.acked:
             self.ledger.faults.append(f"{self.ledger.name}: an event before its ack: {frame}")
-        self._note(room, f"{event} {stream_id}")
-        self.ledger.count_frame(stream_id, replayed="replayed" in frame)
-        if stream_id is not None:
+            return
+        if room.over or room.job_id != key[1] or room.queue not in (None, key[0]):
+            self.ledger.faults.append(f"{self.ledger.name}: an event that is not of its subscription: {frame}")
+        self._note(room, f"{event} {at}")
+        self.ledger.count_frame(at, replayed="replayed" in frame)
+        from_hash = at is not None and "~" in at
+        if at is not None:
+            stream_id = at.partition("~")[0]
             before = room.last.get(key[0], "0-0")
-            if position(stream_id) <= position(before):
+            if position(stream_id) < position(before) or (at == before):
                 self.ledger.faults.append(f"{self.ledger.name}: {frame} after {before}")
+            if (key[0], at) in room.taken and key[0] not in room.broken:
+                self.ledger.faults.append(f"{self.ledger.name}: {frame} came twice")
+            room.taken.add((key[0], at))
             room.last[key[0]] = stream_id
-            assert room.cursor is not None
-            room.cursor[key[0]] = stream_id
-        if event in ALIVE and not room.told:
+            assert room.after is not None
+            room.after[key[0]] = at
+        elif event in OUTCOMES:
+            self.ledger.faults.append(f"{self.ledger.name}: an outcome without an id: {frame}")
+        if event in ALIVE and not room.told and not room.is_extra:
             self.ledger.alive.add(key)
-        if event in OUTCOMES and not (event == "removed" and data.get("prev") in ("completed", "failed")):
-            outcome = Outcome(stream_id, "replayed" in frame, room.number, key[0] in room.rewound)
-            self.ledger.note(key, event, data, outcome, over=room.until_end)
-            room.over = room.until_end
+        if event in OUTCOMES:
             room.told = True
-            if stream_id is not None:
-                room.rewound.discard(key[0])
+            if room.until_end:
+                room.over = True
+                del self._by_sub[room.sub]
+            if not room.is_extra and not (event == "removed" and data.get("prev") in ("completed", "failed")):
+                may_repeat = not room.until_end and (from_hash or key[0] in room.broken)
+                outcome = Outcome(at, "replayed" in frame, room.sub, may_repeat)
+                self.ledger.note(key, event, data, outcome, over=room.until_end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio.to_thread
 import pytest
 
@@ -11,9 +13,21 @@ from tests.chaos.world import Plan
 from tests.support import require
 from tests.support.node import install_packages
 
+if TYPE_CHECKING:
+    from tests.chaos.report import Report
+
 pytestmark = pytest.mark.long
 
 SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
+
+
+def nothing_needless(report: Report) -> None:
+    """Nobody is told of a gap where there is none, nor of an outcome once more because of it.
+
+    Redis 6.2 cannot tell: test_without_counts.py says when.
+    """
+    if report.is_counted:
+        assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
 
 
 async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
@@ -28,7 +42,7 @@ async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_
     report = await run(SMALL._replace(harsh=False))
     print(report)
     assert not report.wrong, report
-    assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+    nothing_needless(report)
     assert report.frames["live"]
     assert report.frames["replayed"]
 
@@ -38,7 +52,7 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     report = await run(SMALL._replace(harsh=False, bridges=2, only=("bridge kills",)))
     print(report)
     assert not report.wrong, report
-    assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+    nothing_needless(report)
     assert report.broken["bridge kills"] >= 3
 
 
@@ -53,7 +67,7 @@ async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
     assert report.frames["by sse"]
     assert report.frames["by hand"]
     if not harsh:
-        assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+        nothing_needless(report)
 
 
 async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:

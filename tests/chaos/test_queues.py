@@ -16,7 +16,7 @@ FIRST = [Added(f"{number}-0", has_job=number != 4, stream=0) for number in range
 SECOND = [Added(f"{number}-0", has_job=True, stream=1) for number in (11, 12)]
 
 
-@pytest.mark.limit(120)
+@pytest.mark.long
 async def test_no_outcome_is_lost_and_no_gap_is_missing_in_queues_that_come_and_go() -> None:
     report = await run(SMALL)
     print(report)

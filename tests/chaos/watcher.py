@@ -205,6 +205,8 @@ class Watcher:
                 queue = self._asked.pop(frame["ref"])
                 self._refused.discard(queue)
                 watch = Watch(f"{self.name} {queue}", data["cursor"].get(queue, START))
+                if data.get("gap"):  # while it was answered: whatever came until now may be missing
+                    watch.claims.append(Claim("gap", f"{_now():.0f}-0", 0, _now()))
                 self._current[queue] = watch
                 self.watches[queue].append(watch)
             case "pong":

@@ -205,6 +205,6 @@ async def break_things(world: World, begin: float) -> None:
         world.whole_at = trio.current_time()
 
     async with trio.open_nursery() as nursery:
-        while trio.current_time() < begin + world.plan.seconds + 2:
+        while first or trio.current_time() < begin + world.plan.seconds + 2:
             await trio.sleep(world.random.expovariate(1 / world.plan.fault_seconds))
             nursery.start_soon(fault, first.pop() if first else world.random.choices(names, weights)[0])

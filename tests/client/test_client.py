@@ -14,7 +14,7 @@ from jobws.client import connect
 from jobws.client.transport import CONNECT_SECONDS
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown, ResponseError, UnreachableError
 from jobws.server.app import RESTART
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def test_other_ends_are_exceptions(redis: Redis) -> None:
         assert (failed.value.job_id, failed.value.queue, failed.value.reason) == ("bad", "http", "no such page")
         with pytest.raises(JobUnknown, match="no job http/nobody; if it is about to be added, wait with expect=True"):
             await jobs.wait("nobody", "http")
-        with pytest.raises(ResponseError, match="no queue of that label") as refused:
+        with pytest.raises(ResponseError, match="no `queue` of that label") as refused:
             await jobs.wait("1", "nope")
         assert refused.value.code == "unknown-queue"
         with pytest.raises(ResponseError, match="it is empty"):
@@ -107,7 +107,7 @@ async def test_ids_that_two_queues_know_take_no_places_for_ever(redis: Redis) ->
     ):
         for job_id in ids:
             redis.add_event("http", "completed", job_id, returnvalue=job_id)
-        with trio.fail_after(20):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             assert sorted([job_id async for job_id, _ in ended]) == sorted(ids)
         await eventually(lambda: not live.bridge.fanout.rooms)
 
@@ -240,7 +240,7 @@ async def test_a_connection_that_ends_during_the_handshake_is_not_waited_for(res
         nursery.start_soon(trio.serve_listeners, end, [listener])
         port = listener.socket.getsockname()[1]
         with (
-            trio.fail_after(CONNECT_SECONDS / 2),
+            trio.fail_after(CONNECT_SECONDS - 1),
             pytest.raises(UnreachableError, match="before the handshake was answ"),
         ):
             async with connect(f"http://127.0.0.1:{port}"):

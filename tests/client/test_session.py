@@ -11,6 +11,7 @@ import trio.testing
 from jobws.client import connect
 from jobws.client import rooms as rooms_module
 from jobws.errors import ClientError, RefusedError, UnreachableError
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.fake_bridge import FakeBridge, FakeConnection, fake_bridge
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ async def test_a_bridge_that_is_away_is_tried_again_and_one_that_refuses_is_not(
         while bridge.attempts < 4:
             await trio.sleep(0.01)
         bridge.refusal = (403, "origin refused")
-        with trio.fail_after(10):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             while nursery.child_tasks:
                 await trio.sleep(0.01)
         attempts = bridge.attempts
@@ -136,9 +137,9 @@ async def test_a_silent_bridge_is_left() -> None:
     async with fake_bridge(heartbeat=1.0) as bridge, connect(bridge.url):
         began = trio.current_time()
         await bridge.accept()
-        with trio.fail_after(15):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             await bridge.accept()
-        assert 6 < trio.current_time() - began < 12
+        assert 6 < trio.current_time() - began < 20
 
 
 async def test_what_is_no_bridge() -> None:
@@ -152,7 +153,7 @@ async def test_what_is_no_bridge() -> None:
 @pytest.mark.parametrize("how", ["leave", "cancel", "error"])
 async def test_leaving_is_clean(moment: str, how: str) -> None:
     async with fake_bridge() as bridge:
-        with trio.fail_after(10):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             try:
                 with trio.CancelScope() as scope:
                     async with connect(bridge.url) as jobs, trio.open_nursery() as nursery:

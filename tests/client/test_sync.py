@@ -32,7 +32,7 @@ async def test_its_calls(redis: Redis) -> None:
                 jobs.wait(job.job_id, timeout_s=0.1)
             with pytest.raises(TimeoutError):
                 list(jobs.wait_many([job.job_id], timeout_s=0.1))
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             with pytest.raises(JobUnknown):
                 jobs.wait("nobody")
             events = jobs.watch(job.job_id, events=["*"])
@@ -110,7 +110,7 @@ async def test_ctrl_c_ends_it(redis: Redis, call: str) -> None:
                 _, errors = await anyio.to_thread.run_sync(process.communicate)
             finally:
                 process.kill()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert process.returncode == -signal.SIGINT
         assert errors.splitlines()[-1] == "KeyboardInterrupt"
         assert "Traceback" not in errors.partition("Traceback")[2]
@@ -122,6 +122,6 @@ async def test_a_program_that_closes_nothing_ends(redis: Redis) -> None:
     async with live_bridge(redis.url) as live:
         command = [sys.executable, "-c", program, live.url]
         done = await anyio.to_thread.run_sync(
-            lambda: subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            lambda: subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")

@@ -29,6 +29,8 @@ class Target(Protocol):
 
     async def read(self) -> None: ...
 
+    async def make_queue(self, name: str) -> None: ...
+
     async def trim(self, queue: str) -> None: ...
 
     async def vanish(self, queue: str, job_id: str) -> None: ...
@@ -73,6 +75,8 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.reconnect()
             case "read":
                 await target.read()
+            case "queue":
+                await target.make_queue(value)
             case "trim":
                 await target.trim(value)
             case "jobLog":

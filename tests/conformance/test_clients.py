@@ -10,6 +10,7 @@ import trio
 from tests.conformance.client_player import HELLO, Player, load_client_vectors
 from tests.conformance.clients import javascript_client, python_client
 from tests.conformance.runner import vector_id
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.fake_bridge import fake_bridge
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from tests.conformance.client_player import Client
     from tests.conformance.runner import Vector
 
-LIMIT_SECONDS = 20
-
 
 @pytest.mark.parametrize("made", [python_client, javascript_client], ids=["python", "javascript"])
 @pytest.mark.parametrize("vector", load_client_vectors(), ids=vector_id)
@@ -28,5 +27,5 @@ async def test_a_client_keeps_the_rule(
     vector: Vector, made: Callable[[str], AbstractAsyncContextManager[Client]]
 ) -> None:
     async with fake_bridge(**{**HELLO, **vector.get("hello", {})}) as bridge, made(bridge.url) as client:
-        with trio.fail_after(LIMIT_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             await Player(bridge, client, await bridge.accept()).play(vector)

@@ -14,8 +14,10 @@ from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
+from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
@@ -56,6 +58,13 @@ class MemoryRedis:
                 raise AssertionError(other)
 
 
+class _Any:
+    """Every label may be named."""
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and can_be_queue(label)
+
+
 class CoreTarget:
     """A connection of the hub, whose look-ups are answered when the client waits for a frame."""
 
@@ -63,10 +72,10 @@ class CoreTarget:
         self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
+        self.discovers = "*" in self.settings.get("queues", ())
         self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
-            self.fanout.fill(queue, [], "0-0")
+            self._read(queue)
         self.entries: list[Entry] = []
         self.written = 0
         self.connection = self._connect()
@@ -74,9 +83,22 @@ class CoreTarget:
         self.frames: deque[dict[str, Any]] = deque()
 
     def _connect(self) -> Connection:
-        session = Session(self.queues, self.settings["max_message_bytes"], self.settings["max_subscriptions"])
+        session = Session(
+            _Any() if self.discovers else self.queues,
+            self.settings["max_message_bytes"],
+            self.settings["max_subscriptions"],
+        )
         limit = self.settings["max_subscriptions"]
-        return Connection(session, self.fanout, limit, 4194304, lambda: None, lambda _: None)
+        return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)
+
+    def _read(self, queue: str) -> None:
+        self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
+        do_all(self.fanout.fill(queue, [], "0-0"))
+
+    async def make_queue(self, name: str) -> None:
+        self._answer_joins()
+        self.queues[name] = Queue(name, "bull", name)
+        self._read(name)
 
     async def send(self, message: str | bytes) -> None:
         join = self.connection.receive(message, 0.0)
@@ -98,11 +120,11 @@ class CoreTarget:
             if self.redis is None:
                 self.connection.fail(join, UNAVAILABLE)
                 continue
-            found: snapshot.Found = {job: self._look_up(*job) for job in join.jobs(QUEUES)}
-            ends = {queue: self._end(queue) for queue in QUEUES}
-            moments = {job: ends[job[0]] for job in found}
-            look_up = snapshot.LookUp(found, moments, ends)
-            self.connection.complete(join, look_up, dict(self.fanout.cursors), NOW_MILLISECONDS)
+            query = ask_for(join, self.queues, self.fanout)
+            found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(query)}
+            ends = {queue: self._end(queue) for queue in self.queues}
+            query.take(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
+            self.connection.complete(join, query, NOW_MILLISECONDS)
             self._read_back()
         self.joins.clear()
 

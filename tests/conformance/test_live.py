@@ -61,6 +61,9 @@ class LiveTarget:
             for queue, stream_id in self._written.items():
                 await other.read_up_to(queue, stream_id)
 
+    async def make_queue(self, name: str) -> None:
+        self._redis.make_queue(name)
+
     async def trim(self, queue: str) -> None:
         self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)
 
@@ -96,7 +99,7 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
     give(redis, vector)
     with ExitStack() as mounted:
-        bridge = mounted_bridge(redis.url, kind, queues=QUEUES, **vector.get("settings", {}))
+        bridge = mounted_bridge(redis.url, kind, **{"queues": QUEUES, **vector.get("settings", {})})
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
         async with AsyncExitStack() as stack:
             await play_live(LiveTarget(url, redis, vector, stack), vector)

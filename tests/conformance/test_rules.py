@@ -16,7 +16,7 @@ from tests.conformance.runner import load_vectors, vector_id
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
 # What the bridge alone can keep or break, and what a client may ask for or leave.
-NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "J3", "S1", "S2", "S9", "E5", "E6"}
+NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "S1", "S2", "S9", "E5", "E6"}
 # tests/client/test_nesting.py holds how deep a frame may be.
 NOT_OF_CLIENTS |= {"M6"}
 # tests/client/test_logs.py and tests/web/test_adapter_logs.py hold what clients make of the log.

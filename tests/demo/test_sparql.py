@@ -140,7 +140,7 @@ def test_without_rdflib_one_line_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def _ask(url: str, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(method, target, body, headers)
         with connection.getresponse() as response:

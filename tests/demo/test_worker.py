@@ -17,14 +17,12 @@ import pytest
 from bullmq import Queue
 
 from jobws.demo.sparql_endpoint import SparqlEndpoint
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.redis import Redis
-
-STOP_SECONDS = 10
 
 
 class Worker:
@@ -69,7 +67,7 @@ class Worker:
     def ended(self) -> int:
         """The exit code, once it has ended."""
         assert self._process.stderr is not None
-        code = self._process.wait(STOP_SECONDS)
+        code = self._process.wait(EVENTUALLY_SECONDS)
         self.lines = self._process.stderr.read().splitlines()
         return code
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import OUTCOMES
-from tests.hub.world import Bridge, Redis, Written
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from tests.hub.world import Bridge, Redis, Written
 
 Frame = dict[str, Any]
 
@@ -83,7 +84,7 @@ class Watch:
             self.due[event.number] = event
 
     def disconnect(self, missed: set[int]) -> None:
-        """Of a queue without a position nothing but the outcome is due; nor is what the bridge had not found out about."""
+        """Of a queue without a position only the outcome is due; what the bridge had not found out about is not."""
         self.acked = False
         self.last.clear()
         after = self.after or {}
@@ -117,7 +118,7 @@ class Watch:
             self.reached(queue, self.after[queue], "ack")
 
     def is_kept(self, event: Written) -> bool:
-        """Whether a client could be told that it misses the event: after `0-0` comes what the stream has, and no more."""
+        """Whether the event can be missed: after `0-0` comes what the stream has, and no more."""
         return self.before.get(event.queue) != START or self.redis.has(event.number)
 
     def reached(self, queue: str, text: str, why: str) -> None:
@@ -127,7 +128,7 @@ class Watch:
         late = [each for each in late if each.number not in self.missed_here]
         assert not late, f"{why} {text} skips {late}"
 
-    missed_here: set[int] = set()
+    missed_here: ClassVar[set[int]] = set()
 
     def take(self, frame: Frame, at: int) -> None:
         name, data, text = frame["event"], frame["data"], frame.get("id")
@@ -274,6 +275,8 @@ class Client:
                 watch = self.subs[frame["sub"]]
                 assert not watch.over, "a frame after the end"
                 watch.take(frame, at)
+            case _:
+                pass
 
     def _vouch(self, watch: Watch, positions: dict[str, str]) -> None:
         assert watch.after is not None

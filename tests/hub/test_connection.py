@@ -9,21 +9,28 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.outbox import Outbox
+from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
-from jobws.protocol.messages import Pong, PongData, Room
+from jobws.protocol.messages import JobSnapshot, Pong, PongData, Room
 from jobws.protocol.session import Close, Session
+from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.hub.joining import Join
+    from jobws.hub.query import Query
 
 QUEUES = ("http", "analyzer")
+DONE = [b"event", b"completed", b"jobId", b"1"]
+# What the streams hold.
+ENTRIES: dict[tuple[str, bytes], list[bytes]] = {}
 CLIENTS = 2
 NOTHING = LookUp({}, {}, {})
 MAX_SUBSCRIPTIONS = 4
@@ -36,17 +43,24 @@ events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 def new_fanout() -> Fanout:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     for queue in QUEUES:
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
     return fanout
+
+
+def publish(fanout: Fanout, queue: str, stream_id: bytes, fields: list[bytes]) -> None:
+    ENTRIES[queue, stream_id] = fields
+    assert fanout.publish(queue, [(stream_id, fields)]) == 1
 
 
 class Client:
     """A connection, and what its client has seen."""
 
     def __init__(self, fanout: Fanout) -> None:
+        self.fanout = fanout
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None)
+        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
         self.joins: list[Join] = []
+        self.queries: dict[Join, Query] = {}
         self.unanswered: set[int] = set()
         self.answered: list[int] = []
         self.seen: list[tuple[str, str]] = []
@@ -57,18 +71,39 @@ class Client:
         join = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
         if join is not None:
             self.joins.append(join)
+            self.queries[join] = ask_for(join, QUEUES, self.fanout)
+
+    def pong(self) -> dict[str, str]:
+        self.drain()
+        self.connection.receive('{"event": "ping"}', 0.0)
+        after: dict[str, str] = self.drain()[-1]["data"]["after"]
+        return after
+
+    def complete(self, join: Join) -> None:
+        """Answer it: Redis knows nothing; what happened before is read back."""
+        query = self.queries.pop(join)
+        query.take(NOTHING)
+        self.connection.complete(join, query, 0.0)
+        self.read_back()
+
+    def read_back(self) -> None:
+        while backlog := self.connection.backlog:
+            events, _ = backlog.take(16)
+            for of, index in events:
+                stream_id = of.stream_ids[index]
+                replay(self.fanout, of, index, (stream_id, ENTRIES[of.queue, stream_id]))
 
     def drain(self) -> list[dict[str, Any]]:
         frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
         for frame in frames:
+            if frame["event"] == "pong":
+                continue
             if "ref" in frame:
                 assert frame["ref"] in self.unanswered, "an answer too many"
                 self.unanswered.remove(frame["ref"])
                 self.answered.append(frame["ref"])
             else:
-                key = (frame["data"]["queue"], frame["id"])
-                assert key not in self.seen, "delivered twice"
-                self.seen.append(key)
+                self.seen.append((frame["data"]["queue"], frame["id"]))
         return frames
 
 
@@ -122,15 +157,15 @@ class Hub(RuleBasedStateMachine):
         client = data.draw(st.sampled_from([client for client in self.clients if client.joins]))
         join = client.joins.pop(data.draw(st.integers(0, len(client.joins) - 1)))
         if available:
-            client.connection.complete(join, NOTHING, 0.0)
+            client.complete(join)
         else:
             client.connection.fail(join, UNAVAILABLE)
 
     @rule(queue=st.sampled_from(QUEUES), job_id=job_ids, event=st.sampled_from(("active", "completed", "failed", "x")))
     def publish(self, queue: str, job_id: str, event: str) -> None:
         wanted = [
-            any(
-                membership.held is None
+            sum(
+                membership.acked
                 and membership.subscription.room.queue in (None, queue)
                 and membership.subscription.room.job_id in (None, job_id)
                 and (membership.subscription.events is None or event in membership.subscription.events)
@@ -143,7 +178,7 @@ class Hub(RuleBasedStateMachine):
         before = [len(client.seen) for client in self.clients]
         self.entry += 1
         fields = [b"event", event.encode(), b"jobId", job_id.encode(), b"returnvalue", b"1"]
-        assert self.fanout.publish(queue, [(b"%d-0" % self.entry, fields)]) == 1
+        publish(self.fanout, queue, b"%d-0" % self.entry, fields)
         for client, count, wants in zip(self.clients, before, wanted, strict=True):
             client.drain()
             assert len(client.seen) - count == wants, "live subscriptions and deliveries differ"
@@ -169,7 +204,12 @@ class Hub(RuleBasedStateMachine):
         assert all(rooms), "an empty room stays"
         for members in rooms:
             registered |= {(id(member.connection), member.subscription.room) for member in members}
-        own = {(id(client.connection), room) for client in self.clients for room in client.connection.rooms}
+        own = {
+            (id(client.connection), room)
+            for client in self.clients
+            for room, membership in client.connection._memberships.items()
+            if membership.acked
+        }
         assert registered == own
         for client in self.clients:
             assert len(client.connection.rooms) <= MAX_SUBSCRIPTIONS
@@ -182,17 +222,12 @@ class Hub(RuleBasedStateMachine):
             assert client.unanswered <= pending, "a request without an answer"
 
     @invariant()
-    def the_outbox_counts_what_is_held(self) -> None:
+    def nothing_is_held(self) -> None:
         for client in getattr(self, "clients", ()):
             connection = client.connection
             connection.outbox.take()
-            held = {
-                id(each): len(each.frame)
-                for membership in connection._memberships.values()
-                for each in membership.held or ()
-                if not each.delivered
-            }
-            assert connection.outbox.size == sum(held.values())
+            assert connection.outbox.size == 0
+            assert not any(membership.held for membership in connection._memberships.values())
             assert not connection.outbox.overflowed
 
 
@@ -200,16 +235,17 @@ TestHub = pytest.mark.long(Hub.TestCase)
 TestHub.settings = settings(max_examples=150, stateful_step_count=40)
 
 
-def test_the_ack_precedes_the_events_that_came_meanwhile() -> None:
+def test_what_happened_before_the_ack_is_read_back_after_it() -> None:
     fanout = new_fanout()
     client = Client(fanout)
     client.ask("subscribe-job", "1", 1)
-    fanout.publish("http", [(b"1-0", [b"event", b"completed", b"jobId", b"1"])])
+    publish(fanout, "http", b"1-0", DONE)
     assert client.drain() == []
-    client.connection.complete(client.joins[0], NOTHING, 0.0)
+    client.complete(client.joins[0])
     frames = client.drain()
     assert [frame["event"] for frame in frames] == ["ack", "completed"]
-    assert frames[0]["data"]["replays"] == 1, "an ack of nothing would say that there is no such job"
+    assert frames[0]["data"]["after"] == {"http": f"0-{2**64 - 1}"}
+    assert "unknown" not in frames[0]["data"]
 
 
 def test_a_client_that_does_not_read_overflows_alone() -> None:
@@ -217,29 +253,44 @@ def test_a_client_that_does_not_read_overflows_alone() -> None:
     slow, good = Client(fanout), Client(fanout)
     for client in (slow, good):
         client.ask("subscribe-job", "1", 1)
-        client.connection.complete(client.joins[0], NOTHING, 0.0)
+        client.complete(client.joins[0])
         client.drain()
-    for number in range(40):
-        fields = [b"event", b"completed", b"jobId", b"1", b"returnvalue", b'"%b"' % (b"x" * 60_000)]
-        fanout.publish("http", [(b"%d-0" % number, fields)])
+    for number in range(1, 41):
+        publish(fanout, "http", b"%d-0" % number, [*DONE, b"returnvalue", b'"%b"' % (b"x" * 60_000)])
         assert len(good.drain()) == 1
     assert slow.connection.outbox.overflowed
     assert slow.connection.outbox.size <= 1 << 20
 
 
-def test_a_pong_does_not_count_what_is_held_for_a_second_answer() -> None:
-    """It was acknowledged once, so whoever resumes from the pong would lose the outcome."""
+def test_a_large_result_of_several_subscriptions_counts_once() -> None:
     fanout = new_fanout()
     client = Client(fanout)
-    for ref in (1, 2):
-        client.ask("subscribe-job", data_of(Room("http", "1")), ref)
-        if ref == 1:
-            client.connection.complete(client.joins[0], NOTHING, 0.0)
-    fanout.publish("http", [(b"5-0", [b"event", b"completed", b"jobId", b"1"])])
-    client.drain()
-    client.connection.receive('{"event": "ping"}', 200.0)
-    (pong,) = (json.loads(frame.payload) for frame in client.connection.outbox.take())
-    assert "http" not in pong["data"]["cursor"]
+    for ref in (1, 2, 3):
+        client.ask("subscribe-job", {"sub": ref, "jobId": "1"}, ref)
+        client.complete(client.joins[-1])
+        client.drain()
+    publish(fanout, "http", b"1-0", [*DONE, b"returnvalue", b'"%b"' % (b"x" * 900_000)])
+    outbox = client.connection.outbox
+    assert 900_000 < outbox.size < 901_000
+    frames = outbox.take()
+    assert len({id(frame.tail) for frame in frames}) == 1
+    assert [json.loads(frame.payload)["sub"] for frame in frames] == [1, 2, 3]
+    assert [b"".join(frame.wire)[-len(frame) :] for frame in frames] == [frame.payload for frame in frames]
+    outbox.written()
+    assert outbox.size == 0
+
+
+def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> None:
+    """It was acknowledged, so a client that resumes from the pong would lose it."""
+    fanout = new_fanout()
+    client = Client(fanout)
+    publish(fanout, "http", b"5-0", DONE)
+    fanout.verified["http"] = "5-0"
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    client.connection.complete(client.joins[0], client.queries[client.joins[0]], 0.0)
+    assert client.pong() == {}
+    client.read_back()
+    assert client.pong() == {"http": "5-0"}
 
 
 def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
@@ -250,3 +301,39 @@ def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
     assert (outbox.roomy, told) == (False, [])
     outbox.abandon()
     assert (outbox.roomy, told) == (True, [True])
+
+
+def ended(finished_on: float = 5.0) -> JobSnapshot:
+    return JobSnapshot("http", "1", "x", "completed", None, finished_on=finished_on, returnvalue=Raw(b"1"))
+
+
+def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_it_asked_again() -> None:
+    fanout = new_fanout()
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    query = ask_for(join, QUEUES, fanout)
+    assert query.holds
+    begin_again(fanout, "http", "trimmed", "9-0", "8-0")
+    assert not query.holds
+
+
+def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
+    fanout = new_fanout()
+    do_all(fanout.fill("http", [], "8-0"))
+    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    client = Client(fanout)
+    client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
+    (join,) = client.joins
+    query = ask_for(join, QUEUES, fanout)
+    query.take(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
+    client.connection.complete(join, query, 10.0)
+    (ack,) = client.drain()
+    assert ack["data"]["after"] == {"http": "0-0"}
+    backlog = client.connection.backlog
+    assert backlog is not None
+    (owed,) = backlog.take(16)[1]
+    settle(fanout, owed, ended(), "9-0", fanout.counts["gaps"])
+    (outcome,) = client.drain()
+    assert (outcome["event"], outcome["id"]) == ("completed", "9-0~5.0")

@@ -83,6 +83,7 @@ operations = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=300)
 @given(operations)
 def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(steps: list[tuple[str, int]]) -> None:

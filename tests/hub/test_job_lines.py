@@ -9,15 +9,16 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.job_line_reader import Seen
-from jobws.hub.lacking import Unsettled
 from jobws.hub.replaying import settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
+    from jobws.hub.joining import Join
     from jobws.hub.membership import Membership
 
 QUEUES = ("http", "analyzer")
@@ -31,7 +32,7 @@ class Bridge:
     def __init__(self) -> None:
         self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         for queue in QUEUES:
-            self.fanout.fill(queue, [], "0-0")
+            do_all(self.fanout.fill(queue, [], "0-0"))
         self.lists: dict[tuple[str, str], list[bytes]] = {}
         self.news: list[tuple[tuple[str, str], bool]] = []
         self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
@@ -70,18 +71,24 @@ class Client:
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None)
+        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
         join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
         assert join is not None
-        found: Found = {job: JobSnapshot(job[0], "7", "n", states[0], "0-0") if states else None for job in join.jobs}
-        moments = dict.fromkeys(join.jobs, "0-0")
-        self.connection.complete(join, LookUp(found, moments, dict.fromkeys(QUEUES, "0-0")), NOW)
+        self.complete(
+            join, {(queue, "7"): JobSnapshot(queue, "7", "n", states[0], "0-0") for queue in QUEUES} if states else {}
+        )
         frames = self.frames()
         assert frames[0]["event"] == "ack"
         self.early = frames[1:]
+
+    def complete(self, join: Join, found: Found) -> None:
+        """Redis has these jobs and empty streams."""
+        query = ask_for(join, QUEUES, self._bridge.fanout)
+        query.take(LookUp(found, {}, {}))
+        self.connection.complete(join, query, NOW)
 
     def ask(self, event: str, data: object = None) -> Any:
         return self.connection.receive(json.dumps({"event": event, "data": data}), 0.0)
@@ -96,11 +103,11 @@ class Client:
             told += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
         return told
 
-    def cursor(self) -> dict[str, str]:
+    def after(self) -> dict[str, str]:
         self.ask("ping")
         (pong,) = self.frames()
-        cursor: dict[str, str] = pong["data"]["cursor"]
-        return cursor
+        after: dict[str, str] = pong["data"]["after"]
+        return after
 
 
 def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
@@ -183,17 +190,18 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge = Bridge()
     client, other = bridge.client(), bridge.client()
     client.subscribe("active", logs=True)
+    other.subscribe("active", events=["progress"])
     bridge.look()
     bridge.publish([b"event", b"active", b"jobId", b"8"])
-    assert client.cursor() == {"http": "1-0"}
+    assert client.after() == {"http": "1-0"}
     bridge.publish(OUTCOME, [b"event", b"active", b"jobId", b"8"])
     assert client.connection.catching_up
-    assert client.cursor() == {"http": "1-18446744073709551615"}
-    assert other.cursor() == {"http": "3-0"}
+    assert client.after() == {}
+    assert other.after() == {"http": "3-0"}
     assert not other.connection.catching_up
     bridge.look()
     assert client.told() == ["completed"]
-    assert client.cursor() == {"http": "3-0"}
+    assert client.after() == {"http": "3-0"}
     assert not bridge.fanout.job_lines.draining
 
 
@@ -203,12 +211,13 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
-    bridge.fanout.begin_again("analyzer", "1-0")
-    bridge.fanout.end_again("analyzer", "trimmed", "1-0")
+    bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
+    begin_again(bridge.fanout, "analyzer", "trimmed", "1-0", "1-0")
+    bridge.fanout.end_again("analyzer", "1-0")
     assert client.told() == []
-    bridge.fanout.begin_again("http", "1-0")
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
-    bridge.fanout.end_again("http", "trimmed", "1-0")
+    bridge.fanout.end_again("http", "1-0")
     assert client.told() == ["completed", "gap"]
 
 
@@ -334,17 +343,14 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     named.subscribe("active", logs=True)
     anywhere.ask("unsubscribe-job", "7")
     join = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
-    found: Found = {
-        job: JobSnapshot(job[0], "7", "n", "active", "0-0") if job[0] == "http" else None for job in join.jobs
-    }
-    anywhere.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
+    anywhere.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
     anywhere.frames()
     bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
     bridge.look()
     (frame,), (other,) = named.frames(), anywhere.frames()
     assert frame["data"].keys() == {"queue", "jobId", "lines", "first", "position", "truncated"}
     assert frame["data"]["lines"] == ["\ufffd\0", "é" * 32_768]
-    assert other["data"] == {**frame["data"], "anywhere": True}
+    assert other["data"] == frame["data"]
     bridge.lists["http", "7"] = [b"z"]
     bridge.look()
     (frame,) = named.frames()
@@ -378,8 +384,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge = Bridge()
     client = bridge.client()
     join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
-    found: Found = {job: JobSnapshot(job[0], "7", "n", "active", "0-0") for job in join.jobs}
-    client.connection.complete(join, LookUp(found, dict.fromkeys(join.jobs, "0-0"), {}), NOW)
+    client.complete(join, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
     client.frames()
     bridge.look("http")
     assert bridge.fanout.job_lines.draining
@@ -392,8 +397,9 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge.look("analyzer")
     assert client.told() == ["completed", "completed"]
     bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
-    bridge.fanout.begin_again("analyzer", "0-0")
-    bridge.fanout.end_again("analyzer", "trimmed", "0-0")
+    bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
+    begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
+    bridge.fanout.end_again("analyzer", "0-0")
     assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 
@@ -431,7 +437,10 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     (membership,) = bridge.fanout.job_lines.followers[b"7"]
-    settle(bridge.fanout, Unsettled(membership, "http", "9-0"), JobSnapshot("http", "7", "n", "completed", "9-0"))
+    client.connection.owe(membership, "http")
+    assert client.connection.backlog is not None
+    _, (owed,) = client.connection.backlog.take(1)
+    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", 0)
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()

@@ -216,9 +216,10 @@ OPERATIONS = (
 )
 
 
-def test_many_interleavings() -> None:
+@pytest.mark.parametrize("seeds", [range(500), pytest.param(range(500, 2000), marks=pytest.mark.long)], ids=str)
+def test_many_interleavings(seeds: range) -> None:
     """Further ones than hypothesis tries, and the same ones every time."""
-    for seed in range(2000):
+    for seed in seeds:
         random, machine = Random(seed), LogMachine()
         for _ in range(40):
             number = random.randrange(CLIENTS)

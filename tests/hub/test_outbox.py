@@ -9,7 +9,7 @@ from jobws.protocol.codec import Frame
 def test_what_is_held_does_not_stop_what_is_read_back() -> None:
     """It goes out behind that: waiting for it would be waiting for ever."""
     outbox = Outbox(100, lambda: None)
-    assert outbox.hold(60)
+    assert outbox.hold(b"x" * 60)
     roomy = [outbox.roomy]
     outbox.append(Frame(b"x" * 30))
     roomy.append(outbox.roomy)

@@ -1,7 +1,8 @@
 """After any prefix of the frames that a client took, coming back with its `after` loses nothing (protocol.md, R4).
 
-Redis changes while several bridges read it late; clients come, leave, break off and come back, to the same bridge, to another
-or to one that has just begun. Every frame is held against what a client may rely on, and at the end nothing may be missing.
+Redis changes while several bridges read it late; clients come, leave, break off and come back, to the same bridge, to
+another or to one that has just begun. Every frame is held against what a client may rely on, and at the end nothing may
+be missing.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobws.bullmq.snapshot import Job
 from jobws.hub.lacking import FINISHED
 from tests.hub.strict_client import Client, Watch
 from tests.hub.world import JOBS, Bridge, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jobws.bullmq.snapshot import Job
 
 QUEUES = ("http", "sparql", "analyzer")
 CHOICES = (("*",), ("progress", "completed", "failed", "removed"), ("completed", "failed", "removed"), ("progress",))

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.membership import Membership
 from jobws.hub.rooms import Rooms
-from jobws.protocol.messages import Room, Subscription
+from jobws.protocol.messages import Identity, Subscription
+from jobws.protocol.session import Session
+from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Entry
@@ -41,7 +44,8 @@ class Model:
         queue = self.random.choice((None, *QUEUES))
         job_id = self.random.choice(JOBS if queue is None else (None, *JOBS))
         connection = self.random.choice(self.connections)
-        membership = Membership(connection, Subscription(Room(queue, job_id)), self.rooms)
+        membership = Membership(connection, Subscription(Identity(queue, job_id)), self.rooms)
+        membership.acked = True
         self.rooms.join(membership)
         self.members.append(membership)
 
@@ -60,14 +64,6 @@ class Model:
                 queue = room.queue or self.random.choice(QUEUES)
                 membership.see(queue)
                 membership.lives[queue] = self.random.choice((None, b"1-0"))
-
-    def live(self) -> None:
-        if self.members:
-            membership = self.random.choice(self.members)
-            if membership.held is None:
-                membership.hold()
-            else:
-                membership.let_go()
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
@@ -94,31 +90,31 @@ class Model:
             assert set(unsettled) == {
                 each.subscription.room.job_id for each in jobs + found if each.lives.get(queue) is None
             }
-            concerned = {each.connection for each in named + anywhere if each.held is None}
+            concerned = {each.connection for each in named + anywhere}
             assert self.rooms.concerned(queue) == concerned
             for job_id in JOBS:
                 wanted = [each for each in jobs + anywhere if each.subscription.room.job_id == job_id]
                 assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
 
 
-@pytest.mark.parametrize("hundred", range(4))
+@pytest.mark.parametrize("hundred", [0, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 2, 3))])
 def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
     for seed in range(100 * hundred, 100 * (hundred + 1)):
         random = Random(seed)
         model = Model(random)
         for _ in range(60):
-            random.choice((model.join, model.join, model.leave, model.see, model.see, model.live, model.forget))()
+            random.choice((model.join, model.join, model.leave, model.see, model.see, model.forget))()
             model.check()
         while model.members:
             model.leave()
         model.check()
-        assert not any(vars(model.rooms)[name] for name in ("_named", "_queues", "_found", "_seeking", "_live"))
+        assert not any(vars(model.rooms)[name] for name in ("_named", "_queues", "_found", "_seeking", "_counts"))
 
 
 def test_rooms_may_come_and_go_while_they_are_walked() -> None:
     rooms = Rooms(lambda _queue: None)
     connection: Any = object()
-    members = [Membership(connection, Subscription(Room("http", job_id)), rooms) for job_id in JOBS]
+    members = [Membership(connection, Subscription(Identity("http", job_id)), rooms) for job_id in JOBS]
     for membership in members:
         rooms.join(membership)
     walks = [rooms.watched("http"), rooms.unsettled("http")]
@@ -132,16 +128,18 @@ def test_rooms_may_come_and_go_while_they_are_walked() -> None:
 
 def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
-    connection: Any = object()
-    membership = Membership(connection, Subscription(Room(None, "1"), frozenset()), fanout.rooms)
+    session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
+    connection = Connection(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
+    membership = Membership(connection, Subscription(Identity(None, "1"), frozenset()), fanout.rooms)
+    membership.acked = True
     fanout.rooms.join(membership)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
     for queue in ("http", "sparql"):
-        fanout.fill(queue, [], "0-0")
+        do_all(fanout.fill(queue, [], "0-0"))
         fanout.publish(queue, [entry])
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
-        fanout.begin_again(queue, "1-0")
+        begin_again(fanout, queue, "trimmed", "1-0", "0-0")
     assert membership.lives == {"http": None, "sparql": None}
     fanout.forget("http")
     assert membership.lives == {"sparql": None}
@@ -152,7 +150,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout.forget("sparql")
     assert fanout.rooms.seeking
     # Back again, as a new one.
-    fanout.fill("http", [], "0-0")
+    do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
     assert membership.lives == {"http": None}
     assert fanout.rooms.listened("http")

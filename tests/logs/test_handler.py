@@ -7,6 +7,7 @@ import logging
 import logging.config
 import os
 import signal
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -376,3 +377,28 @@ async def test_the_master_that_sentinels_name_gets_the_lines() -> None:
             logger.info("1")
             handler.flush()
             assert messages(nodes.master) == ["1"]
+
+
+def test_a_signal_handler_that_logs_while_the_thread_begins_starts_no_second_one(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two would take each other's lines."""
+    begun: list[threading.Thread] = []
+
+    class Interrupted(threading.Thread):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            begun.append(self)
+            if len(begun) == 1:
+                signal.raise_signal(signal.SIGUSR1)
+
+    with logging_to(redis.url) as (logger, handler):
+        before = signal.signal(signal.SIGUSR1, lambda *_: logger.info("in the signal handler"))
+        monkeypatch.setattr(threading, "Thread", Interrupted)
+        try:
+            logger.info("interrupted")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        handler.flush()
+    assert len(begun) == 1
+    assert sorted(messages(redis)) == ["in the signal handler", "interrupted"]

@@ -10,7 +10,7 @@ import { minify } from 'terser';
 // Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
 // users see (jobws.d.ts), or of the language's.
 const INTERNAL = `acknowledge acknowledged answer ask asked awaited base begin buffers calls check chosen deliver endpoint fail
-  failure fallback frame greeted handles idle interrupt item kind late leave messages move network nudge pending receive
+  failure fallback frame greeted handles idle item kind late leave messages move network nudge pending receive
   refuse release renew requests seen sent settings stays stopped strict subscription subscriptions take tells turn unsent
   upgrade wanted watcher`.split(/\s+/);
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobws.bullmq.events import event_name
 from jobws.errors import RequestError
-from jobws.protocol.codec import Frame, encode, job_event, json_text, replayed_event
+from jobws.protocol.codec import Frame, encode, job_frame, json_text, tail_of
 from jobws.protocol.event_stream import (
     MAX_POSITION_BYTES,
     EventStreamWriter,
@@ -20,7 +20,7 @@ from jobws.protocol.event_stream import (
     encode_position,
     parts_of,
 )
-from jobws.protocol.messages import Ack, AckData, Gap, GapData, Pong, PongData
+from jobws.protocol.messages import Ack, AckData, Gap, GapData, Pong, PongData, Result
 from tests.support.event_source import Parser, cursor_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -31,15 +31,14 @@ STREAM_ID = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 
 CURSOR = st.dictionaries(TEXT, STREAM_ID, max_size=5)
 
 
-def job_frame(name: str, stream_id: str | None, queue: str, value: str, *, replayed: bool) -> Frame:
+def event_frame(name: str, text: str | None, queue: str, value: str, *, sub: int = 0, replayed: bool = False) -> Frame:
     data = b'{"queue":%b,"jobId":"1","returnvalue":%b}' % (json_text(queue), value.encode())
-    raw = None if stream_id is None else stream_id.encode()
-    encoded = event_name(name.encode()).json
-    return replayed_event(encoded, raw, data) if replayed or raw is None else job_event(encoded, raw, data)
+    position = None if text is None else text.encode()
+    return job_frame(event_name(name.encode()).json, tail_of(data), position=position, sub=sub, replayed=replayed)
 
 
-def ack(cursor: dict[str, str]) -> Frame:
-    return encode(Ack(AckData("subscribe-job", results=[], cursor=cursor)))
+def ack(*after: dict[str, str]) -> Frame:
+    return encode(Ack(AckData("subscribe-job", results=[Result(after=each) for each in after])))
 
 
 @given(
@@ -49,28 +48,31 @@ def ack(cursor: dict[str, str]) -> Frame:
     JSON,
     st.sampled_from([None, "\n", "\r", "\r\n", "\n\n"]),
     st.booleans(),
-    st.booleans(),
 )
 def test_a_browser_reads_what_a_websocket_would_carry(
-    name: str, stream_id: str | None, queue: str, value: Any, line_end: str | None, replayed: bool, live: bool
+    name: str, stream_id: str | None, queue: str, value: Any, line_end: str | None, replayed: bool
 ) -> None:
     text = json.dumps(value)
     if line_end is not None:
         text = json.dumps(value, indent=1).replace("\n", line_end) + line_end
-    frame = job_frame(name, stream_id, queue, text, replayed=replayed)
+    frame = event_frame(name, stream_id, queue, text, replayed=replayed)
     parts = parts_of(frame)
-    assert (parts.event, parts.stream_id, parts.queue) == (event_name(name.encode()).text, stream_id, queue)
+    assert (parts.event, parts.position, parts.sub, parts.queue) == (
+        event_name(name.encode()).text,
+        stream_id,
+        0,
+        queue,
+    )
     writer, parser = EventStreamWriter(None), Parser()
-    parser.feed(writer.block(ack({"other": "5-0"}), live=False))
-    written = writer.block(frame, live=live)
+    parser.feed(writer.block(ack({"other": "5-0"})))
+    written = writer.block(frame)
     events = [event for byte in written for event in parser.feed(bytes((byte,)))]
     (event,) = events
     assert event.data == json.loads(frame.payload)["data"]
     assert event.event == re.sub(r"[\r\n]+", " ", event_name(name.encode()).text)
-    moves = live and stream_id is not None
-    assert event.moves is moves
-    expected = {"other": "5-0"} | ({queue: stream_id} if moves and stream_id is not None else {})
-    assert writer.cursor == cursor_of(event.id) == expected
+    expected = {"other": "5-0"} | ({} if stream_id is None else {queue: stream_id})
+    assert event.moves is (expected != {"other": "5-0"})
+    assert cursor_of(parser.last_id) == expected
 
 
 @given(CURSOR)
@@ -95,51 +97,62 @@ def test_any_other_position_is_refused_or_a_cursor(text: str) -> None:
 def test_pongs_move_the_position_of_their_queue_alone() -> None:
     writer, parser = EventStreamWriter("http"), Parser()
     pong = encode(Pong(PongData({"http": "7-0", "sparql": "9-0"})))
-    assert parser.feed(writer.block(pong, live=False)) == []
+    assert parser.feed(writer.block(pong)) == []
     assert parser.last_id == ""
-    parser.feed(writer.block(ack({"http": "1-0", "sparql": "1-0"}), live=False))
+    parser.feed(writer.block(ack({"http": "1-0"})))
     assert cursor_of(parser.last_id) == {"http": "1-0"}
-    assert parser.feed(writer.block(pong, live=True)) == []
+    assert parser.feed(writer.block(pong)) == []
     assert cursor_of(parser.last_id) == {"http": "7-0"}
 
 
-def test_a_pong_that_lags_behind_the_events_takes_nothing_back_once_all_jobs_are_live() -> None:
+def test_a_pong_that_is_earlier_than_the_events_takes_nothing_back() -> None:
     writer, parser = EventStreamWriter(None), Parser()
-    writer.block(ack({"http": "1-0"}), live=False)
-    writer.block(job_frame("completed", "9-0", "http", "1", replayed=False), live=False)
-    pong = encode(Pong(PongData({"http": "3-0"})))
-    parser.feed(writer.block(pong, live=False))
-    assert cursor_of(parser.last_id) == {"http": "3-0"}
-    parser.feed(writer.block(pong, live=True))
-    assert cursor_of(parser.last_id) == {"http": "9-0"}
-    parser.feed(writer.block(encode(Pong(PongData({}))), live=True))
-    assert cursor_of(parser.last_id) == {}
+    writer.block(ack({"http": "1-0"}))
+    writer.block(event_frame("completed", "9-0", "http", "1"))
+    for after in ({"http": "3-0"}, {}):
+        parser.feed(writer.block(encode(Pong(PongData(after)))))
+        assert cursor_of(parser.last_id) == {"http": "9-0"}
 
 
-def test_after_a_gap_the_queue_has_no_position_until_a_pong_knows_it() -> None:
-    """The outcomes that were in the gap come later; an event behind them must not hide them from a new bridge."""
+def test_the_position_of_one_job_keeps_what_follows_its_tilde() -> None:
     writer, parser = EventStreamWriter(None), Parser()
-    gap = encode(Gap(GapData("http", "recreated", None, {"http": "3-0"})))
-    event = job_frame("completed", "4-0", "http", "1", replayed=False)
-    writer.block(gap, live=False)
-    assert writer.cursor is None
-    writer.block(ack({"http": "1-0", "sparql": "1-0"}), live=False)
-    writer.block(job_frame("completed", "9-0", "http", "1", replayed=False), live=True)
-    (told,) = parser.feed(writer.block(gap, live=True))
-    assert cursor_of(told.id) == {"sparql": "1-0"}
-    (told,) = parser.feed(writer.block(event, live=True))
+    parser.feed(writer.block(ack({"http": "1-0~5"})))
+    assert cursor_of(parser.last_id) == {"http": "1-0~5"}
+    parser.feed(writer.block(encode(Pong(PongData({"http": "3-0", "sparql": "4-0"})))))
+    assert cursor_of(parser.last_id) == {"http": "3-0~5", "sparql": "4-0"}
+
+
+def test_of_several_jobs_the_lowest_position_is_told_without_what_follows_a_tilde() -> None:
+    writer, parser = EventStreamWriter(None), Parser()
+    parser.feed(writer.block(ack({"http": "10-0"}, {"http": "9-0~5", "sparql": "1-0"})))
+    assert cursor_of(parser.last_id) == {"http": "9-0", "sparql": "1-0"}
+    (told,) = parser.feed(writer.block(event_frame("progress", "12-0", "http", "1", sub=0)))
     assert not told.moves
-    parser.feed(writer.block(encode(Pong(PongData({"sparql": "2-0"}))), live=True))
-    assert cursor_of(parser.last_id) == {"sparql": "2-0"}
-    parser.feed(writer.block(encode(Pong(PongData({"http": "5-0", "sparql": "2-0"}))), live=True))
-    assert cursor_of(parser.last_id) == {"http": "5-0", "sparql": "2-0"}
-    (told,) = parser.feed(writer.block(job_frame("completed", "6-0", "http", "1", replayed=False), live=True))
-    assert cursor_of(told.id) == {"http": "6-0", "sparql": "2-0"}
+    (told,) = parser.feed(writer.block(event_frame("progress", "11-0", "http", "1", sub=1)))
+    assert cursor_of(told.id) == {"http": "11-0", "sparql": "1-0"}
+
+
+@pytest.mark.parametrize(("reason", "after"), [("trimmed", "9-0"), ("recreated", "0-0"), ("ahead", "0-0")])
+def test_a_gap_takes_the_position_away_if_it_is_another_stream(reason: str, after: str) -> None:
+    writer, parser = EventStreamWriter(None), Parser()
+    parser.feed(writer.block(ack({"http": "9-0", "sparql": "1-0"})))
+    (told,) = parser.feed(writer.block(encode(Gap(data=GapData("http", reason, None)))))
+    assert told.moves is (reason != "trimmed")
+    assert cursor_of(parser.last_id) == {"http": after, "sparql": "1-0"}
+
+
+def test_a_gap_of_one_job_leaves_the_others() -> None:
+    writer, parser = EventStreamWriter(None), Parser()
+    parser.feed(writer.block(ack({"http": "9-0"}, {"http": "3-0"})))
+    parser.feed(writer.block(encode(Gap(sub=0, data=GapData("http", "ahead", ["1"])))))
+    assert cursor_of(parser.last_id) == {"http": "0-0"}
+    parser.feed(writer.block(event_frame("progress", "7-0", "http", "1", sub=0)))
+    assert cursor_of(parser.last_id) == {"http": "3-0"}
 
 
 @pytest.mark.parametrize(("queues", "told"), [(200, True), (400, False)])
 def test_a_position_that_no_request_could_carry_is_left_out(queues: int, told: bool) -> None:
-    written = EventStreamWriter(None).block(ack({f"q{n}": "1795435729358-0" for n in range(queues)}), live=False)
+    written = EventStreamWriter(None).block(ack({f"q{n}": "1795435729358-0" for n in range(queues)}))
     (event,) = Parser().feed(written)
     assert event.moves is told
     assert len(event.id) <= MAX_POSITION_BYTES

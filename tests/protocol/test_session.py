@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobws.errors import RequestError
-from jobws.protocol.codec import Frame, job_event, json_text, raw_json
+from jobws.protocol.codec import Frame, job_frame, json_text, raw_json, tail_of
 from jobws.protocol.identifiers import parse_job_id, parse_stream_id
 from jobws.protocol.messages import Ping, Subscribe, Unsubscribe
 from jobws.protocol.session import Close, Session
@@ -103,7 +103,7 @@ def test_what_is_spliced_is_json_in_utf8(value: bytes) -> None:
 @given(st.integers(0, 70_000))
 def test_a_frame_has_the_header_of_its_size(size: int) -> None:
     frame = Frame(b"x" * size)
-    wire = frame.wire
+    (wire,) = frame.wire
     assert wire[0] == 0x81
     length, start = wire[1], 2
     if length == 126:
@@ -115,7 +115,7 @@ def test_a_frame_has_the_header_of_its_size(size: int) -> None:
 
 
 def test_a_job_event_is_one_json_object() -> None:
-    frame = job_event(b'"completed"', b"1-0", b'{"queue":"q"}')
+    frame = job_frame(b'"completed"', tail_of(b'{"queue":"q"}'), position=b"1-0")
     assert msgspec.json.decode(frame.payload) == {"event": "completed", "id": "1-0", "data": {"queue": "q"}}
 
 

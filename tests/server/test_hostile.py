@@ -8,28 +8,22 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import pytest
 
-from jobws.bullmq import gap_check, listener
 from jobws.bullmq.tail import Again
 from jobws.hub.joining import Join
 from jobws.server import sweep
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
-from tests.support.bridge import live_bridge
+from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client
 from tests.support.peer import Peer
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.redis import Redis
 
 EVENTS = "bull:http:events"
-
-
-@pytest.fixture(autouse=True)
-def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 
 def joins_left() -> int:
@@ -41,7 +35,7 @@ async def test_without_events_an_outcome_comes_once(redis: Redis) -> None:
     redis.make_queue("http")
     redis.client.hset("bull:http:meta", "opts.maxLenEvents", 0)
     redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="1")
-    async with live_bridge(redis.url, sweep_seconds=0.05) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url, sweep_seconds=0.05) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
         assert (await client.receive())["event"] == "completed"
         await anyio.sleep(0.5)
@@ -52,7 +46,7 @@ async def test_a_client_that_vanishes_while_it_is_read_to_leaves_nothing(redis: 
     big = '"' + "x" * 2_000 + '"'
     for _ in range(5000):
         redis.add_event("http", "progress", "1", data=big)
-    async with live_bridge(redis.url, outbox_bytes=200_000) as live:
+    async with quick_bridge(redis.url, outbox_bytes=200_000) as live:
 
         def run() -> None:
             with Peer(live.url) as peer:
@@ -70,7 +64,7 @@ async def test_subscriptions_that_were_replaced_keep_nothing(redis: Redis) -> No
     big = '"' + "x" * 2_000 + '"'
     for _ in range(5000):
         redis.add_event("http", "progress", "1", data=big)
-    async with live_bridge(redis.url, outbox_bytes=200_000) as live:
+    async with quick_bridge(redis.url, outbox_bytes=200_000) as live:
 
         def run() -> None:
             with Peer(live.url) as peer:
@@ -94,7 +88,7 @@ async def test_many_subscriptions_one_by_one_do_not_make_a_client_slow(redis: Re
         else:
             redis.add_job("http", f"j{number}", state="completed", finishedOn=OLD, returnvalue=result)
     async with (
-        live_bridge(redis.url, outbox_bytes=200_000, burst_messages=1000) as live,
+        quick_bridge(redis.url, outbox_bytes=200_000, burst_messages=1000) as live,
         raw_client(live.url) as client,
     ):
         for number in range(500):
@@ -105,22 +99,22 @@ async def test_many_subscriptions_one_by_one_do_not_make_a_client_slow(redis: Re
 
 
 async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: Redis) -> None:
-    async with live_bridge(redis.url, join_seconds=3) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url, join_seconds=3) as live, raw_client(live.url) as client:
         sent = redis.add_event("http", "active", "1")
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
         tail = live.bridge.queues._tails["http"]
         # As if it had begun to read again, and then all was trimmed.
-        live.bridge.fanout.begin_again("http", sent)
+        live.bridge.fanout.begin_again("http", "trimmed", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
         tail.check_at = anyio.current_time() + 0.5
-        tail.again = Again("trimmed", sent, 1, sent)
+        tail.again = Again(sent, 1, sent)
         await subscribe(client, {"jobId": "1", "queue": "http"})
 
 
 async def test_a_key_that_is_no_stream_does_not_stop_other_queues(redis: Redis) -> None:
     redis.client.set("bull:sparql:events", "x")
     sent = finish(redis, "1")
-    async with live_bridge(redis.url, ready=False, join_seconds=2) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url, ready=False, join_seconds=2) as live, raw_client(live.url) as client:
         await subscribe(client, "1")
         assert (await client.receive())["id"] == sent
         redis.client.delete("bull:sparql:events")
@@ -131,24 +125,24 @@ async def test_a_key_that_is_no_stream_does_not_stop_other_queues(redis: Redis) 
 
 async def test_a_stream_that_becomes_something_else_is_a_gap(redis: Redis) -> None:
     finish(redis, "1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="7")
         redis.client.set(EVENTS, "x")
         await subscribe(client, {"jobId": "1", "queue": "http"})
         assert (await client.until("completed"))[-1]["data"]["returnvalue"] == 7
 
 
-async def test_until_end_all_outcomes_that_the_ack_counts_come(redis: Redis) -> None:
+async def test_until_end_the_first_outcome_in_any_queue_is_the_last_frame(redis: Redis) -> None:
     for queue in ("http", "sparql"):
         redis.add_job(queue, "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        ack = await subscribe(client, {"jobId": "1", "until": "end"})
-        assert ack["replays"] == 2
-        assert {(await client.receive())["data"]["queue"] for _ in range(2)} == {"http", "sparql"}
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+        await subscribe(client, {"jobId": "1", "until": "end"})
+        assert (await client.receive())["data"]["queue"] == "http"
+        assert (await client.ask("unsubscribe-job", "1"))["data"] == {"request": "unsubscribe-job", "left": False}
 
 
 async def test_a_position_of_a_stream_that_was_made_anew_is_a_gap(redis: Redis) -> None:
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         first = redis.add_event("http", "active", "1")
         second = redis.add_event("http", "completed", "1", returnvalue="1")
         redis.add_job("http", "1", state="completed", finishedOn=int(second.split("-")[0]), returnvalue="1")
@@ -165,7 +159,7 @@ async def test_a_position_of_a_stream_that_was_made_anew_is_a_gap(redis: Redis) 
 async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(redis: Redis) -> None:
     """Whoever resumes from it would otherwise lose the outcome for good."""
     redis.add_job("http", "1", state="active")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         sent = redis.add_event("http", "active", "1")
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
         await subscribe(client, {"jobId": "1", "queue": "http"})
@@ -184,11 +178,11 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
         pipe.xadd(EVENTS, {"event": "drained"}, maxlen=1, approximate=False)
         pipe.execute()
         assert (await client.receive())["event"] == "gap"
-        assert "http" not in (await nothing_more(client))["data"]["cursor"]
+        assert "http" not in (await nothing_more(client))["data"]["after"]
         go_on.set()
         assert (await client.receive())["event"] == "completed"
         await eventually(lambda: not live.bridge.fanout.untold)
-        assert "http" in (await nothing_more(client))["data"]["cursor"]
+        assert "http" in (await nothing_more(client))["data"]["after"]
 
 
 async def test_one_slow_client_does_not_have_everything_swept_again(
@@ -196,7 +190,7 @@ async def test_one_slow_client_does_not_have_everything_swept_again(
 ) -> None:
     monkeypatch.setattr(sweep, "TICK_SECONDS", 0.02)
     result = '"' + "x" * 50_000 + '"'
-    async with live_bridge(redis.url, outbox_bytes=200_000) as live:
+    async with quick_bridge(redis.url, outbox_bytes=200_000) as live:
         with await anyio.to_thread.run_sync(Peer, live.url) as peer:
             await anyio.to_thread.run_sync(peer.frame)
             jobs = [f"j{number}" for number in range(100)]

@@ -104,9 +104,7 @@ async def test_a_stream_of_events_has_lines_before_the_outcome_and_its_position_
         ended = redis.add_event("http", "completed", "7", returnvalue="1")
         lines, outcome = await source.receive(), await source.receive()
         assert (lines.event, lines.data["lines"], outcome.event) == ("job-log", ["b"], "completed")
-        assert not outcome.moves
-        while cursor_of(source.parser.last_id).get("http") != ended:
-            await source.position()
+        assert cursor_of(outcome.id) == {"http": ended}
 
 
 async def test_an_answer_that_ends_has_lines_too(redis: Redis) -> None:

@@ -49,7 +49,7 @@ class Held:
         assert not self._done.is_set()
 
     async def answer(self) -> tuple[int, Any]:
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             await self._done.wait()
         return self._answer
 
@@ -139,7 +139,7 @@ async def test_who_comes_late_is_answered_at_once(redis: Redis, path: str) -> No
     """From the hash; from the stream alone; and from the stream though another queue has a job of that id, too."""
     async with live_bridge(redis.url) as live:
         redis.add_job("http", "1", state="completed", finishedOn=LONG_AGO, returnvalue="1")
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             status, body = await call("GET", live.url + path)
             assert (status, (body.get("jobs") or [body])[0]["returnvalue"]) == (200, 1)
     redis.client.flushall()
@@ -147,7 +147,7 @@ async def test_who_comes_late_is_answered_at_once(redis: Redis, path: str) -> No
     redis.add_job("sparql", "1", state="active")
     redis.add_event("sparql", "active", "1")
     async with live_bridge(redis.url) as live:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             status, body = await call("GET", live.url + path)
             assert (status, (body.get("jobs") or [body])[0]["returnvalue"]) == (200, 2)
 
@@ -242,7 +242,7 @@ async def test_a_redis_that_goes_away_meanwhile_is_503(own_redis: Callable[..., 
 
 
 async def test_a_bridge_that_restarts_says_so(redis: Redis) -> None:
-    with BridgeProcess("--port", "0", "--redis", redis.url) as bridge:
+    with BridgeProcess("--port", "0", "--redis", redis.url, "--shutdown-seconds", "40") as bridge:
         url = await IN_THREAD(bridge.started)
         answers: list[tuple[int, Any]] = []
 
@@ -260,7 +260,7 @@ async def test_a_bridge_that_restarts_says_so(redis: Redis) -> None:
             await eventually(connected)
             began = time.monotonic()
             assert await IN_THREAD(bridge.terminate) == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 20
         status, body = answers[0]
         assert (status, body["detail"]) == (503, "the bridge restarts; ask again")
     assert json.dumps(bridge.lines).count("Traceback") == 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobws.server.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Socket:
@@ -15,6 +20,9 @@ class Socket:
         self.appetites = appetites
         self.taken = bytearray()
         self.broken = False
+
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return self.send(b"".join(pieces))
 
     def send(self, data: bytes | memoryview) -> int:
         if self.broken:
@@ -26,25 +34,29 @@ class Socket:
         return min(appetite, len(data))
 
 
-FRAMES = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6)
-STEPS = st.lists(
+BYTES = st.binary(min_size=1, max_size=300)
+PIECES = st.tuples(BYTES, st.none() | BYTES.map(lambda tail: memoryview(tail)))
+FRAMES = st.lists(PIECES.map(lambda pieces: [piece for piece in pieces if piece is not None]), min_size=1, max_size=6)
+STEPS: st.SearchStrategy[list[tuple[str, list[Any]]]] = st.lists(
     st.one_of(st.tuples(st.just("write"), FRAMES), st.just(("resume", [])), st.just(("drop", []))), max_size=30
 )
 
 
 @given(steps=STEPS, appetites=st.lists(st.integers(0, 700), max_size=60))
-def test_frames_leave_whole_and_in_order(steps: list[tuple[str, list[bytes]]], appetites: list[int]) -> None:
+def test_frames_leave_whole_and_in_order(
+    steps: list[tuple[str, list[list[bytes | memoryview]]]], appetites: list[int]
+) -> None:
     socket = Socket(appetites)
-    lane = Lane(socket.send)
+    lane = Lane(socket.send, socket.send_pieces)
     expected = b""  # all that is to leave
     ends = [0]  # of its frames
     for step, frames in steps:
         match step:
             case "write":
                 for frame in frames:
-                    expected += frame
+                    expected += b"".join(frame)
                     ends.append(len(expected))
-                assert lane.write(frames) == (lane.waiting == 0)
+                assert lane.write([piece for frame in frames for piece in frame]) == (lane.waiting == 0)
             case "resume":
                 assert lane.resume() == (lane.waiting == 0)
             case _:
@@ -61,7 +73,7 @@ def test_frames_leave_whole_and_in_order(steps: list[tuple[str, list[bytes]]], a
 
 def test_a_peer_that_is_gone_costs_nothing_more() -> None:
     socket = Socket([2])
-    lane = Lane(socket.send)
+    lane = Lane(socket.send, socket.send_pieces)
     assert not lane.write([b"abc", b"def"])
     socket.broken = True
     assert not lane.resume()
@@ -81,7 +93,7 @@ def test_large_frames_are_not_joined() -> None:
             raise BlockingIOError
         return min(len(data), 1000)
 
-    lane = Lane(send)
+    lane = Lane(send, lambda _: 0)
     lane.write([b"x" * 200_000])
     while not lane.resume():
         pass

@@ -41,7 +41,7 @@ async def test_an_outcome_before_the_start_of_the_bridge_is_replayed(redis: Redi
     sent = finish(redis, "1", returnvalue='{"answer":42}')
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, "1")
-        assert (ack["jobs"], ack["replays"]) == ([], 1)
+        assert (ack["jobs"], "unknown" in ack) == ([], False)
         frame = await client.receive()
         assert frame == {
             "event": "completed",
@@ -66,31 +66,31 @@ async def test_an_outcome_while_the_bridge_runs_is_replayed(redis: Redis) -> Non
             await nothing_more(client)
 
 
-async def test_an_outcome_that_only_the_hash_has_comes_without_an_id(redis: Redis) -> None:
+async def test_an_outcome_that_only_the_hash_has_has_the_streams_end_and_more_as_its_id(redis: Redis) -> None:
     redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue='[1,"\\ud800"]')
     redis.add_job("http", "2", state="failed", finishedOn=OLD, failedReason="no\nreason")
     redis.add_job("http", "3", state="active")
-    redis.add_event("http", "active", "3")
+    end = redis.add_event("http", "active", "3")
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        ack = await subscribe(client, {"jobs": ["1", "2", "3"], "until": "end"})
-        assert [result.get("replays") for result in ack["results"]] == [1, 1, None]
-        assert ack["cursor"]["http"] == "0-0"  # whoever returns before they come must get them then
+        ack = await subscribe(client, {"jobs": ["1", "2", "3"], "until": "end", "queue": "http"})
+        assert [result.get("after") for result in ack["results"]] == [{"http": "0-0"}, {"http": "0-0"}, None]
+        assert ack["after"] == {"http": end}
         first, second = await client.receive(), await client.receive()
         assert first == {
-            **{"event": "completed", "replayed": True},
+            **{"event": "completed", "id": f"{end}~{OLD}", "replayed": True},
             "data": {"queue": "http", "jobId": "1", "returnvalue": [1, "\ud800"]},
         }
         assert second == {
-            **{"event": "failed", "replayed": True},
+            **{"event": "failed", "id": f"{end}~{OLD}", "replayed": True},
             "data": {"queue": "http", "jobId": "2", "failedReason": "no\nreason"},
         }
-        pong = await nothing_more(client)
-        assert pong["data"]["cursor"]["http"] != "0-0"
+        assert (await nothing_more(client))["data"]["after"] == {"http": end}
         ack = await subscribe(client, {"jobId": "1", "events": ["failed"]})
-        assert ("replays" in ack, ack["cursor"]["http"]) == (False, pong["data"]["cursor"]["http"])
+        assert ("unknown" in ack, ack["after"]) == (False, {"http": end})
         await nothing_more(client)
-        assert (await client.ask("unsubscribe-job", ["1", "2", "3"]))["data"]["results"] == [
-            *({"left": left} for left in (True, False, True)),
+        rooms = ["1", *({"jobId": job_id, "queue": "http"} for job_id in "123")]
+        assert (await client.ask("unsubscribe-job", rooms))["data"]["results"] == [
+            *({"left": left} for left in (True, False, False, True)),
         ]
 
 
@@ -100,8 +100,7 @@ async def test_an_outcome_of_an_earlier_life_is_none(redis: Redis, again: str) -
     redis.add_event("http", again, "1", prev="completed")
     redis.add_event("http", "progress", "1", data="5")
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        ack = await subscribe(client, "1")
-        assert "replays" not in ack
+        await subscribe(client, "1")
         await nothing_more(client)
 
 
@@ -111,7 +110,7 @@ async def test_what_follows_an_outcome_does_not_hide_it(redis: Redis) -> None:
     redis.add_event("http", "duplicated", "1")
     redis.add_event("http", "removed", "1", prev="failed")
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        assert (await subscribe(client, "1"))["replays"] == 1
+        await subscribe(client, "1")
         assert (await client.receive())["id"] == sent
         await nothing_more(client)
 
@@ -124,7 +123,7 @@ async def test_after_a_position_every_chosen_event_is_replayed(redis: Redis) -> 
     last = redis.add_event("http", "completed", "1", returnvalue="1")
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobId": "1", "events": ["*"], "after": {"http": first, "nope": "1-1"}})
-        assert (ack["replays"], "gap" in ack) == (3, False)
+        assert "gap" not in ack
         assert [(await client.receive())["id"] for _ in range(3)] == [second, third, last]
         ack = await subscribe(
             client, {"jobId": "1", "queue": "http", "events": ["completed", "progress"], "after": second}
@@ -132,7 +131,7 @@ async def test_after_a_position_every_chosen_event_is_replayed(redis: Redis) -> 
         assert "gap" not in ack
         assert [(await client.receive())["id"] for _ in range(2)] == [third, last]
         ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": last})
-        assert "replays" not in ack
+        assert ack["unknown"]
         await nothing_more(client)
 
 
@@ -142,11 +141,11 @@ async def test_a_position_that_the_stream_does_not_reach_back_to_is_a_gap(redis:
     redis.client.xtrim("bull:http:events", maxlen=1, approximate=False)
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": early})
-        assert (ack["gap"], ack["replays"]) == (True, 1)
+        assert ack["gap"]
         assert (await client.receive())["id"] == kept
         assert "gap" not in await subscribe(client, {"jobId": "1", "queue": "http", "after": kept})
         ahead = await subscribe(client, {"jobId": "1", "queue": "http", "after": f"{2**50}-0"})
-        assert (ahead["gap"], ahead["replays"]) == (True, 1)
+        assert ahead["gap"]
         assert (await client.receive())["id"] == kept
         vanished = await subscribe(client, {"jobId": "1", "queue": "sparql", "after": "5-5"})
         assert vanished["gap"]
@@ -162,29 +161,33 @@ async def test_an_entry_that_was_trimmed_meanwhile_is_a_gap_and_the_hash_makes_u
         await client.receive()  # so the outcome is known by now
         redis.client.xtrim("bull:http:events", maxlen=0, approximate=False)
         redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="7")
-        assert (await subscribe(client, {"jobId": "1", "queue": "http"}))["replays"] == 1
+        await subscribe(client, {"jobId": "1", "queue": "http"})
         gap = (await client.receive())["data"]
         assert (gap["queue"], gap["reason"], gap["jobs"]) == ("http", "trimmed", ["1"])
-        assert gap["cursor"]["http"] > sent
+        assert "cursor" not in gap
         made = await client.receive()
-        assert ("id" in made, made["data"]["returnvalue"]) == (False, 7)
+        assert (made["id"].partition("~")[2], made["data"]["returnvalue"]) == (str(OLD), 7)
+        assert made["id"] > sent
         await nothing_more(client)
 
 
 async def test_an_id_that_several_queues_know_yields_young_outcomes_alone(redis: Redis) -> None:
     redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue='"last week"')
+    redis.add_entry("http", {b"event": b"active", b"jobId": b"2"}, stream_id=f"{OLD}-0")
     redis.add_entry("sparql", {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"0"}, stream_id=f"{OLD}-0")
     redis.add_job("sparql", "1", state="completed", finishedOn=OLD, returnvalue="0")
     sent = finish(redis, "1", queue="analyzer", returnvalue='"now"')
     redis.add_job("techstack", "1", state="failed", finishedOn=time.time() * 1000, failedReason="now")
     async with live_bridge(redis.url, sweep_seconds=0.05) as live, raw_client(live.url) as client:
         ack = await subscribe(client, "1")
-        assert (ack["ambiguous"], ack["replays"]) == (True, 2)
+        assert ack["ambiguous"]
+        assert {queue: "~" in at for queue, at in ack["after"].items()} == {
+            **{"http": True, "sparql": True, "analyzer": False, "techstack": False}
+        }
         outcomes = [await client.receive(), await client.receive()]
-        assert [(each["data"]["queue"], each.get("id")) for each in outcomes] == [
-            ("analyzer", sent),
-            ("techstack", None),
-        ]
+        assert [each["data"]["queue"] for each in outcomes] == ["analyzer", "techstack"]
+        assert outcomes[0]["id"] == sent
+        await nothing_more(client)
         ack = await subscribe(client, {"jobId": "1", "queue": "http"})
         assert ("ambiguous" in ack, (await client.receive())["data"]["returnvalue"]) == (False, "last week")
         await subscribe(client, {"jobId": "1", "queue": "sparql"})
@@ -201,7 +204,7 @@ async def test_a_thousand_results_do_not_make_a_client_slow(redis: Redis) -> Non
             redis.add_job("http", f"j{number}", state="completed", finishedOn=OLD, returnvalue=result)
     async with live_bridge(redis.url, outbox_bytes=200_000) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobs": [f"j{number}" for number in range(1000)], "queue": "http"})
-        assert all(result["replays"] == 1 for result in ack["results"])
+        assert not any("unknown" in result for result in ack["results"])
         seen = {(await client.receive())["data"]["jobId"] for _ in range(1000)}
         assert len(seen) == 1000
         await nothing_more(client)

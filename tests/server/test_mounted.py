@@ -37,7 +37,7 @@ def _not_running(kind: str) -> Iterator[str]:
 def _call(url: str, body: bytes | None = None) -> tuple[int, Any]:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:

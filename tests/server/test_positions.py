@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from jobws.bullmq import gap_check, listener
+from jobws.bullmq.schedule import Pauses
 from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.server.test_holes import EVENTS, gap_then_outcome, read_to
 from tests.server.test_late import OLD, finish, nothing_more, subscribe
-from tests.support import eventually
-from tests.support.bridge import live_bridge
+from tests.support import EVENTUALLY_SECONDS, eventually
+from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.client import raw_client
 
 if TYPE_CHECKING:
     from tests.support.client import Frame, RawClient
     from tests.support.redis import Redis
-
-
-@pytest.fixture(autouse=True)
-def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 50)
 
 
 async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis: Redis) -> None:
@@ -34,24 +28,26 @@ async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis:
     redis.client.delete("bull:http:events")
     redis.add_job("http", "2", state="completed", finishedOn=time.time() * 1000, returnvalue="2")
     sent = redis.add_entry("http", {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"1"}, stream_id="7-0")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         after = f"{time.time() * 1000 + 5000:.0f}-0"
         ack = await subscribe(client, {"jobs": ["1", "2"], "queue": "http", "after": after})
-        assert [(result["gap"], result["replays"]) for result in ack["results"]] == [(True, 1)] * 2
+        assert [result["gap"] for result in ack["results"]] == [True] * 2
         first, second = await client.receive(), await client.receive()
-        assert (first["data"]["jobId"], first["id"], second["data"]["jobId"], "id" in second) == ("1", sent, "2", False)
+        assert (first["data"]["jobId"], first["id"], second["data"]["jobId"]) == ("1", sent, "2")
+        assert second["id"].startswith(f"{sent}~")
         await nothing_more(client)
 
 
+@pytest.mark.counts
 async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redis) -> None:
     """It was deleted and made anew while no bridge ran: nothing was trimmed from it, and yet the outcome is missing."""
     redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
     after = redis.add_event("http", "active", "1")
     redis.client.delete("bull:http:events")
     redis.add_entry("http", {b"event": b"active", b"jobId": b"2"}, stream_id=f"{int(after.split('-')[0]) + 5}-0")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
-        assert (ack["gap"], ack["replays"]) == (True, 1)
+        assert ack["gap"]
         assert (await client.receive())["data"]["returnvalue"] == 1
         assert "gap" not in await subscribe(client, {"jobId": "2", "queue": "http", "after": "0-0"})
         await nothing_more(client)
@@ -60,7 +56,7 @@ async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redi
 async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(redis: Redis) -> None:
     """The stream ends long before the job did, since its entries are gone: that makes no second life."""
     redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
         assert (await client.receive())["event"] == "completed"
         for number in range(2, 4):
@@ -77,6 +73,7 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
             await nothing_more(client)
 
 
+@pytest.mark.counts
 @pytest.mark.parametrize("room", [{"queue": "http"}, {"queue": "http", "until": "end"}, {"until": "end"}])
 async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     redis: Redis, room: dict[str, str]
@@ -84,7 +81,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     """The client comes back before the bridge knows that the stream is another one."""
     redis.add_job("http", "1", state="active")
     after = redis.add_event("http", "active", "1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await read_to(live, after)
         live.bridge.queues._tails["http"].check_at += 3600
         pipe = redis.client.pipeline(transaction=True)
@@ -95,10 +92,11 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
         pipe.xadd(EVENTS, {"event": "active", "jobId": "2"}, id=f"{int(after.split('-')[0]) + 5}-0")
         pipe.execute()
         ack = await subscribe(client, {"jobId": "1", **room, "after": {"http": after}})
-        assert "replays" not in ack
+        assert ack["jobs"][0]["state"] == "completed" or ack["after"]
         live.bridge.queues._tails["http"].check_at = 0.0
         outcome = await gap_then_outcome(client, "recreated")
-        assert (outcome["event"], "id" in outcome) == ("completed", False)
+        assert outcome["event"] == "completed"
+        assert "~" in outcome["id"]
         await nothing_more(client)
 
 
@@ -107,71 +105,73 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
 ) -> None:
     """A client that goes away in between, and comes back with the pong's position, still gets them."""
     redis.add_job("http", "1", state="active")
-    async with live_bridge(redis.url) as live:
+    async with quick_bridge(redis.url) as live:
         begun = redis.add_event("http", "active", "1")
         async with raw_client(live.url) as client:
             ack = await subscribe(client, {"jobId": "1", "queue": "http"})
             await read_to(live, begun)
-            monkeypatch.setattr(live.bridge._joins, "settle", _never)
+            monkeypatch.setattr(live.bridge._reading_back, "_settle", _never)
             end_unseen(redis)
             assert (await client.receive())["event"] == "gap"
             pong = await nothing_more(client)
-            assert "http" not in pong["data"]["cursor"]
+            assert "http" not in pong["data"]["after"]
         monkeypatch.undo()
-        after = {**ack["cursor"], **pong["data"]["cursor"]}
+        after = {**ack["after"], **pong["data"]["after"]}
         async with raw_client(live.url) as client:
             await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
             assert (await client.receive())["event"] == "completed"
             await nothing_more(client)
 
 
+@pytest.mark.counts
 async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis) -> None:
     """The outcome was deleted unread out of the midst of the stream, so nothing but the count shows it."""
     redis.add_job("http", "1", state="active")
-    async with live_bridge(redis.url) as live:
+    async with quick_bridge(redis.url) as live:
         begun = redis.add_event("http", "active", "1")
         async with raw_client(live.url) as client:
             await subscribe(client, {"jobId": "1", "queue": "http"})
             await read_to(live, begun)
-            after = (await verified(client, begun))["data"]["cursor"]
+            after = (await verified(client, begun))["data"]["after"]
         end_unseen(redis, trim=False)
         await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.untold)
         async with raw_client(live.url) as client:
             ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
-            assert (ack["gap"], ack["replays"]) == (True, 1)
+            assert ack["gap"]
             assert (await client.receive())["event"] == "completed"
             await verified(client, after["http"])
 
 
-async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.counts
+async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(redis: Redis) -> None:
     """The bridge ends before it finds the hole, and the next one cannot find it any more."""
     redis.add_job("http", "1", state="active")
     begun = redis.add_event("http", "active", "1")
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    never = Pauses(check_seconds=3600, verify_seconds=3600)
+    async with live_bridge(redis.url, pauses=never) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
-        monkeypatch.setattr(gap_check, "VERIFY_SECONDS", 3600)
-        live.bridge.queues._tails["http"].check_at += 3600
         await read_to(live, end_unseen(redis))
-        after = (await nothing_more(client))["data"]["cursor"]
+        after = (await nothing_more(client))["data"]["after"]
         assert after["http"] == begun
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
         assert (await client.receive())["event"] == "completed"
         await nothing_more(client)
 
 
+@pytest.mark.parametrize("is_listened", [True, False])
 async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_the_next_check_is(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, is_listened: bool
 ) -> None:
-    monkeypatch.setattr(gap_check, "CHECK_SECONDS", 3600)
-    monkeypatch.setattr(listener, "BLOCK_MILLISECONDS", 3_600_000)
-    monkeypatch.setattr(listener, "READ_TIMEOUT_SECONDS", 3600)
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        await subscribe(client, {"jobId": "1", "queue": "http"})
+    hours = Pauses(check_seconds=3600, block_seconds=3600, answer_seconds=7200)
+    async with live_bridge(redis.url, pauses=hours) as live, raw_client(live.url) as client:
+        if is_listened:
+            await subscribe(client, {"jobId": "1", "queue": "http"})
         for _ in range(3):
-            await verified(client, redis.add_event("http", "active", "1"))
+            sent = redis.add_event("http", "active", "1")
+            if is_listened:
+                await verified(client, sent)
+            await eventually(lambda: live.bridge.fanout.verified["http"] == sent)  # noqa: B023 - asked at once
 
 
 async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redis: Redis) -> None:
@@ -180,12 +180,12 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(proxy.run)
         url = redis.url.replace(f":{redis.server.port}/", f":{proxy.port}/")
-        async with live_bridge(url) as live, raw_client(live.url) as client:
+        async with quick_bridge(url) as live, raw_client(live.url) as client:
             proxy.pause()
             after = finish(redis, "1")
             later = redis.add_event("http", "progress", "1", data="1")
             await client.send("subscribe-job", {"jobId": "1", "events": ["*"], "queue": "http", "after": after})
-            await eventually(lambda: bool(live.bridge.fanout.rooms))
+            await eventually(lambda: any(each.rooms for each in live.bridge.clients.connected))
             proxy.resume()
             assert (await client.receive())["event"] == "ack"
             assert (await client.receive())["id"] == later
@@ -195,10 +195,10 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
 
 async def verified(client: RawClient, stream_id: str) -> Frame:
     """The first pong that knows of this entry."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(EVENTUALLY_SECONDS):
         while True:
             pong = await nothing_more(client)
-            if position(pong["data"]["cursor"].get("http", "0-0")) >= position(stream_id):
+            if position(pong["data"]["after"].get("http", "0-0")) >= position(stream_id):
                 return pong
 
 

@@ -35,7 +35,6 @@ async def test_queues_that_appear_later_lose_nothing(redis: Redis, prefix: str) 
         assert received[0]["data"]["queue"] == "later"
 
 
-@pytest.mark.counts
 @pytest.mark.parametrize("known_before", [True, False])
 async def test_what_a_young_queue_lost_is_told(redis: Redis, known_before: bool) -> None:
     """Its stream keeps 20 entries, and 600 are written in one go, after or before it is found."""

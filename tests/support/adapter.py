@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 
-from tests.support import require
+from tests.support import EVENTUALLY_SECONDS, require
 from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Told = dict[str, Any]
 """A line that the process wrote."""
 
-TELL_SECONDS: Final = 10
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -124,9 +123,9 @@ class AdapterClient:
             await self._adapter.do(how, client=self._name, event=event, manager=manager)
 
     async def until(self, event: str) -> list[Told]:
-        """What it tells up to and with the next event of that name. Fails after 10 s."""
+        """What it tells up to and with the next event of that name. Fails after 60 s."""
         told: list[Told] = []
-        with anyio.fail_after(TELL_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             while not told or told[-1]["event"] != event:
                 told.append(await self.told.receive())
         return told

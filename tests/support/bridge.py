@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from jobws.bullmq.schedule import USUAL_PAUSES, Pauses
 from jobws.server.app import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-START_SECONDS = 15
+
+QUICK = Pauses(check_seconds=0.1, block_seconds=0.05)
+"""Streams are checked ten times a second."""
 
 
 class Live:
@@ -35,15 +39,17 @@ class Live:
 
     async def ready(self) -> None:
         """Wait until every queue is read."""
-        with anyio.fail_after(START_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             await self.bridge.queues.scanned()
             await self.bridge.queues.ready(list(self.bridge.queues.by_label))
 
 
 @asynccontextmanager
-async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) -> AsyncIterator[Live]:
+async def live_bridge(
+    redis_url: str, *, ready: bool = True, pauses: Pauses = USUAL_PAUSES, **settings: Any
+) -> AsyncIterator[Live]:
     """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
-    bridge = Bridge(Settings(redis=redis_url, port=0, **settings))
+    bridge = Bridge(Settings(redis=redis_url, port=0, **settings), pauses)
     listener = listening_socket("127.0.0.1", 0)
     urls: list[str] = []
     started = anyio.Event()
@@ -54,13 +60,16 @@ async def live_bridge(redis_url: str, *, ready: bool = True, **settings: Any) ->
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(serve, bridge, listener, note))
-        with anyio.fail_after(START_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             await started.wait()
         live = Live(bridge, urls[0])
         if ready:
             await live.ready()
         yield live
         tasks.cancel_scope.cancel()
+
+
+quick_bridge = partial(live_bridge, pauses=QUICK)
 
 
 class BridgeProcess:

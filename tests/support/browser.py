@@ -85,7 +85,7 @@ class Page:
         return await self._browser.run(self.tab.evaluate, script, argument)
 
     async def until(self, script: str, argument: object = None) -> None:
-        """Wait until an expression holds; fails after 15 s."""
+        """Wait until an expression holds; fails after 60 s."""
         wait = partial(self.tab.wait_for_function, arg=argument, polling=_POLL_MILLISECONDS)
         await self._browser.run(partial(wait, timeout=EVENTUALLY_SECONDS * 1000), script)
 

@@ -12,13 +12,13 @@ import trio
 import trio_websocket
 
 from jobws.protocol.identifiers import position
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 # Frames are compared as whatever JSON they are.
 Frame = dict[str, Any]
-RECEIVE_SECONDS = 10
 
 
 class RawClient:
@@ -35,8 +35,8 @@ class RawClient:
         await self.socket.send_message(message)
 
     async def receive(self) -> Frame:
-        """The next frame. Fails if none comes within 10 s, or the connection ends."""
-        with trio.fail_after(RECEIVE_SECONDS):
+        """The next frame. Fails if none comes within 60 s, or the connection ends."""
+        with trio.fail_after(EVENTUALLY_SECONDS):
             frame: Frame = json.loads(await self._received.receive())
             return frame
 
@@ -57,14 +57,14 @@ class RawClient:
         """Return once the bridge has read that entry. The client is subscribed to the whole queue from then on."""
         await self.ask("subscribe-queue", {"queue": queue, "sub": "read", "events": ["none"]})
         after = "0-0"
-        with trio.fail_after(RECEIVE_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             while position(after) < position(stream_id):
                 after = (await self.ask("ping"))["data"]["after"].get(queue, "0-0")
                 await trio.sleep(0.01)
 
     async def closed(self) -> tuple[int, str]:
         """Code and reason, once the bridge has ended the connection; frames until then are dropped."""
-        with trio.fail_after(RECEIVE_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             async for _ in self._received:
                 pass
         assert self.socket.closed is not None

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.echo import echo_server
 from tests.support.peer import Peer
 
@@ -58,7 +59,7 @@ async def main() -> None:
     async with echo_server(app=app, direct=False, ping_seconds=0.5, silence_seconds=2.0) as port:
         with await in_thread(Peer, port), await in_thread(partial(Peer, port, upgrade=False)):
             loopback(up=False)
-            with anyio.fail_after(2 + 3):
+            with anyio.fail_after(EVENTUALLY_SECONDS):
                 await ended.wait()
                 await stream_ended.wait()
     print("gone")

@@ -11,12 +11,12 @@ from urllib.parse import urlencode, urlsplit
 import anyio
 import h11
 
+from tests.support import EVENTUALLY_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from anyio.abc import SocketStream
-
-RECEIVE_SECONDS = 10
 
 
 class Event(NamedTuple):
@@ -104,7 +104,7 @@ class EventSource:
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
 
     async def receive(self) -> Event:
-        """The next event. Fails if none comes within 10 s; EndOfStream: the response is over, and whole."""
+        """The next event. Fails if none comes within 60 s; EndOfStream: the response is over, and whole."""
         while not self._events:
             self._events = self.parser.feed(await self.bytes())
         return self._events.pop(0)
@@ -148,7 +148,7 @@ class EventSource:
         return bytes(event.data)
 
     async def _next(self) -> object:
-        with anyio.fail_after(RECEIVE_SECONDS):
+        with anyio.fail_after(EVENTUALLY_SECONDS):
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 try:
                     data = await self._stream.receive(65536)

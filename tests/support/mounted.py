@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 
 from jobws.server.app import Bridge
 from jobws.server.settings import Settings
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFIX = "/live"
-START_SECONDS = 15
 APPS: dict[str, type[Starlette]] = {"starlette": Starlette, "fastapi": FastAPI}
 
 
@@ -33,7 +33,7 @@ def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
     app = APPS[kind](lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
     with served(app) as url:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + EVENTUALLY_SECONDS
         while bridge.queues.problems(0.0):
             assert time.monotonic() < deadline, bridge.queues.problems(0.0)
             time.sleep(0.005)

@@ -17,7 +17,7 @@ PROCESSES_PER_PROCESSOR: Final = 2
 TOGETHER: Final = {
     "tests/bullmq/test_sentinel.py": "sentinels",
     "tests/bullmq/test_tls.py": "TLS",
-    "tests/chaos/test_chaos.py": "chaos",
+    **{f"tests/chaos/test_{name}.py": "chaos" for name in ("chaos", "queues")},
     "tests/web/test_package.py": "package",
     **{f"tests/web/test_{name}.py": "Chromium" for name in ("fallback", "network", "old_page", "origins", "workers")},
 }

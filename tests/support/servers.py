@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,13 @@ def redis_6() -> Path:
     if binary is None:
         miss("redis-6.2", NO_REDIS_6)
     return binary
+
+
+@cache
+def server_counts() -> bool:
+    """Whether the server that tests run on counts what was added to a stream."""
+    version = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    return "v=6." not in version
 
 
 def tls_server() -> Path:

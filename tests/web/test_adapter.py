@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from jobws.server.app import RESTART
-from tests.support import eventually, require
+from tests.support import EVENTUALLY_SECONDS, eventually, require
 from tests.support.adapter import Adapter, Rejected, adapter
 from tests.support.bridge import live_bridge
 from tests.support.fake_bridge import fake_bridge
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # The first one installs a package.
 README: Final = ADAPTER.parents[3] / "README.md"
-LIMIT_SECONDS: Final = 30
 SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
 
 
@@ -32,7 +31,7 @@ SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnecti
 async def in_node() -> AsyncIterator[Adapter]:
     """A process whose code throws nothing that nobody catches."""
     async with adapter() as node:
-        with trio.fail_after(LIMIT_SECONDS):
+        with trio.fail_after(EVENTUALLY_SECONDS):
             yield node
         assert node.uncaught == []
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from jobws.server.app import RESTART
-from tests.support import eventually
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.adapter import adapter
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import BridgeProcess, live_bridge
@@ -39,7 +39,7 @@ def names(told: list[Told]) -> list[Any]:
 async def until(watched: AsyncIterator[Told], last: str) -> list[Any]:
     """Lines and other events up to the line or event `last`."""
     items: list[Any] = []
-    with trio.fail_after(10):
+    with trio.fail_after(EVENTUALLY_SECONDS):
         while last not in items:
             items += names([await anext(watched)])
     return items
@@ -187,7 +187,7 @@ async def test_a_page_hands_lines_to_its_handler(redis: Redis) -> None:
 async def told_lines(client: AdapterClient, last: str) -> list[str]:
     """Messages of the log up to `last`; "dropped", too, which must not come."""
     messages: list[str] = []
-    with trio.fail_after(10):
+    with trio.fail_after(EVENTUALLY_SECONDS):
         while last not in messages:
             told = await client.told.receive()
             if told["event"] in ("log", "dropped"):

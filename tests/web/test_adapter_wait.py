@@ -59,7 +59,7 @@ async def test_what_cannot_be_waited_for(redis: Redis) -> None:
             assert await rejection(client, wrong) == refused, wrong
         assert await rejection(client, "1", queue="nope") == {
             "name": "JobwsError",
-            "message": "1: this bridge has no queue of that label; see `hello`",
+            "message": "1: this bridge has no `queue` of that label; GET /queues lists them",
             "code": "unknown-queue",
         }
 
@@ -79,3 +79,29 @@ async def test_who_no_longer_waits_leaves_the_job(redis: Redis) -> None:
         await eventually(lambda: not rooms)
         redis.add_event("http", "completed", "2", returnvalue="2")
         assert await client.wait("2") == 2
+
+
+async def test_a_queue_that_is_younger_than_the_last_look(redis: Redis) -> None:
+    async with (
+        in_node() as node,
+        live_bridge(redis.url, queues=("http", "*"), discover_seconds=3600) as live,
+        trio.open_nursery() as nursery,
+    ):
+        client = await node.io(live.url, **SOON)
+        assert await rejection(client, "1", queue="fresh") == {
+            "name": "JobwsError",
+            "message": "1: no queue fresh; if it is about to come, wait with {expect: true}",
+            "code": "unknown-queue",
+        }
+
+        async def wait(job_id: str, **options: bool) -> None:
+            assert await client.wait(job_id, queue="fresh", **options) == 3
+
+        nursery.start_soon(partial(wait, "2", expect=True))
+        await eventually(lambda: bool(live.bridge.fanout.rooms.of_job("fresh", "2")))
+        redis.make_queue("fresh")
+        redis.add_job("fresh", "1", state="active")
+        nursery.start_soon(wait, "1")
+        await eventually(lambda: bool(live.bridge.fanout.rooms.of_job("fresh", "1")))
+        for job_id in ("1", "2"):
+            redis.add_event("fresh", "completed", job_id, returnvalue="3")

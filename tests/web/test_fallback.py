@@ -24,7 +24,7 @@ JOBS: Final = 20
 # In milliseconds. How soon WebSocket is tried again is what tests decide.
 OPTIONS: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10, "timeout": 1000}
 # Far less than a poll waits for news.
-ANSWER_SECONDS: Final = 10
+ANSWER_SECONDS: Final = 20
 # One after the other: what happens to WebSockets, whether responses are held back, and what then carries the events.
 WAYS: Final[list[tuple[Literal["pass", "refuse", "swallow"], bool, str]]] = [
     ("refuse", False, "sse"),

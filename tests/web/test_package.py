@@ -176,7 +176,7 @@ async def test_what_else_may_become_of_a_job(redis: Redis, compiled: Path) -> No
             await page.until(["completed 10 Go"])
 
             page.show({"jobId": "1", "queue": "nowhere", "components": 1})
-            await page.until(["unknown - 1: this bridge has no queue of that label; see `hello`"])
+            await page.until(["unknown - 1: this bridge has no `queue` of that label; GET /queues lists them"])
 
 
 def test_it_is_what_the_python_package_is() -> None:

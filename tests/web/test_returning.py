@@ -69,6 +69,46 @@ async def test_the_same_result_of_another_life_is_news() -> None:
             await client.until("completed")
 
 
+@pytest.mark.parametrize(("state", "news"), [("completed", []), ("active", ["removed"])])
+async def test_a_job_that_is_gone_after_its_outcome_is_no_news_unless_it_lived_again(
+    state: str, news: list[str]
+) -> None:
+    """Its queue was obliterated while the bridge was about to read the outcome back once more."""
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **OPTIONS)
+        await client.on("completed", "removed")
+        await client.send("subscribe-job", {"jobId": "1", "queue": "a"})
+        bridge = await server.accept()
+        await subscribed(bridge, {"a": "5-0"}, jobs=[{"queue": "a", "jobId": "1", "state": "active"}])
+        await bridge.job_event("completed", id="6-0", data={"queue": "a", "returnvalue": 7})
+        await client.until("completed")
+        await bridge.close(RESTARTS)
+        bridge = await server.accept()
+        await subscribed(bridge, {"a": "0-0"}, jobs=[{"queue": "a", "jobId": "1", "state": state}])
+        await bridge.job_event("removed", id="6-0~", replayed=True, data={"queue": "a"})
+        await bridge.close(RESTARTS)
+        await client.until("disconnect")
+        told = await client.until("disconnect")
+        assert [each["event"] for each in told if each["event"] in ("completed", "removed")] == news
+
+
+async def test_what_is_said_to_a_subscription_that_was_left_is_nobodys() -> None:
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **OPTIONS)
+        await client.on("removed", "completed")
+        bridge = await server.accept()
+        async with client.watch("1", queue="a") as watched:
+            await subscribed(bridge, {"a": "5-0"}, jobs=[{"queue": "a", "jobId": "1", "state": "active"}])
+            await bridge.job_event("completed", id="6-0", data={"queue": "a", "returnvalue": 7})
+            assert [each["event"] async for each in watched] == ["completed"]
+        await bridge.job_event("removed", data={"queue": "a"})
+        await client.send("subscribe-job", "2")
+        await subscribed(bridge, {"a": "5-0"})
+        await bridge.job_event("completed", id="7-0", data={"queue": "a", "jobId": "2", "returnvalue": 7})
+        told = [each for each in await client.until("completed") if each["event"] in ("removed", "completed")]
+        assert [(each["event"], each["data"]["jobId"]) for each in told] == [("completed", "2")]
+
+
 async def test_a_job_that_ended_in_one_queue_stays_for_the_other() -> None:
     """Of more watches than there are places, only those of which nothing is expected lose theirs before their turn."""
     async with adapter() as node, fake_bridge(limits={"maxSubscriptions": 1}) as server:

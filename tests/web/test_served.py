@@ -36,7 +36,7 @@ async def fetch(
 
 def _fetch(url: str, method: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         connection.request(method, parts.path, headers=headers)
         answer = connection.getresponse()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from jobws.bullmq.events import field, kind_of
+from jobws.bullmq.turn import Turn
 from jobws.errors import RedisUnavailableError
-from jobws.protocol.identifiers import before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,20 +29,21 @@ class Backfill:
     Attributes:
         found: Its job events, newest first.
         entries: How many entries were read, those of no job included.
-        at_cursor: The entry whose id is the cursor; None: there is none.
-        floor: The id up to which older entries were left out; None: that is all that there is.
+        newest: The last entry up to the cursor; None: there is none.
+        oldest: The id of the first entry that was read; None: none was.
+        is_complete: Whether that is all that is worth reading, or all that there is: then also `is_whole`.
     """
 
     def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
         self.found: list[Past] = []
         self.entries = 0
-        self.at_cursor: Entry | None = None
-        self.floor: str | None = None
+        self.newest: Entry | None = None
+        self.oldest: str | None = None
+        self.is_whole = False
+        self.is_complete = False
         self._key = tail.key
-        self._cursor = cursor
         self._end = cursor
         self._left = limit
-        self.is_complete = False
 
     def command(self, count: int) -> tuple[str | bytes | int, ...]:
         """What to ask next, for at most `count` entries."""
@@ -50,22 +51,18 @@ class Backfill:
 
     def take(self, entries: Sequence[Entry], count: int) -> None:
         """The answer to `command(count)`."""
-        if not self.entries and entries and entries[0][0] == self._cursor.encode():
-            self.at_cursor = entries[0]
+        if entries:
+            self.newest = self.newest or entries[0]
+            self.oldest = entries[-1][0].decode()
+            self._end = f"({self.oldest}"
         for stream_id, fields in entries:
             job_id, kind = field(fields, b"jobId"), kind_of(fields)
             if job_id is not None and kind is not None:
                 self.found.append((stream_id, job_id, kind))
         self.entries += len(entries)
-        if len(entries) < min(count, self._left):
-            self.is_complete = True
-            return
+        self.is_whole = len(entries) < min(count, self._left)
         self._left -= len(entries)
-        oldest = entries[-1][0].decode()
-        self._end = f"({oldest}"
-        if not self._left:
-            self.is_complete = True
-            self.floor = before(oldest)
+        self.is_complete = self.is_whole or not self._left
 
 
 async def read_back(
@@ -81,6 +78,7 @@ async def read_back(
     backfills = [Backfill(*each) for each in zip(tails, cursors, limits, strict=True)]
     unread = backfills
     count = max(1, FIRST_COUNT // len(backfills))
+    turn = Turn()
     while unread:
         received = connection.received_bytes
         replies = await connection.execute(
@@ -89,6 +87,7 @@ async def read_back(
         for backfill, reply in zip(unread, replies, strict=True):
             if not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+            await turn.pause()
             backfill.take(cast("list[Entry]", reply), count)
         unread = [backfill for backfill in unread if not backfill.is_complete]
         entries = sum(len(reply) for reply in replies if isinstance(reply, list))

@@ -6,29 +6,26 @@ Checks come in batches, so that a thousand streams are not one long step, nor a 
 from __future__ import annotations
 
 import logging
-import random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 
 from jobws.bullmq import stream
 from jobws.bullmq.backfill import READ_TIMEOUT_SECONDS, read_back
 from jobws.bullmq.tail import Again
+from jobws.bullmq.turn import Turn
 from jobws.protocol.identifiers import START, before, lower, position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from jobws.bullmq.connect import Connection
     from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.keys import Command
     from jobws.bullmq.stream import Stream
     from jobws.bullmq.tail import Tail
     from jobws.protocol.messages import Cursor
 
-CHECK_SECONDS: Final = 5.0
-"""Between two checks of a stream, besides the one after each reconnect."""
-VERIFY_SECONDS: Final = 0.25
-"""How soon a stream is checked after entries were read, since no client is told a position before."""
 # A batch takes about a millisecond of our time, and of Redis's.
 STREAMS_PER_BATCH: Final = 16
 
@@ -46,8 +43,8 @@ class Hub(Protocol):
         """A stream may hold so many entries; how many of them are worth reading back."""
         ...
 
-    def fill(self, queue: str, newest_first: Iterable[Past], floor: str) -> None:
-        """Take what the stream held before the cursor."""
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """Take what the stream held before the cursor, in short steps."""
         ...
 
     def forget_before(self, queue: str, stream_id: str) -> None:
@@ -55,10 +52,14 @@ class Hub(Protocol):
         ...
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """The stream, whose last id is `generated`, will be read again.
+        """The stream, whose last id is `generated`, will be read again; then `tell_gap` is due.
 
         Returns after which id, and up to which id entries may be missing.
         """
+        ...
+
+    def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+        """Say so to those whom it concerns, in short steps."""
         ...
 
     def end_again(self, queue: str, floor: str) -> None:
@@ -76,54 +77,53 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+    async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """Check these streams, and begin with those that are new.
 
-        The next check of a stream comes after `CHECK_SECONDS`, of one that nobody waits for after `unwanted_seconds`.
         A key that is no stream is noted in its `problem` alone, since the others share the connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot tell now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH], unwanted_seconds)
+            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail], unwanted_seconds: float) -> None:
+    async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
         cursors = self._hub.cursors
         asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
         replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
         size = len(asked[0])
         begun: list[tuple[Tail, Stream]] = []
+        turn = Turn()
         for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
+            await turn.pause()
             if tail.is_removed:
                 continue
-            # Those of many streams are spread.
-            pause = CHECK_SECONDS if tail.is_wanted else random.uniform(unwanted_seconds / 2, unwanted_seconds)  # noqa: S311
-            tail.check_at = anyio.current_time() + pause
             try:
                 seen = stream.parse(reply)
             except stream.NotAStreamError as error:
-                self._note_no_stream(tail, str(error))
+                await self._note_no_stream(tail, str(error))
                 continue
             tail.answered(anyio.current_time())
-            tail.is_counted = seen.added is not None
+            if seen.is_there:
+                tail.is_counted = seen.added is not None
             tail.max_length = seen.max_length
             self._note_length(tail.queue.label, seen.max_length)
             if tail.ready.is_set():
-                self._check(tail, seen)
+                await self._check(tail, seen)
             else:
                 begun.append((tail, seen))
         if begun:
             await self._begin(connection, begun)
 
-    def _note_no_stream(self, tail: Tail, problem: str) -> None:
+    async def _note_no_stream(self, tail: Tail, problem: str) -> None:
         if tail.problem != problem:
             _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
         tail.problem = problem
         if not tail.ready.is_set():
             # No event was missed, so subscriptions to all queues must not wait for this one.
-            self._start(tail, START, 0, [], START)
+            await self._start(tail, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
         self._hub.keep(label, max_length)
@@ -150,22 +150,30 @@ class GapCheck:
         for (tail, seen), back in zip(begun, backs, strict=True):
             if tail.is_removed:
                 continue
-            cursor = cursors[tail]
-            tail.read = back.at_cursor
-            whole = back.floor is None
-            counted = stream.count_up_to(seen, cursor, back.entries if whole else None)
-            self._start(tail, cursor, counted, back.found, seen.floor if whole else str(back.floor))
+            tail.read = back.newest
+            counted = stream.count_up_to(seen, cursors[tail], back.entries)
+            floor = before(back.oldest) if back.oldest else START
+            if back.is_whole:
+                floor = stream.floor_below(seen, cursors[tail], back.oldest)
+            # Where Redis does not count, the entry at the cursor tells whether those after it are all there.
+            cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
+            await self._start(tail, cursor, counted, back.found, floor)
 
-    def _start(self, tail: Tail, cursor: str, counted: int | None, newest_first: Iterable[Past], floor: str) -> None:
-        label = tail.queue.label
+    async def _start(
+        self, tail: Tail, cursor: str, counted: int | None, newest_first: Sequence[Past], floor: str
+    ) -> None:
+        label, turn = tail.queue.label, Turn()
+        for _ in self._hub.fill(label, newest_first, floor):
+            await turn.pause()
+            if tail.is_removed:
+                return
         self._hub.cursors[label] = self._hub.verified[label] = cursor
         tail.counted = counted
-        self._hub.fill(label, newest_first, floor)
         tail.ready.set()
 
     # ---- checking ----
 
-    def _check(self, tail: Tail, seen: Stream) -> None:
+    async def _check(self, tail: Tail, seen: Stream) -> None:
         """Find out whether entries were missed, and if so read the stream again as far as it is needed."""
         label = tail.queue.label
         cursor = self._hub.cursors[label]
@@ -176,7 +184,7 @@ class GapCheck:
             return
         reason, tail.suspicion = tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read), None
         if reason is not None:
-            self._begin_again(tail, reason, seen)
+            await self._begin_again(tail, reason, seen)
             return
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
@@ -191,17 +199,18 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        cursors = self._hub.cursors
-        asked = [
-            tail for tail in tails if not (tail.is_counted or tail.is_removed) and cursors[tail.queue.label] != START
-        ]
+        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or tail.again)]
         if asked:
-            replies = await connection.execute(
-                *(("XRANGE", tail.key, cursors[tail.queue.label], cursors[tail.queue.label]) for tail in asked),
-                timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-            for tail, reply in zip(asked, replies, strict=True):
-                if reply == [] and tail.again is None:
+            cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
+            commands: list[Command] = []
+            for tail, cursor in zip(asked, cursors, strict=True):
+                size = ("XINFO", "STREAM", tail.key) if tail.is_counted is None else ("XLEN", tail.key)
+                commands += [("XRANGE", tail.key, cursor, cursor), size]
+            replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
+            for tail, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
+                length, tail.is_counted = stream.length_of(size_reply)
+                at_cursor = cast("list[Entry]", entries)[0][1] if isinstance(entries, list) and entries else None
+                if not tail.is_counted and not stream.is_anchored(tail.read, at_cursor, length, tail.max_length):
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
@@ -211,11 +220,9 @@ class GapCheck:
             self._end_again(tail, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
-        if tail.is_wanted:
-            tail.check_soon(VERIFY_SECONDS)
         tail.moved()
 
-    def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
+    async def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
         label = tail.queue.label
         if label in self._hub.without_events:
             # Its entries never last; the sweep finds the outcomes.
@@ -230,6 +237,11 @@ class GapCheck:
         self._hub.verified[label] = start
         tail.counted = tail.expected = tail.read = None
         tail.again = Again(seen.last, seen.added, floor)
+        turn = Turn()
+        for _ in self._hub.tell_gap(label, reason, floor):
+            await turn.pause()
+        if tail.is_removed:
+            return
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
             self._end_again(tail, 0)

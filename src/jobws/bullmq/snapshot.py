@@ -17,14 +17,14 @@ from jobws.protocol.identifiers import START
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from jobws.bullmq.keys import Command, Queue
 
 Job: TypeAlias = tuple[str, str]
 """A queue's label and a job id."""
 Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
-"""What Redis says of jobs: a snapshot, why there is none, or None for a job that does not exist."""
+"""What Redis says of jobs: a snapshot, or why there is none. None, or no entry, for a job that does not exist."""
 
 
 class LookUp(msgspec.Struct, frozen=True):
@@ -46,6 +46,14 @@ _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-childr
 # So that an ack of 1,000 snapshots stays within the frame that `hello` promises.
 MAX_NAME_CHARACTERS: Final = 256
 MAX_PROGRESS_BYTES: Final = 2048
+
+
+def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
+    """The ids of jobs by their queues."""
+    job_ids: dict[str, list[str]] = {}
+    for label, job_id in jobs:
+        job_ids.setdefault(label, []).append(job_id)
+    return job_ids
 
 
 def fields(*, results: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
@@ -18,10 +19,11 @@ from jobws.bullmq import snapshot
 from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jobws.bullmq.keys import Command, Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -51,13 +53,23 @@ class _Round:
     """Everything that was asked before a conversation began, and its end."""
 
     def __init__(self) -> None:
-        self.jobs: dict[Job, None] = {}
+        self.job_ids: dict[str, dict[str, None]] = {}
         self.found: Found = {}
         self.moments: dict[Job, str] = {}
         self.ends: Cursor = {}
         self.replies: dict[Question[object], Sequence[object]] = {}
         self.failure: RedisUnavailableError | None = None
         self.done = anyio.Event()
+
+    def note(
+        self, label: str, job_ids: Sequence[str], found: Iterable[JobSnapshot | ItemError | None], end: str
+    ) -> None:
+        """What was found of some jobs of a queue, when its stream ended with `end`."""
+        self.ends[label] = end
+        for job_id, each in zip(job_ids, found, strict=True):
+            self.moments[label, job_id] = end
+            if each is not None:
+                self.found[label, job_id] = each
 
 
 class Store:
@@ -77,17 +89,20 @@ class Store:
         self._next = _Round()
         self._asked = anyio.Event()
 
-    async def look_up(self, jobs: Collection[Job]) -> LookUp:
-        """What Redis knows of `jobs`. Cancelling is safe and costs the others nothing.
+    async def look_up(self, job_ids: Mapping[str, Iterable[str]]) -> LookUp:
+        """What Redis knows of jobs, whose ids are given by queue. Cancelling is safe and costs the others nothing.
+
+        In a queue that was forgotten meanwhile there are none.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
         """
-        if not jobs:
+        if not job_ids:
             await anyio.lowlevel.checkpoint()
             return LookUp({}, {}, {})
         current = self._next
-        current.jobs.update(dict.fromkeys(jobs))
+        for label, some in job_ids.items():
+            current.job_ids.setdefault(label, {}).update(dict.fromkeys(some))
         await self._finished(current)
         return LookUp(current.found, current.moments, current.ends)
 
@@ -132,13 +147,14 @@ class Store:
         return list(await self._connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS))
 
     async def _answer(self, current: _Round) -> None:
-        by_queue: dict[str, list[str]] = {}
-        for label, job_id in current.jobs:
-            by_queue.setdefault(label, []).append(job_id)
-        for label, job_ids in by_queue.items():
-            for start in range(0, len(job_ids), IDS_PER_TRANSACTION):
-                some = job_ids[start : start + IDS_PER_TRANSACTION]
-                await self._some(current, self._queues[label], some)
+        for label, job_ids in current.job_ids.items():
+            rest = iter(job_ids)
+            while some := list(islice(rest, IDS_PER_TRANSACTION)):
+                queue = self._queues.get(label)
+                if queue is None:
+                    current.note(label, some, [None] * len(some), START)
+                else:
+                    await self._some(current, queue, some)
         for question in current.replies:
             current.replies[question] = await self._execute(*question.commands())
         current.done.set()
@@ -149,10 +165,7 @@ class Store:
         if not isinstance(replies, list):
             raise RedisUnavailableError(f"Redis cannot answer look-ups now: {replies}")
         snapshots = snapshot.parse(queue, raw_ids, replies)
-        end = current.ends[queue.label] = snapshot.end(replies)
-        for job_id, found in zip(job_ids, snapshots, strict=True):
-            current.moments[queue.label, job_id] = end
-            current.found[queue.label, job_id] = _readable(found)
+        current.note(queue.label, job_ids, map(_readable, snapshots), snapshot.end(replies))
 
 
 def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # BullMQ's own default (src/classes/queue.ts, metaValues), until a script writes it (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
+# QueueEventsProducer.publishEvent cuts a stream to so many, whatever the queue's limit is.
+PUBLISHED_MAX_LENGTH: Final = 1000
 
 
 class NotAStreamError(Exception):
@@ -33,7 +35,8 @@ class Stream(Struct, frozen=True):
     """A stream at one moment. Ids are `0-0` where there is nothing.
 
     `last` is the newest entry's id, `generated` that of the last one ever added, `added` how many ever were (None:
-    Redis does not count them). `at_cursor` is the entry that was read last, if it is still there.
+    Redis does not count them; where there is no stream it is 0). `at_cursor` is the entry that was read last, if it
+    is still there.
     """
 
     length: int = 0
@@ -43,6 +46,11 @@ class Stream(Struct, frozen=True):
     added: int | None = 0
     at_cursor: Sequence[bytes] | None = None
     max_length: int = DEFAULT_MAX_LENGTH
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a key."""
+        return self.generated != START
 
     @property
     def floor(self) -> str:
@@ -104,23 +112,64 @@ def _id_of(entry: object) -> str:
     return entry[0].decode() if isinstance(entry, list) and isinstance(entry[0], bytes) else START
 
 
-def count_up_to(stream: Stream, cursor: str, up_to_cursor: int | None) -> int | None:
-    """How many entries had been added to a stream up to `cursor`; None: that cannot be known.
+def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
+    """How many entries had been added to a stream up to `cursor`, at least; None: Redis does not count.
+
+    It is less than there were where that cannot be known: then entries seem to be missing, and a gap is told.
 
     Args:
         stream: What the stream was.
         cursor: An id, at most the last one that the stream ever generated.
-        up_to_cursor: How many entries it holds up to there; None: they were not all looked at.
+        up_to_cursor: How many entries were found up to there, at that moment or later.
     """
     if stream.added is None:
         return None
     if position(cursor) >= position(stream.generated):
         return stream.added
     if not stream.length or position(stream.first) > position(cursor):
-        # All of it is younger. What was trimmed of it is missing, too: where the stream began before the cursor, that
-        # may be said needlessly, and it is never kept silent.
+        # All of it is younger, and what was trimmed of it may be, too.
         return 0
-    return None if up_to_cursor is None else stream.added - (stream.length - up_to_cursor)
+    # It reaches back beyond the cursor, so what was trimmed of it is older.
+    return stream.added - stream.length + up_to_cursor
+
+
+def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
+    """The id up to which entries may be missing in what was read back; `0-0`: none is.
+
+    Args:
+        stream: What the stream was before it was read back.
+        cursor: It was read back from there to its beginning.
+        oldest: The first entry that was found, which is a later one if the stream was trimmed meanwhile; None: none.
+    """
+    if not stream.length or position(stream.first) > position(cursor) or oldest == stream.first:
+        return stream.floor
+    return cursor if oldest is None else before(oldest)
+
+
+def length_of(reply: object) -> tuple[int, bool | None]:
+    """How many entries a stream holds, and whether Redis counts what is added, from the reply to XINFO STREAM or XLEN.
+
+    XLEN is for streams of which it is known that Redis does not count. None: the stream is gone.
+    """
+    if isinstance(reply, list):
+        facts = dict(zip(reply[::2], reply[1::2], strict=True))
+        return facts[b"length"], b"entries-added" in facts
+    return (reply, False) if isinstance(reply, int) else (0, None)
+
+
+def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: int, max_length: int) -> bool:
+    """Where Redis does not count: whether it is certain that no entry after the cursor was trimmed.
+
+    Args:
+        read: The entry at the cursor as it was read; None: none was ever seen there.
+        at_cursor: The entry that is there now; None: none is. Trimming takes the oldest entries first, so as long as
+            one is there, none after it is missing.
+        length: How many entries the stream holds.
+        max_length: How many it keeps. Where it never had as many, it was never trimmed.
+    """
+    if at_cursor is not None:
+        return True
+    return read is None and 0 < length < min(max_length, PUBLISHED_MAX_LENGTH)
 
 
 def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -> str | None:
@@ -140,8 +189,10 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -
     if read is not None and stream.at_cursor is not None and list(stream.at_cursor) != list(read[1]):
         return "recreated"
     if stream.added is None:
-        trimmed = cursor not in (START, stream.generated) and stream.at_cursor is None
-        return "trimmed" if trimmed else None
+        is_whole = position(stream.generated) <= position(cursor) or is_anchored(
+            read, stream.at_cursor, stream.length, stream.max_length
+        )
+        return None if is_whole else "trimmed"
     if counted is None or position(stream.last) > position(cursor):
         # Not all of it was read: the count is compared when it is.
         return "recreated" if counted is not None and stream.added <= counted else None

@@ -43,8 +43,9 @@ class Tail:
         self.ready = anyio.Event()
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
-        # Whether Redis counts entries, how many had been added up to the cursor, the entry there, and when to check.
-        self.is_counted = True
+        # Whether Redis counts entries (None: not known yet), how many had been added up to the cursor, the entry there,
+        # and when to check.
+        self.is_counted: bool | None = None
         self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
@@ -80,9 +81,14 @@ class Tail:
             self._moved = anyio.Event()
         await self._moved.wait()
 
-    def check_soon(self, seconds: float) -> None:
-        """Check the stream after so many seconds at the latest."""
-        self.check_at = min(self.check_at, anyio.current_time() + seconds)
+    def check_by(self, when: float) -> None:
+        """Check the stream at that time, on anyio's clock, at the latest."""
+        self.check_at = min(self.check_at, when)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether reading has begun, and the key is a stream: any other would fail a read of several."""
+        return self.ready.is_set() and not (self.problem or "").startswith("WRONGTYPE")
 
     def may_be_lazy(self, now: float) -> bool:
         """Whether nothing is lost if it is read now and then only, as long as nobody waits for it."""

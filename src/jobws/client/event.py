@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobws.errors import UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.messages import Cursor, ItemError, RoomName
+from jobws.protocol.messages import Cursor, Evicted, ItemError
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -42,12 +42,16 @@ class Frame(Struct, frozen=True):
     replayed: bool = False
 
 
-class Result(Struct, frozen=True):
-    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow."""
+class Result(Struct, rename="camel", frozen=True):
+    """What became of one subscription: snapshots of the jobs of that id, or an error. `replays` events follow.
+
+    `unknown_queue`: the queue that it names is not there yet.
+    """
 
     jobs: list[JsonObject] = []
     replays: int = 0
     gap: bool = False
+    unknown_queue: bool = False
     error: ItemError | None = None
 
 
@@ -56,7 +60,7 @@ class AckData(Struct, frozen=True):
 
     results: list[Result] = []
     cursor: Cursor = {}
-    evicted: list[RoomName] = []
+    evicted: list[Evicted] = []
 
 
 class GapData(Struct, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobws.client.job_lines import RoomLines
+from jobws.errors import ClientError, JobUnknown, ResponseError
 from jobws.protocol.identifiers import parse_stream_id
 from jobws.protocol.messages import OUTCOMES, Cursor, Room
 
@@ -30,6 +31,7 @@ class RoomState:
         parked: Whether it is left for now, since a watcher does not keep up.
         known: Whether there ever was such a job.
         present: Whether there was one at the latest ack, or since.
+        queue_unknown: Whether there was no such queue at the latest ack.
         held: Events, and their sizes, that wait until the room is settled.
         lines: Its log lines.
         position: Every event up to there has come; None: begin with the outcome of the job's present life.
@@ -46,6 +48,7 @@ class RoomState:
         self.parked = False
         self.known = False
         self.present = False
+        self.queue_unknown = False
         self.held: list[tuple[Event, int]] = []
         self.lines = RoomLines()
         self.position: Cursor | None = None
@@ -105,6 +108,15 @@ class RoomState:
             self._floor = {}
         self.present = bool(result.jobs) or result.replays > 0
         self.known = self.known or self.present
+        self.queue_unknown = result.unknown_queue
+
+    def unknown(self) -> ClientError:
+        """What it means that the job is not there."""
+        job_id, queue = str(self.room.job_id), self.room.queue
+        if not self.queue_unknown:
+            return JobUnknown(job_id, queue)
+        sentence = f'{job_id}: no queue "{queue}"; if it is about to come, wait with expect=True'
+        return ResponseError("unknown-queue", sentence)
 
     def admit(self, event: Event, queue: str) -> bool:
         """Whether an event of this room is a new one; from now on it no longer is."""
@@ -115,8 +127,9 @@ class RoomState:
             if event.replayed and event.event not in OUTCOMES and not _later(event.id, self._floor.get(queue)):
                 return False
             self._seen.add((queue, event.id))
-            if self.settled and self.position is not None and _later(event.id, self.position.get(queue)):
-                self.position = {**self.position, queue: event.id}
+            named = self.room.queue is not None  # else a position must name the other queues, too
+            if self.settled and (named or self.position is not None):
+                self.position = _merged(self.position or {}, {queue: event.id})
         self.known = self.present = True
         return True
 

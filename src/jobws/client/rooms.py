@@ -19,7 +19,7 @@ from jobws.client.backoff import Backoff
 from jobws.client.event import AckData, Event, Frame, GapData, Result, not_ours
 from jobws.client.job_lines import JOB_LOG, room_of
 from jobws.client.room import RoomState
-from jobws.errors import ClientError, JobUnknown, ResponseError
+from jobws.errors import ClientError, ResponseError
 from jobws.protocol.messages import OUTCOMES, Cursor, ErrorData, HelloData, PongData, Room
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Rooms:
             self._hand(state, Event("removed", data, replayed=True), 0, left=False)
             return
         for watcher in [watcher for watcher in state.watchers if watcher.strict]:
-            watcher.refuse(room, JobUnknown(str(room.job_id), room.queue))
+            watcher.refuse(room, state.unknown())
             del state.watchers[watcher]
         self._drop_if_empty(state)
 

@@ -1,4 +1,4 @@
-"""What an ack says of the subscriptions of a request together: what they have in common, and what each has of its own."""
+"""What an ack says of all subscriptions of a request: what they have in common, and what each has of its own."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def answer(join: Join, results: Sequence[Result], fanout: Fanout) -> AckData | I
         unknown=result.unknown,
         gap=result.gap,
         ambiguous=result.ambiguous,
+        unknown_queue=result.unknown_queue,
         evicted=evicted,
         after=result.after,
     )

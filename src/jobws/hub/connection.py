@@ -12,17 +12,18 @@ from msgspec import UNSET
 
 from jobws.hub.answer import answer
 from jobws.hub.backlog import Backlog
-from jobws.hub.joining import UNSUBSCRIBED, Begun, Join, begin, now_in
+from jobws.hub.joining import UNSUBSCRIBED, Begun, Join, begin
 from jobws.hub.lacking import Owed
 from jobws.hub.matching import MAX_MATCHING, Matching
 from jobws.hub.membership import Membership
 from jobws.hub.peer import Peer
+from jobws.hub.positions import positions
 from jobws.hub.replaying import go_live
 from jobws.protocol.codec import encode
+from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import (
     Ack,
     AckData,
-    Cursor,
     Identity,
     ItemError,
     Ping,
@@ -33,16 +34,14 @@ from jobws.protocol.messages import (
     Subscribe,
     Subscription,
     Unsubscribe,
-    echoed,
-    name_evicted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
     from jobws.hub.lacking import Replay
+    from jobws.hub.query import Query
     from jobws.protocol.session import Session
 
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
@@ -54,6 +53,7 @@ class Connection(Peer[Request, Join]):
     Args:
         session: Its protocol state.
         fanout: Where events come from.
+        queues: The labels that exist; a live view.
         max_subscriptions: How many subscriptions it may have.
         outbox_bytes: How much may wait for it.
         wake: Told when frames wait or the connection is to close; must not wait.
@@ -63,12 +63,15 @@ class Connection(Peer[Request, Join]):
         backlog: What is to be read back for it.
     """
 
-    __slots__ = ("_fanout", "_matching", "_max_subscriptions", "_memberships", "_pending", "_read_back", "backlog")
+    __slots__ = (
+        *("_fanout", "_matching", "_max_subscriptions", "_memberships", "_pending", "_queues", "_read_back", "backlog"),
+    )
 
     def __init__(
         self,
         session: Session,
         fanout: Fanout,
+        queues: Collection[str],
         max_subscriptions: int,
         outbox_bytes: int,
         wake: Callable[[], None],
@@ -77,6 +80,7 @@ class Connection(Peer[Request, Join]):
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None
         self._fanout = fanout
+        self._queues = queues
         self._max_subscriptions = max_subscriptions
         self._read_back = read_back
         self._memberships: dict[Identity, Membership] = {}
@@ -91,8 +95,7 @@ class Connection(Peer[Request, Join]):
     @property
     def catching_up(self) -> bool:
         """Whether a subscription is not answered yet, or something is still to be read back for one."""
-        draining = any(membership.connection is self for membership in self._fanout.job_lines.draining)
-        return bool(self._pending or self.backlog or draining)
+        return bool(self._pending or self.backlog or self._fanout.job_lines.draining_of(self))
 
     @property
     def is_owed(self) -> bool:
@@ -107,7 +110,7 @@ class Connection(Peer[Request, Join]):
     def _serve(self, request: Request) -> Join | None:
         match request:
             case Ping():
-                self._answer(Pong(PongData(self._positions()), echoed(request.ref)))
+                self._answer(Pong(PongData(positions(self._memberships.values(), self._fanout)), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -143,46 +146,50 @@ class Connection(Peer[Request, Join]):
     # ---- subscribing ----
 
     def _join(self, request: Subscribe) -> Join:
-        join = Join(request)
+        join = Join(request, self._queues)
         self._pending.append(join)
+        evictable = self._evictable()
+        left = False
         for item in request.items:
-            join.members.append(item if isinstance(item, ItemError) else self._enter(item, join))
+            if not isinstance(item, ItemError) and (old := self._memberships.get(item.room)) is not None:
+                self.leave(old)
+                left = True
+            join.members.append(item if isinstance(item, ItemError) else self._enter(item, join, evictable))
+        if left:
+            self._answer_abandoned()
         return join
 
-    def _enter(self, subscription: Subscription, join: Join) -> Membership | ItemError:
+    def _enter(self, subscription: Subscription, join: Join, evictable: Iterator[Membership]) -> Membership | ItemError:
         room = subscription.room
-        if (old := self._memberships.get(room)) is not None:
-            self.leave(old)
-            self._answer_abandoned()
-        if len(self._memberships) >= self._max_subscriptions and not self._evict(join):
-            return ItemError("too-many-subscriptions", f"a connection may have {self._max_subscriptions} subscriptions")
+        if len(self._memberships) >= self._max_subscriptions:
+            evicted = next(evictable, None)
+            if evicted is None:
+                limit = f"a connection may have {self._max_subscriptions} subscriptions"
+                return ItemError("too-many-subscriptions", limit)
+            self.leave(evicted)
+            join.evicted.append(name_evicted(evicted.subscription.room))
         if len(self._memberships) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._memberships)
         if self._matching is not None and self._matching.most(room) >= MAX_MATCHING:
-            return ItemError(
-                "too-many-subscriptions", f"a connection may have {MAX_MATCHING} subscriptions that match one job"
-            )
+            limit = f"a connection may have {MAX_MATCHING} subscriptions that match one job"
+            return ItemError("too-many-subscriptions", limit)
         membership = self._memberships[room] = Membership(self, subscription, self._fanout.rooms)
         if self._matching is not None:
             self._matching.add(room)
         return membership
 
-    def _evict(self, join: Join) -> bool:
-        """Leave the oldest subscription whose outcome was delivered. False: there is none."""
-        for room, membership in self._memberships.items():
-            if membership.delivered:
-                self.leave(membership)
-                join.evicted.append(name_evicted(room))
-                return True
-        return False
+    def _evictable(self) -> Iterator[Membership]:
+        """Its subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
+        for membership in list(self._memberships.values()):
+            if not membership.left and membership.delivered:
+                yield membership
 
-    def complete(self, join: Join, look_up: LookUp, seen: Mapping[str, str], now_milliseconds: float) -> None:
+    def complete(self, join: Join, query: Query, now_milliseconds: float) -> None:
         """Answer a subscription. From now on it is in its rooms, and what `begin` found for it is to be read back.
 
         Args:
             join: What waits for it.
-            look_up: What Redis said of the jobs.
-            seen: By queue, how far the stream was read before that was asked.
+            query: What Redis said.
             now_milliseconds: The time as Redis tells it.
         """
         if join not in self._pending:
@@ -196,7 +203,7 @@ class Connection(Peer[Request, Join]):
             elif member.left:
                 results.append(Result(error=UNSUBSCRIBED))
             else:
-                found = self._begin(member, look_up, seen, now_milliseconds)
+                found = begin(member, query, self._fanout, now_milliseconds)
                 results.append(found.result)
                 if found.result.error is UNSET:
                     begun[member] = found
@@ -212,13 +219,6 @@ class Connection(Peer[Request, Join]):
         if begun and self.backlog:
             self._read_back(self)
         self.outbox.flush()
-
-    def _begin(self, member: Membership, look_up: LookUp, seen: Mapping[str, str], now: float) -> Begun:
-        room = member.subscription.room
-        if room.job_id is not None:
-            return begin(member, look_up, seen, self._fanout, now)
-        queue = str(room.queue)
-        return Begun(Result(after={queue: now_in(queue, self._fanout)}), [], [])
 
     def _admit(self, member: Membership, begun: Begun) -> None:
         """Let an answered subscription into its room, and read back what it misses before it is live."""
@@ -262,26 +262,6 @@ class Connection(Peer[Request, Join]):
         self._refuse(join, error)
         self.outbox.flush()
 
-    def _positions(self) -> Cursor:
-        """How far everything was surely sent that is acknowledged. Queues are absent of which that cannot be said."""
-        after: Cursor = {}
-        unknown = self._fanout.untold | self._fanout.without_events
-        verified = self._fanout.verified
-        for room, membership in self._memberships.items():
-            if not membership.acked:
-                continue
-            queues: Collection[str] = membership.lives if room.queue is None else (room.queue,)
-            if membership.held is not None:
-                unknown.update(queues)
-            elif membership.owed:
-                unknown.update(membership.owed)
-            for queue in queues:
-                if queue in verified:
-                    after[queue] = verified[queue]
-        for queue in unknown:
-            after.pop(queue, None)
-        return after
-
     # ---- unsubscribing ----
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
@@ -293,8 +273,8 @@ class Connection(Peer[Request, Join]):
             membership = self._memberships.get(item)
             if membership is not None:
                 self.leave(membership)
-                self._answer_abandoned()
             results.append(Result(left=membership is not None))
+        self._answer_abandoned()
         data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
         self._answer(Ack(data, echoed(request.ref)))
 

@@ -16,11 +16,12 @@ from jobws.hub.job_lines import JobLines
 from jobws.hub.membership import DOUBTED, Held, Membership
 from jobws.hub.recent import Recent
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
+from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData, named
+from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobws.bullmq.events import Kind, Past
     from jobws.hub.recent import RecentEvents
@@ -50,6 +51,7 @@ class Fanout:
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
+        knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
         untold: The queues of which entries were missed, until it was looked up which outcomes were among them. Until
             then no position is told in them.
         published: By queue whose stream is read again, what was published of it before.
@@ -64,6 +66,7 @@ class Fanout:
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
+        self.knows_all = True
         self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
         # By queue, positions of which something before may not have been sent; and those that may be of another stream.
@@ -75,9 +78,12 @@ class Fanout:
 
     # ---- what a listener tells ----
 
-    def fill(self, queue: str, newest_first: Iterable[Past], floor: str) -> None:
-        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it."""
-        self.recent.of(queue).fill(newest_first, floor)
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it.
+
+        It is done when the last of its short steps is.
+        """
+        return self.recent.fill(queue, newest_first, floor)
 
     def keep(self, queue: str, max_length: int) -> int:
         """A stream may hold so many entries; how many of them are remembered."""
@@ -104,7 +110,7 @@ class Fanout:
         self.untold.discard(queue)
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """The stream will be published again, since it is not what it was: say so, and that events may be missing.
+        """The stream will be published again, since it is not what it was. `tell_gap` is due.
 
         Events that were published before are skipped.
 
@@ -129,18 +135,24 @@ class Fanout:
         self.cursors[queue] = start
         self.counts["gaps"] += 1
         self.job_lines.give_up_all(queue)
-        gap = encode(Gap(data=GapData(queue, reason, None)))
+        return start, floor
+
+    def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+        """Tell those whom it concerns, in a step each for a subscription or a client, before it is published again."""
         limit = position(floor)
-        for membership in self.rooms.seen(queue):
+        concerned = self.rooms.concerned(queue)
+        for membership in list(self.rooms.seen(queue)):
             settled = membership.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
                 membership.lives[queue] = DOUBTED
             if membership.held is not None:
                 self._hold_gap(membership, queue, reason)
-        for connection in self.rooms.concerned(queue):
+            yield
+        gap = encode(Gap(data=GapData(queue, reason, None)))
+        for connection in concerned:
             connection.outbox.append(gap)
             connection.outbox.flush()
-        return start, floor
+            yield
 
     def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
         """Say so again between what was to come before the gap, and what is read again."""

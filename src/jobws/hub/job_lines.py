@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.job_line_reader import Batch, Step
-    from jobws.hub.membership import Membership
+    from jobws.hub.membership import Member, Membership
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
 
@@ -86,6 +86,7 @@ class JobLines:
         self._counts = counts
         self._release = release
         self._asked = 0
+        self._draining_of: dict[Member, dict[Membership, None]] = {}
 
     # ---- what the hub tells ----
 
@@ -110,6 +111,21 @@ class JobLines:
         if membership not in self.draining:
             self.on_drain(membership)
         self.draining[membership] = then
+        self._draining_of.setdefault(membership.connection, {})[membership] = None
+
+    def draining_of(self, member: Member) -> Collection[Membership]:
+        """Those of one client."""
+        return self._draining_of.get(member, {}).keys()
+
+    def _end_draining(self, membership: Membership) -> Callable[[], None] | None:
+        """It waits no more; returns what is to be done then. None: it did not wait."""
+        then = self.draining.pop(membership, None)
+        if then is not None:
+            of_client = self._draining_of[membership.connection]
+            del of_client[membership]
+            if not of_client:
+                del self._draining_of[membership.connection]
+        return then
 
     def hold(self, membership: Membership, queue: str) -> None:
         """An outcome of that queue is about to be offered: the last lines go first."""
@@ -141,7 +157,7 @@ class JobLines:
         followers.pop(membership, None)
         if not followers:
             self.followers.pop(job_id, None)
-        then = self.draining.pop(membership, None)
+        then = self._end_draining(membership)
         if then is not None:
             then()
 
@@ -218,7 +234,9 @@ class JobLines:
         return all_told
 
     def _drained(self, membership: Membership) -> None:
-        self.draining.pop(membership)()
+        then = self._end_draining(membership)
+        if then is not None:
+            then()
         membership.connection.outbox.flush()
         membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
 

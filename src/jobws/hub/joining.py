@@ -15,18 +15,19 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, Replay, finished_text
+from jobws.hub.peer import SEARCH_SIZE
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection
 
     from jobws.bullmq.events import Kind
-    from jobws.bullmq.snapshot import Job, LookUp
     from jobws.hub.fanout import Fanout
     from jobws.hub.membership import Membership
+    from jobws.hub.query import Query
     from jobws.hub.recent import Recorded
-    from jobws.protocol.messages import Evicted, Subscribe
+    from jobws.protocol.messages import Evicted, Identity, Subscribe
 
 # Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
@@ -38,43 +39,41 @@ class Join:
 
     Args:
         request: What the client asked for.
+        labels: The queues that exist; a live view.
 
     Attributes:
         members: One per item of the request, in order.
         evicted: The subscriptions that were left to make place.
     """
 
-    __slots__ = ("evicted", "members", "request")
+    __slots__ = ("_labels", "evicted", "members", "request")
 
-    def __init__(self, request: Subscribe) -> None:
+    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
         self.request = request
         self.members: list[Membership | ItemError] = []
         self.evicted: list[Evicted] = []
+        self._labels = labels
 
     @property
     def size(self) -> int:
-        """How many subscriptions it has."""
-        return len(self.members)
+        """How many subscriptions it has; a search for queues counts as many."""
+        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
+        return len(self.members) + (SEARCH_SIZE if unknown else 0)
 
     @property
     def present(self) -> list[Membership]:
         """The subscriptions that are still there."""
         return [member for member in self.members if not isinstance(member, ItemError) and not member.left]
 
-    def queues(self, labels: Iterable[str]) -> list[str]:
-        """The queues that must have been read before it can be answered, of those that exist."""
-        named = {member.subscription.room.queue for member in self.present}
-        return list(labels) if None in named else [queue for queue in named if queue is not None]
+    @property
+    def queues(self) -> set[str | None]:
+        """The queues that these name, and None if any names none."""
+        return {room.queue for room in self.rooms}
 
-    def jobs(self, labels: Iterable[str]) -> list[Job]:
-        """What to look up."""
-        labels = list(labels)
-        return [
-            (queue, room.job_id)
-            for room in (member.subscription.room for member in self.present)
-            if room.job_id is not None
-            for queue in (labels if room.queue is None else (room.queue,))
-        ]
+    @property
+    def rooms(self) -> list[Identity]:
+        """What these are to."""
+        return [member.subscription.room for member in self.present]
 
 
 class Begun:
@@ -94,27 +93,26 @@ class Begun:
         self.owed = owed
 
 
-def begin(
-    membership: Membership, look_up: LookUp, seen: Mapping[str, str], fanout: Fanout, now_milliseconds: float
-) -> Begun:
-    """What a subscription to a job gets from before its answer; its `lives` and `told` are set.
+def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
+    """What a subscription gets from before its answer; its `lives` and `told` are set.
 
     Args:
         membership: The subscription.
-        look_up: What Redis said.
-        seen: By queue, how far the stream was read before that was asked.
+        query: What Redis said.
         fanout: What is known of the streams now.
         now_milliseconds: The time as Redis tells it.
     """
     room = membership.subscription.room
-    job_id = room.job_id or ""
+    if room.queue is not None and not query.knows(room.queue):
+        return _begin_unknown(membership, room.queue)
+    if room.job_id is None:
+        queue = str(room.queue)
+        return Begun(Result(after={queue: now_in(queue, fanout)}), [], [])
     parts = []
-    for queue in seen if room.queue is None else (room.queue,):
-        snapshot = look_up.found.get((queue, job_id))
+    for queue, snapshot in query.having(room).items():
         if isinstance(snapshot, ItemError):
             return Begun(Result(error=snapshot), [], [])
-        if snapshot is not None or fanout.recent.of(queue).has(job_id.encode()):
-            parts.append(_Part(membership, queue, snapshot, look_up, seen[queue], fanout))
+        parts.append(_Part(membership, queue, snapshot, query, fanout))
     is_late = membership.subscription.after is None
     is_ambiguous = room.queue is None and is_late and len(parts) > 1
     oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
@@ -125,29 +123,33 @@ def begin(
         replay.is_last = replay is replays[-1]
     until_end = membership.subscription.until_end
     told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
-    all_read = all(
-        position(look_up.ends.get(queue, START)) <= position(fanout.cursors.get(queue, START))
-        for queue in (seen if room.queue is None else (room.queue,))
-    )
     after = {part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
-        unknown=(not told and all_read) or UNSET,
-        gap=_has_gap(membership, look_up, fanout) or UNSET,
+        unknown=(not told and query.is_read(room.queue)) or UNSET,
+        gap=query.may_lack(room.queue, membership.subscription.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )
     return Begun(result, replays, [part.queue for part in parts if part.owed])
 
 
-def _has_gap(membership: Membership, look_up: LookUp, fanout: Fanout) -> bool:
-    room, after = membership.subscription.room, membership.subscription.after or {}
-    return any(
-        fanout.may_lack(queue, stream_id) or fanout.is_foreign(queue, stream_id, look_up.ends.get(queue, START))
-        for queue, stream_id in after.items()
-        if room.queue in (None, queue) and queue not in fanout.without_events
+def _begin_unknown(membership: Membership, queue: str) -> Begun:
+    """What a subscription gets that names a queue that is not there yet: everything, from the first entry on."""
+    gone = (membership.subscription.after or {}).get(queue, START) != START
+    is_job = membership.subscription.room.job_id is not None
+    return Begun(
+        Result(
+            jobs=[] if is_job else UNSET,
+            unknown=is_job or UNSET,
+            gap=gone or UNSET,
+            unknown_queue=True,
+            after={queue: START},
+        ),
+        [],
+        [],
     )
 
 
@@ -166,16 +168,10 @@ class _Part:
     """
 
     def __init__(
-        self,
-        membership: Membership,
-        queue: str,
-        snapshot: JobSnapshot | None,
-        look_up: LookUp,
-        seen: str,
-        fanout: Fanout,
+        self, membership: Membership, queue: str, snapshot: JobSnapshot | None, query: Query, fanout: Fanout
     ) -> None:
         subscription = membership.subscription
-        job_id, end = subscription.room.job_id or "", look_up.ends.get(queue, START)
+        job_id = subscription.room.job_id or ""
         self.queue = queue
         self.snapshot = snapshot
         self.stream_ids: list[bytes] = []
@@ -186,12 +182,10 @@ class _Part:
         self._fanout = fanout
         self._recent = fanout.recent.of(queue)
         self._job_id = job_id.encode()
-        # How far the snapshot speaks; an empty stream does not say.
-        moment = look_up.moments.get((queue, job_id), START)
-        self._moment = seen if moment == START else moment
-        self._all_read = position(end) <= position(fanout.cursors.get(queue, START))
+        self._moment = query.moment(queue, job_id)
+        self._is_read = query.is_read(queue)
         self._after = None if subscription.after is None else subscription.after.get(queue)
-        self._is_foreign = self._after is not None and fanout.is_foreign(queue, self._after, end)
+        self._is_foreign = self._after is not None and fanout.is_foreign(queue, self._after, query.end(queue))
         self._finished = None
         if snapshot is not None and snapshot.state in FINISHED:
             self._finished = finished_text(snapshot)
@@ -248,7 +242,7 @@ class _Part:
                 membership.lives[queue] = None
             else:
                 membership.settle(queue, self._moment, self._finished)
-        elif self.snapshot is None and self.lives and self._all_read:
+        elif self.snapshot is None and self.lives and self._is_read:
             # Only one who was told that it lives, or would be, is told that it does no more.
             self.owed = turn is not None and self._after is not None and is_after(turn.stream_id, self._after.encode())
             if not self.owed:

@@ -9,9 +9,10 @@ from msgspec import UNSET
 from jobws.hub.log_hub import LogMembership
 from jobws.hub.peer import Peer
 from jobws.protocol.codec import encode
+from jobws.protocol.echo import echoed
 from jobws.protocol.log_answers import LogAck, LogAckData, LogPong, LogPongData
 from jobws.protocol.log_requests import LogRequest, SubscribeLogs, UnsubscribeLogs
-from jobws.protocol.messages import ItemError, Ping, Ref, echoed
+from jobws.protocol.messages import ItemError, Ping, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable

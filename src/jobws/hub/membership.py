@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from jobws.bullmq.events import Kind
     from jobws.hub.outbox import Outbox
     from jobws.hub.rooms import Rooms
@@ -74,6 +76,12 @@ class Membership:
         self.told: dict[str, str] | None = None
         self.owed: set[str] | None = None
         self.left = False
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The queue that it names, or those that were seen to have the job."""
+        named = self.subscription.room.queue
+        return self.lives.keys() if named is None else {named}
 
     def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
         """The queue has the job: what is known of its life there, which is `settled_by` if nothing was known."""

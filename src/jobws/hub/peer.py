@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from jobws.hub.outbox import Outbox
 from jobws.protocol.codec import Frame
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import ItemError, Ref
 
 
+SEARCH_SIZE: Final = 240
+"""What a search for a queue counts: a client has four a second at most, at 50 messages of 20 things each."""
+
+
 class Counted(Protocol):
     """What a request needs of Redis before it can be answered."""
 
     @property
     def size(self) -> int:
-        """How many things are looked up."""
+        """How many things are looked up, or what costs as much."""
         ...
 
 

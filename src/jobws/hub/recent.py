@@ -14,7 +14,7 @@ from jobws.bullmq.events import Kind, Life
 from jobws.protocol.identifiers import START, before, position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator, Sequence
 
     from jobws.bullmq.events import Past
 
@@ -24,6 +24,9 @@ MOST_PER_QUEUE: Final = 100_000
 MOST_IN_ALL: Final = 1_000_000
 # Lists so short are kept without gaps.
 FEW: Final = 32
+# In one step: 10,000 of them take 5 ms. What is left is forgotten at the next check of the stream.
+FORGOTTEN_TOGETHER: Final = 10_000
+FILLED_TOGETHER: Final = 100
 
 
 class Recorded(NamedTuple):
@@ -68,11 +71,16 @@ class RecentEvents:
         if len(self._order) > self.capacity:
             self._forget_oldest()
 
-    def fill(self, newest_first: Iterable[Past], floor: str) -> None:
-        """Take over what the stream holds, before the first `add`; see `reach_to`."""
-        self.reach_to(floor)
-        for stream_id, job_id, kind in reversed(list(newest_first)):
+    def fill(self, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """Take over what the stream holds, before the first `add`, in short steps; see `reach_to`."""
+        lowest: bytes = floor.encode()
+        for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
+            if index % FILLED_TOGETHER == FILLED_TOGETHER - 1:
+                # Only a whole one is filled, and `add` may have forgotten the oldest.
+                lowest, self._floor = self._floor or lowest, None
+                yield
+        self._floor = self._floor or lowest
 
     @property
     def floor(self) -> str | None:
@@ -84,15 +92,17 @@ class RecentEvents:
         self._floor = floor.encode()
 
     def resize(self, capacity: int) -> None:
-        """Remember so many from now on."""
+        """Remember so many from now on, soon."""
         self.capacity = capacity
-        while len(self._order) > capacity:
+        for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
 
     def forget_before(self, stream_id: str) -> None:
-        """Forget what Redis has trimmed: everything before its oldest entry."""
+        """Forget what Redis has trimmed: everything before its oldest entry, or as much as can be done in one step."""
         limit = position(stream_id)
-        while self._order and position(self._oldest()) < limit:
+        for _ in range(min(len(self._order), FORGOTTEN_TOGETHER)):
+            if position(self._oldest()) >= limit:
+                break
             self._forget_oldest()
 
     def may_lack(self, after: str) -> bool:
@@ -112,9 +122,10 @@ class RecentEvents:
             return self._floor.decode()
         return self._oldest().decode() if self._order else None
 
-    def has(self, job_id: bytes) -> bool:
-        """Whether any event of the job is known."""
-        return job_id in self._by_job
+    @property
+    def job_ids(self) -> Collection[bytes]:
+        """The jobs that known events are about."""
+        return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
         """The stream ids and kinds of a job's events after that position, oldest first."""
@@ -177,12 +188,18 @@ class Recent:
 
     def __init__(self) -> None:
         self._queues: dict[str, RecentEvents] = {}
+        self._job_ids: dict[str, Collection[bytes]] = {}
 
     def of(self, queue: str) -> RecentEvents:
         """Those of one queue, which is made if it is new."""
         known = self._queues.get(queue)
         if known is None:
-            known = self._queues[queue] = RecentEvents(self._capacity(LEAST_PER_QUEUE))
+            known = self._put(queue, RecentEvents(self._capacity(LEAST_PER_QUEUE)))
+        return known
+
+    def _put(self, queue: str, known: RecentEvents) -> RecentEvents:
+        self._queues[queue] = known
+        self._job_ids[queue] = known.job_ids
         return known
 
     def keep(self, queue: str, max_length: int) -> int:
@@ -191,15 +208,25 @@ class Recent:
         self.of(queue).resize(capacity)
         return capacity
 
+    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+        """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
+        self.begin_again(queue)
+        return self.of(queue).fill(newest_first, floor)
+
     def begin_again(self, queue: str) -> RecentEvents:
         """Begin again, unfilled; returns what was known until now."""
         known = self.of(queue)
-        self._queues[queue] = RecentEvents(known.capacity)
+        self._put(queue, RecentEvents(known.capacity))
         return known
+
+    def having(self, job_id: bytes) -> list[str]:
+        """The queues of which events of the job are known."""
+        return [queue for queue, job_ids in self._job_ids.items() if job_id in job_ids]
 
     def forget(self, queue: str) -> None:
         """Nothing is known of the queue any more, nor that it was there."""
         self._queues.pop(queue, None)
+        self._job_ids.pop(queue, None)
 
     def filled(self, queue: str) -> bool:
         """Whether what the stream holds was taken over."""

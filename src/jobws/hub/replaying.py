@@ -14,8 +14,9 @@ from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.lacking import FINISHED, NEVER, finished_text, misses
 from jobws.hub.membership import Held
 from jobws.protocol.codec import encode, json_text
+from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, position
-from jobws.protocol.messages import Gap, GapData, ItemError, JobSnapshot, named
+from jobws.protocol.messages import Gap, GapData, ItemError, JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -124,7 +125,7 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
     all_read = position(look_up.ends.get(queue, START)) <= position(fanout.cursors.get(queue, START))
     without_events = queue in fanout.without_events
     for job_id in job_ids:
-        snapshot = look_up.found[queue, job_id]
+        snapshot = look_up.found.get((queue, job_id))
         if isinstance(snapshot, ItemError):
             continue
         for membership in fanout.rooms.of_job(queue, job_id):

@@ -74,6 +74,8 @@ class Writer:
         # None: look at what was asked for.
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        # Held from the thread's start on. A signal handler that logs may come between a look at a name and its change.
+        self._started = threading.Lock()
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
         self._stuck = False
@@ -102,12 +104,13 @@ class Writer:
             if oldest is not None:
                 self._bytes_evicted += oldest.size
                 self._evicted += 1
-        if self._thread is None:
+        if self._started.acquire(blocking=False):
             self._thread = threading.Thread(target=self._run, name="jobws-logs", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:  # no more threads, for now, or because the interpreter ends
                 self._thread = None
+                self._started.release()
 
     def is_this_thread(self) -> bool:
         """Whether the writer's own thread asks."""

@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 from jobws.errors import RequestError
 
 MAX_JOB_ID_BYTES: Final = 512
+MAX_QUEUE_BYTES: Final = 512
+"""How long the label of a queue may be that is not known yet."""
 # JSON numbers travel through JavaScript, where integers beyond this lose digits (ECMA-262 §21.1.2.6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
@@ -63,6 +65,11 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def can_be_queue(label: str) -> bool:
+    """Whether there may once be a queue of that label."""
+    return bool(label) and is_text(label) and len(label.encode()) <= MAX_QUEUE_BYTES
 
 
 def parse_job_id(value: object) -> str:

@@ -133,11 +133,15 @@ class Limits(Struct, rename="camel", frozen=True):
     """Subscriptions per connection, and items per list."""
 
 
+NAMED_QUEUES: Final = 100
+"""Of how many queues `hello`, `/readyz` and `/metrics` name each, and `GET /queues` tells by default."""
+
+
 class HelloData(Struct, rename="camel", frozen=True):
-    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are labels.
+    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are the first 100 labels.
 
     `without_events` are those of them whose event stream is switched off (`maxLen: 0`): of their jobs only the
-    outcomes are told, up to a second late.
+    outcomes are told, up to a second late. `queue_count` is how many queues there are.
     """
 
     protocol: str
@@ -146,6 +150,7 @@ class HelloData(Struct, rename="camel", frozen=True):
     limits: Limits
     queues: tuple[str, ...] | UnsetType = UNSET
     without_events: tuple[str, ...] | UnsetType = UNSET
+    queue_count: int | UnsetType = UNSET
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):
@@ -185,12 +190,13 @@ class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
     queue: str | UnsetType = UNSET
 
 
-class Result(Struct, frozen=True, omit_defaults=True):
+class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
     """What became of one item of a list.
 
     `unknown`: nothing from before the answer follows, and no queue has the job. `gap`: events after the request's
     `after` may be missing. `ambiguous`: several queues know the id, so without `after` only outcomes of the last 60 s
-    are sent. `after` is where the subscription begins, as far as that is not what all have in common.
+    are sent. `unknown_queue`: the queue that it names is not there yet. `after` is where the subscription begins, as
+    far as that is not what all have in common.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -199,10 +205,11 @@ class Result(Struct, frozen=True, omit_defaults=True):
     unknown: bool | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
+    unknown_queue: bool | UnsetType = UNSET
     after: Cursor | UnsetType = UNSET
 
 
-class AckData(Struct, frozen=True, omit_defaults=True):
+class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """Which request is answered, and with what: the keys of `Result` for one item, `results` for a list.
 
     `evicted` names the subscriptions that were left to make place for new ones. `after` is where the subscriptions
@@ -215,6 +222,7 @@ class AckData(Struct, frozen=True, omit_defaults=True):
     unknown: bool | UnsetType = UNSET
     gap: bool | UnsetType = UNSET
     ambiguous: bool | UnsetType = UNSET
+    unknown_queue: bool | UnsetType = UNSET
     results: list[Result] | UnsetType = UNSET
     evicted: list[Evicted] | UnsetType = UNSET
     after: Cursor | UnsetType = UNSET
@@ -258,7 +266,7 @@ class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=Tru
 class GapData(Struct, frozen=True):
     """Events of `queue` may be missing: for the subscriptions to `jobs`, or to any of its jobs if that is None.
 
-    `reason`: `trimmed`, the stream was cut before all was read; `recreated`, it began anew; `ahead`, it went back to
+    `reason`: `trimmed`, the stream was cut before all was read; `recreated`, it began again; `ahead`, it went back to
     an earlier state.
     """
 
@@ -281,8 +289,7 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
     `first` is the number of the first one since the list began, as far as is known; `position` is where to go on after
-    the last one. `gap`: lines before the first one may be
-    missing, and numbers begin anew. `truncated`: a line was cut.
+    the last one. `gap`: lines before the first one may be missing, and numbers begin again. `truncated`: one was cut.
     """
 
     queue: str
@@ -295,22 +302,3 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap
-
-
-def echoed(ref: Ref | None) -> Ref | UnsetType:
-    """The `ref` of an answer to a request that had this one, or none."""
-    return UNSET if ref is None else ref
-
-
-def named(sub: Sub | None) -> Sub | UnsetType:
-    """The `sub` of a frame of a subscription that has this one, or none."""
-    return UNSET if sub is None else sub
-
-
-def name_evicted(identity: Identity) -> Evicted:
-    """`identity` in the words of the wire."""
-    return Evicted(
-        sub=named(identity.sub),
-        job_id=UNSET if identity.job_id is None else identity.job_id,
-        queue=UNSET if identity.queue is None else identity.queue,
-    )

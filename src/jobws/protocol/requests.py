@@ -66,7 +66,7 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
         event: The frame's `event`.
         data: The frame's `data`, None if absent.
         ref: The frame's `ref`, checked.
-        queues: The labels that exist now.
+        queues: The labels that may be named.
         max_items: How many items a list may have.
 
     Raises:
@@ -106,6 +106,8 @@ class _Parser:
     def __init__(self, queues: Container[str], max_items: int) -> None:
         self._queues = queues
         self._max_items = max_items
+        # What all items of a list share is parsed once: it may name thousands of queues.
+        self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
     def each(self, data: object, parse: Callable[[object], Item]) -> tuple[tuple[Item | ItemError, ...], bool]:
         """The items of `data` and whether they came as a list. A single item's error is raised, not returned."""
@@ -150,6 +152,11 @@ class _Parser:
             raise RequestError(
                 "bad-after", f"`after` must be an object by queue, or a position, not {type_name(value)}"
             )
+        if self._after is None or self._after[0] is not value:
+            self._after = value, self._positions(value)
+        return self._after[1]
+
+    def _positions(self, value: dict[str, object]) -> tuple[Cursor, dict[str, str] | None]:
         after: Cursor = {}
         sent: dict[str, str] = {}
         for label, text in value.items():
@@ -178,7 +185,7 @@ class _Parser:
         if not isinstance(value, str):
             raise RequestError("bad-queue", f"`queue` must be a label, not {type_name(value)}")
         if value not in self._queues:
-            raise RequestError("unknown-queue", "this bridge has no queue of that label; see `hello`")
+            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
         return value
 
 

@@ -133,16 +133,21 @@ class QueueStatus(Struct, rename="camel"):
 
 
 class QueueList(Struct):
-    """Every queue of the bridge."""
+    """Queues of the bridge, in the order of their labels. `cursor` asks for the next page; null: that was the last."""
 
     queues: list[QueueStatus]
+    cursor: str | None
 
 
-class Readiness(Struct):
-    """Whether every queue is being read; `problems` by label, `*` for the bridge as a whole."""
+class Readiness(Struct, omit_defaults=True):
+    """Whether every queue is being read; `problems` by label, `*` for the bridge as a whole.
+
+    `problems` names 100 at most; `more` is how many others there are.
+    """
 
     ready: bool
     problems: dict[str, str]
+    more: int | UnsetType = UNSET
 
 
 class Problem(Struct):

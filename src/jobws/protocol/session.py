@@ -16,8 +16,9 @@ from jobws.errors import RequestError
 from jobws.protocol import requests
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, decode_json, encode
+from jobws.protocol.echo import echoed
 from jobws.protocol.identifiers import type_name
-from jobws.protocol.messages import Error, ErrorData, Ref, Request, echoed
+from jobws.protocol.messages import Error, ErrorData, Ref, Request
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -92,7 +93,7 @@ class Session(Conversation[Request]):
     """The conversation of `/ws`.
 
     Args:
-        queues: The labels that exist; a live view, since discovery adds to it.
+        queues: The labels that may be named; a live view, since discovery adds to it.
         max_message_bytes: Largest message that a client may send.
         max_items: How many items a list may have.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -15,7 +16,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.connect import RedisTarget
-from jobws.bullmq.keys import parse_queues
+from jobws.bullmq.keys import Queue, parse_queues
+from jobws.bullmq.schedule import USUAL_PAUSES
+from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError, RedisUnavailableError, RequestError
@@ -24,7 +27,7 @@ from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import Frame, encode
-from jobws.protocol.messages import PROTOCOL, Hello, HelloData, Limits
+from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, Hello, HelloData, Limits
 from jobws.protocol.resources import Readiness
 from jobws.protocol.session import Close, Session
 from jobws.server import adapter, http, openapi
@@ -38,20 +41,21 @@ from jobws.server.metrics import Metrics
 from jobws.server.problems import answer_error, answer_routing
 from jobws.server.queues import Queues
 from jobws.server.reading_back import ReadingBack
+from jobws.server.service import UNKNOWN_QUEUE
 from jobws.server.settings import Settings
 from jobws.server.supervise import Health, supervise
 from jobws.server.sweep import Sweeper
 from jobws.server.websocket import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Container, Coroutine, Mapping, Sequence
 
     from anyio.abc import TaskGroup
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
-    from jobws.bullmq.keys import Queue
+    from jobws.bullmq.schedule import Pauses
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question
     from jobws.hub.joining import Join
@@ -70,6 +74,7 @@ class Bridge:
 
     Args:
         settings: Every default is `Settings()`'s.
+        pauses: How long the listeners of Redis wait for what.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -79,7 +84,7 @@ class Bridge:
         fanout: Where events pass; its counters feed the metrics.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, pauses: Pauses = USUAL_PAUSES) -> None:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
@@ -89,7 +94,9 @@ class Bridge:
             configured,
             self.settings.prefix if discover else None,
             self.settings.discover_seconds,
+            self.settings.forget_seconds,
             self.fanout,
+            pauses,
         )
         self.clients: Clients[Connection, Join] = Clients(self._connect, self._join, self._hello, self.settings)
         self.logs = Logs(self.target, self.settings, self._hello)
@@ -178,15 +185,17 @@ class Bridge:
 
     def _connect(self, wake: Callable[[], None]) -> Connection:
         settings = self.settings
-        session = Session(self.queues.by_label, settings.max_message_bytes, settings.max_subscriptions)
-        read_back = self._reading_back.start
-        return Connection(session, self.fanout, settings.max_subscriptions, settings.outbox_bytes, wake, read_back)
+        session = Session(self.queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
+        limits = settings.max_subscriptions, settings.outbox_bytes
+        return Connection(session, self.fanout, self.queues.by_label, *limits, wake, self._reading_back.start)
 
     def _hello(self) -> Frame:
         settings = self.settings
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
-        silent = tuple(label for label in self.queues.by_label if label in self.fanout.without_events)
-        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, tuple(self.queues.by_label), silent or UNSET)
+        named = tuple(islice(self.queues.by_label, NAMED_QUEUES))
+        silent = tuple(label for label in named if label in self.fanout.without_events)
+        count = len(self.queues.by_label)
+        data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, named, silent or UNSET, count)
         return encode(Hello(data))
 
     def _join(self, connection: Connection, join: Join) -> None:
@@ -201,19 +210,48 @@ class Bridge:
 
     @property
     def labels(self) -> Mapping[str, Queue]:
-        """The queues by label; a live view."""
+        """The queues that are known, by label; a live view."""
         return self.queues.by_label
 
-    def queue(self, label: str) -> Queue:
-        """The queue of that label.
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: also those of queues that may come."""
+        return self.queues.nameable
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look for those of the queues that are not known; with no labels, wait until discovery has looked once.
 
         Raises:
-            RequestError: `unknown-queue`.
+            RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
         """
+        unknown = [label for label in labels if label not in self.labels and label in self.nameable]
+        if not unknown and (labels or self.queues.is_scanned):
+            return
+        if self._tasks is None:
+            raise RedisUnavailableError(NOT_RUNNING)
+        try:
+            with anyio.fail_after(self.settings.join_seconds):
+                await self.queues.scanned()
+                await self.queues.find(unknown)
+        except TimeoutError:
+            raise RedisUnavailableError("Redis does not tell whether there is such a queue; ask again") from None
+
+    async def queue(self, label: str, *, new: bool = False) -> Queue:
+        """The queue of that label, which is looked for if it is not known; `new`: it need not be there.
+
+        Raises:
+            RequestError: `unknown-queue`, or `bad-queue`: BullMQ would refuse to make it.
+            RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
+        """
+        await self.find([label])
         queue = self.queues.by_label.get(label)
-        if queue is None:
-            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
-        return queue
+        if queue is not None:
+            return queue
+        if self.queues.discovery is None or not new or label not in self.nameable:
+            raise RequestError(UNKNOWN_QUEUE.code, UNKNOWN_QUEUE.message)
+        if ":" in label:
+            raise RequestError("bad-queue", "the name of a new `queue` must hold no colon: BullMQ refuses it")
+        return Queue(label, self.queues.discovery.prefix, label)
 
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
@@ -235,7 +273,8 @@ class Bridge:
         """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
         if self._tasks is None:
             raise RedisUnavailableError(NOT_RUNNING)
-        return (await (self._result_store if results else self._http_store).look_up(jobs)).found
+        store = self._result_store if results else self._http_store
+        return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. Raises what `Submitter.add` raises."""
@@ -251,8 +290,10 @@ class Bridge:
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, _request: Request) -> Response:
-        problems = dict(self.problems())
-        return json_answer(Readiness(not problems, problems), 503 if problems else 200)
+        problems = self.problems()
+        named = dict(islice(problems.items(), NAMED_QUEUES))
+        readiness = Readiness(not problems, named, len(problems) - len(named) or UNSET)
+        return json_answer(readiness, 503 if problems else 200)
 
 
 class _Asgi:

@@ -19,6 +19,7 @@ from jobws.server.http_queues import QueueListing
 from jobws.server.http_request import json_answer, json_body, parameters
 from jobws.server.http_submit import Submitting
 from jobws.server.http_wait import first_outcome, has_ended, parse_wait, with_outcome
+from jobws.server.service import UNKNOWN_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,10 +80,12 @@ class _Asking:
 
     async def _job(self, request: Request, room: Room) -> Response:
         """The job of that id, or with no queue named, the list of all that have it; once it has ended with `?wait=`."""
-        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), self._service.settings.max_wait_seconds)
-        snapshots = await self._look_up(room)
+        service = self._service
+        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
+        may_come = bool(seconds) and room.queue in service.nameable
+        snapshots = await self._look_up(room, may_come=may_come)
         if seconds and not has_ended(snapshots):
-            outcome = await first_outcome(self._service, request, room, seconds)
+            outcome = await first_outcome(service, request, room, seconds)
             before, snapshots = snapshots, await self._look_up(room)
             if outcome is not None:
                 snapshots = with_outcome(snapshots, outcome, room.job_id or "", before)
@@ -91,16 +94,26 @@ class _Asking:
             raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
 
-    async def _look_up(self, room: Room) -> list[JobSnapshot]:
+    async def _look_up(self, room: Room, *, may_come: bool = False) -> list[JobSnapshot]:
+        """What there is now. `may_come`: the queue may not be there yet; otherwise that is an error."""
+        await self._service.find([] if room.queue is None else [room.queue])
         jobs = self._jobs_of(room)
+        if isinstance(jobs, ItemError):
+            if may_come:
+                return []
+            raise RequestError(jobs.code, jobs.message)
         found = await self._service.look_up(jobs, results=True)
-        return _snapshots(found[job] for job in jobs)
+        return _snapshots(found.get(job) for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many at once; what is wrong with one is said in its place."""
         service = self._service
         body = await json_body(request, service.settings.max_body_bytes)
-        rooms = parse_rooms(body, service.labels, service.settings.max_subscriptions)
+        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
+        named = [room.queue for room in rooms if isinstance(room, Room)]
+        if None in named:
+            await service.find([])
+        await service.find({queue for queue in named if queue is not None})
         # Kept, since discovery may add a queue meanwhile.
         asked = [room if isinstance(room, ItemError) else self._jobs_of(room) for room in rooms]
         jobs = {job: None for item in asked if isinstance(item, list) for job in item}
@@ -109,16 +122,18 @@ class _Asking:
         found = await service.look_up(jobs, results=False)
         return json_answer(Results([_result(item, found) for item in asked]))
 
-    def _jobs_of(self, room: Room) -> list[Job]:
-        labels = self._service.labels if room.queue is None else (self._service.queue(room.queue).label,)
-        return [(label, room.job_id or "") for label in labels]
+    def _jobs_of(self, room: Room) -> list[Job] | ItemError:
+        known = self._service.labels
+        if room.queue is not None and room.queue not in known:
+            return UNKNOWN_QUEUE
+        return [(label, room.job_id or "") for label in (known if room.queue is None else (room.queue,))]
 
 
 def _result(item: list[Job] | ItemError, found: Found) -> Result:
     if isinstance(item, ItemError):
         return Result(error=item)
     try:
-        return Result(jobs=_snapshots(found[job] for job in item))
+        return Result(jobs=_snapshots(found.get(job) for job in item))
     except RequestError as error:
         return Result(error=ItemError(error.code, error.message))
 

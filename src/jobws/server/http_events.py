@@ -48,7 +48,7 @@ class EventStreams:
             # What follows `~` is one job's alone.
             (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
-        parsed = parse_request("subscribe-job", data, None, service.labels, service.settings.max_subscriptions)
+        parsed = parse_request("subscribe-job", data, None, service.nameable, service.settings.max_subscriptions)
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
             if isinstance(item, ItemError):
                 raise RequestError(item.code, item.message)

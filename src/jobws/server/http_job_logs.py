@@ -45,7 +45,8 @@ class JobLogPages:
         return await self._page(request, asked["queue"], asked["jobId"])
 
     async def _page(self, request: Request, label: str, id: str) -> Response:
-        queue, job_id = self._service.queue(label), parse_job_id(id)
+        job_id = parse_job_id(id)
+        queue = await self._service.queue(label)
         asked = parameters(request, ("start", "limit"))
         start, limit = _start(asked.get("start")), _limit(asked.get("limit"))
         lines, first, total = await self._lines(queue, job_id, start, limit)

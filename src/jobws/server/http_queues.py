@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.listing import page
 from jobws.bullmq.overview import Overview
 from jobws.errors import RequestError
-from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
 from jobws.protocol.resources import JobPage, QueueList, QueueStatus
 from jobws.server.http_request import json_answer, parameters
 
@@ -27,11 +28,14 @@ class QueueListing:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def queues(self, _request: Request) -> Response:
-        """`GET /queues`."""
-        problems = self._service.problems()
+    async def queues(self, request: Request) -> Response:
+        """`GET /queues?limit=&cursor=`. Queues that come or go move nothing in the pages."""
+        asked = parameters(request, ("limit", "cursor"))
+        limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")
+        known, problems = self._service.labels, self._service.problems()
+        labels = nsmallest(limit + 1, (label for label in known if label > cursor))
         statuses = []
-        for label, queue in list(self._service.labels.items()):
+        for label, queue in [(label, known[label]) for label in labels[:limit]]:
             seen = await self._service.ask(Overview(queue))
             statuses.append(
                 QueueStatus(
@@ -45,25 +49,25 @@ class QueueListing:
                     problem=problems.get(label),
                 )
             )
-        return json_answer(QueueList(statuses))
+        return json_answer(QueueList(statuses, labels[limit - 1] if len(labels) > limit else None))
 
     async def jobs(self, request: Request) -> Response:
         """`GET /queues/{queue}/jobs?state=&limit=&cursor=`.
 
         A job that moves on between the two reads is shown as it is then, and one that vanishes is left out.
         """
-        queue = self._service.queue(request.path_params["queue"])
+        queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))
-        question = page(queue, asked.get("state"), _limit(asked.get("limit")), asked.get("cursor"))
+        question = page(queue, asked.get("state"), _limit(asked.get("limit"), DEFAULT_LIMIT), asked.get("cursor"))
         job_ids, cursor = await self._service.ask(question)
         jobs = [(queue.label, job_id) for job_id in job_ids]
         found = await self._service.look_up(jobs, results=False)
-        return json_answer(JobPage([each for job in jobs if isinstance(each := found[job], JobSnapshot)], cursor))
+        return json_answer(JobPage([each for job in jobs if isinstance(each := found.get(job), JobSnapshot)], cursor))
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, default: int) -> int:
     if text is None:
-        return DEFAULT_LIMIT
+        return default
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
         raise RequestError("bad-data", f"`limit` must be an integer from 1 to {MAX_LIMIT}")
     return int(text)

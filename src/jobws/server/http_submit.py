@@ -35,7 +35,7 @@ class Submitting:
 
     async def submit(self, request: Request) -> Response:
         """`POST /jobs/{queue}`, or `POST /jobs?queue=…`."""
-        queue = self._queue(request)
+        queue = await self._queue(request)
         body = shaped(await json_body(request, self._service.settings.max_body_bytes), NewJob)
         if not is_text(body.name):
             raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
@@ -44,7 +44,7 @@ class Submitting:
 
     async def analyze(self, request: Request) -> Response:
         """`POST /analyze/{queue}`: the whole body is the job's data."""
-        queue = self._queue(request)
+        queue = await self._queue(request)
         data = await json_body(request, self._service.settings.max_body_bytes)
         return await self._add(request, queue, DEFAULT_NAME, data, None, {})
 
@@ -61,18 +61,25 @@ class Submitting:
         if len(keys) > 1:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
-        job = (queue.label, job_id)
-        existing = (await self._service.look_up([job], results=False))[job] is not None
+        existing = await self._exists(queue, job_id)
         await self._service.submit(queue, name, data, job_id, opts)
+        # It may be a new one, which from now on is known.
+        await self._service.find([queue.label])
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
         return json_answer(Submitted(queue.label, job_id, existing, links), 202)
 
-    def _queue(self, request: Request) -> Queue:
+    async def _exists(self, queue: Queue, job_id: str) -> bool:
+        job = (queue.label, job_id)
+        if queue.label not in self._service.labels:
+            return False
+        return (await self._service.look_up([job], results=False)).get(job) is not None
+
+    async def _queue(self, request: Request) -> Queue:
         label = request.path_params.get("queue") or parameters(request, ("queue",)).get("queue")
         if label is None:
             raise RequestError("bad-data", "`queue`: expected ?queue=, the label of the job's queue")
-        return self._service.queue(label)
+        return await self._service.queue(label, new=True)
 
 
 def _new_id(queue: str, wanted: str | None, key: str | None) -> str:

@@ -150,7 +150,10 @@ class JobLinePolls:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
-            pace.asked, pace.due, pace.urgent = now, inf, False
+            pace.due, pace.urgent = inf, False
+            # Without anybody to tell them to, its lines are not read: it stays one that was never looked at.
+            if found:
+                pace.asked = now
             groups += found
         try:
             again = await self._tell(groups)
@@ -167,6 +170,7 @@ class JobLinePolls:
 
     async def _tell(self, groups: list[Group]) -> set[Job]:
         """Ask for the groups' lines and tell them. The jobs of which there is more."""
+        groups = [group for group in groups if group.job[0] in self._queues]  # the others were forgotten
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))
         if not slices:

@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.bullmq.turn import Turn
 from jobws.hub.connection import UNAVAILABLE
-from jobws.protocol.identifiers import START
+from jobws.hub.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.server.reading_back import persist
-from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeAlias
 
     from jobws.bullmq.store import Store
     from jobws.hub.connection import Connection
     from jobws.hub.fanout import Fanout
     from jobws.hub.joining import Join
-    from jobws.protocol.messages import Cursor
     from jobws.server.queues import Queues
 
     Waiting: TypeAlias = "list[tuple[Connection, Join]]"
@@ -65,15 +64,27 @@ class Joins:
     async def _begin(self) -> None:
         batch, self._next = self._next, []
         # Those that wait for a queue must not hold up the others.
-        by_unread: dict[tuple[str, ...], Waiting] = {}
+        apart: dict[tuple[str, ...], Waiting] = {}
+        everywhere: tuple[str, ...] = ()
+        if any(None in join.queues for _, join in batch):
+            # An empty label stands for queues that are still to be found.
+            everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
         for connection, join in batch:
-            unread = self._queues.unread(join.queues(self._queues.by_label))
-            by_unread.setdefault(tuple(unread), []).append((connection, join))
-        for queues, some in by_unread.items():
-            if queues:
+            named = (queue for queue in join.queues if queue is not None)
+            awaited = self._unread(named) + (everywhere if None in join.queues else ())
+            apart.setdefault(awaited, []).append((connection, join))
+        for awaited, some in apart.items():
+            if awaited:
                 self._spawn(self._run, some)
-        if () in by_unread:
-            await self._run(by_unread[()])
+        if () in apart:
+            await self._run(apart[()])
+
+    def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Those that are to be looked for or read back before."""
+        return tuple(queue for queue in labels if self._queues.is_awaited(queue))
+
+    def _query(self, batch: Sequence[tuple[object, Join]]) -> Query:
+        return Query((room for _, join in batch for room in join.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
         """Answer a batch. What goes wrong ends these subscriptions alone."""
@@ -89,25 +100,25 @@ class Joins:
             connection.fail(join, error)
 
     async def _answer(self, batch: Waiting) -> None:
-        while True:
-            joins = [join for _, join in batch]
-            labels = list(self._queues.by_label)
-            queues = _queues_of(joins, labels)
-            await self._queues.ready(queues)
-            gaps = self._fanout.counts["gaps"]
-            seen: Cursor = {queue: self._fanout.cursors.get(queue, START) for queue in queues}
-            jobs = [job for join in joins for job in join.jobs(labels) if job[0] in self._queues.by_label]
-            look_up = await persist(lambda: self._store.look_up(jobs))  # noqa: B023 - asked in this round
-            # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-            await self._queues.passed({queue: look_up.ends[queue] for queue in queues if queue in look_up.ends})
-            if gaps == self._fanout.counts["gaps"] and not self._queues.unread(queues):
-                break
         turn = Turn()
         while batch:
-            connection, join = batch.pop(0)
-            connection.complete(join, look_up, seen, time.time() * 1000)
-            await turn.pause()
+            query = await self._ask(batch)
+            while batch and query.holds:
+                connection, join = batch.pop(0)
+                connection.complete(join, query, time.time() * 1000)
+                await turn.pause()
 
-
-def _queues_of(joins: Sequence[Join], labels: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(queue for join in joins for queue in join.queues(labels)))
+    async def _ask(self, batch: Waiting) -> Query:
+        if any(None in join.queues for _, join in batch):
+            await self._queues.scanned()
+        query = self._query(batch)
+        if query.unknown:
+            await self._queues.find(query.unknown)
+            query = self._query(batch)
+        await self._queues.ready(query.queues)
+        query.ask()
+        look_up = await persist(lambda: self._store.look_up(query.job_ids))
+        # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
+        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
+        query.take(look_up)
+        return query

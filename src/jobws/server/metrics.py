@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -9,6 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.responses import Response
+
+from jobws.protocol.messages import NAMED_QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sized
@@ -74,10 +78,20 @@ class Metrics(Collector):
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
         crashes = sum(health.crashes for health in self._queues.health)
         yield CounterMetricFamily("jobws_listener_crashes", "Listeners that were started again.", value=crashes)
-        age = GaugeMetricFamily(
-            "jobws_seconds_since_read", "Since a queue was last read; +Inf: never.", labels=["queue"]
-        )
         now = anyio.current_time()
-        for label, at in self._queues.last_reads().items():
-            age.add_metric([label], float("inf") if at is None else now - at)
+        ages = {label: inf if at is None else now - at for label, at in self._queues.last_reads().items()}
+        yield GaugeMetricFamily("jobws_queues", "Queues that are read.", value=len(ages))
+        yield GaugeMetricFamily(
+            "jobws_most_seconds_since_read",
+            "Since the queue was read that was not read for longest; +Inf: never.",
+            value=max(ages.values(), default=0.0),
+        )
+        # Ten thousand series, which come and go, would be a burden to Prometheus.
+        age = GaugeMetricFamily(
+            "jobws_seconds_since_read",
+            f"Since a queue was last read, of the first {NAMED_QUEUES}; +Inf: never.",
+            labels=["queue"],
+        )
+        for label, seconds in islice(ages.items(), NAMED_QUEUES):
+            age.add_metric([label], seconds)
         yield age

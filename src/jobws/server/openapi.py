@@ -10,7 +10,7 @@ import msgspec
 
 from jobws.bullmq.listing import STATES
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
-from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
 from jobws.protocol.resources import (
     JobLogs,
     JobPage,
@@ -124,6 +124,10 @@ def document() -> JsonObject:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
         _query("cursor", {"type": "string", "description": "The one that came with the page before."}),
     ]
+    listed = [
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": NAMED_QUEUES}),
+        _query("cursor", {"type": "string", "description": "The one that came with the page before."}),
+    ]
     polled = _query(
         "wait", {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "description": "End with news."}
     )
@@ -222,7 +226,11 @@ def document() -> JsonObject:
                     _body(LOG_RECORDS, NDJSON),
                 )
             },
-            "/queues": {"get": _operation("The queues.", {200: _ref("QueueList")}, (503,))},
+            "/queues": {
+                "get": _operation(
+                    "The queues, in the order of their labels.", {200: _ref("QueueList")}, (400, 503), listed
+                )
+            },
             "/queues/{queue}/jobs": {
                 "get": _operation(
                     "The jobs of one state, the last one first.", {200: _ref("JobPage")}, _ASKING, [queue, *page]

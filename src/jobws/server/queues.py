@@ -6,26 +6,26 @@ supervised: one that crashes is started again from the last entry that was publi
 
 from __future__ import annotations
 
-import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.bullmq.connect import Connection, RedisTarget
-from jobws.bullmq.gap_check import VERIFY_SECONDS
-from jobws.bullmq.keys import Queue, meta_pattern, queue_of_meta
+from jobws.bullmq.discovery import Discovery
+from jobws.bullmq.keys import Queue
 from jobws.bullmq.listener import Listener
 from jobws.bullmq.tail import Tail
 from jobws.bullmq.unblock import Unblocker
-from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.protocol.identifiers import START, before, position
+from jobws.protocol.identifiers import START, can_be_queue, position
 from jobws.server.supervise import Health, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from anyio.abc import TaskGroup
 
+    from jobws.bullmq.connect import RedisTarget
+    from jobws.bullmq.schedule import Pauses
     from jobws.hub.fanout import Fanout
 
 MAX_LISTENERS: Final = 16
@@ -33,10 +33,6 @@ MAX_LISTENERS: Final = 16
 STALE_SECONDS: Final = 5.0
 # A stream that is not read up to its end after so long is not waited for.
 BEHIND_SECONDS: Final = 5.0
-SCAN_COUNT: Final = 1000
-TIMEOUT_SECONDS: Final = 5.0
-
-_log: Final = logging.getLogger(__name__)
 
 
 class Queues:
@@ -45,12 +41,15 @@ class Queues:
     Args:
         target: Where Redis is.
         configured: The queues that are known from the start.
-        discover_prefix: Look for other queues under this prefix, too; None: do not. Also an attribute.
+        discover_prefix: Look for other queues under this prefix, too; None: do not.
         discover_seconds: How often to look.
+        forget_seconds: After how long a queue that discovery found is forgotten, once its keys are gone.
         fanout: Takes what is read.
+        pauses: How long listeners wait for what.
 
     Attributes:
-        by_label: The queues. Discovery adds to it.
+        by_label: The queues. Discovery adds to it, and takes away what is gone.
+        discovery: Looks for other queues; None: nobody does.
         health: Of each listener, in the order of their start.
     """
 
@@ -60,37 +59,45 @@ class Queues:
         configured: Iterable[Queue],
         discover_prefix: str | None,
         discover_seconds: float,
+        forget_seconds: float,
         fanout: Fanout,
+        pauses: Pauses,
     ) -> None:
+        self._pauses = pauses
         self.by_label: dict[str, Queue] = {}
         self.health: list[Health] = []
         self._target = target
         self._configured = list(configured)
-        self.discover_prefix = discover_prefix
-        self._discover_seconds = discover_seconds
         self._fanout = fanout
         self._listeners: list[Listener] = []
         self._tails: dict[str, Tail] = {}
+        self._tasks: TaskGroup | None = None
+        self.discovery: Discovery | None = None
+        if discover_prefix is not None:
+            self.discovery = Discovery(target, discover_prefix, discover_seconds, forget_seconds, self)
+            fanout.knows_all = False
+        self._places = {(queue.prefix, queue.name) for queue in self._configured}
+        # The queues that are not there yet and that subscriptions name.
+        self._awaited: dict[str, None] = {}
         self._listener_of: dict[Tail, Listener] = {}
         self._unblocker = Unblocker(target, self._listeners)
-        self._scanned = anyio.Event()
         for queue in self._configured:
             self.by_label[queue.label] = queue
             self._tails[queue.label] = Tail(queue)
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the listeners, and discovery, in `tasks`; returns at once."""
+        self._tasks = tasks
         tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
             self._listen(self._tails[queue.label], tasks)
-        if self.discover_prefix is None:
-            self._scanned.set()
-        else:
-            tasks.start_soon(supervise, "discovery", lambda: self._discover(tasks), Health())
+        if self.discovery is not None:
+            tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
-    def unread(self, labels: Iterable[str]) -> list[str]:
-        """Those of them of which it is not known yet what their streams hold."""
-        return [label for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]
+    def is_awaited(self, label: str) -> bool:
+        """Whether the queue is not known, or it is not known yet what its stream holds."""
+        tail = self._tails.get(label)
+        return tail is None or not self._is_ready(tail)
 
     async def ready(self, labels: Iterable[str]) -> None:
         """Wait until what the queues' streams hold is known, and what is written from now on will be published.
@@ -134,17 +141,87 @@ class Queues:
         return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Somebody begins or ceases to listen to a queue; None: to those of which none is seen to have a job."""
+        """Somebody begins or ceases to listen to a queue; None: to all queues, for a job that no queue has yet."""
+        if queue is not None and self.discovery is not None and not self.knows(queue):
+            if self._fanout.rooms.listened(queue):
+                self._awaited[queue] = None
+            else:
+                self._awaited.pop(queue, None)
         tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
         for tail in list(tails):
             if not tail.is_wanted and self.is_wanted(tail.queue.label):
                 tail.is_wanted = True
-                tail.check_soon(VERIFY_SECONDS)
+                tail.check_by(anyio.current_time() + self._pauses.verify_seconds)
                 self._listener_of[tail].wake()
+
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: with discovery, also those of queues that may come; a live view."""
+        return self.by_label if self.discovery is None else _Nameable(self)
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look immediately for queues that are not known. Waits while Redis is away; cancelling is safe."""
+        if self.discovery is not None:
+            await self.discovery.find(labels)
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether discovery has looked once, or nobody discovers."""
+        return self.discovery is None or self.discovery.is_complete
 
     async def scanned(self) -> None:
         """Wait until discovery has looked once."""
-        await self._scanned.wait()
+        if self.discovery is not None:
+            await self.discovery.scanned()
+
+    # ---- what discovery asks and tells ----
+
+    def knows(self, name: str) -> bool:
+        """See `Registry.knows`."""
+        return name in self.by_label or (self._prefix, name) in self._places
+
+    def found(self, name: str, since: str | None) -> None:
+        """See `Registry.found`."""
+        queue = Queue(name, self._prefix, name)
+        if since is not None:
+            self._fanout.cursors[name] = since
+        self._awaited.pop(name, None)
+        self._tails[name] = Tail(queue)
+        self.by_label[name] = queue
+        if self._tasks is not None:
+            self._listen(self._tails[name], self._tasks)
+
+    def found_all(self) -> None:
+        """See `Registry.found_all`."""
+        self._fanout.knows_all = True
+
+    def awaited(self, count: int) -> Collection[str]:
+        """See `Registry.awaited`."""
+        names = list(islice(self._awaited, count))
+        for name in names:
+            del self._awaited[name]
+            self._awaited[name] = None
+        return names
+
+    def is_needed(self, name: str) -> bool:
+        """See `Registry.is_needed`."""
+        return self._fanout.rooms.listened(name)
+
+    def forget(self, name: str) -> None:
+        """See `Registry.forget`."""
+        tail = self._tails.pop(name)
+        del self.by_label[name]
+        self._listener_of.pop(tail).remove(tail)
+        self._fanout.forget(name)
+        # Those who wait for it need not any more.
+        tail.ready.set()
+        tail.moved()
+
+    @property
+    def _prefix(self) -> str:
+        return "" if self.discovery is None else self.discovery.prefix
+
+    # ---- health ----
 
     def last_reads(self) -> dict[str, float | None]:
         """By label, when the queue was last read, in seconds on anyio's clock; None: not yet."""
@@ -152,7 +229,9 @@ class Queues:
 
     def problems(self, now: float) -> dict[str, str]:
         """By label, why a queue is not being read. Empty: all is well."""
-        found: dict[str, str] = {} if self._scanned.is_set() else {"*": "not discovered yet"}
+        found: dict[str, str] = {}
+        if not self.is_scanned:
+            found["*"] = "not discovered yet"
         for label, tail in self._tails.items():
             if tail.problem is not None:
                 found[label] = tail.problem
@@ -167,7 +246,7 @@ class Queues:
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
         if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout, self, self._unblocker.unblock, MAX_LISTENERS)
+            listener = Listener(self._target, self._fanout, self, self._unblocker, MAX_LISTENERS, self._pauses)
             self._listeners.append(listener)
             health = Health()
             self.health.append(health)
@@ -177,79 +256,14 @@ class Queues:
         self._listener_of[tail] = listener
         listener.add(tail)
 
-    async def _discover(self, tasks: TaskGroup) -> None:
-        """Look for new queues for ever."""
-        connection: Connection | None = None
-        previous: str | None = None
-        try:
-            while True:
-                try:
-                    if connection is None or connection.closed:
-                        connection = await Connection.open(self._target)
-                    previous = await self._scan(connection, previous, tasks)
-                    self._scanned.set()
-                except (RedisUnavailableError, RedisRefusedError) as error:
-                    _log.debug("discovery waits: %s", error)
-                await anyio.sleep(self._discover_seconds if self._scanned.is_set() else 0.5)
-        finally:
-            if connection is not None:
-                connection.close()
 
-    async def _scan(self, connection: Connection, previous: str | None, tasks: TaskGroup) -> str:
-        """Add what is new, and return where queues are read from that the next scan finds.
+class _Nameable:
+    """The labels of queues that are there, or may come."""
 
-        A queue that a later scan finds is read from the time of the scan before: that it was not there then means
-        that its entries are younger.
-        """
-        time = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
-        for name in await queue_names(connection, str(self.discover_prefix)):
-            known = self.by_label.get(name)
-            if known is not None or any(
-                (queue.prefix, queue.name) == (self.discover_prefix, name) for queue in self.by_label.values()
-            ):
-                if known is not None and (known.prefix, known.name) != (self.discover_prefix, name):
-                    _log.debug('queue %s:%s has no label: "%s" is taken', self.discover_prefix, name, name)
-                continue
-            queue = Queue(name, str(self.discover_prefix), name)
-            if previous is not None:
-                self._fanout.cursors[name] = previous
-                _log.info('found queue "%s"', name)
-            self._tails[name] = Tail(queue)
-            self.by_label[name] = queue
-            self._listen(self._tails[name], tasks)
-        seconds, microseconds = (
-            (int(part) for part in time if isinstance(part, bytes)) if isinstance(time, list) else (0, 0)
-        )
-        # Entries of the very millisecond are younger, too.
-        return before(f"{seconds * 1000 + microseconds // 1000}-0")
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
 
-
-async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
-    """The names of BullMQ's queues under `prefix`, in order; with None, of all queues, as `prefix:name`.
-
-    Every queue has a `meta` hash with `opts.maxLenEvents`; its `version` may be missing (bullmq-wire: queues fed by
-    Python or by a FlowProducer), and another key may end in `:meta`.
-
-    Raises:
-        RedisUnavailableError: Redis did not answer.
-    """
-    names: set[str] = set()
-    cursor: bytes | str = "0"
-    while True:
-        reply = await connection.ask(
-            *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
-            timeout_seconds=TIMEOUT_SECONDS,
-        )
-        if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
-            raise RedisUnavailableError(f"Redis answered SCAN with {reply!r}")
-        keys = [key for key in reply[1] if isinstance(key, bytes)]
-        limits = await connection.execute(
-            *(("HEXISTS", key, "opts.maxLenEvents") for key in keys), timeout_seconds=TIMEOUT_SECONDS
-        )
-        for key, exists in zip(keys, limits, strict=True):
-            name = queue_of_meta(key, prefix)
-            if exists == 1 and name is not None:
-                names.add(name)
-        cursor = reply[0]
-        if cursor == b"0":
-            return sorted(names)
+    def __contains__(self, label: object) -> bool:
+        if not isinstance(label, str) or label in self._queues.by_label:
+            return label in self._queues.by_label
+        return can_be_queue(label) and not self._queues.knows(label)

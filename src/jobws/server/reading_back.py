@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 from msgspec import UNSET
 
+from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
 from jobws.hub.replaying import replay, settle
@@ -113,7 +114,7 @@ class ReadingBack:
         owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
         jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
         gaps = self._fanout.counts["gaps"]
-        look_up = await persist(lambda: self._store.look_up(jobs))
+        look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
         await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
         size = 0
@@ -121,7 +122,7 @@ class ReadingBack:
             if each.membership.left:
                 continue  # and the client is perhaps gone: then there would never be room
             await room_for_more(connection.outbox)
-            found = look_up.found[job]
+            found = look_up.found.get(job)
             if isinstance(found, ItemError):
                 each.membership.pay(each.queue)  # the next sweep asks again
             else:

@@ -10,8 +10,8 @@ import anyio
 from jobws.bullmq import overview
 from jobws.bullmq.connect import Connection
 from jobws.bullmq.keys import Queue
+from jobws.bullmq.keyspace import queue_names
 from jobws.errors import RedisUnavailableError
-from jobws.server.queues import queue_names
 
 if TYPE_CHECKING:
     from jobws.server.app import Bridge
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS: Final = 5.0
 SHORT_RETENTION_SECONDS: Final = 30.0
 # Looking through all keys of a large Redis for queues under other prefixes is not worth a slow start.
 SEARCH_SECONDS: Final = 2.0
-# Of those that were discovered.
+# Of those that were discovered, and of those under other prefixes.
 SHOWN_QUEUES: Final = 20
 
 _log: Final = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ async def report(bridge: Bridge) -> None:
         server = overview.check_server(info, bridge.target.address)
         _log.info("%s at %s", server, bridge.target.address)
         queues = list(bridge.queues.by_label.values())
-        prefix = bridge.queues.discover_prefix
-        if prefix is not None:
+        if bridge.queues.discovery is not None:
+            prefix = bridge.queues.discovery.prefix
             names = await queue_names(connection, prefix)
             _log.info('%d queues under prefix "%s"; further ones are read as they appear', len(names), prefix)
             known = {(queue.prefix, queue.name) for queue in queues}
@@ -77,7 +77,7 @@ async def _report_queue(connection: Connection, queue: Queue) -> bool:
 
 
 async def _others(connection: Connection, queues: list[Queue]) -> str:
-    """The queues that there are, as `prefix:name`, whatever their prefix."""
+    """The first queues that there are, as `prefix:name`, whatever their prefix."""
     known = {f"{queue.prefix}:{queue.name}" for queue in queues}
     names: list[str] = []
     try:
@@ -85,4 +85,6 @@ async def _others(connection: Connection, queues: list[Queue]) -> str:
             names = await queue_names(connection, None)
     except RedisUnavailableError:
         return ""
-    return ", ".join(name for name in names if name not in known)
+    found = [name for name in names if name not in known]
+    more = len(found) - SHOWN_QUEUES
+    return ", ".join(found[:SHOWN_QUEUES]) + (f" and {more} more" if more > 0 else "")

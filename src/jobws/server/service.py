@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+UNKNOWN_QUEUE: Final = ItemError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
+
 
 class Service(Protocol):
     """What the routes need of the bridge."""
@@ -24,11 +28,29 @@ class Service(Protocol):
 
     @property
     def labels(self) -> Mapping[str, Queue]:
-        """The queues by label."""
+        """The queues that are known, by label."""
         ...
 
-    def queue(self, label: str) -> Queue:
-        """The queue of that label. Raises RequestError."""
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: also those of queues that may come."""
+        ...
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look for those of the queues that are not known; with no labels, wait until discovery has looked once.
+
+        Raises:
+            RedisUnavailableError: Redis did not answer in time.
+        """
+        ...
+
+    async def queue(self, label: str, *, new: bool = False) -> Queue:
+        """The queue of that label, which is looked for if it is not known; `new`: it need not be there.
+
+        Raises:
+            RequestError: `unknown-queue` or `bad-queue`.
+            RedisUnavailableError: Redis did not answer in time.
+        """
         ...
 
     def problems(self) -> Mapping[str, str]:

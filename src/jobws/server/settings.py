@@ -98,6 +98,8 @@ class Settings:
     """How long open connections may take to end at shutdown."""
     discover_seconds: float = 5.0
     """How often '*' looks for new queues."""
+    forget_seconds: float = 60.0
+    """How long '*' knows a queue whose keys are gone and to which nobody is subscribed."""
     own_log: bool = True
     """With --no-own-log the bridge's own log is on standard error alone, and not also in the stream of logs."""
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.bullmq.turn import Turn
 from jobws.errors import RedisUnavailableError
 from jobws.hub.replaying import look_again
-from jobws.server.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,11 +86,11 @@ class Sweeper:
         complete = True
         while some := await _portion(job_ids):
             try:
-                look_up = await self._store.look_up([(queue, job_id) for job_id in some])
+                look_up = await self._store.look_up({queue: some})
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
-            await self._queues.passed({queue: look_up.ends[queue]})
+            await self._queues.passed(look_up.ends)
             turn = Turn()
             for all_read in look_again(self._fanout, queue, some, look_up):
                 complete = complete and all_read

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from jobws.bullmq.turn import Turn
 from jobws.server.http1 import HEAD_BYTES, Http1, upgrade_request
 from jobws.server.upgraded import Upgraded
 
@@ -84,7 +85,7 @@ class Transport:
     async def _end(self, connections: trio.Nursery) -> None:
         """Keep the WebSockets' time until the last connection has ended."""
         while len(connections.child_tasks) > 1:  # this one
-            _tick(tuple(self._wires))
+            await _tick(tuple(self._wires))
             await trio.sleep(0.05)
 
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
@@ -180,14 +181,16 @@ class Transport:
             if not due:
                 due = list(self._wires)
                 turns = max(1, math.ceil(len(due) / TICK_WIRES))
-            _tick(due[:TICK_WIRES])
+            await _tick(due[:TICK_WIRES])
             del due[:TICK_WIRES]
 
 
-def _tick(wires: Iterable[Wire]) -> None:
-    now = trio.current_time()
+async def _tick(wires: Iterable[Wire]) -> None:
+    now, turn = trio.current_time(), Turn()
     for wire in wires:
         wire.tick(now)
+        # It may have found a client gone, which then leaves a thousand rooms.
+        await turn.pause()
 
 
 def raise_file_limit(connections: int) -> int:

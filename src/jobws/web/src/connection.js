@@ -19,7 +19,7 @@ const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].
 export function Connection(settings, jobs, to) {
   const { base, fallback, WebSocket, auth, token: source = auth } = settings;
   const subscriptions = Subscriptions(nudge);
-  const connection = { settings, subscriptions, connect, nudge, token, stop, active: false, failure: null };
+  const connection = { base, subscriptions, connect, nudge, token, stop, active: false, failure: null };
   let link = null;
   let timer; // of the next attempt, or of turns
   let tries = 0; // links without `hello` since the last one with
@@ -121,7 +121,7 @@ export function Connection(settings, jobs, to) {
     if (!upgrade && begun) jobs.io.fire('reconnect', attempt);
     begun = true;
     if (!upgrade) jobs.fire('connect');
-    jobs.fire('transport', jobs.transport);
+    jobs.fire('transport', link.kind);
     nudge();
   }
 

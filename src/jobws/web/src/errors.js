@@ -29,6 +29,10 @@ export const JobRemoved = ofJob('JobRemoved', (job) => `${job} was removed befor
 /** There is no such job, and no outcome of one, as far as Redis remembers. */
 export const JobUnknown = ofJob('JobUnknown', (job) => `no ${job}; if it is about to be added, wait with {expect: true}`);
 
+/** There is no such queue. */
+export const queueUnknown = (jobId, queue) =>
+  new JobwsError(`${jobId}: no queue ${queue}; if it is about to come, wait with {expect: true}`, 'unknown-queue');
+
 /** It has not ended within the time that its user gave it. */
 export const timedOut = (jobId, queue, milliseconds) =>
   Object.assign(new JobwsError(`${named(jobId, queue)} has not ended within ${milliseconds} ms`), { name: 'TimeoutError' });

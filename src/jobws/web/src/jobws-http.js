@@ -135,11 +135,11 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
 }
 
 /** See `Jobs.lookup` in jobws.d.ts; `JobwsError` is the class of that name. */
-export async function lookup(JobwsError, { settings, token }, jobId, { queue, signal } = {}) {
+export async function lookup(JobwsError, { base, token }, jobId, { queue, signal } = {}) {
   const given = await token();
   const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
   const headers = given ? { authorization: `Bearer ${given}` } : {};
-  const response = await fetch(`${settings.base}/jobs?${query}`, { headers, cache: 'no-store', signal });
+  const response = await fetch(`${base}/jobs?${query}`, { headers, cache: 'no-store', signal });
   const answer = await response.json();
   if (response.ok) return answer.jobs ?? [answer];
   if (response.status === 404) return [];

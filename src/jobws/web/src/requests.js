@@ -3,7 +3,7 @@
 import { resume } from './logs.js';
 
 /** `nudge` is called when there is something to ask for; `next` gives a ref that no other request has. */
-export function Requests(jobs, { next, nudge }) {
+export function Requests(jobs, next, nudge) {
   const unanswered = new Map(); // by ref
   const standing = new Map(); // subscriptions to queues and to the log
 

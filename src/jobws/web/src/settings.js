@@ -32,8 +32,8 @@ export function settingsOf(url, options) {
   let path = at.pathname.replace(/\/+$/, '');
   const logs = path.endsWith('/logs');
   if (logs) path = path.slice(0, -5);
-  if (options.path && !options.path.startsWith('/socket.io')) path = options.path.replace(/\/(ws)?\/*$/, '');
-  else if (options.path) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
+  if (options.path?.startsWith('/socket.io')) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
+  else if (options.path) path = options.path.replace(/\/(ws)?\/*$/, '');
   const { transports, WebSocket = globalThis.WebSocket } = options;
   const fallback = !logs && (!transports || transports.some((name) => name !== 'websocket'));
   if (!WebSocket && !fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
@@ -41,7 +41,7 @@ export function settingsOf(url, options) {
     ...DEFAULTS,
     ...options,
     WebSocket,
-    base: at.protocol.replace('ws', 'http') + '//' + at.host + path,
+    base: `${at.protocol.replace('ws', 'http')}//${at.host}${path}`,
     endpoint: logs ? '/logs' : '/ws',
     fallback,
     network: { buffers: false }, // it holds streams back

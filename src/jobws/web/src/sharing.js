@@ -1,6 +1,6 @@
 /** Watches that want the same have one subscription, so that a large result comes once, however many show it. */
 
-import { JobUnknown } from './errors.js';
+import { JobUnknown, queueUnknown } from './errors.js';
 import { OUTCOMES, wants } from './subscription.js';
 import { keyOf } from './subscriptions.js';
 
@@ -40,8 +40,10 @@ export function Sharing(subscriptions) {
           subscriptions.leave(group.subscription);
         };
       },
-      answer(_, known) {
-        if (!known) for (const { strict, refuse } of [...members]) if (strict) refuse(new JobUnknown(jobId, queue));
+      answer({ unknownQueue }, known) {
+        if (known) return;
+        const error = unknownQueue ? queueUnknown(jobId, queue) : new JobUnknown(jobId, queue);
+        for (const { strict, refuse } of [...members]) if (strict) refuse(error);
       },
       deliver(frame) {
         const { event } = frame;

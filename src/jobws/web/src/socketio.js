@@ -27,21 +27,27 @@ export class Jobs extends Emitter {
   constructor(url, options = {}) {
     super();
     const settings = settingsOf(url, options);
-    const connection = Connection(settings, this, {
-      frame: (frame) => this.#take(frame, settings.endpoint === '/logs'),
+    const { token = options.auth } = options;
+    const connection = (this.#connection = Connection(settings, this, {
       calls: (all) => requests.unsent(all),
       pending: () => requests.pending(),
+      frame: (frame) => {
+        const { event, data, ref, sub } = frame;
+        requests.take(frame, settings.endpoint === '/logs');
+        // What is said to a subscription that was left is nobody's.
+        if (ref !== undefined || typeof sub === 'number' || event === 'ack' || event === 'pong' || pages.tells(event, data)) return;
+        if (event === 'expiring' && typeof token === 'function')
+          connection.token().then((given) => this.emit('authenticate', { token: given }), connection.stop);
+        this.fire(event, data);
+      },
       stopped({ code = 'disconnected', message }) {
         for (const each of [requests, pages]) each.refuse({ error: { code, message } });
       },
-    });
-    const { subscriptions, nudge } = connection;
-    const requests = Requests(this, { next: subscriptions.next, nudge });
-    const pages = Pages(this, subscriptions);
-    this.#connection = connection;
+    }));
+    const { subscriptions } = connection;
+    const requests = (this.#requests = Requests(this, subscriptions.next, connection.nudge));
+    const pages = (this.#pages = Pages(this, subscriptions));
     this.#share = Sharing(subscriptions);
-    this.#pages = pages;
-    this.#requests = requests;
     if (options.autoConnect !== false) this.connect();
   }
 
@@ -113,20 +119,5 @@ export class Jobs extends Emitter {
 
   lookup(jobId, options) {
     return lookup(this.#connection, jobId, options);
-  }
-
-  #take(frame, logs) {
-    const { event, data, ref, sub } = frame;
-    this.#requests.take(frame, logs);
-    // What is said to a subscription that was left is nobody's.
-    if (ref !== undefined || typeof sub === 'number' || event === 'ack' || event === 'pong' || this.#pages.tells(event, data)) return;
-    if (event === 'expiring') this.#authenticate();
-    this.fire(event, data);
-  }
-
-  #authenticate() {
-    const { token, auth } = this.#connection.settings;
-    if (typeof (token ?? auth) !== 'function') return;
-    this.#connection.token().then((given) => this.emit('authenticate', { token: given }), this.#connection.stop);
   }
 }

@@ -77,11 +77,6 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       }
     },
 
-    /** Take a `gap`; its positions may be those of another stream [R6]. */
-    interrupt({ queue, reason }) {
-      if (reason !== 'trimmed') self.after[queue] = '0-0';
-    },
-
     /** Take an event; whether it is news: not the outcome that was told, once more [R4], nor that its job is gone by now. */
     take({ event, id, data }) {
       const { queue } = data;

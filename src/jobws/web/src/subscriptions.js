@@ -189,8 +189,10 @@ export function Subscriptions(changed) {
       if (all.has(each)) hand(each, { event: 'removed', data: { queue: gone, jobId }, replayed: true });
   }
 
+  /** A `gap`: its positions may be those of another stream [R6]. */
   function interrupt(each, frame, own) {
-    each.interrupt(frame.data);
+    const { queue, reason } = frame.data;
+    if (reason !== 'trimmed') each.after[queue] = '0-0';
     each.watcher.deliver(frame, own);
   }
 

@@ -1,0 +1,73 @@
+"""Which of Redis's keys are queues, and what time it is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import hiredis
+
+from jobws.bullmq.keys import meta_pattern, queue_of_meta
+from jobws.errors import RedisUnavailableError
+from jobws.protocol.identifiers import before
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobws.bullmq.connect import Connection
+    from jobws.bullmq.keys import Command
+
+SCAN_COUNT: Final = 1000
+TIMEOUT_SECONDS: Final = 5.0
+
+
+async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
+    """The names of BullMQ's queues under `prefix`, in order; with None, of all queues, as `prefix:name`.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer.
+    """
+    names: set[str] = set()
+    cursor = b"0"
+    while True:
+        cursor, keys = await scan(connection, cursor, prefix)
+        are_there = await are_queues(connection, keys)
+        for key, is_there in zip(keys, are_there, strict=True):
+            if is_there and (name := queue_of_meta(key, prefix)) is not None:
+                names.add(name)
+        if cursor == b"0":
+            return sorted(names)
+
+
+async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
+    """The next cursor (0: that was all), and keys that may be the `meta` of queues."""
+    reply = await connection.ask(
+        *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
+    if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
+        raise RedisUnavailableError(f"Redis answered SCAN with {reply!r}")
+    return reply[0], [key for key in reply[1] if isinstance(key, bytes)]
+
+
+async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
+    """Which of the keys are the `meta` of a queue: they have `opts.maxLenEvents`.
+
+    `version` may be missing (bullmq-wire: queues fed by Python or by a FlowProducer), and another key may end in
+    `:meta`.
+    """
+    asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
+    replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+            raise RedisUnavailableError(f"Redis cannot tell whether queues are there: {reply}")
+    return [reply == 1 for reply in replies]
+
+
+async def time(connection: Connection) -> str:
+    """A stream id before every one that Redis gives from now on."""
+    reply = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
+    if not (isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)):
+        raise RedisUnavailableError(f"Redis answered TIME with {reply!r}")
+    seconds, microseconds = (int(part) for part in reply if isinstance(part, bytes))
+    # Entries of the very millisecond are younger, too.
+    return before(f"{seconds * 1000 + microseconds // 1000}-0")

@@ -1,0 +1,105 @@
+"""A bridge that notes its longest steps: `python -m tests.bench.steps OPTIONS`, with those of `jobws serve`.
+
+A step is what a task does between two turns of the others. Its time is CPU time of the thread, so what else the machine
+does lengthens none; the garbage collector's share is told apart. Each line on standard input is answered with a line of
+JSON: what was longest since the line before. `collect` has all garbage collected before that.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+import trio
+
+from jobws.server.serve import run
+from jobws.server.settings import Settings
+
+# Below it a step is counted, but not described.
+SECONDS_TO_DESCRIBE = 0.010
+
+
+class Recorder(trio.abc.Instrument):
+    """Notes the longest step of each task, and the longest collections of each generation."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, float] = defaultdict(float)
+        self._collections: dict[int, list[float]] = defaultdict(list)
+        self._began = self._collected = self._collecting = 0.0
+        self._worst = 0.0
+        gc.callbacks.append(self._collect)
+
+    def _collect(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting = time.thread_time()
+        else:
+            took = time.thread_time() - self._collecting
+            self._collected += took
+            self._collections[info["generation"]].append(took)
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self._collected = 0.0
+        self._began = time.thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if not self._began:
+            return  # it began before we looked
+        took = time.thread_time() - self._began - self._collected
+        self._worst = max(self._worst, took)
+        if took >= SECONDS_TO_DESCRIBE:
+            where = _where(task.coro)
+            self._steps[where] = max(self._steps[where], took)
+
+    def take(self) -> dict[str, Any]:
+        """What was longest since the last call, in milliseconds."""
+        steps, self._steps = self._steps, defaultdict(float)
+        collections, self._collections = self._collections, defaultdict(list)
+        worst, self._worst = self._worst, 0.0
+        longest = sorted(steps.items(), key=lambda item: -item[1])
+        return {
+            "longest": worst * 1000,
+            "steps": {where: round(took * 1000, 1) for where, took in longest[:8]},
+            "collections": {
+                str(generation): [len(times), round(max(times) * 1000, 1)]
+                for generation, times in sorted(collections.items())
+            },
+            "objects": len(gc.get_objects()),
+        }
+
+
+def _where(coroutine: Any) -> str:
+    """The functions that wait for each other, the innermost last."""
+    names = []
+    while coroutine is not None:
+        names.append(getattr(coroutine, "__name__", type(coroutine).__name__))
+        coroutine = getattr(coroutine, "cr_await", None)
+    return " > ".join(names[:6])
+
+
+def main() -> None:
+    redis, *options = sys.argv[1:]
+    settings: dict[str, Any] = {"redis": redis, "port": 0, **json.loads(options[0] if options else "{}")}
+    settings["queues"] = tuple(settings.get("queues", ("*",)))
+    recorder = Recorder()
+
+    def answer() -> None:
+        for line in sys.stdin:
+            if line == "collect\n":
+                gc.collect()
+            print(json.dumps(recorder.take()), flush=True)
+
+    def started(url: str) -> None:
+        trio.lowlevel.add_instrument(recorder)
+        print(json.dumps({"url": url}), flush=True)
+        threading.Thread(target=answer, daemon=True).start()
+
+    run(Settings(**settings), started)
+
+
+if __name__ == "__main__":
+    main()
