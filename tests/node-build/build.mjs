@@ -16,11 +16,11 @@ const INTERNAL = `acknowledge acknowledged answer ask asked awaited base begin b
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
 const folder = process.argv[2];
-const mangleCache = {}; // the same names in all of them
+let mangleCache = {}; // the same names in all of them
 await mkdir(folder, { recursive: true });
 
 async function make(name, source, external) {
-  const { outputFiles } = await build({
+  const made = await build({
     entryPoints: [join(sources, source)],
     bundle: true,
     external,
@@ -31,7 +31,8 @@ async function make(name, source, external) {
     mangleCache,
     write: false,
   });
-  const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
+  mangleCache = made.mangleCache;
+  const { code } = await minify(made.outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
   await writeFile(join(folder, name), `// jobws, MIT; sources in src/\n${code}\n`);
 }
 

@@ -44,8 +44,8 @@ export function Connection(settings, jobs, to) {
 
   async function token() {
     try {
-      const given = typeof source !== 'function' ? source : source.length ? await new Promise(source) : await source();
-      return given?.token ?? (typeof given === 'string' ? given : undefined);
+      const given = typeof source !== 'function' ? source : await (source.length ? new Promise(source) : source());
+      return typeof given === 'string' ? given : given?.token;
     } catch (error) {
       throw new JobwsError(`the function that gets the token failed: ${error}`);
     }
