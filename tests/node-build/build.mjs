@@ -33,7 +33,7 @@ async function make(name, source, external) {
   });
   mangleCache = made.mangleCache;
   const { code } = await minify(made.outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
-  await writeFile(join(folder, name), `// jobws, MIT; sources in src/\n${code}\n`);
+  await writeFile(join(folder, name), `// jobws, MIT. Sources: src/\n${code}\n`);
 }
 
 await make('jobws.js', 'jobws.js', ['./jobws-http.js']);

@@ -104,7 +104,7 @@ async def test_what_is_said_to_a_subscription_that_was_left_is_nobodys() -> None
         await bridge.job_event("removed", data={"queue": "a"})
         await client.send("subscribe-job", "2")
         await subscribed(bridge, {"a": "5-0"})
-        await bridge.job_event("completed", id="7-0", data={"queue": "a", "jobId": "2", "returnvalue": 7})
+        await bridge.job_event("completed", "2", id="7-0", data={"queue": "a", "returnvalue": 7})
         told = [each for each in await client.until("completed") if each["event"] in ("removed", "completed")]
         assert [(each["event"], each["data"]["jobId"]) for each in told] == [("completed", "2")]
 

@@ -61,7 +61,7 @@ export function Connection(settings, jobs, to) {
         ({ HttpLink: Link } = await loadHttp().catch(() => ({ HttpLink: WebSocket && WebSocketLink })));
       if (!connection.active || link) return;
       if (Link) link = dial(Link, given);
-      else ended(null, 1006, 'jobws-http.js cannot be loaded');
+      else ended(null, 1006, 'no jobws-http.js');
     } catch (error) {
       stop(error);
     }

@@ -54,7 +54,7 @@ export function Pages(jobs, subscriptions) {
     const page = pages.get(keyOf(queue, asId(jobId)));
     if (page) {
       subscriptions.leave(page.subscription);
-      page.refuse({ code: 'unsubscribed', message: 'it was left before it was answered' });
+      page.refuse({ code: 'unsubscribed', message: 'it was left before the answer' });
     }
     return { left: !!page };
   }

@@ -131,7 +131,7 @@ export function Subscriptions(changed) {
       waiting.delete(each);
       const item = each.item(next());
       if (FRAME + bytes(JSON.stringify(item)) >= limits.maxMessage) {
-        refuse(each, new JobwsError('this subscription is too large for the bridge', 'too-large'));
+        refuse(each, new JobwsError('it is too large for the bridge', 'too-large'));
         continue;
       }
       named.set(item.sub, each);
