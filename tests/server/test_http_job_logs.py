@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
 from jobws.server.http_job_logs import PAGE_BYTES
 from tests.server.test_http import call
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.bridge import live_bridge
 from tests.support.event_source import cursor_of, event_source, poll
 
@@ -104,7 +106,11 @@ async def test_a_stream_of_events_has_lines_before_the_outcome_and_its_position_
         ended = redis.add_event("http", "completed", "7", returnvalue="1")
         lines, outcome = await source.receive(), await source.receive()
         assert (lines.event, lines.data["lines"], outcome.event) == ("job-log", ["b"], "completed")
-        assert cursor_of(outcome.id) == {"http": ended}
+        # The other job's position follows.
+        assert cursor_of(outcome.id) == {"http": "0-0"}
+        with anyio.fail_after(EVENTUALLY_SECONDS):
+            while cursor_of(source.parser.last_id) != {"http": ended}:
+                await source.position()
 
 
 async def test_an_answer_that_ends_has_lines_too(redis: Redis) -> None:

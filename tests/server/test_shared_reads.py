@@ -155,7 +155,7 @@ async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
         sent = redis.add_event("http", "completed", "1", returnvalue="2")
         frames = [await client.receive(), await client.receive()]
         assert [frame["id"] for frame in frames] == [unread, sent]
-        assert ack["cursor"]["http"] != "0-0"
+        assert ack["after"]["http"] != "0-0"
         assert tail_of(live, "sparql").is_lazy is False, "a quiet one is waited for"
 
 

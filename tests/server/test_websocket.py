@@ -52,13 +52,14 @@ async def test_equal_ids_of_two_queues_are_told_apart(redis: Redis) -> None:
         assert (await one.receive())["data"] == {"queue": "http", "jobId": "1", "returnvalue": 2}
 
 
-async def test_two_rooms_of_one_job_deliver_once(redis: Redis) -> None:
+async def test_each_subscription_that_matches_has_a_frame_of_its_own(redis: Redis) -> None:
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
-        await client.ask("subscribe-job", ["1", {"jobId": "1", "queue": "http"}])
-        await client.ask("subscribe-queue", "http")
-        first = redis.add_event("http", "completed", "1", returnvalue="1")
-        second = redis.add_event("http", "completed", "1", returnvalue="2")
-        assert [(await client.receive())["id"], (await client.receive())["id"]] == [first, second]
+        await client.ask("subscribe-job", [{"sub": 1, "jobId": "1"}, {"sub": 2, "jobId": "1", "queue": "http"}])
+        await client.ask("subscribe-queue", {"sub": 3, "queue": "http"})
+        sent = [redis.add_event("http", "completed", "1", returnvalue=str(number)) for number in range(2)]
+        frames = [await client.receive() for _ in range(6)]
+        assert [frame["id"] for frame in frames] == [sent[0]] * 3 + [sent[1]] * 3
+        assert [sorted(frame["sub"] for frame in frames[start : start + 3]) for start in (0, 3)] == [[1, 2, 3]] * 2
 
 
 async def test_nothing_arrives_after_unsubscribing(redis: Redis) -> None:

@@ -69,7 +69,7 @@ async def up_to_gap(client: RawClient, queue: str) -> tuple[list[str], Frame, li
                 assert frame["data"]["queue"] == queue
                 return received, frame["data"], positions
             case "pong":
-                positions.append(frame["data"]["cursor"].get(queue, "0-0"))
+                positions.append(frame["data"]["after"].get(queue, "0-0"))
                 await client.send("ping")
             case _:
                 received.append(frame["id"])

@@ -69,8 +69,8 @@ class Fanout:
         self.knows_all = True
         self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
-        # By queue, positions of which something before may not have been sent; and those that may be of another stream.
-        self._doubtful: dict[str, _Span] = {}
+        # By queue, up to where something may be missing after a position; and positions that may be of another stream.
+        self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
         self.job_lines = JobLines(self.without_events, self.counts, self.release)
         self._max_payload_bytes = max_payload_bytes
@@ -104,8 +104,8 @@ class Fanout:
         self.published.pop(queue, None)
         for known in (self.cursors, self.verified):
             known.pop(queue, None)
-        for spans in (self._doubtful, self._foreign):
-            spans.pop(queue, None)
+        self._doubtful.pop(queue, None)
+        self._foreign.pop(queue, None)
         self.without_events.discard(queue)
         self.untold.discard(queue)
 
@@ -128,8 +128,11 @@ class Fanout:
         known = self.recent.floor(queue)
         start = known if position(generated) > position(known) else START
         floor = max(start, oldest, key=position)
-        self._doubt(self._doubtful, queue, min(self.verified[queue], generated, key=position), cursor)
-        self._doubt(self._foreign, queue, generated, cursor)
+        self._doubtful[queue] = max(cursor, self._doubtful.get(queue, START), key=position)
+        if position(generated) < position(cursor):
+            span = _Span(position(generated), position(cursor))
+            old = self._foreign.get(queue, span)
+            self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
         self.published[queue] = self.recent.begin_again(queue)
         self.untold.add(queue)
         self.cursors[queue] = start
@@ -162,12 +165,6 @@ class Fanout:
         if membership.held is not None and membership.connection.outbox.hold(frame.payload):
             membership.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
-    def _doubt(self, spans: dict[str, _Span], queue: str, after: str, up_to: str) -> None:
-        if position(after) < position(up_to):
-            known = spans.get(queue)
-            span = _Span(position(after), position(up_to))
-            spans[queue] = span if known is None else _Span(min(known.after, span.after), max(known.up_to, span.up_to))
-
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
@@ -175,13 +172,17 @@ class Fanout:
         self.on_gap(queue)
 
     def may_lack(self, queue: str, after: str) -> bool:
-        """Whether a client may miss events that was told to go on after that position."""
-        return _is_in(self._doubtful.get(queue), after) or self.recent.of(queue).may_lack(after)
+        """Whether a client may miss events that goes on after that position."""
+        doubtful = self._doubtful.get(queue)
+        return (doubtful is not None and position(after) <= position(doubtful)) or self.recent.of(queue).may_lack(after)
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
         """Whether a position may be of another stream than the present one, which ended with `end` (`0-0`: empty)."""
         last = self.cursors.get(queue, START) if end == START else end
-        return position(after) > position(last) or _is_in(self._foreign.get(queue), after)
+        foreign = self._foreign.get(queue)
+        return position(after) > position(last) or (
+            foreign is not None and foreign.after < position(after) <= foreign.up_to
+        )
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
         """Offer `entries[start:]` of one queue, in order, and flush each connection once.
@@ -256,10 +257,6 @@ class _Span(NamedTuple):
 
     after: Position
     up_to: Position
-
-
-def _is_in(span: _Span | None, text: str) -> bool:
-    return span is not None and span.after < position(text) <= span.up_to
 
 
 def _ignore(_queue: str) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as
 from jobws.protocol.identifiers import START, lower, position
-from jobws.protocol.messages import Cursor, Sub
+from jobws.protocol.messages import OUTCOMES, Cursor, Sub
 
 if TYPE_CHECKING:
     from jobws.protocol.codec import Frame
@@ -50,9 +50,10 @@ class _Head(msgspec.Struct):
 
 
 class _HasAfter(msgspec.Struct):
-    """Of an `ack` or a `pong`."""
+    """Of an `ack`, its items, or a `pong`."""
 
     after: Cursor = {}
+    unknown: bool = False
     results: list[_HasAfter] = []
 
 
@@ -105,14 +106,22 @@ def _lines(data: bytes) -> bytes:
 class EventStreamWriter:
     """Frames of the subscriptions of one request, to the bytes of their stream.
 
-    It keeps a position for each of them, as every client does (protocol.md, P3 and P4), and tells the lowest.
+    It keeps a position for each of them, as every client does (protocol.md, P3 and P4), and tells the lowest of those
+    that are not over.
 
     Args:
         queue: The label that the request names; None: each subscription is to all queues.
+        until_end: Whether a subscription is over after its outcome.
+
+    Attributes:
+        unknown: The numbers of the subscriptions of which the answer said `unknown`.
     """
 
-    def __init__(self, queue: str | None) -> None:
+    def __init__(self, queue: str | None, *, until_end: bool = False) -> None:
+        self.unknown: set[Sub | None] = set()
         self._queue = queue
+        self._until_end = until_end
+        self._over: set[Sub] = set()
         # By the number of the subscription, which is its `sub`; empty until they were answered.
         self._after: list[Cursor] = []
 
@@ -124,6 +133,7 @@ class EventStreamWriter:
             case "ack":
                 ack = decode_as(parts.data, _HasAfter)
                 self._after = [{**ack.after, **result.after} for result in ack.results]
+                self.unknown.update(sub for sub, result in enumerate(ack.results) if result.unknown)
             case "pong":
                 self._vouch(decode_as(parts.data, _HasAfter).after)
                 return b":\n%b\n" % self._position()
@@ -132,8 +142,10 @@ class EventStreamWriter:
                 concerned = self._after if parts.sub is None else [self._after[int(parts.sub)]]
                 for after in concerned if gap.reason != "trimmed" else ():
                     after[gap.queue] = START
-            case _ if parts.position is not None and parts.sub is not None:
+            case event if parts.position is not None and parts.sub is not None:
                 self._after[int(parts.sub)][parts.queue] = parts.position
+                if self._until_end and event in OUTCOMES:
+                    self._over.add(parts.sub)
             case _:
                 pass
         name = _LINE_ENDS_IN_NAME.sub(" ", parts.event).encode()
@@ -158,10 +170,13 @@ class EventStreamWriter:
         if len(self._after) == 1:
             return dict(self._after[0])
         lowest: Cursor = {}
-        for after in self._after:
+        left = [after for sub, after in enumerate(self._after) if sub not in self._over]
+        for after in left or self._after:
             for queue, text in after.items():
                 stream_id = text.partition("~")[0]
-                lowest[queue] = lower(lowest.get(queue, stream_id), stream_id)
+                known = lowest.get(queue, stream_id)
+                # Of subscriptions that are all over, the highest: nothing follows.
+                lowest[queue] = lower(known, stream_id) if left else max(known, stream_id, key=position)
         return lowest
 
     def _position(self) -> bytes:

@@ -62,7 +62,10 @@ class _Events:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
-        self._writer = EventStreamWriter(data.get("queue"))
+        until_end = data.get("until") == "end"
+        self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
+        # What is unknown to one that comes back has ended, and that was sent.
+        self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
     async def ask(self, listener: Listener) -> None:
         """Subscribe."""
@@ -76,10 +79,12 @@ class _Events:
         """The events that came. It ends after the last one that can come."""
         connection = listener.connection
         frames = listener.take()
-        over = connection.closing is not None or not connection.rooms
+        blocks = b"".join(map(self._writer.block, frames))
+        ended = self._writer.unknown if self._returns else ()
+        over = connection.closing is not None or all(room.sub in ended for room in connection.rooms)
         if not frames:
             listener.ping()
-        return b"".join(map(self._writer.block, frames)), over
+        return blocks, over
 
 
 def _logs(text: str) -> bool:
