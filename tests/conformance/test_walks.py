@@ -272,13 +272,15 @@ async def test_two_jobs_that_end_in_the_same_millisecond(redis: Redis) -> None:
             await subscribed(live, job_id)
         now = int(time.time() * 1000)
         await walks.cut()
-        for number, job_id in enumerate(("1", "2")):
-            redis.client.lrem("bull:http:active", 0, job_id)
-            redis.client.zadd("bull:http:completed", {job_id: now})
-            redis.client.hset(f"bull:http:{job_id}", mapping={"returnvalue": "1", "finishedOn": now})
-            fields = {b"event": b"completed", b"jobId": job_id.encode(), b"returnvalue": b"1", b"prev": b"active"}
-            redis.add_entry("http", dict(fields), stream_id=f"{now + 5000}-{number}")
-        redis.client.xtrim("bull:http:events", maxlen=0)
+        with redis.client.pipeline(transaction=True) as pipeline:
+            for number, job_id in enumerate(("1", "2")):
+                pipeline.lrem("bull:http:active", 0, job_id)
+                pipeline.zadd("bull:http:completed", {job_id: now})
+                pipeline.hset(f"bull:http:{job_id}", mapping={"returnvalue": "1", "finishedOn": now})
+                fields = {"event": "completed", "jobId": job_id, "returnvalue": "1", "prev": "active"}
+                pipeline.xadd("bull:http:events", dict(fields), id=f"{now + 5000}-{number}")
+            pipeline.xtrim("bull:http:events", maxlen=0)
+            pipeline.execute()
         for job_id in ("1", "2"):
             await eventually(lambda job_id=job_id: any("completed" in each for each in walks.told[job_id]))
         for _ in range(2):

@@ -26,7 +26,7 @@ export function Connection(settings, jobs, to) {
   let losses = 0; // since the last answer
   let http = false; // it is tried next, immediately
   let begun = false; // there was a connection
-  let listening; // to the page
+  let unlisten; // to the page
 
   function connect() {
     if (connection.active) return;
@@ -173,7 +173,7 @@ export function Connection(settings, jobs, to) {
     connection.active = false;
     connection.failure = error;
     lose(reason);
-    listening.abort();
+    unlisten();
     subscriptions.fail(error);
     to.stopped(error);
     if (reason !== 'io client disconnect') jobs.fire('connect_error', error);
@@ -188,9 +188,13 @@ export function Connection(settings, jobs, to) {
       retry();
     };
     const { document } = globalThis;
-    listening = new AbortController();
-    globalThis.addEventListener?.('online', check, listening);
-    document?.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && check(), listening);
+    const shown = () => document.visibilityState === 'visible' && check();
+    const listen = (how) => {
+      globalThis[how]?.('online', check);
+      document?.[how]('visibilitychange', shown);
+    };
+    listen('addEventListener');
+    unlisten = () => listen('removeEventListener');
   }
 
   return connection;
