@@ -124,7 +124,8 @@ class Ledger:
                 ids = {each.id for each in before if each.id is not None}
                 again = any(each.subscription == outcome.subscription for each in before)
                 if not outcome.gap and (again or (outcome.id is not None and ids)):
-                    found.append(f"{self.name} {job.key}: {outcome} after {before}")
+                    line = f"{self.name} {job.key}: {outcome} after {before}"
+                    found.append("\n      ".join([line, *self.history[job.job_id]]))
         for (key, subscription), count in self._removed.items():
             ended = [job for job in self.wanted[key] if self._was_told(job, subscription)]
             if count + len(ended) > len(self.wanted[key]):

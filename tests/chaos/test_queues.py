@@ -27,15 +27,14 @@ async def test_no_outcome_is_lost_and_no_gap_is_missing_in_queues_that_come_and_
 
 
 def watched(*told: int | str, begin: str = "1-0") -> Watch:
-    """Events by their numbers; `pong 3` and `gap 3` speak of what is up to there, `gap 0` of a stream that is gone."""
+    """Events by their numbers; `pong 3` and `gap 3` speak of what is up to there."""
     watch = Watch("", begin)
     for each in told:
         if isinstance(each, int):
             watch.got.append(f"{each}-0")
             continue
         frame, number = each.split()
-        at = float(number) or 8.0
-        watch.claims.append(Claim("gap" if frame == "gap" else "pong", f"{number}-0", len(watch.got), at))
+        watch.claims.append(Claim("gap" if frame == "gap" else "pong", f"{number}-0", len(watch.got)))
     return watch
 
 
@@ -48,10 +47,10 @@ def watched(*told: int | str, begin: str = "1-0") -> Watch:
         (watched(2, "pong 3", 5, 6, "gap 6"), 1, 1),
         (watched(2, 3, 5, "gap 5", 6, "pong 6"), 0, 1),
         (watched(2, 3), 0, 0),
-        (watched(2, 3, 5, 6, "gap 0", 11, 12, "pong 12"), 0, 1),
-        (watched(2, 3, "gap 0", 11, 12, "pong 12"), 0, 0),
+        (watched(2, 3, 5, 6, "gap 8", 11, 12, "pong 12"), 0, 1),
+        (watched(2, 3, "gap 8", 11, 12, "pong 12"), 0, 0),
         (watched(2, 3, 11, 12, "pong 12"), 1, 0),
-        (watched(2, 3, "gap 0", 12, "pong 12"), 1, 0),
+        (watched(2, 3, "gap 8", 12, "pong 12"), 1, 0),
         (watched(6, "pong 6", begin="6-0"), 0, 0),
     ],
 )

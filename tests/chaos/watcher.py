@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from tests.chaos.proxy import Proxy
 
 PING_SECONDS: Final = (0.4, 0.8)
+MAX_SEQUENCE: Final = 2**64 - 1
 
 
 class Claim(NamedTuple):
-    """A `pong` says that everything up to there was sent, a `gap` that events up to there may be missing.
+    """A `pong` says that everything up to there was sent, a `gap` that events may be missing: none that is later.
 
-    `before` is how many events had come by then, `at` when it came, in epoch milliseconds.
+    `before` is how many events had come by then.
     """
 
     frame: Literal["pong", "gap"]
     position: str
     before: int
-    at: float
 
 
 class Watch:
@@ -55,8 +55,9 @@ class Watch:
         self._began_at = _now()
 
     def end(self) -> str:
-        """How far something was said."""
-        return max((claim.position for claim in self.claims), key=position, default=self.begin)
+        """How far it was told that it has everything."""
+        pongs = (claim.position for claim in self.claims if claim.frame == "pong")
+        return max(pongs, key=position, default=self.begin)
 
     def judge(self, entries: list[Added]) -> Judgement:
         """Compare it with what the stream had."""
@@ -66,14 +67,12 @@ class Watch:
         due = [each for each in entries if each.has_job and position(begin) < position(each.id)]
         by_pong: dict[Claim, list[str]] = {}
         told: dict[Claim, list[str]] = {}
-        lives_after = {claim: self._stream_after(claim, entries) for claim in self.claims if claim.position == START}
         for each in due:
             if each.id in got:
                 continue
             # What the first to speak of it says counts.
             for claim in self.claims:
-                is_gone = claim in lives_after and claim.frame == "gap" and each.stream < lives_after[claim]
-                if is_gone or position(claim.position) >= position(each.id):
+                if position(claim.position) >= position(each.id):
                     (by_pong if claim.frame == "pong" else told).setdefault(claim, []).append(each.id)
                     break
         silent = [
@@ -88,13 +87,6 @@ class Watch:
             doubles,
             self._wrong({each.id for each in entries if each.has_job}),
             Counter({**counts, "gaps": gaps}),
-        )
-
-    def _stream_after(self, gap: Claim, entries: list[Added]) -> int:
-        """The first stream that is not over, when a gap says that there is none."""
-        later = set(self.got[gap.before :])
-        return next(
-            (each.stream for each in entries if each.id in later or position(each.id)[0] > gap.at), len(entries)
         )
 
     def _wrong(self, due: set[str]) -> list[str]:
@@ -149,6 +141,7 @@ class Watcher:
         self._refused: set[str] = set()
         self._asked: dict[int, str] = {}
         self._current: dict[str, Watch] = {}
+        self._by_sub: dict[int, Watch] = {}
         self._numbers = itertools.count(1)
 
     def unconfirmed(self, ends: Mapping[str, str]) -> list[str]:
@@ -178,6 +171,7 @@ class Watcher:
             self._due.update(dict.fromkeys((*self._asked.values(), *self._current), 0.0))
             self._asked.clear()
             self._current.clear()
+            self._by_sub.clear()
             await trio.sleep(self._random.uniform(0, wait))
             wait = min(2 * wait, 1.0)
 
@@ -191,7 +185,8 @@ class Watcher:
                 del self._due[queue]
                 ref = next(self._numbers)
                 self._asked[ref] = queue
-                request = {"event": "subscribe-queue", "ref": ref, "data": {"queue": queue, "events": ["*"]}}
+                data = {"queue": queue, "events": ["*"], "sub": ref}
+                request = {"event": "subscribe-queue", "ref": ref, "data": data}
                 await socket.send_message(json.dumps(request))
             await socket.send_message('{"event":"ping"}')
             await trio.sleep(self._random.uniform(*PING_SECONDS))
@@ -204,19 +199,18 @@ class Watcher:
             case "ack":
                 queue = self._asked.pop(frame["ref"])
                 self._refused.discard(queue)
-                watch = Watch(f"{self.name} {queue}", data["cursor"].get(queue, START))
-                if data.get("gap"):  # while it was answered: whatever came until now may be missing
-                    watch.claims.append(Claim("gap", f"{_now():.0f}-0", 0, _now()))
+                watch = Watch(f"{self.name} {queue}", data["after"][queue])
                 self._current[queue] = watch
+                self._by_sub[frame["ref"]] = watch
                 self.watches[queue].append(watch)
             case "pong":
                 for queue, watch in self._current.items():
-                    if queue in data["cursor"]:
-                        watch.claims.append(Claim("pong", data["cursor"][queue], len(watch.got), _now()))
+                    if queue in data["after"]:
+                        watch.claims.append(Claim("pong", data["after"][queue], len(watch.got)))
             case "gap":
                 self.counts[f"gap: {data['reason']}"] += 1
                 if (told := self._current.get(data["queue"])) is not None:
-                    told.claims.append(Claim("gap", data["cursor"][data["queue"]], len(told.got), _now()))
+                    told.claims.append(Claim("gap", f"{_now():.0f}-{MAX_SEQUENCE}", len(told.got)))
             case "error":
                 self.counts[f"error {data['code']}"] += 1
                 if data["code"] not in ("unknown-queue", "unavailable"):
@@ -224,10 +218,10 @@ class Watcher:
                 queue = self._asked.pop(frame["ref"])
                 self._due[queue] = now + AGAIN_SECONDS
                 self._refused.add(queue)
-            case _ if data["queue"] in self._current:
-                self._current[data["queue"]].got.append(frame["id"])
+            case _ if (of := self._by_sub.get(frame.get("sub", 0))) is not None and of is self._current[data["queue"]]:
+                of.got.append(frame["id"])
             case _:
-                self.faults.append(f"{self.name}: an event before its ack: {frame}")
+                self.faults.append(f"{self.name}: an event of no subscription, or before its ack: {frame}")
 
 
 def _now() -> float:

@@ -47,7 +47,11 @@ def test_names_of_vectors_are_unique() -> None:
 def test_the_table_of_errors_is_the_codes() -> None:
     written = set(re.findall(r"^\| `([a-z-]+)` \|", section("6. Errors") + section("9. HTTP"), re.MULTILINE))
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/jobws").rglob("*.py"))
-    raised = set(re.findall(r"(?:RequestError|ItemError|problem)\(\s*\"([a-z-]+)\"", source))
+    raised = set(
+        re.findall(
+            r"(?:RequestError|ItemError|problem|_name)\((?:value, |item.get\(\"sub\"\), )?\s*\"([a-z-]+)\"", source
+        )
+    )
     assert written == raised
 
 

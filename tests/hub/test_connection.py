@@ -319,6 +319,21 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_it_asked_again() 
     assert not query.holds
 
 
+def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
+    """The stream still has it, so each ack has a position in that queue."""
+    fanout = new_fanout()
+    publish(fanout, "http", b"5-0", DONE)
+    after: object = None
+    for ref, expected in enumerate((["ack", "completed"], ["ack"], ["ack"]), 1):
+        client = Client(fanout)
+        client.ask("subscribe-job", {"jobId": "1"} if after is None else {"jobId": "1", "after": after}, ref)
+        client.complete(client.joins[0])
+        frames = client.drain()
+        assert [frame["event"] for frame in frames] == expected
+        after = {"http": "5-0"} if ref == 1 else frames[0]["data"]["after"]
+        assert after == {"http": "5-0"}
+
+
 def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     fanout = new_fanout()
     do_all(fanout.fill("http", [], "8-0"))

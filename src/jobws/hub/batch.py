@@ -119,7 +119,10 @@ class Batch:
                 if connection.outbox.hold(tail):
                     membership.held.append(Held(kind, queue, stream_id, tail, replayed=False))
                 continue
-            hidden = untold or (membership.owed is not None and queue in membership.owed and not ends)
+            # A subscription to a whole queue is owed nothing.
+            hidden = (untold and subscription.room.job_id is not None) or (
+                membership.owed is not None and queue in membership.owed and not ends
+            )
             frames, sub = without if hidden else with_position, subscription.room.sub
             frame = frames.get(sub)
             if frame is None:

@@ -165,6 +165,8 @@ class _Part:
         stream_ids, kinds: What is to be read back.
         owed: Whether the outcome comes from the hash, or from its having vanished.
         withheld: Whether an outcome is not told: the client has it, or it is too old.
+        is_had: Whether the client's own position says that it has the outcome that the stream holds. Without a position
+            in this queue it would get that again.
     """
 
     def __init__(
@@ -178,6 +180,7 @@ class _Part:
         self.kinds: list[Kind] = []
         self.owed = False
         self.withheld = False
+        self.is_had = False
         self._membership = membership
         self._fanout = fanout
         self._recent = fanout.recent.of(queue)
@@ -198,7 +201,8 @@ class _Part:
     @property
     def is_here(self) -> bool:
         """Whether the queue has the job, or something to tell of it, or tells it not."""
-        return bool(self.snapshot is not None or self.stream_ids or self.owed or self.withheld or self.lives)
+        tells = self.stream_ids or self.owed or self.withheld or self.is_had
+        return bool(self.snapshot is not None or tells or self.lives)
 
     def decide(self, oldest: float) -> None:
         """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
@@ -222,6 +226,7 @@ class _Part:
                 is_due = ended.kind.life is Life.ENDS and not self.withheld
             else:
                 is_due = self._is_foreign and not self._was_sent
+                self.is_had = not is_due
             if is_due:
                 self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
         if subscription.events is not None:
