@@ -216,14 +216,15 @@ async def test_a_stream_that_begins_again_with_lower_ids(redis: Redis) -> None:
         def progress() -> list[str]:
             return [each.removesuffix(" replayed") for each in walks.told["1"] if not each.startswith("gap")]
 
-        await eventually(lambda: len(progress()) == 2)
+        await eventually(lambda: "progress http 2" in progress())
         await walks.cut()
         redis.add_entry("http", {b"event": b"progress", b"jobId": b"1", b"data": b"3"}, stream_id="6-0")
-        await eventually(lambda: len(progress()) == 3)
+        await eventually(lambda: "progress http 3" in progress())
         fields = {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"8", b"prev": b"active"}
         redis.add_entry("http", dict(fields), stream_id="7-0")
-        await eventually(lambda: len(progress()) == 4)
-        assert progress() == ["progress http 1", "progress http 2", "progress http 3", "completed http 8"]
+        await eventually(lambda: "completed http 8" in progress())
+        # What came while an outcome was owed had no `id`, and may come once more (R4).
+        assert list(dict.fromkeys(progress())) == [f"progress http {number}" for number in (1, 2, 3)] + ["completed http 8"]
 
 
 @pytest.mark.parametrize("off_ms", [-4000, 3_600_000, -3_600_000])
@@ -387,7 +388,7 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
         for queue in ("q1", "q9999"):
             redis.add_job(queue, "1", state="active")
         told = await walks.watch("1", stays=True)
-        await subscribed(live, "1")
+        await subscribed(live, "1", "q1")
         await come_back(walks, redis, live)
         for queue in ("q1", "q9999"):
             end(redis, queue, "1", 1)
