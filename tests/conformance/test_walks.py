@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from jobws.bullmq.schedule import USUAL_PAUSES
 from tests.conformance.walks import end, vanish, walker
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, quick_bridge
@@ -378,13 +379,14 @@ async def test_more_jobs_than_fit_over_a_bridge_that_is_killed(redis: Redis) -> 
             assert wrong == {}
 
 
+@pytest.mark.long
 async def test_ten_thousand_queues(redis: Redis) -> None:
     """A subscription without a queue comes back with the positions of those queues alone that have the job."""
     with redis.client.pipeline() as pipeline:
         for number in range(10_000):
             pipeline.hset(f"bull:q{number}:meta", "opts.maxLenEvents", "10000")
         pipeline.execute()
-    async with walking(redis, queues=(*QUEUES, "*")) as (walks, live):
+    async with walking(redis, queues=(*QUEUES, "*"), pauses=USUAL_PAUSES, ready=False) as (walks, live):
         for queue in ("q1", "q9999"):
             redis.add_job(queue, "1", state="active")
         told = await walks.watch("1", stays=True)
