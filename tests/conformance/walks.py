@@ -104,7 +104,7 @@ def end(redis: Redis, queue: str, job_id: str, value: object, *, silent: bool = 
         pipeline.hset(front + job_id, mapping={"returnvalue": json.dumps(value), "finishedOn": now + off_ms})
         if not silent:
             fields = {"event": "completed", "jobId": job_id, "returnvalue": json.dumps(value), "prev": "active"}
-            pipeline.xadd(front + "events", fields)
+            pipeline.xadd(front + "events", dict(fields))  # type: ignore[arg-type]
         pipeline.execute()
 
 

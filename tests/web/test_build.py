@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+
 from tests.support import require
 from tests.support.node import NODE, install_packages
 from tests.web.conftest import ADAPTER

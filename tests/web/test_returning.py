@@ -202,7 +202,9 @@ async def test_watches_that_want_the_same_share_a_subscription() -> None:
                 # One that wants more has a subscription of its own.
                 async with client.watch("1", queue="q", events=["active"]) as other:
                     assert (await subscribed(bridge, {"q": "2-0"}, jobs=active))["sub"] != item["sub"]
-                    await bridge.job_event("completed", id="3-0", sub=item["sub"], data={"returnvalue": "x" * 2_000_000})
+                    await bridge.job_event(
+                        "completed", id="3-0", sub=item["sub"], data={"returnvalue": "x" * 2_000_000}
+                    )
                     for watched in (first, second, third):
                         assert [len(each["data"]["returnvalue"]) async for each in watched] == [2_000_000]
                     await bridge.job_event("completed", id="3-0", data={"returnvalue": 1})
@@ -218,7 +220,10 @@ async def test_who_asks_while_a_job_is_looked_up_is_not_told_what_was_before() -
             asked = await request(bridge, "subscribe-job")
             async with client.watch("1", queue="q", expect=False) as second:
                 again = await request(bridge, "subscribe-job")
-                results = {"request": "subscribe-job", "results": [{"jobs": [], "unknown": True, "after": {"q": "1-0"}}]}
+                results = {
+                    "request": "subscribe-job",
+                    "results": [{"jobs": [], "unknown": True, "after": {"q": "1-0"}}],
+                }
                 await bridge.send("ack", results, ref=asked["ref"])
                 results = {"request": "subscribe-job", "results": [{"jobs": [], "after": {"q": "1-0"}}]}
                 await bridge.send("ack", results, ref=again["ref"])
