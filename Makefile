@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Containers often set it, and then each of the tests' many processes compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-redis bench chaos check clean
+.PHONY: demo test test-fast test-redis bench chaos adapter check clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -29,6 +29,11 @@ bench: $(STAMP)
 # N jobs for 20 clients of three kinds while everything breaks; SEED chooses how, ARGS="--client javascript" one kind.
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
+
+# What is served of the JavaScript adapter, from src/jobws/web/src/, with esbuild and terser; needs Node and npm.
+adapter:
+	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
+	@node tests/node-build/build.mjs src/jobws/web
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 // What the package's types allow and forbid. It is compiled, and never run.
 import WebSocket from 'ws';
 import anything, { connect, io, JobFailed, Jobs, JobwsError } from 'jobws';
-import type { Answer, Cursor, JobEvent, JobSnapshot, Transport } from 'jobws';
+import type { Answer, Positions, JobEvent, JobSnapshot, Transport } from 'jobws';
 import { useJob } from 'jobws/react';
 import type { JobView } from 'jobws/react';
 
@@ -47,7 +47,7 @@ jobs.on('job-log', ({ jobId, lines, position }) => [jobId.length, lines.join('\n
 jobs.on('dropped', ({ count }) => count.toFixed());
 // @ts-expect-error
 jobs.emit('subscribe-job', { queue: 'http' });
-jobs.timeout(1000).emit('ping', (error, answer) => [error?.code, answer?.cursor]);
+jobs.timeout(1000).emit('ping', (error, answer) => [error?.code, answer?.after satisfies Positions | undefined]);
 jobs.connect().disconnect().open().close();
 
 export async function waiting(signal: AbortSignal): Promise<string> {
@@ -78,10 +78,10 @@ export async function watching(signal: AbortSignal): Promise<void> {
         same<typeof told.data.delay, number>(true);
         break;
       case 'removed':
-        same<typeof told.data.queue, string | undefined>(true);
+        same<typeof told.data.queue, string>(true);
         break;
       case 'gap':
-        same<typeof told.data.cursor, Cursor | undefined>(true);
+        same<typeof told.data.jobs, string[] | null>(true);
         break;
       case 'job-log':
         same<typeof told.data.lines, string[]>(true);

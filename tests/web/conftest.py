@@ -32,8 +32,8 @@ def pages() -> Iterator[PageServer]:
 
 def _file(path: str) -> bytes | None:
     match path:
-        case "jobws.js":
-            return ADAPTER.read_bytes()
+        case "jobws.js" | "jobws-http.js" | "jobws-all.js":
+            return ADAPTER.with_name(path).read_bytes()
         case "socket.io.esm.min.js":
             return SOCKET_IO.read_bytes()
         case "new.html":

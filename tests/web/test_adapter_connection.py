@@ -178,7 +178,7 @@ async def test_a_bridge_that_does_not_answer_is_left() -> None:
         for _ in range(3):
             ping = await connection.receive()
             assert ping["event"] == "ping"
-            await connection.send("pong", {"cursor": {"q": "6-0"}}, ref=ping["ref"])
+            await connection.send("pong", {"after": {"q": "6-0"}}, ref=ping.get("ref"))
         assert (await client.until("disconnect"))[-1]["data"] == "ping timeout"
         connection = await bridge.accept()
         assert (await connection.subscribed({"q": "7-0"}))["jobs"][0]["after"] == {"q": "6-0"}

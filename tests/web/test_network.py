@@ -124,7 +124,7 @@ async def test_a_hidden_tab_that_returns_looks_at_once(redis: Redis, chromium: C
 
 
 async def test_an_event_of_the_time_of_the_look_up_is_shown_at_once(chromium: Chromium, pages: PageServer) -> None:
-    """The ack counts it among the replays, but it is not marked as one; no `pong` need tell that it was the last."""
+    """It is not marked as one that was read back; no `pong` need tell that it was the last."""
     async with (
         fake_bridge() as bridge,
         chromium.page(f"{pages.origin}/blank.html") as page,
@@ -133,7 +133,7 @@ async def test_an_event_of_the_time_of_the_look_up_is_shown_at_once(chromium: Ch
         nursery.start_soon(page.run, FOLLOW, [bridge.url, 1, 100])
         connection = await bridge.accept()
         request = await connection.receive()
-        ack = {"request": request["event"], "results": [{"jobs": [], "replays": 2}], "cursor": {"http": "5-0"}}
+        ack = {"request": request["event"], "results": [{"jobs": []}], "after": {"http": "4-0"}}
         await connection.send("ack", ack, ref=request["ref"])
         await connection.job_event("progress", "0", id="5-1", replayed=True, data={"queue": "http", "data": 1})
         await connection.job_event("progress", "0", id="5-2", data={"queue": "http", "data": 2})

@@ -24,10 +24,12 @@ class Answer:
 
     Attributes:
         requests: Its body.
+        names: Those of the subscriptions that it acknowledged.
     """
 
     def __init__(self, requests: list[Message], stream: trio.SocketStream) -> None:
         self.requests = requests
+        self.names: list[int] = []
         self._stream = stream
 
     async def send(self, event: str, data: object, **keys: object) -> None:
@@ -36,7 +38,8 @@ class Answer:
     async def acknowledge(self, *results: Message) -> None:
         """Answer its only subscription."""
         (request,) = self.requests
-        data = {"request": "subscribe-job", "results": results, "cursor": {"q": "0-0"}}
+        self.names = [item["sub"] for item in request["data"]]
+        data = {"request": "subscribe-job", "results": results, "after": {"q": "0-0"}}
         await self.send("ack", data, ref=request["ref"])
 
 
@@ -83,14 +86,15 @@ async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for()
         first = await asked.receive()
         await client.send("subscribe-job", {"jobId": "2", "queue": "q"})
         await time_passes(client)
-        await first.acknowledge({"jobs": [], "replays": 1})
-        await time_passes(client)
         with pytest.raises(trio.WouldBlock):
             asked.receive_nowait()
-        await first.send("completed", {"queue": "q", "jobId": "1", "returnvalue": 1}, id="1-0", replayed=True)
+        await first.acknowledge({"jobs": []})
+        data = {"queue": "q", "jobId": "1", "returnvalue": 1}
+        await first.send("completed", data, id="1-0", replayed=True, sub=first.names[0])
         second = await asked.receive()
         # Those of which nothing is expected come last.
-        assert [[room["jobId"] for room in each["data"]] for each in second.requests] == [["2", "1"]]
+        assert [[item["jobId"] for item in each["data"]] for each in second.requests] == [["2", "1"]]
+        assert second.requests[0]["data"][1]["after"] == {"q": "1-0"}
         assert (await client.until("completed"))[-1]["data"]["returnvalue"] == 1
 
 

@@ -12,7 +12,6 @@ from tests.support.fake_bridge import fake_bridge
 if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
 
-
 RESTARTS: Final = 1012
 OPTIONS: Final = {"reconnectionDelay": 1, "reconnectionDelayMax": 1}
 
@@ -24,38 +23,50 @@ async def request(bridge: FakeConnection, event: str) -> dict[str, Any]:
     return asked
 
 
-async def subscribed(bridge: FakeConnection, cursor: dict[str, str], **result: Any) -> dict[str, Any]:
-    """Acknowledge a subscription to one room; how that was asked for."""
+async def subscribed(bridge: FakeConnection, after: dict[str, str], **result: Any) -> dict[str, Any]:
+    """Acknowledge a subscription to one job; how that was asked for."""
     asked = await request(bridge, "subscribe-job")
     (item,) = asked["data"]
-    data = {"request": "subscribe-job", "results": [{"jobs": [], **result}], "cursor": cursor}
+    data = {"request": "subscribe-job", "results": [{"jobs": [], "after": after, **result}]}
     await bridge.send("ack", data, ref=asked["ref"])
     assert isinstance(item, dict)
     return item
 
 
-async def reached(bridge: FakeConnection, cursor: dict[str, str]) -> None:
-    """Answer a ping: everything up to there was sent."""
-    await bridge.send("pong", {"cursor": cursor}, ref=(await request(bridge, "ping"))["ref"])
-
-
-async def test_outcomes_without_id_are_told_once_for_each_queue() -> None:
-    """They come with every subscription that has no position, by turns of both queues."""
+async def test_an_outcome_that_the_stream_has_lost_is_told_once_for_each_queue() -> None:
+    """A bridge makes it from the hash each time, for it cannot know what its stream had (R4)."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed")
         await client.send("subscribe-job", "1")
         jobs = [{"queue": queue, "jobId": "1", "state": "completed"} for queue in "ab"]
         news: list[list[str]] = []
-        for _ in range(3):
+        for turn in range(3):
             bridge = await server.accept()
-            await subscribed(bridge, {"a": "0-0", "b": "0-0"}, jobs=jobs, replays=2)
+            await subscribed(bridge, {"a": "0-0", "b": "0-0"}, jobs=jobs)
             for queue in "ab":
-                await bridge.job_event("completed", replayed=True, data={"queue": queue, "returnvalue": 7})
+                data = {"queue": queue, "returnvalue": 7}
+                await bridge.job_event("completed", replayed=True, id=f"{turn}-0~17", data=data)
             await bridge.close(RESTARTS)
             told = await client.until("disconnect")
             news.append([each["data"]["queue"] for each in told if each["event"] == "completed"])
         assert news == [["a", "b"], [], []]
+
+
+async def test_the_same_result_of_another_life_is_news() -> None:
+    """With a stream id of its own; and one from the hash, if the job was seen to live again."""
+    async with adapter() as node, fake_bridge() as server:
+        client = await node.io(server.url, **OPTIONS)
+        await client.on("completed", "active")
+        await client.send("subscribe-job", {"jobId": "1", "queue": "q"})
+        bridge = await server.accept()
+        await subscribed(bridge, {"q": "1-0"})
+        for id in ("2-0", "3-0"):
+            await bridge.job_event("completed", id=id, data={"returnvalue": 7})
+        await bridge.job_event("active", id="4-0")
+        await bridge.job_event("completed", id="5-0~17", data={"returnvalue": 7})
+        for _ in range(3):
+            await client.until("completed")
 
 
 @pytest.mark.parametrize(("state", "news"), [("completed", []), ("active", ["removed"])])
@@ -73,16 +84,15 @@ async def test_a_job_that_is_gone_after_its_outcome_is_no_news_unless_it_lived_a
         await client.until("completed")
         await bridge.close(RESTARTS)
         bridge = await server.accept()
-        await subscribed(bridge, {"a": "0-0"}, jobs=[{"queue": "a", "jobId": "1", "state": state}], replays=1)
-        await bridge.job_event("removed", replayed=True, data={"queue": "a"})
-        await reached(bridge, {"a": "0-0"})
+        await subscribed(bridge, {"a": "0-0"}, jobs=[{"queue": "a", "jobId": "1", "state": state}])
+        await bridge.job_event("removed", id="6-0~", replayed=True, data={"queue": "a"})
         await bridge.close(RESTARTS)
         await client.until("disconnect")
         told = await client.until("disconnect")
         assert [each["event"] for each in told if each["event"] in ("completed", "removed")] == news
 
 
-async def test_what_is_said_to_a_room_that_was_left_is_nobodys() -> None:
+async def test_what_is_said_to_a_subscription_that_was_left_is_nobodys() -> None:
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("removed", "completed")
@@ -94,13 +104,13 @@ async def test_what_is_said_to_a_room_that_was_left_is_nobodys() -> None:
         await bridge.job_event("removed", data={"queue": "a"})
         await client.send("subscribe-job", "2")
         await subscribed(bridge, {"a": "5-0"})
-        await bridge.job_event("completed", id="7-0", data={"queue": "a", "jobId": "2", "returnvalue": 7})
+        await bridge.job_event("completed", "2", id="7-0", data={"queue": "a", "returnvalue": 7})
         told = [each for each in await client.until("completed") if each["event"] in ("removed", "completed")]
         assert [(each["event"], each["data"]["jobId"]) for each in told] == [("completed", "2")]
 
 
-async def test_a_room_whose_job_ended_in_one_queue_stays_for_the_other() -> None:
-    """Of more rooms than there are places, those of which nothing is expected give theirs away."""
+async def test_a_job_that_ended_in_one_queue_stays_for_the_other() -> None:
+    """Of more watches than there are places, only those of which nothing is expected lose theirs before their turn."""
     async with adapter() as node, fake_bridge(limits={"maxSubscriptions": 1}) as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed")
@@ -115,11 +125,13 @@ async def test_a_room_whose_job_ended_in_one_queue_stays_for_the_other() -> None
         await request(bridge, "x")  # and nothing before it
         await bridge.job_event("completed", id="3-0", data={"queue": "b", "returnvalue": 1})
         await client.until("completed")
+        await client.send("subscribe-job", "3")
+        assert [item["jobId"] for item in (await request(bridge, "subscribe-job"))["data"]] == ["2"]
 
 
 @pytest.mark.parametrize("how", ["ack", "frame"])
 async def test_a_position_of_another_stream_is_not_kept(how: str) -> None:
-    """The stream was deleted and begun anew by a Redis whose clock is behind: its ids are lower."""
+    """The stream was deleted and begun again by a Redis whose clock is behind: its ids are lower."""
     jobs = [{"queue": "q", "jobId": "1", "state": "active"}]
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
@@ -135,23 +147,21 @@ async def test_a_position_of_another_stream_is_not_kept(how: str) -> None:
                 item = await subscribed(bridge, {"q": "5-0"}, jobs=jobs, gap=True)
                 assert item["after"] == {"q": "1001-0"}
             else:
-                gap = {"queue": "q", "reason": "recreated", "jobs": None, "cursor": {"q": "5-0"}}
-                await bridge.send("gap", gap)
-                await reached(bridge, {"q": "5-0"})
+                await bridge.send("gap", {"queue": "q", "reason": "recreated", "jobs": None})
             assert (await anext(watched))["event"] == "gap"
             await bridge.job_event("progress", id="6-0", data={"data": 2})
             assert (await anext(watched))["id"] == "6-0"
             await bridge.close(RESTARTS)
             bridge = await server.accept()
-            item = await subscribed(bridge, {"q": "6-0"}, jobs=jobs, replays=1)
+            item = await subscribed(bridge, {"q": "6-0"}, jobs=jobs)
             assert item["after"] == {"q": "6-0"}
-            # What is read back behind it is news.
             await bridge.job_event("progress", id="7-0", replayed=True, data={"data": 3})
             assert (await anext(watched))["id"] == "7-0"
 
 
-async def test_an_outcome_that_was_told_is_none_after_a_gap_either() -> None:
-    """A stream that went back to an earlier state has it still, and a subscription without a position brings it."""
+@pytest.mark.parametrize("returns", [False, True])
+async def test_an_outcome_that_was_told_is_none_after_a_gap_either(returns: bool) -> None:
+    """A stream that went back to an earlier state has it still, and is read from its beginning."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed", "failed")
@@ -159,68 +169,74 @@ async def test_an_outcome_that_was_told_is_none_after_a_gap_either() -> None:
         bridge = await server.accept()
         await subscribed(bridge, {"q": "1-0"})
         await bridge.job_event("completed", id="2-0", data={"returnvalue": 1})
-        await bridge.send("gap", {"queue": "q", "reason": "ahead", "jobs": None, "cursor": {"q": "3-0"}})
-        await reached(bridge, {"q": "3-0"})
-        await client.send("subscribe-job", {"jobId": "1", "queue": "q", "events": ["*"]})
-        await subscribed(bridge, {"q": "1-0"}, replays=1)
+        await bridge.send("gap", {"queue": "q", "reason": "ahead", "jobs": None})
+        await client.until("completed")
+        if returns:
+            await bridge.close(RESTARTS)
+            bridge = await server.accept()
+        else:
+            await client.send("subscribe-job", {"jobId": "1", "queue": "q", "events": ["*"]})
+            await request(bridge, "unsubscribe-job")
+        assert (await subscribed(bridge, {"q": "0-0"}))["after"] == {"q": "0-0"}
         await bridge.job_event("completed", id="2-0", replayed=True, data={"returnvalue": 1})
-        await bridge.job_event("failed", id="1-5", replayed=True, data={"failedReason": "again"})
-        assert [each["event"] for each in await client.until("failed")] == [
-            "connect",
-            "transport",
-            "completed",
-            "failed",
-        ]
+        await bridge.job_event("failed", id="2-5", replayed=True, data={"failedReason": "again"})
+        assert "completed" not in [each["event"] for each in await client.until("failed")]
 
 
-async def test_jobs_of_several_queues_are_asked_for_from_their_beginning_after_a_gap() -> None:
-    """Without a position the bridge would tell no outcome that is older than a minute (R8)."""
+async def test_watches_that_want_the_same_share_a_subscription() -> None:
+    """A result of megabytes comes once, however many components of a page show it; and each is told as if alone."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
-        await client.send("subscribe-job", ["1", {"jobId": "1", "queue": "a"}])
         bridge = await server.accept()
-        asked = await request(bridge, "subscribe-job")
-        assert asked["data"] == [{"jobId": "1"}, {"jobId": "1", "queue": "a"}]
-        data = {"request": "subscribe-job", "results": [{"jobs": []}] * 2, "cursor": {"a": "4-0", "b": "5-0"}}
-        await bridge.send("ack", data, ref=asked["ref"])
-        await bridge.send("gap", {"queue": "a", "reason": "trimmed", "jobs": None, "cursor": {"a": "9-0"}})
-        await request(bridge, "ping")
-        await bridge.close(RESTARTS)
-        asked = await request(await server.accept(), "subscribe-job")
-        assert asked["data"] == [{"jobId": "1", "after": {"a": "4-0", "b": "5-0"}}, {"jobId": "1", "queue": "a"}]
+        active = [{"queue": "q", "jobId": "1", "state": "active"}]
+        async with (
+            client.watch("1", queue="q", events=["progress"]) as first,
+            client.watch("1", queue="q") as second,
+        ):
+            item = await subscribed(bridge, {"q": "1-0"}, jobs=active)
+            await bridge.job_event("progress", id="2-0", data={"data": 1})
+            assert (await anext(first))["event"] == "progress"
+            async with client.watch("1", queue="q", events=["progress"], expect=False) as third:
+                await client.send("x")
+                await request(bridge, "x")  # and nothing before it
+                # One that wants more has a subscription of its own.
+                async with client.watch("1", queue="q", events=["active"]) as other:
+                    assert (await subscribed(bridge, {"q": "2-0"}, jobs=active))["sub"] != item["sub"]
+                    await bridge.job_event(
+                        "completed", id="3-0", sub=item["sub"], data={"returnvalue": "x" * 2_000_000}
+                    )
+                    for watched in (first, second, third):
+                        assert [len(each["data"]["returnvalue"]) async for each in watched] == [2_000_000]
+                    await bridge.job_event("completed", id="3-0", data={"returnvalue": 1})
+                    assert [each["event"] async for each in other] == ["completed"]
 
 
-async def test_what_came_is_known_also_if_its_stream_is_found_to_be_another_one_only_then() -> None:
+async def test_who_asks_while_a_job_is_looked_up_is_not_told_what_was_before() -> None:
+    """It may have been added since; so whoever wants to know whether there is one has it looked up again."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
-        await client.on("completed", "failed")
-        await client.send("subscribe-job", {"jobId": "1", "queue": "q"})
         bridge = await server.accept()
-        await subscribed(bridge, {"q": "1-0"})
-        await bridge.job_event("completed", id="2-0", data={"returnvalue": 1})
-        await bridge.send("gap", {"queue": "q", "reason": "recreated", "jobs": None, "cursor": {"q": "2-0"}})
-        await bridge.close(RESTARTS)
-        bridge = await server.accept()
-        await subscribed(bridge, {"q": "1-0"}, replays=1)
-        await bridge.job_event("completed", id="2-0", replayed=True, data={"returnvalue": 1})
-        await bridge.job_event("failed", id="3-0", data={"failedReason": "again"})
-        assert "completed" not in [each["event"] for each in (await client.until("failed"))[3:]]
+        async with client.watch("1", queue="q") as first:
+            asked = await request(bridge, "subscribe-job")
+            async with client.watch("1", queue="q", expect=False) as second:
+                again = await request(bridge, "subscribe-job")
+                results = {
+                    "request": "subscribe-job",
+                    "results": [{"jobs": [], "unknown": True, "after": {"q": "1-0"}}],
+                }
+                await bridge.send("ack", results, ref=asked["ref"])
+                results = {"request": "subscribe-job", "results": [{"jobs": [], "after": {"q": "1-0"}}]}
+                await bridge.send("ack", results, ref=again["ref"])
+                for each in (asked, again):
+                    await bridge.job_event("completed", id="2-0", sub=each["data"][0]["sub"], data={"returnvalue": 1})
+                for watched in (first, second):
+                    assert [each["event"] async for each in watched] == ["completed"]
 
 
-async def test_what_is_read_back_for_one_job_is_no_position_for_another_one() -> None:
-    """An outcome of a life before this one lies behind it, and would come back with it."""
-    async with adapter() as node, fake_bridge() as server:
+async def test_what_is_larger_than_a_message_is_refused_alone() -> None:
+    async with adapter() as node, fake_bridge(limits={"maxMessage": 1000}) as server:
         client = await node.io(server.url, **OPTIONS)
-        rooms = [{"jobId": job_id, "queue": "q"} for job_id in "12"]
-        await client.send("subscribe-job", rooms)
-        bridge = await server.accept()
-        asked = await request(bridge, "subscribe-job")
-        data = {
-            "request": "subscribe-job",
-            "results": [{"jobs": [], "replays": 1}, {"jobs": []}],
-            "cursor": {"q": "0-0"},
-        }
-        await bridge.send("ack", data, ref=asked["ref"])
-        await request(bridge, "ping")
-        await bridge.close(RESTARTS)
-        assert (await request(await server.accept(), "subscribe-job"))["data"] == rooms
+        (answer,) = await client.emit("subscribe-job", "x" * 1000)
+        assert answer["error"]["code"] == "too-large"
+        await client.send("subscribe-job", "1")
+        assert (await subscribed(await server.accept(), {}))["jobId"] == "1"

@@ -1,4 +1,4 @@
-"""`GET /jobws.js`: the adapter as the package holds it, readable by any origin, kept by browsers until it changes."""
+"""The adapter's files as the package holds them, readable by any origin, kept by browsers until they change."""
 
 from __future__ import annotations
 
@@ -18,21 +18,27 @@ from tests.support.mounted import mounted_bridge
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-ADAPTER = (Path(__file__).parent.parent.parent / "src" / "jobws" / "web" / "jobws.js").read_bytes()
+WEB = Path(__file__).parent.parent.parent / "src" / "jobws" / "web"
+ADAPTER = (WEB / "jobws.js").read_bytes()
+FILES = ["jobws.js", "jobws-http.js", "jobws-all.js", *(f"src/{each.name}" for each in (WEB / "src").iterdir())]
+# Bytes with gzip, as a page loads them: without the fallback, and with it.
+LIMITS = {"jobws.js": 7 * 1024, "jobws-all.js": 8.5 * 1024}
 FOREIGN = "https://page.example"
 
 
-async def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+async def fetch(
+    url: str, method: str = "GET", path: str = "jobws.js", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
     """Status, headers and body of the adapter at the bridge of that URL."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await anyio.to_thread.run_sync(partial(_fetch, url, method, named))
+    return await anyio.to_thread.run_sync(partial(_fetch, f"{url}/{path}", method, named))
 
 
 def _fetch(url: str, method: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
-        connection.request(method, parts.path + "/jobws.js", headers=headers)
+        connection.request(method, parts.path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:
@@ -48,6 +54,26 @@ async def test_it_is_a_module_that_is_asked_for_again_each_time(redis: Redis) ->
         status, about, body = await fetch(live.url, "HEAD")
         assert (status, body, about["etag"]) == (200, b"", headers["etag"])
         assert about["content-length"] == str(len(ADAPTER))
+
+
+async def test_all_its_files_are_served(redis: Redis) -> None:
+    """The sources, too, for who wants to read what runs."""
+    async with live_bridge(redis.url) as live:
+        for name in FILES:
+            status, headers, body = await fetch(live.url, path=name, Origin=FOREIGN)
+            assert (status, body) == (200, (WEB / name).read_bytes()), name
+            assert headers["content-type"] == "text/javascript; charset=utf-8"
+            assert headers["access-control-allow-origin"] == "*"
+        for path in ("src/nope.js", "src/", "src", "src/../jobws.js", "src/%2e%2e%2fjobws.js"):
+            assert (await fetch(live.url, path=path))[0] in (400, 404), path
+
+
+async def test_it_is_small(redis: Redis) -> None:
+    async with live_bridge(redis.url) as live:
+        sizes = {name: len((await fetch(live.url, path=name, Accept_Encoding="gzip"))[2]) for name in FILES}
+    for name, limit in LIMITS.items():
+        assert sizes[name] <= limit
+    assert sizes["jobws.js"] + sizes["jobws-http.js"] <= LIMITS["jobws-all.js"]
 
 
 async def test_whoever_has_it_gets_304(redis: Redis) -> None:
@@ -91,7 +117,7 @@ async def test_it_comes_compressed_to_whoever_takes_that(redis: Redis) -> None:
             status, headers, body = await fetch(live.url, Accept_Encoding=accepted)
             assert (status, headers["content-encoding"]) == (200, "gzip")
             assert headers["vary"].lower().startswith("accept-encoding")
-            assert len(body) < len(ADAPTER) / 3
+            assert len(body) < len(ADAPTER) / 2
             assert gzip.decompress(body) == ADAPTER
             assert headers["etag"] != plain
             assert (await fetch(live.url, Accept_Encoding=accepted, If_None_Match=headers["etag"]))[0] == 304

@@ -120,7 +120,7 @@ class Bridge:
             Route("/readyz", self._readyz),
             Route("/metrics", metrics.answer),
             Route("/openapi.json", openapi.answer),
-            adapter.route(),
+            *adapter.routes(),
             *http.routes(self),
         ]
         handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}

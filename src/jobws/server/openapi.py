@@ -145,6 +145,7 @@ def document() -> JsonObject:
         _query("start", {"type": "integer", "default": 0, "description": "A negative one counts from the end."}),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES}),
     ]
+    javascript: dict[int, JsonObject | str] = {200: "text/javascript"}
     new_job = _body(_ref("NewJob"))
     return {
         "openapi": "3.1.0",
@@ -242,7 +243,12 @@ def document() -> JsonObject:
                 )
             },
             "/metrics": {"get": _operation("For Prometheus.", {200: "text/plain"})},
-            "/jobws.js": {"get": _operation("The JavaScript adapter, for any origin.", {200: "text/javascript"})},
+            "/jobws.js": {"get": _operation("The JavaScript adapter, for any origin.", javascript)},
+            "/jobws-http.js": {"get": _operation("What it loads when no WebSocket gets through.", javascript)},
+            "/jobws-all.js": {"get": _operation("Both in one, for service workers.", javascript)},
+            "/src/{module}": {
+                "get": _operation("A source of the adapter.", javascript, (404,), [_path("module", {"type": "string"})])
+            },
         },
         "components": {"schemas": components},
     }

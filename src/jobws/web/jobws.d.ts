@@ -3,8 +3,8 @@
 /** A number is an id if it is a safe integer: 42 is the job "42". */
 export type JobId = string | number;
 
-/** By queue, the stream id up to which everything has come. */
-export type Cursor = Record<string, string>;
+/** By queue, the position up to which everything has come. */
+export type Positions = Record<string, string>;
 
 /** What carries the events. */
 export type Transport = 'websocket' | 'sse' | 'polling';
@@ -57,7 +57,7 @@ export interface JobSnapshot<Result = unknown> {
   jobId: string;
   name: string;
   state: string;
-  /** The stream id up to which this holds; null: the queue has no stream yet, or the event had no id. */
+  /** The stream id up to which this holds; null: the queue has no stream yet. */
   at: string | null;
   attemptsMade?: number;
   timestamp?: number;
@@ -94,8 +94,7 @@ export interface JobEventData<Result = unknown> {
   delayed: About & { delay: number };
   stalled: About;
   'retries-exhausted': About & { attemptsMade: string };
-  /** `queue` is missing if the job was watched without one, and vanished while nobody was connected. */
-  removed: Omit<About, 'queue'> & { queue?: string; prev?: string };
+  removed: About & { prev?: string };
   'waiting-children': About & { prev?: string };
   duplicated: About;
   deduplicated: About & { deduplicationId: string; deduplicatedJobId: string };
@@ -106,7 +105,6 @@ export interface GapData {
   queue: string | null;
   jobs: string[] | null;
   reason?: 'trimmed' | 'recreated' | 'ahead';
-  cursor?: Cursor;
 }
 
 /** What a worker wrote with `job.log()` (E8). */
@@ -117,17 +115,15 @@ export interface JobLogData {
   lines: string[];
   /** The number of the first, counted from 0. */
   first: number;
-  /** Where to go on behind the last one. */
+  /** Where to go on after the last one. */
   position: string;
-  /** Of a job that was watched without `queue`. */
-  anywhere?: true;
-  /** Lines may be missing before these; numbers begin anew. */
+  /** Lines may be missing before these; numbers begin again. */
   gap?: true;
   /** A line was too long, and is cut. */
   truncated?: true;
 }
 
-/** `id` is the Redis stream's, and missing if the event was made from the job's hash. `replayed`: it was read back. */
+/** `id` is the position after it (P3), and missing where another event is still owed. `replayed`: it was read back. */
 export interface Told<Name extends string, Data> {
   event: Name;
   data: Data;
@@ -151,9 +147,9 @@ export interface Subscription {
   events?: string[];
   /** Leave after the outcome. */
   until?: 'end';
-  /** Every event behind this position. A stream id needs `queue`. */
-  after?: Cursor | string;
-  /** The job's log lines, too, as `job-log`; `after`: behind that `position`, by queue or together with `queue`. */
+  /** Every event after this position. One that is text needs `queue`. */
+  after?: Positions | string;
+  /** The job's log lines, too, as `job-log`; `after`: after that `position`, by queue or together with `queue`. */
   logs?: boolean | { after: Record<string, string> | string };
 }
 
@@ -175,8 +171,10 @@ export interface Answer {
   results?: Answer[];
   /** Whether it had been subscribed. */
   left?: boolean;
-  cursor?: Cursor;
-  replays?: number;
+  /** Where the subscription begins. */
+  after?: Positions;
+  /** There is no such job (P5). */
+  unknown?: boolean;
   gap?: boolean;
   ambiguous?: boolean;
   /** The queue that was named is not there yet. */
@@ -285,8 +283,9 @@ export class Jobs {
   close(): this;
 
   /**
-   * A job's result, at once if it has ended. Rejects with JobFailed, JobRemoved, JobUnknown (unless `expect`: the job is
-   * about to be added, or its queue to be made), a TimeoutError after `timeout`, the reason of `signal`, or a JobwsError of the bridge's.
+   * A job's result, immediately if it has ended. Rejects with JobFailed, JobRemoved, JobUnknown (unless `expect`: the job is
+   * about to be added, or its queue to be made), a TimeoutError after `timeout`, the reason of `signal`, or a JobwsError
+   * of the bridge's.
    */
   wait<Result = unknown>(
     jobId: JobId,

@@ -1,5 +1,5 @@
 // The adapter in a worker of any kind, which tells whoever asks what became of a job.
-import { io } from '/jobws.js';
+import { io } from '/jobws-all.js';
 
 async function answer({ bridge, job }, asker) {
   const jobs = io(bridge);

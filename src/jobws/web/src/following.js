@@ -1,0 +1,90 @@
+/** What the module is for: to watch a job to its end, and to wait for its result. */
+
+import { JobFailed, JobRemoved, JobwsError, timedOut } from './errors.js';
+import { loadHttp } from './loading.js';
+import { OUTCOMES } from './subscription.js';
+
+export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
+/** The id as text; empty: it is none. */
+export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
+
+/** What the promise gives, or an error if that takes longer. */
+export function within(promise, milliseconds, late) {
+  let timer;
+  const over = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(late()), milliseconds);
+  });
+  return Promise.race([promise, over]).finally(() => clearTimeout(timer));
+}
+
+/** An iterator; see `Jobs.watch` in jobws.d.ts. */
+export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
+  const items = [];
+  let [wake, failure, over, leave] = [null, null, false, () => {}];
+  const end = (error) => {
+    failure ??= error;
+    over = true;
+    signal?.removeEventListener('abort', aborted);
+    leave();
+    wake?.();
+  };
+  const aborted = () => end(signal.reason);
+  const id = asId(jobId);
+  if (signal?.aborted) aborted();
+  else if (connection.failure) end(connection.failure);
+  else if (!id) end(new JobwsError(BAD_ID, 'bad-job-id'));
+  else {
+    signal?.addEventListener('abort', aborted);
+    leave = share(queue, id, {
+      events,
+      logs,
+      strict: !expect,
+      refuse: end,
+      deliver: (frame) => {
+        items.push(frame);
+        if (OUTCOMES.includes(frame.event)) end();
+        wake?.();
+      },
+    });
+  }
+  return {
+    next: async () => {
+      while (!items.length && !over) await new Promise((resolve) => (wake = resolve));
+      if (items.length) return { value: items.shift(), done: false };
+      const error = failure;
+      failure = null;
+      if (error) throw error;
+      return { value: undefined, done: true };
+    },
+    return: async () => {
+      items.length = 0;
+      end();
+      return { value: undefined, done: true };
+    },
+  };
+}
+
+/** See `Jobs.wait` in jobws.d.ts. */
+export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
+  const watched = watch(share, connection, jobId, { ...options, expect });
+  const result = resultOf(watched, connection, jobId, options);
+  const limited = timeout === undefined ? result : within(result, timeout, () => timedOut(jobId, options.queue, timeout));
+  return limited.finally(watched.return);
+}
+
+async function resultOf(watched, connection, jobId, { signal }) {
+  let told;
+  do told = (await watched.next()).value;
+  while (told?.event === 'gap');
+  if (!told) return; // nobody waits for it any more
+  const { event, data } = told;
+  if (event === 'removed') throw new JobRemoved(String(jobId), data.queue);
+  const key = event === 'completed' ? 'returnvalue' : 'failedReason';
+  // It may have been too large for an event.
+  const [job] = key in data || !data.truncated ? [data] : await lookup(connection, jobId, { queue: data.queue, signal });
+  if (event === 'failed') throw new JobFailed(String(jobId), data.queue, job?.[key]);
+  return job?.[key];
+}
+
+/** See `Jobs.lookup` in jobws.d.ts. */
+export const lookup = async (...of) => (await loadHttp()).lookup(JobwsError, ...of);

@@ -1,0 +1,114 @@
+"""The example client of protocol.md in Node, and jobs as BullMQ would treat them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from tests.support import eventually, require
+from tests.support.node import NODE, install_packages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from anyio.abc import Process
+
+    from tests.support.redis import Redis
+
+
+class Walker:
+    """The process. `walker()` makes one.
+
+    Attributes:
+        told: What each watch was told, as `event queue value`, and `replayed` where it was read back.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self.told: dict[str, list[str]] = {}
+        self._process = process
+
+    async def watch(self, name: str, job_id: str | None = None, **options: Any) -> list[str]:
+        """Watch the job of that name, or `job_id`; what it will be told."""
+        self.told[name] = []
+        await self._do("watch", name=name, jobId=job_id or name, options=options)
+        return self.told[name]
+
+    async def leave(self, name: str) -> None:
+        await self._do("leave", name=name)
+
+    async def cut(self) -> None:
+        """The connection ends; the client comes back by itself."""
+        await self._do("cut")
+
+    async def until(self, name: str, count: int) -> list[str]:
+        """What the watch was told, once it is so much."""
+        await eventually(lambda: len(self.told[name]) >= count)
+        return self.told[name]
+
+    async def read(self) -> None:
+        """Take what the process writes, until it ends."""
+        assert self._process.stdout is not None
+        rest = b""
+        async for chunk in self._process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                told = json.loads(line)
+                self.told[told["name"]].append(_words(told))
+
+    async def _do(self, command: str, **rest: Any) -> None:
+        assert self._process.stdin is not None
+        await self._process.stdin.send(json.dumps({"do": command, **rest}).encode() + b"\n")
+
+
+def _words(told: dict[str, Any]) -> str:
+    data = told["data"]
+    value = next((data[key] for key in ("data", "returnvalue", "failedReason", "lines") if key in data), None)
+    if isinstance(value, str) and len(value) > 100:
+        value = len(value)
+    words = [told["event"], data.get("queue"), value, "replayed" if told.get("replayed") else None]
+    return " ".join(str(word) for word in words if word is not None)
+
+
+@asynccontextmanager
+async def walker(url: str) -> AsyncIterator[Walker]:
+    """The client of the bridge at that URL, until the end of the context. The test is skipped where Node is missing."""
+    node = require("node")
+    await anyio.to_thread.run_sync(install_packages, NODE, "ws")
+    command = [node, str(NODE / "walker.mjs"), url.replace("http", "ws") + "/ws"]
+    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
+        try:
+            assert process.stdout is not None
+            assert await process.stdout.receive(6) == b"ready\n"
+            made = Walker(process)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(made.read)
+                yield made
+                tasks.cancel_scope.cancel()
+        finally:
+            process.kill()
+
+
+def end(redis: Redis, queue: str, job_id: str, value: object, *, silent: bool = False, off_ms: int = 0) -> None:
+    """Complete an active job. `silent`: without an event. `off_ms`: the clock of the worker is off by so much."""
+    now = int(time.time() * 1000)
+    front = f"bull:{queue}:"
+    with redis.client.pipeline(transaction=True) as pipeline:
+        pipeline.lrem(front + "active", 0, job_id)
+        pipeline.zadd(front + "completed", {job_id: now + off_ms})
+        pipeline.hset(front + job_id, mapping={"returnvalue": json.dumps(value), "finishedOn": now + off_ms})
+        if not silent:
+            fields = {"event": "completed", "jobId": job_id, "returnvalue": json.dumps(value), "prev": "active"}
+            pipeline.xadd(front + "events", dict(fields))  # type: ignore[arg-type]
+        pipeline.execute()
+
+
+def vanish(redis: Redis, queue: str, job_id: str) -> None:
+    """Remove a job without an event, as draining does."""
+    redis.client.delete(f"bull:{queue}:{job_id}")
+    redis.client.lrem(f"bull:{queue}:active", 0, job_id)

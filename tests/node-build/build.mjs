@@ -1,0 +1,41 @@
+// What is served of the adapter, from its sources: node build.mjs FOLDER (make adapter)
+//
+// jobws.js loads jobws-http.js when no WebSocket gets through. jobws-all.js is both, for service workers, in which
+// nothing can be loaded later. esbuild makes one file of the modules, terser makes it small.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { minify } from 'terser';
+
+// Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
+// users see (jobws.d.ts), or of the language's.
+const INTERNAL = `acknowledge acknowledged answer ask asked awaited base begin buffers calls check chosen deliver endpoint fail
+  failure fallback frame greeted handles idle item kind late leave messages move network nudge pending receive
+  refuse release renew requests seen sent settings stays stopped strict subscription subscriptions take tells turn unsent
+  upgrade wanted watcher`.split(/\s+/);
+
+const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
+const folder = process.argv[2];
+let mangleCache = {}; // the same names in all of them
+await mkdir(folder, { recursive: true });
+
+async function make(name, source, external) {
+  const made = await build({
+    entryPoints: [join(sources, source)],
+    bundle: true,
+    external,
+    format: 'esm',
+    target: 'es2022',
+    charset: 'utf8',
+    mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
+    mangleCache,
+    write: false,
+  });
+  mangleCache = made.mangleCache;
+  const { code } = await minify(made.outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
+  await writeFile(join(folder, name), `// jobws, MIT. Sources: src/\n${code}\n`);
+}
+
+await make('jobws.js', 'jobws.js', ['./jobws-http.js']);
+await make('jobws-http.js', 'jobws-http.js', []);
+await make('jobws-all.js', 'jobws.js', []);
