@@ -1,7 +1,7 @@
 """Many WebSocket clients in one process, cheap enough not to be the limit.
 
-They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. They speak jobws.v1,
-what `opponent/plain.mjs` understands of it, and Socket.IO 4 (Engine.IO 4 over WebSocket).
+They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. They speak
+jobws.v1, what `opponent/plain.mjs` understands of it, and Socket.IO 4 (Engine.IO 4 over WebSocket).
 """
 
 from __future__ import annotations
