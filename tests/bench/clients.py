@@ -1,7 +1,7 @@
 """Many WebSocket clients in one process, cheap enough not to be the limit.
 
-They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. Both protocols are
-spoken: jobws.v1 and Socket.IO 4 (Engine.IO 4 over WebSocket).
+They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. They speak
+jobws.v1, what `opponent/plain.mjs` understands of it, and Socket.IO 4 (Engine.IO 4 over WebSocket).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["jobws", "socketio"]
+Kind = Literal["jobws", "socketio", "plain"]
 
 # Every event that is counted holds this once.
 MARK: Final = b'"returnvalue"'
@@ -29,7 +29,9 @@ _REQUEST: Final = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-_PATHS: Final[dict[Kind, str]] = {"jobws": "/ws", "socketio": "/socket.io/?EIO=4&transport=websocket"}
+_PATHS: Final[dict[Kind, str]] = {"jobws": "/ws", "socketio": "/socket.io/?EIO=4&transport=websocket", "plain": "/"}
+# What the last of a new connection is.
+_GREETINGS: Final[dict[Kind, bytes]] = {"jobws": b'"hello"', "socketio": b'40{"sid"', "plain": b"\r\n\r\n"}
 _RECEIVE_BYTES: Final = 1 << 16
 
 
@@ -68,7 +70,7 @@ class Clients:
         """
         opening: dict[int, bytes] = {}
         started = done = 0
-        greeting = b'"hello"' if self.kind == "jobws" else b'40{"sid"'
+        greeting = _GREETINGS[self.kind]
         while done < count:
             while started < count and len(opening) < at_once:
                 sock = socket.socket()
@@ -95,12 +97,18 @@ class Clients:
                     del opening[fileno]
                     done += 1
 
-    def subscribe(self, jobs: list[list[str]]) -> None:
-        """Subscribe the n-th client to the n-th list of jobs, and wait for all answers."""
+    def subscribe(self, jobs: list[list[str]], after: str | None = None) -> None:
+        """Subscribe the n-th client to the n-th list of jobs, and wait for all answers.
+
+        `after` is where the clients of jobws were in the queue http; the others have no such thing.
+        """
         expected = 0
         for sock, ids in zip(self._sockets.values(), jobs, strict=False):
-            if self.kind == "jobws":
-                sock.sendall(masked(json.dumps({"event": "subscribe-job", "data": ids})))
+            if self.kind != "socketio":
+                returning = after is not None and self.kind == "jobws"
+                items = [{"jobId": each, "queue": "http", "after": {"http": after}} for each in ids]
+                data = {"event": "subscribe-job", "data": items if returning else ids}
+                sock.sendall(masked(json.dumps(data)))
                 expected += 1
                 continue
             for number, job_id in enumerate(ids):
@@ -123,7 +131,7 @@ class Clients:
 
     def await_acks(self, expected: int) -> None:
         """Wait for so many answers."""
-        mark = b'"ack"' if self.kind == "jobws" else b'[{"ok":true}]'
+        mark = b'[{"ok":true}]' if self.kind == "socketio" else b'"ack"'
         self._count(mark, expected, 60)
 
     def take(self, expected: int, seconds: float = 60) -> float:

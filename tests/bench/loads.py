@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tests.bench.busy_queues import busy_queues
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
 from tests.bench.logs import log_burst, watching
+from tests.bench.subscribing import returning, subscribing
 from tests.bench.writer import Plan, writing
 
 if TYPE_CHECKING:
@@ -233,6 +234,8 @@ LOADS: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "nobody": nobody,
     "steady": steady,
     "idle": idle,
+    "subscribing": subscribing,
+    "returning": returning,
     "queues": busy_queues,
 }
 ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {

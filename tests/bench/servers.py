@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.bench.clients import Kind
 
 OPPONENT = Path(__file__).parent / "opponent"
+_SCRIPTS: dict[Kind, str] = {"socketio": "bridge.mjs", "plain": "plain.mjs"}
 # ARGV: stream, entries, jobs, padding. Entries go round the jobs; nobody needs to wait for a client to write them.
 _EVENTS = """
 local pad = string.rep('x', tonumber(ARGV[4]))
@@ -56,6 +57,10 @@ class Events:
     ) -> None:
         """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
         self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
+
+    def position(self, queue: str = "http") -> str:
+        """The last stream id."""
+        return str(self.client.xinfo_stream(f"bull:{queue}:events")["last-generated-id"].decode())
 
     def clear(self) -> None:
         """Empty streams that exist, as in a system that has run before."""
@@ -100,7 +105,7 @@ def redis_server() -> Iterator[int]:
 
 def install_opponent() -> None:
     """Its packages, once."""
-    if not (OPPONENT / "node_modules" / "socket.io").is_dir():
+    if not all((OPPONENT / "node_modules" / package).is_dir() for package in ("socket.io", "ws")):
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=OPPONENT, check=True
         )
@@ -123,7 +128,7 @@ def server(
     else:
         environment = {**os.environ, "PORT": str(port), "REDIS_PORT": str(redis_port), "NODE_ENV": "production"}
         process = subprocess.Popen(
-            ["node", "bridge.mjs"], cwd=OPPONENT, stdout=subprocess.PIPE, text=True, env=environment
+            ["node", _SCRIPTS[kind]], cwd=OPPONENT, stdout=subprocess.PIPE, text=True, env=environment
         )
         lines, mark = process.stdout, "ready"
     try:
