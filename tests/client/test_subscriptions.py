@@ -263,6 +263,20 @@ def test_lists_keep_the_limits() -> None:
     assert [len(items) for _, items in asked(pair)] == [2, 2, 2]
 
 
+def test_of_more_names_than_the_bridge_takes_the_client_picks() -> None:
+    room = Room("a", "1")
+    for names, sent in ((29, 32), (30, 1)):
+        pair, user = Pair(10), User([room], frozenset(f"e{number}" for number in range(names)))
+        pair.client.join(user.watch)
+        pair.connect()
+        pair.flush()
+        assert len(pair.model.to_bridge[0]["data"]["jobs"][0]["events"]) == sent
+        (sub,) = answer(pair, {"jobs": []})
+        for event in ("other", "e7", "completed"):
+            say(pair, {"event": event, "sub": sub, "data": {"queue": "a", "jobId": "1"}})
+        assert told(user) == [("e7", None), ("completed", None)]
+
+
 def test_a_job_that_never_was_and_one_that_vanished() -> None:
     pair = Pair()
     pair.model.emit("a", "2", "added")
@@ -364,6 +378,10 @@ def test_a_pong_is_taken_where_it_is_later() -> None:
     answer(pair, {"jobs": [], "after": {"a": "10-0~17"}})
     say(pair, {"event": "pong", "data": {"after": {"a": "11-0", "b": "5-0"}}})
     assert after(pair) == {"a": "11-0~17", "b": "5-0"}
+    pair, _ = watching(Room(None, "1"))
+    answer(pair, {"jobs": [], "unknown": True})
+    say(pair, {"event": "pong", "data": {"after": {"b": "5-0"}}})
+    assert after(pair) == {"b": "5-0"}
     pair, _ = watching(Room("a", "1"))
     say(pair, {"event": "pong", "data": {"after": {"a": "11-0"}}})  # its ack is due: it means others
     assert after(pair) is None
