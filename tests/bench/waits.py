@@ -43,7 +43,7 @@ async def measure(url: str, redis: Redis, waits: int) -> tuple[int, list[float]]
         redis.add_event("http", "completed", f"job-{number}", returnvalue=f"{number}")
     times = []
     credentials, talk = Credentials(None), Counted(random.random)
-    async with running(Session(url, credentials, talk, "/ws")) as session:
+    async with running(Session[Subscriptions](url, credentials, talk, "/ws")) as session:
         jobs = Client(url, credentials, session)
         for number in range(waits):
             began = time.perf_counter()

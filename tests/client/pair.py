@@ -22,11 +22,14 @@ class User:
         self.events: dict[Room, list[Event]] = {room: [] for room in rooms}
         self.ends: dict[Room, list[Any]] = {room: [] for room in rooms}
         self.answers: list[Room] = []
+        self.ended = False
         self.watch = Watch(self._put, events, strict, logs)
         for room in rooms:
             Subscription(self.watch, room)
 
     def _put(self, item: Item) -> None:
+        assert not self.ended
+        self.ended = item.last
         match item.what:
             case list():
                 self.answers.append(item.room)
@@ -59,10 +62,13 @@ class Pair:
         self.client.disconnected()
 
     def flush(self) -> None:
+        if self.client.due() > self.now:
+            return
         for text in self.client.requests(self.now):
             assert len(text) <= self.model.limits.max_message
             self.model.to_bridge.append(json.loads(text))
             self.sent += self.model.to_bridge[-1]["event"] != "ping"
+        assert self.client.due() > self.now  # or the session would never rest
 
     def deliver(self) -> None:
         text = self.model.to_client.pop(0)

@@ -55,7 +55,7 @@ async def test_other_ends_are_exceptions(redis: Redis) -> None:
         assert refused.value.code == "unknown-queue"
         with pytest.raises(ResponseError, match="it is empty"):
             await jobs.wait("")
-        for wrong in (["x" * 65], ["\ud800"], "progress", [f"{number}" for number in range(30)]):
+        for wrong in (["x" * 65], ["\ud800"], "progress"):
             with pytest.raises(ResponseError) as refused:
                 async with jobs.watch("1", events=wrong):
                     pass

@@ -78,6 +78,7 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
             pair.model.emit(queue, job, "completed")
     pair.settle(60)
     for user in users:
+        assert user.ended
         for room, ends in user.ends.items():
             assert len(ends) == 1, (room, user.events[room])
             numbers = [event.data["number"] for event in user.events[room] if "number" in event.data]
@@ -256,7 +257,24 @@ def test_lists_keep_the_limits() -> None:
     pair.connect()
     lists = asked(pair)
     assert [len(items) for _, items in lists] == [5, 5]  # 600 bytes a message, 10 places
-    assert pair.client.due() > 0
+    pair = Pair(max_subscriptions=10)
+    pair.client.join(User([Room("a", f"{number:0150}") for number in range(6)], OUTCOMES).watch)
+    pair.connect()
+    assert [len(items) for _, items in asked(pair)] == [2, 2, 2]
+
+
+def test_of_more_names_than_the_bridge_takes_the_client_picks() -> None:
+    room = Room("a", "1")
+    for names, sent in ((29, 32), (30, 1)):
+        pair, user = Pair(10), User([room], frozenset(f"e{number}" for number in range(names)))
+        pair.client.join(user.watch)
+        pair.connect()
+        pair.flush()
+        assert len(pair.model.to_bridge[0]["data"]["jobs"][0]["events"]) == sent
+        (sub,) = answer(pair, {"jobs": []})
+        for event in ("other", "e7", "completed"):
+            say(pair, {"event": event, "sub": sub, "data": {"queue": "a", "jobId": "1"}})
+        assert told(user) == [("e7", None), ("completed", None)]
 
 
 def test_a_job_that_never_was_and_one_that_vanished() -> None:
@@ -360,9 +378,37 @@ def test_a_pong_is_taken_where_it_is_later() -> None:
     answer(pair, {"jobs": [], "after": {"a": "10-0~17"}})
     say(pair, {"event": "pong", "data": {"after": {"a": "11-0", "b": "5-0"}}})
     assert after(pair) == {"a": "11-0~17", "b": "5-0"}
+    pair, _ = watching(Room(None, "1"))
+    answer(pair, {"jobs": [], "unknown": True})
+    say(pair, {"event": "pong", "data": {"after": {"b": "5-0"}}})
+    assert after(pair) == {"b": "5-0"}
     pair, _ = watching(Room("a", "1"))
     say(pair, {"event": "pong", "data": {"after": {"a": "11-0"}}})  # its ack is due: it means others
     assert after(pair) is None
+
+
+def test_a_pong_on_the_next_connection_means_what_is_acknowledged_there() -> None:
+    pair, _ = watching(Room("a", "1"))
+    answer(pair, {"jobs": [], "after": {"a": "10-0"}})
+    pair.cut()
+    pair.connect()
+    pair.flush()
+    say(pair, {"event": "pong", "data": {"after": {"a": "100-0"}}})
+    assert after(pair) == {"a": "10-0"}
+
+
+def test_a_gap_of_an_answer_is_told() -> None:
+    pair, user = watching(Room(None, "1"))
+    answer(pair, {"jobs": [], "gap": True})
+    assert [(event.event, event.data) for event in user.events[Room(None, "1")]] == [
+        ("gap", {"queue": None, "jobs": ["1"]})
+    ]
+
+
+def test_an_answer_that_says_nothing_of_an_item_is_none() -> None:
+    pair, _ = watching(Room("a", "1"), Room("a", "2"))
+    with pytest.raises(UnreachableError):
+        answer(pair, {"jobs": []})
 
 
 def test_late_frames_of_a_watch_that_was_left_are_nobodys() -> None:
@@ -445,6 +491,7 @@ def test_one_that_was_evicted_is_asked_for_again() -> None:
     pair.flush()
     answer(pair, {"jobs": []}, evicted=[{"sub": sub, "jobId": "1", "queue": "a"}, {"jobId": "x"}])
     assert asked(pair) == [("subscribe-job", [{"jobId": "1", "queue": "a", "events": ["*"], "after": {"a": "3-0"}}])]
+    assert sub not in pair.client._places.taken
 
 
 def test_a_gap_is_told_to_those_whom_it_concerns() -> None:
@@ -556,6 +603,26 @@ def test_more_than_there_are_places_take_turns() -> None:
     pair.settle(60)
     assert all(len(ends) == 1 for ends in user.ends.values())
     assert pair.model.most == 100
+
+
+def test_one_whose_answer_is_due_keeps_its_place() -> None:
+    pair = Pair(max_subscriptions=1)
+    pair.connect()
+    for job in ("1", "2"):
+        pair.client.join(User([Room("a", job)], OUTCOMES).watch)
+    assert len(asked(pair)) == 1
+    pair.now = TURN_SECONDS
+    assert asked(pair) == []
+
+
+def test_as_many_are_moved_as_wait_for_the_same_job() -> None:
+    pair = Pair(max_subscriptions=100)
+    for _ in range(PER_JOB + 1):
+        pair.client.join(User([Room("a", "1")], OUTCOMES).watch)
+    pair.settle()
+    before = {member.sub for member in pair.model.members}
+    pair.settle(TURN_SECONDS + 0.5)
+    assert len(before & {member.sub for member in pair.model.members}) == PER_JOB - 1
 
 
 def test_nobody_is_moved_for_nothing_and_a_turn_has_its_time() -> None:

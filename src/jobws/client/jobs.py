@@ -15,7 +15,7 @@ from jobws.client.token import Credentials, Token
 from jobws.errors import ClientError, RequestError, ResponseError
 from jobws.protocol.identifiers import MAX_QUEUE_BYTES, is_text, parse_job_id
 from jobws.protocol.messages import OUTCOMES, HelloData, Room
-from jobws.protocol.requests import MAX_EVENT_BYTES, MAX_EVENTS
+from jobws.protocol.requests import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -189,8 +189,6 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
         raise ResponseError(
             "bad-events", f'`events` must be a list of names of at most {MAX_EVENT_BYTES} bytes, or ["*"]'
         )
-    if len(OUTCOMES.union(events)) > MAX_EVENTS:
-        raise ResponseError("bad-events", f"`events` may name {MAX_EVENTS} events at most, outcomes among them")
     return None if "*" in events else frozenset(events)
 
 

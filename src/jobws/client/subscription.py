@@ -11,6 +11,7 @@ from jobws.client.event import Event, JsonObject
 from jobws.errors import ClientError, JobUnknown, ResponseError
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import OUTCOMES, Cursor, GapData, Room
+from jobws.protocol.requests import MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +80,10 @@ class Subscription:
     def item(self) -> JsonObject:
         """Its item of `subscribe-job`: what is wanted after what has come [R4, S12]."""
         item, events = self.name(), self.watch.events
-        if events is None or not events <= OUTCOMES:
-            item["events"] = ["*"] if events is None else sorted(events | OUTCOMES)
+        if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # more are not taken [S4]
+            item["events"] = ["*"]
+        elif not events <= OUTCOMES:
+            item["events"] = sorted(events | OUTCOMES)
         if self._after is not None:
             item["after"] = self._after
         if self.watch.logs:
@@ -108,17 +111,20 @@ class Subscription:
 
     def receive(self, event: Event, size: int) -> None:
         """Take an event: its `id` is a position [P3], log lines have one of their own [S12], an outcome is the end."""
-        queue = str(event.data.get("queue"))
+        queue, events = str(event.data.get("queue")), self.watch.events
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
         elif event.id is not None:
             self._after = {**(self._after or {}), queue: event.id}
         self._seen = True
-        (self.end if event.event in OUTCOMES else self._hand)(event, size)
+        if event.event in OUTCOMES:
+            self.end(event, size)
+        elif events is None or event.event in events or event.event == "job-log":
+            self._hand(event, size)
 
     def vouch(self, reached: Cursor) -> None:
         """Take the positions of a `pong` where they are later, or where there is none [P4]."""
-        after = self._after or {}
+        after = {} if self._after is None else self._after
         for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
             own, tilde, suffix = after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
