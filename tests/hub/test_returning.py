@@ -123,6 +123,16 @@ class Model:
     def come_back(self) -> None:
         self.reconnect(self.client())
 
+    def come_back_twice(self) -> None:
+        """With what the first answers said, and nothing that happened since."""
+        client = self.client()
+        self.reconnect(client)
+        for _ in range(2 * len(client.watches)):
+            client.bridge.look()
+            client.bridge.answer()
+        self.tick()
+        self.reconnect(client)
+
     def reconnect(self, client: Client) -> None:
         client.disconnect(self.choose(4) if self.choose(2) else 1000)
         for _ in range(self.choose(4)):
@@ -205,6 +215,7 @@ ACTIONS = (
     *(Model.take,) * 4,
     *(Model.check,) * 2,
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
+    Model.come_back_twice,
 )
 SEEDS = int(os.environ.get("JOBWS_SEEDS", "500"))
 

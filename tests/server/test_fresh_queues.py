@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The bridge does not look by itself after its start.
 NEVER: dict[str, Any] = {"queues": ("http", "*"), "discover_seconds": 3600}
+# A busy machine takes that long to start a bridge and a client.
+PAUSE_MILLISECONDS = 4000
 
 
 def make_job(redis: Redis, queue: str, job_id: str) -> None:
@@ -155,7 +157,7 @@ async def test_a_subscription_without_a_queue_waits_for_the_first_look(redis: Re
     make_job(redis, "early", "1")
     ended = redis.add_event("early", "completed", "1", returnvalue="3")
     redis.client.hset("bull:early:1", mapping={"finishedOn": 1, "returnvalue": "3"})
-    redis.client.client_pause(1000)
+    redis.client.client_pause(PAUSE_MILLISECONDS)
     async with live_bridge(redis.url, ready=False, queues=("*",)) as live, raw_client(live.url) as client:
         assert not live.bridge.queues.is_scanned
         ack = await client.ask("subscribe-job", "1")
@@ -166,7 +168,7 @@ async def test_a_subscription_without_a_queue_waits_for_the_first_look(redis: Re
 
 async def test_http_without_a_queue_waits_for_the_first_look(redis: Redis) -> None:
     make_job(redis, "early", "1")
-    redis.client.client_pause(1000)
+    redis.client.client_pause(PAUSE_MILLISECONDS)
     async with live_bridge(redis.url, ready=False, queues=("*",)) as live:
         assert not live.bridge.queues.is_scanned
         _, answer = await call("GET", live.url + "/jobs/1")

@@ -102,6 +102,8 @@ class Batch:
             elif queue not in membership.lives:
                 membership.see(queue)
             chosen = membership.subscription.events
+            if membership.had is not None and membership.has(queue, stream_id):
+                continue
             if chosen is None or event in chosen:
                 takers.append(membership)
 

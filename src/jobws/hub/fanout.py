@@ -148,6 +148,8 @@ class Fanout:
             settled = membership.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
                 membership.lives[queue] = DOUBTED
+            if membership.had is not None and reason != "trimmed":
+                membership.had.pop(queue, None)
             if membership.held is not None:
                 self._hold_gap(membership, queue, reason)
             yield

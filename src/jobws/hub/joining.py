@@ -108,6 +108,9 @@ def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds
     if room.job_id is None:
         queue = str(room.queue)
         return Begun(Result(after={queue: now_in(queue, fanout)}), [], [])
+    ahead = query.ahead(room.queue, membership.subscription.after or {})
+    if ahead:
+        membership.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
     for queue, snapshot in query.having(room).items():
         if isinstance(snapshot, ItemError):
@@ -123,7 +126,7 @@ def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds
         replay.is_last = replay is replays[-1]
     until_end = membership.subscription.until_end
     told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
-    after = {part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}
+    after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     result = Result(
@@ -269,7 +272,8 @@ class _Part:
 
     def begins(self) -> str:
         """The position from which the client gets everything that it has not."""
-        at = now_in(self.queue, self._fanout)
+        ahead = self._membership.had is not None and self.queue in self._membership.had
+        at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:
             at = lower(at, before(self.stream_ids[0]))
         if self.owed:

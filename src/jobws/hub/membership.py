@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from jobws.protocol.identifiers import is_after
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -61,10 +63,12 @@ class Membership:
         told: By queue, when the outcome finished that the client has from the job's hash, or that it is not to be told,
             as `finished_text` gives it; None: there are none.
         owed: The queues of which an outcome is to be sent that the stream does not have; None: there are none.
+        had: By queue, up to which stream id the client has everything, though this bridge has not read that far yet: it
+            comes from a faster one. None: there are none.
         left: Whether it is over.
     """
 
-    __slots__ = ("_rooms", "acked", "connection", "held", "left", "lives", "owed", "subscription", "told")
+    __slots__ = ("_rooms", "acked", "connection", "had", "held", "left", "lives", "owed", "subscription", "told")
 
     def __init__(self, connection: Member, subscription: Subscription, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -75,6 +79,7 @@ class Membership:
         self.lives: dict[str, bytes | None] = {}
         self.told: dict[str, str] | None = None
         self.owed: set[str] | None = None
+        self.had: dict[str, bytes] | None = None
         self.left = False
 
     @property
@@ -100,6 +105,11 @@ class Membership:
     def was_told(self, queue: str, finished: str) -> bool:
         """Whether the client has the outcome that finished then, or is not to be told it."""
         return self.told is not None and self.told.get(queue) == finished
+
+    def has(self, queue: str, stream_id: bytes) -> bool:
+        """Whether the client has that event from a faster bridge."""
+        at = None if self.had is None else self.had.get(queue)
+        return at is not None and not is_after(stream_id, at)
 
     def settle(self, queue: str, end: str, finished: str) -> None:
         """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""

@@ -33,7 +33,19 @@ class Query:
     """
 
     __slots__ = (
-        *("_anywhere", "_fanout", "_found", "_gaps", "_holed", "_labels", "_look_up", "_named", "_seen", "_unread"),
+        *(
+            "_ahead",
+            "_anywhere",
+            "_fanout",
+            "_found",
+            "_gaps",
+            "_holed",
+            "_labels",
+            "_look_up",
+            "_named",
+            "_seen",
+            "_unread",
+        ),
         *("queues", "unknown"),
     )
 
@@ -54,8 +66,10 @@ class Query:
         self._unread: set[str] = set()
         # What was found of jobs without a queue: by job id, by queue.
         self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
-        # By the identity of a client's positions, these, and whether events after them may be gone in any queue.
+        # By the identity of a client's positions, these, and whether events after them may be gone in any queue; and
+        # those that this bridge has not reached.
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
+        self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
     def _add(self, room: Identity) -> None:
         if room.queue is None:
@@ -150,6 +164,22 @@ class Query:
             holed = any(self._may_lack(label, stream_id) for label, stream_id in after.items() if self.knows(label))
             known = self._holed[id(after)] = (after, holed)
         return known[1]
+
+    def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
+        """Those of a client's positions in the queue, or in any, up to which this bridge has not read yet."""
+        if queue is not None:
+            return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
+        known = self._ahead.get(id(after))
+        if known is None:
+            ahead = {label: stream_id for label, stream_id in after.items() if self._is_ahead(label, stream_id)}
+            known = self._ahead[id(after)] = (after, ahead)
+        return known[1]
+
+    def _is_ahead(self, queue: str, after: str) -> bool:
+        # Streams that were read are not behind any position of theirs.
+        return queue in self._unread and position(self._fanout.cursors.get(queue, START)) < position(after) <= position(
+            self.end(queue)
+        )
 
     def _may_lack(self, queue: str, after: str) -> bool:
         fanout = self._fanout

@@ -7,6 +7,7 @@ checks are ours, on every WebSocket and on every request that could change somet
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -106,6 +107,7 @@ def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     return _host_and_port(parts.netloc, port) == _host_and_port(host, port)
 
 
+@lru_cache(maxsize=256)
 def _host_and_port(netloc: str, default_port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{netloc}")

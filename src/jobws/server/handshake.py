@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-import h11
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import generate_accept_token, split_comma_header
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from wsproto.extensions import Extension
 
     from jobws.server.direct import Direct
-
-Headers = list[tuple[bytes, bytes]]
+    from jobws.server.head import Head, Headers
 
 _VERSION: Final = b"13"
 
@@ -32,31 +31,29 @@ class Handshake:
         extensions: What `accept` negotiated.
     """
 
-    def __init__(self, request: h11.Request, connection: h11.Connection, client: Any, server: Any) -> None:
-        self._request = request
-        self._connection = connection
+    def __init__(self, head: Head, client: Any, server: Any) -> None:
+        self._head = head
         self._client = client
         self._server = server
-        self._headers: Headers = list(request.headers)
+        self._headers: dict[bytes, bytes] = {}
+        for name, value in head.headers:  # a list may stand in several (RFC 6455 §11.3.4)
+            self._headers[name] = value if name not in self._headers else b"%b, %b" % (self._headers[name], value)
         self.extensions: list[Extension] = []
         self.problem = self._problem()
 
-    def _header(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self._headers if key == name), None)
-
     def _problem(self) -> tuple[int, str] | None:
-        if self._request.method != b"GET" or self._request.http_version < b"1.1":
+        if self._head.method != b"GET" or self._head.version < b"1.1":
             return 400, "a WebSocket begins with GET and HTTP/1.1"
-        if self._header(b"sec-websocket-version") != _VERSION:
+        if self._headers.get(b"sec-websocket-version") != _VERSION:
             return 426, "this server speaks version 13 of the WebSocket protocol"
-        if len(self._header(b"sec-websocket-key") or b"") != 24:
+        if len(self._headers.get(b"sec-websocket-key", b"")) != 24:
             return 400, "Sec-WebSocket-Key must be 16 bytes in base64"
         return None
 
     def scope(self, direct: Direct | None) -> dict[str, Any]:
         """The ASGI scope."""
-        offered = self._header(b"sec-websocket-protocol") or b""
-        path, _, query = self._request.target.partition(b"?")
+        offered = self._headers.get(b"sec-websocket-protocol", b"")
+        path, _, query = self._head.target.partition(b"?")
         extensions: dict[str, object] = {"websocket.http.response": {}}
         if direct is not None:
             extensions[EXTENSION] = direct
@@ -69,7 +66,7 @@ class Handshake:
             "raw_path": path,
             "query_string": query,
             "root_path": "",
-            "headers": self._headers,
+            "headers": self._head.headers,
             "client": self._client,
             "server": self._server,
             "subprotocols": [each for each in split_comma_header(offered) if each],
@@ -81,12 +78,12 @@ class Handshake:
         answer: Headers = [
             (b"upgrade", b"websocket"),
             (b"connection", b"Upgrade"),
-            (b"sec-websocket-accept", generate_accept_token(self._header(b"sec-websocket-key") or b"")),
+            (b"sec-websocket-accept", generate_accept_token(self._headers.get(b"sec-websocket-key", b""))),
             *headers,
         ]
         if subprotocol is not None:
             answer.append((b"sec-websocket-protocol", subprotocol.encode()))
-        offered = self._header(b"sec-websocket-extensions")
+        offered = self._headers.get(b"sec-websocket-extensions")
         if deflate and offered is not None:
             # Without a context a compressed frame is the same for everybody, so it is made once; and none is kept.
             deflating = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
@@ -96,15 +93,20 @@ class Handshake:
             if agreed:
                 answer.append((b"sec-websocket-extensions", agreed))
                 self.extensions = [deflating]
-        return self._send(h11.InformationalResponse(status_code=101, headers=answer, reason=b"Switching Protocols"))
+        return _response(101, answer)
 
     def refuse(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
         """An ordinary response in place of the 101; the connection ends with it."""
         framing = (b"content-length", b"connection", b"transfer-encoding")
         kept = [(name, value) for name, value in headers if name.lower() not in framing]
         length = (b"content-length", str(len(body)).encode())
-        start = h11.Response(status_code=status, headers=[*kept, length, (b"connection", b"close")])
-        return self._send(start) + self._send(h11.Data(data=body)) + self._send(h11.EndOfMessage())
+        return _response(status, [*kept, length, (b"connection", b"close")]) + body
 
-    def _send(self, event: Any) -> bytes:
-        return self._connection.send(event) or b""
+
+def _response(status: int, headers: Headers) -> bytes:
+    """The head of an answer."""
+    lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+    lines += [b"%b: %b" % header for header in headers]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise ValueError("a header has several lines")
+    return b"\r\n".join([*lines, b"", b""])

@@ -20,7 +20,7 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from jobws.server.handshake import Handshake
+from jobws.server.head import Head
 from jobws.server.problems import problem
 
 if TYPE_CHECKING:
@@ -35,25 +35,10 @@ HEAD_BYTES: Final = 16 * 1024
 class UpgradeRequestError(Exception):
     """A request for a WebSocket. It leaves Hypercorn's parser as its own H2CProtocolRequiredError does."""
 
-    def __init__(self, handshake: Handshake, rest: bytes) -> None:
+    def __init__(self, head: Head, rest: bytes) -> None:
         super().__init__()
-        self.handshake = handshake
+        self.head = head
         self.rest = rest
-
-
-def upgrade_request(head: bytes, client: Any, server: Any) -> UpgradeRequestError | None:
-    """The request for a WebSocket that `head` is; None: it is something else, which Hypercorn will answer."""
-    if b"websocket" not in head.lower():
-        return None
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
-    connection.receive_data(head)
-    try:
-        request = connection.next_event()
-    except h11.RemoteProtocolError:
-        return None
-    if not isinstance(request, h11.Request) or not _asks_for_websocket(request):
-        return None
-    return UpgradeRequestError(Handshake(request, connection, client, server), bytes(connection.trailing_data[0]))
 
 
 class Http1:
@@ -75,7 +60,7 @@ class Http1:
         self._config.include_server_header = False
         self._config.loglevel = "WARNING"
 
-    async def serve(self, sock: socket.socket, head: bytes, client: Any, server: Any) -> UpgradeRequestError | None:
+    async def serve(self, sock: socket.socket, head: bytes, client: Any, server: Any) -> tuple[Head, bytes] | None:
         """Serve requests, of which `head` is the beginning, until the connection ends or becomes a WebSocket.
 
         Closes the socket, unless it becomes one.
@@ -91,10 +76,6 @@ class Http1:
     async def stop(self) -> None:
         """End connections that are idle, and the others after their request."""
         await self._context.terminated.set()
-
-
-def _asks_for_websocket(request: h11.Request) -> bool:
-    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers)
 
 
 class _Connection(TCPServer):
@@ -115,7 +96,7 @@ class _Connection(TCPServer):
         self._upgrade: UpgradeRequestError | None = None
         self._scope = trio.CancelScope()
 
-    async def serve(self, head: bytes) -> UpgradeRequestError | None:
+    async def serve(self, head: bytes) -> tuple[Head, bytes] | None:
         """Serve requests, of which `head` is the beginning, until the connection ends or becomes a WebSocket."""
         try:
             with self._scope:
@@ -137,7 +118,7 @@ class _Connection(TCPServer):
         finally:
             if self._upgrade is None:
                 await self._close()
-        return self._upgrade
+        return None if self._upgrade is None else (self._upgrade.head, self._upgrade.rest)
 
     async def _close(self) -> None:
         try:
@@ -179,8 +160,8 @@ class _H11(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if _asks_for_websocket(request):
+        head = Head(request.method, request.target, request.http_version, list(request.headers))
+        if head.asks_for_websocket:
             connection: Any = self.connection
-            handshake = Handshake(request, connection, self.client, self.server)
-            raise UpgradeRequestError(handshake, bytes(connection.trailing_data[0]))
+            raise UpgradeRequestError(head, bytes(connection.trailing_data[0]))
         await super()._create_stream(request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
@@ -131,6 +132,7 @@ class Settings:
             )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether `host` is a loopback address or a name that always means one (RFC 6761 §6.3)."""
     try:

@@ -9,12 +9,15 @@ import errno
 import logging
 import math
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from jobws.bullmq.turn import Turn
-from jobws.server.http1 import HEAD_BYTES, Http1, upgrade_request
+from jobws.server.handshake import Handshake
+from jobws.server.head import read_upgrade
+from jobws.server.http1 import HEAD_BYTES, Http1
 from jobws.server.upgraded import Upgraded
 
 if TYPE_CHECKING:
@@ -136,18 +139,19 @@ class Transport:
         except BaseException:
             sock.close()
             raise
-        upgrade = upgrade_request(head, client, server)
+        upgrade = read_upgrade(head)
         if upgrade is None:
             upgrade = await self._http.serve(sock, head, client, server)
             if upgrade is None:
                 return None
             sock = socket.socket(fileno=sock.detach())  # Hypercorn's objects may not close it any more
-        upgraded = Upgraded(sock, upgrade.handshake, self._settings, spawn)
+        request, rest = upgrade
+        upgraded = Upgraded(sock, Handshake(request, client, server), self._settings, spawn)
         self._wires.add(upgraded.wire)
         try:
-            rest = await upgraded.shake_hands(self._app, upgrade.rest, direct=self._settings.direct)
-            if rest is not None:
-                return upgraded.wire, rest
+            behind = await upgraded.shake_hands(self._app, rest, direct=self._settings.direct)
+            if behind is not None:
+                return upgraded.wire, behind
             await upgraded.wire.finish()
         except BaseException:
             upgraded.wire.cut()
@@ -160,16 +164,17 @@ class Transport:
     async def _read_head(self, sock: socket.socket) -> bytes:
         """The head of the first request, and what came with it; less, if it is too long or its time is over."""
         head = b""
-        try:
-            with trio.move_on_after(self._settings.request_seconds):
-                while b"\r\n\r\n" not in head and len(head) <= HEAD_BYTES:
-                    await trio.lowlevel.wait_readable(sock)
-                    data = sock.recv(HEAD_BYTES)
-                    if not data:
-                        break
-                    head += data
-        except BlockingIOError:
-            pass
+        with suppress(BlockingIOError):
+            head = sock.recv(HEAD_BYTES)  # who comes among many has waited to be accepted, and said it all
+        if _is_whole(head):
+            return head
+        with trio.move_on_after(self._settings.request_seconds), suppress(BlockingIOError):
+            while not _is_whole(head):
+                await trio.lowlevel.wait_readable(sock)
+                data = sock.recv(HEAD_BYTES)
+                if not data:
+                    break
+                head += data
         return head
 
     async def _watch(self) -> None:
@@ -183,6 +188,10 @@ class Transport:
                 turns = max(1, math.ceil(len(due) / TICK_WIRES))
             await _tick(due[:TICK_WIRES])
             del due[:TICK_WIRES]
+
+
+def _is_whole(head: bytes) -> bool:
+    return b"\r\n\r\n" in head or len(head) > HEAD_BYTES
 
 
 async def _tick(wires: Iterable[Wire]) -> None:

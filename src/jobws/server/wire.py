@@ -151,9 +151,10 @@ class Wire:
 
     async def flush(self, seconds: float) -> bool:
         """Wait until nothing waits to be written. False: the connection ended, or it took longer."""
-        with trio.move_on_after(seconds):
-            while self._written is not None:
-                await self._written.wait()
+        if self._written is not None:
+            with trio.move_on_after(seconds):
+                while self._written is not None:
+                    await self._written.wait()
         return not (self.lane.waiting or self._ended or self.lane.broken)
 
     # ---- in ----
