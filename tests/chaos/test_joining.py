@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from jobws.protocol.identifiers import position
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 ROUNDS = 2000
 LEAST = 300
 SEED = 5
-WAYS = ("replayed", "held", "live")
+WAYS = ("replayed", "between", "live")
 # How far the moment is moved when an outcome came another way than it was meant to.
 STEP_SECONDS = 0.0001
 
@@ -29,8 +30,8 @@ class Moments:
     """When a job ends, in seconds after its subscription was sent, so that its outcome comes in a chosen way.
 
     Attributes:
-        early: Before that, outcomes are mostly read back.
-        late: After that they mostly come live; in between they are held.
+        early: Before that, the snapshot mostly knows of the end.
+        late: After that, outcomes mostly come live; in between they come after the look-up and before the answer.
     """
 
     def __init__(self) -> None:
@@ -103,9 +104,10 @@ async def _round(redis: Redis, live: Live, client: RawClient, nursery: trio.Nurs
     answer = await client.ask("unsubscribe-job", {"jobId": job_id, "queue": "http"})
     assert (answer["event"], answer["data"]["left"]) == ("ack", True), "the outcome came twice"
     grown = {name: count - before[name] for name, count in live.bridge.fanout.counts.items()}
-    way = "replayed" if "replayed" in outcome else "held" if grown.get("held") else "live"
-    assert grown.get("replayed", 0) == (way == "replayed")
-    assert ack["data"].get("replays", 0) == (way in ("replayed", "held"))
+    ((snapshot,), after) = ack["data"]["jobs"], ack["data"]["after"]["http"]
+    assert position(after) < position(outcome["id"])
+    way = "live" if "replayed" not in outcome else "replayed" if snapshot["state"] == "completed" else "between"
+    assert grown.get("replayed", 0) == (way != "live")
     return way
 
 
