@@ -309,14 +309,17 @@ def ended(finished_on: float = 5.0) -> JobSnapshot:
 
 def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_it_asked_again() -> None:
     fanout = new_fanout()
+    fanout.cursors["analyzer"] = fanout.verified["analyzer"] = "0-0"
     fanout.cursors["http"] = fanout.verified["http"] = "9-0"
     client = Client(fanout)
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
     (join,) = client.joins
     query = ask_for(join, QUEUES, fanout)
-    assert query.holds
+    assert query.holds(join.rooms)
+    begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
+    assert query.holds(join.rooms), "it is about another queue"
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
-    assert not query.holds
+    assert not query.holds(join.rooms)
 
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:

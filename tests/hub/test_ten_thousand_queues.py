@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobws.bullmq.snapshot import LookUp
+from jobws.bullmq.snapshot import Found, LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.rooms import Rooms
@@ -27,7 +27,7 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
         do_all(fanout.fill(queue, [], "0-0"))
         fanout.cursors[queue] = fanout.verified[queue] = f"{NOW}-0"
     having = {str(number): f"queue-{10 * number}" for number in range(JOBS)}
-    found = {(queue, job): JobSnapshot(queue, job, "job", "active", f"{NOW}-0") for job, queue in having.items()}
+    found: Found = {(queue, job): JobSnapshot(queue, job, "job", "active", f"{NOW}-0") for job, queue in having.items()}
     session = Session(labels, LIMIT, JOBS)
     client = Connection(session, fanout, labels, JOBS, 1 << 24, lambda: None, lambda _: None)
 

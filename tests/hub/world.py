@@ -370,7 +370,7 @@ class Bridge:
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if self.again or not looking.query.holds:
+            if self.again or not looking.query.holds(join.rooms):
                 self.joins[index] = connection, join, None
                 continue
             del self.joins[index]

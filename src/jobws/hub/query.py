@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.fanout import Fanout
+    from jobws.hub.recent import RecentEvents
     from jobws.protocol.messages import Cursor, Identity, ItemError, JobSnapshot
 
 _NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
@@ -33,20 +34,8 @@ class Query:
     """
 
     __slots__ = (
-        *(
-            "_ahead",
-            "_anywhere",
-            "_fanout",
-            "_found",
-            "_gaps",
-            "_holed",
-            "_labels",
-            "_look_up",
-            "_named",
-            "_seen",
-            "_unread",
-        ),
-        *("queues", "unknown"),
+        *("_ahead", "_anywhere", "_fanout", "_found", "_gaps", "_holed", "_labels", "_look_up", "_named", "_recent"),
+        *("_seen", "_unread", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -61,6 +50,7 @@ class Query:
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         self._gaps = fanout.counts["gaps"]
+        self._recent: dict[str, RecentEvents] = {}
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -96,6 +86,7 @@ class Query:
     def ask(self) -> None:
         """The streams that it is about are known; Redis is asked after this."""
         self._gaps = self._fanout.counts["gaps"]
+        self._recent = {queue: self._fanout.recent.of(queue) for queue in self.queues}
         self._seen = {queue: self._fanout.cursors.get(queue, START) for queue in self.queues}
 
     def take(self, look_up: LookUp) -> None:
@@ -112,10 +103,17 @@ class Query:
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
-    @property
-    def holds(self) -> bool:
-        """Whether the answer still says all: no stream is read again since, and no queue that is named has come."""
-        return self._gaps == self._fanout.counts["gaps"] and not any(queue in self._labels for queue in self.unknown)
+    def holds(self, rooms: Iterable[Identity]) -> bool:
+        """Whether the answer still says all of these: none of their streams is read again, and no queue has come."""
+        named = {room.queue for room in rooms}
+        if any(queue in named and queue in self._labels for queue in self.unknown):
+            return False
+        if self._gaps == self._fanout.counts["gaps"]:
+            return True
+        queues = self.queues if None in named else self.queues.keys() & named
+        return all(
+            queue not in self._labels or self._fanout.recent.of(queue) is self._recent[queue] for queue in queues
+        )
 
     # ---- what was found ----
 

@@ -103,9 +103,13 @@ class Joins:
         turn = Turn()
         while batch:
             query = await self._ask(batch)
-            while batch and query.holds:
+            # Those for which it does not hold any more are asked for again.
+            for _ in range(len(batch)):
                 connection, join = batch.pop(0)
-                connection.complete(join, query, time.time() * 1000)
+                if query.holds(join.rooms):
+                    connection.complete(join, query, time.time() * 1000)
+                else:
+                    batch.append((connection, join))
                 await turn.pause()
 
     async def _ask(self, batch: Waiting) -> Query:
