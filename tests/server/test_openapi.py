@@ -38,7 +38,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
     async with live_bridge(redis.url, max_wait_seconds=0.05) as live:
         done = await anyio.to_thread.run_sync(examine, live.url)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 16" in done.stdout
+        assert "Tested: 19" in done.stdout
 
 
 async def test_every_route_is_described(redis: Redis) -> None:
