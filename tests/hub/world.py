@@ -233,6 +233,8 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
+        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
+        self.unordered: set[str] = set()
         self.joins: list[tuple[Connection, Join, Looking | None]] = []
         self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, int]] = {}
         self.connections: list[Connection] = []
@@ -257,6 +259,8 @@ class Bridge:
         unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
         self.missed |= unread
         if reason != "trimmed":
+            if queue in self.again:
+                self.unordered.add(queue)
             went_back = position(self.redis.generated[queue]) < cursor
             self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
         elif unread:

