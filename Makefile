@@ -17,7 +17,7 @@ test: $(STAMP)
 
 # The pure core, its layers, and the protocol's vectors against it: no server, no network.
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -q -n 2 -m "not long" --hypothesis-profile=fast $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) $(ARGS)
+	@JOBWS_SEEDS=20 $(BIN)/python -m pytest -q -n 2 -m "not long" --hypothesis-profile=fast $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) $(ARGS)
 
 # What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
 test-redis: $(STAMP)
