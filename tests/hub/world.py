@@ -213,10 +213,10 @@ class Redis:
 
 
 class Looking(NamedTuple):
-    """What is looked up, and what Redis said; None: what changed since is to be asked again."""
+    """A look-up that was made, and what it says."""
 
     query: Query
-    look_up: LookUp | None
+    look_up: LookUp
 
 
 class Bridge:
@@ -368,20 +368,17 @@ class Bridge:
             if looking is None and not self.again:
                 query = ask_for(join, self.redis.queues, self.fanout)
                 self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
-            elif looking is not None and looking.look_up is None and not self.again.keys() & set(looking.query.due):
-                looking.query.ask()
-                self.joins[index] = connection, join, Looking(looking.query, self.look_up(jobs_of(looking.query)))
 
     def answer(self) -> None:
         for index, (connection, join, looking) in enumerate(self.joins):
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
-            if looking is None or looking.look_up is None or (self.behind(looking.look_up) and self.choose(8)):
+            if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            looking.query.take(looking.look_up)
-            if not looking.query.holds(join.rooms):
-                self.joins[index] = connection, join, Looking(looking.query, None)
+            if self.again or not looking.query.holds(join.rooms):
+                self.joins[index] = connection, join, None
                 continue
             del self.joins[index]
+            looking.query.take(looking.look_up)
             connection.complete(join, looking.query, float(self.redis.moment))
             return
 

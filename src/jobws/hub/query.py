@@ -31,18 +31,16 @@ class Query:
     Attributes:
         queues: The labels of those that it is about, in order.
         unknown: The labels that are named and do not exist.
-        asked: The labels that the latest look-up is about.
     """
 
     __slots__ = (
         *("_ahead", "_anywhere", "_fanout", "_found", "_gaps", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_unread", "asked", "queues", "unknown"),
+        *("_seen", "_unread", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
-        self.asked: list[str] = []
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
@@ -76,65 +74,34 @@ class Query:
     # ---- asking ----
 
     @property
-    def due(self) -> list[str]:
-        """The labels to look up: of none is known what Redis says, or its stream was begun again since."""
-        return [queue for queue in self.queues if not self._holds_in(queue)]
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether a queue has come that was unknown: another query is needed."""
-        return any(queue in self._labels for queue in self.unknown)
-
-    @property
     def job_ids(self) -> Mapping[str, Collection[str]]:
         """What to ask Redis, by queue; empty if nothing is needed."""
         if not self._anywhere:
-            return {queue: self._named[queue] for queue in self.asked if queue in self._named}
+            return self._named
         return {
             queue: {**self._anywhere, **self._named[queue]} if queue in self._named else self._anywhere
-            for queue in self.asked
+            for queue in self.queues
         }
 
     def ask(self) -> None:
-        """Redis is asked after this, but not about streams that are being read: nothing holds for those yet."""
-        due = self.due
-        self.asked = [queue for queue in due if self._fanout.recent.filled(queue)]
-        self._gaps = self._fanout.counts["gaps"] if len(self.asked) == len(due) else -1
-        for queue in self.asked:
-            self._recent[queue] = self._fanout.recent.of(queue)
-            self._seen[queue] = self._fanout.cursors.get(queue, START)
+        """The streams that it is about are known; Redis is asked after this."""
+        self._gaps = self._fanout.counts["gaps"]
+        self._recent = {queue: self._fanout.recent.of(queue) for queue in self.queues}
+        self._seen = {queue: self._fanout.cursors.get(queue, START) for queue in self.queues}
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
-        again = set(self.asked)
-        if self._look_up is not None:
-            for of_job in (self._look_up.found, self._look_up.moments):
-                for job in [job for job in of_job if job[0] in again]:
-                    del of_job[job]
-            for found in self._found.values():
-                for queue in again & found.keys():
-                    del found[queue]
-            self._look_up.found.update(look_up.found)
-            self._look_up.moments.update(look_up.moments)
-            self._look_up.ends.update(look_up.ends)
-            self._holed.clear()
-            self._ahead.clear()
-        else:
-            self._look_up = look_up
+        self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
             queue
             for queue in self._seen
-            if (end := self._look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
+            if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
             and position(end) > position(cursor)
         }
         for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
-
-    def _holds_in(self, queue: str) -> bool:
-        known = self._recent.get(queue)
-        return known is not None and (queue not in self._labels or self._fanout.recent.of(queue) is known)
 
     def holds(self, rooms: Iterable[Identity]) -> bool:
         """Whether the answer still says all of these: none of their streams is read again, and no queue has come."""
@@ -144,7 +111,9 @@ class Query:
         if self._gaps == self._fanout.counts["gaps"]:
             return True
         queues = self.queues if None in named else self.queues.keys() & named
-        return all(map(self._holds_in, queues))
+        return all(
+            queue not in self._labels or self._fanout.recent.of(queue) is self._recent[queue] for queue in queues
+        )
 
     # ---- what was found ----
 
