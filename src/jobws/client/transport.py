@@ -2,7 +2,7 @@
 
 trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
 leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both. What it took waits
-without a bound, so whoever uses a transport must not let it: the client takes each message immediately, and leaves the
+without a bound, so the user of a transport must not let it: the client takes each message immediately, and leaves the
 subscriptions of those who do not keep up (`subscriptions.BACKLOG_BYTES`).
 """
 

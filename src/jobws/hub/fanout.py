@@ -52,7 +52,7 @@ class Fanout:
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
         knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
-        untold: The queues of which entries were missed, until it was looked up which outcomes were among them. Until
+        untold: The queues whose entries were missed, until it was looked up which outcomes were among them. Until
             then no position is told in them.
         published: By queue whose stream is read again, what was published of it before.
         job_lines: The lines of jobs' logs that are followed.

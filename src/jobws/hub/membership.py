@@ -62,7 +62,7 @@ class Membership:
             settled, or DOUBTED. A queue that is missing was not seen to have the job; `see` adds one.
         told: By queue, when the outcome finished that the client has from the job's hash, or that it is not to be told,
             as `finished_text` gives it; None: there are none.
-        owed: The queues of which an outcome is to be sent that the stream does not have; None: there are none.
+        owed: The queues that have an outcome to send which the stream does not have; None: there are none.
         had: By queue, up to which stream id the client has everything, though this bridge has not read that far yet: it
             comes from a faster one. None: there are none.
         left: Whether it is over.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def positions(memberships: Iterable[Membership], fanout: Fanout) -> Cursor:
-    """How far everything was surely sent that is acknowledged. Queues are absent of which that cannot be said."""
+    """Up to where everything that is acknowledged was surely sent. A queue is absent if that cannot be said of it."""
     after: Cursor = {}
     unknown = fanout.untold | fanout.without_events
     verified = fanout.verified
