@@ -1,0 +1,86 @@
+"""Put faults into the hub, one at a time, and see whether its pure tests find them.
+
+Those that they do not find are printed. What no test can find, since nothing differs, stands in equivalents.toml with
+the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Final, NamedTuple
+
+from tests.mutants.mutations import Mutant, mutants_of
+from tests.mutants.trials import files_of, measure, preload, try_all
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = ROOT / "src" / "jobws" / "hub"
+LEAST_FOUND: Final = 0.9
+
+
+class Change(NamedTuple):
+    """What a mutant changes: the name of its file, the line, and the line with the fault."""
+
+    file: str
+    line: str
+    mutant: str
+
+
+def change_of(mutant: Mutant) -> Change:
+    """The same for a mutant."""
+    return Change(mutant.file.name, *mutant.change)
+
+
+def equivalents() -> dict[Change, str]:
+    """Those that are listed, and why."""
+    listed = tomllib.loads((Path(__file__).parent / "equivalents.toml").read_text(encoding="utf-8"))
+    return {Change(each["file"], each["line"], each["mutant"]): each["reason"] for each in listed["equivalent"]}
+
+
+def main() -> int:
+    """Try mutants; 1: too few are found, or the list names what is not there."""
+    parser = argparse.ArgumentParser(prog="make mutate ARGS=…", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)), help="chooses which; printed")
+    parser.add_argument("--mutants", type=int, default=300, help="how many; 0: all")
+    parser.add_argument("--file", action="append", help="only of files of this name; may be repeated")
+    parser.add_argument("--processes", type=int, default=2, help="how many are tried beside each other")
+    asked = parser.parse_args()
+
+    everything = [mutant for file in files_of(PACKAGE) for mutant in mutants_of(file)]
+    listed = equivalents()
+    stale = listed.keys() - {change_of(mutant) for mutant in everything}
+    for change in stale:
+        print(f"equivalents.toml names what is not there: {change.file}: {change.line}  →  {change.mutant}")
+    there = [mutant for mutant in everything if not asked.file or mutant.file.name in asked.file]
+    drawn = Random(asked.seed).sample(there, min(asked.mutants or len(there), len(there)))
+    tried = [mutant for mutant in drawn if change_of(mutant) not in listed]
+    print(
+        f"seed {asked.seed}: {len(drawn)} mutants of {len(there)}, {len(drawn) - len(tried)} are listed as equivalent",
+        flush=True,
+    )
+
+    begun = monotonic()
+    os.environ.setdefault("JOBWS_SEEDS", "100")
+    preload()
+    baseline = measure()
+    print(f"{len(baseline.seconds)} tests take {monotonic() - begun:.0f} s without a fault", flush=True)
+    lived = 0
+    for number, trial in enumerate(try_all(tried, baseline, asked.processes), 1):
+        if not trial.found_by:
+            lived += 1
+            file, line, changed = change_of(trial.mutant)
+            print(f"{trial.mutant.file.relative_to(ROOT)}:{trial.mutant.line} lives\n    - {line}\n    + {changed}")
+        if not number % 20:
+            print(f"  {number} tried, {lived} live, {monotonic() - begun:.0f} s", flush=True)
+    found = 1 - lived / len(tried) if tried else 1.0
+    print(f"seed {asked.seed}: {len(tried) - lived} of {len(tried)} found ({found:.1%}), {monotonic() - begun:.0f} s")
+    return int(found < LEAST_FOUND or bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""Whether a mutant lives: the tests that run its line, the quickest first, each mutant in a process of its own.
+
+A process is a fork of one that has imported what the tests need, but nothing of the hub: so it costs what its tests do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import resource
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from multiprocessing.connection import wait
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import coverage
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+    from types import ModuleType
+
+    from tests.mutants.mutations import Mutant
+
+TESTS: Final = ("tests/hub", "tests/protocol", "tests/conformance/test_core.py")
+PACKAGE: Final = "jobws.hub"
+# A mutant that computes so much longer than all of its tests does not end.
+PATIENCE: Final = 10
+LEAST_SECONDS: Final = 30
+MEMORY_BYTES: Final = 3 << 30
+
+_processes = multiprocessing.get_context("fork")
+
+
+class Baseline(NamedTuple):
+    """What the tests do without a fault.
+
+    Attributes:
+        seconds: How long each test takes.
+        lines: By file and line, the tests that run it.
+    """
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[int, set[str]]]
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Those that may find it, the quickest first."""
+        lines = self.lines.get(str(mutant.file), {})
+        here = lines.values() if mutant.is_import else (lines.get(n, set()) for n in range(mutant.first, mutant.last + 1))
+        return sorted(set().union(*here), key=lambda test: self.seconds[test])
+
+
+class Trial(NamedTuple):
+    """A mutant, and the test that found it; empty: none did."""
+
+    mutant: Mutant
+    found_by: str
+
+
+def preload() -> None:
+    """Import what is the same for all mutants."""
+    for name in ("trio", "anyio", "tests.support.parallel", "tests.support.servers", "tests.support.redis"):
+        importlib.import_module(name)
+    assert not any(name.startswith(PACKAGE) for name in sys.modules), "what mutates must be imported later"
+    settings.register_profile(
+        "mutants",
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        max_examples=25,
+        database=None,
+        derandomize=True,
+        # What fails is not made smaller: nobody reads it.
+        phases=(Phase.explicit, Phase.generate),
+    )
+
+
+def measure() -> Baseline:
+    """Run all tests.
+
+    Raises:
+        RuntimeError: A test fails without a mutant.
+    """
+    receiver, sender = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_measure, args=(sender,))
+    process.start()
+    sender.close()
+    try:
+        baseline: Baseline = receiver.recv()
+    except EOFError:
+        raise RuntimeError("the tests fail without a mutant: see above") from None
+    finally:
+        process.join()
+    return baseline
+
+
+def try_all(mutants: Sequence[Mutant], baseline: Baseline, processes: int) -> Iterator[Trial]:
+    """Try mutants, so many of them beside each other; in the order in which that is known."""
+    waiting = list(reversed(mutants))
+    running: dict[Connection, tuple[Mutant, multiprocessing.process.BaseProcess, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < processes:
+            mutant = waiting.pop()
+            tests = baseline.tests_of(mutant)
+            if not tests:
+                yield Trial(mutant, "")
+                continue
+            seconds = LEAST_SECONDS + PATIENCE * sum(baseline.seconds[test] for test in tests)
+            receiver, sender = _processes.Pipe(duplex=False)
+            process = _processes.Process(target=_try, args=(mutant, tests, int(seconds), sender))
+            process.start()
+            sender.close()
+            # One that waits does not compute.
+            running[receiver] = (mutant, process, monotonic() + 4 * seconds)
+        for receiver in wait(list(running), timeout=1) if running else ():
+            mutant, process, _ = running.pop(receiver)
+            yield Trial(mutant, _result(receiver))
+            process.join()
+        for receiver, (mutant, process, until) in list(running.items()):
+            if monotonic() > until:
+                process.kill()
+
+
+def _result(receiver: Connection) -> str:
+    try:
+        found_by: str = receiver.recv()
+    except EOFError:
+        return "it does not end"
+    return found_by
+
+
+# ---- in the process of its own ----
+
+
+class _Chosen:
+    """Has pytest run these tests in this order, and keeps which fails first."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._order = {test: number for number, test in enumerate(tests)}
+        self.failed = ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((each for each in items if each.nodeid in self._order), key=lambda each: self._order[each.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.failed = self.failed or "importing"
+
+
+class _Noted:
+    """Notes what each test runs and how long that takes."""
+
+    def __init__(self, measured: coverage.Coverage) -> None:
+        self._measured = measured
+        self.seconds: dict[str, float] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._measured.switch_context(item.nodeid)
+        begun = monotonic()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] = monotonic() - begun
+            self._measured.switch_context("")
+
+
+class _Finder(MetaPathFinder):
+    """Imports the file with the fault in place of the one that is there."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._path = str(mutant.file)
+        parts = mutant.file.with_suffix("").parts
+        self._name = ".".join(parts[parts.index("jobws") :])
+        self._source = mutant.source
+
+    def find_spec(self, name: str, _path: object, _target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != self._name:
+            return None
+        return spec_from_file_location(name, self._path, loader=_Loader(name, self._path, self._source))
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, name: str, path: str, source: bytes) -> None:
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, _name: str) -> Any:
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+def _run(paths: Iterable[str], *options: str, plugins: list[object]) -> int:
+    base = ("-q", "--hypothesis-profile=mutants", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return int(pytest.main([*base, *options, *paths], plugins=plugins))
+
+
+def _measure(sender: Connection) -> None:
+    measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=[PACKAGE])
+    measured.start()
+    noted = _Noted(measured)
+    code = _run(TESTS, plugins=[noted])
+    measured.stop()
+    if code:
+        return
+    data = measured.get_data()
+    lines = {
+        path: {line: set(tests) - {""} for line, tests in data.contexts_by_lineno(path).items()}
+        for path in data.measured_files()
+    }
+    sender.send(Baseline(noted.seconds, lines))
+
+
+def _try(mutant: Mutant, tests: Sequence[str], seconds: int, sender: Connection) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    sys.meta_path.insert(0, _Finder(mutant))
+    chosen = _Chosen(tests)
+    paths = dict.fromkeys(test.partition("::")[0] for test in tests)
+    code = _run(paths, "--maxfail=1", "--tb=no", plugins=[chosen])
+    assert code in (0, 1, 2), f"pytest ended with {code}"
+    sender.send(chosen.failed if code else "")
+
+
+def files_of(package: Path) -> list[Path]:
+    """The files that mutate, in order."""
+    return sorted(package.rglob("*.py"))
