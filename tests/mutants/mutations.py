@@ -165,6 +165,8 @@ class _Finder:
                     for (before, after), operator in zip(pairwise([left, *comparators]), ops, strict=True):
                         for text in COMPARED[type(operator)]:
                             yield self._between(before, after, text)
+                case ast.BoolOp(ast.Or(), [_, ast.Constant("")]):
+                    pass  # for mypy: the job's id is known to be there
                 case ast.BoolOp(operator, values):
                     for before, after in pairwise(values):
                         yield self._between(before, after, "or" if isinstance(operator, ast.And) else "and")

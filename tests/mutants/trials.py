@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 TESTS: Final = ("tests/hub", "tests/protocol", "tests/conformance/test_core.py")
 PACKAGE: Final = "jobws.hub"
-# A mutant that computes so much longer than all of its tests does not end.
+# Histories that the property test of returns tries in each of its parts: to learn which lines it runs, and to find.
+MEASURED_SEEDS: Final = 20
+TRIED_SEEDS: Final = 200
+# A mutant that computes so much longer than all of its tests took when they were measured does not end.
 PATIENCE: Final = 10
 LEAST_SECONDS: Final = 30
 MEMORY_BYTES: Final = 3 << 30
@@ -199,7 +202,8 @@ class _Loader(SourceFileLoader):
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def _run(paths: Iterable[str], *options: str, plugins: list[object]) -> int:
+def _run(paths: Iterable[str], *options: str, seeds: int, plugins: list[object]) -> int:
+    os.environ["JOBWS_SEEDS"] = str(seeds)
     base = ("-q", "--hypothesis-profile=mutants", "-W", "ignore::pytest.PytestAssertRewriteWarning")
     return int(pytest.main([*base, *options, *paths], plugins=plugins))
 
@@ -208,7 +212,7 @@ def _measure(sender: Connection) -> None:
     measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=[PACKAGE])
     measured.start()
     noted = _Noted(measured)
-    code = _run(TESTS, plugins=[noted])
+    code = _run(TESTS, seeds=MEASURED_SEEDS, plugins=[noted])
     measured.stop()
     if code:
         return
@@ -229,7 +233,7 @@ def _try(mutant: Mutant, tests: Sequence[str], seconds: int, sender: Connection)
     sys.meta_path.insert(0, _Finder(mutant))
     chosen = _Chosen(tests)
     paths = dict.fromkeys(test.partition("::")[0] for test in tests)
-    code = _run(paths, "--maxfail=1", "--tb=no", plugins=[chosen])
+    code = _run(paths, "--maxfail=1", "--tb=no", seeds=TRIED_SEEDS, plugins=[chosen])
     assert code in (0, 1, 2), f"pytest ended with {code}"
     sender.send(chosen.failed if code else "")
 

@@ -16,8 +16,10 @@ from jobws.protocol.codec import Frame, encode, job_frame, json_text, tail_of
 from jobws.protocol.event_stream import (
     MAX_POSITION_BYTES,
     EventStreamWriter,
+    close_block,
     decode_position,
     encode_position,
+    frame_block,
     parts_of,
 )
 from jobws.protocol.messages import Ack, AckData, Gap, GapData, Pong, PongData, Result
@@ -156,3 +158,22 @@ def test_a_position_that_no_request_could_carry_is_left_out(queues: int, told: b
     (event,) = Parser().feed(written)
     assert event.moves is told
     assert len(event.id) <= MAX_POSITION_BYTES
+
+
+def test_a_position_waits_for_no_subscription_that_is_over() -> None:
+    told = []
+    for until_end in (False, True):
+        writer, parser = EventStreamWriter(None, until_end=until_end), Parser()
+        parser.feed(writer.block(ack({"http": "1-0"}, {"http": "1-0"})))
+        for name, stream_id, sub in (("completed", "2-0", 0), ("progress", "3-0", 1)):
+            parser.feed(writer.block(event_frame(name, stream_id, "http", "1", sub=sub)))
+        told.append(cursor_of(parser.last_id))
+    assert told == [{"http": "2-0"}, {"http": "3-0"}]
+
+
+def test_frames_and_the_close_frame_are_events_of_their_own() -> None:
+    frame = event_frame("completed", "2-0", "http", '[1,\r\n2]')
+    (event,) = Parser().feed(frame_block(frame))
+    assert (event.event, event.data) == ("message", json.loads(frame.payload))
+    (event,) = Parser().feed(close_block(1012, "a\nb"))
+    assert (event.event, event.data) == ("close", {"code": 1012, "reason": "a\nb"})

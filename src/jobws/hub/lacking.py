@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
@@ -10,8 +9,6 @@ from msgspec import UNSET
 from jobws.hub.membership import DOUBTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from jobws.bullmq.events import Kind
     from jobws.hub.membership import Membership
     from jobws.protocol.messages import JobSnapshot
@@ -74,12 +71,6 @@ class Replay:
 
     def __len__(self) -> int:
         return len(self.stream_ids)
-
-    def keep(self, wanted: Iterable[bool]) -> None:
-        """Leave out the events for which `wanted` is false."""
-        chosen = list(wanted)
-        self.stream_ids = list(compress(self.stream_ids, chosen))
-        self.kinds = list(compress(self.kinds, chosen))
 
 
 class Owed(NamedTuple):

@@ -114,15 +114,14 @@ class Outbox:
         self._tails[id(tail)] = self._tails.get(id(tail), 0) + 1
 
     def _drop(self, tails: tuple[bytes, ...]) -> None:
+        counts = self._tails or {}
         for tail in tails:
-            if self._tails is None:
-                return
-            left = self._tails.pop(id(tail)) - 1
+            left = counts.pop(id(tail)) - 1
             if left:
-                self._tails[id(tail)] = left
+                counts[id(tail)] = left
             else:
                 self.size -= len(tail)
-                self._tails = self._tails or None
+        self._tails = counts or None
 
     def flush(self) -> None:
         """Tell the writer, if it has something to do."""

@@ -95,15 +95,13 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str, g
             return
     elif snapshot.state not in FINISHED or membership.was_told(queue, finished):
         return
-    fields = _outcome(job_id, snapshot)
-    kind = kind_of(fields)
-    if kind is None:
-        return
     if newer and turn is not None and turn.kind.life is Life.LIVES:
         membership.tell(queue, finished)
     else:
         membership.settle(queue, last, finished)
-    if not subscription.chooses(kind.name.text):
+    fields = _outcome(job_id, snapshot)
+    kind = kind_of(fields)
+    if kind is None or not subscription.chooses(kind.name.text):
         return
     fanout.counts["from-hash"] += 1
     if subscription.logs is not None:

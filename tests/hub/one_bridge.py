@@ -1,0 +1,122 @@
+"""One fanout and its clients, step by step: a test says what Redis answers, and when."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.connection import Connection
+from jobws.hub.fanout import Fanout
+from jobws.hub.rooms import Rooms
+from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.session import Session
+from tests.support.steps import ask_for, do_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.bullmq.snapshot import Found
+    from jobws.hub.joining import Join
+    from jobws.hub.lacking import Owed
+    from jobws.hub.membership import Membership
+    from jobws.hub.query import Query
+
+QUEUES = ("http", "analyzer")
+
+
+def event(name: str, job_id: str = "1", **fields: bytes | str) -> list[bytes]:
+    """The fields of a stream's entry."""
+    values = {"event": name, "jobId": job_id, **fields}
+    return [part if isinstance(part, bytes) else part.encode() for item in values.items() for part in item]
+
+
+def hash_of(state: str = "completed", finished_on: float = 5, queue: str = "http", job_id: str = "1") -> JobSnapshot:
+    """What Redis says of a job."""
+    if state not in ("completed", "failed"):
+        return JobSnapshot(queue, job_id, "n", state, None)
+    return JobSnapshot(queue, job_id, "n", state, None, finished_on=finished_on, returnvalue=Raw(b"1"))
+
+
+class Bridge:
+    """Queues whose streams are empty, and were read."""
+
+    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, max_payload_bytes: int = 1 << 20) -> None:
+        self.queues = dict.fromkeys(QUEUES)
+        self.listened: list[str | None] = []
+        self.fanout = Fanout(Rooms(self.listened.append), max_payload_bytes, clock)
+        for queue in QUEUES:
+            self.open(queue)
+
+    def open(self, queue: str) -> None:
+        """It is there, with an empty stream."""
+        self.queues[queue] = None
+        do_all(self.fanout.fill(queue, [], "0-0"))
+        self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
+
+    def publish(self, stream_id: str, fields: list[bytes], queue: str = "http") -> None:
+        """One entry is read."""
+        assert self.fanout.publish(queue, [(stream_id.encode(), fields)]) == 1
+        self.fanout.verified[queue] = stream_id
+
+
+class Client:
+    """A connection, and what it is told."""
+
+    def __init__(self, bridge: Bridge, *, outbox_bytes: int = 1 << 20, max_subscriptions: int = 100) -> None:
+        self.fanout = bridge.fanout
+        self.queues = bridge.queues
+        self.woken = 0
+        self.read_back: list[Connection] = []
+        self.connection = Connection(
+            Session(self.queues, 1 << 18, 100),
+            *(self.fanout, self.queues, max_subscriptions, outbox_bytes, self._wake, self.read_back.append),
+        )
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def ask(self, name: str, data: object = None, ref: int | None = None) -> Join | None:
+        message = {"event": name, "data": data} | ({} if ref is None else {"ref": ref})
+        return self.connection.receive(json.dumps(message), 0.0)
+
+    def begin(self, data: object, name: str = "subscribe-job") -> Join:
+        """A subscription that waits for its answer."""
+        join = self.ask(name, data)
+        assert join is not None
+        return join
+
+    def complete(self, join: Join, found: Found | None = None, end: str = "0-0", *, now: float = 0.0) -> Query:
+        """Redis says that of its jobs, and that their streams end there."""
+        query = ask_for(join, self.queues, self.fanout)
+        found = found or {}
+        query.take(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
+        self.connection.complete(join, query, now)
+        return query
+
+    def subscribe(self, data: object, found: Found | None = None, end: str = "0-0") -> dict[str, Any]:
+        """Subscribe and be answered; returns the ack's data."""
+        self.complete(self.begin(data), found, end)
+        ack: dict[str, Any] = self.frames()[0]["data"]
+        return ack
+
+    def frames(self) -> list[dict[str, Any]]:
+        """What it is sent, which is gone then."""
+        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+        self.connection.outbox.written()
+        return frames
+
+    def told(self) -> list[tuple[str, str | None]]:
+        """The names and positions of these."""
+        return [(frame["event"], frame.get("id")) for frame in self.frames()]
+
+    def member(self) -> Membership:
+        """Its only subscription."""
+        (membership,) = self.connection._memberships.values()
+        return membership
+
+    def owed(self) -> list[Owed]:
+        """The outcomes that are to be looked up for it."""
+        return [] if self.connection.backlog is None else self.connection.backlog.take(100)[1]

@@ -1,0 +1,126 @@
+"""Entries as they are read: what is wrong with one costs nothing but itself, and a call is short."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from jobws.hub.fanout import MAX_OFFERS, MAX_SECONDS
+from jobws.hub.recent import LEAST_PER_QUEUE
+from tests.hub.one_bridge import Bridge, Client, event
+from tests.support.steps import begin_again
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_an_entry_that_is_no_job_event_is_passed_by() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.complete(client.begin({"queue": "http", "events": ["*"]}, "subscribe-queue"))
+    client.frames()
+    bridge.publish("1-0", [b"event", b"drained", b"id", b"1"])
+    bridge.publish("2-0", [b"jobId", b"1", b"x", b"y"])
+    bridge.publish("3-0", [b"x", b"y", b"jobId", b"1", b"event", b"active"])
+    assert client.told() == [("active", "3-0")]
+    assert bridge.fanout.counts["missing-field"] == 1
+    assert bridge.fanout.counts["entries"] == 3
+    assert bridge.fanout.counts["deliveries"] == 1
+    assert bridge.fanout.cursors["http"] == "3-0"
+
+
+def test_an_entry_that_breaks_everything_is_skipped_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"]})
+    poison: list[bytes] = [*event("active"), b"x", None]  # type: ignore[list-item]
+    entries = [(b"1-0", poison), (b"2-0", poison), (b"3-0", event("completed"))]
+    assert bridge.fanout.publish("http", entries) == 3
+    assert client.told() == [("completed", "3-0")]
+    assert bridge.fanout.counts["poison"] == 2
+    assert len(caplog.records) == 1
+    assert "1-0" in caplog.text
+
+
+def test_a_call_ends_after_so_many_frames() -> None:
+    bridge = Bridge()
+    clients = [Client(bridge, outbox_bytes=1 << 24) for _ in range(100)]
+    for client in clients:
+        client.complete(client.begin({"queue": "http", "events": ["*"]}, "subscribe-queue"))
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, MAX_OFFERS // 100 + 2)]
+    assert bridge.fanout.publish("http", entries) == MAX_OFFERS // 100
+    assert bridge.fanout.cursors["http"] == "200-0"
+    assert bridge.fanout.publish("http", entries, MAX_OFFERS // 100) == len(entries)
+    assert bridge.fanout.counts["entries"] == len(entries)
+    assert bridge.fanout.publish("http", []) == 0
+    assert bridge.fanout.cursors["http"] == "201-0"
+    assert [len(client.connection.outbox.take()) for client in clients] == [len(entries) + 1] * 100
+
+
+def test_a_call_ends_when_it_took_its_share_of_time() -> None:
+    now = count()
+    bridge = Bridge(clock=lambda: next(now) * MAX_SECONDS)
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, 301)]
+    # The clock is asked for each 64 entries; so much later than the deadline it is the second time.
+    assert bridge.fanout.publish("http", entries) == 128
+    assert bridge.fanout.publish("http", entries, 128) == 256
+
+
+def test_everybody_who_got_something_is_woken_once() -> None:
+    bridge = Bridge()
+    takes, idle = Client(bridge), Client(bridge)
+    for client, chosen in ((takes, "*"), (idle, "failed")):
+        client.subscribe({"jobId": "1", "queue": "http", "events": [chosen]})
+        client.woken = 0
+    bridge.fanout.publish("http", [(b"1-0", event("active")), (b"2-0", event("progress"))])
+    assert (takes.woken, idle.woken) == (1, 0)
+
+
+def test_as_many_events_are_remembered_as_a_stream_may_hold() -> None:
+    bridge = Bridge()
+    assert bridge.fanout.keep("http", LEAST_PER_QUEUE + 1) == LEAST_PER_QUEUE + 1
+    assert bridge.fanout.recent.of("http").capacity == LEAST_PER_QUEUE + 1
+
+
+def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("active"))
+    client = Client(bridge)
+    ack = client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
+    assert ack["after"] == {"http": "3-0"}
+    for number, name in ((2, "progress"), (3, "completed"), (4, "waiting")):
+        bridge.publish(f"{number}-0", event(name))
+    assert client.told() == [("waiting", "4-0")]
+
+
+def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everything() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("active"))
+    clients = {}
+    for reason in ("trimmed", "recreated"):
+        clients[reason] = client = Client(bridge)
+        client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
+        begin_again(bridge.fanout, "http", reason, "5-0", "0-0")
+        if reason == "trimmed":
+            assert client.member().had == {"http": b"3-0"}
+    assert clients["recreated"].member().had == {}
+    bridge.fanout.end_again("http", "0-0")
+    clients["recreated"].frames()
+    bridge.publish("2-0", event("progress"))
+    assert clients["recreated"].told() == [("progress", None)], "untold until it was looked up"
+
+
+def test_what_is_held_for_who_does_not_read_overflows_for_that_one_alone() -> None:
+    bridge = Bridge()
+    full, good = Client(bridge, outbox_bytes=4096), Client(bridge)
+    bridge.publish("1-0", event("active"))
+    for client in (full, good):
+        client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
+        assert client.member().held == []
+    for number in (2, 3, 4):
+        bridge.publish(f"{number}-0", event("progress", data=b'"%b"' % (b"x" * 2000)))
+    assert (full.connection.outbox.overflowed, good.connection.outbox.overflowed) == (True, False)
+    assert [len(client.member().held or ()) for client in (full, good)] == [2, 3]
+    begin_again(bridge.fanout, "http", "trimmed", "4-0", "0-0")
+    assert [len(client.member().held or ()) for client in (full, good)] == [2, 4]
+    assert full.connection.outbox.size < 4100
