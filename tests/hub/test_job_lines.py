@@ -9,7 +9,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.job_line_reader import Seen
-from jobws.hub.replaying import settle
+from jobws.hub.replaying import replay, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
@@ -108,6 +108,10 @@ class Client:
         (pong,) = self.frames()
         after: dict[str, str] = pong["data"]["after"]
         return after
+
+
+def waits(client: Client) -> bool:
+    return client.connection.catching_up
 
 
 def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
@@ -443,5 +447,93 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", 0)
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed"]
+
+
+def test_what_is_read_back_waits_for_the_lines_too() -> None:
+    bridge = Bridge()
+    bridge.publish([b"event", b"active", b"jobId", b"7"])
+    client = bridge.client()
+    bridge.lists["http", "7"] = [b"a"]
+    client.subscribe("active", logs=True, after="0-0", events=["*"])
+    assert waits(client)
+    assert not client.connection.backlog, "the lines come first"
+    bridge.look()
+    assert client.told() == ["a"]
+    backlog = client.connection.backlog
+    assert backlog is not None
+    ((of, index),), _ = backlog.take(9)
+    replay(bridge.fanout, of, index, (b"1-0", [b"event", b"active", b"jobId", b"7"]))
+    bridge.look()
+    assert client.told() == ["active"]
+
+
+def test_lines_of_a_queue_that_is_forgotten_are_waited_for_no_more() -> None:
+    bridge = Bridge()
+    client, named, without = bridge.client(), bridge.client(), bridge.client()
+    join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
+    client.complete(join, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
+    named.subscribe("active", logs=True)
+    join = without.ask("subscribe-job", {"jobId": "7"})
+    without.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
+    bridge.fanout.forget("http")
+    assert waits(client), "another queue's lines are to come"
+    bridge.fanout.forget("analyzer")
+    assert not waits(client)
+    assert waits(named), "it named the queue"
+    assert not waits(without)
+    client.connection.leave_all()
+    bridge.fanout.forget("http")
+
+
+def test_an_outcome_that_waits_is_told_by_its_own_lines_alone() -> None:
+    bridge = Bridge()
+    client, other = bridge.client(), bridge.client()
+    client.subscribe("active", logs=True)
+    other.subscribe("active", logs=True, queue="analyzer")
+    bridge.look()
+    bridge.look("analyzer")
+    bridge.publish(OUTCOME)
+    assert not waits(other)
+    assert waits(client)
+    assert not bridge.fanout.job_lines.draining_of(other.connection)
+
+
+def test_who_follows_several_jobs_waits_for_each() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    join = client.ask("subscribe-job", {"jobId": "8", "queue": "http", "logs": True})
+    client.complete(join, {("http", "8"): JobSnapshot("http", "8", "n", "active", "0-0")})
+    bridge.look()
+    assert waits(client)
+    bridge.look(job_id="8")
+    assert not waits(client)
+    job_lines = bridge.fanout.job_lines
+    woken: list[object] = []
+    (membership,) = job_lines.followers[b"8"]
+    job_lines.drain(membership, [], lambda: woken.append("now"))
+    assert woken == ["now"]
+    job_lines.give_up(membership)
+    assert woken == ["now"]
+    client.connection.leave_all()
+    assert job_lines.followers == {}
+
+
+def test_an_outcome_that_comes_while_events_are_read_back_waits_for_its_lines_after_them() -> None:
+    bridge = Bridge()
+    active = [b"event", b"active", b"jobId", b"7"]
+    bridge.publish(active)
+    client = bridge.client()
+    client.subscribe("active", logs=True, after="0-0", events=["*"], until="end")
+    bridge.look()
+    backlog = client.connection.backlog
+    assert backlog is not None
+    ((of, index),), _ = backlog.take(9)
+    bridge.publish(OUTCOME)
+    bridge.lists["http", "7"] = [b"a"]
+    replay(bridge.fanout, of, index, (b"1-0", active))
+    assert client.told() == ["active"]
     bridge.look()
     assert client.told() == ["a", "completed"]

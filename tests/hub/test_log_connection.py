@@ -30,12 +30,12 @@ class Client:
     def ask(self, event: str, data: object = None, ref: int | None = None) -> LogMembership | None:
         return self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
 
-    def begin(self, ref: int | None = None, **data: object) -> LogMembership:
+    def begin(self, ref: int | None = None, **data: Any) -> LogMembership:
         member = self.ask("subscribe-logs", data, ref)
         assert member is not None
         return member
 
-    def live(self, **data: object) -> LogMembership:
+    def live(self, **data: Any) -> LogMembership:
         """A subscription that gets lines as they happen."""
         member = self.begin(**data)
         self.connection.complete(member, Place("0-0", 0), "0-0", gap=False)
@@ -135,7 +135,7 @@ def test_a_ping_without_a_subscription_has_no_position() -> None:
         ({"after": "1-0"}, MAX_LINES // LINES_PER_ITEM),
     ],
 )
-def test_lines_that_are_read_back_count_as_items(data: dict[str, object], size: int) -> None:
+def test_lines_that_are_read_back_count_as_items(data: dict[str, Any], size: int) -> None:
     assert Client().begin(**data).size == size
 
 

@@ -81,6 +81,78 @@ def test_capacities_are_bounded_by_queue_and_in_all() -> None:
     assert recent.keep("a", 10**9) == MOST_IN_ALL // 50
 
 
+def test_a_job_of_many_events_forgets_its_oldest() -> None:
+    recent = filled(*(("1", f"{number}-0", kind("progress")) for number in range(1, 101)), capacity=200)
+    for number in range(2, 101):
+        recent.forget_before(f"{number}-0")
+        assert recent.floor == f"{number - 1}-0"
+        stream_ids, kinds = recent.after(b"1")
+        assert stream_ids == [b"%d-0" % each for each in range(number, 101)]
+        assert len(kinds) == len(stream_ids) == len(recent)
+        assert recent.after(b"1", f"{number}-0")[0] == stream_ids[1:]
+        assert recent.turn(b"1") is None
+        assert recent.reach == f"{number - 1}-0"
+    assert recent.knows(b"1", b"100-0", kind("progress"))
+    assert not recent.knows(b"1", b"100-0", kind("active"))
+    assert not recent.knows(b"1", b"99-0", kind("progress"))
+    recent.forget_before("101-0")
+    assert (len(recent), [*recent.job_ids]) == (0, [])
+
+
+def test_a_turn_that_was_forgotten_is_unknown() -> None:
+    events = [kind("completed"), *([kind("progress")] * 30)]
+    recent = filled(*(("1", f"{number}-0", each) for number, each in enumerate(events, 1)), capacity=40)
+    assert recent.turn(b"1") == (b"1-0", kind("completed"))
+    recent.forget_before("2-0")
+    assert recent.turn(b"1") is None
+
+
+@pytest.mark.parametrize(
+    ("floor", "oldest", "after", "lacks", "reach"),
+    [
+        (None, None, "5-0", False, None),
+        ("0-0", None, "5-0", False, None),
+        ("0-0", "7-0", "5-0", True, "7-0"),
+        ("0-0", "7-0", "6-18446744073709551615", False, "7-0"),
+        ("0-0", "7-0", "0-0", False, "7-0"),
+        ("6-0", "7-0", "5-9", True, "6-0"),
+        ("6-0", "7-0", "6-0", False, "6-0"),
+        ("6-0", None, "5-0", True, "6-0"),
+    ],
+)
+def test_what_may_be_gone_after_a_position(
+    floor: str | None, oldest: str | None, after: str, lacks: bool, reach: str | None
+) -> None:
+    recent = RecentEvents(10)
+    if oldest is not None:
+        recent.add(b"1", oldest.encode(), kind("active"))
+    if floor is not None:
+        recent.reach_to(floor)
+    assert (recent.may_lack(after), recent.reach) == (lacks, reach)
+
+
+def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
+    recent = Recent()
+    do_all(recent.fill("a", [(b"2-0", b"1", kind("active")), (b"1-0", b"2", kind("active"))], "0-0"))
+    assert (recent.having(b"1"), recent.having(b"3"), recent.filled("a"), recent.floor("a")) == (
+        ["a"],
+        [],
+        True,
+        "0-0",
+    )
+    recent.of("a").reach_to("1-0")
+    assert recent.floor("a") == "1-0"
+    recent.keep("a", LEAST_PER_QUEUE + 7)
+    old = recent.begin_again("a")
+    assert old.after(b"1")[0] == [b"2-0"]
+    assert (recent.having(b"1"), recent.filled("a"), recent.floor("a")) == ([], False, "0-0")
+    assert recent.of("a").capacity == LEAST_PER_QUEUE + 7
+    assert not recent.filled("b")
+    recent.of("a").add(b"1", b"3-0", kind("active"))
+    recent.forget("a")
+    assert (recent.having(b"1"), recent.filled("a")) == ([], False)
+
+
 @pytest.mark.long
 def test_an_event_costs_what_the_documentation_says() -> None:
     """Four events a job: about 130 bytes each, the ids included."""

@@ -176,10 +176,12 @@ def test_an_outcome_that_does_not_fit_ends_who_does_not_read() -> None:
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
     assert client.connection.backlog is not None
     assert len(client.connection.backlog.take(9)[0]) == 1
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
-    assert not client.connection.outbox.overflowed
-    settle(bridge.fanout, owe(client), JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300), "5-0", 0)
-    assert client.connection.outbox.overflowed
+    large = JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300)
+    overflowed = []
+    for snapshot in (hash_of(), large):
+        settle(bridge.fanout, owe(client), snapshot, "5-0", gaps(client))
+        overflowed.append(client.connection.outbox.overflowed)
+    assert overflowed == [False, True]
     assert len(client.member().held or ()) == 1
 
 

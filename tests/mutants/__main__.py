@@ -72,7 +72,7 @@ def main() -> int:
     for number, trial in enumerate(try_all(tried, baseline, asked.processes), 1):
         if not trial.found_by:
             lived += 1
-            file, line, changed = change_of(trial.mutant)
+            _, line, changed = change_of(trial.mutant)
             print(f"{trial.mutant.file.relative_to(ROOT)}:{trial.mutant.line} lives\n    - {line}\n    + {changed}")
         if not number % 20:
             print(f"  {number} tried, {lived} live, {monotonic() - begun:.0f} s", flush=True)

@@ -56,7 +56,9 @@ class Baseline(NamedTuple):
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Those that may find it, the quickest first."""
         lines = self.lines.get(str(mutant.file), {})
-        here = lines.values() if mutant.is_import else (lines.get(n, set()) for n in range(mutant.first, mutant.last + 1))
+        here = (
+            lines.values() if mutant.is_import else (lines.get(n, set()) for n in range(mutant.first, mutant.last + 1))
+        )
         return sorted(set().union(*here), key=lambda test: self.seconds[test])
 
 
@@ -106,28 +108,40 @@ def measure() -> Baseline:
 def try_all(mutants: Sequence[Mutant], baseline: Baseline, processes: int) -> Iterator[Trial]:
     """Try mutants, so many of them beside each other; in the order in which that is known."""
     waiting = list(reversed(mutants))
-    running: dict[Connection, tuple[Mutant, multiprocessing.process.BaseProcess, float]] = {}
+    running: list[_Running] = []
     while waiting or running:
         while waiting and len(running) < processes:
             mutant = waiting.pop()
             tests = baseline.tests_of(mutant)
-            if not tests:
+            if tests:
+                running.append(_start(mutant, tests, sum(baseline.seconds[test] for test in tests)))
+            else:
                 yield Trial(mutant, "")
-                continue
-            seconds = LEAST_SECONDS + PATIENCE * sum(baseline.seconds[test] for test in tests)
-            receiver, sender = _processes.Pipe(duplex=False)
-            process = _processes.Process(target=_try, args=(mutant, tests, int(seconds), sender))
-            process.start()
-            sender.close()
-            # One that waits does not compute.
-            running[receiver] = (mutant, process, monotonic() + 4 * seconds)
-        for receiver in wait(list(running), timeout=1) if running else ():
-            mutant, process, _ = running.pop(receiver)
-            yield Trial(mutant, _result(receiver))
-            process.join()
-        for receiver, (mutant, process, until) in list(running.items()):
-            if monotonic() > until:
-                process.kill()
+        ready = wait([each.receiver for each in running], timeout=1) if running else []
+        for each in list(running):
+            if each.receiver in ready:
+                running.remove(each)
+                yield Trial(each.mutant, _result(each.receiver))
+                each.process.join()
+            elif monotonic() > each.until:
+                each.process.kill()
+
+
+class _Running(NamedTuple):
+    mutant: Mutant
+    receiver: Connection
+    process: multiprocessing.process.BaseProcess
+    until: float
+
+
+def _start(mutant: Mutant, tests: list[str], measured_seconds: float) -> _Running:
+    seconds = int(LEAST_SECONDS + PATIENCE * measured_seconds)
+    receiver, sender = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_try, args=(mutant, tests, seconds, sender))
+    process.start()
+    sender.close()
+    # One that waits computes nothing.
+    return _Running(mutant, receiver, process, monotonic() + 4 * seconds)
 
 
 def _result(receiver: Connection) -> str:
@@ -149,7 +163,9 @@ class _Chosen:
         self.failed = ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted((each for each in items if each.nodeid in self._order), key=lambda each: self._order[each.nodeid])
+        items[:] = sorted(
+            (each for each in items if each.nodeid in self._order), key=lambda each: self._order[each.nodeid]
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

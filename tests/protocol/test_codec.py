@@ -11,7 +11,7 @@ import pytest
 
 from jobws.errors import RequestError
 from jobws.protocol.close import CloseCode, may_return
-from jobws.protocol.codec import Frame, decode_as, decode_list, json_text
+from jobws.protocol.codec import Frame, decode_as, decode_json, decode_list, json_text
 from jobws.protocol.identifiers import is_text
 
 
@@ -73,6 +73,14 @@ def test_a_message_of_another_shape_is_told_from_what_is_no_json() -> None:
         decode_as("[", list[int])
     assert not isinstance(refused.value, msgspec.ValidationError)
     assert decode_as(rb'["\ud800"]', list[str]) == ["\ud800"]
+
+
+def test_numbers_beside_what_msgspec_refuses_are_those_of_json() -> None:
+    assert decode_json(r'["\ud800", 1.5, 2]') == ["\ud800", 1.5, 2]
+    for text in (r'["\ud800", 1e999]', r'["\ud800", NaN]'):
+        with pytest.raises(RequestError) as refused:
+            decode_json(text)
+        assert refused.value.code == "bad-json"
 
 
 @pytest.mark.parametrize("code", [1001, 1005, 1006, CloseCode.SERVICE_RESTART, 1013, 4000, CloseCode.OVERLOADED, 4499])

@@ -172,7 +172,7 @@ def test_a_position_waits_for_no_subscription_that_is_over() -> None:
 
 
 def test_frames_and_the_close_frame_are_events_of_their_own() -> None:
-    frame = event_frame("completed", "2-0", "http", '[1,\r\n2]')
+    frame = event_frame("completed", "2-0", "http", "[1,\r\n2]")
     (event,) = Parser().feed(frame_block(frame))
     assert (event.event, event.data) == ("message", json.loads(frame.payload))
     (event,) = Parser().feed(close_block(1012, "a\nb"))

@@ -162,9 +162,12 @@ class JobLines:
             then()
 
     def give_up(self, membership: Membership) -> None:
-        """What waits for lines goes on without them. They follow, if it is still there then."""
-        if membership in self.draining:
-            self._drained(membership)
+        """What waits for lines goes on without further ones. They follow, if it is still there then."""
+        then = self._end_draining(membership)
+        if then is not None:
+            then()
+            membership.connection.outbox.flush()
+            membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
 
     def give_up_all(self, queue: str) -> None:
         """The same for all who see a queue's events."""
@@ -228,17 +231,10 @@ class JobLines:
                 self._counts["job-log-lines"] += len(step.batch.lines)
             if asked is not None and not step.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
-                if not following.unread and membership in self.draining:
-                    self._drained(membership)
+                if not following.unread:
+                    self.give_up(membership)
             outbox.flush()
         return all_told
-
-    def _drained(self, membership: Membership) -> None:
-        then = self._end_draining(membership)
-        if then is not None:
-            then()
-        membership.connection.outbox.flush()
-        membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
 
     def _following(self, membership: Membership) -> Following:
         return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
