@@ -99,9 +99,9 @@ def test_an_answer_does_not_hold_once_a_queue_has_come_that_was_missing() -> Non
     del bridge.queues["new"]
     query = ask_for(join, bridge.queues, bridge.fanout)
     assert query.unknown == ["new"]
-    assert query.holds(join.rooms)
+    before = query.holds(join.rooms), query.is_outdated
     bridge.open("new")
-    assert not query.holds(join.rooms)
+    assert (before, (query.holds(join.rooms), query.is_outdated)) == ((True, False), (False, True))
     assert query.holds([room for room in join.rooms if room.queue == "http"])
 
 
@@ -114,6 +114,7 @@ def test_an_answer_about_all_queues_does_not_hold_once_any_is_read_again() -> No
     assert not query.holds(join.rooms)
     assert query.holds([room for room in join.rooms if room.queue == "http"])
     del bridge.queues["analyzer"]
+    bridge.fanout.forget("analyzer")
     assert query.holds(join.rooms), "it is gone"
 
 
