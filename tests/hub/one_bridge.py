@@ -16,13 +16,16 @@ from jobws.protocol.session import Session
 from tests.support.steps import ask_for, do_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from jobws.bullmq.snapshot import Found
+    from jobws.bullmq.snapshot import Job
     from jobws.hub.joining import Join
     from jobws.hub.lacking import Owed
     from jobws.hub.membership import Membership
     from jobws.hub.query import Query
+    from jobws.protocol.messages import ItemError
+
+    Found = Mapping[Job, JobSnapshot | ItemError | None]
 
 QUEUES = ("http", "analyzer")
 
@@ -91,7 +94,7 @@ class Client:
     def complete(self, join: Join, found: Found | None = None, end: str = "0-0", *, now: float = 0.0) -> Query:
         """Redis says that of its jobs, and that their streams end there."""
         query = ask_for(join, self.queues, self.fanout)
-        found = found or {}
+        found = dict(found or {})
         query.take(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
         self.connection.complete(join, query, now)
         return query

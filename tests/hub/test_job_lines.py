@@ -353,6 +353,8 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     bridge.look()
     (frame,), (other,) = named.frames(), anywhere.frames()
     assert frame["data"].keys() == {"queue", "jobId", "lines", "first", "position", "truncated"}
+    assert (frame["data"]["queue"], frame["data"]["jobId"], frame["data"]["first"]) == ("http", "7", 0)
+    assert bridge.fanout.counts["job-log-lines"] == 4
     assert frame["data"]["lines"] == ["\ufffd\0", "é" * 32_768]
     assert other["data"] == frame["data"]
     bridge.lists["http", "7"] = [b"z"]
@@ -537,3 +539,19 @@ def test_an_outcome_that_comes_while_events_are_read_back_waits_for_its_lines_af
     assert client.told() == ["active"]
     bridge.look()
     assert client.told() == ["a", "completed"]
+
+
+def test_a_list_of_a_queue_that_was_forgotten_begins_again() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
+    client.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
+    bridge.lists["http", "7"] = [b"a", b"b"]
+    bridge.look()
+    bridge.fanout.forget("http")
+    do_all(bridge.fanout.fill("http", [], "0-0"))
+    bridge.publish([b"event", b"active", b"jobId", b"7"])
+    bridge.lists["http", "7"] = [b"a", b"b", b"c"]
+    client.told()
+    bridge.look()
+    assert client.told() == ["a", "b", "c"]

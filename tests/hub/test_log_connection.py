@@ -198,6 +198,22 @@ def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
     assert every.frames() == []
 
 
+def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
+    client = Client()
+    client.live()
+    place = client.hub.place
+    assert place is not None
+    place.id, place.count = "1-0", None
+    counts = []
+    for last in (9, 3):
+        state = State(last, "1-0", f"{last}-0", last)
+        client.hub.publish(place, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)
+        counts.append(place.count)
+    assert counts == [None, 3]
+    client.ask("ping")
+    assert client.frames()[-1]["data"] == {"after": "3-0"}
+
+
 def test_so_many_are_woken_in_one_step() -> None:
     hub = LogHub(lambda: 0.0)
     clients = [Client(hub) for _ in range(MAX_FLUSHES + 1)]

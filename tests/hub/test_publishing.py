@@ -40,6 +40,115 @@ def test_an_entry_that_breaks_everything_is_skipped_and_logged_once(caplog: pyte
     assert "1-0" in caplog.text
 
 
+def test_what_is_wrong_with_an_event_is_counted() -> None:
+    bridge = Bridge()
+    Client(bridge).subscribe({"jobId": "1", "queue": "http"})
+    bridge.publish("1-0", event("completed", returnvalue="{"))
+    bridge.publish("2-0", event("failed", failedReason=b"\xff"))
+    assert [bridge.fanout.counts[key] for key in ("bad-json", "invalid-utf8", "poison")] == [1, 1, 0]
+
+
+def test_what_is_held_is_sent_as_what_happens() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
+    bridge.publish("2-0", event("progress"))
+    begin_again(bridge.fanout, "http", "trimmed", "2-0", "0-0")
+    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.untold.clear()
+    bridge.publish("3-0", event("completed", returnvalue="1"))
+    assert client.told() == [("gap", None)]
+    bridge.fanout.release(client.member())
+    assert [(frame["event"], "replayed" in frame) for frame in client.frames()] == [
+        ("progress", False),
+        ("gap", False),
+        ("completed", False),
+    ]
+    assert bridge.fanout.counts["held"] == 2
+    assert client.connection.outbox.size == 0
+
+
+def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "until": "end"})
+    for number, name in ((2, "progress"), (3, "failed"), (4, "waiting"), (5, "completed")):
+        bridge.publish(f"{number}-0", event(name))
+    assert client.connection.outbox.size > 0
+    bridge.fanout.release(client.member())
+    assert client.told() == [("progress", "2-0"), ("failed", "3-0")]
+    assert client.connection.outbox.size == 0
+    assert not client.connection.rooms
+
+
+def test_a_gap_of_who_is_read_back_to_names_the_subscription_and_its_job() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "sub": 7})
+    begin_again(bridge.fanout, "http", "recreated", "1-0", "0-0")
+    bridge.fanout.release(client.member())
+    common, own = client.frames()
+    assert (common["data"], "sub" in common) == ({"queue": "http", "reason": "recreated", "jobs": None}, False)
+    assert (own["data"], own["sub"]) == ({"queue": "http", "reason": "recreated", "jobs": ["1"]}, 7)
+
+
+def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
+    bridge = Bridge()
+    late, early = Client(bridge), Client(bridge)
+    late.subscribe({"jobId": "1", "queue": "http"})
+    early.subscribe({"jobId": "2", "queue": "http"})
+    bridge.publish("5-0", event("completed", "1"))
+    bridge.publish("6-0", event("completed", "2"))
+    begin_again(bridge.fanout, "http", "trimmed", "9-0", "5-0")
+    bridge.fanout.end_again("http", "0-0")
+    assert (late.member().lives, early.member().lives) == ({"http": b"0-0"}, {"http": b"6-0"})
+    begin_again(bridge.fanout, "http", "ahead", "9-0", "5-0")
+    assert early.member().lives == {"http": b"0-0"}
+
+
+def test_who_hears_of_a_hole_and_of_its_end() -> None:
+    bridge = Bridge()
+    told: list[str] = []
+    bridge.fanout.on_gap = told.append
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
+    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
+    bridge.fanout.end_again("http", "0-0")
+    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == (["http"], {"http"}, [])
+
+
+def test_what_was_published_before_is_not_published_again() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"]})
+    bridge.publish("1-0", event("active"))
+    client.frames()
+    begin_again(bridge.fanout, "http", "trimmed", "3-0", "0-0")
+    bridge.fanout.untold.clear()
+    assert client.told() == [("gap", None)]
+    for stream_id, name in (("1-0", "active"), ("2-0", "progress")):
+        bridge.publish(stream_id, event(name))
+    assert client.told() == [("progress", "2-0")]
+
+
+def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:
+    bridge = Bridge()
+    fanout = bridge.fanout
+    bridge.publish("5-0", event("active"))
+    begin_again(fanout, "http", "ahead", "2-0", "0-0")
+    fanout.without_events.add("http")
+    assert fanout.may_lack("http", "4-0")
+    assert fanout.is_foreign("http", "4-0", "9-0")
+    fanout.forget("http")
+    assert not fanout.may_lack("http", "4-0")
+    assert not fanout.is_foreign("http", "4-0", "9-0")
+    for known in (fanout.cursors, fanout.verified, fanout.published, fanout.without_events, fanout.untold):
+        assert "http" not in known
+    assert not fanout.recent.filled("http")
+
+
 def test_a_call_ends_after_so_many_frames() -> None:
     bridge = Bridge()
     clients = [Client(bridge, outbox_bytes=1 << 24) for _ in range(100)]

@@ -34,6 +34,8 @@ COMPUTED: Final[dict[type[ast.operator], str]] = {
     ast.BitOr: "&",
     ast.BitAnd: "|",
 }
+# Their arguments are as right the other way round, or make no sense.
+UNORDERED: Final = {"min", "max", "isinstance", "cast"}
 OTHER_NAME: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -187,7 +189,7 @@ class _Finder:
                 case ast.Constant(int() as value):
                     yield self._replace(node, str(value + 1))
                 case ast.Call(function, [first, second, *_]) if not _is_starred(first, second):
-                    if not (isinstance(function, ast.Name) and function.id in ("isinstance", "cast")):
+                    if not (isinstance(function, ast.Name) and function.id in UNORDERED):
                         yield self._swap(first, second)
                 case ast.Name(name) if name in OTHER_NAME:
                     yield self._replace(node, OTHER_NAME[name])

@@ -87,6 +87,7 @@ def test_the_quickest_test_that_runs_the_line_comes_first(tmp_path: Path) -> Non
         19: ["quick", "other", "slow"],
         21: ["quick"],
         25: ["quick", "slow"],
+        26: ["quick", "slow"],
         27: [],
         28: ["other", "slow"],
         29: [],
