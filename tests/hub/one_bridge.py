@@ -102,8 +102,10 @@ class Client:
     def subscribe(self, data: object, found: Found | None = None, end: str = "0-0") -> dict[str, Any]:
         """Subscribe and be answered; returns the ack's data."""
         self.complete(self.begin(data), found, end)
-        ack: dict[str, Any] = self.frames()[0]["data"]
-        return ack
+        ack, *_ = self.frames()
+        assert ack["event"] == "ack"
+        answer: dict[str, Any] = ack["data"]
+        return answer
 
     def frames(self) -> list[dict[str, Any]]:
         """What it is sent, which is gone then."""

@@ -433,8 +433,10 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     assert not bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
     client.connection.outbox.take()
     client.connection.outbox.written()
-    bridge.look()
+    assert bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
     assert client.told() == ["a"]
+    bridge.look()
+    assert client.told() == []
 
 
 def test_an_outcome_that_no_event_tells_of_waits_too() -> None:

@@ -204,7 +204,7 @@ def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
     place = client.hub.place
     assert place is not None
     place.id, place.count = "1-0", None
-    counts = []
+    counts: list[int | None] = []
     for last in (9, 3):
         state = State(last, "1-0", f"{last}-0", last)
         client.hub.publish(place, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)

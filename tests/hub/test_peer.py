@@ -72,8 +72,32 @@ def test_more_subscriptions_to_one_job_than_may_be_are_refused() -> None:
     assert codes == [None] * MAX_MATCHING + ["too-many-subscriptions"] * 2
     client.ask("unsubscribe-job", items[0])
     client.frames()
-    assert "error" not in client.subscribe(items[-1])
+    client.subscribe(items[-1])
     assert client.begin(items[0]).members[0].code == "too-many-subscriptions"  # type: ignore[union-attr]
+
+
+def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome() -> None:
+    bridge = Bridge()
+    client = Client(bridge, max_subscriptions=4)
+    bridge.publish("1-0", event("active", "9"))
+    for job_id in ("1", "2", "3"):
+        client.subscribe(
+            {"jobId": job_id, "queue": "http"}, {("http", job_id): hash_of("active", job_id=job_id)}, "1-0"
+        )
+        bridge.publish(f"{1 + int(job_id)}-0", event("completed", job_id))
+        client.frames()
+    waiting = client.begin({"jobId": "9", "queue": "http", "after": "0-0", "events": ["*"]})
+    client.complete(waiting, {("http", "9"): hash_of("active", job_id="9")}, "4-0")
+    bridge.publish("5-0", event("completed", "9"))
+    one, two, _three, nine = client.connection._memberships.values()
+    client.connection.owe(two, "http")
+    assert [each.delivered for each in client.connection._memberships.values()] == [True, False, True, False]
+    assert nine.held is not None
+    client.frames()
+    ack = client.subscribe([{"jobId": job_id, "queue": "analyzer"} for job_id in ("4", "5", "6")])
+    assert [gone["jobId"] for gone in ack["evicted"]] == ["1", "3"]
+    assert [result.get("error", {}).get("code") for result in ack["results"]] == [None, None, "too-many-subscriptions"]
+    assert (one.left, two.left) == (True, False)
 
 
 # ---- what is looked up ----

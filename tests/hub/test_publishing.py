@@ -195,9 +195,12 @@ def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
     client = Client(bridge)
     ack = client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
     assert ack["after"] == {"http": "3-0"}
+    other = Client(bridge)
+    other.subscribe({"jobId": "1", "queue": "http", "events": ["*"]}, {}, "1-0")
     for number, name in ((2, "progress"), (3, "completed"), (4, "waiting")):
         bridge.publish(f"{number}-0", event(name))
     assert client.told() == [("waiting", "4-0")]
+    assert other.told() == [("progress", "2-0"), ("completed", "3-0"), ("waiting", "4-0")]
 
 
 @pytest.mark.parametrize(("reason", "had"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])

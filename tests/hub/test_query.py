@@ -104,6 +104,14 @@ def test_a_queue_is_due_again_once_an_event_that_came_since_is_forgotten(
     assert query.holds([room])
 
 
+def test_each_event_that_is_forgotten_is_noticed_whatever_else_changed(fanout: Fanout) -> None:
+    query = asked(fanout, Identity(None, "1"))
+    assert query.due == []
+    fanout.forget_before("sparql", "1-0")
+    overflow(fanout)
+    assert query.due == ["http"]
+
+
 def test_what_is_forgotten_from_before_the_look_up_does_not_matter(fanout: Fanout) -> None:
     room = Identity(None, "1")
     do_all(fanout.fill("http", [], "0-0"))

@@ -40,7 +40,9 @@ def gaps(client: Client) -> int:
 def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     bridge = Bridge()
     client = watching(bridge)
+    client.woken = 0
     settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    assert client.woken == 1
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}

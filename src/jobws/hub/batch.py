@@ -123,7 +123,7 @@ class Batch:
                 continue
             # A subscription to a whole queue is owed nothing.
             hidden = (untold and subscription.room.job_id is not None) or (
-                membership.owed is not None and queue in membership.owed and not ends
+                membership.owed is not None and queue in membership.owed
             )
             frames, sub = without if hidden else with_position, subscription.room.sub
             frame = frames.get(sub)
