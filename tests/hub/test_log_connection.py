@@ -300,9 +300,9 @@ def test_lines_are_read_back_as_far_as_was_there_and_those_of_the_filter() -> No
     client.connection.complete(member, Place("0-0", 0), "2-0", gap=False)
     client.frames()
     client.woken = 0
-    assert member.read_back(page("b1", "c", "b2", "c"), 0, lambda: 0.0) == 4
+    assert member.read_back(page("c", "b1", "b2", "c"), 0, lambda: 0.0) == 4
     assert client.woken == 1
-    assert [(frame["id"], frame.get("replayed", False)) for frame in client.frames()] == [("1-0", True), ("3-0", False)]
+    assert [(frame["id"], frame.get("replayed", False)) for frame in client.frames()] == [("2-0", True), ("3-0", False)]
     assert client.hub.counts == {"replayed": 2}
     assert member.reached == "4-0"
 

@@ -153,6 +153,41 @@ def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
     assert (recent.having(b"1"), recent.filled("a")) == ([], False)
 
 
+def test_whatever_may_forget_an_event_is_a_change() -> None:
+    recent = Recent()
+    changes = [recent.changes]
+    for change in (
+        lambda: recent.keep("a", 5),
+        lambda: recent.forget_before("a", "1-0"),
+        lambda: recent.begin_again("a"),
+        lambda: do_all(recent.fill("a", [], "0-0")),
+        lambda: recent.forget("a"),
+    ):
+        change()
+        changes.append(recent.changes)
+    assert changes == sorted(set(changes))
+
+
+def test_an_index_is_full_when_the_next_event_has_the_oldest_forgotten() -> None:
+    recent = RecentEvents(2)
+    full = [recent.is_full]
+    for number in range(2):
+        recent.add(b"1", b"%d-0" % number, kind("active"))
+        full.append(recent.is_full)
+    assert full == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("filled_down_to", "after", "has_all"), [(None, "9-0", False), ("2-0", "2-0", True), ("2-0", "1-9", False)]
+)
+def test_an_index_has_all_after_its_floor(filled_down_to: str | None, after: str, has_all: bool) -> None:
+    recent = RecentEvents(2)
+    if filled_down_to is not None:
+        recent.reach_to(filled_down_to)
+        recent.reach_to("1-0")
+    assert recent.has_all_after(after) is has_all
+
+
 @pytest.mark.long
 def test_an_event_costs_what_the_documentation_says() -> None:
     """Four events a job: about 130 bytes each, the ids included."""

@@ -1,7 +1,7 @@
 """Put faults into the hub, one at a time, and see whether its pure tests find them.
 
-Those that they do not find are printed. What no test can find, since nothing differs, stands in equivalents.toml with
-the reason.
+Those that they do not find are printed. What no test can find, since nothing differs that is promised, stands in
+equivalents.toml with the reason.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ PACKAGE: Final = ROOT / "src" / "jobws" / "hub"
 LEAST_FOUND: Final = 0.9
 
 
-class Change(NamedTuple):
-    """What a mutant changes: the name of its file, the line, and the line with the fault."""
+class Equivalent(NamedTuple):
+    """What equivalents.toml lists: the name of a file, a line, and that line with the fault; None: with any fault."""
 
     file: str
     line: str
-    mutant: str
+    mutant: str | None
+
+    def is_one(self, mutant: Mutant) -> bool:
+        """Whether the mutant is meant."""
+        if mutant.file.name != self.file:
+            return False
+        line, changed = mutant.change
+        return self.line == line and self.mutant in (None, changed)
 
 
-def change_of(mutant: Mutant) -> Change:
-    """The same for a mutant."""
-    return Change(mutant.file.name, *mutant.change)
-
-
-def equivalents() -> dict[Change, str]:
-    """Those that are listed, and why."""
+def equivalents() -> list[Equivalent]:
+    """Those that are listed. Each has a reason, which is for people."""
     listed = tomllib.loads((Path(__file__).parent / "equivalents.toml").read_text(encoding="utf-8"))
-    return {Change(each["file"], each["line"], each["mutant"]): each["reason"] for each in listed["equivalent"]}
+    return [
+        Equivalent(each["file"], each["line"], each.get("mutant")) for each in listed["equivalent"] if each["reason"]
+    ]
 
 
 def main() -> int:
@@ -52,13 +56,13 @@ def main() -> int:
     asked = parser.parse_args()
 
     everything = [mutant for file in files_of(PACKAGE) for mutant in mutants_of(file)]
-    listed = equivalents()
-    stale = listed.keys() - {change_of(mutant) for mutant in everything}
-    for change in stale:
-        print(f"equivalents.toml names what is not there: {change.file}: {change.line}  →  {change.mutant}")
+    listed = {each: next(filter(each.is_one, everything), None) for each in equivalents()}
+    stale = [each for each, mutant in listed.items() if mutant is None]
+    for each in stale:
+        print(f"equivalents.toml names what is not there: {each}")
     there = [mutant for mutant in everything if not asked.file or mutant.file.name in asked.file]
     drawn = Random(asked.seed).sample(there, min(asked.mutants or len(there), len(there)))
-    tried = [mutant for mutant in drawn if change_of(mutant) not in listed]
+    tried = [mutant for mutant in drawn if not any(each.is_one(mutant) for each in listed)]
     print(
         f"seed {asked.seed}: {len(drawn)} mutants of {len(there)}, {len(drawn) - len(tried)} are listed as equivalent",
         flush=True,
@@ -72,7 +76,7 @@ def main() -> int:
     for number, trial in enumerate(try_all(tried, baseline, asked.processes), 1):
         if not trial.found_by:
             lived += 1
-            _, line, changed = change_of(trial.mutant)
+            line, changed = trial.mutant.change
             print(f"{trial.mutant.file.relative_to(ROOT)}:{trial.mutant.line} lives\n    - {line}\n    + {changed}")
         if not number % 20:
             print(f"  {number} tried, {lived} live, {monotonic() - begun:.0f} s", flush=True)
