@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from tests.mutants.mutations import Mutant, mutants_of
-from tests.mutants.trials import files_of, measure, preload, try_all
+from tests.mutants.trials import measure, preload, try_all
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "src" / "jobws" / "hub"
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="how many are tried beside each other")
     asked = parser.parse_args()
 
-    everything = [mutant for file in files_of(PACKAGE) for mutant in mutants_of(file)]
+    everything = [mutant for file in sorted(PACKAGE.rglob("*.py")) for mutant in mutants_of(file)]
     listed = {each: next(filter(each.is_one, everything), None) for each in equivalents()}
     stale = [each for each, mutant in listed.items() if mutant is None]
     for each in stale:

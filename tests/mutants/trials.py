@@ -10,12 +10,10 @@ import multiprocessing
 import os
 import resource
 import sys
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing.connection import wait
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import coverage
 import pytest
@@ -24,8 +22,6 @@ from hypothesis import HealthCheck, Phase, settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
-    from pathlib import Path
-    from types import ModuleType
 
     from tests.mutants.mutations import Mutant
 
@@ -194,28 +190,14 @@ class _Noted:
             self._measured.switch_context("")
 
 
-class _Finder(MetaPathFinder):
-    """Imports the file with the fault in place of the one that is there."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self._path = str(mutant.file)
-        parts = mutant.file.with_suffix("").parts
-        self._name = ".".join(parts[parts.index("jobws") :])
-        self._source = mutant.source
-
-    def find_spec(self, name: str, _path: object, _target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != self._name:
-            return None
-        return spec_from_file_location(name, self._path, loader=_Loader(name, self._path, self._source))
-
-
-class _Loader(SourceFileLoader):
-    def __init__(self, name: str, path: str, source: bytes) -> None:
-        super().__init__(name, path)
-        self._source = source
-
-    def get_code(self, _name: str) -> Any:
-        return compile(self._source, self.path, "exec", dont_inherit=True)
+def _import(mutant: Mutant) -> None:
+    """Import the file with the fault, so that tests get that in place of the one that is there."""
+    parts = mutant.file.with_suffix("").parts
+    name = ".".join(parts[parts.index("jobws") :])
+    spec = spec_from_file_location(name, mutant.file)
+    assert spec is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    exec(compile(mutant.source, mutant.file, "exec", dont_inherit=True), vars(module))
 
 
 def _run(paths: Iterable[str], *options: str, seeds: int, plugins: list[object]) -> int:
@@ -225,6 +207,7 @@ def _run(paths: Iterable[str], *options: str, seeds: int, plugins: list[object])
 
 
 def _measure(sender: Connection) -> None:
+    os.environ["COVERAGE_CORE"] = "ctrace"  # others do not tell each test that runs a line
     measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=[PACKAGE])
     measured.start()
     noted = _Noted(measured)
@@ -246,14 +229,13 @@ def _try(mutant: Mutant, tests: Sequence[str], seconds: int, sender: Connection)
     os.dup2(nowhere, 2)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    sys.meta_path.insert(0, _Finder(mutant))
+    try:
+        _import(mutant)
+    except Exception:  # noqa: BLE001 - whatever it is, it was found
+        sender.send("importing it")
+        return
     chosen = _Chosen(tests)
     paths = dict.fromkeys(test.partition("::")[0] for test in tests)
     code = _run(paths, "--maxfail=1", "--tb=no", seeds=TRIED_SEEDS, plugins=[chosen])
     assert code in (0, 1, 2), f"pytest ended with {code}"
     sender.send(chosen.failed if code else "")
-
-
-def files_of(package: Path) -> list[Path]:
-    """The files that mutate, in order."""
-    return sorted(package.rglob("*.py"))
