@@ -100,6 +100,20 @@ def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome()
     assert (one.left, two.left) == (True, False)
 
 
+def test_what_was_replaced_in_the_same_request_makes_no_place() -> None:
+    bridge = Bridge()
+    client = Client(bridge, max_subscriptions=2)
+    found: Any = {("http", job_id): hash_of("active", job_id=job_id) for job_id in "12"}
+    client.subscribe({"jobs": ["1", "2"], "queue": "http"}, found)
+    for number, job_id in enumerate("12", 1):
+        bridge.publish(f"{number}-0", event("completed", job_id))
+    client.frames()
+    ack = client.subscribe({"jobs": ["3", "2", "4"], "queue": "http"}, {}, "2-0")
+    assert [gone["jobId"] for gone in ack["evicted"]] == ["1"]
+    assert [result.get("error", {}).get("code") for result in ack["results"]] == [None, None, "too-many-subscriptions"]
+    assert [room.job_id for room in client.connection.rooms] == ["3", "2"]
+
+
 # ---- what is looked up ----
 
 

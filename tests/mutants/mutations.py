@@ -129,7 +129,7 @@ class _Finder:
                         yield from self._expression(default)
                 yield from self._body(node.body, is_import=False)
                 return
-            case ast.Return(ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            case ast.Return(ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
                 yield self._replace(value, "None")
                 if isinstance(value, ast.Tuple) and len(value.elts) > 1:
                     yield self._swap(value.elts[0], value.elts[1])
