@@ -122,15 +122,15 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
 def test_what_was_published_before_is_not_published_again() -> None:
     bridge = Bridge()
     client = Client(bridge)
-    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"]})
+    client.subscribe([{"jobId": job_id, "queue": "http", "events": ["*"]} for job_id in "12"])
     bridge.publish("1-0", event("active"))
     client.frames()
     begin_again(bridge.fanout, "http", "trimmed", "3-0", "0-0")
     bridge.fanout.untold.clear()
     assert client.told() == [("gap", None)]
-    for stream_id, name in (("1-0", "active"), ("2-0", "progress")):
-        bridge.publish(stream_id, event(name))
-    assert client.told() == [("progress", "2-0")]
+    for stream_id, name, job_id in (("1-0", "active", "1"), ("2-0", "progress", "1"), ("3-0", "active", "2")):
+        bridge.publish(stream_id, event(name, job_id))
+    assert client.told() == [("progress", "2-0"), ("active", "3-0")]
 
 
 def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:

@@ -95,8 +95,22 @@ def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     settle(bridge.fanout, owed, hash_of(), "5-0", gaps(client))
     assert client.told() == [("completed", "5-0~5")]
     assert client.member().lives == {"http": None}
+    assert client.member().was_told("http", "5")
     bridge.publish("7-0", event("completed", returnvalue="2"))
     assert client.told() == [("completed", "7-0")]
+
+
+def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
+    bridge = Bridge()
+    client, other = watching(bridge, events=["*"]), Client(bridge)
+    other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    client.frames()
+    for number, name in ((2, "waiting"), (3, "completed"), (4, "progress"), (5, "removed"), (6, "waiting")):
+        bridge.publish(f"{number}-0", event(name))
+        assert client.member().lives == {"http": None if number == 6 else b"5-0"}
+    assert client.told() == [("waiting", "2-0"), ("progress", "4-0"), ("waiting", "6-0")]
+    assert other.told() == [("completed", "3-0"), ("removed", "5-0")]
 
 
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
@@ -265,6 +279,18 @@ def test_a_look_that_failed_for_a_job_says_nothing_of_it() -> None:
     client = watching(bridge)
     assert look(bridge, {JOB: ItemError("unavailable", "later"), ("http", "2"): hash_of()}) == []
     assert client.owed() == []
+
+
+def test_who_leaves_during_a_look_is_owed_nothing() -> None:
+    bridge = Bridge()
+    stays, leaves = watching(bridge), Client(bridge)
+    leaves.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
+    steps = look_again(bridge.fanout, "http", ["1"], LookUp({JOB: hash_of()}, {JOB: "1-0"}, {"http": "1-0"}))
+    assert next(steps)
+    leaves.connection.leave(leaves.member())
+    assert list(steps) == [True]
+    assert len(stays.owed()) == 1
+    assert leaves.read_back == []
 
 
 def test_without_events_each_look_tells_of_another_life() -> None:
