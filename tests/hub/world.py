@@ -416,6 +416,9 @@ class Bridge:
         if connection not in self.in_hand:
             assert connection.backlog is not None
             events, owed = connection.backlog.take(1 + self.choose(3))
+            if any(each.queue in self.again for each in owed):
+                connection.backlog.add(owed)
+                return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
             jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
             seen = {queue: see(self.fanout, queue) for queue, _ in jobs}

@@ -55,8 +55,6 @@ class Fanout:
         untold: The queues whose entries were missed, until it was looked up which outcomes were among them. Until
             then no position is told in them.
         published: By queue whose stream is read again, what was published of it before.
-        telling: The queues of whose gap some are still to be told. Until then no outcome is told with a position in
-            them, which may lie before those that these clients have.
         job_lines: The lines of jobs' logs that are followed.
     """
 
@@ -71,7 +69,6 @@ class Fanout:
         self.knows_all = True
         self.untold: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
-        self.telling: set[str] = set()
         # By queue, up to where something may be missing after a position; and positions that may be of another stream.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
@@ -111,7 +108,6 @@ class Fanout:
         self._foreign.pop(queue, None)
         self.without_events.discard(queue)
         self.untold.discard(queue)
-        self.telling.discard(queue)
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """The stream will be published again, since it is not what it was. `tell_gap` is due.
@@ -139,7 +135,6 @@ class Fanout:
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
         self.published[queue] = self.recent.begin_again(queue)
         self.untold.add(queue)
-        self.telling.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
         self.job_lines.give_up_all(queue)
@@ -163,7 +158,6 @@ class Fanout:
             connection.outbox.append(gap)
             connection.outbox.flush()
             yield
-        self.telling.discard(queue)
 
     def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
         """Say so again between what was to come before the gap, and what is read again."""

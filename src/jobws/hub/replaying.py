@@ -65,7 +65,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
 
 
 class Seen(NamedTuple):
-    """What was known of a queue before hashes were read."""
+    """What was known of a queue, whose stream was not being read again, before hashes were read."""
 
     recent: RecentEvents
     cursor: str
@@ -79,8 +79,8 @@ def see(fanout: Fanout, queue: str) -> Seen:
 def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, seen: Seen) -> None:
     """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
 
-    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again. It is put off while
-    clients are told of a gap in the queue, and if there was one since: the job may have had another outcome in it.
+    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again. It is put off if there was
+    a gap in the queue since: the job may have had another outcome in it.
 
     Args:
         fanout: Where events pass.
@@ -93,7 +93,7 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     if membership.left or membership.owed is None or queue not in membership.owed:
         return
     membership.pay(queue)
-    if not fanout.recent.is_current(queue, seen.recent) or queue in fanout.telling:
+    if not fanout.recent.is_current(queue, seen.recent):
         membership.connection.owe(membership, queue)
         return
     # A stream that was emptied ends nowhere, and one that went back ends too early.

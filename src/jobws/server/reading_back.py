@@ -113,6 +113,8 @@ class ReadingBack:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
         jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        # While a stream is read again positions go back, and some are still to be told of the gap.
+        await self._queues.ready({queue for queue, _ in jobs})
         seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
