@@ -91,9 +91,18 @@ class Client:
         assert join is not None
         return join
 
-    def complete(self, join: Join, found: Found | None = None, end: str = "0-0", *, now: float = 0.0) -> Query:
-        """Redis says that of its jobs, and that their streams end there."""
+    def complete(
+        self,
+        join: Join,
+        found: Found | None = None,
+        end: str = "0-0",
+        *,
+        now: float = 0.0,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Query:
+        """Redis says that of its jobs, and that their streams end there; `meanwhile` happens before it does."""
         query = ask_for(join, self.queues, self.fanout)
+        meanwhile()
         found = dict(found or {})
         query.take(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
         self.connection.complete(join, query, now)

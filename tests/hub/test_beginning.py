@@ -22,9 +22,21 @@ OLD, NEW = f"{LATEST - AMBIGUOUS_MILLISECONDS - 1}-0", f"{LATEST - AMBIGUOUS_MIL
 class Begun:
     """A subscription that was answered."""
 
-    def __init__(self, bridge: Bridge, found: Found | None = None, end: str = "0-0", now: float = 0, **data: Any):
+    def __init__(
+        self,
+        bridge: Bridge,
+        found: Found | None = None,
+        end: str = "0-0",
+        now: float = 0,
+        meanwhile: tuple[tuple[str, str], ...] = (),
+        **data: Any,
+    ) -> None:
+        def publish() -> None:
+            for stream_id, name in meanwhile:
+                bridge.publish(stream_id, event(name))
+
         self.client = client = Client(bridge)
-        client.complete(client.begin({"jobId": "1", **data}), found, end, now=now)
+        client.complete(client.begin({"jobId": "1", **data}), found, end, now=now, meanwhile=publish)
         (frame,) = client.frames()
         self.ack: dict[str, Any] = frame["data"]
         self.member = client.member()
@@ -76,8 +88,8 @@ def test_who_comes_late_gets_nothing_of_a_job_that_lives() -> None:
 
 
 def test_what_happened_while_it_was_looked_up_is_read_back() -> None:
-    bridge = bridge_with(("4-0", "active"), ("5-0", "progress"), ("6-0", "completed"))
-    begun = Begun(bridge, {JOB: hash_of("active")}, "4-0", events=["*"], **HTTP)
+    meanwhile = (("5-0", "progress"), ("6-0", "completed"))
+    begun = Begun(bridge_with(("4-0", "active")), {JOB: hash_of("active")}, "4-0", 0, meanwhile, events=["*"], **HTTP)
     assert (begun.replayed, begun.owed) == ([("http", b"5-0"), ("http", b"6-0")], [])
     assert begun.after == {"http": BEFORE_5}
 
@@ -116,7 +128,7 @@ def test_an_outcome_that_was_not_chosen_is_not_owed() -> None:
 
 
 def test_an_event_that_is_newer_than_the_hash_says_more() -> None:
-    begun = Begun(bridge_with(("4-0", "progress"), ("5-0", "waiting")), {JOB: hash_of()}, "4-0", **HTTP)
+    begun = Begun(bridge_with(("4-0", "progress")), {JOB: hash_of()}, "4-0", 0, (("5-0", "waiting"),), **HTTP)
     assert (begun.owed, begun.member.lives) == ([], {"http": None})
     begun = Begun(bridge_with(("4-0", "waiting")), {JOB: hash_of()}, "4-0", **HTTP)
     assert begun.owed == ["http"], "it is as old"
@@ -188,6 +200,26 @@ def test_what_was_trimmed_after_a_position_is_a_gap() -> None:
     assert marks == [{"gap"}, set()]
     bridge.fanout.without_events.add("http")
     assert Begun(bridge, {JOB: hash_of()}, "5-0", after="2-0", **HTTP).marks == set(), "there are none to be missed"
+
+
+def test_a_queue_of_which_something_was_forgotten_since_has_a_gap_and_its_jobs_looked_up_again() -> None:
+    bridge = bridge_with(("1-0", "added"), ("4-0", "completed"))
+    told: list[str] = []
+    bridge.fanout.on_gap = told.append
+    for stale in (False, True):
+        client = Client(bridge)
+        join = client.begin({"jobId": "1", "queue": "http", "after": "4-0~5"})
+
+        def trim() -> None:
+            bridge.publish("5-0", event("progress", "2"))
+            bridge.publish("6-0", event("progress", "2"))
+            bridge.fanout.forget_before("http", "6-0")
+
+        client.complete(join, {JOB: hash_of()}, "4-0", meanwhile=trim if stale else lambda: None)
+        (ack,) = client.frames()
+        assert ack["data"].get("gap", False) is stale
+        assert client.member().lives == {"http": b"0-0" if stale else b"4-0"}
+        assert (told, bridge.fanout.untold) == ((["http"], {"http"}) if stale else ([], set()))
 
 
 # ---- without a queue ----

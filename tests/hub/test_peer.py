@@ -13,7 +13,7 @@ from jobws.protocol.close import CloseCode
 from jobws.protocol.messages import Room
 from jobws.protocol.session import Close, error_frame
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
-from tests.support.steps import ask_for, begin_again
+from tests.support.steps import ask_for
 
 
 def test_who_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
@@ -129,33 +129,6 @@ def test_a_search_for_queues_counts_as_much_as_it_costs() -> None:
     assert join.size == 3
 
 
-def test_an_answer_does_not_hold_once_a_queue_has_come_that_was_missing() -> None:
-    bridge = Bridge()
-    client = Client(bridge)
-    bridge.queues["new"] = None
-    join = client.begin([{"jobId": "1", "queue": "http"}, {"jobId": "1", "queue": "new"}])
-    del bridge.queues["new"]
-    query = ask_for(join, bridge.queues, bridge.fanout)
-    assert query.unknown == ["new"]
-    before = query.holds(join.rooms), query.is_outdated
-    bridge.open("new")
-    assert (before, (query.holds(join.rooms), query.is_outdated)) == ((True, False), (False, True))
-    assert query.holds([room for room in join.rooms if room.queue == "http"])
-
-
-def test_an_answer_about_all_queues_does_not_hold_once_any_is_read_again() -> None:
-    bridge = Bridge()
-    client = Client(bridge)
-    join = client.begin([{"jobId": "1", "queue": "http"}, {"jobId": "1"}])
-    query = ask_for(join, bridge.queues, bridge.fanout)
-    begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
-    assert not query.holds(join.rooms)
-    assert query.holds([room for room in join.rooms if room.queue == "http"])
-    del bridge.queues["analyzer"]
-    bridge.fanout.forget("analyzer")
-    assert query.holds(join.rooms), "it is gone"
-
-
 @pytest.mark.parametrize(("after", "gap", "kept"), [("3-0", False, "3-0"), ("9-0", True, "1-0")])
 def test_positions_that_a_list_shares_are_looked_at_once(after: str, gap: bool, kept: str) -> None:
     """A position up to where the stream goes is a faster bridge's; one beyond is another stream's."""
@@ -191,6 +164,11 @@ def test_what_redis_said_is_told_by_queue() -> None:
     )
     bridge.publish("4-0", event("active"), "analyzer")
     assert query.having(one) == {"http": hash_of(), "analyzer": None}
+    bridge.open("new")
+    bridge.publish("7-0", event("active"), "new")
+    assert query.having(one) == {"http": hash_of(), "analyzer": None, "new": None}
+    assert query.moment("new", "1") == "7-0"
+    del bridge.queues["new"]
     del bridge.queues["analyzer"]
     assert query.having(one) == {"http": hash_of()}
     assert (query.knows("http"), query.knows("analyzer"), query.knows("other")) == (True, False, False)

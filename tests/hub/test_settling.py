@@ -8,7 +8,7 @@ import pytest
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE
-from jobws.hub.replaying import look_again, replay, settle
+from jobws.hub.replaying import Seen, look_again, replay, see, settle
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
@@ -33,31 +33,31 @@ def owe(client: Client) -> Owed:
     return owed
 
 
-def gaps(client: Client) -> int:
-    return client.fanout.counts["gaps"]
+def seen(client: Client) -> Seen:
+    return see(client.fanout, "http")
 
 
 def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     bridge = Bridge()
     client = watching(bridge)
     client.woken = 0
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.woken == 1
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
     assert client.member().lives == {"http": b"5-0"}
     assert bridge.fanout.counts["from-hash"] == 1
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [], "it has that"
-    settle(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", seen(client))
     assert client.told() == [("failed", "5-0~6")]
 
 
 def test_a_stream_that_was_emptied_was_read_as_far_as_it_was() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), hash_of(), "0-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "0-0", seen(client))
     assert client.told() == [("completed", "1-0~5")]
 
 
@@ -65,7 +65,7 @@ def test_a_failure_tells_its_reason() -> None:
     bridge = Bridge()
     client = watching(bridge)
     snapshot = JobSnapshot("http", "1", "n", "failed", None, failed_reason="because \ud800")
-    settle(bridge.fanout, owe(client), snapshot, "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
     (frame,) = client.frames()
     assert (frame["id"], frame["data"]["failedReason"]) == ("5-0~0", "because ?")
 
@@ -73,26 +73,26 @@ def test_a_failure_tells_its_reason() -> None:
 def test_a_job_that_is_gone_is_told_unless_something_newer_is_known() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), None, "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
     assert client.told() == [("removed", "5-0~0")]
-    settle(bridge.fanout, owe(client), None, "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
     assert client.told() == [], "its life is over"
     client = watching(Bridge())
-    owed = owe(client)
+    owed, before = owe(client), seen(client)
     client.fanout.publish("http", [(b"6-0", event("progress")), (b"7-0", event("waiting"))])
     client.frames()
-    settle(client.fanout, owed, None, "5-0", gaps(client))
+    settle(client.fanout, owed, None, "5-0", before)
     assert client.told() == []
-    settle(client.fanout, owe(client), None, "7-0", gaps(client))
+    settle(client.fanout, owe(client), None, "7-0", seen(client))
     assert client.told() == [("removed", "7-0~0")], "what the hash says is as new as the event"
 
 
 def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    owed = owe(client)
+    owed, before = owe(client), seen(client)
     bridge.publish("6-0", event("waiting"))
-    settle(bridge.fanout, owed, hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.told() == [("completed", "5-0~5")]
     assert client.member().lives == {"http": None}
     assert client.member().was_told("http", "5")
@@ -104,7 +104,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     bridge = Bridge()
     client, other = watching(bridge, events=["*"]), Client(bridge)
     other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     client.frames()
     for number, name in ((2, "waiting"), (3, "completed"), (4, "progress"), (5, "removed"), (6, "waiting")):
         bridge.publish(f"{number}-0", event(name))
@@ -116,7 +116,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), hash_of("active"), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.told() == []
     assert client.member().owed == set()
     assert client.member().lives == {"http": None}
@@ -125,7 +125,7 @@ def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
 def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     bridge = Bridge()
     client = watching(bridge, events=["failed"])
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
     assert client.member().lives == {"http": b"5-0"}
     assert bridge.fanout.counts["from-hash"] == 0
@@ -137,22 +137,33 @@ def test_what_is_owed_no_more_is_not_looked_at() -> None:
     owed = owe(client)
     bridge.publish("2-0", event("completed"))
     assert client.told() == [("completed", "2-0")]
-    settle(bridge.fanout, owed, hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owed, hash_of(), "5-0", seen(client))
     assert client.told() == []
     owed = owe(client)
     client.connection.leave(client.member())
-    settle(bridge.fanout, owed, hash_of("failed", 7), "5-0", gaps(client))
+    settle(bridge.fanout, owed, hash_of("failed", 7), "5-0", seen(client))
     assert client.told() == []
 
 
-def test_a_hole_that_was_found_meanwhile_has_the_hash_read_again() -> None:
+@pytest.mark.parametrize("queue", ["http", "analyzer"])
+def test_a_hole_that_was_found_in_the_queue_meanwhile_has_the_hash_read_again(queue: str) -> None:
     bridge = Bridge()
     client = watching(bridge)
-    owed, before = owe(client), gaps(client)
-    begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
+    owed, before = owe(client), seen(client)
+    begin_again(bridge.fanout, queue, "trimmed", "0-0", "0-0")
+    bridge.fanout.end_again(queue, "0-0")
+    client.frames()
     settle(bridge.fanout, owed, hash_of(), "5-0", before)
-    assert client.told() == []
-    assert client.owed() == [owed]
+    assert client.told() == ([] if queue == "http" else [("completed", "5-0~5")])
+    assert client.owed() == ([owed] if queue == "http" else [])
+
+
+def test_a_stream_that_went_back_was_read_as_far_as_it_was_before() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    bridge.publish("8-0", event("progress"))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.told() == [("completed", "8-0~5")]
 
 
 def test_while_an_outcome_is_owed_events_have_no_position() -> None:
@@ -167,6 +178,18 @@ def test_while_an_outcome_is_owed_events_have_no_position() -> None:
     assert client.told() == [("waiting", "4-0")]
 
 
+def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    client.ask("subscribe-job", {"jobId": "2", "queue": "analyzer"})
+    after = []
+    for _ in range(2):
+        client.ask("ping")
+        after.append(client.frames()[-1]["data"]["after"])
+        client.connection.owe(next(iter(client.connection._memberships.values())), "http")
+    assert after == [{"http": "1-0"}, {}]
+
+
 def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     bridge = Bridge()
     bridge.publish("1-0", event("progress"))
@@ -174,7 +197,7 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
     assert client.connection.backlog is not None
     ((of, index),), _ = client.connection.backlog.take(9)
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", gaps(client))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
     replay(bridge.fanout, of, index, (b"1-0", event("progress")))
     frames = client.frames()
@@ -195,7 +218,7 @@ def test_an_outcome_that_does_not_fit_ends_who_does_not_read() -> None:
     large = JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300)
     overflowed = []
     for snapshot in (hash_of(), large):
-        settle(bridge.fanout, owe(client), snapshot, "5-0", gaps(client))
+        settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
         overflowed.append(client.connection.outbox.overflowed)
     assert overflowed == [False, True]
     assert len(client.member().held or ()) == 1
@@ -232,7 +255,7 @@ def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
     replay(bridge.fanout, of, index, None)
     assert client.told() == [("gap", None)]
     (owed,) = client.owed()
-    settle(bridge.fanout, owed, hash_of(), "1-0", gaps(client))
+    settle(bridge.fanout, owed, hash_of(), "1-0", seen(client))
     assert client.told() == [("completed", "1-0~5")]
 
 
@@ -299,7 +322,7 @@ def test_without_events_each_look_tells_of_another_life() -> None:
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()})
     (owed,) = client.owed()
-    settle(bridge.fanout, owed, hash_of(), "0-0", 0)
+    settle(bridge.fanout, owed, hash_of(), "0-0", seen(client))
     assert client.told() == [("completed", "0-0~5")]
     look(bridge, {JOB: hash_of()}, "0-0")
     assert client.owed() == []
