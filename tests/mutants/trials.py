@@ -12,6 +12,7 @@ import resource
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing.connection import wait
+from signal import SIGKILL, SIGXCPU
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -117,8 +118,7 @@ def try_all(mutants: Sequence[Mutant], baseline: Baseline, processes: int) -> It
         for each in list(running):
             if each.receiver in ready:
                 running.remove(each)
-                yield Trial(each.mutant, _result(each.receiver))
-                each.process.join()
+                yield Trial(each.mutant, _result(each))
             elif monotonic() > each.until:
                 each.process.kill()
 
@@ -140,11 +140,14 @@ def _start(mutant: Mutant, tests: list[str], measured_seconds: float) -> _Runnin
     return _Running(mutant, receiver, process, monotonic() + 4 * seconds)
 
 
-def _result(receiver: Connection) -> str:
+def _result(of: _Running) -> str:
     try:
-        found_by: str = receiver.recv()
+        found_by: str = of.receiver.recv()
     except EOFError:
-        return "it does not end"
+        found_by = "it does not end"
+    of.process.join()
+    if of.process.exitcode not in (0, -SIGXCPU, -SIGKILL):
+        raise RuntimeError(f"{of.mutant.file}:{of.mutant.line}: {of.mutant.change}: exit code {of.process.exitcode}")
     return found_by
 
 
@@ -169,7 +172,7 @@ class _Chosen:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.failed = self.failed or "importing"
+            self.failed = self.failed or f"importing {report.nodeid}"
 
 
 class _Noted:
@@ -237,5 +240,5 @@ def _try(mutant: Mutant, tests: Sequence[str], seconds: int, sender: Connection)
     chosen = _Chosen(tests)
     paths = dict.fromkeys(test.partition("::")[0] for test in tests)
     code = _run(paths, "--maxfail=1", "--tb=no", seeds=TRIED_SEEDS, plugins=[chosen])
-    assert code in (0, 1, 2), f"pytest ended with {code}"
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), code
     sender.send(chosen.failed if code else "")
