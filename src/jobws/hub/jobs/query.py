@@ -1,0 +1,226 @@
+"""What subscriptions look up together: jobs of named queues, and jobs in every queue; and what was found.
+
+A thousand jobs in a thousand queues are not a million pairs: asking and answering cost what there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobws.protocol.identifiers import START, position
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from jobws.bullmq.snapshot import LookUp
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.history import RecentEvents
+    from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
+    from jobws.protocol.request_types import Identity
+
+_NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
+
+
+class Query:
+    """One look-up for the jobs of some subscriptions.
+
+    Args:
+        rooms: What they are to.
+        labels: The queues that exist; a live view.
+        fanout: What is known of their streams.
+
+    Attributes:
+        queues: The labels of those that it is about, in order.
+        unknown: The labels that are named and do not exist.
+        asked: The labels that the latest look-up is about.
+    """
+
+    __slots__ = (
+        *("_ahead", "_anywhere", "_changes", "_due", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named"),
+        *("_recent", "_seen", "_unread", "asked", "queues", "unknown"),
+    )
+
+    def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
+        self.queues: dict[str, None] = {}
+        self.unknown: list[str] = []
+        self.asked: list[str] = []
+        self._labels = labels
+        self._fanout = fanout
+        self._named: dict[str, dict[str, None]] = {}
+        self._anywhere: dict[str, None] = {}
+        for room in rooms:
+            self._add(room)
+        if self._anywhere:
+            self.queues.update(dict.fromkeys(labels))
+        # The queues that are due, and how much had changed in the streams when that was found.
+        self._due: list[str] = []
+        self._changes: int | None = None
+        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
+        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        self._seen: Cursor = {}
+        self._look_up: LookUp | None = None
+        self._unread: set[str] = set()
+        # What was found of jobs without a queue: by job id, by queue.
+        self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
+        # By the identity of a client's positions, these, and whether events after them may be gone in any queue; and
+        # those that this bridge has not reached.
+        self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
+        self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
+
+    def _add(self, room: Identity) -> None:
+        if room.queue is None:
+            self._anywhere[room.job_id or ""] = None
+        elif room.queue not in self._labels:
+            self.unknown.append(room.queue)
+        else:
+            self.queues[room.queue] = None
+            if room.job_id is not None:
+                self._named.setdefault(room.queue, {})[room.job_id] = None
+
+    # ---- asking ----
+
+    @property
+    def due(self) -> list[str]:
+        """The labels to look up: of none is known both what Redis said and what happened since."""
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._due = [queue for queue in self.queues if not self._holds_in(queue)]
+        return self._due
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a queue has come that was unknown: another query is needed."""
+        return any(queue in self._labels for queue in self.unknown)
+
+    @property
+    def job_ids(self) -> Mapping[str, Collection[str]]:
+        """What to ask Redis, by queue; empty if nothing is needed."""
+        if not self._anywhere:
+            return {queue: self._named[queue] for queue in self.asked if queue in self._named}
+        return {
+            queue: {**self._anywhere, **self._named[queue]} if queue in self._named else self._anywhere
+            for queue in self.asked
+        }
+
+    def ask(self) -> None:
+        """Redis is asked after this, but not about streams that are being read: nothing holds for those yet."""
+        self.asked = [queue for queue in self.due if self._fanout.recent.filled(queue)]
+        self._changes = None
+        for queue in self.asked:
+            seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
+            known = self._fanout.recent.of(queue)
+            self._recent[queue] = known, max(seen, known.floor or START, key=position)
+
+    def take(self, look_up: LookUp) -> None:
+        """What Redis said; as far as streams had been written then, they have been read as far as can be."""
+        again = set(self.asked)
+        if self._look_up is not None:
+            for of_job in (self._look_up.found, self._look_up.moments):
+                for job in [job for job in of_job if job[0] in again]:
+                    del of_job[job]
+            for found in self._found.values():
+                for queue in again & found.keys():
+                    del found[queue]
+            self._look_up.found.update(look_up.found)
+            self._look_up.moments.update(look_up.moments)
+            self._look_up.ends.update(look_up.ends)
+            self._holed.clear()
+            self._ahead.clear()
+        else:
+            self._look_up = look_up
+        cursors = self._fanout.cursors
+        self._unread = {
+            queue
+            for queue in self._seen
+            if (end := self._look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
+            and position(end) > position(cursor)
+        }
+        for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
+            if job_id in self._anywhere and queue in self.queues and answer is not None:
+                self._found.setdefault(job_id, {})[queue] = answer
+
+    def _holds_in(self, queue: str) -> bool:
+        """Whether everything is known that happened in a queue since it was asked for."""
+        if queue not in self._labels:
+            return True
+        if queue not in self._recent:
+            return False
+        known, after = self._recent[queue]
+        return known is self._fanout.recent.of(queue) and known.has_all_after(after)
+
+    def holds(self, rooms: Iterable[Identity]) -> bool:
+        """Whether the answer still says all of these: see `due`; and no queue has come that was unknown."""
+        named = {room.queue for room in rooms}
+        if any(queue in named and queue in self._labels for queue in self.unknown):
+            return False
+        return not self.due if None in named else all(map(self._holds_in, self.queues.keys() & named))
+
+    # ---- what was found ----
+
+    def knows(self, queue: str) -> bool:
+        """Whether the queue was there, and was not forgotten since."""
+        return queue in self.queues and queue in self._labels
+
+    def having(self, room: Identity) -> Mapping[str, JobSnapshot | ItemError | None]:
+        """By queue that has, or had, the job, what Redis said of it: also those that were found since.
+
+        None: the job was not there when it was asked for.
+        """
+        job_id = room.job_id or ""
+        if room.queue is not None:
+            found = None if self._look_up is None else self._look_up.found.get((room.queue, job_id))
+            known = found is not None or job_id.encode() in self._fanout.recent.of(room.queue).job_ids
+            return {room.queue: found} if known else {}
+        found_in = self._found.get(job_id, _NOTHING)
+        others = [queue for queue in self._fanout.recent.having(job_id.encode()) if queue not in found_in]
+        having = {**found_in, **dict.fromkeys(others)}
+        return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
+
+    def _is_read_back(self, queue: str) -> bool:
+        return queue in self._labels and (queue in self.queues or self._fanout.recent.filled(queue))
+
+    def moment(self, queue: str, job_id: str) -> str:
+        """How far what was said of the job speaks."""
+        moment = START if self._look_up is None else self._look_up.moments.get((queue, job_id), START)
+        # An empty stream does not say. A queue that was found since was not asked.
+        return self._seen.get(queue, self._fanout.cursors.get(queue, START)) if moment == START else moment
+
+    def end(self, queue: str) -> str:
+        """How far the queue's stream went; `0-0` if it held nothing."""
+        return START if self._look_up is None else self._look_up.ends.get(queue, START)
+
+    def is_read(self, queue: str | None) -> bool:
+        """Whether the queue was asked, and its stream was read that far; None: all of them."""
+        return not self._unread if queue is None else queue in self._seen and queue not in self._unread
+
+    def may_lack(self, queue: str | None, after: Mapping[str, str]) -> bool:
+        """Whether events after a client's positions may be gone in the queue, or in any that they name."""
+        if queue is not None:
+            return queue in after and self._may_lack(queue, after[queue])
+        known = self._holed.get(id(after))
+        if known is None:
+            holed = any(self._may_lack(label, stream_id) for label, stream_id in after.items() if self.knows(label))
+            known = self._holed[id(after)] = (after, holed)
+        return known[1]
+
+    def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
+        """Those of a client's positions in the queue, or in any, up to which this bridge has not read yet."""
+        if queue is not None:
+            return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
+        known = self._ahead.get(id(after))
+        if known is None:
+            ahead = {label: stream_id for label, stream_id in after.items() if self._is_ahead(label, stream_id)}
+            known = self._ahead[id(after)] = (after, ahead)
+        return known[1]
+
+    def _is_ahead(self, queue: str, after: str) -> bool:
+        # Streams that were read are not behind any position of theirs.
+        return queue in self._unread and position(self._fanout.cursors.get(queue, START)) < position(after) <= position(
+            self.end(queue)
+        )
+
+    def _may_lack(self, queue: str, after: str) -> bool:
+        fanout = self._fanout
+        return queue not in fanout.without_events and (
+            fanout.may_lack(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
+        )
