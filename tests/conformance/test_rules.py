@@ -32,7 +32,7 @@ def section(title: str) -> str:
 
 
 def test_every_rule_has_a_vector_and_every_vector_a_rule() -> None:
-    # Those of HTTP (H…) are no conversation; `tests/server/test_http*.py` hold them.
+    # Those of HTTP (H…) are no conversation; `tests/server/http/` holds them.
     rules = set(re.findall(r"^\*\*([A-GI-Z]\d+)\.\*\*", PROTOCOL, re.MULTILINE))
     assert rules == {vector["rule"] for vector in VECTORS}
     assert len(rules) > 30

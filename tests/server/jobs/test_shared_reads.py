@@ -117,7 +117,7 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
 
 
 async def test_a_user_with_the_rights_that_the_readme_names_reads_all(redis: Redis) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     rule = text.split("ACL SETUSER jobws ")[1].split("```")[0].split()
     if redis.client.info()["redis_version"].startswith("7.0."):
         rule.remove("+client|setinfo")

@@ -292,7 +292,7 @@ def test_a_network_that_goes_away_is_noticed() -> None:
     ):
         pytest.skip("this machine lets a test make no network namespace")
     command = [*namespace, sys.executable, "-m", "tests.support.cut_network"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent.parent)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
     assert (done.returncode, done.stdout) == (0, "gone\n"), done.stderr
 
 
