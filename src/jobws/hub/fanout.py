@@ -170,7 +170,7 @@ class Fanout:
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
-        self.recent.of(queue).reach_to(floor)
+        self.recent.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:

@@ -35,7 +35,7 @@ class Query:
 
     __slots__ = (
         *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_stale", "_unread", "queues", "unknown"),
+        *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -51,9 +51,10 @@ class Query:
             self.queues.update(dict.fromkeys(labels))
         # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
         self._recent: dict[str, tuple[RecentEvents, str]] = {}
-        # All queues of which something was missed since, and how much had been forgotten when that was found.
-        self._stale: list[str] = []
-        self._changes: int | None = None
+        # Which queues are stale, all those that are, and how much had changed when that was found.
+        self._stale: dict[str, bool] = {}
+        self._stale_anywhere: list[str] | None = None
+        self._changes = fanout.recent.changes
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -127,18 +128,28 @@ class Query:
 
         The job may have ended there meanwhile.
         """
+        if room.job_id is None:
+            return ()
         if room.queue is not None:
-            is_stale = room.job_id is not None and room.queue in self._labels and self._is_stale(room.queue)
-            return [room.queue] if is_stale else []
-        if self._changes != self._fanout.recent.changes:
-            self._changes = self._fanout.recent.changes
-            self._stale = [queue for queue in self._labels if self._is_stale(queue)]
-        return self._stale
+            return (room.queue,) if room.queue in self._labels and self._is_stale(room.queue) else ()
+        self._renew()
+        if self._stale_anywhere is None:
+            self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
+        return self._stale_anywhere
 
     def _is_stale(self, queue: str) -> bool:
-        recent = self._fanout.recent
-        known, after = self._recent.get(queue) or (recent.of(queue), START)
-        return not (recent.is_current(queue, known) and known.has_all_after(after))
+        self._renew()
+        is_stale = self._stale.get(queue)
+        if is_stale is None:
+            recent = self._fanout.recent
+            known, after = self._recent.get(queue) or (recent.of(queue), START)
+            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+        return is_stale
+
+    def _renew(self) -> None:
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._stale, self._stale_anywhere = {}, None
 
     # ---- what was found ----
 
