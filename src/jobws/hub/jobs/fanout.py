@@ -171,7 +171,12 @@ class Fanout:
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
-        self.recent.of(queue).reach_to(floor)
+        self.recent.reach_to(queue, floor)
+        self.doubt(queue)
+
+    def doubt(self, queue: str) -> None:
+        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
+        self.untold.add(queue)
         self.on_gap(queue)
 
     def may_lack(self, queue: str, after: str) -> bool:

@@ -196,7 +196,7 @@ class Recent:
     """The recent events of every queue.
 
     Attributes:
-        changes: Grows whenever events may have been forgotten, of any queue.
+        changes: Grows whenever events may have been forgotten, or are known again, of any queue.
     """
 
     def __init__(self) -> None:
@@ -219,19 +219,28 @@ class Recent:
     def keep(self, queue: str, max_length: int) -> int:
         """Remember as many events of `queue` as its stream may hold, within the bounds; how many that is."""
         capacity = self._capacity(max_length)
-        self.of(queue).resize(capacity)
-        self.changes += 1
+        known = self.of(queue)
+        self.changes += len(known) > capacity
+        known.resize(capacity)
         return capacity
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry of the queue's stream."""
-        self.of(queue).forget_before(stream_id)
-        self.changes += 1
+        known = self.of(queue)
+        count = len(known)
+        known.forget_before(stream_id)
+        self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
         """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
         self.begin_again(queue)
-        return self.of(queue).fill(newest_first, floor)
+        yield from self.of(queue).fill(newest_first, floor)
+        self.changes += 1
+
+    def reach_to(self, queue: str, floor: str) -> None:
+        """See `RecentEvents.reach_to`."""
+        self.of(queue).reach_to(floor)
+        self.changes += 1
 
     def begin_again(self, queue: str) -> RecentEvents:
         """Begin again, unfilled; returns what was known until now."""
@@ -239,6 +248,10 @@ class Recent:
         self._put(queue, RecentEvents(known.capacity))
         self.changes += 1
         return known
+
+    def is_current(self, queue: str, known: RecentEvents) -> bool:
+        """Whether that is what is known of the queue: it was not begun again, nor forgotten."""
+        return self._queues.get(queue) is known
 
     def having(self, job_id: bytes) -> list[str]:
         """The queues of which events of the job are known."""
