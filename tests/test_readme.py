@@ -148,7 +148,7 @@ async def test_the_mounted_bridge(redis: Redis) -> None:
 
 
 def test_the_defaults_that_it_names() -> None:
-    from jobws.cli import DEFAULT_URL, logs
+    from jobws.cli.commands import DEFAULT_URL, logs
     from jobws.logs.writer import BUFFER_ENTRIES, EXIT_SECONDS
     from jobws.server import Settings
 

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jobws.client import Client, Event, LogLine
-    from jobws.client.event import JsonObject
-    from jobws.client.jobs import JobId
-    from jobws.client.logs import Names
-    from jobws.client.token import Token
+    from jobws.client.client import JobId
+    from jobws.client.connection.token import Token
+    from jobws.client.frames import JsonObject
+    from jobws.client.log.iterator import Names
+    from jobws.protocol.http_resources import Submitted
     from jobws.protocol.messages import HelloData
-    from jobws.protocol.resources import Submitted
 
 Value = TypeVar("Value")
 
@@ -77,7 +77,7 @@ class Jobs:
         opts: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> Submitted:
-        """Add a job; see `jobws.client.http.submit`."""
+        """Add a job; see `jobws.client.rest.submit`."""
         call = partial(self._client.submit, queue, data, name=name, job_id=job_id, opts=opts)
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 

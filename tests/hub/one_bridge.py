@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.connection import Connection
-from jobws.hub.fanout import Fanout
-from jobws.hub.rooms import Rooms
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from tests.support.steps import ask_for, do_all
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.joining import Join
-    from jobws.hub.lacking import Owed
-    from jobws.hub.membership import Membership
-    from jobws.hub.query import Query
+    from jobws.hub.jobs.missed import Owed
+    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.query import Query
+    from jobws.hub.jobs.subscription import Membership
     from jobws.protocol.messages import ItemError
 
     Found = Mapping[Job, JobSnapshot | ItemError | None]

@@ -24,7 +24,7 @@ LEAST_FOUND: Final = 0.9
 
 
 class Equivalent(NamedTuple):
-    """What equivalents.toml lists: the name of a file, a line, and that line with the fault; None: with any fault."""
+    """What equivalents.toml lists: a file in hub/, a line, and that line with the fault; None: with any fault."""
 
     file: str
     line: str
@@ -32,7 +32,7 @@ class Equivalent(NamedTuple):
 
     def is_one(self, mutant: Mutant) -> bool:
         """Whether the mutant is meant."""
-        if mutant.file.name != self.file:
+        if mutant.file.relative_to(PACKAGE).as_posix() != self.file:
             return False
         line, changed = mutant.change
         return self.line == line and self.mutant in (None, changed)
@@ -51,7 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutate ARGS=…", description=__doc__)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)), help="chooses which; printed")
     parser.add_argument("--mutants", type=int, default=300, help="how many; 0: all")
-    parser.add_argument("--file", action="append", help="only of files of this name; may be repeated")
+    parser.add_argument("--file", action="append", help="only of this file, such as jobs/query.py; may be repeated")
     parser.add_argument("--processes", type=int, default=2, help="how many are tried beside each other")
     asked = parser.parse_args()
 
@@ -60,7 +60,7 @@ def main() -> int:
     stale = [each for each, mutant in listed.items() if mutant is None]
     for each in stale:
         print(f"equivalents.toml names what is not there: {each}")
-    there = [mutant for mutant in everything if not asked.file or mutant.file.name in asked.file]
+    there = [each for each in everything if not asked.file or each.file.relative_to(PACKAGE).as_posix() in asked.file]
     drawn = Random(asked.seed).sample(there, min(asked.mutants or len(there), len(there)))
     tried = [mutant for mutant in drawn if not any(each.is_one(mutant) for each in listed)]
     print(

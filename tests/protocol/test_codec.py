@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from jobws.errors import RequestError
-from jobws.protocol.close import CloseCode, may_return
+from jobws.protocol.close_codes import CloseCode, may_return
 from jobws.protocol.codec import Frame, decode_as, decode_json, decode_list, json_text
 from jobws.protocol.identifiers import is_text
 

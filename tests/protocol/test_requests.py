@@ -9,7 +9,8 @@ import pytest
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame
-from jobws.protocol.messages import Identity, ItemError, Subscribe, Subscription
+from jobws.protocol.messages import ItemError
+from jobws.protocol.request_types import Identity, Subscribe, Subscription
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.session import Session
 

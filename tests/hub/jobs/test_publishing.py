@@ -1,0 +1,236 @@
+"""Entries as they are read: what is wrong with one costs nothing but itself, and a call is short."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from jobws.hub.jobs.fanout import MAX_OFFERS, MAX_SECONDS
+from jobws.hub.jobs.history import LEAST_PER_QUEUE
+from tests.hub.one_bridge import Bridge, Client, event
+from tests.support.steps import begin_again
+
+
+def test_an_entry_that_is_no_job_event_is_passed_by() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.complete(client.begin({"queue": "http", "events": ["*"]}, "subscribe-queue"))
+    client.frames()
+    bridge.publish("1-0", [b"event", b"drained", b"id", b"1"])
+    bridge.publish("2-0", [b"jobId", b"1", b"x", b"y"])
+    bridge.publish("3-0", [b"x", b"y", b"jobId", b"1", b"event", b"active"])
+    assert client.told() == [("active", "3-0")]
+    assert bridge.fanout.counts["missing-field"] == 1
+    assert bridge.fanout.counts["entries"] == 3
+    assert bridge.fanout.counts["deliveries"] == 1
+    assert bridge.fanout.cursors["http"] == "3-0"
+
+
+def test_an_entry_that_breaks_everything_is_skipped_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"]})
+    poison: list[bytes] = [*event("active"), b"x", None]  # type: ignore[list-item]
+    entries = [(b"1-0", poison), (b"2-0", poison), (b"3-0", event("completed"))]
+    assert bridge.fanout.publish("http", entries) == 3
+    assert client.told() == [("completed", "3-0")]
+    assert bridge.fanout.counts["poison"] == 2
+    assert len(caplog.records) == 1
+    assert "1-0" in caplog.text
+
+
+def test_what_is_wrong_with_an_event_is_counted() -> None:
+    bridge = Bridge()
+    Client(bridge).subscribe({"jobId": "1", "queue": "http"})
+    bridge.publish("1-0", event("completed", returnvalue="{"))
+    bridge.publish("2-0", event("failed", failedReason=b"\xff"))
+    assert [bridge.fanout.counts[key] for key in ("bad-json", "invalid-utf8", "poison")] == [1, 1, 0]
+
+
+def test_what_is_held_is_sent_as_what_happens() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
+    bridge.publish("2-0", event("progress"))
+    begin_again(bridge.fanout, "http", "trimmed", "2-0", "0-0")
+    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.untold.clear()
+    bridge.publish("3-0", event("completed", returnvalue="1"))
+    assert client.told() == [("gap", None)]
+    bridge.fanout.release(client.member())
+    assert [(frame["event"], "replayed" in frame) for frame in client.frames()] == [
+        ("progress", False),
+        ("gap", False),
+        ("completed", False),
+    ]
+    assert bridge.fanout.counts["held"] == 2
+    assert client.connection.outbox.size == 0
+
+
+def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "until": "end"})
+    for number, name in ((2, "progress"), (3, "failed"), (4, "waiting"), (5, "completed")):
+        bridge.publish(f"{number}-0", event(name))
+    assert client.connection.outbox.size > 0
+    bridge.fanout.release(client.member())
+    assert client.told() == [("progress", "2-0"), ("failed", "3-0")]
+    assert client.connection.outbox.size == 0
+    assert not client.connection.rooms
+
+
+def test_a_gap_of_who_is_read_back_to_names_the_subscription_and_its_job() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "sub": 7})
+    begin_again(bridge.fanout, "http", "recreated", "1-0", "0-0")
+    bridge.fanout.release(client.member())
+    common, own = client.frames()
+    assert (common["data"], "sub" in common) == ({"queue": "http", "reason": "recreated", "jobs": None}, False)
+    assert (own["data"], own["sub"]) == ({"queue": "http", "reason": "recreated", "jobs": ["1"]}, 7)
+
+
+def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
+    bridge = Bridge()
+    late, early = Client(bridge), Client(bridge)
+    late.subscribe({"jobId": "1", "queue": "http"})
+    early.subscribe({"jobId": "2", "queue": "http"})
+    bridge.publish("5-0", event("completed", "1"))
+    bridge.publish("6-0", event("completed", "2"))
+    begin_again(bridge.fanout, "http", "trimmed", "9-0", "5-0")
+    bridge.fanout.end_again("http", "0-0")
+    assert (late.member().lives, early.member().lives) == ({"http": b"0-0"}, {"http": b"6-0"})
+    begin_again(bridge.fanout, "http", "ahead", "9-0", "5-0")
+    assert early.member().lives == {"http": b"0-0"}
+
+
+def test_who_hears_of_a_hole_and_of_its_end() -> None:
+    bridge = Bridge()
+    told: list[str] = []
+    bridge.fanout.on_gap = told.append
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
+    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
+    bridge.fanout.end_again("http", "0-0")
+    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == (["http"], {"http"}, [])
+
+
+def test_what_was_published_before_is_not_published_again() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.subscribe([{"jobId": job_id, "queue": "http", "events": ["*"]} for job_id in "12"])
+    bridge.publish("1-0", event("active"))
+    client.frames()
+    begin_again(bridge.fanout, "http", "trimmed", "3-0", "0-0")
+    bridge.fanout.untold.clear()
+    assert client.told() == [("gap", None)]
+    for stream_id, name, job_id in (("1-0", "active", "1"), ("2-0", "progress", "1"), ("3-0", "active", "2")):
+        bridge.publish(stream_id, event(name, job_id))
+    assert client.told() == [("progress", "2-0"), ("active", "3-0")]
+
+
+def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:
+    bridge = Bridge()
+    fanout = bridge.fanout
+    bridge.publish("5-0", event("active"))
+    begin_again(fanout, "http", "ahead", "2-0", "0-0")
+    fanout.without_events.add("http")
+    assert fanout.may_lack("http", "4-0")
+    assert fanout.is_foreign("http", "4-0", "9-0")
+    fanout.forget("http")
+    assert not fanout.may_lack("http", "4-0")
+    assert not fanout.is_foreign("http", "4-0", "9-0")
+    for known in (fanout.cursors, fanout.verified, fanout.published, fanout.without_events, fanout.untold):
+        assert "http" not in known
+    assert not fanout.recent.filled("http")
+
+
+def test_a_call_ends_after_so_many_frames() -> None:
+    bridge = Bridge()
+    clients = [Client(bridge, outbox_bytes=1 << 24) for _ in range(100)]
+    for client in clients:
+        client.complete(client.begin({"queue": "http", "events": ["*"]}, "subscribe-queue"))
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, MAX_OFFERS // 100 + 2)]
+    assert bridge.fanout.publish("http", entries) == MAX_OFFERS // 100
+    assert bridge.fanout.cursors["http"] == "200-0"
+    assert bridge.fanout.publish("http", entries, MAX_OFFERS // 100) == len(entries)
+    assert bridge.fanout.counts["entries"] == len(entries)
+    assert bridge.fanout.publish("http", []) == 0
+    assert bridge.fanout.cursors["http"] == "201-0"
+    assert [len(client.connection.outbox.take()) for client in clients] == [len(entries) + 1] * 100
+
+
+def test_a_call_ends_when_it_took_its_share_of_time() -> None:
+    now = count()
+    bridge = Bridge(clock=lambda: next(now) * MAX_SECONDS)
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, 301)]
+    # The clock is asked for each 64 entries; so much later than the deadline it is the second time.
+    assert bridge.fanout.publish("http", entries) == 128
+    assert bridge.fanout.publish("http", entries, 128) == 256
+
+
+def test_everybody_who_got_something_is_woken_once() -> None:
+    bridge = Bridge()
+    takes, idle = Client(bridge), Client(bridge)
+    for client, chosen in ((takes, "*"), (idle, "failed")):
+        client.subscribe({"jobId": "1", "queue": "http", "events": [chosen]})
+        client.woken = 0
+    bridge.fanout.publish("http", [(b"1-0", event("active")), (b"2-0", event("progress"))])
+    assert (takes.woken, idle.woken) == (1, 0)
+
+
+def test_as_many_events_are_remembered_as_a_stream_may_hold() -> None:
+    bridge = Bridge()
+    assert bridge.fanout.keep("http", LEAST_PER_QUEUE + 1) == LEAST_PER_QUEUE + 1
+    assert bridge.fanout.recent.of("http").capacity == LEAST_PER_QUEUE + 1
+
+
+def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("active"))
+    client = Client(bridge)
+    ack = client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
+    assert ack["after"] == {"http": "3-0"}
+    other = Client(bridge)
+    other.subscribe({"jobId": "1", "queue": "http", "events": ["*"]}, {}, "1-0")
+    for number, name in ((2, "progress"), (3, "completed"), (4, "waiting")):
+        bridge.publish(f"{number}-0", event(name))
+    assert client.told() == [("waiting", "4-0")]
+    assert other.told() == [("progress", "2-0"), ("completed", "3-0"), ("waiting", "4-0")]
+
+
+@pytest.mark.parametrize(("reason", "had"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])
+def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everything(
+    reason: str, had: dict[str, bytes]
+) -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("active"))
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
+    begin_again(bridge.fanout, "http", reason, "5-0", "0-0")
+    assert client.member().had == had
+    bridge.fanout.end_again("http", "0-0")
+    client.frames()
+    bridge.publish("2-0", event("progress"))
+    # No position is told until it was looked up which outcomes were among those that were missed.
+    assert client.told() == ([] if had else [("progress", None)])
+
+
+def test_what_is_held_for_who_does_not_read_overflows_for_that_one_alone() -> None:
+    bridge = Bridge()
+    full, good = Client(bridge, outbox_bytes=4096), Client(bridge)
+    bridge.publish("1-0", event("active"))
+    for client in (full, good):
+        client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
+        assert client.member().held == []
+    for number in (2, 3, 4):
+        bridge.publish(f"{number}-0", event("progress", data=b'"%b"' % (b"x" * 2000)))
+    assert (full.connection.outbox.overflowed, good.connection.outbox.overflowed) == (True, False)
+    assert [len(client.member().held or ()) for client in (full, good)] == [2, 3]
+    begin_again(bridge.fanout, "http", "trimmed", "4-0", "0-0")
+    assert [len(client.member().held or ()) for client in (full, good)] == [2, 4]
+    assert full.connection.outbox.size < 4100

@@ -1,0 +1,391 @@
+"""Outcomes that no event told of: whom they are told, and what may have happened meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.jobs.client import UNAVAILABLE
+from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
+from jobws.protocol.messages import ItemError, JobSnapshot
+from tests.hub.one_bridge import Bridge, Client, event, hash_of
+from tests.support.steps import begin_again
+
+if TYPE_CHECKING:
+    from jobws.hub.jobs.missed import Owed
+
+JOB = ("http", "1")
+
+
+def watching(bridge: Bridge, **data: Any) -> Client:
+    """A client whose job is active."""
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", **data}, {JOB: hash_of("active")}, "1-0")
+    return client
+
+
+def owe(client: Client) -> Owed:
+    client.connection.owe(client.member(), "http")
+    (owed,) = client.owed()
+    return owed
+
+
+def seen(client: Client) -> Seen:
+    return see(client.fanout, "http")
+
+
+def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    client.woken = 0
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.woken == 1
+    (frame,) = client.frames()
+    assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
+    assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
+    assert client.member().lives == {"http": b"5-0"}
+    assert bridge.fanout.counts["from-hash"] == 1
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.told() == [], "it has that"
+    settle(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", seen(client))
+    assert client.told() == [("failed", "5-0~6")]
+
+
+def test_a_stream_that_was_emptied_was_read_as_far_as_it_was() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    settle(bridge.fanout, owe(client), hash_of(), "0-0", seen(client))
+    assert client.told() == [("completed", "1-0~5")]
+
+
+def test_a_failure_tells_its_reason() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    snapshot = JobSnapshot("http", "1", "n", "failed", None, failed_reason="because \ud800")
+    settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
+    (frame,) = client.frames()
+    assert (frame["id"], frame["data"]["failedReason"]) == ("5-0~0", "because ?")
+
+
+def test_a_job_that_is_gone_is_told_unless_something_newer_is_known() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
+    assert client.told() == [("removed", "5-0~0")]
+    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
+    assert client.told() == [], "its life is over"
+    client = watching(Bridge())
+    owed, before = owe(client), seen(client)
+    client.fanout.publish("http", [(b"6-0", event("progress")), (b"7-0", event("waiting"))])
+    client.frames()
+    settle(client.fanout, owed, None, "5-0", before)
+    assert client.told() == []
+    settle(client.fanout, owe(client), None, "7-0", seen(client))
+    assert client.told() == [("removed", "7-0~0")], "what the hash says is as new as the event"
+
+
+def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    owed, before = owe(client), seen(client)
+    bridge.publish("6-0", event("waiting"))
+    settle(bridge.fanout, owed, hash_of(), "5-0", before)
+    assert client.told() == [("completed", "5-0~5")]
+    assert client.member().lives == {"http": None}
+    assert client.member().was_told("http", "5")
+    bridge.publish("7-0", event("completed", returnvalue="2"))
+    assert client.told() == [("completed", "7-0")]
+
+
+def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
+    bridge = Bridge()
+    client, other = watching(bridge, events=["*"]), Client(bridge)
+    other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    client.frames()
+    for number, name in ((2, "waiting"), (3, "completed"), (4, "progress"), (5, "removed"), (6, "waiting")):
+        bridge.publish(f"{number}-0", event(name))
+        assert client.member().lives == {"http": None if number == 6 else b"5-0"}
+    assert client.told() == [("waiting", "2-0"), ("progress", "4-0"), ("waiting", "6-0")]
+    assert other.told() == [("completed", "3-0"), ("removed", "5-0")]
+
+
+def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    settle(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
+    assert client.told() == []
+    assert client.member().owed == set()
+    assert client.member().lives == {"http": None}
+
+
+def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
+    bridge = Bridge()
+    client = watching(bridge, events=["failed"])
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.told() == []
+    assert client.member().lives == {"http": b"5-0"}
+    assert bridge.fanout.counts["from-hash"] == 0
+
+
+def test_what_is_owed_no_more_is_not_looked_at() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    owed = owe(client)
+    bridge.publish("2-0", event("completed"))
+    assert client.told() == [("completed", "2-0")]
+    settle(bridge.fanout, owed, hash_of(), "5-0", seen(client))
+    assert client.told() == []
+    owed = owe(client)
+    client.connection.leave(client.member())
+    settle(bridge.fanout, owed, hash_of("failed", 7), "5-0", seen(client))
+    assert client.told() == []
+
+
+@pytest.mark.parametrize("queue", ["http", "analyzer"])
+def test_a_hole_that_was_found_in_the_queue_meanwhile_has_the_hash_read_again(queue: str) -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    owed, before = owe(client), seen(client)
+    begin_again(bridge.fanout, queue, "trimmed", "0-0", "0-0")
+    bridge.fanout.end_again(queue, "0-0")
+    client.frames()
+    settle(bridge.fanout, owed, hash_of(), "5-0", before)
+    assert client.told() == ([] if queue == "http" else [("completed", "5-0~5")])
+    assert client.owed() == ([owed] if queue == "http" else [])
+
+
+def test_a_stream_that_went_back_was_read_as_far_as_it_was_before() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    bridge.publish("8-0", event("progress"))
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.told() == [("completed", "8-0~5")]
+
+
+def test_while_an_outcome_is_owed_events_have_no_position() -> None:
+    bridge = Bridge()
+    client = watching(bridge, events=["*"])
+    owe(client)
+    bridge.publish("2-0", event("progress"))
+    assert client.told() == [("progress", None)]
+    bridge.publish("3-0", event("failed"))
+    assert client.told() == [("failed", "3-0")]
+    bridge.publish("4-0", event("waiting"))
+    assert client.told() == [("waiting", "4-0")]
+
+
+def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    client.ask("subscribe-job", {"jobId": "2", "queue": "analyzer"})
+    after = []
+    for _ in range(2):
+        client.ask("ping")
+        after.append(client.frames()[-1]["data"]["after"])
+        client.connection.owe(next(iter(client.connection._memberships.values())), "http")
+    assert after == [{"http": "1-0"}, {}]
+
+
+def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("progress"))
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
+    assert client.connection.backlog is not None
+    ((of, index),), _ = client.connection.backlog.take(9)
+    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.told() == []
+    replay(bridge.fanout, of, index, (b"1-0", event("progress")))
+    frames = client.frames()
+    assert [(frame["event"], frame["id"], frame["replayed"]) for frame in frames] == [
+        ("progress", "1-0", True),
+        ("completed", "5-0~5", True),
+    ]
+    assert bridge.fanout.counts["replayed"] == bridge.fanout.counts["held"] == 1
+
+
+def test_an_outcome_that_does_not_fit_ends_who_does_not_read() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("progress"))
+    client = Client(bridge, outbox_bytes=300)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
+    assert client.connection.backlog is not None
+    assert len(client.connection.backlog.take(9)[0]) == 1
+    large = JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300)
+    overflowed = []
+    for snapshot in (hash_of(), large):
+        settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
+        overflowed.append(client.connection.outbox.overflowed)
+    assert overflowed == [False, True]
+    assert len(client.member().held or ()) == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, (b"1-0", event("progress", "2")), (b"1-0", event("active"))],
+    ids=["gone", "another job's", "another event"],
+)
+def test_an_event_that_is_not_there_any_more_is_a_gap(entry: Any) -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("progress"))
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
+    assert client.connection.backlog is not None
+    ((of, index),), _ = client.connection.backlog.take(9)
+    client.woken = 0
+    replay(bridge.fanout, of, index, entry)
+    assert client.woken
+    (frame,) = client.frames()
+    assert (frame["event"], frame["data"]) == ("gap", {"queue": "http", "reason": "trimmed", "jobs": ["1"]})
+    assert client.owed() == [], "it was no outcome"
+    assert client.member().held is None
+
+
+def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("completed"))
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
+    assert client.connection.backlog is not None
+    ((of, index),), _ = client.connection.backlog.take(9)
+    replay(bridge.fanout, of, index, None)
+    assert client.told() == [("gap", None)]
+    (owed,) = client.owed()
+    settle(bridge.fanout, owed, hash_of(), "1-0", seen(client))
+    assert client.told() == [("completed", "1-0~5")]
+
+
+def test_nothing_is_read_back_for_who_left() -> None:
+    bridge = Bridge()
+    bridge.publish("1-0", event("completed"))
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
+    assert client.connection.backlog is not None
+    ((of, index),), _ = client.connection.backlog.take(9)
+    client.connection.leave(client.member())
+    replay(bridge.fanout, of, index, (b"1-0", event("completed")))
+    assert client.told() == []
+
+
+# ---- looking again ----
+
+
+def look(bridge: Bridge, found: dict[tuple[str, str], Any], end: str = "1-0") -> list[bool]:
+    look_up = LookUp(found, dict.fromkeys(found, end), {"http": end})
+    return list(look_again(bridge.fanout, "http", [job_id for _, job_id in found], look_up))
+
+
+def test_a_look_finds_who_misses_an_outcome() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    assert look(bridge, {JOB: hash_of("active")}) == [True]
+    assert client.owed() == []
+    assert look(bridge, {JOB: hash_of()}) == [True]
+    assert [owed.queue for owed in client.owed()] == ["http"]
+
+
+def test_a_job_that_vanished_is_owed_once_its_stream_was_read() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    assert look(bridge, {JOB: None}, "2-0") == [False]
+    assert client.owed() == []
+    assert look(bridge, {JOB: None}) == [True]
+    assert len(client.owed()) == 1
+
+
+def test_a_look_that_failed_for_a_job_says_nothing_of_it() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    assert look(bridge, {JOB: ItemError("unavailable", "later"), ("http", "2"): hash_of()}) == []
+    assert client.owed() == []
+
+
+def test_who_leaves_during_a_look_is_owed_nothing() -> None:
+    bridge = Bridge()
+    stays, leaves = watching(bridge), Client(bridge)
+    leaves.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
+    steps = look_again(bridge.fanout, "http", ["1"], LookUp({JOB: hash_of()}, {JOB: "1-0"}, {"http": "1-0"}))
+    assert next(steps)
+    leaves.connection.leave(leaves.member())
+    assert list(steps) == [True]
+    assert len(stays.owed()) == 1
+    assert leaves.read_back == []
+
+
+def test_without_events_each_look_tells_of_another_life() -> None:
+    bridge = Bridge()
+    bridge.fanout.without_events.add("http")
+    client = Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()})
+    (owed,) = client.owed()
+    settle(bridge.fanout, owed, hash_of(), "0-0", seen(client))
+    assert client.told() == [("completed", "0-0~5")]
+    look(bridge, {JOB: hash_of()}, "0-0")
+    assert client.owed() == []
+    look(bridge, {JOB: hash_of("active")}, "0-0")
+    assert client.member().lives == {"http": None}
+    look(bridge, {JOB: hash_of("completed", 6)}, "0-0")
+    assert len(client.owed()) == 1
+
+
+# ---- what a connection is owed ----
+
+
+def test_a_connection_is_owed_what_a_hole_may_hold() -> None:
+    bridge = Bridge()
+    named, anywhere, other, waiting = (Client(bridge) for _ in range(4))
+    bridge.publish("1-0", event("active"))
+    named.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
+    anywhere.subscribe({"jobId": "1"}, {JOB: hash_of("active")}, "1-0")
+    other.subscribe({"jobId": "2"})
+    waiting.begin({"jobId": "1", "queue": "http"})
+    clients = (named, anywhere, other, waiting)
+    assert [client.connection.is_owed for client in clients] == [False] * 4
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
+    assert [client.connection.is_owed for client in clients] == [True, True, False, False]
+    bridge.fanout.untold.discard("http")
+    assert not named.connection.is_owed
+
+
+def test_a_job_that_cannot_be_looked_up_is_refused_and_left() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    found: Any = {JOB: ItemError("unavailable", "later"), ("http", "2"): hash_of("active", job_id="2")}
+    ack = client.subscribe({"jobs": ["1", "2"], "queue": "http"}, found)
+    assert [result.get("error", {}).get("code") for result in ack["results"]] == ["unavailable", None]
+    assert [room.job_id for room in client.connection.rooms] == ["2"]
+    client.complete(client.begin({"jobId": "1", "queue": "http"}), found)
+    assert client.told() == [("error", None)]
+
+
+def test_what_was_answered_or_left_is_not_answered_again() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    join = client.begin({"jobId": "1", "queue": "http"})
+    client.complete(join)
+    client.frames()
+    client.complete(join)
+    client.connection.fail(join, UNAVAILABLE)
+    assert client.told() == []
+    member = client.member()
+    client.connection.leave(member)
+    client.connection.leave(member)
+    assert not client.connection.rooms
+
+
+def test_a_request_that_failed_is_refused_as_a_whole() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    join = client.begin({"jobs": ["1", "2"], "queue": "http"})
+    assert client.connection.catching_up
+    client.woken = 0
+    client.connection.fail(join, UNAVAILABLE)
+    assert client.woken
+    (frame,) = client.frames()
+    assert (frame["event"], frame["data"]["code"]) == ("error", "unavailable")
+    assert not client.connection.rooms
+    assert not client.connection.catching_up

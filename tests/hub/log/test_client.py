@@ -1,0 +1,319 @@
+"""One client of `/logs`: at most one subscription is answered, and one waits for that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from jobws.hub.log.broadcaster import MAX_FLUSHES, LogHub
+from jobws.hub.log.client import LogConnection
+from jobws.hub.log.line import Line
+from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES, LogMembership
+from jobws.protocol.log.requests import LogSession
+from jobws.protocol.messages import ItemError
+from jobws.redis.log_stream import Missing, Page, Place, State
+
+UNAVAILABLE = ItemError("unavailable", "later")
+
+
+class Client:
+    """A connection to a hub of its own, if it is given none."""
+
+    def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
+        self.hub = LogHub(lambda: 0.0) if hub is None else hub
+        self.woken = 0
+        self.connection = LogConnection(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def ask(self, event: str, data: object = None, ref: int | None = None) -> LogMembership | None:
+        return self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
+
+    def begin(self, ref: int | None = None, **data: Any) -> LogMembership:
+        member = self.ask("subscribe-logs", data, ref)
+        assert member is not None
+        return member
+
+    def live(self, **data: Any) -> LogMembership:
+        """A subscription that gets lines as they happen."""
+        member = self.begin(**data)
+        self.connection.complete(member, Place("0-0", 0), "0-0", gap=False)
+        assert self.hub.join(member, Page(State(), [], full=False), 0)
+        self.frames()
+        return member
+
+    def frames(self) -> list[dict[str, Any]]:
+        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+        self.connection.outbox.written()
+        return frames
+
+
+def page(*messages: str, before: int = 0) -> Page:
+    """Lines that were written after so many."""
+    entries = [(b"%d-0" % (before + n), [b"message", text.encode()]) for n, text in enumerate(messages, 1)]
+    last = before + len(messages)
+    return Page(State(last, "1-0", f"{last}-0", last), entries, full=False)
+
+
+def refusals(frames: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    return [(frame["event"], frame["ref"], frame["data"].get("code")) for frame in frames]
+
+
+def test_a_subscription_that_is_replaced_before_its_answer_is_refused_first() -> None:
+    client, left = Client(), []
+    first = client.begin(1)
+    first.on_leave = lambda: left.append(first)
+    second = client.begin(2)
+    assert (left, first.left) == ([first], True)
+    client.connection.complete(first, Place("1-0", 1), "1-0", gap=False)
+    client.woken = 0
+    client.connection.complete(second, Place("2-0", 2), "3-0", gap=True)
+    assert client.woken
+    refused, ack = client.frames()
+    assert refusals([refused]) == [("error", 1, "unsubscribed")]
+    assert (ack["ref"], ack["data"]) == (2, {"request": "subscribe-logs", "after": "2-0", "gap": True})
+    assert (second.place is not None and second.place.id, second.end) == ("2-0", "3-0")
+
+
+def test_who_leaves_before_the_answer_gets_that_first() -> None:
+    client = Client()
+    client.begin(1)
+    client.ask("unsubscribe-logs", None, 2)
+    assert refusals(client.frames()) == [("error", 1, "unsubscribed"), ("ack", 2, None)]
+    client.ask("unsubscribe-logs", None, 3)
+    (ack,) = client.frames()
+    assert ack["data"] == {"request": "unsubscribe-logs", "left": False}
+
+
+def test_a_subscription_that_is_refused_leaves_the_one_before() -> None:
+    client = Client()
+    before = client.live()
+    client.woken = 0
+    after = client.begin(2)
+    client.connection.fail(after, UNAVAILABLE)
+    assert client.woken
+    assert refusals(client.frames()) == [("error", 2, "unavailable")]
+    client.connection.fail(after, UNAVAILABLE)
+    assert client.frames() == []
+    assert (after.left, before.left) == (True, False)
+    client.ask("ping")
+    (pong,) = client.frames()
+    assert pong["data"] == {"after": "0-0"}
+    client.ask("unsubscribe-logs")
+    (ack,) = client.frames()
+    assert ack["data"]["left"]
+    assert before.left
+
+
+def test_who_goes_leaves_everything() -> None:
+    client, left = Client(), []
+    current = client.live()
+    pending = client.begin()
+    pending.on_leave = lambda: left.append(pending)
+    client.connection.leave_all()
+    assert (left, pending.left, current.left) == ([pending], True, True)
+    assert client.hub.place is None
+    client.connection.complete(pending, Place("0-0", 0), "0-0", gap=False)
+    assert client.frames() == []
+    assert client.connection.outbox.roomy
+
+
+def test_a_ping_without_a_subscription_has_no_position() -> None:
+    client = Client()
+    client.ask("ping", None, 7)
+    (pong,) = client.frames()
+    assert (pong["event"], pong["ref"], pong["data"]) == ("pong", 7, {"after": None})
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        ({}, 0),
+        ({"tail": 5 * LINES_PER_ITEM}, 5),
+        ({"tail": 10 * MAX_LINES}, MAX_LINES // LINES_PER_ITEM),
+        ({"after": "1-0"}, MAX_LINES // LINES_PER_ITEM),
+    ],
+)
+def test_lines_that_are_read_back_count_as_items(data: dict[str, Any], size: int) -> None:
+    assert Client().begin(**data).size == size
+
+
+# ---- lines as they happen ----
+
+
+def test_a_text_that_is_found_in_time_is_looked_for_once() -> None:
+    line = Line((b"1-0", [b"message", b"ABC"]))
+    asked: list[bool] = []
+
+    def late() -> bool:
+        asked.append(True)
+        return len(asked) == 2
+
+    assert not line.seek(["a", "b", "c"], late)
+    assert len(asked) == 2
+    assert line.seek(["a", "b", "c"], late)
+    assert len(asked) == 3
+    assert [line.holds(text) for text in ("abc", "x")] == [True, False]
+
+
+def test_texts_of_who_left_are_looked_for_no_more() -> None:
+    client, other = Client(), Client()
+    other = Client(client.hub)
+    client.live(text="A")
+    other.live(text="a")
+    assert client.hub._texts == {"a": 2}
+    client.connection.leave_all()
+    assert client.hub._texts == {"a": 1}
+    other.connection.leave_all()
+    assert client.hub._texts == {}
+
+
+def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
+    wanted: list[bool] = []
+    client = Client()
+    client.hub.on_wanted = lambda: wanted.append(True)
+    client.live()
+    Client(client.hub).live()
+    assert wanted == [True]
+    client.connection.leave_all()
+    assert client.hub.place is not None
+
+
+def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
+    hub = LogHub(lambda: 0.0)
+    every, some = Client(hub), Client(hub)
+    every.live()
+    some.live(text="b")
+    every.woken = some.woken = 0
+    assert hub.place is not None
+    assert hub.publish(hub.place, page("a", "c"), 0) == 2
+    assert not hub.flush()
+    assert (every.woken, some.woken) == (1, 0)
+    assert hub.publish(hub.place, page("b", before=2), 0) == 1
+    hub.flush()
+    assert [[frame["id"] for frame in client.frames()] for client in (every, some)] == [["1-0", "2-0", "3-0"], ["3-0"]]
+    assert hub.counts == {"sent": 4}
+    assert hub.publish(Place("0-0", 0), page("a"), 0) == 1, "nobody reads there any more"
+    assert every.frames() == []
+
+
+def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
+    client = Client()
+    client.live()
+    place = client.hub.place
+    assert place is not None
+    place.id, place.count = "1-0", None
+    counts: list[int | None] = []
+    for last in (9, 3):
+        state = State(last, "1-0", f"{last}-0", last)
+        client.hub.publish(place, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)
+        counts.append(place.count)
+    assert counts == [None, 3]
+    client.ask("ping")
+    assert client.frames()[-1]["data"] == {"after": "3-0"}
+
+
+def test_so_many_are_woken_in_one_step() -> None:
+    hub = LogHub(lambda: 0.0)
+    clients = [Client(hub) for _ in range(MAX_FLUSHES + 1)]
+    for client in clients:
+        client.live()
+        client.woken = 0
+    assert hub.place is not None
+    hub.publish(hub.place, page("a"), 0)
+    assert hub.flush()
+    assert sum(client.woken for client in clients) == MAX_FLUSHES
+    assert not hub.flush()
+    assert all(client.woken == 1 for client in clients)
+
+
+def test_who_does_not_take_its_lines_is_told_how_many_it_lacks() -> None:
+    client = Client(outbox_bytes=1000)
+    due: list[bool] = []
+    client.hub.on_due = lambda: due.append(True)
+    client.live()
+    place = client.hub.place
+    assert place is not None
+    client.hub.publish(place, page("x" * 600), 0)
+    assert not client.connection.outbox.roomy
+    client.hub.publish(place, page("x" * 600, "y", before=1), 0)
+    assert client.hub.counts == {"sent": 1, "dropped": 2}
+    assert due == []
+    assert [frame["id"] for frame in client.frames()] == ["1-0"]
+    assert due == [True]
+    client.woken = 0
+    client.hub.settle()
+    assert client.woken
+    assert [frame["data"] for frame in client.frames()] == [{"count": 2}]
+    client.hub.settle()
+    assert client.frames() == []
+    client.hub.publish(place, page("z", before=3), 0)
+    assert [frame["id"] for frame in client.frames()] == ["4-0"]
+
+
+def test_a_hole_is_told_when_there_is_room() -> None:
+    client = Client(outbox_bytes=1000)
+    member = client.live()
+    place = client.hub.place
+    assert place is not None
+    client.hub.publish(place, page("x" * 600), 0)
+    member.miss(Missing(5, approximate=False))
+    member.miss(Missing(0, approximate=True))
+    assert [frame["event"] for frame in client.frames()] == ["log"]
+    client.hub.settle()
+    assert [frame["data"] for frame in client.frames()] == [{"count": 5, "approximate": True}]
+    member.miss(Missing(0, approximate=True))
+    assert [frame["data"] for frame in client.frames()] == [{"count": 0, "approximate": True}]
+
+
+def test_a_line_tells_before_it_what_is_missing_and_wakes_for_that() -> None:
+    client = Client(outbox_bytes=1000)
+    client.live()
+    place = client.hub.place
+    assert place is not None
+    client.hub.publish(place, page("x" * 600, "y"), 0)
+    assert client.frames()
+    client.hub.publish(place, page("a", before=2), 0)
+    assert [frame["event"] for frame in client.frames()] == ["dropped", "log"]
+
+
+def test_who_left_is_told_nothing_more() -> None:
+    client = Client(outbox_bytes=1000)
+    member = client.live()
+    place = client.hub.place
+    assert place is not None
+    client.hub.publish(place, page("x" * 600, "y"), 0)
+    client.ask("unsubscribe-logs")
+    assert [frame["event"] for frame in client.frames()] == ["log", "dropped", "ack"]
+    client.hub.settle()
+    member.miss(Missing(1, approximate=False))
+    assert client.frames() == []
+
+
+# ---- lines that are read back ----
+
+
+def test_lines_are_read_back_as_far_as_was_there_and_those_of_the_filter() -> None:
+    client = Client()
+    member = client.begin(tail=9, text="b")
+    client.connection.complete(member, Place("0-0", 0), "2-0", gap=False)
+    client.frames()
+    client.woken = 0
+    assert member.read_back(page("c", "b1", "b2", "c"), 0, lambda: 0.0) == 4
+    assert client.woken == 1
+    assert [(frame["id"], frame.get("replayed", False)) for frame in client.frames()] == [("2-0", True), ("3-0", False)]
+    assert client.hub.counts == {"replayed": 2}
+    assert member.reached == "4-0"
+
+
+def test_reading_back_stops_when_a_call_took_its_share_of_time() -> None:
+    client = Client()
+    member = client.begin(tail=9)
+    client.connection.complete(member, Place("0-0", 0), "9-0", gap=False)
+    now = iter(range(100))
+    assert member.read_back(page("a", "b", "c"), 0, lambda: float(next(now))) == 1
+    assert member.read_back(page("a", "b", "c"), 1, lambda: 0.0) == 3
+    assert [frame.get("id") for frame in client.frames()] == [None, "1-0", "2-0", "3-0"]
