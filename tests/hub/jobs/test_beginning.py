@@ -272,6 +272,14 @@ def test_of_several_queues_an_outcome_of_more_than_a_minute_ago_is_not_told(stre
     assert both(bridge_with((stream_id, "completed")), after={}).marks == set()
 
 
+def test_an_old_outcome_of_a_job_that_is_gone_has_a_position_after_it() -> None:
+    bridge = bridge_with((OLD, "completed"))
+    found = {("http", "1"): None, ("analyzer", "1"): hash_of("active", queue="analyzer")}
+    begun = Begun(bridge, found, "0-0", LATEST)
+    assert (begun.replayed, begun.owed) == ([], [])
+    assert begun.after == {"http": OLD, "analyzer": "0-0"}
+
+
 @pytest.mark.parametrize(("stream_id", "told"), [(OLD, False), (NEW, True)])
 def test_an_outcome_that_only_a_hash_has_is_as_old_as_the_stream_reaches(stream_id: str, told: bool) -> None:
     begun = both(bridge_with((stream_id, "progress")))

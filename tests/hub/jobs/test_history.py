@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobws.bullmq.events import Kind, Life, kind_of
-from jobws.hub.jobs.history import LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, Recent, RecentEvents
+from jobws.hub.jobs.history import FILLED_TOGETHER, LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, Recent, RecentEvents
 from tests.support.steps import do_all
 
 if TYPE_CHECKING:
@@ -182,6 +182,12 @@ def test_whatever_forgets_an_event_or_knows_all_again_is_a_change() -> None:
     assert all(
         changes(lambda: recent.begin_again("a"), lambda: recent.reach_to("a", "3-0"), lambda: recent.forget("a"))
     )
+
+
+def test_what_a_stream_held_is_taken_over_so_many_at_a_time() -> None:
+    events = [(b"%d-0" % number, b"1", kind("progress")) for number in range(2 * FILLED_TOGETHER + 1, 0, -1)]
+    known = [len(recent) for recent in [RecentEvents()] for _ in recent.fill(events, "0-0")]
+    assert known == [FILLED_TOGETHER, 2 * FILLED_TOGETHER]
 
 
 def test_an_index_is_full_when_the_next_event_has_the_oldest_forgotten() -> None:
