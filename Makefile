@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What builds the site is large, and no test needs it.
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 # Containers often set it, and then each of the tests' many processes compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-redis bench chaos adapter check clean
+.PHONY: demo test test-fast test-redis bench chaos adapter check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -40,6 +43,17 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The site in site/, strictly: a link or an anchor that leads nowhere fails. Not --quiet, with which nothing does.
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+
+$(DOCS_STAMP): pyproject.toml
+	@echo "setting up $(DOCS) …"
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "jobws needs Python 3.11 or newer; name one with make PYTHON=…" >&2; exit 2; }
@@ -50,4 +64,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules
+	rm -rf $(VENV) $(DOCS) site dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules
