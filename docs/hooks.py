@@ -1,7 +1,7 @@
 """Makes pages of the site from files that live elsewhere in the repository, and their links lead there.
 
-In the repository links are relative to the file, as forges show them. On the site a link to a file that is no page is its
-text alone; a link to a file that does not exist stays, so that the strict build fails.
+In the repository links are relative to the file, as forges show them. On the site a link to a file that is no page is
+its text alone; a link to a file that does not exist stays, so that the strict build fails.
 """
 
 from __future__ import annotations
