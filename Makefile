@@ -42,6 +42,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 # The site in site/, strictly: a link or an anchor that leads nowhere fails. Not --quiet, with which nothing does.
 docs: $(DOCS_STAMP)
@@ -54,7 +55,7 @@ $(DOCS_STAMP): pyproject.toml
 	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml src/jobws/web/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "jobws needs Python 3.11 or newer; name one with make PYTHON=…" >&2; exit 2; }
 	@echo "setting up $(VENV) …"
