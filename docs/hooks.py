@@ -29,6 +29,7 @@ ELSEWHERE: Final = {
     "SECURITY.md": "security.md",
     "tests/bench/README.md": "figures.md",
     "tests/conformance/README.md": "conformance.md",
+    "examples/README.md": "examples.md",
 }
 _LINK: Final = re.compile(r"\[([^\]]+)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
 _FETCHED: Final = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*(?:src|href)=["']?(?:https?:)?//[^"'>]*""")

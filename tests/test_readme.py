@@ -48,6 +48,7 @@ RUN = {
 NOT_RUN = {
     "make demo    #": "`.ci/run` runs both commands",
     "make check    ": "these are commands for the tests themselves",
+    "──►": "a drawing; tests/test_architecture.py holds what it names",
     "debootstrap": "needs root and a quarter of an hour",
     "$ jobws logs": "what it printed once; tests/test_logs_command.py runs the command",
 }
@@ -219,7 +220,7 @@ async def test_the_commands(redis: Redis) -> None:
         for line in block("sh", "jobws submit").splitlines():
             # A stream has no end: its first event is enough.
             shell = "set -o pipefail; " + line.replace(f"http://{DEFAULT}", live.url)
-            command = ["bash", "-c", shell.replace("curl -N", "curl -sSN --max-time 2").replace("curl", "curl -sS")]
+            command = ["bash", "-c", shell.replace("curl -N", "curl -sSN --max-time 1").replace("curl", "curl -sS")]
             done = await anyio.to_thread.run_sync(partial(run, command))
             assert done.returncode == (28 if "-N" in line else 0), done
             shown.append(done.stdout)
