@@ -89,7 +89,7 @@ class Model:
 
     def trim(self) -> None:
         if self.harsh:
-            self.redis.trim(self.choose(4))
+            self.redis.trim(self.choose(4), self.queue())
 
     def damage(self) -> None:
         if self.harsh:
@@ -100,7 +100,22 @@ class Model:
         if self.harsh:
             for _ in range(1 + self.choose(3)):
                 self.redis.write()
-            self.redis.trim(1)
+            self.redis.trim(1, self.queue())
+
+    def pass_through(self) -> None:
+        """While jobs are looked up more is written, and read, than the stream holds: what is known is forgotten."""
+        if self.harsh:
+            for bridge in self.bridges:
+                bridge.look()
+            for _ in range(2 + self.choose(6)):
+                self.redis.write()
+            for queue in self.redis.queues:
+                for bridge in self.bridges:
+                    bridge.read(queue, 1000)
+            for queue in self.redis.queues:
+                self.redis.trim(self.choose(2), queue)
+                for bridge in self.bridges:
+                    bridge.check(queue)
 
     def subscribe(self) -> None:
         client = self.client()
@@ -139,7 +154,7 @@ class Model:
             self.redis.write()
             self.tick()
         if self.harsh and not self.choose(3):
-            self.redis.trim(self.choose(3))
+            self.redis.trim(self.choose(3), self.queue())
         match self.choose(3):
             case 0:
                 number = self.bridges.index(client.bridge)
@@ -215,7 +230,7 @@ ACTIONS = (
     *(Model.take,) * 4,
     *(Model.check,) * 2,
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
-    Model.come_back_twice,
+    *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )
 SEEDS = int(os.environ.get("JOBWS_SEEDS", "500"))
 

@@ -153,8 +153,7 @@ class Redis:
         event = self.written[number]
         return any(entry[0] == event.stream_id.encode() for entry in self.streams[event.queue])
 
-    def trim(self, keep: int) -> None:
-        queue = self.queues[self.choose(len(self.queues))]
+    def trim(self, keep: int, queue: str) -> None:
         stream = self.streams[queue]
         gone = stream[: max(len(stream) - keep, 0)]
         if gone:
@@ -213,10 +212,10 @@ class Redis:
 
 
 class Looking(NamedTuple):
-    """A look-up that was made, and what it says."""
+    """What is looked up, and what Redis said; None: what changed since is to be asked again."""
 
     query: Query
-    look_up: LookUp
+    look_up: LookUp | None
 
 
 class Bridge:
@@ -233,8 +232,6 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
-        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
-        self.unordered: set[str] = set()
         self.joins: list[tuple[Connection, Join, Looking | None]] = []
         self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, int]] = {}
         self.connections: list[Connection] = []
@@ -259,8 +256,6 @@ class Bridge:
         unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
         self.missed |= unread
         if reason != "trimmed":
-            if queue in self.again:
-                self.unordered.add(queue)
             went_back = position(self.redis.generated[queue]) < cursor
             self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
         elif unread:
@@ -301,6 +296,10 @@ class Bridge:
             oldest = before(stream[0][0]) if stream else generated
             start, floor = begin_again(self.fanout, queue, reason, generated, oldest)
             self.fanout.verified[queue] = start
+            if position(self.redis.end(queue)) <= position(start):
+                self.fanout.cursors[queue] = self.fanout.verified[queue] = generated
+                self.fanout.end_again(queue, floor)
+                return
             self.again[queue] = (self.redis.end(queue), floor)
             self.read(queue, self.choose(4))
             return
@@ -368,17 +367,20 @@ class Bridge:
             if looking is None and not self.again:
                 query = ask_for(join, self.redis.queues, self.fanout)
                 self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
+            elif looking is not None and looking.look_up is None and not self.again.keys() & set(looking.query.due):
+                looking.query.ask()
+                self.joins[index] = connection, join, Looking(looking.query, self.look_up(jobs_of(looking.query)))
 
     def answer(self) -> None:
         for index, (connection, join, looking) in enumerate(self.joins):
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
-            if looking is None or (self.behind(looking.look_up) and self.choose(8)):
+            if looking is None or looking.look_up is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if self.again or not looking.query.holds(join.rooms):
-                self.joins[index] = connection, join, None
+            looking.query.take(looking.look_up)
+            if not looking.query.holds(join.rooms):
+                self.joins[index] = connection, join, Looking(looking.query, None)
                 continue
             del self.joins[index]
-            looking.query.take(looking.look_up)
             connection.complete(join, looking.query, float(self.redis.moment))
             return
 

@@ -91,7 +91,7 @@ class Fanout:
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry."""
-        self.recent.of(queue).forget_before(stream_id)
+        self.recent.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
         """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
@@ -213,6 +213,7 @@ class Fanout:
         finally:
             if entries:
                 self.cursors[queue] = entries[index][0].decode()
+            self.recent.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()

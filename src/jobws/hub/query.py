@@ -31,16 +31,18 @@ class Query:
     Attributes:
         queues: The labels of those that it is about, in order.
         unknown: The labels that are named and do not exist.
+        asked: The labels that the latest look-up is about.
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_fanout", "_found", "_gaps", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_unread", "queues", "unknown"),
+        *("_ahead", "_anywhere", "_changes", "_due", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named"),
+        *("_recent", "_seen", "_unread", "asked", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
+        self.asked: list[str] = []
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
@@ -49,8 +51,11 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        self._gaps = fanout.counts["gaps"]
-        self._recent: dict[str, RecentEvents] = {}
+        # The queues that are due, and how much had changed in the streams when that was found.
+        self._due: list[str] = []
+        self._changes: int | None = None
+        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
+        self._recent: dict[str, tuple[RecentEvents, str]] = {}
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -74,46 +79,80 @@ class Query:
     # ---- asking ----
 
     @property
+    def due(self) -> list[str]:
+        """The labels to look up: of none is known both what Redis said and what happened since."""
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._due = [queue for queue in self.queues if not self._holds_in(queue)]
+        return self._due
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a queue has come that was unknown: another query is needed."""
+        return any(queue in self._labels for queue in self.unknown)
+
+    @property
     def job_ids(self) -> Mapping[str, Collection[str]]:
         """What to ask Redis, by queue; empty if nothing is needed."""
         if not self._anywhere:
-            return self._named
+            return {queue: self._named[queue] for queue in self.asked if queue in self._named}
         return {
             queue: {**self._anywhere, **self._named[queue]} if queue in self._named else self._anywhere
-            for queue in self.queues
+            for queue in self.asked
         }
 
     def ask(self) -> None:
-        """The streams that it is about are known; Redis is asked after this."""
-        self._gaps = self._fanout.counts["gaps"]
-        self._recent = {queue: self._fanout.recent.of(queue) for queue in self.queues}
-        self._seen = {queue: self._fanout.cursors.get(queue, START) for queue in self.queues}
+        """Redis is asked after this, but not about streams that are being read: nothing holds for those yet."""
+        self.asked = [queue for queue in self.due if self._fanout.recent.filled(queue)]
+        self._changes = None
+        for queue in self.asked:
+            seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
+            known = self._fanout.recent.of(queue)
+            self._recent[queue] = known, max(seen, known.floor or START, key=position)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
-        self._look_up = look_up
+        again = set(self.asked)
+        if self._look_up is not None:
+            for of_job in (self._look_up.found, self._look_up.moments):
+                for job in [job for job in of_job if job[0] in again]:
+                    del of_job[job]
+            for found in self._found.values():
+                for queue in again & found.keys():
+                    del found[queue]
+            self._look_up.found.update(look_up.found)
+            self._look_up.moments.update(look_up.moments)
+            self._look_up.ends.update(look_up.ends)
+            self._holed.clear()
+            self._ahead.clear()
+        else:
+            self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
             queue
             for queue in self._seen
-            if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
+            if (end := self._look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
             and position(end) > position(cursor)
         }
         for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
+    def _holds_in(self, queue: str) -> bool:
+        """Whether everything is known that happened in a queue since it was asked for."""
+        if queue not in self._labels:
+            return True
+        if queue not in self._recent:
+            return False
+        known, after = self._recent[queue]
+        return known is self._fanout.recent.of(queue) and known.has_all_after(after)
+
     def holds(self, rooms: Iterable[Identity]) -> bool:
-        """Whether the answer still says all of these: none of their streams is read again, and no queue has come."""
+        """Whether the answer still says all of these: see `due`; and no queue has come that was unknown."""
         named = {room.queue for room in rooms}
         if any(queue in named and queue in self._labels for queue in self.unknown):
             return False
-        if self._gaps == self._fanout.counts["gaps"]:
-            return True
-        queues = self.queues if None in named else self.queues.keys() & named
-        return all(
-            queue not in self._labels or self._fanout.recent.of(queue) is self._recent[queue] for queue in queues
-        )
+        return not self.due if None in named else all(map(self._holds_in, self.queues.keys() & named))
 
     # ---- what was found ----
 

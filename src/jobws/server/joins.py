@@ -101,9 +101,10 @@ class Joins:
 
     async def _answer(self, batch: Waiting) -> None:
         turn = Turn()
+        query: Query | None = None
         while batch:
-            query = await self._ask(batch)
-            # Those for which it does not hold any more are asked for again.
+            query = await self._ask(batch, query)
+            # Those for which it does not hold any more wait for another look-up of the queues that changed.
             for _ in range(len(batch)):
                 connection, join = batch.pop(0)
                 if query.holds(join.rooms):
@@ -112,17 +113,19 @@ class Joins:
                     batch.append((connection, join))
                 await turn.pause()
 
-    async def _ask(self, batch: Waiting) -> Query:
-        if any(None in join.queues for _, join in batch):
-            await self._queues.scanned()
-        query = self._query(batch)
-        if query.unknown:
-            await self._queues.find(query.unknown)
+    async def _ask(self, batch: Waiting, query: Query | None) -> Query:
+        if query is None or query.is_outdated:
+            if any(None in join.queues for _, join in batch):
+                await self._queues.scanned()
             query = self._query(batch)
-        await self._queues.ready(query.queues)
+            if query.unknown:
+                await self._queues.find(query.unknown)
+                query = self._query(batch)
+        await self._queues.ready(query.due)
         query.ask()
-        look_up = await persist(lambda: self._store.look_up(query.job_ids))
+        job_ids = query.job_ids
+        look_up = await persist(lambda: self._store.look_up(job_ids))
         # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
+        await self._queues.passed({queue: look_up.ends[queue] for queue in query.asked if queue in look_up.ends})
         query.take(look_up)
         return query
