@@ -5,8 +5,20 @@ from __future__ import annotations
 import json
 import re
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from tests.support.documents import page
+import pytest
+
+from tests.support.documents import PAGES, ROOT, page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+PROSE = [
+    *PAGES,
+    *(ROOT / name for name in ("protocol.md", "CHANGELOG.md", "examples/README.md", "tests/bench/README.md")),
+]
 
 
 def recipe(target: str) -> list[str]:
@@ -41,3 +53,17 @@ def test_both_ci_require_the_same() -> None:
 def test_there_is_one_version() -> None:
     assert "\nversion =" not in page("pyproject.toml")
     assert version("jobws") == json.loads(page("src/jobws/web/package.json"))["version"]
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    """Anchors are for `make docs` to check."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", file.read_text("utf-8")):
+        assert target.startswith("https://") or (file.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_paths_that_are_named_exist(file: Path) -> None:
+    """Those below the folders that a reader may look into; `src/` alone may be that of the JavaScript client."""
+    for path in re.findall(r"`((?:src/jobws|tests|docs|examples)/[\w./-]*)`", file.read_text("utf-8")):
+        assert (ROOT / path).exists(), path
