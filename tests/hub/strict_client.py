@@ -148,6 +148,8 @@ class Watch:
             event_id = position(text)
             assert event_id > self.last.get(queue, (0, 0)), f"out of order: {frame}"
             self.last[queue] = event_id
+        elif text is not None:
+            assert position(text.partition("~")[0]) >= position(previous.partition("~")[0]), f"back to {text}"
         if name == "removed":
             self.told_gone.add(queue)
         else:

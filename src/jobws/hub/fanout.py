@@ -171,6 +171,11 @@ class Fanout:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
         self.recent.of(queue).reach_to(floor)
+        self.doubt(queue)
+
+    def doubt(self, queue: str) -> None:
+        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
+        self.untold.add(queue)
         self.on_gap(queue)
 
     def may_lack(self, queue: str, after: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, later, position
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -31,18 +31,16 @@ class Query:
     Attributes:
         queues: The labels of those that it is about, in order.
         unknown: The labels that are named and do not exist.
-        asked: The labels that the latest look-up is about.
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_changes", "_due", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named"),
-        *("_recent", "_seen", "_unread", "asked", "queues", "unknown"),
+        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
+        *("_seen", "_stale", "_unread", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
-        self.asked: list[str] = []
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
@@ -51,11 +49,11 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        # The queues that are due, and how much had changed in the streams when that was found.
-        self._due: list[str] = []
-        self._changes: int | None = None
         # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
         self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        # All queues of which something was missed since, and how much had been forgotten when that was found.
+        self._stale: list[str] = []
+        self._changes: int | None = None
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -79,80 +77,68 @@ class Query:
     # ---- asking ----
 
     @property
-    def due(self) -> list[str]:
-        """The labels to look up: of none is known both what Redis said and what happened since."""
-        if self._changes != self._fanout.recent.changes:
-            self._changes = self._fanout.recent.changes
-            self._due = [queue for queue in self.queues if not self._holds_in(queue)]
-        return self._due
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether a queue has come that was unknown: another query is needed."""
-        return any(queue in self._labels for queue in self.unknown)
-
-    @property
     def job_ids(self) -> Mapping[str, Collection[str]]:
         """What to ask Redis, by queue; empty if nothing is needed."""
         if not self._anywhere:
-            return {queue: self._named[queue] for queue in self.asked if queue in self._named}
+            return self._named
         return {
             queue: {**self._anywhere, **self._named[queue]} if queue in self._named else self._anywhere
-            for queue in self.asked
+            for queue in self.queues
         }
 
     def ask(self) -> None:
-        """Redis is asked after this, but not about streams that are being read: nothing holds for those yet."""
-        self.asked = [queue for queue in self.due if self._fanout.recent.filled(queue)]
-        self._changes = None
-        for queue in self.asked:
+        """The streams that it is about are known; Redis is asked after this."""
+        for queue in self.queues:
             seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
             known = self._fanout.recent.of(queue)
             self._recent[queue] = known, max(seen, known.floor or START, key=position)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
-        again = set(self.asked)
-        if self._look_up is not None:
-            for of_job in (self._look_up.found, self._look_up.moments):
-                for job in [job for job in of_job if job[0] in again]:
-                    del of_job[job]
-            for found in self._found.values():
-                for queue in again & found.keys():
-                    del found[queue]
-            self._look_up.found.update(look_up.found)
-            self._look_up.moments.update(look_up.moments)
-            self._look_up.ends.update(look_up.ends)
-            self._holed.clear()
-            self._ahead.clear()
-        else:
-            self._look_up = look_up
+        self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
             queue
             for queue in self._seen
-            if (end := self._look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
+            if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
             and position(end) > position(cursor)
         }
         for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
-    def _holds_in(self, queue: str) -> bool:
-        """Whether everything is known that happened in a queue since it was asked for."""
-        if queue not in self._labels:
-            return True
-        if queue not in self._recent:
-            return False
-        known, after = self._recent[queue]
-        return known is self._fanout.recent.of(queue) and known.has_all_after(after)
+    # ---- whether it can be answered ----
 
-    def holds(self, rooms: Iterable[Identity]) -> bool:
-        """Whether the answer still says all of these: see `due`; and no queue has come that was unknown."""
+    def is_outdated(self, rooms: Iterable[Identity]) -> bool:
+        """Whether a queue has come that these name and that was unknown: another query is needed."""
+        return bool(self.unknown) and any(
+            room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
+        )
+
+    def read_again(self, rooms: Iterable[Identity]) -> list[str]:
+        """The queues of these whose streams are read again now: until that is done nothing can be said of them."""
+        if not self._fanout.published:
+            return []
         named = {room.queue for room in rooms}
-        if any(queue in named and queue in self._labels for queue in self.unknown):
-            return False
-        return not self.due if None in named else all(map(self._holds_in, self.queues.keys() & named))
+        return [queue for queue in self._fanout.published if None in named or queue in named]
+
+    def stale(self, room: Identity) -> Collection[str]:
+        """The queues of which not everything is known that happened since they were asked for.
+
+        The job may have ended there meanwhile.
+        """
+        if room.queue is not None:
+            is_stale = room.job_id is not None and room.queue in self._labels and self._is_stale(room.queue)
+            return [room.queue] if is_stale else []
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._stale = [queue for queue in self._labels if self._is_stale(queue)]
+        return self._stale
+
+    def _is_stale(self, queue: str) -> bool:
+        recent = self._fanout.recent
+        known, after = self._recent.get(queue) or (recent.of(queue), START)
+        return not (recent.is_current(queue, known) and known.has_all_after(after))
 
     # ---- what was found ----
 
@@ -180,13 +166,18 @@ class Query:
 
     def moment(self, queue: str, job_id: str) -> str:
         """How far what was said of the job speaks."""
-        moment = START if self._look_up is None else self._look_up.moments.get((queue, job_id), START)
-        # An empty stream does not say. A queue that was found since was not asked.
-        return self._seen.get(queue, self._fanout.cursors.get(queue, START)) if moment == START else moment
+        if queue not in self._seen:  # it was found since, and not asked
+            return self._fanout.cursors.get(queue, START)
+        # An empty stream does not say, and one that went back says too little.
+        asked = {} if self._look_up is None else self._look_up.moments
+        moment = later(self._seen[queue], asked.get((queue, job_id), START))
+        if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
+            return START  # the stream was made again since
+        return moment
 
     def end(self, queue: str) -> str:
-        """How far the queue's stream went; `0-0` if it held nothing."""
-        return START if self._look_up is None else self._look_up.ends.get(queue, START)
+        """How far the queue's stream went; `0-0` if it held nothing, or may have been made again since."""
+        return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_read(self, queue: str | None) -> bool:
         """Whether the queue was asked, and its stream was read that far; None: all of them."""

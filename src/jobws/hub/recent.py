@@ -240,6 +240,10 @@ class Recent:
         self.changes += 1
         return known
 
+    def is_current(self, queue: str, known: RecentEvents) -> bool:
+        """Whether that is what is known of the queue: it was not begun again, nor forgotten."""
+        return self._queues.get(queue) is known
+
     def having(self, job_id: bytes) -> list[str]:
         """The queues of which events of the job are known."""
         return [queue for queue, job_ids in self._job_ids.items() if job_id in job_ids]

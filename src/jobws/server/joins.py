@@ -100,32 +100,42 @@ class Joins:
             connection.fail(join, error)
 
     async def _answer(self, batch: Waiting) -> None:
-        turn = Turn()
-        query: Query | None = None
         while batch:
-            query = await self._ask(batch, query)
-            # Those for which it does not hold any more wait for another look-up of the queues that changed.
-            for _ in range(len(batch)):
-                connection, join = batch.pop(0)
-                if query.holds(join.rooms):
-                    connection.complete(join, query, time.time() * 1000)
-                else:
-                    batch.append((connection, join))
-                await turn.pause()
+            query = await self._ask(batch)
+            while read_again := await self._complete(batch, query):
+                await self._queues.ready(read_again)
 
-    async def _ask(self, batch: Waiting, query: Query | None) -> Query:
-        if query is None or query.is_outdated:
-            if any(None in join.queues for _, join in batch):
-                await self._queues.scanned()
+    async def _complete(self, batch: Waiting, query: Query) -> set[str]:
+        """Answer those that can be answered; the others stay in the batch.
+
+        Returns:
+            The queues whose streams are read again: what is about them waits for that. Empty: the rest is to be asked
+            for again, since a queue has come that it names.
+        """
+        turn = Turn()
+        awaited: set[str] = set()
+        for _ in range(len(batch)):
+            connection, join = batch.pop(0)
+            queues = query.read_again(join.rooms)
+            if queues or query.is_outdated(join.rooms):
+                awaited.update(queues)
+                batch.append((connection, join))
+            else:
+                connection.complete(join, query, time.time() * 1000)
+            await turn.pause()
+        return awaited
+
+    async def _ask(self, batch: Waiting) -> Query:
+        if any(None in join.queues for _, join in batch):
+            await self._queues.scanned()
+        query = self._query(batch)
+        if query.unknown:
+            await self._queues.find(query.unknown)
             query = self._query(batch)
-            if query.unknown:
-                await self._queues.find(query.unknown)
-                query = self._query(batch)
-        await self._queues.ready(query.due)
+        await self._queues.ready(query.queues)
         query.ask()
-        job_ids = query.job_ids
-        look_up = await persist(lambda: self._store.look_up(job_ids))
+        look_up = await persist(lambda: self._store.look_up(query.job_ids))
         # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-        await self._queues.passed({queue: look_up.ends[queue] for queue in query.asked if queue in look_up.ends})
+        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
         query.take(look_up)
         return query
