@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
-# In several processes, each with servers of its own; ARGS="tests/test_cli.py -n0" runs one file in one process.
+# In several processes, each with servers of its own; ARGS="tests/cli/test_commands.py -n0" runs one file in one process.
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs -n auto $(ARGS)
 
@@ -24,7 +24,7 @@ test-fast: $(STAMP)
 
 # What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
 test-redis: $(STAMP)
-	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs -n auto $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
+	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs -n auto $(addprefix tests/,bullmq chaos conformance logs redis server) $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)

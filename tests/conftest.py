@@ -45,9 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if not server_counts():
-        reason = (
-            "Redis 6.2 does not count what was added: tests/server/test_without_counts.py has what it tells instead"
-        )
+        reason = "Redis 6.2 counts no additions: tests/server/jobs/test_without_counts.py has what it tells instead"
         for item in items:
             if item.get_closest_marker("counts") is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

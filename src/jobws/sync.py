@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jobws.client import Client, Event, LogLine
-    from jobws.client.event import JsonObject
-    from jobws.client.jobs import JobId
-    from jobws.client.logs import Names
-    from jobws.client.token import Token
+    from jobws.client.client import JobId
+    from jobws.client.connection.token import Token
+    from jobws.client.frames import JsonObject
+    from jobws.client.log.iterator import Names
+    from jobws.protocol.http_resources import Submitted
     from jobws.protocol.messages import HelloData
-    from jobws.protocol.resources import Submitted
 
 Value = TypeVar("Value")
 

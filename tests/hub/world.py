@@ -15,11 +15,11 @@ from msgspec import Raw
 
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.connection import Connection
-from jobws.hub.fanout import Fanout
-from jobws.hub.lacking import FINISHED
-from jobws.hub.replaying import Seen, look_again, replay, see, settle
-from jobws.hub.rooms import Rooms
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.missed import FINISHED
+from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
+from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
@@ -28,11 +28,12 @@ from tests.support.steps import ask_for, do_all, jobs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.events import Past
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.joining import Join
-    from jobws.hub.lacking import Owed, Replay
-    from jobws.hub.query import Query
+    from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.query import Query
+    from jobws.redis.commands import Entry
 
     Choose = Callable[[int], int]
 

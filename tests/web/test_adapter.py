@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import trio
 
-from jobws.server.app import RESTART
+from jobws.server.bridge import RESTART
 from tests.support import EVENTUALLY_SECONDS, eventually, require
 from tests.support.adapter import Adapter, Rejected, adapter
 from tests.support.bridge import live_bridge

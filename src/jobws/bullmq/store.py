@@ -16,18 +16,19 @@ import anyio.lowlevel
 import hiredis
 
 from jobws.bullmq import snapshot
-from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.redis.connection import Connection, RedisTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jobws.bullmq.keys import Command, Queue
+    from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.protocol.messages import Cursor
+    from jobws.redis.commands import Command
 
 Answer = TypeVar("Answer", covariant=True)
 

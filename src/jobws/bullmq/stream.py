@@ -18,8 +18,7 @@ from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import START, before, position
 
 if TYPE_CHECKING:
-    from jobws.bullmq.events import Entry
-    from jobws.bullmq.keys import Command
+    from jobws.redis.commands import Command, Entry
 
 # BullMQ's own default (src/classes/queue.ts, metaValues), until a script writes it (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from jobws.bullmq.connect import RedisTarget
     from jobws.bullmq.keys import Queue
+    from jobws.redis.connection import RedisTarget
 
 # redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
 TIMEOUT_SECONDS: Final = 20.0

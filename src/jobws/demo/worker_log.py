@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.cli.follow import shown
 from jobws.demo.job import COMPLETED, FAILED
 from jobws.errors import ClientError
-from jobws.follow import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
 from jobws.logs.writer import OWN_LOG, Writer
-from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
+from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobws.bullmq.login import LoggedIn
+    from jobws.redis.login import LoggedIn
 
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
 HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
@@ -160,8 +160,8 @@ def _program() -> str:
 def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
     """What connects, blocking, and what says in words why that failed."""
     try:
-        from jobws.bullmq.connect import RedisTarget
-        from jobws.bullmq.login import FAILURES, trouble
+        from jobws.redis.connection import RedisTarget
+        from jobws.redis.login import FAILURES, trouble
     except ModuleNotFoundError as error:
         raise MissingExtraError("logs", "jobws.logs") from error
     target = RedisTarget(url)
@@ -176,8 +176,8 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
 
 
 def _connect(url: str) -> LoggedIn:
-    from jobws.bullmq.connect import RedisTarget
-    from jobws.bullmq.sentinel import is_sentinel
+    from jobws.redis.connection import RedisTarget
+    from jobws.redis.sentinel import is_sentinel
 
     target = RedisTarget(url)
     if not is_sentinel(url):

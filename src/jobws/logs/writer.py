@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.bullmq.login import LoggedIn
+    from jobws.redis.login import LoggedIn
 
 BUFFER_ENTRIES: Final = 10_000
 BUFFER_BYTES: Final = 16 * 1024 * 1024
@@ -187,7 +187,7 @@ class Writer:
 
     def _write(self) -> bool:
         """Send the batch; whether that worked. What Redis has not taken stays in it."""
-        from jobws.bullmq.login import ask_all_blocking
+        from jobws.redis.login import ask_all_blocking
 
         batch, refused = self._batch, list[_Item]()
         idle = self._connection is not None

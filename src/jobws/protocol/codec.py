@@ -21,7 +21,7 @@ from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, TOO_DEEP, is_to
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from jobws.protocol.log_answers import LogAnswer
+    from jobws.protocol.log.answers import LogAnswer
     from jobws.protocol.messages import JobLogData, ServerMessage, Sub
 
     Shape = TypeVar("Shape")
@@ -93,7 +93,7 @@ def _header(first: int, size: int) -> bytes:
 
 
 def encode(message: ServerMessage | LogAnswer) -> Frame:
-    """The frame of a message of `messages` or `log_answers`."""
+    """The frame of a message of `messages` or `log.answers`."""
     return Frame(_encode_json(message))
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from starlette.requests import Request
 
-    from jobws.hub.fanout import Fanout
-    from jobws.hub.log_hub import LogHub
-    from jobws.server.queues import Queues
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.log.broadcaster import LogHub
+    from jobws.server.jobs.queue_readers import Queues
 
 # Keys of `Fanout.counts` that are no anomalies.
 _COUNTERS: Final = {

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
-from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
+from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
 
 KIB = 1024
 MIB = 1024 * 1024
