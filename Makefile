@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What builds the site is large, and no test needs it.
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 # Containers often set it, and then each of the tests' many processes compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
 PURE := $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
-.PHONY: demo test test-fast coverage mutate test-redis bench chaos adapter check clean
+.PHONY: demo test test-fast coverage mutate test-redis bench chaos adapter check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -50,8 +53,20 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
-$(STAMP): pyproject.toml
+# The site in site/, strictly: a link or an anchor that leads nowhere fails. Not --quiet, with which nothing does.
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+
+$(DOCS_STAMP): pyproject.toml
+	@echo "setting up $(DOCS) …"
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+$(STAMP): pyproject.toml src/jobws/web/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "jobws needs Python 3.11 or newer; name one with make PYTHON=…" >&2; exit 2; }
 	@echo "setting up $(VENV) …"
@@ -61,4 +76,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules
+	rm -rf $(VENV) $(DOCS) site dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules

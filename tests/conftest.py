@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from tests.support.browser import Chromium
+
 # For what hangs, on a machine however busy; npm may install packages meanwhile.
 LIMIT_SECONDS = 360
 
@@ -95,8 +97,18 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
         yield make
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """A browser that all tests of a process share. Playwright is imported only where somebody wants one."""
+    from tests.support.browser import Chromium
+
+    with Chromium() as browser:
+        yield browser
+
+
 __all__ = (
     "anyio_backend",
+    "chromium",
     "own_redis",
     "pytest_xdist_auto_num_workers",
     "pytest_xdist_make_scheduler",

@@ -29,11 +29,11 @@ JobId: TypeAlias = str | int
 
 
 class Client:
-    """A bridge's client; make one with `connect`. It may be used by any number of tasks.
+    """The client of one bridge; `connect` makes it. Any number of tasks may use it.
 
-    While the connection is lost, it connects again by itself and resumes where it was: whoever waits does not notice,
-    except that events may be missing if Redis no longer has them (`watch` then says `gap`). Once the bridge refuses
-    this client, everything raises RefusedError.
+    After a lost connection it reconnects by itself and resumes where it was. A task that waits does not notice, except
+    that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this client,
+    each call raises RefusedError.
     """
 
     def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
@@ -43,27 +43,29 @@ class Client:
 
     @property
     def hello(self) -> HelloData:
-        """What the bridge said of itself: its version, limits and queues."""
+        """What the bridge said of itself when the client connected: its version, its limits, its queues."""
         if self._session.hello is None:
             raise ClientError("there was no connection yet")
         return self._session.hello
 
     async def wait(self, job_id: JobId, queue: str | None = None, *, expect: bool = False) -> object:
-        """A job's result, at once if it has ended. Cancelling, as by a time limit, leaves the client usable.
+        """Wait for a job to end, and return its result; immediately if it has ended.
+
+        Cancelling, as by a time limit, leaves the client usable.
 
         Args:
             job_id: The job.
-            queue: The label of its queue; None: any queue, and the first outcome counts.
-            expect: The job may not exist yet: it is about to be added.
+            queue: The label of its queue. None: any queue; the first outcome counts.
+            expect: Wait for a job that does not exist yet, since it is about to be added.
 
         Returns:
-            The job's return value: what JSON can hold.
+            The value that the worker returned, as JSON gives it back.
 
         Raises:
-            JobFailed: It failed, and will not be tried again.
-            JobRemoved: It was removed, drained or obliterated before it had ended.
-            JobUnknown: There is no such job, and no outcome of one. Never with `expect`.
-            ResponseError: The bridge refused; `code` and message say why.
+            JobFailed: The job failed, and will not be tried again.
+            JobRemoved: The job was removed, drained or obliterated before it ended.
+            JobUnknown: Redis has no such job, and no outcome of one. Never with `expect`.
+            ResponseError: The bridge refused the request; `code` and message say why.
             RefusedError: The bridge refuses this client.
         """
         async with self.wait_many([job_id], queue, expect=expect) as outcomes:
@@ -77,19 +79,19 @@ class Client:
     async def wait_many(
         self, job_ids: Iterable[JobId], queue: str | None = None, *, expect: bool = False
     ) -> AsyncIterator[Outcomes]:
-        """The outcomes of many jobs, each once, as they end.
+        """Wait for many jobs; yield the outcome of each once, as they end.
 
-        `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`, where `outcome` is the
-        result, or the exception that `wait` would raise. There may be more jobs than the bridge's limit of
-        subscriptions: they then take turns, and an outcome may come some seconds late.
+        `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`. An `outcome` is the
+        result, or the exception that `wait` would raise. There may be more jobs than the bridge lets one client
+        subscribe to: they then take turns, and an outcome may come some seconds late.
 
         Args:
-            job_ids: The jobs; an id that stands twice counts once.
+            job_ids: The jobs. An id that is there twice counts once.
             queue: As for `wait`.
             expect: As for `wait`.
 
         Raises:
-            ResponseError: An id or the queue can be none.
+            ResponseError: An id, or the label of the queue, is malformed.
         """
         rooms = _rooms(job_ids, queue)
         with open_inbox(self._session, rooms, strict=not expect) as inbox:
@@ -105,17 +107,19 @@ class Client:
         expect: bool = True,
         logs: bool = False,
     ) -> AsyncIterator[Events]:
-        """What happens to a job, or to several, until the outcome of each: `async with … as events`, `async for`.
+        """Yield what happens to a job, or to several, up to the outcome of each.
 
-        Inside, the bridge has subscribed us: nothing that happens from here on is missed.
+        `async with jobs.watch(id, events=["progress"]) as events: async for event in events: …`. Inside the context
+        the bridge has subscribed the client: it misses nothing that happens from then on.
 
         Args:
             job_ids: The job, or the jobs.
-            queue: The label of their queue; None: any queue, and the first outcome is the end.
-            events: Names of events (protocol.md, E2), `*` for all; None: outcomes only, which always come.
-            expect: False: a job that does not exist ends with an event `unknown`.
-            logs: Also what the job's worker writes with `job.log()`, as events `job-log`, whose data have `lines`
-                (protocol.md, E8): what there is (about the last 256 KiB), and the last lines before the outcome.
+            queue: The label of their queue. None: any queue; the first outcome is the end.
+            events: Names of events (protocol.md, E2), or `*` for all. Outcomes always come; None: only they.
+            expect: Wait for jobs that do not exist yet. False: such a job ends with an event `unknown`.
+            logs: Yield the lines that the job's worker writes with `job.log()`, too, as events `job-log`; their data
+                have `lines` (protocol.md, E8). Lines that are there already come first, about the last 256 KiB; the
+                last lines come before the outcome.
 
         Raises:
             ResponseError: The bridge refused a job; `code` and message say why.
@@ -137,10 +141,26 @@ class Client:
         opts: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> Submitted:
-        """Add a job over HTTP; `jobws.client.rest.submit` says what the arguments mean and what is raised.
+        """Add a job, over HTTP.
+
+        Cancelling returns immediately; the job may be added all the same. With `job_id` or `idempotency_key` it is
+        harmless to submit again.
+
+        Args:
+            queue: The label of the queue.
+            data: The job's data: anything that JSON can hold.
+            name: The job's name; None: `job`.
+            job_id: Its id; None: one made from `idempotency_key`, or else a random one.
+            opts: BullMQ's options, as far as the bridge allows them (protocol.md, H2).
+            idempotency_key: All submits with the same key make one job.
 
         Returns:
-            `job_id` and `queue`, and `existing`: there was such a job already.
+            `job_id` and `queue`; and `existing`, whether there was such a job already, which is then as it was.
+
+        Raises:
+            UnreachableError: No bridge answers at that URL.
+            RefusedError: The bridge refuses this client.
+            ResponseError: The bridge refuses this job; `code` and message say why.
         """
         return await rest.submit(
             *(self._url, queue, data),
@@ -152,7 +172,9 @@ class Client:
         )
 
     async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """Snapshots, with results, of the jobs of that id: one per queue that has it (protocol.md, S2); maybe none.
+        """What Redis knows of the jobs of that id now, with results: a list of one snapshot per queue that has it.
+
+        protocol.md (S2) describes a snapshot. The list is empty if there is no such job.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -195,19 +217,21 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
 
 @asynccontextmanager
 async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Client]:
-    """A client of the bridge whose base URL is `url`. Runs on trio; elsewhere there is `jobws.sync`.
+    """Connect to a bridge. Works in programs on trio; others use `jobws.sync`.
 
-    An exception of the context's body comes out as it is, never in a group.
+    An exception in the context's body comes out as it is, never in a group.
 
     Args:
-        url: http(s) or ws(s), with the path below which the bridge is.
-        token: What opens the bridge, or a function, plain or async, that gets it: called before each connect, and when
-            the bridge says that a token is about to expire. If it raises, everything raises ClientError.
+        url: The bridge's base URL, http(s) or ws(s); with the path if the bridge is mounted below one.
+        token: The token that the bridge asks for, or a function, plain or async, that returns it. The function is
+            called before each connection, and when the bridge says that the token is about to expire. If it raises,
+            each call of the client raises ClientError.
 
     Raises:
-        UnreachableError: Nothing there speaks jobws.v1. Only now: a connection that is lost later is made again.
+        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
+            again.
         RefusedError: The bridge refuses this client.
-        ClientError: This is no trio program, or the token can be none.
+        ClientError: The program does not run on trio, or the token is malformed.
     """
     require_trio("jobws.sync.connect")
     credentials = Credentials(token)

@@ -18,13 +18,12 @@ class Event(Struct, frozen=True):
     """What happened to a job.
 
     Attributes:
-        event: BullMQ's name for it (protocol.md, E2), or `job-log` (E8). Two are the client's own: `gap`, events of
-            jobs in `data["jobs"]` (None: any job of `data["queue"]`) may be missing; and `unknown`, there is no such
-            job.
-        data: BullMQ's payload plus `queue`.
-        id: The position after it (protocol.md, P3), opaque: neither to be compared nor to be taken apart. None: it has
-            none.
-        replayed: Whether it was read back, after it had happened.
+        event: BullMQ's name of the event (protocol.md, E2), or `job-log` (E8). Two names are the client's own. `gap`:
+            events of the jobs in `data["jobs"]` (None: of any job of `data["queue"]`) may be missing. `unknown`: there
+            is no such job.
+        data: What BullMQ says of it, plus `queue`.
+        id: The position after the event (protocol.md, P3); do not compare it or take it apart. None: it has none.
+        replayed: Whether it was read back later than it happened.
     """
 
     event: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +23,7 @@ from tests.server.test_serve import get
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.documents import block
 
 if TYPE_CHECKING:
     from jobws.bullmq.streams.read_state import Tail
@@ -116,9 +116,8 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
         redis.client.acl_deluser("reader")
 
 
-async def test_a_user_with_the_rights_that_the_readme_names_reads_all(redis: Redis) -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    rule = text.split("ACL SETUSER jobws ")[1].split("```")[0].split()
+async def test_a_user_with_the_rights_that_the_docs_name_reads_all(redis: Redis) -> None:
+    rule = block("", "ACL SETUSER jobws ").split()[3:]
     if redis.client.info()["redis_version"].startswith("7.0."):
         rule.remove("+client|setinfo")
     redis.client.execute_command("ACL", "SETUSER", "jobws", "reset", *rule)  # type: ignore[no-untyped-call]

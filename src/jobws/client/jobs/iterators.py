@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Outcomes:
-    """Jobs' ids with their results, or with the exceptions that say why there is none. Use `Client.wait_many`."""
+    """Pairs of a job's id and its result, or the exception that says why there is none. `Client.wait_many` makes it."""
 
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
         self._inbox = inbox
@@ -31,7 +31,7 @@ class Outcomes:
         return self
 
     async def __anext__(self) -> tuple[str, object]:
-        """The next outcome. Cancelling loses none."""
+        """Wait for the next outcome. Cancelling loses none."""
         while self._last is not None or not self._inbox.ended:
             item = self._last or await self._inbox.get()
             if not is_last(item.what):
@@ -61,11 +61,11 @@ class Outcomes:
 
 
 class Events:
-    """Events of the watched jobs; ends after the outcome of each. Use `Client.watch`.
+    """Events of the watched jobs; it ends after the outcome of each. `Client.watch` makes it.
 
     Attributes:
-        snapshots: Per job id, what its jobs were when the watch began: one snapshot per queue that has it (protocol.md,
-            S2).
+        snapshots: By job id, what Redis knew when the watch began: one snapshot per queue that has such a job
+            (protocol.md, S2).
     """
 
     def __init__(self, inbox: Inbox) -> None:
@@ -85,7 +85,7 @@ class Events:
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Cancelling loses none."""
+        """Wait for the next event. Cancelling loses none."""
         if self._early:
             await trio.lowlevel.checkpoint()
         while not self._early and not self._inbox.ended:

@@ -38,12 +38,13 @@ _SOURCE: Final = "jobws"
 
 
 class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
-    """A line: `time` is in epoch milliseconds, `level` one of debug, info, warning, error and critical.
+    """One line of the log. `time` is in epoch milliseconds; `level` is debug, info, warning, error or critical.
 
     Attributes:
-        id: Its id in the stream, which `after` takes; None on a line of the client itself.
-        replayed: Whether it was read back, after it had been written.
-        dropped: How many lines are missing here, at least; that is a line of the client itself, which says so in words.
+        id: The line's id in the stream, which `after` takes; None on a line that the client itself adds.
+        replayed: Whether it was read back later than it was written.
+        dropped: How many lines are missing here, at least. Not 0 on a line that the client itself adds; its message
+            says it, too.
     """
 
     id: str | None = None

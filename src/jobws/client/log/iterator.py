@@ -23,9 +23,9 @@ Names: TypeAlias = "str | Sequence[str] | None"
 
 
 class LogLines:
-    """Lines, in the order of the stream; an async iterator. Make it with `connect_logs`.
+    """The lines of the log, in the order of the stream; an async iterator. `connect_logs` makes it.
 
-    It ends only without `follow`; it raises what ended it otherwise. Cancelling loses no line.
+    It ends by itself only with `follow=False`. Otherwise it raises what ended it. Cancelling loses no line.
     """
 
     def __init__(self, feed: LogFeed, news: _News) -> None:
@@ -76,30 +76,31 @@ async def connect_logs(
     follow: bool = True,
     token: Token | None = None,
 ) -> AsyncIterator[LogLines]:
-    """The log of the bridge whose base URL is `url`, from now on, or from `tail` or `after` on. Runs on trio.
+    """Read the log that programs share, from now on, or from `tail` or `after` on. Works in programs on trio.
 
-    `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. Once it is entered, no line
-    is missed; a connection that is lost is made again and goes on behind the last line. Where lines are missing all
-    the same, a line of the client itself says so (`LogLine.dropped`).
+    `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. Inside the context no line
+    is missed: after a lost connection the client reconnects and goes on after the last line. If lines are missing all
+    the same, the client adds a line of its own that says so (`LogLine.dropped`).
 
     Args:
-        url: http(s) or ws(s), with the path below which the bridge is.
+        url: The bridge's base URL, as for `jobws.client.connect`.
         level: The least severe level: debug, info, warning, error or critical.
-        source: Programs that wrote the lines.
-        queue: Labels of queues that lines are about.
-        job_id: Jobs that lines are about.
-        text: A part of the message, in upper or lower case.
-        tail: Begin with so many of the last lines that pass the filters.
-        after: Begin behind the line of this id. Not together with `tail`.
-        follow: Go on; without, it ends behind the last line that is there at the beginning.
+        source: The program, or the programs, that wrote the lines; None: any.
+        queue: The label, or labels, of the queues that the lines are about; None: any.
+        job_id: The job, or the jobs, that the lines are about; None: any.
+        text: What the message must hold, in upper or lower case.
+        tail: Begin with the last lines that pass the filters, so many at most.
+        after: Begin after the line of this id. Not together with `tail`.
+        follow: Go on with what comes. False: end after the last line that is there at the beginning.
         token: As for `jobws.client.connect`.
 
     Raises:
-        UnreachableError: Nothing there speaks jobws.v1. Only now: a connection that is lost later is made again.
+        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
+            again.
         RefusedError: The bridge refuses this client.
-        ResponseError: A filter is wrong; the message says which. Without `follow` also if Redis does not answer the
-            bridge (`code` is `unavailable`); with it, that is waited for.
-        ClientError: This is no trio program, or the token can be none.
+        ResponseError: A filter is wrong; the message says which. With `follow=False` also if Redis does not answer the
+            bridge: `code` is then `unavailable`.
+        ClientError: The program does not run on trio, or the token is malformed.
     """
     require_trio("jobws.sync.connect_logs")
     filters = {"level": level, "source": source, "queue": queue, "jobId": job_id, "text": text}
