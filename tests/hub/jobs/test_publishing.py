@@ -83,6 +83,18 @@ def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> N
     assert not client.connection.rooms
 
 
+def test_what_is_held_for_who_leaves_counts_no_more() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    bridge.publish("1-0", event("active"))
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
+    bridge.publish("2-0", event("progress"))
+    bridge.publish("3-0", event("progress"))
+    assert client.connection.outbox.size > 0
+    client.connection.leave(client.member())
+    assert client.connection.outbox.size == 0
+
+
 def test_a_gap_of_who_is_read_back_to_names_the_subscription_and_its_job() -> None:
     bridge = Bridge()
     client = Client(bridge)

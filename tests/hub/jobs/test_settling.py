@@ -106,11 +106,17 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
     settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     client.frames()
-    for number, name in ((2, "waiting"), (3, "completed"), (4, "progress"), (5, "removed"), (6, "waiting")):
-        bridge.publish(f"{number}-0", event(name))
+    for number, name, prev in (
+        (2, "waiting", ""),
+        (3, "completed", ""),
+        (4, "removed", "completed"),
+        (5, "removed", ""),
+        (6, "waiting", ""),
+    ):
+        bridge.publish(f"{number}-0", event(name, prev=prev))
         assert client.member().lives == {"http": None if number == 6 else b"5-0"}
-    assert client.told() == [("waiting", "2-0"), ("progress", "4-0"), ("waiting", "6-0")]
-    assert other.told() == [("completed", "3-0"), ("removed", "5-0")]
+    assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
+    assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
 
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:

@@ -129,8 +129,8 @@ def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds
     for part in parts:
         part.decide(oldest)
     replays = [Replay(membership, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
-    for replay in replays:
-        replay.is_last = replay is replays[-1]
+    if replays:
+        replays[-1].is_last = True
     until_end = membership.subscription.until_end
     told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
