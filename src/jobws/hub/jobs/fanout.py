@@ -175,9 +175,18 @@ class Fanout:
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
-        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
+        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that.
+
+        While the stream is read again they wait for `end_again`.
+        """
         self.untold.add(queue)
-        self.on_gap(queue)
+        if queue not in self.published:
+            self.on_gap(queue)
+
+    def resolve(self, queue: str) -> None:
+        """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
+        if queue not in self.published:
+            self.untold.discard(queue)
 
     def may_lack(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""

@@ -116,7 +116,7 @@ class Joins:
         awaited: set[str] = set()
         for _ in range(len(batch)):
             connection, join = batch.pop(0)
-            queues = query.read_again(join.rooms)
+            queues = query.read_again(join.present)
             if queues or query.is_outdated(join.rooms):
                 awaited.update(queues)
                 batch.append((connection, join))
