@@ -222,7 +222,7 @@ class Query:
         return known[1]
 
     def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
-        """Those of a client's positions in the queue, or in any, up to which this bridge has not read yet."""
+        """A client's positions, in the queue or in any, that this bridge has not reached yet."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
         known = self._ahead.get(id(after))
