@@ -77,7 +77,7 @@ class Connection(Peer[Request, Join]):
 
     @property
     def rooms(self) -> Collection[Identity]:
-        """Its subscriptions, oldest first."""
+        """The names of the client's subscriptions, oldest first."""
         return self._memberships.keys()
 
     @property
@@ -167,7 +167,7 @@ class Connection(Peer[Request, Join]):
         return membership
 
     def _evictable(self) -> Iterator[Membership]:
-        """Its subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
+        """The client's subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
         for membership in list(self._memberships.values()):
             if not membership.left and membership.delivered:
                 yield membership

@@ -81,7 +81,7 @@ class Wire:
         self.deflate = self._inbound.deflates
 
     def shut(self) -> None:
-        """Nothing may be written any more: the answer to the handshake was the last."""
+        """Forbid that anything more is written: the answer to the handshake was the last."""
         self._closed_at = trio.current_time()
 
     @property
@@ -160,7 +160,7 @@ class Wire:
     # ---- in ----
 
     async def run(self, data: bytes) -> None:
-        """Serve the attached handler until the end. `data` was received behind the handshake."""
+        """Serve the attached handler until the end. `data` was received after the handshake."""
         try:
             while True:
                 for message in self.messages(data):
