@@ -242,6 +242,12 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
     assert begun.marks == set()
 
 
+def test_a_job_that_came_to_a_queue_since_has_a_position_there() -> None:
+    begun = Begun(Bridge(), {JOB: None}, "0-0", 0, (("5-0", "added"),), events=["completed"])
+    assert (begun.replayed, begun.after, begun.marks) == ([], {"http": "5-0"}, set())
+    assert begun.member.lives == {"http": None}
+
+
 def test_the_last_of_several_replays_has_the_subscription_live() -> None:
     bridge = bridge_with(("5-0", "completed"))
     bridge.publish("7-0", event("failed"), "analyzer")

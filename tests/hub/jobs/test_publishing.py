@@ -131,6 +131,20 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
     assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == (["http"], {"http"}, [])
 
 
+def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> None:
+    bridge = Bridge()
+    told: list[str] = []
+    bridge.fanout.on_gap = told.append
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
+    bridge.fanout.doubt("http")
+    bridge.fanout.resolve("http")
+    assert (told, bridge.fanout.untold) == ([], {"http"})
+    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.doubt("http")
+    bridge.fanout.resolve("http")
+    assert (told, bridge.fanout.untold) == (["http", "http"], set())
+
+
 def test_what_was_published_before_is_not_published_again() -> None:
     bridge = Bridge()
     client = Client(bridge)

@@ -11,6 +11,8 @@ from jobws.hub.log.broadcaster import MAX_FLUSHES, LogHub
 from jobws.hub.log.client import LogConnection
 from jobws.hub.log.line import Line
 from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES, LogMembership
+from jobws.protocol.codec import encode
+from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import Missing, Page, Place, State
@@ -278,6 +280,23 @@ def test_a_line_tells_before_it_what_is_missing_and_wakes_for_that() -> None:
     assert client.frames()
     client.hub.publish(place, page("a", before=2), 0)
     assert [frame["event"] for frame in client.frames()] == ["dropped", "log"]
+
+
+def test_who_is_told_what_is_missing_is_woken_though_the_line_does_not_fit() -> None:
+    client = Client(outbox_bytes=1000)
+    member = client.live()
+    place = client.hub.place
+    assert place is not None
+    client.hub.publish(place, page("x" * 600), 0)
+    member.miss(Missing(5, approximate=False))
+    assert [frame["event"] for frame in client.frames()] == ["log"]
+    client.connection.outbox.append(encode(LogPong(LogPongData(None))))
+    client.hub.flush()
+    client.woken = 0
+    client.hub.publish(place, page("x" * 900, before=1), 0)
+    assert not client.hub.flush()
+    assert client.woken == 1
+    assert [frame["event"] for frame in client.frames()] == ["pong", "dropped"]
 
 
 def test_who_left_is_told_nothing_more() -> None:
