@@ -83,6 +83,8 @@ def test_a_quarter_is_kept_for_answers_and_half_for_what_happens() -> None:
     assert [outbox.roomy, outbox.has_room(1000)] == [True, True]
     outbox.append(Frame(b"x" * 100))
     outbox.append(Frame(b"x"))
+    outbox.take()
+    outbox.written()
     assert [outbox.overflowed, outbox.has_room(0)] == [True, False]
 
 
