@@ -150,6 +150,9 @@ class Watch:
             is_in_order = event_id > self.last.get(queue, (0, 0))
             assert is_in_order or queue in self.unordered_here, f"out of order: {frame}"
             self.last[queue] = event_id
+        elif text is not None:
+            is_in_order = position(text.partition("~")[0]) >= position(previous.partition("~")[0])
+            assert is_in_order or queue in self.unordered_here, f"back to {text}"
         if name == "removed":
             self.told_gone.add(queue)
         else:
