@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 DEFAULT = "127.0.0.1:8787"
-# Each block of code holds one of these: what a test here runs, or one of tests/server/test_shared_reads.py (ACL) and
-# tests/web/test_origins.py (import); or what cannot be run in a test.
+# Each block of code holds one of these: what a test here runs, or one of tests/server/jobs/test_shared_reads.py (ACL)
+# and tests/web/test_origins.py (import); or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",
@@ -50,7 +50,7 @@ NOT_RUN = {
     "make check    ": "these are commands for the tests themselves",
     "──►": "a drawing; tests/test_architecture.py holds what it names",
     "debootstrap": "needs root and a quarter of an hour",
-    "$ jobws logs": "what it printed once; tests/test_logs_command.py runs the command",
+    "$ jobws logs": "what it printed once; tests/cli/test_follow.py runs the command",
 }
 
 
@@ -257,7 +257,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_defaults_that_are_named() -> None:
-    from jobws.cli import DEFAULT_URL, logs
+    from jobws.cli.commands import DEFAULT_URL, logs
     from jobws.logs.writer import BUFFER_ENTRIES, EXIT_SECONDS
     from jobws.server import Settings
 
