@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Past
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
     from jobws.redis.commands import Entry
 
@@ -250,7 +250,7 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
-        self.joins: list[tuple[Connection, Join, Looking | None]] = []
+        self.pending: list[tuple[Connection, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
             Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
         ] = {}
@@ -382,30 +382,30 @@ class Bridge:
         connection.leave_all()
         self.connections.remove(connection)
         self.in_hand.pop(connection, None)
-        self.joins = [each for each in self.joins if each[0] is not connection]
+        self.pending = [each for each in self.pending if each[0] is not connection]
 
     def receive(self, connection: Connection, message: dict[str, object]) -> None:
-        join = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
-        if join is not None:
-            self.joins.append((connection, join, None))
+        pending = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
+        if pending is not None:
+            self.pending.append((connection, pending, None))
 
     def look(self) -> None:
-        if self.joins:
-            index = self.choose(len(self.joins))
-            connection, join, looking = self.joins[index]
+        if self.pending:
+            index = self.choose(len(self.pending))
+            connection, pending, looking = self.pending[index]
             if looking is None and not self.again:
-                query = ask_for(join, self.redis.queues, self.fanout)
-                self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
+                query = ask_for(pending, self.redis.queues, self.fanout)
+                self.pending[index] = connection, pending, Looking(query, self.look_up(jobs_of(query)))
 
     def answer(self) -> None:
-        for index, (connection, join, looking) in enumerate(self.joins):
+        for index, (connection, pending, looking) in enumerate(self.pending):
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if not looking.query.read_again(join.rooms):
-                del self.joins[index]
+            if not looking.query.read_again(pending.rooms):
+                del self.pending[index]
                 looking.query.take(looking.look_up)
-                connection.complete(join, looking.query, float(self.redis.moment))
+                connection.complete(pending, looking.query, float(self.redis.moment))
                 return
 
     def read_back(self) -> None:
@@ -421,7 +421,7 @@ class Bridge:
                 connection.backlog.add(owed)
                 return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
-            jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+            jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
             seen = {queue: see(self.fanout, queue) for queue, _ in jobs}
             self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
@@ -432,7 +432,7 @@ class Bridge:
         for each, index, entry in entries:
             replay(self.fanout, each, index, entry)
         for item in owed:
-            job = item.queue, item.membership.subscription.room.job_id or ""
+            job = item.queue, item.subscription.request.room.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
             settle(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
@@ -454,7 +454,7 @@ class Bridge:
                 self.look()
                 self.answer()
                 self.read_back()
-            idle = not (self.joins or self.in_hand or self.again or self.holed or self.suspicions)
+            idle = not (self.pending or self.in_hand or self.again or self.holed or self.suspicions)
             if (
                 idle
                 and not any(each.backlog for each in self.connections)

@@ -34,11 +34,11 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     def ask(items: list[dict[str, Any]]) -> Any:
         message = json.dumps({"event": "subscribe-job", "data": items})
         assert len(message) < LIMIT
-        join = client.receive(message, 0.0)
-        assert join is not None
-        query = ask_for(join, labels, fanout)
+        pending = client.receive(message, 0.0)
+        assert pending is not None
+        query = ask_for(pending, labels, fanout)
         query.take(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
-        client.complete(join, query, float(NOW))
+        client.complete(pending, query, float(NOW))
         return last()
 
     def last() -> Any:

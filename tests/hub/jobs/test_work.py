@@ -21,7 +21,7 @@ from tests.support.work import counted
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Past
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="Python 3.13 does not trace each instruction of a function the second time"
@@ -46,7 +46,7 @@ class Hub:
         )
 
 
-def ask(client: Connection, event: str, data: object) -> Join | None:
+def ask(client: Connection, event: str, data: object) -> PendingSubscription | None:
     return client.receive(json.dumps({"event": event, "data": data}), 0.0)
 
 

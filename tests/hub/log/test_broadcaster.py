@@ -21,7 +21,7 @@ from jobws.redis.log_stream import MAX_COUNT, Missing, Page, Place, State, next_
 from jobws.server.log.history import beginning_after
 
 if TYPE_CHECKING:
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.log.subscription import LogSubscription
     from jobws.redis.commands import Entry
 
 CLIENTS = 2
@@ -59,7 +59,7 @@ class Client:
 
     def __init__(self, hub: LogHub) -> None:
         self.connection = LogConnection(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
-        self.member: LogMembership | None = None
+        self.member: LogSubscription | None = None
         self.page: tuple[Page, int] | None = None
         # None: after a hole that cannot be counted, since nobody knows how many lines had come up to `after`.
         self.told: int | None = 0

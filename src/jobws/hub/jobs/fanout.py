@@ -14,7 +14,7 @@ from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
 from jobws.hub.jobs.history import Recent
-from jobws.hub.jobs.subscription import DOUBTED, Held, Membership
+from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
@@ -99,8 +99,8 @@ class Fanout:
 
         Subscriptions that name it stay. For one without a queue its job was never there.
         """
-        for membership in self.rooms.forget(queue):
-            self.job_lines.forget(membership, queue)
+        for subscription in self.rooms.forget(queue):
+            self.job_lines.forget(subscription, queue)
         self.recent.forget(queue)
         self.published.pop(queue, None)
         for known in (self.cursors, self.verified):
@@ -145,14 +145,14 @@ class Fanout:
         """Tell those whom it concerns, in a step each for a subscription or a client, before it is published again."""
         limit = position(floor)
         concerned = self.rooms.concerned(queue)
-        for membership in list(self.rooms.seen(queue)):
-            settled = membership.lives.get(queue)
+        for subscription in list(self.rooms.seen(queue)):
+            settled = subscription.lives.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
-                membership.lives[queue] = DOUBTED
-            if membership.had is not None and reason != "trimmed":
-                membership.had.pop(queue, None)
-            if membership.held is not None:
-                self._hold_gap(membership, queue, reason)
+                subscription.lives[queue] = DOUBTED
+            if subscription.had is not None and reason != "trimmed":
+                subscription.had.pop(queue, None)
+            if subscription.held is not None:
+                self._hold_gap(subscription, queue, reason)
             yield
         gap = encode(Gap(data=GapData(queue, reason, None)))
         for connection in concerned:
@@ -160,13 +160,13 @@ class Fanout:
             connection.outbox.flush()
             yield
 
-    def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
+    def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
         """Say so again between what was to come before the gap, and what is read again."""
-        room = membership.subscription.room
+        room = subscription.request.room
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
-        if membership.held is not None and membership.connection.outbox.hold(frame.payload):
-            membership.held.append(Held(None, queue, b"", frame.payload, replayed=False))
+        if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
+            subscription.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
@@ -224,12 +224,12 @@ class Fanout:
             self.counts["deliveries"] += batch.offers
             batch.finish()
 
-    def release(self, membership: Membership) -> None:
+    def release(self, subscription: Subscription) -> None:
         """Let through what was held for a subscription, and from now on everything. Nothing happens if it has left."""
-        held_back, membership.held = membership.held or [], None
-        outbox = membership.connection.outbox
+        held_back, subscription.held = subscription.held or [], None
+        outbox = subscription.connection.outbox
         for index, held in enumerate(held_back):
-            if membership.left:  # with this one's outcome
+            if subscription.left:  # with this one's outcome
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -238,20 +238,22 @@ class Fanout:
                 outbox.append(Frame(held.tail))
                 continue
             self.counts["held"] += 1
-            self.send(membership, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
+            self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
     # ---- frames ----
 
-    def send(self, membership: Membership, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool) -> None:
+    def send(
+        self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
+    ) -> None:
         """Send an event to one subscription, which may end with it. The caller flushes."""
         ends = kind.name.text in OUTCOMES
-        told = ends or not (queue in self.untold or (membership.owed and queue in membership.owed))
-        sub = membership.subscription.room.sub
-        membership.connection.outbox.append(
+        told = ends or not (queue in self.untold or (subscription.owed and queue in subscription.owed))
+        sub = subscription.request.room.sub
+        subscription.connection.outbox.append(
             job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
         )
-        if ends and membership.subscription.until_end:
-            membership.connection.leave(membership)
+        if ends and subscription.request.until_end:
+            subscription.connection.leave(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
         """How each frame of an event ends; what is wrong with it is counted."""

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
-    from jobws.protocol.request_types import Subscription
+    from jobws.protocol.request_types import SubscriptionRequest
 
-# In `Membership.lives`, an outcome of a stream in which a hole was found since: a later one may have been in the hole.
-# It lies below every id that Redis gives.
+# In `Subscription.lives`, an outcome of a stream in which a hole was found since: a later one may have been in the
+# hole. It lies below every id that Redis gives.
 DOUBTED: Final = b"0-0"
 
 
@@ -37,21 +37,21 @@ class Held(NamedTuple):
     replayed: bool
 
 
-class Member(Protocol):
+class Subscriber(Protocol):
     """Who can be in a room: `hub.jobs.client.Connection`."""
 
     outbox: Outbox
 
-    def leave(self, membership: Membership) -> None:
+    def leave(self, subscription: Subscription) -> None:
         """See `Connection.leave`."""
         ...
 
-    def owe(self, membership: Membership, queue: str) -> None:
+    def owe(self, subscription: Subscription, queue: str) -> None:
         """See `Connection.owe`."""
         ...
 
 
-class Membership:
+class Subscription:
     """One subscription of one connection.
 
     Attributes:
@@ -68,12 +68,12 @@ class Membership:
         left: Whether it is over.
     """
 
-    __slots__ = ("_rooms", "acked", "connection", "had", "held", "left", "lives", "owed", "subscription", "told")
+    __slots__ = ("_rooms", "acked", "connection", "had", "held", "left", "lives", "owed", "request", "told")
 
-    def __init__(self, connection: Member, subscription: Subscription, rooms: Rooms) -> None:
+    def __init__(self, connection: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
         self._rooms = rooms
         self.connection = connection
-        self.subscription = subscription
+        self.request = request
         self.acked = False
         self.held: list[Held] | None = None
         self.lives: dict[str, bytes | None] = {}
@@ -85,7 +85,7 @@ class Membership:
     @property
     def queues(self) -> Collection[str]:
         """The queue that it names, or those that were seen to have the job."""
-        named = self.subscription.room.queue
+        named = self.request.room.queue
         return self.lives.keys() if named is None else {named}
 
     def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:

@@ -26,7 +26,7 @@ LINES_PER_ITEM: Final = 10
 MAX_LINES: Final = 10_000
 
 
-class LogMembership:
+class LogSubscription:
     """A subscription of one client, from its request on.
 
     Attributes:
@@ -44,7 +44,7 @@ class LogMembership:
         *("connection", "end", "left", "live", "on_leave", "place", "request"),
     )
 
-    def __init__(self, connection: Peer[LogRequest, LogMembership], request: SubscribeLogs, hub: LogHub) -> None:
+    def __init__(self, connection: Peer[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
         self.connection = connection
         self.request = request
         self.place: Place | None = None

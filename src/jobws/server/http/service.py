@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.store import Question, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import Connection
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
@@ -51,7 +51,7 @@ class Service:
         settings: Settings,
         is_running: Callable[[], bool],
         queues: Queues,
-        clients: Clients[Connection, Join],
+        clients: Clients[Connection, PendingSubscription],
         logs: Logs,
         store: Store,
         result_store: Store,

@@ -112,7 +112,7 @@ class ReadingBack:
     async def _settle(self, connection: Connection, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
-        jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
         # While a stream is read again positions go back, and some are still to be told of the gap.
         await self._queues.ready({queue for queue, _ in jobs})
         seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
@@ -121,12 +121,12 @@ class ReadingBack:
         await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
         size = 0
         for each, job in zip(owed, jobs, strict=True):
-            if each.membership.left:
+            if each.subscription.left:
                 continue  # and the client is perhaps gone: then there would never be room
             await room_for_more(connection.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
-                each.membership.pay(each.queue)  # the next sweep asks again
+                each.subscription.pay(each.queue)  # the next sweep asks again
             else:
                 settle(self._fanout, each, found, look_up.moments[job], seen[each.queue])
                 size += _size(found)

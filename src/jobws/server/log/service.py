@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
@@ -51,7 +51,7 @@ class Logs:
         self._store = Store(target, {})
         self._tasks: TaskGroup | None = None
         self.hub = LogHub(time.perf_counter)
-        self.clients: Clients[LogConnection, LogMembership] = Clients(self._connect, self._start, hello, settings)
+        self.clients: Clients[LogConnection, LogSubscription] = Clients(self._connect, self._start, hello, settings)
         self._tail = LogTail(target, self.hub, key)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
@@ -91,6 +91,6 @@ class Logs:
         session = LogSession(self._settings.max_message_bytes)
         return LogConnection(session, self.hub, self._settings.outbox_bytes, wake)
 
-    def _start(self, connection: LogConnection, member: LogMembership) -> None:
+    def _start(self, connection: LogConnection, subscription: LogSubscription) -> None:
         if self._tasks is not None:
-            self._tasks.start_soon(self._history.run, connection, member)
+            self._tasks.start_soon(self._history.run, connection, subscription)
