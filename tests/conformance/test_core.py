@@ -10,7 +10,7 @@ import pytest
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
-from jobws.hub.jobs.client import UNAVAILABLE, Connection
+from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -81,14 +81,14 @@ class CoreTarget:
         self.pending: list[PendingSubscription] = []
         self.frames: deque[dict[str, Any]] = deque()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> JobClient:
         session = Session(
             _Any() if self.discovers else self.queues,
             self.settings["max_message_bytes"],
             self.settings["max_subscriptions"],
         )
         limit = self.settings["max_subscriptions"]
-        return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)
+        return JobClient(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)
 
     def _read(self, queue: str) -> None:
         self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.missed import FINISHED
 from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
@@ -250,11 +250,11 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
-        self.pending: list[tuple[Connection, PendingSubscription, Looking | None]] = []
+        self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
-            Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
+            JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
         ] = {}
-        self.connections: list[Connection] = []
+        self.connections: list[JobClient] = []
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
             stream = redis.streams[queue]
@@ -372,19 +372,19 @@ class Bridge:
 
     # ---- clients ----
 
-    def connect(self) -> Connection:
+    def connect(self) -> JobClient:
         session = Session(self.redis.queues, 262144, 100)
-        connection = Connection(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
+        connection = JobClient(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
         self.connections.append(connection)
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: JobClient) -> None:
         connection.leave_all()
         self.connections.remove(connection)
         self.in_hand.pop(connection, None)
         self.pending = [each for each in self.pending if each[0] is not connection]
 
-    def receive(self, connection: Connection, message: dict[str, object]) -> None:
+    def receive(self, connection: JobClient, message: dict[str, object]) -> None:
         pending = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
         if pending is not None:
             self.pending.append((connection, pending, None))

@@ -20,7 +20,7 @@ from jobws.bullmq.store import Store
 from jobws.bullmq.streams.schedule import USUAL_PAUSES
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.close_codes import CloseCode
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
     from jobws.bullmq.streams.schedule import Pauses
-    from jobws.hub.client import Peer
+    from jobws.hub.client import Client
     from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 Answer = TypeVar("Answer")
@@ -92,7 +92,7 @@ class Bridge:
             self.fanout,
             pauses,
         )
-        self.clients: Clients[Connection, PendingSubscription] = Clients(
+        self.clients: Clients[JobClient, PendingSubscription] = Clients(
             self._connect, self._subscribe, self._hello, self.settings
         )
         self.logs = Logs(self.target, self.settings, self._hello)
@@ -176,7 +176,7 @@ class Bridge:
         for connection in self._members():
             connection.close(why)
 
-    def _members(self) -> list[Peer[Any, Any]]:
+    def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
 
     # ---- WebSocket ----
@@ -188,11 +188,11 @@ class Bridge:
         # Starlette takes a function for a handler of its own WebSocket class; a plain ASGI app must be none.
         return _Asgi(serve)
 
-    def _connect(self, wake: Callable[[], None]) -> Connection:
+    def _connect(self, wake: Callable[[], None]) -> JobClient:
         settings = self.settings
         session = Session(self.queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
         limits = settings.max_subscriptions, settings.outbox_bytes
-        return Connection(session, self.fanout, self.queues.by_label, *limits, wake, self._reading_back.start)
+        return JobClient(session, self.fanout, self.queues.by_label, *limits, wake, self._reading_back.start)
 
     def _hello(self) -> Frame:
         settings = self.settings
@@ -203,7 +203,7 @@ class Bridge:
         data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, named, silent or UNSET, count)
         return encode(Hello(data))
 
-    def _subscribe(self, connection: Connection, pending: PendingSubscription) -> None:
+    def _subscribe(self, connection: JobClient, pending: PendingSubscription) -> None:
         if self._tasks is not None:
             self._subscribing.add(connection, pending)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -71,7 +71,7 @@ class Client:
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
+        self.connection = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""

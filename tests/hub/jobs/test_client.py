@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import UNAVAILABLE, Connection
+from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -59,7 +59,7 @@ class Client:
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
+        self.connection = JobClient(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
         self.pending: list[PendingSubscription] = []
         self.queries: dict[PendingSubscription, Query] = {}
         self.unanswered: set[int] = set()

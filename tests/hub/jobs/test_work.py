@@ -11,7 +11,7 @@ import pytest
 
 from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, RecentEvents
 from jobws.hub.jobs.rooms import Rooms
@@ -40,17 +40,17 @@ class Hub:
         for queue in self.labels:
             do_all(self.fanout.fill(queue, [], "0-0"))
 
-    def client(self) -> Connection:
-        return Connection(
+    def client(self) -> JobClient:
+        return JobClient(
             Session(self.labels, 1 << 20, LIMIT), self.fanout, self.labels, LIMIT, 1 << 24, lambda: None, lambda _: None
         )
 
 
-def ask(client: Connection, event: str, data: object) -> PendingSubscription | None:
+def ask(client: JobClient, event: str, data: object) -> PendingSubscription | None:
     return client.receive(json.dumps({"event": event, "data": data}), 0.0)
 
 
-def join(hub: Hub, client: Connection, items: list[Any], event: str = "subscribe-job") -> None:
+def join(hub: Hub, client: JobClient, items: list[Any], event: str = "subscribe-job") -> None:
     asked = ask(client, event, items)
     assert asked is not None
     query = ask_for(asked, hub.labels, hub.fanout)
@@ -62,7 +62,7 @@ def items(first: int, count: int, queue: str = "q0") -> list[Any]:
     return [{"jobId": str(number), "queue": queue} for number in range(first, first + count)]
 
 
-def answer(client: Connection) -> Any:
+def answer(client: JobClient) -> Any:
     *_, last = [json.loads(frame.payload) for frame in client.outbox.take()]
     return last["data"]
 

@@ -18,7 +18,7 @@ from jobws.bullmq.store import Store
 from jobws.bullmq.streams.read_state import Tail
 from jobws.hub.job_log.followers import Group, JobLines
 from jobws.hub.job_log.reader import JobLineReader
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.history import RecentEvents
 from jobws.hub.jobs.rooms import Rooms
@@ -187,7 +187,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         labels = dict.fromkeys(("gone", "http"))
         fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         limits = 10, 1 << 20
-        connection = Connection(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
+        connection = JobClient(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
         for label in labels:
             do_all(fanout.fill(label, [], "0-0"))
         data = {"jobId": "1", "queue": queue, "after": {"gone": "5-0"}}

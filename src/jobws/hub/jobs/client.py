@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import UNSET
 
-from jobws.hub.client import Peer
+from jobws.hub.client import Client
 from jobws.hub.jobs.answer import answer
 from jobws.hub.jobs.backlog import Backlog
 from jobws.hub.jobs.matching import MAX_MATCHING, Matching
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
 
 
-class Connection(Peer[Request, PendingSubscription]):
+class JobClient(Client[Request, PendingSubscription]):
     """One client.
 
     Args:
@@ -65,7 +65,7 @@ class Connection(Peer[Request, PendingSubscription]):
         max_subscriptions: int,
         outbox_bytes: int,
         wake: Callable[[], None],
-        read_back: Callable[[Connection], None],
+        read_back: Callable[[JobClient], None],
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None

@@ -38,16 +38,16 @@ class Held(NamedTuple):
 
 
 class Subscriber(Protocol):
-    """Who can be in a room: `hub.jobs.client.Connection`."""
+    """Who can be in a room: `hub.jobs.client.JobClient`."""
 
     outbox: Outbox
 
     def leave(self, subscription: Subscription) -> None:
-        """See `Connection.leave`."""
+        """See `JobClient.leave`."""
         ...
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """See `Connection.owe`."""
+        """See `JobClient.owe`."""
         ...
 
 

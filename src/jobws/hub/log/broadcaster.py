@@ -16,7 +16,7 @@ from jobws.redis.log_stream import Place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.client import Peer
+    from jobws.hub.client import Client
     from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.log.requests import LogRequest
     from jobws.redis.log_stream import Page
@@ -44,7 +44,7 @@ class LogHub:
         self.on_due: Callable[[], None] = _ignore
         self.clock = clock
         self._live: dict[LogSubscription, None] = {}
-        self._touched: dict[Peer[LogRequest, LogSubscription], None] = {}
+        self._touched: dict[Client[LogRequest, LogSubscription], None] = {}
         self._due: dict[LogSubscription, None] = {}
         self._texts: Counter[str] = Counter()
         self._begun: Line | None = None

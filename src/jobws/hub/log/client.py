@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import UNSET
 
-from jobws.hub.client import Peer
+from jobws.hub.client import Client
 from jobws.hub.log.subscription import LogSubscription
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed
@@ -26,7 +26,7 @@ SUBSCRIBE: Final = "subscribe-logs"
 REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
 
 
-class LogConnection(Peer[LogRequest, LogSubscription]):
+class LogClient(Client[LogRequest, LogSubscription]):
     """One client.
 
     Args:
@@ -65,7 +65,7 @@ class LogConnection(Peer[LogRequest, LogSubscription]):
         return None
 
     def leave_all(self) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self._pending is not None:
             self._end(self._pending)
             self._pending = None

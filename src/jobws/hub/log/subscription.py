@@ -15,7 +15,7 @@ from jobws.protocol.log.records import log_frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.client import Peer
+    from jobws.hub.client import Client
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
@@ -44,7 +44,7 @@ class LogSubscription:
         *("connection", "end", "left", "live", "on_leave", "place", "request"),
     )
 
-    def __init__(self, connection: Peer[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
+    def __init__(self, connection: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
         self.connection = connection
         self.request = request
         self.place: Place | None = None

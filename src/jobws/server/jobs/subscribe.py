@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from jobws.bullmq.store import Store
-    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.server.jobs.queue_readers import Queues
 
-    Waiting: TypeAlias = "list[tuple[Connection, PendingSubscription]]"
+    Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
@@ -55,7 +55,7 @@ class Subscribing:
         self._join_seconds = join_seconds
         self._next: Waiting = []
 
-    def add(self, connection: Connection, pending: PendingSubscription) -> None:
+    def add(self, connection: JobClient, pending: PendingSubscription) -> None:
         """Answer a subscription, with all others of this turn; returns immediately."""
         self._next.append((connection, pending))
         if len(self._next) == 1:

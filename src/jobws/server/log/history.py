@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.store import Store
     from jobws.hub.log.broadcaster import LogHub
-    from jobws.hub.log.client import LogConnection
+    from jobws.hub.log.client import LogClient
     from jobws.hub.log.subscription import LogSubscription
 
 # A client that comes from another bridge may be ahead of this one's tail, which will pass it.
@@ -60,7 +60,7 @@ class LogHistory:
         self._join_seconds = join_seconds
         self._turns = anyio.Lock()
 
-    async def run(self, connection: LogConnection, subscription: LogSubscription) -> None:
+    async def run(self, connection: LogClient, subscription: LogSubscription) -> None:
         """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
         try:
             with anyio.CancelScope() as scope:
@@ -115,7 +115,7 @@ class LogHistory:
                 return end if oldest is None else Place(before(oldest), count)
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
-    async def _read_back(self, connection: LogConnection, subscription: LogSubscription) -> None:
+    async def _read_back(self, connection: LogClient, subscription: LogSubscription) -> None:
         """Give the client what lies behind its place, until it is live."""
         count = FIRST_COUNT
         while (place := subscription.place) is not None:
