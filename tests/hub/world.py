@@ -368,7 +368,7 @@ class Bridge:
         if is_hole and not complete:
             self.holed.add(queue)
         elif is_hole and queue not in self.holed:
-            self.fanout.untold.discard(queue)
+            self.fanout.without_position.discard(queue)
 
     # ---- clients ----
 

@@ -181,7 +181,7 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
         assert "http" not in (await nothing_more(client))["data"]["after"]
         go_on.set()
         assert (await client.receive())["event"] == "completed"
-        await eventually(lambda: not live.bridge.fanout.untold)
+        await eventually(lambda: not live.bridge.fanout.without_position)
         assert "http" in (await nothing_more(client))["data"]["after"]
 
 

@@ -327,12 +327,12 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     fanout.cursors["http"] = "12-0"
     fanout.end_again("http", "11-0")
     assert query.read_again(pending.rooms) == []
-    fanout.untold.clear()
+    fanout.without_position.clear()
     holed.clear()
     client.connection.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert (ack["data"]["gap"], ack["data"]["unknown"]) == (True, True)
-    assert (holed, fanout.untold) == (["http"], {"http"}), "no position is told before the job was looked up"
+    assert (holed, fanout.without_position) == (["http"], {"http"}), "no position is told before the job was looked up"
 
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:

@@ -151,4 +151,4 @@ def test_more_than_is_remembered_may_be_read_again(fanout: Fanout) -> None:
     assert not fanout.recent.filled("http"), "it is still being read"
     fanout.end_again("http", "0-0")
     assert fanout.recent.floor("http") == "1-0"
-    assert fanout.recent.of("http").may_lack("0-1")
+    assert fanout.recent.of("http").may_miss("0-1")

@@ -198,7 +198,7 @@ class Model:
             for watch in client.watches:
                 if not watch.over and watch.sub in client.subs:
                     self.check_watch(watch, client.bridge)
-            assert not client.bridge.fanout.untold
+            assert not client.bridge.fanout.without_position
             for subscription in client.connection._subscriptions.values():
                 assert subscription.held is None
                 assert not subscription.owed

@@ -63,23 +63,23 @@ class Model:
             if room.job_id is not None:
                 queue = room.queue or self.random.choice(QUEUES)
                 subscription.see(queue)
-                subscription.lives[queue] = self.random.choice((None, b"1-0"))
+                subscription.job_states[queue] = self.random.choice((None, b"1-0"))
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
         self.rooms.forget(queue)
         for subscription in self.members:
             if subscription.request.room.queue is None:
-                assert queue not in subscription.lives
+                assert queue not in subscription.job_states
 
     def check(self) -> None:
         anywhere = [each for each in self.members if each.request.room.queue is None]
-        assert self.rooms.seeking == self.seeking == any(not each.lives for each in anywhere)
+        assert self.rooms.seeking == self.seeking == any(not each.job_states for each in anywhere)
         assert len(self.rooms) == len({each.request.room for each in self.members})
         for queue in QUEUES:
             named = [each for each in self.members if each.request.room.queue == queue]
             jobs = [each for each in named if each.request.room.job_id is not None]
-            found = [each for each in anywhere if queue in each.lives]
+            found = [each for each in anywhere if queue in each.job_states]
             assert self.rooms.listened(queue) == self.listened[queue] == bool(named or found)
             assert (queue in self.rooms.heard) == self.listened[queue]
             watched = [job_id.decode() for job_id in self.rooms.watched(queue)]
@@ -88,7 +88,7 @@ class Model:
             unsettled = [job_id.decode() for job_id in self.rooms.unsettled(queue) if job_id is not None]
             assert len(unsettled) == len(set(unsettled))
             assert set(unsettled) == {
-                each.request.room.job_id for each in jobs + found if each.lives.get(queue) is None
+                each.request.room.job_id for each in jobs + found if each.job_states.get(queue) is None
             }
             concerned = {each.connection for each in named + anywhere}
             assert self.rooms.concerned(queue) == concerned
@@ -140,17 +140,17 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
         begin_again(fanout, queue, "trimmed", "1-0", "0-0")
-    assert subscription.lives == {"http": None, "sparql": None}
+    assert subscription.job_states == {"http": None, "sparql": None}
     fanout.forget("http")
-    assert subscription.lives == {"sparql": None}
+    assert subscription.job_states == {"sparql": None}
     assert not fanout.rooms.listened("http")
     assert not fanout.recent.filled("http")
     assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
-    assert fanout.without_events == fanout.untold == {"sparql"}
+    assert fanout.without_events == fanout.without_position == {"sparql"}
     fanout.forget("sparql")
     assert fanout.rooms.seeking
     # Back again, as a new one.
     do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
-    assert subscription.lives == {"http": None}
+    assert subscription.job_states == {"http": None}
     assert fanout.rooms.listened("http")

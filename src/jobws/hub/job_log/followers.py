@@ -197,8 +197,8 @@ class JobLines:
         """Whether lines of that queue may come, or are waited for."""
         if subscription.request.room.queue not in (None, queue):
             return False
-        if queue in subscription.lives:
-            return subscription.lives[queue] is None or queue in following.unread
+        if queue in subscription.job_states:
+            return subscription.job_states[queue] is None or queue in following.unread
         return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:

@@ -88,18 +88,18 @@ class Batch:
         compared, is_news = None, True
         for subscription in members:
             if tells:
-                settled = subscription.lives.get(queue)
+                settled = subscription.job_states.get(queue)
                 if settled is not None and settled is not compared:
                     compared, is_news = settled, is_after(stream_id, settled)
-                if settled is None and queue not in subscription.lives:
+                if settled is None and queue not in subscription.job_states:
                     subscription.see(queue, None if lives else stream_id)
                 elif settled is None or is_news:
-                    subscription.lives[queue] = None if lives else stream_id
+                    subscription.job_states[queue] = None if lives else stream_id
                 elif life is not Life.SAME and not lives:
                     continue
                 if ends and subscription.owed:
                     subscription.pay(queue)  # what was missed before it is gone: the hash tells of this one
-            elif queue not in subscription.lives:
+            elif queue not in subscription.job_states:
                 subscription.see(queue)
             chosen = subscription.request.events
             if subscription.had is not None and subscription.has(queue, stream_id):
@@ -110,7 +110,7 @@ class Batch:
     def _send(self, takers: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
         """A frame for each: those of one name share it, and all of them share a large tail."""
         queue, ends = self._queue, kind.name.text in OUTCOMES
-        untold = not ends and queue in self._fanout.untold
+        without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}
         without: dict[Sub | None, Frame] = {}
         self.offers += len(takers)
@@ -122,7 +122,7 @@ class Batch:
                     subscription.held.append(Held(kind, queue, stream_id, tail, replayed=False))
                 continue
             # A subscription to a whole queue is owed nothing.
-            hidden = (untold and request.room.job_id is not None) or (
+            hidden = (without_position and request.room.job_id is not None) or (
                 subscription.owed is not None and queue in subscription.owed and not ends
             )
             frames, sub = without if hidden else with_position, request.room.sub

@@ -90,10 +90,13 @@ class JobClient(Client[Request, PendingSubscription]):
     @property
     def is_owed(self) -> bool:
         """Whether an outcome is to come that the stream does not have, or may be: a hole was just found."""
-        untold = self._fanout.untold
-        return bool(untold) and any(
+        without_position = self._fanout.without_position
+        return bool(without_position) and any(
             subscription.acked
-            and (room.queue in untold or (room.queue is None and not untold.isdisjoint(subscription.lives)))
+            and (
+                room.queue in without_position
+                or (room.queue is None and not without_position.isdisjoint(subscription.job_states))
+            )
             for room, subscription in self._subscriptions.items()
         )
 
@@ -173,7 +176,7 @@ class JobClient(Client[Request, PendingSubscription]):
     def _evictable(self) -> Iterator[Subscription]:
         """Its subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
         for subscription in list(self._subscriptions.values()):
-            if not subscription.left and subscription.delivered:
+            if not subscription.left and subscription.has_outcome:
                 yield subscription
 
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
@@ -221,7 +224,9 @@ class JobClient(Client[Request, PendingSubscription]):
             if subscription.request.logs is None:
                 self._add(begun.replays)
             else:  # an outcome comes after the lines
-                self._fanout.job_lines.drain(subscription, subscription.lives, partial(self._read_later, begun.replays))
+                self._fanout.job_lines.drain(
+                    subscription, subscription.job_states, partial(self._read_later, begun.replays)
+                )
         else:
             go_live(self._fanout, subscription)
         for queue in begun.owed:

@@ -53,8 +53,8 @@ class Fanout:
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
         knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
-        untold: The queues whose entries were missed, until it was looked up which outcomes were among them. Until
-            then no position is told in them.
+        without_position: The queues in which no position is told now: entries were missed, and it is not looked up yet
+            which outcomes were among them.
         published: By queue whose stream is read again, what was published of it before.
         job_lines: The lines of jobs' logs that are followed.
     """
@@ -68,7 +68,7 @@ class Fanout:
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
         self.knows_all = True
-        self.untold: set[str] = set()
+        self.without_position: set[str] = set()
         self.published: dict[str, RecentEvents] = {}
         # By queue, up to where something may be missing after a position; and positions that may be of another stream.
         self._doubtful: Cursor = {}
@@ -108,7 +108,7 @@ class Fanout:
         self._doubtful.pop(queue, None)
         self._foreign.pop(queue, None)
         self.without_events.discard(queue)
-        self.untold.discard(queue)
+        self.without_position.discard(queue)
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """The stream will be published again, since it is not what it was. `tell_gap` is due.
@@ -135,7 +135,7 @@ class Fanout:
             old = self._foreign.get(queue, span)
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
         self.published[queue] = self.recent.begin_again(queue)
-        self.untold.add(queue)
+        self.without_position.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
         self.job_lines.give_up_all(queue)
@@ -146,9 +146,9 @@ class Fanout:
         limit = position(floor)
         concerned = self.rooms.concerned(queue)
         for subscription in list(self.rooms.seen(queue)):
-            settled = subscription.lives.get(queue)
+            settled = subscription.job_states.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
-                subscription.lives[queue] = DOUBTED
+                subscription.job_states[queue] = DOUBTED
             if subscription.had is not None and reason != "trimmed":
                 subscription.had.pop(queue, None)
             if subscription.held is not None:
@@ -176,13 +176,13 @@ class Fanout:
 
     def doubt(self, queue: str) -> None:
         """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
-        self.untold.add(queue)
+        self.without_position.add(queue)
         self.on_gap(queue)
 
-    def may_lack(self, queue: str, after: str) -> bool:
+    def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
         doubtful = self._doubtful.get(queue)
-        return (doubtful is not None and position(after) <= position(doubtful)) or self.recent.of(queue).may_lack(after)
+        return (doubtful is not None and position(after) <= position(doubtful)) or self.recent.of(queue).may_miss(after)
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
         """Whether a position may be of another stream than the present one, which ended with `end` (`0-0`: empty)."""
@@ -247,7 +247,7 @@ class Fanout:
     ) -> None:
         """Send an event to one subscription, which may end with it. The caller flushes."""
         ends = kind.name.text in OUTCOMES
-        told = ends or not (queue in self.untold or (subscription.owed and queue in subscription.owed))
+        told = ends or not (queue in self.without_position or (subscription.owed and queue in subscription.owed))
         sub = subscription.request.room.sub
         subscription.connection.outbox.append(
             job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)

@@ -114,7 +114,7 @@ class RecentEvents:
                 break
             self._forget_oldest()
 
-    def may_lack(self, after: str) -> bool:
+    def may_miss(self, after: str) -> bool:
         """Whether events after that position may be gone.
 
         A stream of which nothing was trimmed, and which begins after `after`, is not the one that `after` is of.

@@ -41,15 +41,15 @@ def misses(
         without_events: Whether the queue has no events, so that only its hashes tell of second lives.
     """
     if snapshot is None:
-        return all_read and subscription.lives.get(queue, DOUBTED) is None
+        return all_read and subscription.job_states.get(queue, DOUBTED) is None
     settled = subscription.see(queue)
     # A second life may have begun, and ended, where no event told of it.
     doubted = settled == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
-            subscription.lives[queue] = None
+            subscription.job_states[queue] = None
         return False
-    return (settled is None or doubted) and not subscription.was_told(queue, finished_text(snapshot))
+    return (settled is None or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
 
 
 class Replay:

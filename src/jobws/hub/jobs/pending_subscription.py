@@ -105,7 +105,7 @@ class Begun:
 
 
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
-    """What a subscription gets from before its answer; its `lives` and `told` are set.
+    """What a subscription gets from before its answer; its `job_states` and `delivered` are set.
 
     Args:
         subscription: The one that begins.
@@ -136,18 +136,18 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     for replay in replays:
         replay.is_last = replay is replays[-1]
     until_end = subscription.request.until_end
-    told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
+    told = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     stale = query.stale(room)
     for queue in stale:
-        if subscription.lives.get(queue) is not None:
-            subscription.lives[queue] = DOUBTED
+        if subscription.job_states.get(queue) is not None:
+            subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
         unknown=(not told and query.is_read(room.queue)) or UNSET,
-        gap=bool(stale) or query.may_lack(room.queue, subscription.request.after or {}) or UNSET,
+        gap=bool(stale) or query.may_miss(room.queue, subscription.request.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )
@@ -210,26 +210,26 @@ class _Part:
             self._finished = finished_text(snapshot)
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the job lives, as far as is known."""
-        return self._subscription.lives.get(self.queue, b"") is None
+        return self._subscription.job_states.get(self.queue, b"") is None
 
     @property
     def is_here(self) -> bool:
         """Whether the queue has the job, or something to tell of it, or tells it not."""
         tells = self.stream_ids or self.owed or self.withheld or self.is_had
-        return bool(self.snapshot is not None or tells or self.lives)
+        return bool(self.snapshot is not None or tells or self.is_alive)
 
     def decide(self, oldest: float) -> None:
         """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
         turn = self._recent.turn(self._job_id)
         ended = turn if turn is not None and turn.kind.life is not Life.LIVES else None
-        self._subscription.lives[self.queue] = None if ended is None else ended.stream_id
+        self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(turn, oldest)
         if self.withheld and self._finished is not None:
-            self._subscription.tell(self.queue, self._finished)
+            self._subscription.note_delivered(self.queue, self._finished)
 
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
         """Events after the client's position, or the snapshot; and the outcome, if that was before and not sent."""
@@ -258,14 +258,14 @@ class _Part:
             self.withheld = self._was_sent or self._is_older(oldest)
             self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
             if self.owed:
-                subscription.lives[queue] = None
+                subscription.job_states[queue] = None
             else:
                 subscription.settle(queue, self._moment, self._finished)
-        elif self.snapshot is None and self.lives and self._is_read:
+        elif self.snapshot is None and self.is_alive and self._is_read:
             # Only one who was told that it lives, or would be, is told that it does no more.
             self.owed = turn is not None and self._after is not None and is_after(turn.stream_id, self._after.encode())
             if not self.owed:
-                del subscription.lives[queue]
+                del subscription.job_states[queue]
 
     @property
     def _was_sent(self) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     """Up to where everything that is acknowledged was surely sent. A queue is absent if that cannot be said of it."""
     after: Cursor = {}
-    unknown = fanout.untold | fanout.without_events
+    unknown = fanout.without_position | fanout.without_events
     verified = fanout.verified
     for subscription in subscriptions:
         if not subscription.acked:

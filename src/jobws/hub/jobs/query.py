@@ -195,7 +195,7 @@ class Query:
         """Whether the queue was asked, and its stream was read that far; None: all of them."""
         return not self._unread if queue is None else queue in self._seen and queue not in self._unread
 
-    def may_lack(self, queue: str | None, after: Mapping[str, str]) -> bool:
+    def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:
         """Whether events after a client's positions may be gone in the queue, or in any that they name."""
         if queue is not None:
             return queue in after and self._may_lack(queue, after[queue])
@@ -224,5 +224,5 @@ class Query:
     def _may_lack(self, queue: str, after: str) -> bool:
         fanout = self._fanout
         return queue not in fanout.without_events and (
-            fanout.may_lack(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
+            fanout.may_miss(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
         )

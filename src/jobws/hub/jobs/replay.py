@@ -35,7 +35,7 @@ def go_live(fanout: Fanout, subscription: Subscription) -> None:
         fanout.release(subscription)
     else:
         subscription.held = subscription.held or []
-        fanout.job_lines.drain(subscription, subscription.lives, partial(fanout.release, subscription))
+        fanout.job_lines.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
@@ -56,8 +56,8 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
         connection.outbox.append(encode(Gap(sub=named(room.sub), data=GapData(queue, "trimmed", [job_id]))))
-        if subscription.lives.get(queue) == stream_id:
-            subscription.lives[queue] = None
+        if subscription.job_states.get(queue) == stream_id:
+            subscription.job_states[queue] = None
             connection.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
         go_live(fanout, subscription)
@@ -104,16 +104,16 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     newer = turn is not None and position(turn.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
     if snapshot is None:
-        if newer or subscription.lives.get(queue) is not None:
+        if newer or subscription.job_states.get(queue) is not None:
             return
-    elif snapshot.state not in FINISHED or subscription.was_told(queue, finished):
+    elif snapshot.state not in FINISHED or subscription.was_delivered(queue, finished):
         return
     fields = _outcome(job_id, snapshot)
     kind = kind_of(fields)
     if kind is None:
         return
     if newer and turn is not None and turn.kind.life is Life.LIVES:
-        subscription.tell(queue, finished)
+        subscription.note_delivered(queue, finished)
     else:
         subscription.settle(queue, last, finished)
     if not request.chooses(kind.name.text):

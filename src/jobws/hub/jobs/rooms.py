@@ -96,7 +96,7 @@ class Rooms:
 
     def _is_unsettled(self, queue: str, job_id: bytes) -> bool:
         members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
-        return any(each.lives.get(queue) is None for each in members)
+        return any(each.job_states.get(queue) is None for each in members)
 
     def concerned(self, queue: str) -> set[Subscriber]:
         """Who sees a queue's events: those with a subscription that it matters for."""
@@ -116,9 +116,9 @@ class Rooms:
         self._count(subscription, 1)
         if room.queue is None:
             self.anywhere.setdefault(_job(subscription), {})[subscription] = None
-            for queue in subscription.lives:
+            for queue in subscription.job_states:
                 self.found(subscription, queue)
-            if not subscription.lives:
+            if not subscription.job_states:
                 self._seek(subscription)
             return
         unheard = not self.listened(room.queue)
@@ -142,9 +142,9 @@ class Rooms:
         """The queue is gone, and with it what it was seen to have; returns whose jobs these were."""
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:
-            del subscription.lives[queue]
+            del subscription.job_states[queue]
             subscription.pay(queue)
-            if not subscription.lives:
+            if not subscription.job_states:
                 self._seek(subscription)
         if members and not self.listened(queue):
             self._on_listened(queue)
@@ -157,7 +157,7 @@ class Rooms:
         if room.queue is None:
             _remove(self.anywhere, _job(subscription), subscription)
             self._seek_no_more(subscription)
-            for queue in subscription.lives:
+            for queue in subscription.job_states:
                 _drop(self._found, queue, subscription)
                 if not self.listened(queue):
                     self._on_listened(queue)

@@ -75,7 +75,7 @@ class LogSubscription:
     def _give(self, frame: Frame, counter: str) -> bool:
         """Send a line behind what is to be told before it, or count it. Whether there is something to flush."""
         outbox, told = self.connection.outbox, False
-        if self._lacks:
+        if self._has_missed:
             if not outbox.roomy:
                 self._drop(1, approximate=False)
                 return False
@@ -95,11 +95,11 @@ class LogSubscription:
             self.tell_dropped()
 
     @property
-    def _lacks(self) -> bool:
+    def _has_missed(self) -> bool:
         return self._dropped > 0 or self._approximate
 
     def _drop(self, count: int, *, approximate: bool) -> None:
-        if not self._lacks:
+        if not self._has_missed:
             self.connection.outbox.when_roomy(self._roomy)
         self._dropped += count
         self._approximate = self._approximate or approximate
@@ -110,7 +110,7 @@ class LogSubscription:
 
     def tell_dropped(self) -> None:
         """Say how many lines are missing, if any are. Somebody has to flush."""
-        if self._lacks and not self.left:
+        if self._has_missed and not self.left:
             data = DroppedData(self._dropped, self._approximate or UNSET)
             self.connection.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
