@@ -28,7 +28,7 @@ from tests.support.steps import ask_for, do_all, jobs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from jobws.bullmq.events import Past
+    from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.pending_subscription import PendingSubscription
@@ -258,7 +258,7 @@ class Bridge:
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
             stream = redis.streams[queue]
-            past: list[Past] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
+            past: list[HistoryEntry] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
             self.fanout.cursors[queue] = self.fanout.verified[queue] = redis.generated[queue]
             floor = before(stream[0][0]) if stream else redis.generated[queue]
             do_all(self.fanout.fill(queue, past, floor if queue in redis.trimmed or queue in redis.quiet else START))

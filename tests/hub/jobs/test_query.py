@@ -56,7 +56,7 @@ def trim(fanout: Fanout) -> None:
 
 
 def overflow(fanout: Fanout) -> None:
-    fanout.recent.of("http").resize(2)
+    fanout.history.of("http").resize(2)
     fanout.publish("http", [entry("10-0"), entry("11-0"), entry("12-0")])
 
 
@@ -87,7 +87,7 @@ def test_what_was_forgotten_since_makes_a_queue_stale(
 def test_what_was_forgotten_of_the_time_before_does_not_matter(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, ANYWHERE, labels)
     fanout.forget_before("http", "9-1")
-    assert fanout.recent.floor("http") == "9-0"
+    assert fanout.history.floor("http") == "9-0"
     assert query.stale(ANYWHERE) == []
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_kept_of_a_queue_that_is_forgotten(fanout: Fanout, labels: di
     del labels["http"]
     fanout.forget("http")
     assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == ((), [])
-    assert "http" not in fanout.recent._queues
+    assert "http" not in fanout.history._queues
 
 
 def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanout, labels: dict[str, None]) -> None:
@@ -146,9 +146,9 @@ def test_the_position_of_an_old_look_up_in_a_stream_that_was_made_again_is_its_b
 
 def test_more_than_is_remembered_may_be_read_again(fanout: Fanout) -> None:
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.recent.of("http").resize(2)
+    fanout.history.of("http").resize(2)
     fanout.publish("http", [entry("1-0"), entry("2-0"), entry("3-0")])
-    assert not fanout.recent.filled("http"), "it is still being read"
+    assert not fanout.history.filled("http"), "it is still being read"
     fanout.end_again("http", "0-0")
-    assert fanout.recent.floor("http") == "1-0"
-    assert fanout.recent.of("http").may_miss("0-1")
+    assert fanout.history.floor("http") == "1-0"
+    assert fanout.history.of("http").may_miss("0-1")

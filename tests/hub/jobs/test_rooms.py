@@ -144,7 +144,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout.forget("http")
     assert subscription.job_states == {"sparql": None}
     assert not fanout.rooms.listened("http")
-    assert not fanout.recent.filled("http")
+    assert not fanout.history.filled("http")
     assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
     assert fanout.without_events == fanout.without_position == {"sparql"}
     fanout.forget("sparql")

@@ -26,7 +26,7 @@ class Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
     __slots__ = (
-        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_recent", "_touched"),
+        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_history", "_touched"),
         *("_whole_queue", "offers"),
     )
 
@@ -37,7 +37,7 @@ class Batch:
         self._anywhere = fanout.rooms.anywhere
         self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_lines.followers
-        self._recent = fanout.recent.of(queue)
+        self._history = fanout.history.of(queue)
         self._published = fanout.published.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
         self._touched: dict[Subscriber, None] = {}
@@ -53,7 +53,7 @@ class Batch:
         if kind is None:
             self._fanout.counts["missing-field"] += 1
             return
-        self._recent.add(job_id, stream_id, kind)
+        self._history.add(job_id, stream_id, kind)
         if self._published is not None and self._published.knows(job_id, stream_id, kind):
             return
         anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
@@ -137,7 +137,7 @@ class Batch:
     @property
     def forgets(self) -> bool:
         """Whether older events of the queue were forgotten."""
-        return self._recent.is_full
+        return self._history.is_full
 
     def finish(self) -> None:
         """Flush."""

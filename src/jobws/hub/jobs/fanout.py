@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
-from jobws.hub.jobs.history import Recent
+from jobws.hub.jobs.history import History
 from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
@@ -23,8 +23,8 @@ from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from jobws.bullmq.events import Kind, Past
-    from jobws.hub.jobs.history import RecentEvents
+    from jobws.bullmq.events import HistoryEntry, Kind
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.hub.jobs.rooms import Rooms
     from jobws.redis.commands import Entry
 
@@ -48,7 +48,7 @@ class Fanout:
         cursors: By queue label, the stream id up to which entries were published.
         verified: The same, up to where it is certain that none was missed: from there another bridge, which knows
             nothing of a hole that this one has not found yet, can go on.
-        recent: The events that were published, and what the streams held before.
+        history: The events that were published, and what the streams held before.
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
@@ -63,13 +63,13 @@ class Fanout:
         self.rooms = rooms
         self.cursors: Cursor = {}
         self.verified: Cursor = {}
-        self.recent = Recent()
+        self.history = History()
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
         self.knows_all = True
         self.without_position: set[str] = set()
-        self.published: dict[str, RecentEvents] = {}
+        self.published: dict[str, QueueHistory] = {}
         # By queue, up to where something may be missing after a position; and positions that may be of another stream.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
@@ -79,20 +79,20 @@ class Fanout:
 
     # ---- what a listener tells ----
 
-    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """What the stream held before it was read on: nobody is told, but late subscribers may ask for it.
 
         It is done when the last of its short steps is.
         """
-        return self.recent.fill(queue, newest_first, floor)
+        return self.history.fill(queue, newest_first, floor)
 
     def keep(self, queue: str, max_length: int) -> int:
         """A stream may hold so many entries; how many of them are remembered."""
-        return self.recent.keep(queue, max_length)
+        return self.history.keep(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry."""
-        self.recent.forget_before(queue, stream_id)
+        self.history.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
         """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
@@ -101,7 +101,7 @@ class Fanout:
         """
         for subscription in self.rooms.forget(queue):
             self.job_lines.forget(subscription, queue)
-        self.recent.forget(queue)
+        self.history.forget(queue)
         self.published.pop(queue, None)
         for known in (self.cursors, self.verified):
             known.pop(queue, None)
@@ -126,7 +126,7 @@ class Fanout:
             and the id up to which entries may be missing.
         """
         cursor = self.cursors[queue]
-        known = self.recent.floor(queue)
+        known = self.history.floor(queue)
         start = known if position(generated) > position(known) else START
         floor = max(start, oldest, key=position)
         self._doubtful[queue] = max(cursor, self._doubtful.get(queue, START), key=position)
@@ -134,7 +134,7 @@ class Fanout:
             span = _Span(position(generated), position(cursor))
             old = self._foreign.get(queue, span)
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
-        self.published[queue] = self.recent.begin_again(queue)
+        self.published[queue] = self.history.begin_again(queue)
         self.without_position.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
@@ -171,7 +171,7 @@ class Fanout:
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
-        self.recent.reach_to(queue, floor)
+        self.history.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
@@ -182,7 +182,9 @@ class Fanout:
     def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
         doubtful = self._doubtful.get(queue)
-        return (doubtful is not None and position(after) <= position(doubtful)) or self.recent.of(queue).may_miss(after)
+        return (doubtful is not None and position(after) <= position(doubtful)) or self.history.of(queue).may_miss(
+            after
+        )
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
         """Whether a position may be of another stream than the present one, which ended with `end` (`0-0`: empty)."""
@@ -219,7 +221,7 @@ class Fanout:
         finally:
             if entries:
                 self.cursors[queue] = entries[index][0].decode()
-            self.recent.changes += batch.forgets
+            self.history.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()

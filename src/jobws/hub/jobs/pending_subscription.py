@@ -199,7 +199,7 @@ class _Part:
         self.is_had = False
         self._subscription = subscription
         self._fanout = fanout
-        self._recent = fanout.recent.of(queue)
+        self._history = fanout.history.of(queue)
         self._job_id = job_id.encode()
         self._moment = query.moment(queue, job_id)
         self._is_read = query.is_read(queue)
@@ -222,12 +222,12 @@ class _Part:
 
     def decide(self, oldest: float) -> None:
         """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
-        turn = self._recent.turn(self._job_id)
-        ended = turn if turn is not None and turn.kind.life is not Life.LIVES else None
+        transition = self._history.last_transition(self._job_id)
+        ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
         self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
-            self._look_at_hash(turn, oldest)
+            self._look_at_hash(transition, oldest)
         if self.withheld and self._finished is not None:
             self._subscription.note_delivered(self.queue, self._finished)
 
@@ -235,7 +235,7 @@ class _Part:
         """Events after the client's position, or the snapshot; and the outcome, if that was before and not sent."""
         request = self._subscription.request
         start = self._moment if self._after is None else self._after
-        self.stream_ids, self.kinds = self._recent.after(self._job_id, start)
+        self.stream_ids, self.kinds = self._history.after(self._job_id, start)
         if ended is not None and position(ended.stream_id) <= position(start):
             if self._after is None:
                 self.withheld = position(ended.stream_id)[0] < oldest
@@ -249,10 +249,10 @@ class _Part:
             chosen = [kind.name.text in request.events for kind in self.kinds]
             self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
 
-    def _look_at_hash(self, turn: Recorded | None, oldest: float) -> None:
+    def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
         """What the stream does not tell: an outcome that it has lost, or an end that was silent."""
         subscription, queue = self._subscription, self.queue
-        if turn is not None and position(turn.stream_id) > position(self._moment):
+        if transition is not None and position(transition.stream_id) > position(self._moment):
             return  # it says more than the snapshot
         if self._finished is not None:
             self.withheld = self._was_sent or self._is_older(oldest)
@@ -263,7 +263,11 @@ class _Part:
                 subscription.settle(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
             # Only one who was told that it lives, or would be, is told that it does no more.
-            self.owed = turn is not None and self._after is not None and is_after(turn.stream_id, self._after.encode())
+            self.owed = (
+                transition is not None
+                and self._after is not None
+                and is_after(transition.stream_id, self._after.encode())
+            )
             if not self.owed:
                 del subscription.job_states[queue]
 
@@ -278,7 +282,7 @@ class _Part:
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
             return (0.0 if finished is UNSET else finished) < oldest
-        reach = self._recent.reach
+        reach = self._history.reach
         return reach is not None and position(reach)[0] < oldest
 
     def begins(self) -> str:

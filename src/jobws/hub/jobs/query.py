@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import RecentEvents
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
     from jobws.protocol.request_types import Identity
 
@@ -35,7 +35,18 @@ class Query:
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
+        *(
+            "_ahead",
+            "_anywhere",
+            "_changes",
+            "_fanout",
+            "_found",
+            "_holed",
+            "_labels",
+            "_look_up",
+            "_named",
+            "_history",
+        ),
         *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
     )
 
@@ -51,11 +62,11 @@ class Query:
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
-        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        self._history: dict[str, tuple[QueueHistory, str]] = {}
         # Which queues are stale, all those that are, and how much had changed when that was found.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
-        self._changes = fanout.recent.changes
+        self._changes = fanout.history.changes
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -92,8 +103,8 @@ class Query:
         """The streams that it is about are known; Redis is asked after this."""
         for queue in self.queues:
             seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
-            known = self._fanout.recent.of(queue)
-            self._recent[queue] = known, max(seen, known.floor or START, key=position)
+            known = self._fanout.history.of(queue)
+            self._history[queue] = known, max(seen, known.floor or START, key=position)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
@@ -142,14 +153,14 @@ class Query:
         self._renew()
         is_stale = self._stale.get(queue)
         if is_stale is None:
-            recent = self._fanout.recent
-            known, after = self._recent.get(queue) or (recent.of(queue), START)
-            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+            history = self._fanout.history
+            known, after = self._history.get(queue) or (history.of(queue), START)
+            is_stale = self._stale[queue] = not (history.is_current(queue, known) and known.has_all_after(after))
         return is_stale
 
     def _renew(self) -> None:
-        if self._changes != self._fanout.recent.changes:
-            self._changes = self._fanout.recent.changes
+        if self._changes != self._fanout.history.changes:
+            self._changes = self._fanout.history.changes
             self._stale, self._stale_anywhere = {}, None
 
     # ---- what was found ----
@@ -166,15 +177,15 @@ class Query:
         job_id = room.job_id or ""
         if room.queue is not None:
             found = None if self._look_up is None else self._look_up.found.get((room.queue, job_id))
-            known = found is not None or job_id.encode() in self._fanout.recent.of(room.queue).job_ids
+            known = found is not None or job_id.encode() in self._fanout.history.of(room.queue).job_ids
             return {room.queue: found} if known else {}
         found_in = self._found.get(job_id, _NOTHING)
-        others = [queue for queue in self._fanout.recent.having(job_id.encode()) if queue not in found_in]
+        others = [queue for queue in self._fanout.history.having(job_id.encode()) if queue not in found_in]
         having = {**found_in, **dict.fromkeys(others)}
         return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
 
     def _is_read_back(self, queue: str) -> bool:
-        return queue in self._labels and (queue in self.queues or self._fanout.recent.filled(queue))
+        return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
 
     def moment(self, queue: str, job_id: str) -> str:
         """How far what was said of the job speaks."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import RecentEvents
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
@@ -67,13 +67,13 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
 class Seen(NamedTuple):
     """What was known of a queue, whose stream was not being read again, before hashes were read."""
 
-    recent: RecentEvents
+    history: QueueHistory
     cursor: str
 
 
 def see(fanout: Fanout, queue: str) -> Seen:
     """What is known of a queue now."""
-    return Seen(fanout.recent.of(queue), fanout.cursors.get(queue, START))
+    return Seen(fanout.history.of(queue), fanout.cursors.get(queue, START))
 
 
 def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, seen: Seen) -> None:
@@ -93,15 +93,15 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     if subscription.left or subscription.owed is None or queue not in subscription.owed:
         return
     subscription.pay(queue)
-    if not fanout.recent.is_current(queue, seen.recent):
+    if not fanout.history.is_current(queue, seen.history):
         subscription.connection.owe(subscription, queue)
         return
     # A stream that was emptied ends nowhere, and one that went back ends too early.
     last = later(moment, seen.cursor)
     request, connection = subscription.request, subscription.connection
     job_id = (request.room.job_id or "").encode()
-    turn = fanout.recent.of(queue).turn(job_id)
-    newer = turn is not None and position(turn.stream_id) > position(last)
+    transition = fanout.history.of(queue).last_transition(job_id)
+    newer = transition is not None and position(transition.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
     if snapshot is None:
         if newer or subscription.job_states.get(queue) is not None:
@@ -112,7 +112,7 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     kind = kind_of(fields)
     if kind is None:
         return
-    if newer and turn is not None and turn.kind.life is Life.LIVES:
+    if newer and transition is not None and transition.kind.life is Life.LIVES:
         subscription.note_delivered(queue, finished)
     else:
         subscription.settle(queue, last, finished)

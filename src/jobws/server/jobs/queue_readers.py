@@ -111,7 +111,7 @@ class Queues:
                 await tail.wait_moved()
 
     def _is_ready(self, tail: Tail) -> bool:
-        return tail.is_removed or (tail.ready.is_set() and self._fanout.recent.filled(tail.queue.label))
+        return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
 
     async def passed(self, ends: Mapping[str, str]) -> None:
         """Wait until everything up to those stream ids was published, but not longer than 5 s.
@@ -235,7 +235,7 @@ class Queues:
         for label, tail in self._tails.items():
             if tail.problem is not None:
                 found[label] = tail.problem
-            elif not self._fanout.recent.filled(label):
+            elif not self._fanout.history.filled(label):
                 found[label] = "what its stream holds is being read"
             elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"
