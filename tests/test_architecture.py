@@ -28,7 +28,7 @@ def section(title: str) -> str:
 
 def files(text: str) -> list[str]:
     """The files that a text names, each once."""
-    return list(dict.fromkeys(re.findall(r"\b(?:[a-z_]+/)*[a-z_0-9]+\.py\b", text)))
+    return list(dict.fromkeys(re.findall(r"(?<![\w/])[a-z_]+(?:/[a-z_0-9]+)*\.py\b", text)))
 
 
 class Trace:

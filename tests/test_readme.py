@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 DEFAULT = "127.0.0.1:8787"
-# Each block of code holds one of these: what a test here runs, or one of tests/server/jobs/test_shared_reads.py (ACL)
-# and tests/web/test_origins.py (import); or what cannot be run in a test.
+# Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
+# tests/web/test_origins.py (import); or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",

@@ -1,4 +1,4 @@
-"""jobws tells browsers and Python programs what happens to BullMQ jobs, at once and without loss.
+"""jobws tells browsers and Python programs what happens to BullMQ jobs, immediately and without loss.
 
 Layers, from the bottom; each may import only what stands above it in this list::
 

@@ -250,6 +250,8 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
+        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
+        self.unordered: set[str] = set()
         self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
             JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
@@ -276,6 +278,8 @@ class Bridge:
         unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
         self.missed |= unread
         if reason != "trimmed":
+            if queue in self.again:
+                self.unordered.add(queue)
             went_back = position(self.redis.generated[queue]) < cursor
             self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
         elif unread:
@@ -368,7 +372,7 @@ class Bridge:
         if is_hole and not complete:
             self.holed.add(queue)
         elif is_hole and queue not in self.holed:
-            self.fanout.without_position.discard(queue)
+            self.fanout.resolve(queue)
 
     # ---- clients ----
 
@@ -393,7 +397,7 @@ class Bridge:
         if self.pending:
             index = self.choose(len(self.pending))
             connection, pending, looking = self.pending[index]
-            if looking is None and not self.again:
+            if looking is None and not (self.again and self.choose(3)):
                 query = ask_for(pending, self.redis.queues, self.fanout)
                 self.pending[index] = connection, pending, Looking(query, self.look_up(jobs_of(query)))
 
@@ -402,9 +406,9 @@ class Bridge:
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if not looking.query.read_again(pending.rooms):
+            looking.query.take(looking.look_up)
+            if not looking.query.read_again(pending.present):
                 del self.pending[index]
-                looking.query.take(looking.look_up)
                 connection.complete(pending, looking.query, float(self.redis.moment))
                 return
 

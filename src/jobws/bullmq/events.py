@@ -34,7 +34,7 @@ class EventName(Struct, frozen=True):
 
 
 class Life(Enum):
-    """What an event says of its job's life, for whoever reads the events backwards."""
+    """What an event says of its job's life, for a reader that goes through the events backwards."""
 
     LIVES = auto()
     """It lives, so no earlier outcome is its outcome."""

@@ -99,7 +99,7 @@ class JobLinePage(Struct, frozen=True):
 
 
 def _lines(reply: object) -> list[bytes] | None:
-    """None: an error that says nothing about the list, such as BUSY while a script runs, or NOPERM."""
+    """The lines of a reply. None: it is an error that says nothing about the list, such as BUSY or NOPERM."""
     if isinstance(reply, list):
         return reply
     # The key of another job, whose id ends in `:logs`.

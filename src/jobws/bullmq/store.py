@@ -1,6 +1,6 @@
 """Questions to Redis, batched: whatever is asked for within one tick becomes one conversation.
 
-One conversation is in flight at a time, so a thousand clients that ask at once cost one connection and share equal
+One conversation is in flight at a time, so a thousand clients that ask together cost one connection and share equal
 questions.
 """
 
@@ -42,7 +42,7 @@ class Question(Hashable, Protocol[Answer]):
     """What can be asked besides jobs. Equal questions are asked once."""
 
     def commands(self) -> Sequence[Command]:
-        """What to send."""
+        """The commands to send, in one conversation."""
         ...
 
     def parse(self, replies: Sequence[object]) -> Answer:

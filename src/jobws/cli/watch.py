@@ -53,7 +53,7 @@ class Job:
         return _ENDS.get(self.state)
 
     def enter(self, state: str, queue: object) -> None:
-        """Take note of a state."""
+        """Take note that the job is in this state."""
         self.state = state
         if isinstance(queue, str):
             self.queue = queue
@@ -154,7 +154,7 @@ class Board:
         return max(known) if len(known) == len(codes) else None
 
     def __rich__(self) -> RenderableType:
-        """The live picture."""
+        """The picture that rich shows live."""
         table = Table(box=None, header_style="dim")
         for name in ("queue", "job", "state", "progress", "elapsed"):
             table.add_column(name)

@@ -46,8 +46,8 @@ async def submit(
 ) -> Submitted:
     """Add a job to the queue with that label.
 
-    Cancelling returns at once; the job may be added all the same. With `job_id` or `idempotency_key` a repetition is
-    harmless.
+    Cancelling returns immediately; the job may be added all the same. With `job_id` or `idempotency_key` it is harmless
+    to submit again.
 
     Args:
         base: The bridge's base URL.

@@ -100,7 +100,7 @@ class _Started:
         self._event.set()
 
     async def url(self) -> str:
-        """Wait for it."""
+        """Wait for the bridge's URL."""
         await self._event.wait()
         return self._url
 

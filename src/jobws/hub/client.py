@@ -89,5 +89,5 @@ class Client(ABC, Generic[Asked, Sought]):
         """End every subscription: the client is gone."""
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
-        """Unlike the session's refusals these are not the client's fault, so they do not count as abuse."""
+        """Answer with an error that is not the client's fault, and so does not count as abuse."""
         self.outbox.append(error_frame(error.code, error.message, request, ref))

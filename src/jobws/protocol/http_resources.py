@@ -96,7 +96,7 @@ class JobLogs(Struct, rename="camel"):
     """Log lines of one job, the oldest first.
 
     `first` is the place of the first one in the list that Redis has, `total` how many there are in it; `next` is the
-    place behind the last one, null: these were the last.
+    place after the last one, null: these were the last.
     """
 
     queue: str

@@ -88,7 +88,7 @@ class Hello(Struct, tag_field="event", tag="hello", frozen=True):
 class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """A job as its hash and sets say it is, up to the stream id `at` (None: its queue has no stream yet).
 
-    Times are epoch milliseconds of the clock of whoever wrote them (producer or worker). `progress` is JSON as the
+    Times are epoch milliseconds by the clock of their writer (producer or worker). `progress` is JSON as the
     worker gave it. `truncated` is true where a value was too large for a snapshot and is left out or cut.
     """
 

@@ -50,7 +50,7 @@ class _Head(msgspec.Struct):
 
 
 class _HasAfter(msgspec.Struct):
-    """Of an `ack`, its items, or a `pong`."""
+    """The positions in an `ack`, in one of its items, or in a `pong`."""
 
     after: Cursor = {}
     unknown: bool = False
@@ -114,7 +114,7 @@ class EventStreamWriter:
         until_end: Whether a subscription is over after its outcome.
 
     Attributes:
-        unknown: The numbers of the subscriptions of which the answer said `unknown`.
+        unknown: The numbers of the subscriptions whose answer said `unknown`.
     """
 
     def __init__(self, queue: str | None, *, until_end: bool = False) -> None:

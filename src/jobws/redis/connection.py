@@ -179,7 +179,7 @@ class Connection:
     async def open(cls, target: RedisTarget) -> Self:
         """Connect and log in.
 
-        Cancelling returns at once; the thread ends by its own time-outs and its socket is closed.
+        Cancelling returns immediately; the thread ends by its own time-outs and its socket is closed.
 
         Raises:
             RedisUnavailableError: No answer, or one that may be different later.

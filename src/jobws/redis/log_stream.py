@@ -18,7 +18,7 @@ from jobws.protocol.identifiers import START, before, position
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# A page is read at once while job events wait: this much takes some 0.2 ms.
+# A page is read in one go while job events wait: this much takes some 0.2 ms.
 PAGE_BYTES: Final = 32 * 1024
 FIRST_COUNT: Final = 20
 MAX_COUNT: Final = 100
@@ -72,7 +72,7 @@ class StateOf(Struct, frozen=True):
 
 
 class PageAfter(Struct, frozen=True):
-    """A question: the first `count` entries behind the id `after`."""
+    """A question: the first `count` entries after the id `after`."""
 
     key: bytes
     after: str
@@ -93,7 +93,7 @@ class PageAfter(Struct, frozen=True):
 
 
 class EntriesUpTo(Struct, frozen=True):
-    """A question: the last `count` entries up to `end`, an id or, with `(` before it, what lies below; newest first."""
+    """A question: the last `count` entries up to the id `end`, newest first; with `(` before it, without that entry."""
 
     key: bytes
     end: str
@@ -164,7 +164,7 @@ def _entries(reply: object) -> Sequence[Entry]:
 
 
 class Missing(Struct, frozen=True):
-    """So many lines were not read; `approximate`: or about so many, nobody can tell."""
+    """How many lines were not read; `approximate`: it is about so many, nobody can tell."""
 
     count: int
     approximate: bool
@@ -174,7 +174,7 @@ class Place:
     """How far the stream was read.
 
     Attributes:
-        id: The entry that was read last, or behind which to read.
+        id: The entry that was read last, or after which to read.
         count: How many entries had ever been added up to there; None: unknown.
     """
 
@@ -190,7 +190,7 @@ class Place:
         Trimming takes from the front. So entries are missing only if the oldest one lies behind this place; and those
         that were trimmed are then all that were ever removed, less those that came up to here.
         """
-        if position(state.generated) < position(self.id):  # the stream began anew, or went back
+        if position(state.generated) < position(self.id):  # the stream began again, or went back
             self.id, self.count = START, state.removed
             return Missing(state.removed or 0, approximate=True)
         trimmed = before(state.first) if state.length else state.generated
@@ -212,7 +212,7 @@ class Place:
             self.count += 1
 
     def behind(self, state: State) -> int:
-        """How many entries there were behind this place at that moment; 0 if that is not known."""
+        """How many entries there were after this place at that moment; 0 if that is not known."""
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
@@ -224,7 +224,7 @@ class Place:
 
 
 def _estimate(stream_id: str, state: State) -> int:
-    """About how many entries were trimmed behind `stream_id`, if they came as fast as those that are there."""
+    """About how many entries were trimmed after `stream_id`, if they came as fast as those that are there."""
     first, last = position(state.first)[0], position(state.generated)[0]
     gone = max(first - position(stream_id)[0], 1)
     return max(1, state.length * gone // max(last - first, 1)) if state.length else 1

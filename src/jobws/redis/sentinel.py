@@ -1,7 +1,7 @@
 """A URL of Sentinels, and what they say about who is the master.
 
-All are asked at once, and the newest configuration wins, as among the Sentinels themselves: one that a network cut left
-behind goes on naming the master of before.
+All are asked together, and the newest configuration wins, as among the Sentinels themselves: one that was cut off goes
+on naming the master of before.
 """
 
 from __future__ import annotations

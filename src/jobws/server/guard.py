@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
-# OPTIONS is not among them: whoever's preflight is refused learns from our sentence what to allow.
+# OPTIONS is not among them: anyone whose preflight is refused learns from our sentence what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 # Firefox gives an extension another origin in every profile.
 _ANY_FIREFOX_EXTENSION: Final = "moz-extension://*"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobws.protocol.messages import OUTCOMES, HelloData, Limits
 
 QUEUES = ("a", "b")
-# How much lower the ids of a stream are that began anew.
+# How much lower the ids of a stream are that began again.
 LOWER = 1_000_000
 
 

@@ -98,7 +98,7 @@ async def test_what_is_missing_is_told_by_lines_of_its_own() -> None:
     assert [(line.dropped, line.level, line.source, line.id, line.message) for line in told[:4]] == [
         (1200, "warning", "jobws", None, "1,200 lines are missing here"),
         (5, "warning", "jobws", None, "about 5 lines are missing here"),
-        (1, "warning", "jobws", None, "lines may be missing here: the stream began anew"),
+        (1, "warning", "jobws", None, "lines may be missing here: the stream began again"),
         *((1, "warning", "jobws", None, "lines may be missing here: Redis no longer has all that came meanwhile"),),
     ]
     assert (told[4].id, told[4].dropped) == ("3-0", 0)

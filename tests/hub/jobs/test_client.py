@@ -321,12 +321,12 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     query = ask_for(pending, QUEUES, fanout)
     query.take(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
-    assert query.read_again(pending.rooms) == [], "it is about another queue"
+    assert query.read_again(pending.present) == [], "it is about another queue"
     begin_again(fanout, "http", "trimmed", "12-0", "11-0")
-    assert query.read_again(pending.rooms) == ["http"]
+    assert query.read_again(pending.present) == ["http"]
     fanout.cursors["http"] = "12-0"
     fanout.end_again("http", "11-0")
-    assert query.read_again(pending.rooms) == []
+    assert query.read_again(pending.present) == []
     fanout.without_position.clear()
     holed.clear()
     client.connection.complete(pending, query, 10.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -10,13 +10,15 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.rooms import Rooms
+from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.messages import JobSnapshot
-from jobws.protocol.request_types import Identity
+from jobws.protocol.request_types import Identity, SubscriptionRequest
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobws.hub.jobs.subscription import Subscriber
     from jobws.redis.commands import Entry
 
 ANYWHERE = Identity(None, "1")
@@ -115,13 +117,32 @@ def test_nothing_is_kept_of_a_queue_that_is_forgotten(fanout: Fanout, labels: di
     assert "http" not in fanout.history._queues
 
 
+def member(fanout: Fanout, room: Identity, after: dict[str, str] | None = None) -> Subscription:
+    return Subscription(cast("Subscriber", None), SubscriptionRequest(room, after=after), fanout.rooms)
+
+
 def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, ANYWHERE, labels)
+    named, seen = member(fanout, HTTP), member(fanout, ANYWHERE)
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
-    assert query.read_again([ANYWHERE]) == query.read_again([HTTP]) == ["http"]
-    assert query.read_again([Identity("sparql", "1")]) == []
+    assert query.read_again([named]) == query.read_again([seen]) == ["http"]
+    assert query.read_again([member(fanout, Identity("sparql", "1"))]) == []
     fanout.end_again("http", "8-0")
-    assert query.read_again([ANYWHERE]) == []
+    assert query.read_again([named, seen]) == []
+
+
+def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
+    fanout: Fanout, labels: dict[str, None]
+) -> None:
+    query = Query([Identity(None, "2"), Identity(None, "3")], labels, fanout)
+    query.ask()
+    query.take(LookUp({}, {}, {}))
+    begin_again(fanout, "http", "trimmed", "9-0", "8-0")
+    assert query.read_again([member(fanout, Identity(None, "3"))]) == []
+    assert query.read_again([member(fanout, Identity(None, "3"), {"sparql": "1-0"})]) == []
+    assert query.read_again([member(fanout, Identity(None, "3"), {"http": "1-0"})]) == ["http"], "it was there"
+    assert query.read_again([member(fanout, Identity(None, "2"))]) == ["http"], "an event was published"
+    assert query.stale(Identity(None, "3")) == ["http"], "it is looked up once more"
 
 
 def test_a_queue_that_comes_has_those_asked_for_again_that_name_it(fanout: Fanout, labels: dict[str, None]) -> None:

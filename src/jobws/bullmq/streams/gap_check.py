@@ -59,11 +59,11 @@ class Hub(Protocol):
         ...
 
     def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Say so to those whom it concerns, in short steps."""
+        """Tell the clients of the queue of the gap, in short steps."""
         ...
 
     def end_again(self, queue: str, floor: str) -> None:
-        """It was; entries up to that id may be missing all the same."""
+        """The stream was read again; entries up to the id `floor` may be missing all the same."""
         ...
 
 

@@ -22,7 +22,7 @@ class Pace:
         self._entries = self._before = 0
 
     def note(self, entries: int, now: float) -> None:
-        """So many entries came."""
+        """Take note of entries that came."""
         age = now - self._second
         if age >= 1:
             self._before = self._entries if age < 2 else 0

@@ -100,7 +100,7 @@ class Listener:
 
     @property
     def is_woken(self) -> bool:
-        """Whether it has something to do that it does not know of yet."""
+        """Whether it was woken and has not looked yet what there is to do."""
         return self._woken.is_set()
 
     def add(self, tail: Tail) -> None:

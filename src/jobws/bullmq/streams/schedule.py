@@ -76,7 +76,7 @@ class Schedule:
 
     @property
     def tails(self) -> Collection[Tail]:
-        """All streams."""
+        """All streams that it schedules."""
         return self._tails.keys()
 
     def add(self, tail: Tail) -> None:
@@ -85,7 +85,7 @@ class Schedule:
         self.hurry()
 
     def remove(self, tail: Tail) -> None:
-        """One stream less."""
+        """Schedule this stream no more."""
         del self._tails[tail]
         self._sort_at = 0.0
 
@@ -163,7 +163,7 @@ class Schedule:
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
-        """So many entries came of each of these streams, and `count` were asked for of each."""
+        """Take note of how many entries each of these streams gave, when asked for `count`."""
         unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
         if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):

@@ -1,6 +1,6 @@
 """How long to wait before trying again: a random part of a time that doubles ("full jitter").
 
-Many clients that lost the same bridge come back spread over that time, not all at once. Pure: chance comes in.
+Many clients that lost the same bridge come back spread over that time, not all together. Pure: chance comes in.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Backoff:
         self._most = FIRST_SECONDS
 
     def next(self) -> float:
-        """Seconds to wait now."""
+        """Seconds to wait before the next attempt."""
         most, self._most = self._most, min(2 * self._most, LONGEST_SECONDS)
         return self._chance() * most
 
     def reset(self) -> None:
-        """It worked: begin small again."""
+        """An attempt worked: the next wait is a short one again."""
         self._most = FIRST_SECONDS

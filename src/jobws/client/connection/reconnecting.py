@@ -1,6 +1,6 @@
 """Keeps a client connected: the thin shell round a talk (`jobs.subscriptions`, `log.feed`), which decides everything.
 
-One task reads, one writes, and after a loss they begin again with another connection. Whoever waits does not notice.
+One task reads, one writes, and after a loss they begin again with another connection. Tasks that wait do not notice.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Talk(Protocol):
     failure: ClientError | None
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """A connection stands."""
+        """Take note that a connection was made."""
 
     def disconnected(self) -> None:
-        """It ended."""
+        """Take note that the connection ended."""
 
     def fail(self, error: ClientError) -> None:
-        """Nothing will come any more."""
+        """Take note that no connection will be made any more, and why."""
 
     @property
     def ping_seconds(self) -> float:
@@ -52,7 +52,7 @@ class Talk(Protocol):
         """When `requests` has something to send."""
 
     def requests(self, now: float) -> list[str]:
-        """What to send now."""
+        """The requests that are to be sent now."""
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
         """Take a frame that has `size` bytes. Raises UnreachableError: it is none of jobws.v1."""
@@ -95,7 +95,7 @@ class Session(Generic[AnyTalk]):
             raise self.talk.failure
 
     def nudge(self) -> None:
-        """The talk may have something to send; what it gets before the writer runs again goes out with it."""
+        """Send soon what the talk has to send; what it gets before the writer runs goes out, too."""
         if self.talk.due() < self._sleeping_until:
             self._wake.set()
 
@@ -107,7 +107,7 @@ class Session(Generic[AnyTalk]):
         (self._talking or scope).cancel()
 
     async def run(self) -> None:
-        """Stay connected until closed, or until the bridge refuses. Raises nothing: whoever waits is told."""
+        """Stay connected until closed, or until the bridge refuses. Raises nothing: tasks that wait are told."""
         while not self._closed:
             try:
                 await self._connect()

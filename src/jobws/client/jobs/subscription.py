@@ -74,12 +74,12 @@ class Subscription:
         watch.open[self] = None
 
     def name(self) -> JsonObject:
-        """Its item of `unsubscribe-job` [S8]."""
+        """The item of `unsubscribe-job` that ends this subscription [S8]."""
         queue = {} if self.room.queue is None else {"queue": self.room.queue}
         return {"sub": self.sub, "jobId": self.room.job_id, **queue}
 
     def item(self) -> JsonObject:
-        """Its item of `subscribe-job`: what is wanted after what has come [R4, S12]."""
+        """The item of `subscribe-job` that begins this subscription, or goes on after what has come [R4, S12]."""
         item, events = self.name(), self.watch.events
         if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # more are not taken [S4]
             item["events"] = ["*"]

@@ -35,7 +35,7 @@ _ENVELOPE_BYTES: Final = 128
 
 
 class Subscriptions:
-    """Those of one client, across its connections; the talk of its `Session`.
+    """The subscriptions of one client, across its connections; the talk of its `Session`.
 
     Args:
         chance: Gives numbers from 0 to below 1.
@@ -60,7 +60,7 @@ class Subscriptions:
     # ---- watches ----
 
     def join(self, watch: Watch) -> None:
-        """Begin to watch."""
+        """Begin to watch jobs for somebody."""
         for subscription in list(watch.open):
             if self.failure is not None:
                 subscription.end(self.failure)
@@ -69,7 +69,7 @@ class Subscriptions:
             self._want(subscription)
 
     def leave(self, watch: Watch) -> None:
-        """Watch no longer."""
+        """Watch no longer for somebody."""
         for subscription in watch.open:
             self._forget(subscription, tell=True)
 
@@ -82,7 +82,7 @@ class Subscriptions:
                 self._want(subscription)
 
     def fail(self, error: ClientError) -> None:
-        """Nothing will come any more: every watch is told."""
+        """Tell every watch that nothing will come any more, and why."""
         self.failure = error
         self.disconnected()
         for subscription in self._watched:
@@ -172,7 +172,7 @@ class Subscriptions:
             raise not_ours(error) from None
 
     def _acked(self, sub: object) -> list[Subscription]:
-        """The one of that name, None: all; if acknowledged. Late frames of one that was left are nobody's."""
+        """The acknowledged subscription of that name; None: all. Late frames of one that was left are nobody's."""
         taken = self._places.taken
         found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
         return [each for each in found if each.acked]

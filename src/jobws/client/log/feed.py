@@ -1,7 +1,7 @@
 """The lines of the log that a client follows, across its connections. PURE.
 
-What the bridge sends is taken at once; what its reader does not take in time is counted and told, as the bridge does
-with those that do not keep up.
+What the bridge sends is taken immediately. What its reader does not take in time is counted, and the reader is told, as
+the bridge does with clients that do not keep up.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LogFeed:
     Args:
         chosen: The filters, as `subscribe-logs` takes them.
         begin: Where it begins: `{"tail": n}`, `{"after": id}` or nothing, which is now.
-        follow: Whether it goes on behind the lines that are there.
+        follow: Whether it goes on after the lines that are there.
         now_ms: The time in epoch milliseconds, for the client's own lines.
         changed: Told when there is something new. It must not wait.
         chance: Gives numbers from 0 to below 1.
@@ -241,7 +241,7 @@ class LogFeed:
 
 def _in_words(dropped: _DroppedData) -> str:
     if not dropped.count:
-        return "lines may be missing here: the stream began anew"
+        return "lines may be missing here: the stream began again"
     return f"{'about ' if dropped.approximate else ''}{dropped.count:,} lines are missing here"
 
 

@@ -49,7 +49,7 @@ class LogLines:
 
 
 class _News:
-    """Wakes whoever waits for something new."""
+    """Wakes the tasks that wait for something new."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -95,7 +95,7 @@ class JobLines:
     ) -> None:
         """Have the lines read that there are now in these queues, and then call `then`, also if it has left.
 
-        That is at once if there is no queue. `urgent`: before those of others, since something that happens now waits.
+        That is immediately if there is no queue. `urgent`: before those of others, since an event waits.
         """
         job_id = subscription.request.room.job_id or ""
         following = self.followers.setdefault(job_id.encode(), {}).setdefault(subscription, Following())
@@ -114,11 +114,11 @@ class JobLines:
         self._draining_of.setdefault(subscription.connection, {})[subscription] = None
 
     def draining_of(self, member: Subscriber) -> Collection[Subscription]:
-        """Those of one client."""
+        """The subscriptions of one client that wait for lines."""
         return self._draining_of.get(member, {}).keys()
 
     def _end_draining(self, subscription: Subscription) -> Callable[[], None] | None:
-        """It waits no more; returns what is to be done then. None: it did not wait."""
+        """End a subscription's wait for lines, and return what is to be done then. None: it did not wait."""
         then = self.draining.pop(subscription, None)
         if then is not None:
             of_client = self._draining_of[subscription.connection]
@@ -151,7 +151,7 @@ class JobLines:
                 self.give_up(subscription)
 
     def leave(self, subscription: Subscription) -> None:
-        """It is over."""
+        """Follow no lines for this subscription any more."""
         job_id = (subscription.request.room.job_id or "").encode()
         followers = self.followers.get(job_id, {})
         followers.pop(subscription, None)
@@ -167,7 +167,7 @@ class JobLines:
             self._drained(subscription)
 
     def give_up_all(self, queue: str) -> None:
-        """The same for all who see a queue's events."""
+        """Give up the wait for lines of all subscriptions that see a queue's events."""
         for subscription in list(self.draining):
             if subscription.request.room.queue in (None, queue):
                 self.give_up(subscription)
@@ -202,7 +202,7 @@ class JobLines:
         return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:
-        """A look was taken for a group: deliver what is new, and let go on who waited for no more.
+        """Deliver what a look at a group's lines yielded, and let those go on that waited for it.
 
         False: for a client that must take first what waits for it the same look is to be taken again.
         """
@@ -264,8 +264,8 @@ def as_texts(lines: Sequence[bytes]) -> list[str]:
 
 
 def _ignore_news(_job: Job, _urgent: bool) -> None:
-    """Nobody looks."""
+    """Ignore that there is something to look at: nobody is there to look."""
 
 
 def _ignore_drain(_subscription: Subscription) -> None:
-    """Nobody looks."""
+    """Ignore that a job's lines are to be read: nobody is there to read them."""

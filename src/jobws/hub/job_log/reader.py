@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a look at the list yielded. `again`: there is more, so look again at once."""
+    """What a look at the list yielded. `again`: there is more, so look again immediately."""
 
     reader: JobLineReader
     batch: Batch | None
@@ -69,12 +69,12 @@ class JobLineReader(Struct, frozen=True):
 
     @classmethod
     def after(cls, position: JobLinePosition) -> JobLineReader:
-        """One that goes on behind `position`."""
+        """A reader that goes on after `position`."""
         return cls(position, searching=not position.tail)
 
     @property
     def slice(self) -> Slice:
-        """What to ask."""
+        """Which lines to ask for."""
         if self.searching:
             return Slice(None, self.window)
         tail = len(self.position.tail)
@@ -118,7 +118,7 @@ class JobLineReader(Struct, frozen=True):
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLinePosition, *, gap: bool, full: bool) -> Step:
-        """Take over `lines` behind the first `old`, which end at `position`."""
+        """Take over `lines` after the first `old`, which end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some of it may have been trimmed
@@ -145,5 +145,5 @@ def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _fitting(lines: Sequence[bytes]) -> int:
-    """How many lines of that size may be asked for at once; never less than a search needs."""
+    """How many lines of that size may be asked for together; never less than a search needs."""
     return max(FIRST_LINES, min(MAX_LINES, MAX_BYTES * len(lines) // max(sum(map(len, lines)), 1)))

@@ -27,7 +27,7 @@ class Backlog:
         return bool(self._items) or self._taken
 
     def add(self, items: Iterable[Replay | Owed]) -> None:
-        """Put them last."""
+        """Put items last."""
         self._items.extend(items)
 
     def take(self, count: int) -> Batch:

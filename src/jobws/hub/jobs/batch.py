@@ -140,6 +140,6 @@ class Batch:
         return self._history.is_full
 
     def finish(self) -> None:
-        """Flush."""
+        """Flush every connection that was offered something."""
         for connection in self._touched:
             connection.outbox.flush()

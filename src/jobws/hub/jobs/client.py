@@ -79,7 +79,7 @@ class JobClient(Client[Request, PendingSubscription]):
 
     @property
     def rooms(self) -> Collection[Identity]:
-        """Its subscriptions, oldest first."""
+        """The names of the client's subscriptions, oldest first."""
         return self._subscriptions.keys()
 
     @property
@@ -174,7 +174,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return subscription
 
     def _evictable(self) -> Iterator[Subscription]:
-        """Its subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
+        """The client's subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
         for subscription in list(self._subscriptions.values()):
             if not subscription.left and subscription.has_outcome:
                 yield subscription

@@ -161,7 +161,7 @@ class Fanout:
             yield
 
     def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
-        """Say so again between what was to come before the gap, and what is read again."""
+        """Keep a gap among the events that a subscription holds: after those before it, before what is read again."""
         room = subscription.request.room
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
@@ -169,15 +169,24 @@ class Fanout:
             subscription.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
-        """It was published again. `floor` is the id up to which it may lack some."""
+        """A stream was published again. Up to the id `floor` some entries may be missing."""
         self.published.pop(queue, None)
         self.history.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
-        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
+        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that.
+
+        While the stream is read again they wait for `end_again`.
+        """
         self.without_position.add(queue)
-        self.on_gap(queue)
+        if queue not in self.published:
+            self.on_gap(queue)
+
+    def resolve(self, queue: str) -> None:
+        """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
+        if queue not in self.published:
+            self.without_position.discard(queue)
 
     def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
@@ -273,4 +282,4 @@ class _Span(NamedTuple):
 
 
 def _ignore(_queue: str) -> None:
-    """Nobody asked."""
+    """Ignore a gap: nobody asked to be told."""

@@ -87,7 +87,7 @@ class QueueHistory:
         return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
-        """It is filled: what is here is complete, down to that id, or to what was forgotten meanwhile."""
+        """Say that this history is filled: complete down to that id, or to what was forgotten meanwhile."""
         self._floor = max(self._floor, floor.encode(), key=position)
         self._is_filled = True
 
@@ -205,7 +205,7 @@ class History:
         self._job_ids: dict[str, Collection[bytes]] = {}
 
     def of(self, queue: str) -> QueueHistory:
-        """Those of one queue, which is made if it is new."""
+        """The events of one queue, which is made if it is new."""
         known = self._queues.get(queue)
         if known is None:
             known = self._put(queue, QueueHistory(self._capacity(LEAST_PER_QUEUE)))
@@ -254,11 +254,11 @@ class History:
         return self._queues.get(queue) is known
 
     def having(self, job_id: bytes) -> list[str]:
-        """The queues of which events of the job are known."""
+        """The queues in which events of the job are known."""
         return [queue for queue, job_ids in self._job_ids.items() if job_id in job_ids]
 
     def forget(self, queue: str) -> None:
-        """Nothing is known of the queue any more, nor that it was there."""
+        """Forget a queue altogether, as if it had never been there."""
         self._queues.pop(queue, None)
         self._job_ids.pop(queue, None)
         self.changes += 1

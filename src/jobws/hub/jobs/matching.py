@@ -32,11 +32,11 @@ class Matching:
         return self._whole if room.job_id is None else self._by_job.setdefault(room.job_id, [])
 
     def add(self, room: Room) -> None:
-        """It has one more."""
+        """Count a subscription that was added."""
         self._alike(room).append(room.queue)
 
     def remove(self, room: Room) -> None:
-        """It has one less."""
+        """Count a subscription that was removed."""
         alike = self._alike(room)
         alike.remove(room.queue)
         if not alike and room.job_id is not None:

@@ -79,7 +79,7 @@ class PendingSubscription:
 
     @property
     def rooms(self) -> list[Identity]:
-        """What these are to."""
+        """The rooms of the subscriptions that are still there."""
         return [subscription.request.room for subscription in self.present]
 
 
@@ -216,7 +216,7 @@ class _Part:
 
     @property
     def is_here(self) -> bool:
-        """Whether the queue has the job, or something to tell of it, or tells it not."""
+        """Whether the queue has the job, has something to tell of it, or holds that back."""
         tells = self.stream_ids or self.owed or self.withheld or self.is_had
         return bool(self.snapshot is not None or tells or self.is_alive)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
     from jobws.protocol.request_types import Identity
 
@@ -128,12 +129,27 @@ class Query:
             room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
 
-    def read_again(self, rooms: Iterable[Identity]) -> list[str]:
-        """The queues of these whose streams are read again now: until that is done nothing can be said of them."""
+    def read_again(self, subscriptions: Iterable[Subscription]) -> list[str]:
+        """The queues of these whose streams are read again now: until that is done nothing can be said of them.
+
+        A subscription without a queue waits for no queue in which its job was not seen: of forty queues one may always
+        be read again.
+        """
         if not self._fanout.published:
             return []
-        named = {room.queue for room in rooms}
-        return [queue for queue in self._fanout.published if None in named or queue in named]
+        concerned = [(each.request.room, each.request.after or {}) for each in subscriptions]
+        return [
+            queue
+            for queue, published in self._fanout.published.items()
+            if any(
+                room.queue == queue
+                if room.queue is not None
+                else queue in after
+                or queue in self._found.get(room.job_id or "", _NOTHING)
+                or (room.job_id or "").encode() in published.job_ids
+                for room, after in concerned
+            )
+        ]
 
     def stale(self, room: Identity) -> Collection[str]:
         """The queues of which not everything is known that happened since they were asked for.
@@ -217,7 +233,7 @@ class Query:
         return known[1]
 
     def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
-        """Those of a client's positions in the queue, or in any, up to which this bridge has not read yet."""
+        """A client's positions, in the queue or in any, that this bridge has not reached yet."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
         known = self._ahead.get(id(after))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def go_live(fanout: Fanout, subscription: Subscription) -> None:
-    """Have a subscription live: now, or if it asked for log lines, once those were read that there are."""
+    """Let a subscription get what happens: now, or, if it asked for log lines, after those that are there already."""
     if subscription.request.logs is None or subscription.left:
         fanout.release(subscription)
     else:

@@ -84,7 +84,7 @@ class Rooms:
                 yield job_id
 
     def unsettled(self, queue: str) -> Iterator[bytes | None]:
-        """Those of them that the queue was seen to have, or is said to have, and whose outcome some member has not got.
+        """The watched jobs of a queue that it has, or is said to have, and whose outcome some member has not got.
 
         None in place of each other one, so that it never takes long to be told the next.
         """

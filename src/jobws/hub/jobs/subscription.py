@@ -122,6 +122,6 @@ class Subscription:
         self.delivered = {**(self.delivered or {}), queue: finished}
 
     def pay(self, queue: str) -> None:
-        """Nothing is owed of that queue any more."""
+        """Say that no outcome of that queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)

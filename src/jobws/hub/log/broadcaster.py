@@ -1,6 +1,6 @@
 """From the log stream to the connections that want its lines, in synchronous steps.
 
-Nobody is closed for being slow here: a line that does not fit is counted, and the client is told how many it lacks as
+Nobody is closed for being slow here: a line that does not fit is counted, and the client is told how many it missed as
 soon as it takes something again. A step is short, since job events wait meanwhile.
 """
 
@@ -90,7 +90,7 @@ class LogHub:
     def publish(self, place: Place, page: Page, start: int) -> int:
         """Offer entries from `start` on, in order; the index of the first that was not looked at.
 
-        `place` is that behind which the page was read. The caller calls `flush` until it is done, and goes on after a
+        `place` is the one after which the page was read. The caller calls `flush` until it is done, and goes on after a
         checkpoint.
         """
         if place is not self.place:  # all left meanwhile
@@ -128,7 +128,7 @@ class LogHub:
         return bool(self._touched)
 
     def due(self, subscription: LogSubscription) -> None:
-        """A client has room again to be told what it lacks."""
+        """A client has room again to be told what it missed."""
         self._due[subscription] = None
         self.on_due()
 
@@ -141,4 +141,4 @@ class LogHub:
 
 
 def _ignore() -> None:
-    """Nobody reads."""
+    """Ignore what there is to read: nobody reads."""

@@ -73,7 +73,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self.outbox.abandon()
 
     def complete(self, subscription: LogSubscription, place: Place, end: str, *, gap: bool) -> None:
-        """Answer a subscription, which takes the place of the one before: its lines begin behind `place`.
+        """Answer a subscription, which takes the place of the one before: its lines begin after `place`.
 
         `end` is the id of the last line that is there, `gap` whether lines before `place` may be missing.
         """

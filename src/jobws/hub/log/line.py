@@ -31,7 +31,7 @@ class Line:
         self._holds: dict[str, bool] = {}
 
     def passes(self, filter: LogFilter) -> bool:
-        """Whether it is one of the lines that are wanted."""
+        """Whether a line is one of those that the filter wants."""
         return filter.wants(self.record) and (filter.text is None or self.holds(filter.text))
 
     def holds(self, text: str) -> bool:

@@ -58,7 +58,7 @@ class LogSubscription:
 
     @property
     def size(self) -> int:
-        """What is to be read back, in lists' items."""
+        """How much is to be read back, counted as items of a list."""
         lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
         return lines // LINES_PER_ITEM
 
@@ -73,7 +73,7 @@ class LogSubscription:
         return line.passes(self.request.filter) and self._give(line.frame, "sent")
 
     def _give(self, frame: Frame, counter: str) -> bool:
-        """Send a line behind what is to be told before it, or count it. Whether there is something to flush."""
+        """Send a line after what is to be told before it, or count it. Whether there is something to flush."""
         outbox, told = self.connection.outbox, False
         if self._has_missed:
             if not outbox.roomy:
@@ -89,7 +89,7 @@ class LogSubscription:
         return True
 
     def miss(self, missing: Missing) -> None:
-        """So many lines of the stream were not read. How many of them the client wanted nobody knows."""
+        """Count lines of the stream that were not read. How many of them the client wanted nobody knows."""
         self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.connection.outbox.roomy:
             self.tell_dropped()

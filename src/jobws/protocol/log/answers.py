@@ -32,7 +32,7 @@ class LogPongData(Struct, frozen=True):
 
 
 class LogPong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
-    """The answer to `ping`."""
+    """The answer to `ping` on `/logs`."""
 
     data: LogPongData
     ref: Ref | UnsetType = UNSET

@@ -57,7 +57,7 @@ _ALL: Final = LogFilter()
 class SubscribeLogs(Struct, frozen=True):
     """`subscribe-logs`.
 
-    `after` is the stream id behind which every line is wanted; `tail` how many of the last ones. At most one of them is
+    `after` is the stream id after which every line is wanted; `tail` how many of the last ones. At most one of them is
     set; with neither, lines are wanted from now on.
     """
 
@@ -68,7 +68,7 @@ class SubscribeLogs(Struct, frozen=True):
 
 
 class UnsubscribeLogs(Struct, frozen=True):
-    """`unsubscribe-logs`."""
+    """The request `unsubscribe-logs`."""
 
     ref: Ref | None
 

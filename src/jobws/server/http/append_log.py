@@ -50,7 +50,7 @@ LOG_RECORDS: Final[dict[str, Any]] = {"anyOf": [_LOG_RECORD, {"type": "array", "
 
 
 class LogPosting:
-    """The endpoint."""
+    """The endpoint `POST /logs`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

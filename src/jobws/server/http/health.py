@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def routes(service: Service) -> list[Route]:
-    """The two endpoints."""
+    """The routes `/healthz` and `/readyz`."""
 
     async def readyz(_request: Request) -> Response:
         problems = service.problems()

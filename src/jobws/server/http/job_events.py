@@ -25,7 +25,7 @@ RETRY_MILLISECONDS: Final = 1000
 
 
 class EventStreams:
-    """The endpoint."""
+    """The endpoint `GET /events`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -69,7 +69,7 @@ class _Events:
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
     async def ask(self, listener: InProcessClient) -> None:
-        """Subscribe."""
+        """Send the subscription that the URL asks for."""
         listener.subscribe(self._data)
 
     def patience(self) -> float:

@@ -28,7 +28,7 @@ _START: Final = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
 class JobLogPages:
-    """The endpoints."""
+    """The endpoints that list the lines of a job."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

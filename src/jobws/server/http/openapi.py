@@ -137,7 +137,7 @@ def document() -> JsonObject:
         _query("queue", _LABEL),
         _query("events", {"type": "string", "description": "Names with commas between them; * for all."}),
         _query("logs", {"enum": ["1", "true"], "description": "Log lines, too, as events `job-log`."}),
-        _query("until", {"enum": ["end"], "description": "End the stream behind the last job's outcome."}),
+        _query("until", {"enum": ["end"], "description": "End the stream after the last job's outcome."}),
         _query("lastEventId", {"type": "string", "description": "As the header `Last-Event-ID`, which goes first."}),
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
     ]
@@ -214,7 +214,7 @@ def document() -> JsonObject:
             },
             "/lookup": {
                 "post": _operation(
-                    "Many jobs at once, without their results.", {200: _ref("Results")}, _POSTING, [], _body(_ROOMS)
+                    "Many jobs together, without their results.", {200: _ref("Results")}, _POSTING, [], _body(_ROOMS)
                 )
             },
             "/logs": {

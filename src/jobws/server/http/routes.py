@@ -107,7 +107,7 @@ class _Asking:
         return _snapshots(found.get(job) for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
-        """`POST /lookup`: many at once; what is wrong with one is said in its place."""
+        """`POST /lookup`: many jobs together; what is wrong with one is said in its place."""
         service = self._service
         body = await json_body(request, service.settings.max_body_bytes)
         rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)

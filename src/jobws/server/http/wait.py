@@ -85,7 +85,7 @@ async def _first(listener: InProcessClient) -> Parts | RequestError:
 def with_outcome(
     snapshots: Sequence[JobSnapshot], outcome: Parts, job_id: str, before: Sequence[JobSnapshot]
 ) -> list[JobSnapshot]:
-    """`snapshots`, with the job that has ended as it ended, though its hash may be gone, or live again.
+    """The snapshots; the one that has ended shows its outcome, though its hash may be gone, or live again.
 
     `before` are the snapshots of an earlier look: what else is known of the job.
     """

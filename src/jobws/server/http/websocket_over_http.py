@@ -37,7 +37,7 @@ _ANSWERS: Final = tuple(b'{"event":"%b",' % name for name in (b"hello", b"ack", 
 
 
 class FrameStreams:
-    """The endpoint."""
+    """The endpoint `POST /events`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -102,7 +102,7 @@ class _Frames:
         self._told = self._told or any(map(_is_news, frames))
         over = self._is_over(connection, now)
         if over:
-            listener.written()  # else the pong might not fit behind what was taken
+            listener.written()  # else the pong might not fit after what was taken
             listener.ping()
             frames += listener.take()
             connection.leave_all()  # what happens while this is being sent is the next answer's

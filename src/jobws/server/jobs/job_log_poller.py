@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FAST_SECONDS: Final = 0.1
 SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
-# Events of one job make it due at once, but not more often than this: there may be a thousand a second.
+# Events of one job make it due immediately, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
 # How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it tells others, as
 # after a subscription to a thousand jobs that each have a quarter of a megabyte.
@@ -99,7 +99,7 @@ class JobLinePolls:
         self._begun.set()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look at the lines of followed jobs until cancelled."""
         while True:
             now = anyio.current_time()
             # Those for whom an outcome waits go first.
@@ -114,13 +114,13 @@ class JobLinePolls:
             self._sleeping_until = -inf
 
     def _first(self, due: list[Job]) -> list[Job]:
-        """Those to look at together; at least one."""
+        """The jobs to look at together; at least one."""
         new = [job for job in due if self._paces[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
         return [job for job in due if job not in waiting][: self._at_once]
 
     async def give_up(self) -> None:
-        """Let go on, until cancelled, what has waited too long."""
+        """Let subscriptions go on, until cancelled, that have waited too long for lines."""
         while True:
             now = anyio.current_time()
             for subscription, (due, last) in list(self._deadlines.items()):
@@ -169,7 +169,7 @@ class JobLinePolls:
             self._paces[job].due = now
 
     async def _tell(self, groups: list[Group]) -> set[Job]:
-        """Ask for the groups' lines and tell them. The jobs of which there is more."""
+        """Ask for the groups' lines and tell them. Returns the jobs that have more."""
         groups = [group for group in groups if group.job[0] in self._queues]  # the others were forgotten
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))

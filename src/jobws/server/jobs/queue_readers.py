@@ -86,7 +86,7 @@ class Queues:
             self._tails[queue.label] = Tail(queue)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Start the listeners, and discovery, in `tasks`; returns at once."""
+        """Start the listeners, and discovery, in `tasks`; returns immediately."""
         self._tasks = tasks
         tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
@@ -141,7 +141,7 @@ class Queues:
         return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Somebody begins or ceases to listen to a queue; None: to all queues, for a job that no queue has yet."""
+        """Take note that somebody begins or ceases to listen to a queue; None: to all, for a job that none has yet."""
         if queue is not None and self.discovery is not None and not self.knows(queue):
             if self._fanout.rooms.listened(queue):
                 self._awaited[queue] = None

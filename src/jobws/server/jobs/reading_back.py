@@ -95,7 +95,7 @@ class ReadingBack:
             count = max(1, min(MAX_ENTRIES, CHUNK_BYTES * count // max(size, 1), 4 * count))
 
     async def _replay(self, connection: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
-        """Read events back from their streams; how many bytes they have."""
+        """Read events back from their streams, and return how many bytes they have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
             stream_ids = tuple(of.stream_ids[index] for of, index in group)
@@ -134,7 +134,7 @@ class ReadingBack:
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer to a question, asked again while Redis is away."""
+    """Ask until Redis answers, and return the answer."""
     while True:
         try:
             return await ask()

@@ -1,6 +1,6 @@
 """What subscriptions need of Redis: the look-up before their answers.
 
-All that were asked for within one turn of the loop are one batch: one look-up, one task, whoever asked.
+All that were asked for within one turn of the loop are one batch: one look-up, one task, whatever clients asked.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Subscribing:
             await self._run(apart[()])
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """Those that are to be looked for or read back before."""
+        """The queues that are to be looked for, or read back, before a subscription to them is answered."""
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
     def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
@@ -116,7 +116,7 @@ class Subscribing:
         awaited: set[str] = set()
         for _ in range(len(batch)):
             connection, pending = batch.pop(0)
-            queues = query.read_again(pending.rooms)
+            queues = query.read_again(pending.present)
             if queues or query.is_outdated(pending.rooms):
                 awaited.update(queues)
                 batch.append((connection, pending))

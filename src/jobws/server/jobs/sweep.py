@@ -79,7 +79,7 @@ class Sweeper:
             if not complete:
                 self._holed.add(queue)
             elif queue not in self._holed:
-                self._fanout.without_position.discard(queue)
+                self._fanout.resolve(queue)
 
     async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:
         """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""

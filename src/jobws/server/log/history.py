@@ -93,12 +93,12 @@ class LogHistory:
         )
 
     async def _last(self, subscription: LogSubscription, end: Place, wanted: int) -> Place:
-        """The place behind which the stream has so many lines that the client wants, up to `end`; or all of them."""
+        """The place after which the stream has so many lines that the client wants, up to `end`; or all of them."""
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None
         while True:
             question = EntriesUpTo(self._key, upper, asked)
-            entries = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked at once
+            entries = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
             unseen = iter(entries)
             while length_hint(unseen):
                 async with self._turn():
@@ -116,12 +116,12 @@ class LogHistory:
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
     async def _read_back(self, connection: LogClient, subscription: LogSubscription) -> None:
-        """Give the client what lies behind its place, until it is live."""
+        """Give the client what lies after its place, until it is live."""
         count = FIRST_COUNT
         while (place := subscription.place) is not None:
             await room_for_more(connection.outbox)
             question = PageAfter(self._key, place.id, count)
-            page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked at once
+            page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
             seen, index = -1, 0
             while index > seen:
                 # Close to the end nobody queues: behind so many others the page would be old, and the end elsewhere.
@@ -137,9 +137,9 @@ class LogHistory:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Inside, look at lines for one client, and only for a moment.
+        """A context inside which one client's lines are looked at, for a moment.
 
-        All who read back are often ready at once, and a hundred moments in a row would be one long wait for job events.
+        All who read back are often ready together; a hundred moments in a row would be one long wait for job events.
         """
         async with self._turns:
             yield

@@ -56,14 +56,14 @@ class Logs:
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Serve in `tasks`; returns at once."""
+        """Serve in `tasks`; returns immediately."""
         self._tasks = tasks
         tasks.start_soon(supervise, "the store of logs", self._store.run, Health())
         tasks.start_soon(supervise, "the tail of the log", self._tail.run, Health())
         tasks.start_soon(supervise, "the telling of dropped lines", self._tail.tell, Health())
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Begin no new task."""
         self._tasks = None
 
     async def append(self, records: Sequence[LogRecord]) -> None:

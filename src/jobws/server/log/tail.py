@@ -1,7 +1,7 @@
 """Tails the log stream for those who watch it, and only while somebody does: else Redis is asked nothing.
 
 A page is read with what the stream was at that moment, so it is known how many lines were trimmed before they were
-read. The blocking read behind the last page only wakes: lines may come in bursts, and one page has many.
+read. The blocking read after the last page only wakes: lines may come in bursts, and one page has many.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LogTail:
         self._due.set()
 
     async def tell(self) -> None:
-        """Tell clients that have room again what they lack, until cancelled."""
+        """Tell clients that have room again what they missed, until cancelled."""
         while True:
             await self._due.wait()
             self._due = anyio.Event()

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Between two looks at what is due on a WebSocket: pings, silence, slowness.
 TICK_SECONDS: Final = 1.0
-# So many are looked at in one turn, which takes at most 2 ms; the turns share the second. 10,000 clients pinged at once
-# held up everybody for 400 ms.
+# So many are looked at in one turn, which takes at most 2 ms; the turns share the second. To ping 10,000 clients
+# together held up everybody for 400 ms.
 TICK_WIRES: Final = 200
 # Files that are not connections: Redis, listeners, logs.
 SPARE_FILES: Final = 100
@@ -135,7 +135,7 @@ class Transport:
     async def _serve_http(
         self, sock: socket.socket, address: Any, spawn: Any
     ) -> tuple[WebSocketConnection, bytes] | None:
-        """Requests and the handshake. What they needed is gone when this returns."""
+        """Serve HTTP requests and the handshake. What they needed is freed when this returns."""
         try:
             head = await self._read_head(sock)
             client, server = address[:2], sock.getsockname()[:2]

@@ -42,7 +42,7 @@ class AsgiWebSocket:
         self.connection = WebSocketConnection(sock, settings, spawn)
 
     async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
-        """Run the app. What was received behind the handshake if a handler took over; None: the connection is over."""
+        """Run the app. What was received after the handshake if a handler took over; None: the connection is over."""
         self._rest = rest
         if self._handshake.problem is not None:
             status, sentence = self._handshake.problem
@@ -64,7 +64,7 @@ class AsgiWebSocket:
         return None
 
     async def receive(self) -> dict[str, Any]:
-        """ASGI: the next event."""
+        """The next event, as ASGI's `receive`."""
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}

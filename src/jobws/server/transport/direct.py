@@ -40,7 +40,7 @@ class Handler(Protocol):
 
 
 class Direct(Protocol):
-    """The transport's side."""
+    """What the transport offers to an app that takes a WebSocket over."""
 
     @property
     def deflate(self) -> bool:
@@ -59,7 +59,7 @@ class Direct(Protocol):
         ...
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Send a close frame behind what was written, or with `drop` in place of the frames that have not begun.
+        """Send a close frame after what was written, or with `drop` in place of the frames that have not begun.
 
         The first call counts. The client gets some seconds to answer; then the connection is cut.
         """

@@ -51,7 +51,7 @@ class Handshake:
         return None
 
     def scope(self, direct: Direct | None) -> dict[str, Any]:
-        """The ASGI scope."""
+        """The ASGI scope of the request."""
         offered = self._headers.get(b"sec-websocket-protocol", b"")
         path, _, query = self._head.target.partition(b"?")
         extensions: dict[str, object] = {"websocket.http.response": {}}

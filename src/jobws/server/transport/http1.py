@@ -61,7 +61,7 @@ class Http1:
         self._config.loglevel = "WARNING"
 
     async def serve(self, sock: socket.socket, head: bytes, client: Any, server: Any) -> tuple[Head, bytes] | None:
-        """Serve requests, of which `head` is the beginning, until the connection ends or becomes a WebSocket.
+        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket.
 
         Closes the socket, unless it becomes one.
         """
@@ -97,7 +97,7 @@ class _Connection(TCPServer):
         self._scope = trio.CancelScope()
 
     async def serve(self, head: bytes) -> tuple[Head, bytes] | None:
-        """Serve requests, of which `head` is the beginning, until the connection ends or becomes a WebSocket."""
+        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket."""
         try:
             with self._scope:
                 async with TaskGroup() as self._task_group:
@@ -127,7 +127,7 @@ class _Connection(TCPServer):
             self.stream.socket.close()  # also when cancelled
 
     async def protocol_send(self, event: Event) -> None:
-        """As Hypercorn's, but a client that takes nothing ends its own connection: theirs would wait for ever."""
+        """Send as Hypercorn does, which would wait for ever: here a client that takes nothing loses its connection."""
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return

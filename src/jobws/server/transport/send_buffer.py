@@ -95,7 +95,7 @@ class SendBuffer:
             self.waiting = sum(map(len, begun))
 
     def _keep(self, frames: Sequence[bytes | memoryview], size: int, sent: int) -> None:
-        """Let frames wait, which have `size` bytes, `sent` of which have left."""
+        """Let frames wait, which have `size` bytes together; `sent` bytes of them have left."""
         if not self.broken:
             self._frames = deque(frames)
             self.waiting = size

@@ -80,7 +80,7 @@ class WebSocketConnection:
         self.deflate = self._reader.deflates
 
     def shut(self) -> None:
-        """Nothing may be written any more: the answer to the handshake was the last."""
+        """Forbid that anything more is written: the answer to the handshake was the last."""
         self._closed_at = trio.current_time()
 
     @property
@@ -159,7 +159,7 @@ class WebSocketConnection:
     # ---- in ----
 
     async def run(self, data: bytes) -> None:
-        """Serve the attached handler until the end. `data` was received behind the handshake."""
+        """Serve the attached handler until the end. `data` was received after the handshake."""
         try:
             while True:
                 for message in self.messages(data):

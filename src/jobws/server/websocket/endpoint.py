@@ -46,7 +46,7 @@ class Clients(Generic[AnyClient, Sought]):
 
     Args:
         connect: Makes the hub's connection, given what wakes its writer.
-        start: Starts what a subscription has to look up; returns at once.
+        start: Starts what a subscription has to look up; returns immediately.
         hello: Makes the first frame.
         settings: The limits.
 
@@ -114,7 +114,7 @@ class Endpoint(Generic[AnyClient, Sought]):
         return wait or (TURN_SECONDS if sought.size > LONG_LIST else 0.0)
 
     def lost(self) -> None:
-        """The client is gone."""
+        """Take note that the client is gone, and end its subscriptions."""
         self.connection.leave_all()
         self._clients.connected.discard(self.connection)
 

@@ -65,12 +65,12 @@ class InProcessClient(Endpoint[JobClient, PendingSubscription]):
         await self._woken.wait()
 
     def take(self) -> list[Frame]:
-        """All that came since. It counts as waiting until `written`."""
+        """Take all frames that came since. They count as waiting until `written`."""
         self._woken = anyio.Event()
         return self.connection.outbox.take()
 
     def written(self) -> None:
-        """What was taken is dealt with: more may come."""
+        """Say that the frames that were taken are dealt with: more may come."""
         self.connection.outbox.written()
 
     def _wake(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TokenBucket:
-    """Allows `burst` messages at once, then `per_second`.
+    """Allows `burst` messages together, then `per_second`.
 
     Time comes in as an argument, in seconds on a clock that never goes back.
     """
