@@ -15,7 +15,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import UNAVAILABLE, Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.outbox import Outbox
-from jobws.hub.replaying import replay, settle
+from jobws.hub.replaying import replay, see, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.close import CloseCode
 from jobws.protocol.codec import encode
@@ -307,19 +307,31 @@ def ended(finished_on: float = 5.0) -> JobSnapshot:
     return JobSnapshot("http", "1", "x", "completed", None, finished_on=finished_on, returnvalue=Raw(b"1"))
 
 
-def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_it_asked_again() -> None:
+def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up_again() -> None:
     fanout = new_fanout()
-    fanout.cursors["analyzer"] = fanout.verified["analyzer"] = "0-0"
-    fanout.cursors["http"] = fanout.verified["http"] = "9-0"
+    holed: list[str] = []
+    fanout.on_gap = holed.append
+    for queue in ("analyzer", "http"):
+        do_all(fanout.fill(queue, [], "0-0"))
+        fanout.cursors[queue] = fanout.verified[queue] = "9-0"
     client = Client(fanout)
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
     (join,) = client.joins
     query = ask_for(join, QUEUES, fanout)
-    assert query.holds(join.rooms)
+    query.take(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
-    assert query.holds(join.rooms), "it is about another queue"
-    begin_again(fanout, "http", "trimmed", "9-0", "8-0")
-    assert not query.holds(join.rooms)
+    assert query.read_again(join.rooms) == [], "it is about another queue"
+    begin_again(fanout, "http", "trimmed", "12-0", "11-0")
+    assert query.read_again(join.rooms) == ["http"]
+    fanout.cursors["http"] = "12-0"
+    fanout.end_again("http", "11-0")
+    assert query.read_again(join.rooms) == []
+    fanout.untold.clear()
+    holed.clear()
+    client.connection.complete(join, query, 10.0)
+    (ack,) = client.drain()
+    assert (ack["data"]["gap"], ack["data"]["unknown"]) == (True, True)
+    assert (holed, fanout.untold) == (["http"], {"http"}), "no position is told before the job was looked up"
 
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
@@ -352,6 +364,6 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     backlog = client.connection.backlog
     assert backlog is not None
     (owed,) = backlog.take(16)[1]
-    settle(fanout, owed, ended(), "9-0", fanout.counts["gaps"])
+    settle(fanout, owed, ended(), "9-0", see(fanout, "http"))
     (outcome,) = client.drain()
     assert (outcome["event"], outcome["id"]) == ("completed", "9-0~5.0")

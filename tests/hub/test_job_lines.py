@@ -9,7 +9,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.job_line_reader import Seen
-from jobws.hub.replaying import settle
+from jobws.hub.replaying import see, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
@@ -440,7 +440,7 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client.connection.owe(membership, "http")
     assert client.connection.backlog is not None
     _, (owed,) = client.connection.backlog.take(1)
-    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", 0)
+    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", see(bridge.fanout, "http"))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()

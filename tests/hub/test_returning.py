@@ -89,7 +89,7 @@ class Model:
 
     def trim(self) -> None:
         if self.harsh:
-            self.redis.trim(self.choose(4))
+            self.redis.trim(self.choose(4), self.queue())
 
     def damage(self) -> None:
         if self.harsh:
@@ -100,7 +100,22 @@ class Model:
         if self.harsh:
             for _ in range(1 + self.choose(3)):
                 self.redis.write()
-            self.redis.trim(1)
+            self.redis.trim(1, self.queue())
+
+    def pass_through(self) -> None:
+        """While jobs are looked up more is written, and read, than the stream holds: what is known is forgotten."""
+        if self.harsh:
+            for bridge in self.bridges:
+                bridge.look()
+            for _ in range(2 + self.choose(6)):
+                self.redis.write()
+            for queue in self.redis.queues:
+                for bridge in self.bridges:
+                    bridge.read(queue, 1000)
+            for queue in self.redis.queues:
+                self.redis.trim(self.choose(2), queue)
+                for bridge in self.bridges:
+                    bridge.check(queue)
 
     def subscribe(self) -> None:
         client = self.client()
@@ -139,7 +154,7 @@ class Model:
             self.redis.write()
             self.tick()
         if self.harsh and not self.choose(3):
-            self.redis.trim(self.choose(3))
+            self.redis.trim(self.choose(3), self.queue())
         match self.choose(3):
             case 0:
                 number = self.bridges.index(client.bridge)
@@ -182,28 +197,34 @@ class Model:
             client.take(10_000)
             for watch in client.watches:
                 if not watch.over and watch.sub in client.subs:
-                    self.check_watch(watch)
+                    self.check_watch(watch, client.bridge)
             assert not client.bridge.fanout.untold
             for membership in client.connection._memberships.values():
                 assert membership.held is None
                 assert not membership.owed
 
-    def check_watch(self, watch: Watch) -> None:
+    def check_watch(self, watch: Watch, bridge: Bridge) -> None:
         assert watch.acked, "never answered"
         assert not watch.due, f"missing: {list(watch.due.values())}"
         for queue in self.redis.queues if watch.queue is None else (watch.queue,):
             job: Job = queue, watch.job_id
             found = self.redis.hashes.get(job)
             if found is not None and found.state in FINISHED and watch.chooses(found.state):
-                assert found.number in watch.taken or self.is_old(watch, found.number), f"lost: {queue} {found}"
+                assert found.number in watch.taken or self.is_old(watch, bridge, found.number), f"lost: {queue} {found}"
 
-    def is_old(self, watch: Watch, number: int) -> bool:
+    def is_old(self, watch: Watch, bridge: Bridge, number: int) -> bool:
         """Whether an outcome may be withheld: it was there before the first ack, and a minute old then (R8).
 
-        Or the job lived again then, but a backup that was restored later does not know: no position tells.
+        Or the job lived again then, but a backup that was restored later does not know: no position tells. A bridge
+        that began after that cannot know that the client's position is of what was undone, either.
         """
-        is_before = self.redis.written[number].at <= watch.began_at
-        return is_before and (watch.ambiguous_at is not None or self.redis.restored_at >= 0)
+        if self.redis.written[number].at <= watch.began_at:
+            return watch.ambiguous_at is not None or self.redis.restored_at >= 0
+        is_undone = any(
+            later > number and self.redis.written[later].job == self.redis.written[number].job
+            for later in self.redis.undone
+        )
+        return is_undone and bridge.began_at >= self.redis.restored_at
 
 
 ACTIONS = (
@@ -215,7 +236,7 @@ ACTIONS = (
     *(Model.take,) * 4,
     *(Model.check,) * 2,
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
-    Model.come_back_twice,
+    *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )
 SEEDS = int(os.environ.get("JOBWS_SEEDS", "500"))
 

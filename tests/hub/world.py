@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from copy import deepcopy
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw
@@ -17,15 +18,15 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.connection import Connection
 from jobws.hub.fanout import Fanout
 from jobws.hub.lacking import FINISHED
-from jobws.hub.replaying import look_again, replay, settle
+from jobws.hub.replaying import Seen, look_again, replay, see, settle
 from jobws.hub.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
-from tests.support.steps import ask_for, begin_again, do_all, jobs_of
+from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from jobws.bullmq.events import Entry, Past
     from jobws.bullmq.snapshot import Job
@@ -51,6 +52,10 @@ class Written(NamedTuple):
     name: str
     stream_id: str
     at: int
+
+    @property
+    def job(self) -> Job:
+        return self.queue, self.job_id
 
 
 class Hash(NamedTuple):
@@ -153,8 +158,7 @@ class Redis:
         event = self.written[number]
         return any(entry[0] == event.stream_id.encode() for entry in self.streams[event.queue])
 
-    def trim(self, keep: int) -> None:
-        queue = self.queues[self.choose(len(self.queues))]
+    def trim(self, keep: int, queue: str) -> None:
         stream = self.streams[queue]
         gone = stream[: max(len(stream) - keep, 0)]
         if gone:
@@ -219,24 +223,36 @@ class Looking(NamedTuple):
     look_up: LookUp
 
 
+class InHand(NamedTuple):
+    """What was read back for a client, and what was known of the queues before."""
+
+    entries: list[tuple[Replay, int, Entry | None]]
+    owed: list[Owed]
+    look_up: LookUp
+    seen: dict[str, Seen]
+
+
 class Bridge:
     """One hub, and what reads for it."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.choose = redis.choose
+        self.began_at = redis.step
         self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         self.fanout.without_events |= redis.quiet
         self.fanout.on_gap = self._holed
         self.holed: set[str] = set()
         self.suspicions: dict[str, str] = {}
+        # By queue whose stream is read again: who is still to be told of the gap; then, how far to read, and the floor.
+        self.telling: dict[str, Iterator[None]] = {}
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
-        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
-        self.unordered: set[str] = set()
         self.joins: list[tuple[Connection, Join, Looking | None]] = []
-        self.in_hand: dict[Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, int]] = {}
+        self.in_hand: dict[
+            Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
+        ] = {}
         self.connections: list[Connection] = []
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
@@ -259,8 +275,6 @@ class Bridge:
         unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
         self.missed |= unread
         if reason != "trimmed":
-            if queue in self.again:
-                self.unordered.add(queue)
             went_back = position(self.redis.generated[queue]) < cursor
             self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
         elif unread:
@@ -272,9 +286,20 @@ class Bridge:
         cursor = position(self.fanout.cursors[queue])
         return [entry for entry in self.redis.streams[queue] if position(entry[0]) > cursor]
 
+    def tell(self, queue: str) -> bool:
+        """Tell some more of a gap; whether all know."""
+        steps, count = self.telling.get(queue), 1 + self.choose(3)
+        if steps is not None:
+            if len(list(islice(steps, count))) == count:
+                return False
+            del self.telling[queue]
+        return True
+
     def read(self, queue: str, count: int) -> None:
         if queue in self.redis.quiet:
             self.fanout.cursors[queue] = self.fanout.verified[queue] = self.redis.generated[queue]
+            return
+        if not self.tell(queue):
             return
         self.fanout.publish(queue, self.unread(queue)[:count])
         cursor = position(self.fanout.cursors[queue])
@@ -299,9 +324,11 @@ class Bridge:
         if reason is not None:
             self.expected.pop(queue, None)
             oldest = before(stream[0][0]) if stream else generated
-            start, floor = begin_again(self.fanout, queue, reason, generated, oldest)
+            start, floor = self.fanout.begin_again(queue, reason, generated, oldest)
             self.fanout.verified[queue] = start
-            self.again[queue] = (self.redis.end(queue), floor)
+            end = self.redis.end(queue)
+            self.telling[queue] = self.fanout.tell_gap(queue, reason, floor)
+            self.again[queue] = generated if position(end) <= position(start) else end, floor
             self.read(queue, self.choose(4))
             return
         self.fanout.forget_before(queue, stream[0][0].decode() if stream else generated)
@@ -374,13 +401,11 @@ class Bridge:
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if self.again or not looking.query.holds(join.rooms):
-                self.joins[index] = connection, join, None
-                continue
-            del self.joins[index]
-            looking.query.take(looking.look_up)
-            connection.complete(join, looking.query, float(self.redis.moment))
-            return
+            if not looking.query.read_again(join.rooms):
+                del self.joins[index]
+                looking.query.take(looking.look_up)
+                connection.complete(join, looking.query, float(self.redis.moment))
+                return
 
     def read_back(self) -> None:
         """A step of a client's: ask Redis, or deliver what it said."""
@@ -391,12 +416,15 @@ class Bridge:
         if connection not in self.in_hand:
             assert connection.backlog is not None
             events, owed = connection.backlog.take(1 + self.choose(3))
+            if any(each.queue in self.again for each in owed):
+                connection.backlog.add(owed)
+                return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
             jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
-            gaps = self.fanout.counts["gaps"]
-            self.in_hand[connection] = found, owed, self.look_up(jobs), gaps
+            seen = {queue: see(self.fanout, queue) for queue, _ in jobs}
+            self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
-        entries, owed, look_up, gaps = self.in_hand[connection]
+        entries, owed, look_up, seen = self.in_hand[connection]
         if owed and self.behind(look_up) and self.choose(8):
             return
         del self.in_hand[connection]
@@ -406,7 +434,7 @@ class Bridge:
             job = item.queue, item.membership.subscription.room.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
-            settle(self.fanout, item, snapshot, look_up.moments[job], gaps)
+            settle(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
 
     def _entry(self, queue: str, stream_id: bytes) -> Entry | None:
         return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)

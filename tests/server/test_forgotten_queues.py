@@ -197,7 +197,8 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         del labels["gone"]
         fanout.forget("gone")
         query.take(LookUp({}, {("http", "1"): "0-0"}, {"http": "0-0"}))
-        assert query.holds(join.rooms)
+        assert not query.is_outdated(join.rooms)
+        assert query.read_again(join.rooms) == []
         connection.complete(join, query, 0.0)
         (ack,) = [json.loads(frame.payload) for frame in connection.outbox.take()]
         assert ack["event"] == "ack"

@@ -134,6 +134,11 @@ class Batch:
             if ends and subscription.until_end:
                 connection.leave(membership)
 
+    @property
+    def forgets(self) -> bool:
+        """Whether older events of the queue were forgotten."""
+        return self._recent.is_full
+
     def finish(self) -> None:
         """Flush."""
         for connection in self._touched:

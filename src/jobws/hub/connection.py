@@ -234,6 +234,8 @@ class Connection(Peer[Request, Join]):
             go_live(self._fanout, member)
         for queue in begun.owed:
             self.owe(member, queue)
+        for queue in begun.stale:
+            self._fanout.doubt(queue)
 
     def _read_later(self, items: Iterable[Replay | Owed]) -> None:
         self._add(items)

@@ -91,7 +91,7 @@ class Fanout:
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry."""
-        self.recent.of(queue).forget_before(stream_id)
+        self.recent.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
         """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
@@ -170,7 +170,12 @@ class Fanout:
     def end_again(self, queue: str, floor: str) -> None:
         """It was published again. `floor` is the id up to which it may lack some."""
         self.published.pop(queue, None)
-        self.recent.of(queue).reach_to(floor)
+        self.recent.reach_to(queue, floor)
+        self.doubt(queue)
+
+    def doubt(self, queue: str) -> None:
+        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that."""
+        self.untold.add(queue)
         self.on_gap(queue)
 
     def may_lack(self, queue: str, after: str) -> bool:
@@ -213,6 +218,7 @@ class Fanout:
         finally:
             if entries:
                 self.cursors[queue] = entries[index][0].decode()
+            self.recent.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()

@@ -2,7 +2,8 @@
 
 A subscription enters its room in the very step that answers it, and everything here is decided in that step: from what
 the hub knows of the streams, and from what Redis said of the job a moment before. What happened between the two is
-read back. So nothing falls between looking and listening, and nothing is held for an answer.
+read back; where not all of that is known, the job is looked up once more. So nothing falls between looking and
+listening, and nothing is held for an answer.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.lacking import FINISHED, Replay, finished_text
+from jobws.hub.membership import DOUBTED
 from jobws.hub.peer import SEARCH_SIZE
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from jobws.bullmq.events import Kind
     from jobws.hub.fanout import Fanout
@@ -83,14 +85,18 @@ class Begun:
         result: What the ack says of it.
         replays: What is to be read back, in order.
         owed: The queues whose outcome the job's hash has, or stands for because it vanished.
+        stale: The queues in which the job may have ended since it was looked up.
     """
 
-    __slots__ = ("owed", "replays", "result")
+    __slots__ = ("owed", "replays", "result", "stale")
 
-    def __init__(self, result: Result, replays: list[Replay], owed: list[str]) -> None:
+    def __init__(
+        self, result: Result, replays: Sequence[Replay] = (), owed: Sequence[str] = (), stale: Collection[str] = ()
+    ) -> None:
         self.result = result
         self.replays = replays
         self.owed = owed
+        self.stale = stale
 
 
 def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
@@ -107,14 +113,14 @@ def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds
         return _begin_unknown(membership, room.queue)
     if room.job_id is None:
         queue = str(room.queue)
-        return Begun(Result(after={queue: now_in(queue, fanout)}), [], [])
+        return Begun(Result(after={queue: now_in(queue, fanout)}))
     ahead = query.ahead(room.queue, membership.subscription.after or {})
     if ahead:
         membership.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
     for queue, snapshot in query.having(room).items():
         if isinstance(snapshot, ItemError):
-            return Begun(Result(error=snapshot), [], [])
+            return Begun(Result(error=snapshot))
         parts.append(_Part(membership, queue, snapshot, query, fanout))
     is_late = membership.subscription.after is None
     is_ambiguous = room.queue is None and is_late and len(parts) > 1
@@ -129,14 +135,18 @@ def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
+    stale = query.stale(room)
+    for queue in stale:
+        if membership.lives.get(queue) is not None:
+            membership.lives[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
         unknown=(not told and query.is_read(room.queue)) or UNSET,
-        gap=query.may_lack(room.queue, membership.subscription.after or {}) or UNSET,
+        gap=bool(stale) or query.may_lack(room.queue, membership.subscription.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )
-    return Begun(result, replays, [part.queue for part in parts if part.owed])
+    return Begun(result, replays, [part.queue for part in parts if part.owed], stale)
 
 
 def _begin_unknown(membership: Membership, queue: str) -> Begun:
@@ -150,9 +160,7 @@ def _begin_unknown(membership: Membership, queue: str) -> Begun:
             gap=gone or UNSET,
             unknown_queue=True,
             after={queue: START},
-        ),
-        [],
-        [],
+        )
     )
 
 

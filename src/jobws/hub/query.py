@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, later, position
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -34,8 +34,8 @@ class Query:
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_fanout", "_found", "_gaps", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_unread", "queues", "unknown"),
+        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
+        *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -49,8 +49,12 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        self._gaps = fanout.counts["gaps"]
-        self._recent: dict[str, RecentEvents] = {}
+        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
+        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        # Which queues are stale, all those that are, and how much had changed when that was found.
+        self._stale: dict[str, bool] = {}
+        self._stale_anywhere: list[str] | None = None
+        self._changes = fanout.recent.changes
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -85,9 +89,10 @@ class Query:
 
     def ask(self) -> None:
         """The streams that it is about are known; Redis is asked after this."""
-        self._gaps = self._fanout.counts["gaps"]
-        self._recent = {queue: self._fanout.recent.of(queue) for queue in self.queues}
-        self._seen = {queue: self._fanout.cursors.get(queue, START) for queue in self.queues}
+        for queue in self.queues:
+            seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
+            known = self._fanout.recent.of(queue)
+            self._recent[queue] = known, max(seen, known.floor or START, key=position)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
@@ -103,17 +108,48 @@ class Query:
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
-    def holds(self, rooms: Iterable[Identity]) -> bool:
-        """Whether the answer still says all of these: none of their streams is read again, and no queue has come."""
-        named = {room.queue for room in rooms}
-        if any(queue in named and queue in self._labels for queue in self.unknown):
-            return False
-        if self._gaps == self._fanout.counts["gaps"]:
-            return True
-        queues = self.queues if None in named else self.queues.keys() & named
-        return all(
-            queue not in self._labels or self._fanout.recent.of(queue) is self._recent[queue] for queue in queues
+    # ---- whether it can be answered ----
+
+    def is_outdated(self, rooms: Iterable[Identity]) -> bool:
+        """Whether a queue has come that these name and that was unknown: another query is needed."""
+        return bool(self.unknown) and any(
+            room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
+
+    def read_again(self, rooms: Iterable[Identity]) -> list[str]:
+        """The queues of these whose streams are read again now: until that is done nothing can be said of them."""
+        if not self._fanout.published:
+            return []
+        named = {room.queue for room in rooms}
+        return [queue for queue in self._fanout.published if None in named or queue in named]
+
+    def stale(self, room: Identity) -> Collection[str]:
+        """The queues of which not everything is known that happened since they were asked for.
+
+        The job may have ended there meanwhile.
+        """
+        if room.job_id is None:
+            return ()
+        if room.queue is not None:
+            return (room.queue,) if room.queue in self._labels and self._is_stale(room.queue) else ()
+        self._renew()
+        if self._stale_anywhere is None:
+            self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
+        return self._stale_anywhere
+
+    def _is_stale(self, queue: str) -> bool:
+        self._renew()
+        is_stale = self._stale.get(queue)
+        if is_stale is None:
+            recent = self._fanout.recent
+            known, after = self._recent.get(queue) or (recent.of(queue), START)
+            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+        return is_stale
+
+    def _renew(self) -> None:
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._stale, self._stale_anywhere = {}, None
 
     # ---- what was found ----
 
@@ -141,13 +177,18 @@ class Query:
 
     def moment(self, queue: str, job_id: str) -> str:
         """How far what was said of the job speaks."""
-        moment = START if self._look_up is None else self._look_up.moments.get((queue, job_id), START)
-        # An empty stream does not say. A queue that was found since was not asked.
-        return self._seen.get(queue, self._fanout.cursors.get(queue, START)) if moment == START else moment
+        if queue not in self._seen:  # it was found since, and not asked
+            return self._fanout.cursors.get(queue, START)
+        # An empty stream does not say, and one that went back says too little.
+        asked = {} if self._look_up is None else self._look_up.moments
+        moment = later(self._seen[queue], asked.get((queue, job_id), START))
+        if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
+            return START  # the stream was made again since
+        return moment
 
     def end(self, queue: str) -> str:
-        """How far the queue's stream went; `0-0` if it held nothing."""
-        return START if self._look_up is None else self._look_up.ends.get(queue, START)
+        """How far the queue's stream went; `0-0` if it held nothing, or may have been made again since."""
+        return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_read(self, queue: str | None) -> bool:
         """Whether the queue was asked, and its stream was read that far; None: all of them."""

@@ -46,7 +46,7 @@ class RecentEvents:
         capacity: How many are remembered.
     """
 
-    __slots__ = ("_by_job", "_floor", "_order", "capacity")
+    __slots__ = ("_by_job", "_floor", "_is_filled", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
@@ -55,7 +55,9 @@ class RecentEvents:
         self._by_job: dict[bytes, list[Any]] = {}
         # One of those lists per event, oldest event first.
         self._order: deque[list[Any]] = deque()
-        self._floor: bytes | None = None
+        # The last event that was forgotten, or the id up to which others are missing.
+        self._floor = START.encode()
+        self._is_filled = False
 
     def __len__(self) -> int:
         return len(self._order)
@@ -73,23 +75,30 @@ class RecentEvents:
 
     def fill(self, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
         """Take over what the stream holds, before the first `add`, in short steps; see `reach_to`."""
-        lowest: bytes = floor.encode()
         for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
             if index % FILLED_TOGETHER == FILLED_TOGETHER - 1:
-                # Only a whole one is filled, and `add` may have forgotten the oldest.
-                lowest, self._floor = self._floor or lowest, None
                 yield
-        self._floor = self._floor or lowest
+        self.reach_to(floor)
 
     @property
     def floor(self) -> str | None:
-        """Every event with a higher id is here, or was when it was added; None: not filled yet."""
-        return None if self._floor is None else self._floor.decode()
+        """Every event with a higher id is here; None: not filled yet."""
+        return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
-        """What is here is complete, down to that id."""
-        self._floor = floor.encode()
+        """It is filled: what is here is complete, down to that id, or to what was forgotten meanwhile."""
+        self._floor = max(self._floor, floor.encode(), key=position)
+        self._is_filled = True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether each event that is added has an older one forgotten."""
+        return len(self._order) >= self.capacity
+
+    def has_all_after(self, stream_id: str) -> bool:
+        """Whether every event of the stream after that position which was added is still here."""
+        return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
         """Remember so many from now on, soon."""
@@ -118,7 +127,7 @@ class RecentEvents:
     @property
     def reach(self) -> str | None:
         """The id of the oldest entry that the stream has, or before which it was trimmed; None: it has none."""
-        if self._floor is not None and self._floor != START.encode():
+        if self._is_filled and self._floor != START.encode():
             return self._floor.decode()
         return self._oldest().decode() if self._order else None
 
@@ -184,9 +193,14 @@ def _first_after(known: list[Any], stream_id: str | bytes) -> int:
 
 
 class Recent:
-    """The recent events of every queue."""
+    """The recent events of every queue.
+
+    Attributes:
+        changes: Grows whenever events may have been forgotten, or are known again, of any queue.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._queues: dict[str, RecentEvents] = {}
         self._job_ids: dict[str, Collection[bytes]] = {}
 
@@ -205,19 +219,39 @@ class Recent:
     def keep(self, queue: str, max_length: int) -> int:
         """Remember as many events of `queue` as its stream may hold, within the bounds; how many that is."""
         capacity = self._capacity(max_length)
-        self.of(queue).resize(capacity)
+        known = self.of(queue)
+        self.changes += len(known) > capacity
+        known.resize(capacity)
         return capacity
+
+    def forget_before(self, queue: str, stream_id: str) -> None:
+        """Redis has trimmed what lies before that entry of the queue's stream."""
+        known = self.of(queue)
+        count = len(known)
+        known.forget_before(stream_id)
+        self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
         """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
         self.begin_again(queue)
-        return self.of(queue).fill(newest_first, floor)
+        yield from self.of(queue).fill(newest_first, floor)
+        self.changes += 1
+
+    def reach_to(self, queue: str, floor: str) -> None:
+        """See `RecentEvents.reach_to`."""
+        self.of(queue).reach_to(floor)
+        self.changes += 1
 
     def begin_again(self, queue: str) -> RecentEvents:
         """Begin again, unfilled; returns what was known until now."""
         known = self.of(queue)
         self._put(queue, RecentEvents(known.capacity))
+        self.changes += 1
         return known
+
+    def is_current(self, queue: str, known: RecentEvents) -> bool:
+        """Whether that is what is known of the queue: it was not begun again, nor forgotten."""
+        return self._queues.get(queue) is known
 
     def having(self, job_id: bytes) -> list[str]:
         """The queues of which events of the job are known."""
@@ -227,6 +261,7 @@ class Recent:
         """Nothing is known of the queue any more, nor that it was there."""
         self._queues.pop(queue, None)
         self._job_ids.pop(queue, None)
+        self.changes += 1
 
     def filled(self, queue: str) -> bool:
         """Whether what the stream holds was taken over."""

@@ -6,7 +6,7 @@ Each call is one synchronous step, so anyone who reads may wait between two of t
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
@@ -15,7 +15,7 @@ from jobws.hub.lacking import FINISHED, NEVER, finished_text, misses
 from jobws.hub.membership import Held
 from jobws.protocol.codec import encode, json_text
 from jobws.protocol.echo import named
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import START, later, position
 from jobws.protocol.messages import Gap, GapData, ItemError, JobSnapshot
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobws.hub.fanout import Fanout
     from jobws.hub.lacking import Owed, Replay
     from jobws.hub.membership import Membership
+    from jobws.hub.recent import RecentEvents
 
 
 def go_live(fanout: Fanout, membership: Membership) -> None:
@@ -63,30 +64,42 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     connection.outbox.flush()
 
 
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, end: str, gaps: int) -> None:
+class Seen(NamedTuple):
+    """What was known of a queue, whose stream was not being read again, before hashes were read."""
+
+    recent: RecentEvents
+    cursor: str
+
+
+def see(fanout: Fanout, queue: str) -> Seen:
+    """What is known of a queue now."""
+    return Seen(fanout.recent.of(queue), fanout.cursors.get(queue, START))
+
+
+def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, seen: Seen) -> None:
     """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
 
-    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again.
+    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again. It is put off if there was
+    a gap in the queue since: the job may have had another outcome in it.
 
     Args:
         fanout: Where events pass.
         owed: What is to be delivered.
         snapshot: What the hash said.
-        end: How far the stream went then, `0-0` if it held nothing; it was read that far.
-        gaps: How many gaps there had been before. If there are more now, the hash is to be read again: it may not know
-            of an outcome that fell into the last one.
+        moment: How far the stream went then, `0-0` if it held nothing; it was read that far.
+        seen: What was known before.
     """
     membership, queue = owed
     if membership.left or membership.owed is None or queue not in membership.owed:
         return
     membership.pay(queue)
-    if gaps != fanout.counts["gaps"]:
+    if not fanout.recent.is_current(queue, seen.recent):
         membership.connection.owe(membership, queue)
         return
+    # A stream that was emptied ends nowhere, and one that went back ends too early.
+    last = later(moment, seen.cursor)
     subscription, connection = membership.subscription, membership.connection
     job_id = (subscription.room.job_id or "").encode()
-    # A stream that was emptied ends nowhere.
-    last = fanout.cursors.get(queue, START) if end == START else end
     turn = fanout.recent.of(queue).turn(job_id)
     newer = turn is not None and position(turn.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)

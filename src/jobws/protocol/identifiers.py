@@ -154,6 +154,11 @@ def is_after(first: bytes, second: bytes) -> bool:
     return position(first) > position(second)
 
 
+def later(first: str, second: str) -> str:
+    """The higher of two stream ids."""
+    return max(first, second, key=position)
+
+
 def before(stream_id: str | bytes) -> str:
     """The highest stream id that is lower than `stream_id`; `0-0` has none and stays."""
     milliseconds, sequence = position(stream_id)

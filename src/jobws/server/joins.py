@@ -100,17 +100,30 @@ class Joins:
             connection.fail(join, error)
 
     async def _answer(self, batch: Waiting) -> None:
-        turn = Turn()
         while batch:
             query = await self._ask(batch)
-            # Those for which it does not hold any more are asked for again.
-            for _ in range(len(batch)):
-                connection, join = batch.pop(0)
-                if query.holds(join.rooms):
-                    connection.complete(join, query, time.time() * 1000)
-                else:
-                    batch.append((connection, join))
-                await turn.pause()
+            while read_again := await self._complete(batch, query):
+                await self._queues.ready(read_again)
+
+    async def _complete(self, batch: Waiting, query: Query) -> set[str]:
+        """Answer those that can be answered; the others stay in the batch.
+
+        Returns:
+            The queues whose streams are read again: what is about them waits for that. Empty: the rest is to be asked
+            for again, since a queue has come that it names.
+        """
+        turn = Turn()
+        awaited: set[str] = set()
+        for _ in range(len(batch)):
+            connection, join = batch.pop(0)
+            queues = query.read_again(join.rooms)
+            if queues or query.is_outdated(join.rooms):
+                awaited.update(queues)
+                batch.append((connection, join))
+            else:
+                connection.complete(join, query, time.time() * 1000)
+            await turn.pause()
+        return awaited
 
     async def _ask(self, batch: Waiting) -> Query:
         if any(None in join.queues for _, join in batch):

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
-from jobws.hub.replaying import replay, settle
+from jobws.hub.replaying import replay, see, settle
 from jobws.protocol.close import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close
@@ -113,7 +113,9 @@ class ReadingBack:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
         jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
-        gaps = self._fanout.counts["gaps"]
+        # While a stream is read again positions go back, and some are still to be told of the gap.
+        await self._queues.ready({queue for queue, _ in jobs})
+        seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
         await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
@@ -126,7 +128,7 @@ class ReadingBack:
             if isinstance(found, ItemError):
                 each.membership.pay(each.queue)  # the next sweep asks again
             else:
-                settle(self._fanout, each, found, look_up.moments[job], gaps)
+                settle(self._fanout, each, found, look_up.moments[job], seen[each.queue])
                 size += _size(found)
         return size
 
