@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What builds the site is large, and no test needs it.
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 # Containers often set it, and then each of the tests' many processes compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-redis bench chaos adapter check clean
+.PHONY: demo test test-fast test-redis bench chaos adapter check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
-# In several processes, each with servers of its own; ARGS="tests/test_cli.py -n0" runs one file in one process.
+# In several processes, each with servers of its own; ARGS="tests/cli/test_commands.py -n0" runs one file in one process.
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs -n auto $(ARGS)
 
@@ -21,7 +24,7 @@ test-fast: $(STAMP)
 
 # What touches Redis, on another server than the embedded one: SERVER is a path, a name on PATH, or 6.2.
 test-redis: $(STAMP)
-	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs -n auto $(addprefix tests/,bullmq chaos conformance logs server) $(ARGS)
+	@JOBWS_REDIS_SERVER=$(SERVER) $(BIN)/python -m pytest -rs -n auto $(addprefix tests/,bullmq chaos conformance logs redis server) $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -39,8 +42,20 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
-$(STAMP): pyproject.toml
+# The site in site/, strictly: a link or an anchor that leads nowhere fails. Not --quiet, with which nothing does.
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+
+$(DOCS_STAMP): pyproject.toml
+	@echo "setting up $(DOCS) …"
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+$(STAMP): pyproject.toml src/jobws/web/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "jobws needs Python 3.11 or newer; name one with make PYTHON=…" >&2; exit 2; }
 	@echo "setting up $(VENV) …"
@@ -50,4 +65,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules
+	rm -rf $(VENV) $(DOCS) site dist .mypy_cache .ruff_cache .hypothesis tests/*/node_modules tests/*/*/node_modules

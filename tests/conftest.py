@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from tests.support.browser import Chromium
+
 # For what hangs, on a machine however busy; npm may install packages meanwhile.
 LIMIT_SECONDS = 360
 
@@ -43,9 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if not server_counts():
-        reason = (
-            "Redis 6.2 does not count what was added: tests/server/test_without_counts.py has what it tells instead"
-        )
+        reason = "Redis 6.2 counts no additions: tests/server/jobs/test_without_counts.py has what it tells instead"
         for item in items:
             if item.get_closest_marker("counts") is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
@@ -97,8 +97,18 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
         yield make
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """A browser that all tests of a process share. Playwright is imported only where somebody wants one."""
+    from tests.support.browser import Chromium
+
+    with Chromium() as browser:
+        yield browser
+
+
 __all__ = (
     "anyio_backend",
+    "chromium",
     "own_redis",
     "pytest_xdist_auto_num_workers",
     "pytest_xdist_make_scheduler",

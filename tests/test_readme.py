@@ -1,11 +1,14 @@
-"""What the README shows runs, as it is written there."""
+"""What README.md and docs/ show runs, as it is written there."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -16,28 +19,51 @@ import pytest
 
 from jobws.client import connect_logs
 from tests.support import eventually, require
-from tests.support.bridge import live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
+from tests.support.documents import Block, block, blocks, page, pages_with
 from tests.support.mounted import served
 from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 DEFAULT = "127.0.0.1:8787"
+# Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
+# tests/web/test_origins.py (import); or what cannot be run in a test.
+RUN = {
+    "python": [
+        "trio.run",
+        "jobws.sync.connect(",
+        "LogsHandler",
+        "connect_logs",
+        "lifespan=bridge.lifespan",
+        "running()",
+    ],
+    "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }"],
+    "sh": ["jobws serve --redis", "jobws submit", "x-ndjson"],
+    "json": ["completed"],
+    "": ["ACL SETUSER"],
+}
+NOT_RUN = {
+    "make demo    #": "`.ci/run` runs both commands",
+    "make check    ": "these are commands for the tests themselves",
+    "──►": "a drawing; tests/test_architecture.py holds what it names",
+    "debootstrap": "needs root and a quarter of an hour",
+    "$ jobws logs": "what it printed once; tests/cli/test_follow.py runs the command",
+}
 
 
-def block(language: str, part: str) -> str:
-    """The code block that holds `part`."""
-    (found,) = (text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if part in text)
-    return str(found)
+@pytest.mark.parametrize("each", blocks(), ids=lambda each: f"{each.page}: {each.code[:40]!r}")
+def test_every_block_is_run(each: Block) -> None:
+    assert any(part in each.code for part in (*RUN[each.language], *NOT_RUN))
 
 
-@pytest.mark.parametrize(("part", "count"), [("trio.run", 1), ("jobws.sync", 2)])
+@pytest.mark.parametrize(("part", "count"), [("trio.run", 1), ("jobws.sync.connect(", 2)])
 async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
     async with live_bridge(redis.url) as live:
         program = block("python", part).replace(f"http://{DEFAULT}", live.url)
+        assert live.url in program
         run = partial(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True)
         ids: list[str] = []
 
@@ -118,12 +144,12 @@ async def test_the_node_worker_that_logs(redis: Redis, taken: bool) -> None:
 
 async def test_the_log(redis: Redis) -> None:
     node = require("node")
-    command = next(re.finditer(r"`(XADD jobws:logs [^`]+)`", README))[1].split()
+    command = next(re.finditer(r"`(XADD jobws:logs [^`]+)`", page("docs/logs.md")))[1].split()
     redis.client.execute_command(*command, "queue", "http", "level", "error")  # type: ignore[no-untyped-call]
     async with live_bridge(redis.url) as live:
         program = block("js", "subscribe-logs").replace(f"ws://{DEFAULT}", live.url.replace("http", "ws"))
-        page = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
-        with subprocess.Popen(page, stdout=subprocess.PIPE, text=True) as process:
+        watching = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
+        with subprocess.Popen(watching, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 lines = [await anyio.to_thread.run_sync(process.stdout.readline) for _ in range(3)]
@@ -133,9 +159,10 @@ async def test_the_log(redis: Redis) -> None:
     assert json.loads(lines[2])["data"]["message"] == "started"
 
 
-async def test_the_mounted_bridge(redis: Redis) -> None:
+@pytest.mark.parametrize("part", ["lifespan=bridge.lifespan", "running()"])
+async def test_the_mounted_bridge(redis: Redis, part: str) -> None:
     names: dict[str, Any] = {}
-    program = block("python", "app.mount").replace("redis://127.0.0.1:6379", redis.url)
+    program = block("python", part).replace("redis://127.0.0.1:6379", redis.url)
     redis.make_queue("found")
     await anyio.to_thread.run_sync(exec, program, names)
     with served(names["app"]) as url:
@@ -147,20 +174,114 @@ async def test_the_mounted_bridge(redis: Redis) -> None:
             assert (await client.receive())["id"] == sent
 
 
-def test_the_defaults_that_it_names() -> None:
-    from jobws.cli import DEFAULT_URL, logs
+async def test_the_python_reader_of_logs(redis: Redis) -> None:
+    program = block("python", "connect_logs")
+    redis.add_log("too low")
+    redis.add_log("no such page", level="error")
+    async with live_bridge(redis.url) as live:
+        code = program.replace(f"http://{DEFAULT}", live.url)
+        with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                line = await anyio.to_thread.run_sync(process.stdout.readline)
+            finally:
+                process.kill()
+    assert line == "test no such page\n"
+
+
+async def test_the_first_commands(redis: Redis) -> None:
+    redis.make_queue("found")
+    for code in {each.code for each in blocks() if "jobws serve --redis" in each.code}:
+        install, serve = code.splitlines()
+        assert install.startswith("pip install 'jobws[server]'")
+        command = shlex.split(serve.replace("redis://127.0.0.1:6379", redis.url))
+        assert command[:2] == ["jobws", "serve"]
+        with BridgeProcess(*command[2:], "--port", "0") as bridge:
+            url = await anyio.to_thread.run_sync(bridge.started)
+            await eventually(partial(_lists, url + "/queues", b'"queue":"found"'))
+
+
+def _lists(url: str, part: bytes) -> bool:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return part in answer.read()
+
+
+async def test_the_commands(redis: Redis) -> None:
+    require("curl")
+    redis.add_job("http", "42", state="completed", returnvalue="1", finishedOn=1795435729358)
+    redis.add_event("http", "completed", "42", returnvalue="1")
+    redis.add_job("techstack", "42", state="completed", returnvalue="1", finishedOn=1795435729358)
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shown: list[str] = []
+    async with live_bridge(redis.url) as live:
+        run = partial(
+            subprocess.run, capture_output=True, text=True, env={**os.environ, "PATH": programs, "JOBWS_URL": live.url}
+        )
+        for line in block("sh", "jobws submit").splitlines():
+            # A stream has no end: its first event is enough.
+            shell = "set -o pipefail; " + line.replace(f"http://{DEFAULT}", live.url)
+            command = ["bash", "-c", shell.replace("curl -N", "curl -sSN --max-time 1").replace("curl", "curl -sS")]
+            done = await anyio.to_thread.run_sync(partial(run, command))
+            assert done.returncode == (28 if "-N" in line else 0), done
+            shown.append(done.stdout)
+    submitted, watched, status, added, waited, events, listed = shown
+    assert redis.client.hget(f"bull:techstack:{submitted.strip()}", "data") == b'{"path":"."}'
+    assert "completed" in watched
+    assert "http" in status
+    assert "techstack" in status
+    assert json.loads(added)["queue"] == "techstack"
+    assert json.loads(waited)["state"] == "completed"
+    assert "event: ack" in events
+    assert json.loads(listed)["jobs"] == []
+
+
+async def test_the_lines_that_are_posted(redis: Redis, tmp_path: Path) -> None:
+    require("curl")
+    (tmp_path / "lines.ndjson").write_text('{"message": "started", "source": "nightly"}\n')
+    async with live_bridge(redis.url) as live:
+        command = ["bash", "-c", block("sh", "x-ndjson").replace(f"http://{DEFAULT}", live.url)]
+        run = partial(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = await anyio.to_thread.run_sync(run)
+    assert json.loads(done.stdout)["accepted"] == 1
+
+
+def test_the_json_is_json() -> None:
+    for each in blocks():
+        if each.language == "json":
+            for line in each.code.splitlines():
+                json.loads(line.replace(", …", "").replace("{…}", "{}"))
+
+
+def test_the_readme_is_short() -> None:
+    assert page("README.md").count("\n") <= 200
+
+
+def test_the_defaults_that_are_named() -> None:
+    from jobws.cli.commands import DEFAULT_URL, logs
     from jobws.logs.writer import BUFFER_ENTRIES, EXIT_SECONDS
     from jobws.server import Settings
 
     settings = Settings()
     assert f"http://{settings.host}:{settings.port}" == DEFAULT_URL == f"http://{DEFAULT}"
-    assert "reads `http`, `sparql`, `techstack` and `analyzer`" in README
     assert settings.queues == ("http", "sparql", "techstack", "analyzer")
-    assert f"prints the last {signature(logs).parameters['tail'].default} lines" in README
-    assert f"the newest {BUFFER_ENTRIES:,} lines" in README
-    assert f"a program's end by {EXIT_SECONDS:.0f} s" in README
-    assert f"`{settings.logs_stream}`, of about {settings.logs_limit_entries:,} lines" in README
-    assert "closed after 4 MiB" in README
     assert settings.outbox_bytes == 4 * 1024 * 1024
-    assert "1,000 subscriptions, 512 bytes an id" in README
-    assert settings.max_subscriptions == 1000
+    sentences = {
+        "reads `http`, `sparql`, `techstack` and `analyzer`": ["README.md", "docs/deployment.md"],
+        f"prints the last {signature(logs).parameters['tail'].default} lines": ["docs/logs.md"],
+        f"the newest {BUFFER_ENTRIES:,} lines": ["docs/logs.md"],
+        f"a program's end by {EXIT_SECONDS:.0f} s": ["docs/logs.md"],
+        f"`{settings.logs_stream}`, of about {settings.logs_limit_entries:,} lines": ["docs/logs.md"],
+        "closed with 4000 as soon as 4 MiB wait": ["docs/operations.md"],
+        f"{settings.slow_bytes_per_second / 1024:.0f} KiB a second for {settings.slow_seconds:.0f} s": [
+            "docs/operations.md"
+        ],
+        f"silent for {settings.silence_seconds:.0f} s": ["docs/operations.md"],
+        f"A shutdown takes {settings.shutdown_seconds:.0f} s at most": ["docs/operations.md"],
+        f"every {settings.discover_seconds:.0f} s, and immediately when a client names one": ["docs/operations.md"],
+        f"jobws checks each stream for holes, and reads watched jobs again every {settings.sweep_seconds:.0f} s": [
+            "README.md"
+        ],
+        f"{settings.max_subscriptions:,} subscriptions, 512 bytes an id": ["docs/socketio.md"],
+        f"{settings.ping_seconds:.0f} s, the interval of the bridge's pings": ["docs/deployment.md"],
+    }
+    assert {sentence: pages_with(sentence) for sentence in sentences} == sentences

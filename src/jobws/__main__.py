@@ -10,7 +10,7 @@ from jobws.errors import MissingExtraError
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        from jobws.cli import run
+        from jobws.cli.run import run
     except ModuleNotFoundError as error:
         if error.name not in ("cyclopts", "rich"):
             raise

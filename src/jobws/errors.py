@@ -1,7 +1,5 @@
 """Every exception that jobws raises on purpose, in one tree.
 
-::
-
     JobwsError
     ├── ConfigurationError        a setting, a URL or a queue that cannot work: fix it, start again
     │   ├── MissingExtraError     `pip install 'jobws[…]'` is the cure, and the message says it

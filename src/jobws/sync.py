@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from jobws.client import Client, Event, LogLine
-    from jobws.client.event import JsonObject
-    from jobws.client.jobs import JobId
-    from jobws.client.logs import Names
-    from jobws.client.token import Token
+    from jobws.client.client import JobId
+    from jobws.client.connection.token import Token
+    from jobws.client.frames import JsonObject
+    from jobws.client.log.iterator import Names
+    from jobws.protocol.http_resources import Submitted
     from jobws.protocol.messages import HelloData
-    from jobws.protocol.resources import Submitted
 
 Value = TypeVar("Value")
 
 
 class Jobs:
-    """A bridge's client; make one with `connect`. The methods raise what those of `jobws.client.Client` raise."""
+    """The client of one bridge; `connect` makes it. Its methods raise what those of `jobws.client.Client` raise."""
 
     def __init__(self, portal: BlockingPortal, client: Client, close: Callable[[], None]) -> None:
         self._portal = portal
@@ -58,13 +58,13 @@ class Jobs:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, and end the client's thread; a second time does nothing."""
+        """Close the connection and end the client's thread. Calling it again does nothing."""
         atexit.unregister(self.close)
         self._close()
 
     @property
     def hello(self) -> HelloData:
-        """What the bridge said of itself: its version, limits and queues."""
+        """What the bridge said of itself when the client connected: its version, its limits, its queues."""
         return self._client.hello
 
     def submit(
@@ -77,27 +77,27 @@ class Jobs:
         opts: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> Submitted:
-        """Add a job; see `jobws.client.http.submit`."""
+        """Add a job; see `Client.submit`."""
         call = partial(self._client.submit, queue, data, name=name, job_id=job_id, opts=opts)
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
     def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """Snapshots, with results, of the jobs of that id; see `Client.lookup`."""
+        """What Redis knows of the jobs of that id now, with results; see `Client.lookup`."""
         return _call(self._portal, partial(self._client.lookup, job_id, queue))
 
     def wait(
         self, job_id: JobId, queue: str | None = None, *, timeout_s: float | None = None, expect: bool = False
     ) -> object:
-        """A job's result; see `Client.wait`.
+        """Wait for a job to end, and return its result; see `Client.wait`.
 
         Args:
             job_id: The job.
-            queue: The label of its queue; None: any queue, and the first outcome counts.
+            queue: The label of its queue. None: any queue; the first outcome counts.
             timeout_s: Seconds after which to give up; None: wait for ever.
-            expect: The job may not exist yet: it is about to be added.
+            expect: Wait for a job that does not exist yet, since it is about to be added.
 
         Raises:
-            TimeoutError: It had not ended after `timeout_s`.
+            TimeoutError: The job had not ended after `timeout_s`.
         """
 
         async def wait() -> object:
@@ -117,10 +117,10 @@ class Jobs:
         timeout_s: float | None = None,
         expect: bool = False,
     ) -> Iterator[tuple[str, object]]:
-        """Each job's id with its result, or with the exception that `wait` would raise, as they end.
+        """Wait for many jobs; yield each id with the result, or the exception that `wait` would raise, as they end.
 
         Args:
-            job_ids: The jobs; an id that stands twice counts once.
+            job_ids: The jobs. An id that is there twice counts once.
             queue: As for `wait`.
             timeout_s: Seconds, from this call on, after which to give up; None: wait for ever.
             expect: As for `wait`.
@@ -141,9 +141,9 @@ class Jobs:
         expect: bool = True,
         logs: bool = False,
     ) -> Iterator[Event]:
-        """What happens to a job, or to several, until the outcome of each; see `Client.watch`.
+        """Yield what happens to a job, or to several, up to the outcome of each; see `Client.watch`.
 
-        Once this has returned, nothing is missed. A loop that ends early ends the subscription, too.
+        When this has returned, the client misses nothing that happens. A loop that ends early ends the subscription.
         """
         stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect, logs=logs))
         return _each(stream, float("inf"))
@@ -240,7 +240,7 @@ def connect_logs(
     follow: bool = True,
     token: Token | None = None,
 ) -> Generator[Iterator[LogLine], None, None]:
-    """The log of the bridge; arguments, and what is raised, are those of `jobws.client.connect_logs`.
+    """Read the log that programs share. Arguments and exceptions are those of `jobws.client.connect_logs`.
 
     `with jobws.sync.connect_logs(url, tail=100, follow=False) as lines: for line in lines: …`
     """

@@ -12,9 +12,9 @@ import anyio.to_thread
 import trio
 
 from jobws.client import Client
-from jobws.client.session import Session, running
-from jobws.client.subscriptions import Subscriptions
-from jobws.client.token import Credentials
+from jobws.client.connection.reconnecting import Session, running
+from jobws.client.connection.token import Credentials
+from jobws.client.jobs.subscriptions import Subscriptions
 from jobws.embedded import EmbeddedRedis
 from tests.support.bridge import BridgeProcess
 from tests.support.redis import Redis

@@ -8,11 +8,11 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from jobws.bullmq.connect import RedisTarget
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.store import IDS_PER_TRANSACTION, Store
 from jobws.protocol.identifiers import position
 from jobws.protocol.messages import JobSnapshot
+from jobws.redis.connection import RedisTarget
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

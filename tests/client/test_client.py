@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from jobws.client import connect
-from jobws.client.transport import CONNECT_SECONDS
+from jobws.client.connection.transport import CONNECT_SECONDS
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown, ResponseError, UnreachableError
-from jobws.server.app import RESTART
+from jobws.server.bridge import RESTART
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 

@@ -10,20 +10,19 @@ import pytest
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
-from jobws.hub.connection import UNAVAILABLE, Connection
-from jobws.hub.fanout import Fanout
-from jobws.hub.replaying import replay, see, settle
-from jobws.hub.rooms import Rooms
+from jobws.hub.jobs.client import UNAVAILABLE, Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.replay import replay, see, settle
+from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from jobws.bullmq.events import Entry
-    from jobws.bullmq.keys import Command
-    from jobws.hub.joining import Join
+    from jobws.hub.jobs.pending_subscription import Join
     from jobws.protocol.messages import JobSnapshot
+    from jobws.redis.commands import Command, Entry
 
 # What the handshake decides, the core never sees.
 VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from jobws.protocol.close import CloseCode, may_return
+from jobws.protocol.close_codes import CloseCode, may_return
 from jobws.protocol.identifiers import KEY_SUFFIXES
 from jobws.protocol.messages import RESERVED_EVENTS
 from jobws.server.settings import Settings
@@ -19,7 +19,7 @@ PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
 NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "S1", "S2", "S9", "E5", "E6"}
 # tests/client/test_nesting.py holds how deep a frame may be.
 NOT_OF_CLIENTS |= {"M6"}
-# tests/client/test_logs.py and tests/web/test_adapter_logs.py hold what clients make of the log.
+# tests/client/log/test_feed.py and tests/web/test_adapter_logs.py hold what clients make of the log.
 NOT_OF_CLIENTS |= {"E9", "E10", *(f"L{number}" for number in range(1, 8))}
 CLIENT_VECTORS = load_client_vectors()
 VECTORS = load_vectors("live") + [
@@ -32,7 +32,7 @@ def section(title: str) -> str:
 
 
 def test_every_rule_has_a_vector_and_every_vector_a_rule() -> None:
-    # Those of HTTP (H…) are no conversation; `tests/server/test_http*.py` hold them.
+    # Those of HTTP (H…) are no conversation; `tests/server/http/` holds them.
     rules = set(re.findall(r"^\*\*([A-GI-Z]\d+)\.\*\*", PROTOCOL, re.MULTILINE))
     assert rules == {vector["rule"] for vector in VECTORS}
     assert len(rules) > 30

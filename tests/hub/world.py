@@ -15,11 +15,11 @@ from msgspec import Raw
 
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.connection import Connection
-from jobws.hub.fanout import Fanout
-from jobws.hub.lacking import FINISHED
-from jobws.hub.replaying import Seen, look_again, replay, see, settle
-from jobws.hub.rooms import Rooms
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.missed import FINISHED
+from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
+from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
@@ -28,11 +28,12 @@ from tests.support.steps import ask_for, do_all, jobs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from jobws.bullmq.events import Entry, Past
+    from jobws.bullmq.events import Past
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.joining import Join
-    from jobws.hub.lacking import Owed, Replay
-    from jobws.hub.query import Query
+    from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.query import Query
+    from jobws.redis.commands import Entry
 
     Choose = Callable[[int], int]
 
@@ -249,6 +250,8 @@ class Bridge:
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
+        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
+        self.unordered: set[str] = set()
         self.joins: list[tuple[Connection, Join, Looking | None]] = []
         self.in_hand: dict[
             Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
@@ -275,6 +278,8 @@ class Bridge:
         unread = {number for number in numbers if position(self.redis.written[number].stream_id) > cursor}
         self.missed |= unread
         if reason != "trimmed":
+            if queue in self.again:
+                self.unordered.add(queue)
             went_back = position(self.redis.generated[queue]) < cursor
             self.suspicions[queue] = "ahead" if went_back and self.redis.streams[queue] else "recreated"
         elif unread:
@@ -367,7 +372,7 @@ class Bridge:
         if is_hole and not complete:
             self.holed.add(queue)
         elif is_hole and queue not in self.holed:
-            self.fanout.untold.discard(queue)
+            self.fanout.resolve(queue)
 
     # ---- clients ----
 
@@ -392,7 +397,7 @@ class Bridge:
         if self.joins:
             index = self.choose(len(self.joins))
             connection, join, looking = self.joins[index]
-            if looking is None and not self.again:
+            if looking is None and not (self.again and self.choose(3)):
                 query = ask_for(join, self.redis.queues, self.fanout)
                 self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
 
@@ -401,9 +406,9 @@ class Bridge:
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            if not looking.query.read_again(join.rooms):
+            looking.query.take(looking.look_up)
+            if not looking.query.read_again(join.present):
                 del self.joins[index]
-                looking.query.take(looking.look_up)
                 connection.complete(join, looking.query, float(self.redis.moment))
                 return
 

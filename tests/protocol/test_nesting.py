@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as, decode_json, decode_list, raw_json
-from jobws.protocol.event_stream import decode_position
 from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, is_too_deep, is_value_too_deep
+from jobws.protocol.server_sent_events import decode_position
 from tests.support.nested import nested_list, nested_text
 
 JSON = st.recursive(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame, job_frame, json_text, raw_json, tail_of
 from jobws.protocol.identifiers import parse_job_id, parse_stream_id
-from jobws.protocol.messages import Ping, Subscribe, Unsubscribe
+from jobws.protocol.request_types import Ping, Subscribe, Unsubscribe
 from jobws.protocol.session import Close, Session
 
 json_values = st.recursive(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from jobws.bullmq.tail import Again
-from jobws.hub.joining import Join
-from jobws.server import sweep
-from tests.server.test_late import OLD, finish, nothing_more, subscribe
+from jobws.bullmq.streams.read_state import Again
+from jobws.hub.jobs.pending_subscription import Join
+from jobws.server.jobs import sweep
+from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
 from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client

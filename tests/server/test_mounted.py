@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 import trio_websocket
 
-from jobws.server.app import Bridge
+from jobws.server.bridge import Bridge
 from tests.support import eventually
 from tests.support.client import raw_client
 from tests.support.mounted import APPS, PREFIX, mounted_bridge, served

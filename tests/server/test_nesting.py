@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.protocol.nesting import MAX_LEVELS
-from tests.server.test_http import JSON, call
-from tests.server.test_http_logs import NDJSON, entries
+from tests.server.http.test_append_log import NDJSON, entries
+from tests.server.http.test_routes import JSON, call
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import event_source, poll

@@ -42,9 +42,9 @@ async def test_results_of_a_mebibyte_each_are_not_kept(redis: Redis) -> None:
 async def test_a_bridge_is_not_ready_before_the_streams_were_read_back(redis: Redis) -> None:
     redis.add_event("http", "completed", "1", returnvalue="1")
     async with live_bridge(redis.url, ready=False) as live:
-        before = live.bridge.problems()
+        before = live.bridge.service.problems()
         await live.ready()
         assert before.keys() == {"http", "sparql", "techstack", "analyzer"}
-        assert not live.bridge.problems()
+        assert not live.bridge.service.problems()
         live.bridge.fanout.begin_again("http", "trimmed", "0-0", "0-0")
-        assert live.bridge.problems() == {"http": "what its stream holds is being read"}
+        assert live.bridge.service.problems() == {"http": "what its stream holds is being read"}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from jobws.bullmq.schedule import USUAL_PAUSES, Pauses
-from jobws.server.app import Bridge
+from jobws.bullmq.streams.schedule import USUAL_PAUSES, Pauses
+from jobws.server.bridge import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from wsproto.frame_protocol import FrameProtocol
 
-from jobws.server.direct import EXTENSION
 from jobws.server.serve import listening_socket
 from jobws.server.settings import Settings
-from jobws.server.transport import Transport
+from jobws.server.transport.acceptor import Transport
+from jobws.server.transport.direct import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from jobws.server.direct import Direct
+    from jobws.server.transport.direct import Direct
 
 
 class _Echo:

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from jobws.server.app import Bridge
+from jobws.server.bridge import Bridge
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS
 

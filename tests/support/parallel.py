@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 PROCESSES_PER_PROCESSOR: Final = 2
 # What their tests share takes seconds to make, or each of them keeps a processor busy.
 TOGETHER: Final = {
-    "tests/bullmq/test_sentinel.py": "sentinels",
-    "tests/bullmq/test_tls.py": "TLS",
+    "tests/redis/test_sentinel.py": "sentinels",
+    "tests/redis/test_tls.py": "TLS",
     **{f"tests/chaos/test_{name}.py": "chaos" for name in ("chaos", "queues")},
     "tests/web/test_package.py": "package",
+    "tests/examples/test_pages.py": "Chromium",
     **{f"tests/web/test_{name}.py": "Chromium" for name in ("fallback", "network", "old_page", "origins", "workers")},
 }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobws.hub.query import Query
+from jobws.hub.jobs.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.fanout import Fanout
-    from jobws.hub.joining import Join
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.pending_subscription import Join
 
 
 def do_all(steps: Iterator[None]) -> None:

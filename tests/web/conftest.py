@@ -1,4 +1,4 @@
-"""What tests of pages share: a browser, and the server of the pages."""
+"""What tests of pages share: the server of the pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import Chromium
 from tests.support.page_server import PAGES, PageServer
 
 if TYPE_CHECKING:
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
 
 ADAPTER = Path(__file__).parent.parent.parent / "src" / "jobws" / "web" / "jobws.js"
 SOCKET_IO = PAGES / "node_modules" / "socket.io-client" / "dist" / "socket.io.esm.min.js"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Chromium]:
-    with Chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import trio
 
-from jobws.server.app import RESTART
+from jobws.server.bridge import RESTART
 from tests.support import EVENTUALLY_SECONDS, eventually, require
 from tests.support.adapter import Adapter, Rejected, adapter
 from tests.support.bridge import live_bridge
+from tests.support.documents import page
 from tests.support.fake_bridge import fake_bridge
 from tests.web.conftest import ADAPTER
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
-# The first one installs a package.
-README: Final = ADAPTER.parents[3] / "README.md"
 SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
 
 
@@ -260,7 +259,7 @@ async def test_more_rooms_than_a_connection_may_have_take_turns(redis: Redis) ->
 
 
 def test_defaults_are_told_right() -> None:
-    """In the types, and in README.md."""
+    """In the types, and in docs/javascript.md."""
     code = (ADAPTER.parent / "src" / "settings.js").read_text("utf-8")
     defaults = dict(re.findall(r"^  (\w+): (\d+),$", code.split("const DEFAULTS = {")[1].split("}")[0], re.MULTILINE))
     assert len(defaults) == 7
@@ -268,6 +267,6 @@ def test_defaults_are_told_right() -> None:
     for name, value in defaults.items():
         comment = types.split(f"  {name}?: number;")[0].rpartition("/**")[2]
         assert re.search(rf"default {value}\b", comment), name
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)?) \| ([\d, ]+) \|", README.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)?) \| ([\d, ]+) \|", page("docs/javascript.md"), re.MULTILINE)
     told = [pair for names, values in rows for pair in zip(names.split(", "), values.split(", "), strict=True)]
     assert {name.strip("`"): value for name, value in told} == defaults

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import trio
 
-from jobws.server.app import RESTART
+from jobws.server.bridge import RESTART
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.adapter import adapter
 from tests.support.blocking_proxy import BlockingProxy

@@ -10,7 +10,7 @@ import trio
 
 from tests.support import eventually
 from tests.support.bridge import live_bridge
-from tests.test_readme import block
+from tests.support.documents import block
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium

@@ -20,9 +20,6 @@ from jobws.protocol.messages import RESERVED_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Entry: TypeAlias = "tuple[bytes, Sequence[bytes]]"
-"""A stream entry: its id, and names and values alternating."""
-
 # Which field of which event holds JSON text; QueueEvents 6.7 parses just these (the delay with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
 # Names repeat in every entry; this many are kept encoded, so that a producer of random names costs no memory.
@@ -37,7 +34,7 @@ class EventName(Struct, frozen=True):
 
 
 class Life(Enum):
-    """What an event says of its job's life, for whoever reads the events backwards."""
+    """What an event says of its job's life, for a reader that goes through the events backwards."""
 
     LIVES = auto()
     """It lives, so no earlier outcome is its outcome."""

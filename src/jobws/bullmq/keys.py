@@ -6,7 +6,7 @@ ids may hold colons, so a key is never taken apart at colons: a known front is s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -15,9 +15,6 @@ from jobws.protocol.identifiers import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-Command: TypeAlias = tuple[str | bytes | int, ...]
-"""A Redis command and its arguments."""
 
 DEFAULT_PREFIX: Final = "bull"
 DISCOVER: Final = "*"

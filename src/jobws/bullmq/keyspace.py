@@ -13,8 +13,8 @@ from jobws.protocol.identifiers import before
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.connect import Connection
-    from jobws.bullmq.keys import Command
+    from jobws.redis.commands import Command
+    from jobws.redis.connection import Connection
 
 SCAN_COUNT: Final = 1000
 TIMEOUT_SECONDS: Final = 5.0

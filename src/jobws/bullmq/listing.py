@@ -18,7 +18,7 @@ from jobws.errors import RedisUnavailableError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jobws.bullmq.keys import Command
+    from jobws.redis.commands import Command
 
 _LISTS: Final = {"waiting": "wait", "active": "active"}
 STATES: Final = (*_LISTS, "delayed", "prioritized", "waiting-children", "completed", "failed")

@@ -1,4 +1,4 @@
-"""What to ask about whole queues and about the server, and what the answers say. Pure."""
+"""What to ask about whole queues, and what the answers say. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.stream import max_length_of
-from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import parse_stream_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.keys import Command
+    from jobws.redis.commands import Command
 
-# ZMSCORE, with which snapshots are read, came with Redis 6.2.
-OLDEST_REDIS: Final = (6, 2)
-HINT: Final = "--redis redis://:password@host:port/db"
-"""Where a password goes."""
-UNKNOWN_SERVER: Final = "Redis of unknown version"
 _LISTS: Final = ("wait", "paused", "active")
 _SETS: Final = ("delayed", "prioritized", "waiting-children", "completed", "failed")
 
@@ -91,36 +86,6 @@ class Overview(Struct, frozen=True):
 
 def _count(reply: object) -> int:
     return reply if isinstance(reply, int) else 0
-
-
-def check_server(info: object, address: str) -> str:
-    """The server's name and version (`Redis 7.0.15`, `Valkey 9.1.2`), from the reply to `INFO server`.
-
-    Where an ACL refuses that command, the version is unknown and nothing is checked.
-
-    Raises:
-        RedisRefusedError: It is too old, a cluster, a Sentinel, or wants a password.
-    """
-    if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
-        raise RedisRefusedError(f"Redis at {address} wants a password: {HINT}")
-    if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
-        return UNKNOWN_SERVER
-    lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
-    # Valkey says `server_mode` instead of `redis_mode`, and in `redis_version` with which Redis it is compatible.
-    mode = lines.get("redis_mode", lines.get("server_mode"))
-    version = lines.get("redis_version", "")
-    if mode == "cluster":
-        raise RedisRefusedError(f"Redis at {address} is a cluster, which jobws cannot read yet; use a standalone Redis")
-    if mode == "sentinel":
-        raise RedisRefusedError(
-            f"{address} is a Sentinel, which holds no queues: --redis redis+sentinel://host:port/master-name[/db]"
-        )
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers and numbers < OLDEST_REDIS:
-        raise RedisRefusedError(f"Redis {version} at {address} is too old; jobws needs 6.2 or newer")
-    if "valkey_version" in lines:
-        return f"Valkey {lines['valkey_version']}"
-    return f"Redis {version}" if version else UNKNOWN_SERVER
 
 
 def _seconds_between(oldest: object, newest: object) -> float | None:

@@ -19,7 +19,8 @@ from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jobws.bullmq.keys import Command, Queue
+    from jobws.bullmq.keys import Queue
+    from jobws.redis.commands import Command
 
 Job: TypeAlias = tuple[str, str]
 """A queue's label and a job id."""

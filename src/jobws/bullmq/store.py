@@ -1,6 +1,6 @@
 """Questions to Redis, batched: whatever is asked for within one tick becomes one conversation.
 
-One conversation is in flight at a time, so a thousand clients that ask at once cost one connection and share equal
+One conversation is in flight at a time, so a thousand clients that ask together cost one connection and share equal
 questions.
 """
 
@@ -16,18 +16,19 @@ import anyio.lowlevel
 import hiredis
 
 from jobws.bullmq import snapshot
-from jobws.bullmq.connect import Connection, RedisTarget
 from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.redis.connection import Connection, RedisTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jobws.bullmq.keys import Command, Queue
+    from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
     from jobws.protocol.messages import Cursor
+    from jobws.redis.commands import Command
 
 Answer = TypeVar("Answer", covariant=True)
 
@@ -41,7 +42,7 @@ class Question(Hashable, Protocol[Answer]):
     """What can be asked besides jobs. Equal questions are asked once."""
 
     def commands(self) -> Sequence[Command]:
-        """What to send."""
+        """The commands to send, in one conversation."""
         ...
 
     def parse(self, replies: Sequence[object]) -> Answer:

@@ -18,8 +18,7 @@ from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import START, before, position
 
 if TYPE_CHECKING:
-    from jobws.bullmq.events import Entry
-    from jobws.bullmq.keys import Command
+    from jobws.redis.commands import Command, Entry
 
 # BullMQ's own default (src/classes/queue.ts, metaValues), until a script writes it (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
@@ -149,7 +148,7 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 def length_of(reply: object) -> tuple[int, bool | None]:
     """How many entries a stream holds, and whether Redis counts what is added, from the reply to XINFO STREAM or XLEN.
 
-    XLEN is for streams of which it is known that Redis does not count. None: the stream is gone.
+    XLEN is for streams that Redis is known not to count. None: the stream is gone.
     """
     if isinstance(reply, list):
         facts = dict(zip(reply[::2], reply[1::2], strict=True))

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from jobws.bullmq.connect import RedisTarget
     from jobws.bullmq.keys import Queue
+    from jobws.redis.connection import RedisTarget
 
 # redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
 TIMEOUT_SECONDS: Final = 20.0
-# Jobs that may wait for Redis at once; each holds a thread. Further ones wait for their turn.
+# Jobs that may wait for Redis together; each holds a thread. Further ones wait for their turn.
 MAX_CALLS: Final = 64
 # How soon a thread notices that nobody waits for its job any more, or that the master of Redis is another.
 POLL_SECONDS: Final = 0.5
@@ -50,7 +50,7 @@ class Submitter:
     async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. If one of that id exists, BullMQ adds nothing, so a repeated call is harmless.
 
-        Cancelling returns at once; the job may be added all the same.
+        Cancelling returns immediately; the job may be added all the same.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.

@@ -85,7 +85,7 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
 
 
 def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict[str, Any]:
-    """Its report. The process ends with this call, also when `progress` raises."""
+    """Run bandit and return its report. Its process ends with this call, also when `progress` raises."""
     command = [
         # -P: the analysed directory is the current one, and its `json.py` must not become bandit's.
         *(sys.executable, "-P", "-m", "bandit", "-f", "json", "-q", "-r", "."),

@@ -20,7 +20,7 @@ from jobws.demo.sparql_endpoint import SparqlEndpoint
 from jobws.demo.walk import SIZE, tasks_about, walk
 from jobws.embedded import EmbeddedRedis
 from jobws.errors import ConfigurationError, JobwsError
-from jobws.server.app import Bridge
+from jobws.server.bridge import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
 
@@ -100,7 +100,7 @@ class _Started:
         self._event.set()
 
     async def url(self) -> str:
-        """Wait for it."""
+        """Wait for the bridge's URL."""
         await self._event.wait()
         return self._url
 

@@ -1,7 +1,7 @@
 """A small SPARQL 1.1 endpoint on rdflib, so that the queue `sparql` has something to talk to.
 
 One graph in memory, no named graphs. `GET /sparql?query=`, and `POST /sparql` with a form or with the text itself
-(https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Whoever asks can change what the graph holds, and
+(https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Anyone who asks can change what the graph holds, and
 nothing else: what makes rdflib open a URL or a file (LOAD, SERVICE, FROM, USING) is refused, and so is a web page.
 """
 
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(self.rfile.read(int(length)))
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: what the demo shows is its own."""
+        """Log nothing: the demo shows what is worth showing."""
 
     def _respond(self, body: bytes | None) -> None:
         address = urlsplit(self.path)

@@ -9,12 +9,12 @@ from urllib.parse import quote
 import anyio
 import anyio.to_thread
 
+from jobws.cli.watch import Board
 from jobws.client import Event, connect, connect_logs
 from jobws.demo.job import IGNORED_DIRECTORIES, SOURCE
 from jobws.demo.show import show_outcome
 from jobws.demo.worker_log import WorkerLog
 from jobws.protocol.messages import OUTCOMES
-from jobws.watch import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

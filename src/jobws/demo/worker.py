@@ -1,6 +1,6 @@
 """A worker process: BullMQ's own Python `Worker` on each queue, with processors that do real work.
 
-It ends on SIGTERM and SIGINT, and always with its standard input, so that it never outlives whoever started it. A job
+It ends on SIGTERM and SIGINT, and always with its standard input, so that it never outlives its parent. A job
 under way at that moment stays `active`, as after a crash: BullMQ's stalled check gives it to the next worker.
 """
 
@@ -101,7 +101,7 @@ class Service:
                 return
             await connected
             runs = [asyncio.create_task(worker.run()) for worker in workers]
-            print("ready", flush=True)  # noqa: T201 - whoever started us waits for it
+            print("ready", flush=True)  # noqa: T201 - the parent waits for it
             await asyncio.wait([stopped, *runs], return_when=asyncio.FIRST_COMPLETED)
             if not stopped.done():
                 raise ConfigurationError("a worker of BullMQ ended by itself; its traceback is above")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.cli.follow import shown
 from jobws.demo.job import COMPLETED, FAILED
 from jobws.errors import ClientError
-from jobws.follow import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ class WorkerLog:
             raise failure
 
     async def _show(self) -> None:
-        with suppress(ClientError):  # what is then missing is noticed by whoever waits for it
+        with suppress(ClientError):  # what is then missing is noticed by the task that waits for it
             async for line in self._lines:
                 self._console.print(shown(line), soft_wrap=True)
                 if line.job_id is not None and line.message.startswith((COMPLETED, FAILED)):

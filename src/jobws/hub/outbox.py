@@ -1,6 +1,6 @@
 """Frames waiting for one connection, bounded in bytes.
 
-It does not care how bytes leave: whoever writes to the socket is woken by `flush`, takes what waits, and says when it
+It does not care how bytes leave: the writer of the socket is woken by `flush`, takes what waits, and says when it
 is gone. A client that does not read fills its outbox, and an outbox that is full ends that client alone.
 """
 
@@ -51,7 +51,7 @@ class Outbox:
     def roomy(self) -> bool:
         """Whether it is less than half full, so that what was read back may follow.
 
-        Or nothing is on its way: what is held goes out only behind what is read back, so it must not stop that. Or the
+        Or nothing is on its way: what is held goes out only after what is read back, so it must not stop that. Or the
         client is gone.
         """
         return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
@@ -105,7 +105,7 @@ class Outbox:
         self._drop((tail,))
 
     def _unseen(self, tail: bytes) -> int:
-        """What a tail adds: nothing, if something has it that waits already."""
+        """How many bytes a tail adds: none, if a frame that waits has the same."""
         return 0 if self._tails is not None and id(tail) in self._tails else len(tail)
 
     def _count(self, tail: bytes) -> None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
 from jobws.logs.writer import OWN_LOG, Writer
-from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
+from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobws.bullmq.login import LoggedIn
+    from jobws.redis.login import LoggedIn
 
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
 HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
@@ -33,9 +33,9 @@ _job: Final[ContextVar[tuple[object, object]]] = ContextVar("jobws.logs.job", de
 
 @contextmanager
 def about_job(queue: str, job_id: str | int) -> Iterator[None]:
-    """Whatever is logged inside is about this job, unless its own `extra` says otherwise.
+    """Say that what is logged inside is about this job, unless the `extra` of a call says otherwise.
 
-    That holds for tasks that are begun inside and for `asyncio.to_thread`, not for other threads (contextvars).
+    It holds for tasks that begin inside and for `asyncio.to_thread`, but not for other threads: it is a ContextVar.
 
     Args:
         queue: The queue's label.
@@ -51,26 +51,27 @@ def about_job(queue: str, job_id: str | int) -> Iterator[None]:
 class LogsHandler(logging.Handler):
     """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
 
-    `about_job` says which job lines are about, or `extra={"queue": …, "jobId": …}`; whatever else `extra` holds goes
-    into the line's fields, beside the logger's name and a traceback if there is one. Formatters are not asked: the
-    parts of a record stay apart.
+    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. What else `extra` holds becomes
+    the line's `fields`, together with the logger's name, and a traceback if there is one. The handler uses no
+    formatter: the parts of a record stay apart.
 
-    The caller never waits for Redis and gets no error of it: a thread writes. While Redis is away, the newest 10,000
-    lines (at most 16 MiB) are kept, and once it is back, a line says how many were dropped. If a connection breaks in
-    the middle, a line may come twice. The end of the program, and `flush`, wait 2 s at most for what is not yet
-    written. After a fork the child has a thread and a connection of its own; call `flush` before `os._exit`.
+    A thread writes, so the caller never waits for Redis and gets no error from it. While Redis is away, the handler
+    keeps the newest 10,000 lines (at most 16 MiB); when Redis is back, a line says how many were dropped. If a
+    connection breaks while lines are written, some may come twice. `flush`, and the end of the program, wait 2 s at
+    most for lines that are not written yet. After a fork the child has a thread and a connection of its own; call
+    `flush` before `os._exit`.
 
     Args:
         redis: Where Redis is, as `jobws serve --redis` takes it; None: JOBWS_REDIS or REDIS_URL of the
             environment, else redis://127.0.0.1:6379.
-        source: The program's name; None: that of its file.
-        level: Records below it are left out.
-        stream: The stream's key.
-        limit_entries: How many lines the stream keeps, roughly.
+        source: The program's name; None: the name of its file.
+        level: Records below this level are not written.
+        stream: The key of the stream.
+        limit_entries: How many lines the stream keeps, about.
 
     Raises:
         MissingExtraError: redis-py is not installed.
-        ConfigurationError: The URL cannot be understood. That Redis is away is no error.
+        ConfigurationError: The URL is malformed. It is no error that Redis is away.
     """
 
     def __init__(
@@ -159,8 +160,8 @@ def _program() -> str:
 def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
     """What connects, blocking, and what says in words why that failed."""
     try:
-        from jobws.bullmq.connect import RedisTarget
-        from jobws.bullmq.login import FAILURES, trouble
+        from jobws.redis.connection import RedisTarget
+        from jobws.redis.login import FAILURES, trouble
     except ModuleNotFoundError as error:
         raise MissingExtraError("logs", "jobws.logs") from error
     target = RedisTarget(url)
@@ -175,8 +176,8 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
 
 
 def _connect(url: str) -> LoggedIn:
-    from jobws.bullmq.connect import RedisTarget
-    from jobws.bullmq.sentinel import is_sentinel
+    from jobws.redis.connection import RedisTarget
+    from jobws.redis.sentinel import is_sentinel
 
     target = RedisTarget(url)
     if not is_sentinel(url):

@@ -1,4 +1,4 @@
-"""Writes entries to a Redis stream from a thread of its own, so that whoever hands them in never waits.
+"""Writes entries to a Redis stream from a thread of its own, so that their author never waits.
 
 The hand-over is a `SimpleQueue`, whose `put` alone may be called again while it runs: by a signal handler, or by a
 destructor that logs. The thread starts with the first entry, so a program that forks first, or never logs, has none.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.bullmq.login import LoggedIn
+    from jobws.redis.login import LoggedIn
 
 BUFFER_ENTRIES: Final = 10_000
 BUFFER_BYTES: Final = 16 * 1024 * 1024
@@ -70,7 +70,7 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        """As new: after a fork the thread, what it held and its connection are the parent's."""
+        """Begin as a new writer: after a fork the thread, what it held and its connection are the parent's."""
         # None: look at what was asked for.
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -80,7 +80,7 @@ class Writer:
         self._hurry = threading.Event()
         self._stuck = False
         # Each counter is written by one side only, so none needs a lock.
-        self._bytes_put = self._bytes_evicted = self._evicted = 0  # whoever hands in
+        self._bytes_put = self._bytes_evicted = self._evicted = 0  # by the threads that put
         self._bytes_taken = self._told = 0  # the thread
         self._batch: list[_Item] = []
         self._connection: LoggedIn | None = None
@@ -187,7 +187,7 @@ class Writer:
 
     def _write(self) -> bool:
         """Send the batch; whether that worked. What Redis has not taken stays in it."""
-        from jobws.bullmq.login import ask_all_blocking
+        from jobws.redis.login import ask_all_blocking
 
         batch, refused = self._batch, list[_Item]()
         idle = self._connection is not None

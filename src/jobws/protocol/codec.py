@@ -21,7 +21,7 @@ from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, TOO_DEEP, is_to
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from jobws.protocol.log_answers import LogAnswer
+    from jobws.protocol.log.answers import LogAnswer
     from jobws.protocol.messages import JobLogData, ServerMessage, Sub
 
     Shape = TypeVar("Shape")
@@ -72,7 +72,7 @@ class Frame:
 
     @property
     def deflated(self) -> tuple[bytes | memoryview, ...]:
-        """The same, compressed without a context (RFC 7692 §7.2.1) where that makes it smaller. Built once, too."""
+        """The frame, compressed without a context (RFC 7692 §7.2.1) if that makes it smaller. It is built once."""
         if self._deflated is None:
             deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
             smaller = (deflate.compress(self.payload) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
@@ -93,7 +93,7 @@ def _header(first: int, size: int) -> bytes:
 
 
 def encode(message: ServerMessage | LogAnswer) -> Frame:
-    """The frame of a message of `messages` or `log_answers`."""
+    """The frame of a message of `messages` or `log.answers`."""
     return Frame(_encode_json(message))
 
 
@@ -180,7 +180,7 @@ def _decoded(text: str, subject: str) -> object:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         pass
-    # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: whoever sent one deserves
+    # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: its sender deserves
     # to hear which value is wrong, not that the frame was no JSON.
     try:
         return _lenient(text)

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from jobws.protocol.messages import Evicted
 
 if TYPE_CHECKING:
-    from jobws.protocol.messages import Identity, Ref, Sub
+    from jobws.protocol.messages import Ref, Sub
+    from jobws.protocol.request_types import Identity
 
 
 def echoed(ref: Ref | None) -> Ref | UnsetType:

@@ -39,7 +39,7 @@ class JobLinePosition(Struct, frozen=True):
     tail: tuple[bytes, ...] = ()
 
     def encode(self) -> str:
-        """As text."""
+        """The position as a client gets it."""
         return f"{self.end}.{self.gone}.{urlsafe_b64encode(b''.join(self.tail)).decode()}"
 
 

@@ -1,8 +1,7 @@
-"""One Struct per wire message of jobws.v1: what a client may ask, and what the server says.
+"""What the server says in jobws.v1, one Struct per message.
 
-Requests are produced by `requests.parse_request`, which checks everything, so a request that exists is valid. Server
-messages are what `codec.encode` turns into a frame; job events and log lines alone are spliced from raw JSON
-(`codec.job_frame`).
+`codec.encode` turns each into a frame; job events and log lines alone are spliced from raw JSON (`codec.job_frame`).
+`request_types` has what a client may ask.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
-
-from jobws.protocol.job_line_position import JobLinePositions
 
 PROTOCOL: Final = "jobws.v1"
 
@@ -21,7 +18,6 @@ Sub: TypeAlias = str | int
 Cursor: TypeAlias = dict[str, str]
 """By queue label, the stream id up to which its entries were read, or sent."""
 
-DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
 # After one of these a job has ended: it completed, finally failed, or is gone.
 OUTCOMES: Final = frozenset({"completed", "failed", "removed"})
 # Names that mean something else to our clients or to code written for socket.io: a custom event that is named like
@@ -45,81 +41,11 @@ RESERVED_EVENTS: Final = frozenset(
 )
 
 
-class Room(Struct, frozen=True):
-    """What a subscription is about.
-
-    `queue` is a label, or None for every queue; `job_id` is None for a whole queue. Never both None.
-    """
-
-    queue: str | None
-    job_id: str | None
-
-
-class Identity(Room, frozen=True):
-    """What names one subscription of a connection: its room, and the name that the client gave it, if it did."""
-
-    sub: Sub | None = None
-
-
-# ---- client → server ----
-
-
-class Subscription(Struct, frozen=True):
-    """One subscription as asked for.
-
-    `events` is None for all events; with `until_end` outcomes are among them, and the first one that is sent ends the
-    subscription. `after` are the stream ids after which every event is wanted, by queue; None: the outcome is enough.
-    `sent` are what followed the `~` of positions in `after`: which outcomes the client has, though no event told them.
-    `logs` are the positions after which log lines are wanted; None: none are.
-    """
-
-    room: Identity
-    events: frozenset[str] | None = DEFAULT_EVENTS
-    until_end: bool = False
-    after: Cursor | None = None
-    sent: dict[str, str] | None = None
-    logs: JobLinePositions | None = None
-
-    def chooses(self, event: str) -> bool:
-        """Whether the client wants events of that name."""
-        return self.events is None or event in self.events
-
-
 class ItemError(Struct, frozen=True):
     """Why one item of a request, or a whole request, was refused."""
 
     code: str
     message: str
-
-
-class Subscribe(Struct, frozen=True):
-    """`subscribe-job` and `subscribe-queue`. `many`: the answer lists one result per item, in order."""
-
-    event: str
-    items: tuple[Subscription | ItemError, ...]
-    many: bool
-    ref: Ref | None
-
-
-class Unsubscribe(Struct, frozen=True):
-    """`unsubscribe-job` and `unsubscribe-queue`."""
-
-    event: str
-    items: tuple[Identity | ItemError, ...]
-    many: bool
-    ref: Ref | None
-
-
-class Ping(Struct, frozen=True):
-    """The client's own check that the bridge is alive and listening to it."""
-
-    ref: Ref | None
-
-
-Request: TypeAlias = Subscribe | Unsubscribe | Ping
-
-
-# ---- server → client ----
 
 
 class Limits(Struct, rename="camel", frozen=True):
@@ -162,7 +88,7 @@ class Hello(Struct, tag_field="event", tag="hello", frozen=True):
 class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """A job as its hash and sets say it is, up to the stream id `at` (None: its queue has no stream yet).
 
-    Times are epoch milliseconds of the clock of whoever wrote them (producer or worker). `progress` is JSON as the
+    Times are epoch milliseconds by the clock of their writer (producer or worker). `progress` is JSON as the
     worker gave it. `truncated` is true where a value was too large for a snapshot and is left out or cut.
     """
 

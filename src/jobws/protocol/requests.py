@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING, Final
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_position, type_name
 from jobws.protocol.job_line_position import parse_logs
-from jobws.protocol.messages import (
-    DEFAULT_EVENTS,
-    OUTCOMES,
-    Cursor,
-    Identity,
-    ItemError,
-    Ping,
-    Ref,
-    Request,
-    Sub,
-    Subscribe,
-    Subscription,
-    Unsubscribe,
-)
+from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref, Sub
+from jobws.protocol.request_types import DEFAULT_EVENTS, Identity, Ping, Request, Subscribe, Subscription, Unsubscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container

@@ -14,11 +14,12 @@ from msgspec import UNSET, Struct
 
 from jobws.errors import RequestError
 from jobws.protocol import requests
-from jobws.protocol.close import CloseCode
+from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.echo import echoed
 from jobws.protocol.identifiers import type_name
-from jobws.protocol.messages import Error, ErrorData, Ref, Request
+from jobws.protocol.messages import Error, ErrorData, Ref
+from jobws.protocol.request_types import Request
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobws.server.app import Bridge as Bridge
+    from jobws.server.bridge import Bridge as Bridge
     from jobws.server.settings import Settings as Settings
 
-_HOMES = {"Bridge": "jobws.server.app", "Settings": "jobws.server.settings"}
+_HOMES = {"Bridge": "jobws.server.bridge", "Settings": "jobws.server.settings"}
 
 
 def __getattr__(name: str) -> object:

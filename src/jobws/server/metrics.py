@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from starlette.requests import Request
 
-    from jobws.hub.fanout import Fanout
-    from jobws.hub.log_hub import LogHub
-    from jobws.server.queues import Queues
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.log.broadcaster import LogHub
+    from jobws.server.jobs.queue_readers import Queues
 
 # Keys of `Fanout.counts` that are no anomalies.
 _COUNTERS: Final = {
@@ -55,11 +55,11 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     async def answer(self, _request: Request) -> Response:
-        """Prometheus' text format."""
+        """Answer with the metrics, in Prometheus' text format."""
         return Response(generate_latest(self._registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: prometheus-client would else collect at once, outside of an event loop."""
+        """Describe nothing: prometheus-client would else collect immediately, outside of an event loop."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

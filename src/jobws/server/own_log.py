@@ -18,7 +18,7 @@ SOURCE: Final = "jobws"
 
 @contextmanager
 def own_log(settings: Settings) -> Iterator[None]:
-    """Inside, what this process logs is written to the log stream, too, unless `own_log` is off.
+    """A context inside which what this process logs is also written to the log stream, unless `own_log` is off.
 
     Leaving it waits for what is not yet written, 2 s at most. Raises ConfigurationError if the Redis URL cannot be
     understood.

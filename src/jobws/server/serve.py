@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.errors import ConfigurationError, RedisUnavailableError
-from jobws.server.app import RESTART, SERVER, Bridge
+from jobws.server.bridge import RESTART, SERVER, Bridge
 from jobws.server.own_log import own_log
-from jobws.server.report import report
-from jobws.server.transport import Transport
+from jobws.server.startup_report import report
+from jobws.server.transport.acceptor import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
-from jobws.protocol.log_records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
+from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -80,7 +80,7 @@ class Settings:
     slow_bytes_per_second: float = 4.0 * KIB
     """See slow_seconds."""
     max_connections: int = 20_000
-    """Connections at once; further ones get 503. The limit of open files can lower it."""
+    """Open connections; further ones get 503. The limit of open files can lower it."""
     permessage_deflate: bool = False
     """Let clients compress what they send, and get larger messages compressed."""
     direct: bool = True
@@ -109,7 +109,7 @@ class Settings:
         """The largest message that the server sends: one event, the ack of a full list, or a log line.
 
         A snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers. A line has
-        64 KiB of message and of fields, of which JSON may make six times as much.
+        64 KiB of message and of fields; as JSON these may be six times as long.
         """
         return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB, MIB)
 

@@ -12,7 +12,7 @@ export type JobView<Result = unknown, Progress = unknown> =
   | { status: 'unknown'; result: undefined; error: JobwsError; progress: Progress | undefined };
 
 /**
- * A job in a component. Without an id it is `idle`; with another id it begins anew. `events` are those that are asked
+ * A job in a component. Without an id it is `idle`; with another id it begins again. `events` are those that are asked
  * for beside the outcome: `progress`, unless it is `[]`.
  */
 export function useJob<Result = unknown, Progress = unknown>(

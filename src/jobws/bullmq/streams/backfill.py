@@ -1,0 +1,97 @@
+"""Reads back what streams held before a listener came: which events each job had, not what they held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from jobws.bullmq.events import field, kind_of
+from jobws.errors import RedisUnavailableError
+from jobws.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobws.bullmq.events import Past
+    from jobws.bullmq.streams.read_state import Tail
+    from jobws.redis.commands import Entry
+    from jobws.redis.connection import Connection
+
+READ_TIMEOUT_SECONDS: Final = 5.0
+# Entries hold whole results: the count adapts so that one conversation stays near this size.
+REPLY_BYTES: Final = 8 * 1024 * 1024
+# Of all streams together. Nothing is known of their size yet; they may be of megabytes.
+FIRST_COUNT: Final = 10
+MAX_COUNT: Final = 10_000
+
+
+class Backfill:
+    """What one stream held up to a cursor.
+
+    Attributes:
+        found: Its job events, newest first.
+        entries: How many entries were read, those of no job included.
+        newest: The last entry up to the cursor; None: there is none.
+        oldest: The id of the first entry that was read; None: none was.
+        is_complete: Whether that is all that is worth reading, or all that there is: then also `is_whole`.
+    """
+
+    def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
+        self.found: list[Past] = []
+        self.entries = 0
+        self.newest: Entry | None = None
+        self.oldest: str | None = None
+        self.is_whole = False
+        self.is_complete = False
+        self._key = tail.key
+        self._end = cursor
+        self._left = limit
+
+    def command(self, count: int) -> tuple[str | bytes | int, ...]:
+        """What to ask next, for at most `count` entries."""
+        return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
+
+    def take(self, entries: Sequence[Entry], count: int) -> None:
+        """The answer to `command(count)`."""
+        if entries:
+            self.newest = self.newest or entries[0]
+            self.oldest = entries[-1][0].decode()
+            self._end = f"({self.oldest}"
+        for stream_id, fields in entries:
+            job_id, kind = field(fields, b"jobId"), kind_of(fields)
+            if job_id is not None and kind is not None:
+                self.found.append((stream_id, job_id, kind))
+        self.entries += len(entries)
+        self.is_whole = len(entries) < min(count, self._left)
+        self._left -= len(entries)
+        self.is_complete = self.is_whole or not self._left
+
+
+async def read_back(
+    connection: Connection, tails: Sequence[Tail], cursors: Sequence[str], limits: Sequence[int]
+) -> list[Backfill]:
+    """The newest entries of some streams up to a cursor each, at most so many of each.
+
+    Cancelling closes the connection.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer.
+    """
+    backfills = [Backfill(*each) for each in zip(tails, cursors, limits, strict=True)]
+    unread = backfills
+    count = max(1, FIRST_COUNT // len(backfills))
+    turn = Turn()
+    while unread:
+        received = connection.received_bytes
+        replies = await connection.execute(
+            *(backfill.command(count) for backfill in unread), timeout_seconds=READ_TIMEOUT_SECONDS
+        )
+        for backfill, reply in zip(unread, replies, strict=True):
+            if not isinstance(reply, list):
+                raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
+            await turn.pause()
+            backfill.take(cast("list[Entry]", reply), count)
+        unread = [backfill for backfill in unread if not backfill.is_complete]
+        entries = sum(len(reply) for reply in replies if isinstance(reply, list))
+        fitting = REPLY_BYTES * entries // max(connection.received_bytes - received, 1)
+        count = max(1, min(MAX_COUNT, fitting // max(len(unread), 1), count * 8))
+    return backfills

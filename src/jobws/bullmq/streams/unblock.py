@@ -1,0 +1,95 @@
+"""Ends blocked reads early (CLIENT UNBLOCK, since Redis 5), so that a listener can read other streams, too."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import hiredis
+
+from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.redis.connection import Connection, RedisTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jobws.bullmq.streams.reader import Listener
+
+TIMEOUT_SECONDS: Final = 5.0
+# Redis may meet our command before the read that it is to end.
+AGAIN_SECONDS: Final = 0.002
+# Between two attempts to connect, and to learn whether a user that may not do this is allowed to by now.
+RETRY_SECONDS: Final = 1.0
+REFUSED_SECONDS: Final = 60.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Unblocker:
+    """Ends the reads of listeners that are woken, over a connection of its own, while `run` runs.
+
+    Args:
+        target: Where Redis is.
+        listeners: The listeners; a live view.
+
+    Attributes:
+        works: Whether Redis is known to let us; else no read may be blocked for long.
+    """
+
+    def __init__(self, target: RedisTarget, listeners: Collection[Listener]) -> None:
+        self.works = False
+        self._target = target
+        self._listeners = listeners
+        self._asked = anyio.Event()
+
+    def unblock(self) -> None:
+        """End the blocked reads of those listeners that are woken, soon. Never waits."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Do it until cancelled. Trouble with Redis is waited out, while reads end by themselves."""
+        is_refusal_said = False
+        while True:
+            pause = RETRY_SECONDS
+            try:
+                connection = await Connection.open(self._target)
+                try:
+                    await self._serve(connection)
+                finally:
+                    self.works = False
+                    connection.close()
+            except RedisRefusedError as error:
+                pause = REFUSED_SECONDS
+                if not is_refusal_said:
+                    _log.info("%s; so reads are blocked for a quarter of a second only", error)
+                is_refusal_said = True
+            except RedisUnavailableError as error:
+                _log.debug("blocked reads end by themselves: %s", error)
+            await anyio.sleep(pause)
+
+    async def _serve(self, connection: Connection) -> None:
+        # There is no client 0, so this only tells whether we may.
+        await _execute(connection, ["0"])
+        self.works = True
+        while True:
+            self._asked = anyio.Event()
+            while blocked := [each.client_id for each in self._listeners if each.is_woken and each.client_id]:
+                await _execute(connection, [str(client_id) for client_id in blocked])
+                await anyio.sleep(AGAIN_SECONDS)
+            await self._asked.wait()
+
+
+async def _execute(connection: Connection, client_ids: Collection[str]) -> None:
+    """End these clients' reads, if they are blocked.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer, or cannot do it now.
+        RedisRefusedError: We may not.
+    """
+    commands = [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
+    for reply in await connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS):
+        if isinstance(reply, hiredis.ReplyError):
+            refused = str(reply).startswith(("NOPERM", "ERR unknown"))
+            error = RedisRefusedError if refused else RedisUnavailableError
+            raise error(f"Redis answered CLIENT UNBLOCK with an error: {reply}")

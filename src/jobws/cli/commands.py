@@ -1,0 +1,227 @@
+"""The commands of `jobws`: flags and environment to calls."""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import sys
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path  # noqa: TC003 - cyclopts looks it up when it reads the command's types
+from typing import Annotated, Final, TypeAlias
+
+import anyio
+from cyclopts import App, Parameter
+from cyclopts.config import Env
+from cyclopts.validators import Number
+from rich.console import Console
+
+from jobws.cli.arguments import check_text, json_object, needs_extra, parse_json
+from jobws.cli.follow import follow_logs
+from jobws.cli.watch import UNKNOWN, line_of
+from jobws.cli.watch import watch as watch_jobs
+from jobws.client.rest import look_up
+from jobws.client.rest import submit as submit_job
+from jobws.embedded import ENVIRONMENT_VARIABLE, EmbeddedRedis
+from jobws.errors import (
+    ConfigurationError,
+    ResponseError,
+)
+from jobws.server.settings import Settings
+
+DEFAULT_URL: Final = "http://127.0.0.1:8787"
+
+app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.")
+Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
+RedisServer: TypeAlias = Annotated[str | None, Parameter(env_var=ENVIRONMENT_VARIABLE)]
+
+
+@app.command(config=Env("JOBWS_", command=False))
+def serve(
+    settings: Annotated[Settings, Parameter(name="*")] | None = None,
+    *,
+    embedded: bool = False,
+    redis_server: RedisServer = None,
+) -> None:
+    """Serve BullMQ's events to WebSocket clients.
+
+    Args:
+        settings: Every setting is a flag.
+        embedded: Start a private Redis, gone with the bridge, and read that.
+        redis_server: The program to start with --embedded; without it, the Valkey of `jobws[demo]`, or one on PATH.
+    """
+    with needs_extra("server", "jobws serve"):
+        from jobws.server.serve import run as run_bridge
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
+    chosen = settings or Settings()
+    if embedded:
+        with EmbeddedRedis(binary=redis_server) as server:
+            run_bridge(replace(chosen, redis=server.url))
+    else:
+        run_bridge(chosen)
+
+
+@app.command
+def watch(
+    job: Annotated[list[str], Parameter(negative=())],
+    *,
+    queue: str | None = None,
+    url: Url = DEFAULT_URL,
+    timeout_seconds: float | None = None,
+    expect: Annotated[bool, Parameter(negative=())] = False,
+    logs: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Show jobs until they end. Exit code: 0 completed, 1 failed, 4 unknown or removed, 5 time-out.
+
+    Args:
+        job: Ids of the jobs.
+        queue: The label of their queue; without it, any queue that has such a job.
+        url: The bridge.
+        timeout_seconds: Give up after so long.
+        expect: A job that does not exist yet is about to be added: wait for it.
+        logs: Print what their workers write with `job.log()`, too.
+    """
+    check_text(queue=queue, **{f"job {number}": each for number, each in enumerate(job, 1)})
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise ConfigurationError("timeout_seconds must be above 0")
+    call = partial(
+        watch_jobs,
+        url,
+        list(dict.fromkeys(job)),
+        queue=queue,
+        expect=expect,
+        timeout_seconds=timeout_seconds,
+        console=Console(),
+        logs=logs,
+    )
+    return anyio.run(call, backend="trio")
+
+
+@app.command
+def submit(
+    queue: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *,
+    name: str | None = None,
+    job_id: str | None = None,
+    opts: str | None = None,
+    idempotency_key: str | None = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Add a job and print its id.
+
+    Args:
+        queue: The label of its queue.
+        data: The job's data as JSON; '-' reads it from standard input.
+        name: The job's name.
+        job_id: Its id; without it the bridge makes one.
+        opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
+        idempotency_key: Submits with the same key make one job.
+        url: The bridge.
+    """
+    check_text(queue=queue, name=name, job_id=job_id)
+    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise ConfigurationError("idempotency_key must be printable ASCII")
+    call = partial(
+        submit_job,
+        *(url, queue, parse_json("data", sys.stdin.read() if data == "-" else data)),
+        name=name,
+        job_id=job_id,
+        opts=None if opts is None else json_object("opts", opts),
+        idempotency_key=idempotency_key,
+    )
+    submitted = anyio.run(call, backend="trio")
+    print(submitted.job_id)
+    if submitted.existing:
+        print(f"jobws: {submitted.queue}/{submitted.job_id} was there already, and is as it was", file=sys.stderr)
+
+
+@app.command
+def status(
+    job: str,
+    *,
+    queue: str | None = None,
+    url: Url = DEFAULT_URL,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Print a job's state and result. Exit code: 0 found, 4 unknown.
+
+    Args:
+        job: The job's id.
+        queue: The label of its queue; without it, every queue that has such a job.
+        url: The bridge.
+        json: Print all that is known, one JSON object a line.
+    """
+    check_text(job=job, queue=queue)
+    try:
+        jobs = anyio.run(partial(look_up, url, job, queue), backend="trio")
+    except ResponseError as error:
+        if error.code != "unknown-job":
+            raise
+        print(f"jobws: {error}", file=sys.stderr)
+        return UNKNOWN
+    for each in jobs:
+        print(json_module.dumps(each) if json else line_of(each))
+    return 0
+
+
+@app.command
+def logs(
+    *,
+    follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative=())] = False,
+    level: str | None = None,
+    source: Annotated[list[str] | None, Parameter(negative=())] = None,
+    queue: Annotated[list[str] | None, Parameter(negative=())] = None,
+    job: Annotated[list[str] | None, Parameter(negative=())] = None,
+    text: str | None = None,
+    tail: Annotated[int, Parameter(name=("--tail", "-n"), validator=Number(gte=0))] = 50,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Print the last lines of the log that workers, APIs and the bridge share.
+
+    Args:
+        follow: Go on with what comes.
+        level: The least severe level: debug, info, warning, error or critical.
+        source: Only lines of this program; repeatable.
+        queue: Only lines about this queue; repeatable.
+        job: Only lines about the job of this id; repeatable.
+        text: Only lines whose message holds this, in upper or lower case.
+        tail: How many of the lines that are there.
+        json: Print each line as a JSON object.
+        url: The bridge.
+    """
+    names = {"source": source or [], "queue": queue or [], "job": job or []}
+    for name, values in names.items():
+        check_text(**{f"{name} {number}": value for number, value in enumerate(values, 1)})
+    check_text(level=level, text=text)
+    chosen = partial(follow_logs, url, level=level, source=names["source"], queue=names["queue"], job_id=names["job"])
+    call = partial(chosen, text=text, tail=tail, follow=follow, json=json, console=Console())
+    anyio.run(call, backend="trio")
+
+
+@app.command(name="demo")
+def show_demo(
+    *,
+    root: Path | None = None,
+    page: str | None = None,
+    port: int = 8787,
+    once: Annotated[bool, Parameter(negative=())] = False,
+    redis_server: RedisServer = None,
+) -> int:
+    """Start a private Redis, the bridge and a worker, and follow jobs of four queues from their submit to their end.
+
+    Args:
+        root: The directory that the jobs look at; without it, jobws's own source.
+        page: What the job of the queue http fetches, on this machine; without it, a page of the bridge.
+        port: Where the bridge listens; 0 takes a free port.
+        once: End after the jobs; exit code 0 only if every event arrived.
+        redis_server: The program to start as Redis; without it, the Valkey that comes with the demo.
+    """
+    with needs_extra("demo", "jobws demo"):
+        for package in ("bandit", "bullmq", "rdflib"):  # what the worker, another process, needs
+            import_module(package)
+        from jobws.demo.run import demo
+    call = partial(demo, root, page, 0 if once else port, once=once, console=Console(), redis_server=redis_server)
+    return anyio.run(call, backend="trio")

@@ -1,0 +1,114 @@
+"""What `jobws logs` shows: lines of the log, in colour on a terminal, plain elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from json import dumps, loads
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from rich.text import Text
+
+from jobws.cli.watch import printable
+from jobws.client import connect_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from jobws.client import LogLine
+
+_STYLES: Final = {"debug": "dim", "info": "green", "warning": "yellow", "error": "red", "critical": "bold red"}
+_LEVEL_WIDTH: Final = 8
+# Fields of many lines, which come below the message; LogsHandler writes them.
+_BELOW: Final = ("traceback", "stack")
+_INDENT: Final = "    "
+
+
+async def follow_logs(
+    url: str,
+    *,
+    level: str | None,
+    source: Sequence[str],
+    queue: Sequence[str],
+    job_id: Sequence[str],
+    text: str | None,
+    tail: int,
+    follow: bool,
+    json: bool,
+    console: Console,
+) -> None:
+    """Print the last `tail` lines that pass the filters, and with `follow` go on for ever.
+
+    Args:
+        url: The bridge's base URL.
+        level: The least severe level.
+        source: Programs; none means any, as for queues and jobs.
+        queue: Labels of queues.
+        job_id: Jobs.
+        text: A part of the message.
+        tail: How many of the lines that are there.
+        follow: Whether to go on.
+        json: Each line as a JSON object.
+        console: Where to print.
+
+    Raises:
+        ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
+    """
+    chosen: dict[str, Any] = {
+        "level": level,
+        "source": source or None,
+        "queue": queue or None,
+        "job_id": job_id or None,
+    }
+    async with connect_logs(url, **chosen, text=text, tail=tail, follow=follow) as lines:
+        async for line in lines:
+            if json:
+                text = msgspec.json.encode(line).decode()
+                # Elsewhere than in UTF-8 with escapes of JSON.
+                console.file.write((text if console.encoding.startswith("utf") else dumps(loads(text))) + "\n")
+                console.file.flush()
+            else:
+                console.print(shown(line), soft_wrap=True)
+
+
+def shown(line: LogLine) -> Text:
+    """A line as text: local time, level, source, job, message, fields; below it what has lines of its own.
+
+    Without the logger's name, which says no more than the source to most readers; `--json` has it.
+    """
+    style = _STYLES.get(line.level, "")
+    first, *rest = line.message.split("\n")
+    fields = {name: value for name, value in (line.fields or {}).items() if name != "logger"}
+    below = [part for name in _BELOW for part in _lines(fields.pop(name, None))]
+    text = Text()
+    text.append(_local(line.time), "dim")
+    text.append(f" {line.level.upper():<{_LEVEL_WIDTH}} ", style)
+    text.append(printable(line.source), "cyan")
+    if about := "/".join(part for part in (line.queue, line.job_id) if part is not None):
+        text.append(f" {printable(about)}", "magenta")
+    text.append(f" {printable(first)}", style if line.level in ("error", "critical") or line.dropped else "")
+    for name, value in fields.items():
+        text.append(printable(f" {name}={_value(value)}"), "dim")
+    for part in rest:
+        text.append(f"\n{_INDENT}{printable(part)}")
+    for part in below:
+        text.append(f"\n{_INDENT}{printable(part)}", "dim")
+    return text
+
+
+def _lines(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from value.rstrip("\n").split("\n")
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _local(milliseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError, OSError):  # any program may have written it
+        return str(milliseconds)

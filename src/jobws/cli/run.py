@@ -1,0 +1,49 @@
+"""Runs one command: an error is one line on standard error, and every end has its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import Final
+
+import cyclopts
+
+from jobws.cli.commands import app
+from jobws.errors import ConfigurationError, JobwsError, RefusedError, ResponseError
+
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+REFUSED: Final = 6
+INTERRUPTED: Final = 130
+# As rich ends where it notices first.
+BROKEN_PIPE: Final = 1
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; an error is one line on standard error."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows, or LC_ALL=C, knows few characters
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+        return BROKEN_PIPE
+    except (cyclopts.CycloptsError, JobwsError) as error:
+        print(f"jobws: {error}", file=sys.stderr)
+        return _exit_code(error)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: Exception) -> int:
+    match error:
+        case ResponseError(code="unavailable"):
+            return UNREACHABLE
+        case ConfigurationError() | ResponseError() | cyclopts.CycloptsError():
+            return USAGE
+        case RefusedError():
+            return REFUSED
+        case _:
+            return UNREACHABLE

@@ -1,0 +1,224 @@
+"""What `jobws watch` shows: the jobs' states, live on a terminal, as plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+import trio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from jobws.client import connect
+from jobws.protocol.messages import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from jobws.client import Event
+
+COMPLETED: Final = 0
+FAILED: Final = 1
+UNKNOWN: Final = 4
+TIMED_OUT: Final = 5
+# Events that tell a job's state by another name than their own.
+_STATES: Final = {"added": "waiting", "stalled": "stalled", "retries-exhausted": "failed", "progress": "active"}
+_ENDS: Final = {"completed": COMPLETED, "failed": FAILED, "removed": UNKNOWN, "unknown": UNKNOWN}
+_STYLES: Final = {"completed": "green", "failed": "red", "removed": "red", "unknown": "red", "active": "cyan"}
+_SHOWN_CHARACTERS: Final = 2000
+
+
+class Job:
+    """A watched job, as far as it is known."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.queue = ""
+        self.state = "subscribed"
+        self.progress: object = None
+        self.outcome: object = None
+        self.since = time.monotonic()
+        self.ended_after: float | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the job's end means; None: it has not ended."""
+        return _ENDS.get(self.state)
+
+    def enter(self, state: str, queue: object) -> None:
+        """Take note that the job is in this state."""
+        self.state = state
+        if isinstance(queue, str):
+            self.queue = queue
+        if self.exit_code is not None:
+            self.ended_after = time.monotonic() - self.since
+
+    def take(self, snapshot: Mapping[str, object]) -> None:
+        """Take over what a snapshot says."""
+        self.progress = snapshot.get("progress")
+        self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
+        self.enter(str(snapshot["state"]), snapshot["queue"])
+
+    def line(self, *, results: bool = True) -> str:
+        """The job's state as one plain line, with its progress and, with `results`, its outcome."""
+        name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
+        ended = self.exit_code is not None
+        detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
+        return printable(f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}"))
+
+
+def printable(text: str) -> str:
+    """`text` as one line that steers no terminal: what a job holds is its producer's, or its worker's."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def line_of(snapshot: dict[str, object]) -> str:
+    """A snapshot as one plain line."""
+    job = Job(str(snapshot["jobId"]))
+    job.take(snapshot)
+    return job.line()
+
+
+class Board:
+    """The watched jobs and how they are shown.
+
+    Args:
+        job_ids: The jobs that are watched from the start.
+        console: Where to show them.
+        results: Whether outcomes are shown, too.
+    """
+
+    def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True) -> None:
+        self._results = results
+        self.jobs = {job_id: Job(job_id) for job_id in job_ids}
+        self.console = console
+        self._plain = not console.is_terminal
+
+    def shown(self) -> AbstractContextManager[object]:
+        """While inside: the live picture on a terminal; elsewhere nothing, since lines say it."""
+        return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
+
+    def submitted(self, job_id: str, queue: str) -> None:
+        """Take a new job, whose subscription comes next."""
+        job = self.jobs[job_id] = Job(job_id)
+        job.enter("submitted", queue)
+        self._say(job)
+
+    def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
+        """Take the answer to the subscription: what the job was when it began. An end comes as an event, too."""
+        job = self.jobs[job_id]
+        job.enter("subscribed", None)
+        self._say(job)
+        for snapshot in snapshots[:1]:
+            if snapshot["state"] not in OUTCOMES:
+                job.take(snapshot)
+                self._say(job)
+
+    def take(self, event: Event) -> None:
+        """Take one job event."""
+        job = self.jobs.get(str(event.data.get("jobId")))
+        if job is None or job.exit_code is not None or event.event == "gap":
+            return
+        if event.event == "job-log":
+            self._print_lines(event)
+            return
+        before = job.line()
+        if event.event == "progress":
+            job.progress = event.data.get("data")
+        job.outcome = event.data.get("returnvalue", event.data.get("failedReason"))
+        job.enter(_STATES.get(event.event, event.event), event.data.get("queue"))
+        if job.line() != before:
+            self._say(job)
+
+    def _print_lines(self, event: Event) -> None:
+        """Lines of a job's log, on a terminal above the live picture."""
+        lines = event.data.get("lines")
+        texts = [line for text in lines for line in str(text).split("\n")] if isinstance(lines, list) else []
+        if event.data.get("gap"):
+            texts.insert(0, "(lines may be missing here)")
+        for text in texts:
+            line = printable(f"{event.data.get('queue')}/{event.data.get('jobId')} | {text}")
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def exit_code(self) -> int | None:
+        """The worst of the jobs' exit codes; None while one has not ended."""
+        codes = [job.exit_code for job in self.jobs.values()]
+        known = [code for code in codes if code is not None]
+        return max(known) if len(known) == len(codes) else None
+
+    def __rich__(self) -> RenderableType:
+        """The picture that rich shows live."""
+        table = Table(box=None, header_style="dim")
+        for name in ("queue", "job", "state", "progress", "elapsed"):
+            table.add_column(name)
+        results: list[RenderableType] = []
+        for job in self.jobs.values():
+            elapsed = job.ended_after if job.ended_after is not None else time.monotonic() - job.since
+            state = Text(job.state, _STYLES.get(job.state, ""))
+            table.add_row(
+                printable(job.queue), printable(job.job_id), state, _progress(job.progress), f"{elapsed:.1f} s"
+            )
+            if self._results and job.outcome is not None:
+                results.append(Text(printable(f"{job.job_id}: {_shown(job.outcome)}"), _STYLES.get(job.state, "")))
+        return Group(table, *results)
+
+    def _say(self, job: Job) -> None:
+        if self._plain:
+            self.console.print(job.line(results=self._results), markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress(value: object) -> RenderableType:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ProgressBar(total=100, completed=min(max(float(value), 0.0), 100.0), width=20)
+    return "" if value is None else printable(_shown(value))
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+
+
+async def watch(
+    url: str,
+    job_ids: Sequence[str],
+    *,
+    queue: str | None,
+    expect: bool,
+    timeout_seconds: float | None,
+    console: Console,
+    logs: bool = False,
+) -> int:
+    """Show the jobs until each has ended, and return the exit code.
+
+    Args:
+        url: The bridge's base URL.
+        job_ids: The jobs.
+        queue: Their queue's label; None: any.
+        expect: A job that does not exist is about to be added; otherwise it counts as unknown.
+        timeout_seconds: None: wait for ever.
+        console: Where to show it.
+        logs: Whether to print what workers write with `job.log()`.
+
+    Raises:
+        ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
+    """
+    board = Board(job_ids, console)
+    with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
+        async with (
+            connect(url) as jobs,
+            jobs.watch(job_ids, queue, events=["*"], expect=expect, logs=logs) as events,
+        ):
+            with board.shown():
+                for job_id in job_ids:
+                    board.subscribed(job_id, events.snapshots.get(job_id, ()))
+                async for event in events:
+                    board.take(event)
+    code = board.exit_code()
+    return TIMED_OUT if code is None else code

@@ -1,0 +1,239 @@
+"""The client: submit jobs, wait for their results, watch what happens to them."""
+
+from __future__ import annotations
+
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from jobws.client import rest
+from jobws.client.connection.reconnecting import Session, require_trio, running
+from jobws.client.connection.token import Credentials, Token
+from jobws.client.jobs.inbox import open_inbox
+from jobws.client.jobs.iterators import Events, Outcomes
+from jobws.client.jobs.subscriptions import Subscriptions
+from jobws.errors import ClientError, RequestError, ResponseError
+from jobws.protocol.identifiers import MAX_QUEUE_BYTES, is_text, parse_job_id
+from jobws.protocol.messages import OUTCOMES, HelloData
+from jobws.protocol.request_types import Room
+from jobws.protocol.requests import MAX_EVENT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+
+    from jobws.client.frames import JsonObject
+    from jobws.protocol.http_resources import Submitted
+
+# BullMQ's own ids are decimal numbers.
+JobId: TypeAlias = str | int
+
+
+class Client:
+    """The client of one bridge; `connect` makes it. Any number of tasks may use it.
+
+    After a lost connection it reconnects by itself and resumes where it was. A task that waits does not notice, except
+    that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this client,
+    each call raises RefusedError.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
+        self._url = url
+        self._credentials = credentials
+        self._session = session
+
+    @property
+    def hello(self) -> HelloData:
+        """What the bridge said of itself when the client connected: its version, its limits, its queues."""
+        if self._session.hello is None:
+            raise ClientError("there was no connection yet")
+        return self._session.hello
+
+    async def wait(self, job_id: JobId, queue: str | None = None, *, expect: bool = False) -> object:
+        """Wait for a job to end, and return its result; immediately if it has ended.
+
+        Cancelling, as by a time limit, leaves the client usable.
+
+        Args:
+            job_id: The job.
+            queue: The label of its queue. None: any queue; the first outcome counts.
+            expect: Wait for a job that does not exist yet, since it is about to be added.
+
+        Returns:
+            The value that the worker returned, as JSON gives it back.
+
+        Raises:
+            JobFailed: The job failed, and will not be tried again.
+            JobRemoved: The job was removed, drained or obliterated before it ended.
+            JobUnknown: Redis has no such job, and no outcome of one. Never with `expect`.
+            ResponseError: The bridge refused the request; `code` and message say why.
+            RefusedError: The bridge refuses this client.
+        """
+        async with self.wait_many([job_id], queue, expect=expect) as outcomes:
+            async for _, outcome in outcomes:
+                if isinstance(outcome, ClientError):
+                    raise outcome
+                return outcome
+        raise AssertionError("a job has one outcome")
+
+    @asynccontextmanager
+    async def wait_many(
+        self, job_ids: Iterable[JobId], queue: str | None = None, *, expect: bool = False
+    ) -> AsyncIterator[Outcomes]:
+        """Wait for many jobs; yield the outcome of each once, as they end.
+
+        `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`. An `outcome` is the
+        result, or the exception that `wait` would raise. There may be more jobs than the bridge lets one client
+        subscribe to: they then take turns, and an outcome may come some seconds late.
+
+        Args:
+            job_ids: The jobs. An id that is there twice counts once.
+            queue: As for `wait`.
+            expect: As for `wait`.
+
+        Raises:
+            ResponseError: An id, or the label of the queue, is malformed.
+        """
+        rooms = _rooms(job_ids, queue)
+        with open_inbox(self._session, rooms, strict=not expect) as inbox:
+            yield Outcomes(inbox, self.lookup)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        job_ids: JobId | Iterable[JobId],
+        queue: str | None = None,
+        events: Collection[str] | None = None,
+        *,
+        expect: bool = True,
+        logs: bool = False,
+    ) -> AsyncIterator[Events]:
+        """Yield what happens to a job, or to several, up to the outcome of each.
+
+        `async with jobs.watch(id, events=["progress"]) as events: async for event in events: …`. Inside the context
+        the bridge has subscribed the client: it misses nothing that happens from then on.
+
+        Args:
+            job_ids: The job, or the jobs.
+            queue: The label of their queue. None: any queue; the first outcome is the end.
+            events: Names of events (protocol.md, E2), or `*` for all. Outcomes always come; None: only they.
+            expect: Wait for jobs that do not exist yet. False: such a job ends with an event `unknown`.
+            logs: Yield the lines that the job's worker writes with `job.log()`, too, as events `job-log`; their data
+                have `lines` (protocol.md, E8). Lines that are there already come first, about the last 256 KiB; the
+                last lines come before the outcome.
+
+        Raises:
+            ResponseError: The bridge refused a job; `code` and message say why.
+            RefusedError: The bridge refuses this client.
+        """
+        rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
+        with open_inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
+            watched = Events(inbox)
+            await watched.answered(set(rooms))
+            yield watched
+
+    async def submit(
+        self,
+        queue: str,
+        data: object,
+        *,
+        name: str | None = None,
+        job_id: str | None = None,
+        opts: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Submitted:
+        """Add a job, over HTTP.
+
+        Cancelling returns immediately; the job may be added all the same. With `job_id` or `idempotency_key` it is
+        harmless to submit again.
+
+        Args:
+            queue: The label of the queue.
+            data: The job's data: anything that JSON can hold.
+            name: The job's name; None: `job`.
+            job_id: Its id; None: one made from `idempotency_key`, or else a random one.
+            opts: BullMQ's options, as far as the bridge allows them (protocol.md, H2).
+            idempotency_key: All submits with the same key make one job.
+
+        Returns:
+            `job_id` and `queue`; and `existing`, whether there was such a job already, which is then as it was.
+
+        Raises:
+            UnreachableError: No bridge answers at that URL.
+            RefusedError: The bridge refuses this client.
+            ResponseError: The bridge refuses this job; `code` and message say why.
+        """
+        return await rest.submit(
+            *(self._url, queue, data),
+            name=name,
+            job_id=job_id,
+            opts=opts,
+            idempotency_key=idempotency_key,
+            token=await self._credentials.token(),
+        )
+
+    async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
+        """What Redis knows of the jobs of that id now, with results: a list of one snapshot per queue that has it.
+
+        protocol.md (S2) describes a snapshot. The list is empty if there is no such job.
+
+        Raises:
+            UnreachableError: No bridge answers at that URL.
+            RefusedError: The bridge refuses this client.
+            ResponseError: `unknown-queue`, `bad-job-id` or `unavailable`.
+        """
+        try:
+            return await rest.look_up(self._url, str(job_id), queue, token=await self._credentials.token())
+        except ResponseError as error:
+            if error.code == "unknown-job":
+                return []
+            raise
+
+
+def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
+    # What is longer could end the connection, which others share.
+    if queue is not None and not (is_text(queue) and len(queue.encode()) <= MAX_QUEUE_BYTES):
+        raise ResponseError("bad-queue", f"`queue` must be valid Unicode text of at most {MAX_QUEUE_BYTES} bytes")
+    rooms: dict[Room, None] = {}
+    for job_id in job_ids:
+        try:
+            rooms[Room(queue, parse_job_id(job_id))] = None
+        except RequestError as error:
+            raise ResponseError(error.code, f"{job_id}: {error.message}") from None
+    return list(rooms)
+
+
+def _names(events: Collection[str] | None) -> frozenset[str] | None:
+    """The events to hand out; None: all."""
+    if events is None:
+        return OUTCOMES
+    if isinstance(events, str) or not all(
+        is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events
+    ):
+        raise ResponseError(
+            "bad-events", f'`events` must be a list of names of at most {MAX_EVENT_BYTES} bytes, or ["*"]'
+        )
+    return None if "*" in events else frozenset(events)
+
+
+@asynccontextmanager
+async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Client]:
+    """Connect to a bridge. Works in programs on trio; others use `jobws.sync`.
+
+    An exception in the context's body comes out as it is, never in a group.
+
+    Args:
+        url: The bridge's base URL, http(s) or ws(s); with the path if the bridge is mounted below one.
+        token: The token that the bridge asks for, or a function, plain or async, that returns it. The function is
+            called before each connection, and when the bridge says that the token is about to expire. If it raises,
+            each call of the client raises ClientError.
+
+    Raises:
+        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
+            again.
+        RefusedError: The bridge refuses this client.
+        ClientError: The program does not run on trio, or the token is malformed.
+    """
+    require_trio("jobws.sync.connect")
+    credentials = Credentials(token)
+    async with running(Session(url, credentials, Subscriptions(random.random), "/ws")) as session:
+        yield Client(url, credentials, session)

@@ -1,0 +1,234 @@
+"""Keeps a client connected: the thin shell round a talk (`jobs.subscriptions`, `log.feed`), which decides everything.
+
+One task reads, one writes, and after a loss they begin again with another connection. Tasks that wait do not notice.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import asynccontextmanager
+from math import inf
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from jobws.client.connection.backoff import Backoff
+from jobws.client.connection.transport import CONNECT_SECONDS, Transport, open_transport
+from jobws.client.frames import decode_frame, not_ours
+from jobws.errors import ClientError, ConnectionLostError, UnreachableError
+from jobws.protocol.messages import HelloData
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from jobws.client.connection.token import Credentials
+    from jobws.client.frames import Frame
+
+
+class Talk(Protocol):
+    """What is asked for and what is made of the answers, on one connection after the other. Times are trio's clock.
+
+    Attributes:
+        failure: Why nothing will come any more; None: it goes on.
+    """
+
+    failure: ClientError | None
+
+    def connected(self, hello: HelloData, now: float) -> None:
+        """Take note that a connection was made."""
+
+    def disconnected(self) -> None:
+        """Take note that the connection ended."""
+
+    def fail(self, error: ClientError) -> None:
+        """Take note that no connection will be made any more, and why."""
+
+    @property
+    def ping_seconds(self) -> float:
+        """How often `requests` asks whether the bridge is alive."""
+
+    def due(self) -> float:
+        """When `requests` has something to send."""
+
+    def requests(self, now: float) -> list[str]:
+        """The requests that are to be sent now."""
+
+    def receive(self, frame: Frame, size: int, now: float) -> None:
+        """Take a frame that has `size` bytes. Raises UnreachableError: it is none of jobws.v1."""
+
+
+AnyTalk = TypeVar("AnyTalk", bound=Talk)
+
+
+class Session(Generic[AnyTalk]):
+    """A conversation with the bridge that goes on across connections.
+
+    Args:
+        url: The bridge's base URL.
+        credentials: What to show it.
+        talk: What it is about.
+        path: Where below the URL.
+
+    Attributes:
+        hello: What the bridge said first, on the latest connection; None before the first.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
+        self.talk = talk
+        self.hello: HelloData | None = None
+        self._path = path
+        self._opened = trio.Event()
+        self._url = url
+        self._credentials = credentials
+        self._backoff = Backoff(random.random)
+        self._wake = trio.Event()
+        self._sleeping_until = inf
+        self._expiring = trio.Event()
+        self._talking: trio.CancelScope | None = None
+        self._closed = False
+
+    async def opened(self) -> None:
+        """Wait for the first connection. Raises what `jobws.client.connect` raises."""
+        await self._opened.wait()
+        if self.talk.failure is not None:
+            raise self.talk.failure
+
+    def nudge(self) -> None:
+        """Send soon what the talk has to send; what it gets before the writer runs goes out, too."""
+        if self.talk.due() < self._sleeping_until:
+            self._wake.set()
+
+    def close(self, scope: trio.CancelScope) -> None:
+        """End `run`, which runs in `scope`: a connection that stands is closed in good manners."""
+        self._closed = True
+        if self.talk.failure is None:
+            self.talk.fail(ClientError("this client is closed"))
+        (self._talking or scope).cancel()
+
+    async def run(self) -> None:
+        """Stay connected until closed, or until the bridge refuses. Raises nothing: tasks that wait are told."""
+        while not self._closed:
+            try:
+                await self._connect()
+            except (UnreachableError, ConnectionLostError) as error:
+                if not self._opened.is_set():
+                    return self._fail(error)
+            except ClientError as error:
+                return self._fail(error)
+            self.talk.disconnected()
+            if not self._closed:
+                await trio.sleep(self._backoff.next())
+        return None
+
+    def _fail(self, error: ClientError) -> None:
+        self.talk.fail(error)
+        self._opened.set()
+
+    async def _connect(self) -> None:
+        """One connection, from its handshake to its end."""
+        async with open_transport(self._url, self._path, await self._credentials.token()) as transport:
+            self.hello = await self._greeted(transport)
+            self.talk.connected(self.hello, trio.current_time())
+            self._opened.set()
+            await self._talk(transport)
+
+    async def _greeted(self, transport: Transport) -> HelloData:
+        with trio.move_on_after(CONNECT_SECONDS):
+            frame = decode_frame(await transport.receive())
+            if frame.event != "hello":
+                raise UnreachableError(f"what answers at {self._url} does not speak jobws.v1")
+            try:
+                return msgspec.convert(frame.data, HelloData)
+            except msgspec.ValidationError as error:
+                raise not_ours(error) from None
+        raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
+
+    async def _talk(self, transport: Transport) -> None:
+        """Read and write until one of both fails; its error comes out alone, not in a group."""
+        failure: ClientError | None = None
+
+        async def until_error(task: Callable[[Transport], Awaitable[None]]) -> None:
+            nonlocal failure
+            try:
+                await task(transport)
+            except ClientError as error:
+                failure = failure or error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            self._talking = nursery.cancel_scope
+            for task in (self._write, self._read, self._renew):
+                nursery.start_soon(until_error, task)
+        self._talking = None
+        if failure is not None:
+            raise failure
+
+    async def _read(self, transport: Transport) -> None:
+        # Our pings are answered, so a bridge that is there is heard at least so often.
+        silence = 2 * self.talk.ping_seconds + 5
+        while True:
+            with trio.move_on_after(silence) as patience:
+                text = await transport.receive()
+            if patience.cancelled_caught:
+                raise ConnectionLostError(1006, f"nothing was heard of the bridge for {silence:g} s")
+            frame = decode_frame(text)
+            if frame.event == "expiring":
+                self._expiring.set()
+            if frame.event == "ack":
+                self._backoff.reset()
+            self.talk.receive(frame, len(text), trio.current_time())
+            self.nudge()
+
+    async def _write(self, transport: Transport) -> None:
+        while True:
+            self._sleeping_until = self.talk.due()
+            with trio.move_on_at(self._sleeping_until):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self._sleeping_until = -inf
+            for message in self.talk.requests(trio.current_time()):
+                await transport.send(message)
+
+    async def _renew(self, transport: Transport) -> None:
+        """Show another token before the first one ends. One that cannot be renewed ends the connection, later."""
+        while True:
+            self._expiring = trio.Event()
+            await self._expiring.wait()
+            if self._credentials.renewable:
+                request = {"event": "authenticate", "data": {"token": await self._credentials.token()}}
+                await transport.send(msgspec.json.encode(request).decode())
+
+
+@asynccontextmanager
+async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
+    """Run a session, from its first connection on, until the end of the context.
+
+    An exception of the context's body comes out as it is, never in a group. Raises what `Session.opened` raises.
+    """
+    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            nursery.start_soon(session.run)
+            await session.opened()
+            yield session
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again below
+            failure = error
+        session.close(nursery.cancel_scope)
+    if failure is not None:
+        raise failure
+
+
+def require_trio(instead: str) -> None:
+    """Refuse to run elsewhere; `instead` names what runs everywhere.
+
+    Raises:
+        ClientError: This is no trio program.
+    """
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        raise ClientError(
+            f"this client runs on trio; in a notebook or an asyncio program use {instead}, which needs no loop"
+        ) from None

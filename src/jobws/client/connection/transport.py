@@ -1,0 +1,222 @@
+"""A WebSocket to the bridge on trio-websocket, behind an adapter that always drains.
+
+trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
+leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both. What it took waits
+without a bound, so the user of a transport must not let it: the client takes each message immediately, and leaves the
+subscriptions of those who do not keep up (`subscriptions.BACKLOG_BYTES`).
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import trio
+import trio_websocket
+
+from jobws.client.connection.token import authorization
+from jobws.client.connection.urls import websocket_url
+from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
+from jobws.protocol.close_codes import may_return
+from jobws.protocol.messages import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+CONNECT_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 2.0
+# What the library's own task may take to read the answer that came before the end of a connection.
+TAKE_SECONDS: Final = 0.05
+# Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
+FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+
+_Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
+
+
+class Transport:
+    """Text messages to and from the bridge."""
+
+    def __init__(
+        self, connection: trio_websocket.WebSocketConnection, received: trio.MemoryReceiveChannel[str]
+    ) -> None:
+        self._connection = connection
+        self._received = received
+
+    async def send(self, text: str) -> None:
+        """Send one message.
+
+        Raises:
+            ConnectionLostError: The connection has ended.
+            RefusedError: It has, and the bridge told us to stay away.
+        """
+        try:
+            await self._connection.send_message(text)
+        except trio_websocket.ConnectionClosed:
+            raise self._end() from None
+
+    async def receive(self) -> str:
+        """The next message. Cancelling is safe: no message is lost.
+
+        Raises:
+            ConnectionLostError: The connection has ended, and everything before that was received.
+            RefusedError: It has, and the bridge told us to stay away.
+        """
+        try:
+            return await self._received.receive()
+        except trio.EndOfChannel:
+            raise self._end() from None
+
+    def _end(self) -> ConnectionLostError | RefusedError:
+        closed = self._connection.closed
+        code, reason = (closed.code, closed.reason or "") if closed is not None else (1006, "")
+        if may_return(code):
+            return ConnectionLostError(code, reason)
+        return RefusedError(f"the bridge ended the connection: {code} {reason}".rstrip())
+
+
+@asynccontextmanager
+async def open_transport(base: str, path: str, token: str | None) -> AsyncIterator[Transport]:
+    """A connection to the bridge at `base`, closed at the end of the context. Raises what `open_websocket` raises."""
+    async with open_websocket(websocket_url(base, path), (PROTOCOL,), authorization(token)) as transport:
+        yield transport
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str, subprotocols: Sequence[str] = (), headers: Mapping[str, str] = EMPTY
+) -> AsyncIterator[Transport]:
+    """A connection to a WebSocket's own URL, closed at the end of the context.
+
+    An exception of the context's body comes out as it is, never in a group.
+
+    Raises:
+        UnreachableError: Nothing at that URL speaks jobws.v1.
+        RefusedError: The bridge refused the handshake; the message is its own sentence.
+    """
+    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                stream = await _open_stream(url)
+                try:
+                    connection = await _shake_hands(nursery, stream, url, subprotocols, headers)
+                    send, receive = trio.open_memory_channel[str](math.inf)
+                    nursery.start_soon(_drain, connection, send)
+                    yield Transport(connection, receive)
+                    with trio.move_on_after(CLOSE_SECONDS):
+                        await connection.aclose()
+                finally:
+                    # The library leaves the socket open after a refusal, and when the peer closed first.
+                    await trio.aclose_forcefully(stream)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                failure = error
+            nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionRejected as refusals:
+        # The library's reader raises it, in a task of its own.
+        failure = _refusal(refusals.exceptions[0], url)
+    if failure is not None:
+        raise failure
+
+
+def _refusal(error: BaseException, url: str) -> Exception:
+    """A refused handshake, in our words. A bridge that refuses says why; other servers at the URL do not."""
+    if not isinstance(error, trio_websocket.ConnectionRejected):
+        return UnreachableError(f"no bridge at {url}: {error}")
+    sentence = (error.body or b"").decode(errors="replace").strip()
+    if error.status_code == 403 and sentence:
+        return RefusedError(f"the bridge at {url} refuses: {sentence}")
+    return UnreachableError(f"no bridge at {url}: {sentence or f'status {error.status_code}'}")
+
+
+async def _open_stream(url: str) -> _Stream:
+    parts = urlsplit(url)
+    host, tls = parts.hostname or "", parts.scheme == "wss"
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            if tls:
+                return await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
+            return await trio.open_tcp_stream(host, parts.port or 80)
+    except (OSError, trio.TooSlowError) as error:
+        raise UnreachableError(f"no bridge at {url}: {str(error) or 'no answer'}") from None
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str], headers: Mapping[str, str]
+) -> trio_websocket.WebSocketConnection:
+    parts = urlsplit(url)
+    ending = _Ending(stream)
+    nursery.start_soon(ending.give_up)
+    try:
+        with trio.fail_after(CONNECT_SECONDS), ending.scope:
+            return await trio_websocket.wrap_client_stream(
+                nursery,
+                ending,  # type: ignore[arg-type] # it uses nothing that other streams lack
+                parts.netloc.rpartition("@")[2],
+                f"{parts.path}?{parts.query}" if parts.query else parts.path,
+                subprotocols=list(subprotocols),
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+                max_message_size=FIRST_MAX_MESSAGE_BYTES,
+            )
+    except trio_websocket.ConnectionRejected as error:
+        raise _refusal(error, url) from None
+    except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
+        raise UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}") from None
+    raise UnreachableError(f"no bridge at {url}: the connection ended before the handshake was answered")
+
+
+class _Ending(trio.abc.Stream):
+    """A stream that ends the handshake when it ends: trio-websocket would wait for the answer for ever.
+
+    Attributes:
+        scope: What is cancelled then.
+    """
+
+    def __init__(self, stream: _Stream) -> None:
+        self.scope = trio.CancelScope()
+        self._stream = stream
+        self._ended = trio.Event()
+
+    async def give_up(self) -> None:
+        """Cancel the scope once nothing more comes, and what came was taken."""
+        await self._ended.wait()
+        await trio.sleep(TAKE_SECONDS)
+        self.scope.cancel()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See trio.abc.ReceiveStream."""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError:
+            self._ended.set()
+            raise
+        if not data:
+            self._ended.set()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See trio.abc.SendStream."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See trio.abc.SendStream."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See trio.abc.AsyncResource."""
+        await self._stream.aclose()
+
+
+async def _drain(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
+    with send:
+        while True:
+            try:
+                message = await connection.get_message()
+            except trio_websocket.ConnectionClosed:
+                return
+            if isinstance(message, str):
+                send.send_nowait(message)

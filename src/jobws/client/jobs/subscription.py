@@ -1,0 +1,148 @@
+"""One subscription: what a watch wants of one job, and how far that has come. PURE. [P1] and such: protocol.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from jobws.client.frames import Event, JsonObject
+from jobws.errors import ClientError, JobUnknown, ResponseError
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.messages import OUTCOMES, Cursor, GapData
+from jobws.protocol.request_types import Room
+from jobws.protocol.requests import MAX_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.client.frames import Result
+
+
+class Item(Struct, frozen=True):
+    """What is handed out of a job: snapshots with the first answer, events, or at last why nothing will come.
+
+    `size` is about how many bytes it takes. After the item with `last` there is no other.
+    """
+
+    room: Room
+    what: list[JsonObject] | Event | ClientError
+    size: int
+    last: bool
+
+
+@dataclasses.dataclass(eq=False)
+class Watch:
+    """Somebody who watches jobs, each until its first outcome.
+
+    Attributes:
+        put: Takes what is handed out, and does not wait.
+        events: What is wanted besides outcomes; None: all events.
+        strict: Whether a job that does not exist ends its subscription.
+        logs: Whether lines of the jobs' logs are wanted.
+        open: The subscriptions that have not ended.
+        backlog: Bytes that were handed out and not consumed.
+        full: Whether that is too much, so that its subscriptions are left for now.
+    """
+
+    put: Callable[[Item], None]
+    events: frozenset[str] | None = OUTCOMES
+    strict: bool = False
+    logs: bool = False
+    open: dict[Subscription, None] = dataclasses.field(default_factory=dict)
+    backlog: int = 0
+    full: bool = False
+
+
+class Subscription:
+    """A watch of one job, across connections.
+
+    Attributes:
+        sub: Its name on this connection [P1]; None: that was not asked for it.
+        acked: Whether it was acknowledged there.
+    """
+
+    def __init__(self, watch: Watch, room: Room) -> None:
+        self.watch = watch
+        self.room = room
+        self.sub: int | None = None
+        self.acked = False
+        self._after: Cursor | None = None  # None: it was never acknowledged
+        self._lines: Cursor = {}
+        self._seen = False
+        watch.open[self] = None
+
+    def name(self) -> JsonObject:
+        """The item of `unsubscribe-job` that ends this subscription [S8]."""
+        queue = {} if self.room.queue is None else {"queue": self.room.queue}
+        return {"sub": self.sub, "jobId": self.room.job_id, **queue}
+
+    def item(self) -> JsonObject:
+        """The item of `subscribe-job` that begins this subscription, or goes on after what has come [R4, S12]."""
+        item, events = self.name(), self.watch.events
+        if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # more are not taken [S4]
+            item["events"] = ["*"]
+        elif not events <= OUTCOMES:
+            item["events"] = sorted(events | OUTCOMES)
+        if self._after is not None:
+            item["after"] = self._after
+        if self.watch.logs:
+            item["logs"] = {"after": self._lines} if self._lines else True
+        return item
+
+    def acknowledge(self, common: Cursor, result: Result) -> None:
+        """Take the answer: positions that are common to a list, and what concerns this item [P5]."""
+        queue, job_id = self.room.queue, str(self.room.job_id)
+        if self._after is None:
+            self._hand(result.jobs)
+        after = {**common, **result.after}
+        self._after = {label: at for label, at in after.items() if queue in (None, label)}
+        self.acked = True
+        if result.gap:
+            self._hand(Event("gap", {"queue": queue, "jobs": [job_id]}))
+        seen, self._seen = self._seen, not result.unknown
+        if result.unknown and seen:
+            self.end(Event("removed", {"jobId": job_id, "queue": queue}, replayed=True))
+        elif result.unknown_queue and self.watch.strict:
+            sentence = f'{job_id}: no queue "{queue}"; if it is about to come, wait with expect=True'
+            self.end(ResponseError("unknown-queue", sentence))
+        elif result.unknown and self.watch.strict:
+            self.end(JobUnknown(job_id, queue))
+
+    def receive(self, event: Event, size: int) -> None:
+        """Take an event: its `id` is a position [P3], log lines have one of their own [S12], an outcome is the end."""
+        queue, events = str(event.data.get("queue")), self.watch.events
+        if event.event == "job-log":
+            self._lines[queue] = str(event.data.get("position"))
+        elif event.id is not None:
+            self._after = {**(self._after or {}), queue: event.id}
+        self._seen = True
+        if event.event in OUTCOMES:
+            self.end(event, size)
+        elif events is None or event.event in events or event.event == "job-log":
+            self._hand(event, size)
+
+    def vouch(self, reached: Cursor) -> None:
+        """Take the positions of a `pong` where they are later, or where there is none [P4]."""
+        after = {} if self._after is None else self._after
+        for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
+            own, tilde, suffix = after.get(queue, "").partition("~")
+            if not own or position(reached[queue]) > position(own):
+                after[queue] = f"{reached[queue]}{tilde}{suffix}"
+
+    def interrupt(self, gap: GapData, size: int) -> None:
+        """Take a `gap`, if it concerns this subscription [R6]."""
+        if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
+            if gap.reason != "trimmed":
+                self._after = {**(self._after or {}), gap.queue: START}
+            self._hand(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
+
+    def end(self, what: Event | ClientError, size: int = 0) -> None:
+        """Hand out the last [S5]."""
+        del self.watch.open[self]
+        self._hand(what, size)
+
+    def _hand(self, what: list[JsonObject] | Event | ClientError, size: int = 0) -> None:
+        self.watch.backlog += size
+        self.watch.put(Item(self.room, what, size, last=not self.watch.open))

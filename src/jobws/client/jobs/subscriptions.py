@@ -1,0 +1,227 @@
+"""The subscriptions of a client: what to ask the bridge for, and what its frames are to whom. PURE.
+
+One watch of one job is one subscription. Each has `until: "end"`, so that the bridge has left it, too, when its outcome
+comes. Nothing here waits or reads a clock.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Raw
+
+from jobws.client.frames import AckData, Event, Frame, Result, not_ours
+from jobws.client.jobs.places import Places
+from jobws.errors import ClientError, ResponseError
+from jobws.protocol.messages import Cursor, GapData, HelloData, ItemError, PongData, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from jobws.client.jobs.subscription import Subscription, Watch
+
+# What one watch may leave unread: above it its subscriptions are left, and come back when half of it is read.
+BACKLOG_BYTES: Final = 64 * 1024 * 1024
+# Positions are refreshed, and the bridge shows that it is alive, at least so often.
+PING_SECONDS: Final = 20.0
+# Errors that pass by themselves: the client asks again after so long, and up to a second more.
+_PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
+AGAIN_SECONDS: Final = 0.5
+# What a message holds besides its items.
+_ENVELOPE_BYTES: Final = 128
+
+
+class Subscriptions:
+    """The subscriptions of one client, across its connections; the talk of its `Session`.
+
+    Args:
+        chance: Gives numbers from 0 to below 1.
+        backlog_bytes: What one watch may leave unread.
+
+    Attributes:
+        failure: Why nothing will come any more; None: it goes on.
+    """
+
+    def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:
+        self.failure: ClientError | None = None
+        self._chance = chance
+        self._backlog_bytes = backlog_bytes
+        self._watched: dict[Subscription, None] = {}
+        self._hello: HelloData | None = None  # None: not connected
+        self._places = Places(0, inf)
+        # By the refs of unanswered requests: the names of what they ask for.
+        self._asked: dict[Ref | None, list[int | None]] = {}
+        self._numbers = count(1)
+        self._ping_due = inf
+
+    # ---- watches ----
+
+    def join(self, watch: Watch) -> None:
+        """Begin to watch jobs for somebody."""
+        for subscription in list(watch.open):
+            if self.failure is not None:
+                subscription.end(self.failure)
+                continue
+            self._watched[subscription] = None
+            self._want(subscription)
+
+    def leave(self, watch: Watch) -> None:
+        """Watch no longer for somebody."""
+        for subscription in watch.open:
+            self._forget(subscription, tell=True)
+
+    def consume(self, watch: Watch, size: int) -> None:
+        """A watch has taken that many bytes of what was handed to it."""
+        watch.backlog -= size
+        if watch.full and watch.backlog <= self._backlog_bytes // 2:
+            watch.full = False
+            for subscription in watch.open:
+                self._want(subscription)
+
+    def fail(self, error: ClientError) -> None:
+        """Tell every watch that nothing will come any more, and why."""
+        self.failure = error
+        self.disconnected()
+        for subscription in self._watched:
+            subscription.end(error)
+        self._watched.clear()
+
+    # ---- the connection ----
+
+    def connected(self, hello: HelloData, now: float) -> None:
+        """A connection stands; everything that is watched is to be asked for."""
+        self._hello = hello
+        self._ping_due = now + self.ping_seconds
+        self._places = Places(hello.limits.max_subscriptions, now)
+        for subscription in self._watched:
+            self._want(subscription)
+
+    def disconnected(self) -> None:
+        """The connection ended, and with it everything that the bridge knew of us."""
+        self._hello = None
+        self._asked.clear()
+        for subscription in self._watched:
+            subscription.sub, subscription.acked = None, False
+
+    @property
+    def ping_seconds(self) -> float:
+        """How often this client asks whether the bridge is alive."""
+        return PING_SECONDS if self._hello is None else min(PING_SECONDS, max(1.0, self._hello.heartbeat))
+
+    def due(self) -> float:
+        """When `requests` has something to send."""
+        return inf if self._hello is None else min(self._places.due(), self._ping_due)
+
+    def requests(self, now: float) -> list[str]:
+        """What to send now. What is left goes first, since it makes place."""
+        if self._hello is None:
+            return []
+        limit = self._hello.limits.max_message - _ENVELOPE_BYTES
+        items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
+        leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
+        messages = [_request("unsubscribe-job", batch, next(self._numbers)) for batch in _lists(leaving, limit)]
+        for batch in _lists(items, limit):
+            ref = next(self._numbers)
+            self._asked[ref] = [items[item] for item in batch]
+            messages.append(_request("subscribe-job", batch, ref, until="end"))
+        if now >= self._ping_due:
+            self._ping_due = now + self.ping_seconds
+            messages.append('{"event":"ping"}')
+        return messages
+
+    # ---- what comes ----
+
+    def receive(self, frame: Frame, size: int, now: float) -> None:
+        """Take a frame that has `size` bytes.
+
+        Raises:
+            UnreachableError: It is none of jobws.v1.
+        """
+        try:
+            match frame.event:
+                case "ack" if frame.ref in self._asked:
+                    ack = msgspec.convert(frame.data, AckData)
+                    for sub, result in zip(self._asked.pop(frame.ref), ack.results, strict=True):
+                        self._answered(sub, ack.after, result, now)
+                    for subscription in [each for evicted in ack.evicted for each in self._acked(evicted.sub)]:
+                        self._places.drop(subscription, tell=False)
+                        self._want(subscription)
+                case "error" if frame.ref in self._asked:
+                    refused = Result(error=msgspec.convert(frame.data, ItemError))
+                    for sub in self._asked.pop(frame.ref):
+                        self._answered(sub, {}, refused, now)
+                case "pong":
+                    reached = msgspec.convert(frame.data, PongData).after
+                    for subscription in self._acked(None):
+                        subscription.vouch(reached)
+                case "gap":
+                    gap = msgspec.convert(frame.data, GapData)
+                    for subscription in self._acked(frame.sub):
+                        subscription.interrupt(gap, size)
+                        self._bound(subscription.watch)
+                case _ if frame.sub is not None and isinstance(frame.data, dict):
+                    for subscription in self._acked(frame.sub):
+                        subscription.receive(Event(frame.event, frame.data, frame.id, frame.replayed), size)
+                        if subscription not in subscription.watch.open:
+                            self._forget(subscription, tell=False)
+                        self._bound(subscription.watch)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise not_ours(error) from None
+
+    def _acked(self, sub: object) -> list[Subscription]:
+        """The acknowledged subscription of that name; None: all. Late frames of one that was left are nobody's."""
+        taken = self._places.taken
+        found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
+        return [each for each in found if each.acked]
+
+    def _answered(self, sub: int | None, common: Cursor, result: Result, now: float) -> None:
+        subscription, error = self._places.taken.get(sub), result.error
+        if subscription is None:  # it was left meanwhile
+            return
+        if error is None:
+            subscription.acknowledge(common, result)
+            if subscription not in subscription.watch.open:
+                self._forget(subscription, tell=True)
+        elif error.code in _PASSING:
+            self._places.drop(subscription, tell=False)
+            self._places.want_at(subscription, now + AGAIN_SECONDS + self._chance())
+        else:
+            self._forget(subscription, tell=False)
+            subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
+
+    def _forget(self, subscription: Subscription, *, tell: bool) -> None:
+        self._watched.pop(subscription, None)
+        self._places.drop(subscription, tell=tell)
+
+    def _want(self, subscription: Subscription) -> None:
+        if self._hello is not None and not subscription.watch.full:
+            self._places.want(subscription)
+
+    def _bound(self, watch: Watch) -> None:
+        """Leave what is watched by one who leaves too much unread."""
+        if watch.backlog > self._backlog_bytes and not watch.full:
+            watch.full = True
+            for subscription in watch.open:
+                self._places.drop(subscription, tell=True)
+
+
+def _lists(items: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
+    """The items, in as few lists as there must be if each has at most `limit` bytes."""
+    batch: list[bytes] = []
+    size = 0
+    for item in items:
+        size += len(item) + 1
+        if batch and size > limit:
+            yield batch
+            batch, size = [], len(item) + 1
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _request(event: str, items: list[bytes], ref: int, **common: str) -> str:
+    data = {**common, "jobs": [Raw(item) for item in items]}
+    return msgspec.json.encode({"event": event, "ref": ref, "data": data}).decode()

@@ -1,0 +1,249 @@
+"""The lines of the log that a client follows, across its connections. PURE.
+
+What the bridge sends is taken immediately. What its reader does not take in time is counted, and the reader is told, as
+the bridge does with clients that do not keep up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from jobws.client.connection.backoff import Backoff
+from jobws.client.frames import not_ours
+from jobws.errors import ResponseError
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.log.records import LogRecord
+from jobws.protocol.messages import ErrorData, HelloData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jobws.client.frames import Frame
+    from jobws.errors import ClientError
+
+# What a reader may leave unread.
+BACKLOG_BYTES: Final = 16 * 1024 * 1024
+PING_SECONDS: Final = 20.0
+# How soon to ask whether the last line was sent, where it is waited for; then twice as long, and so on.
+END_SECONDS: Final = 0.02
+# Errors that pass by themselves.
+_PASSING: Final = frozenset({"unavailable", "unsubscribed"})
+_SOURCE: Final = "jobws"
+
+
+class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
+    """One line of the log. `time` is in epoch milliseconds; `level` is debug, info, warning, error or critical.
+
+    Attributes:
+        id: The line's id in the stream, which `after` takes; None on a line that the client itself adds.
+        replayed: Whether it was read back later than it was written.
+        dropped: How many lines are missing here, at least. Not 0 on a line that the client itself adds; its message
+            says it, too.
+    """
+
+    id: str | None = None
+    replayed: bool = False
+    dropped: int = 0
+
+
+class _AckData(Struct, frozen=True):
+    after: str = START
+    gap: bool = False
+
+
+class _PongData(Struct, frozen=True):
+    after: str | None = None
+
+
+class _DroppedData(Struct, frozen=True):
+    count: int = 1
+    approximate: bool = False
+
+
+class LogFeed:
+    """A subscription, and the lines that came.
+
+    Args:
+        chosen: The filters, as `subscribe-logs` takes them.
+        begin: Where it begins: `{"tail": n}`, `{"after": id}` or nothing, which is now.
+        follow: Whether it goes on after the lines that are there.
+        now_ms: The time in epoch milliseconds, for the client's own lines.
+        changed: Told when there is something new. It must not wait.
+        chance: Gives numbers from 0 to below 1.
+
+    Attributes:
+        failure: Why nothing will come any more; None: it goes on.
+        ended: Whether every line was received, without `follow`.
+        answered: Whether the subscription was acknowledged once.
+    """
+
+    def __init__(
+        self,
+        chosen: Mapping[str, object],
+        begin: Mapping[str, object],
+        *,
+        follow: bool,
+        now_ms: Callable[[], int],
+        changed: Callable[[], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self.failure: ClientError | None = None
+        self.ended = False
+        self.answered = False
+        self._chosen = chosen
+        self._begin = begin
+        self._follow = follow
+        self._now_ms = now_ms
+        self._changed = changed
+        self._backoff = Backoff(chance)
+        self._lines: deque[tuple[LogLine, int]] = deque()
+        self._bytes = self._missed = 0
+        self._position: str | None = None
+        self._end: str | None = None
+        self._hello: HelloData | None = None  # None: not connected
+        self._refs = count(1)
+        self._asked = 0
+        self._listening = False
+        self._ask_due = self._ping_due = inf
+        self._end_seconds = END_SECONDS
+
+    def take(self) -> LogLine | None:
+        """The next line; None: there is none yet."""
+        if self._lines:
+            line, size = self._lines.popleft()
+            self._bytes -= size
+            return line
+        if self._missed:
+            missed, self._missed = self._missed, 0
+            return self._own(missed, f"{missed:,} lines were dropped here: they were not read as fast as they came")
+        return None
+
+    # ---- the connection ----
+
+    def connected(self, hello: HelloData, now: float) -> None:
+        """See `Talk`."""
+        self._hello = hello
+        self._ask_due, self._ping_due = now, now + self.ping_seconds
+
+    def disconnected(self) -> None:
+        """See `Talk`."""
+        self._hello = None
+
+    def fail(self, error: ClientError) -> None:
+        """See `Talk`."""
+        self.failure = error
+        self.disconnected()
+        self._changed()
+
+    @property
+    def ping_seconds(self) -> float:
+        """See `Talk`."""
+        return PING_SECONDS if self._hello is None else min(PING_SECONDS, max(1.0, self._hello.heartbeat))
+
+    def due(self) -> float:
+        """See `Talk`."""
+        return inf if self._hello is None or self.failure is not None else min(self._ask_due, self._ping_due)
+
+    def requests(self, now: float) -> list[str]:
+        """See `Talk`."""
+        messages = []
+        if now >= self._ask_due:
+            self._ask_due = inf
+            begin = self._begin if self._position is None else {"after": self._position}
+            # A subscription to what comes begins where the stream ends now.
+            data = {} if self._seeks_end else {**self._chosen, **begin}
+            self._asked = next(self._refs)
+            messages.append(_message("subscribe-logs", data, self._asked))
+        if now >= self._ping_due:
+            self._ping_due = inf
+            messages.append(_message("ping", None, next(self._refs)))
+        return messages
+
+    def receive(self, frame: Frame, size: int, now: float) -> None:
+        """See `Talk`."""
+        try:
+            match frame.event:
+                case "ack" if frame.ref == self._asked and self._seeks_end:
+                    self._end = msgspec.convert(frame.data, _AckData).after
+                    self._ask_due = now
+                case "ack" if frame.ref == self._asked:
+                    self._acknowledged(msgspec.convert(frame.data, _AckData), now)
+                case "error" if frame.ref == self._asked:
+                    self._refused(msgspec.convert(frame.data, ErrorData), now)
+                case "log" if self._listening and isinstance(frame.data, dict) and frame.id is not None:
+                    self._position = frame.id  # first: a line that makes no sense must not be asked for again
+                    line = msgspec.convert({**frame.data, "id": frame.id, "replayed": frame.replayed}, LogLine)
+                    self._put(line, size)
+                case "dropped" if self._listening:
+                    dropped = msgspec.convert(frame.data, _DroppedData)
+                    self._put(self._own(max(1, dropped.count), _in_words(dropped)), size)
+                case "pong":
+                    self._pong(msgspec.convert(frame.data, _PongData).after, now)
+                case _:
+                    return
+        except msgspec.ValidationError as error:
+            raise not_ours(error) from None
+        self._end_if_reached()
+
+    # ---- what comes ----
+
+    @property
+    def _seeks_end(self) -> bool:
+        return not self._follow and self._end is None
+
+    def _acknowledged(self, ack: _AckData, now: float) -> None:
+        if ack.gap:
+            self._put(self._own(1, "lines may be missing here: Redis no longer has all that came meanwhile"), 0)
+        self._position = ack.after
+        self._listening = self.answered = True
+        self._backoff.reset()
+        if not self._follow:
+            self._ping_due = now + self._end_seconds
+        self._changed()
+
+    def _refused(self, error: ErrorData, now: float) -> None:
+        # Who does not follow wants an end.
+        if error.code in _PASSING and (self._follow or error.code != "unavailable"):
+            self._ask_due = now + self._backoff.next()
+        else:
+            self.fail(ResponseError(error.code, error.message))
+
+    def _pong(self, reached: str | None, now: float) -> None:
+        if self._listening and reached is not None:
+            self._position = reached
+        self._ping_due = now + (self.ping_seconds if self._follow else self._end_seconds)
+        self._end_seconds = min(2 * self._end_seconds, self.ping_seconds)
+
+    def _end_if_reached(self) -> None:
+        reached = self._position if self._listening else None
+        if self._end is not None and reached is not None and position(reached) >= position(self._end):
+            self.ended = True
+            self._changed()
+
+    def _put(self, line: LogLine, size: int) -> None:
+        # Behind a line that was dropped all are, until that can be told in its place.
+        if self._missed or (self._lines and self._bytes + size > BACKLOG_BYTES):
+            self._missed += line.dropped or 1
+        elif not self.ended:
+            self._lines.append((line, size))
+            self._bytes += size
+        self._changed()
+
+    def _own(self, dropped: int, message: str) -> LogLine:
+        return LogLine(self._now_ms(), "warning", _SOURCE, message, dropped=dropped)
+
+
+def _in_words(dropped: _DroppedData) -> str:
+    if not dropped.count:
+        return "lines may be missing here: the stream began again"
+    return f"{'about ' if dropped.approximate else ''}{dropped.count:,} lines are missing here"
+
+
+def _message(event: str, data: Any, ref: int) -> str:
+    return msgspec.json.encode({"event": event, "data": data, "ref": ref}).decode()

@@ -1,0 +1,123 @@
+"""Following the log that all programs share: `connect_logs`."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import trio
+
+from jobws.client.connection.reconnecting import Session, require_trio, running
+from jobws.client.connection.token import Credentials, Token
+from jobws.client.log.feed import LogFeed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from jobws.client.log.feed import LogLine
+
+Names: TypeAlias = "str | Sequence[str] | None"
+"""One, several, or any."""
+
+
+class LogLines:
+    """The lines of the log, in the order of the stream; an async iterator. `connect_logs` makes it.
+
+    It ends by itself only with `follow=False`. Otherwise it raises what ended it. Cancelling loses no line.
+    """
+
+    def __init__(self, feed: LogFeed, news: _News) -> None:
+        self._feed = feed
+        self._news = news
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> LogLine:
+        await trio.lowlevel.checkpoint()
+        while True:
+            line = self._feed.take()
+            if line is not None:
+                return line
+            if self._feed.ended:
+                raise StopAsyncIteration
+            if self._feed.failure is not None:
+                raise self._feed.failure
+            await self._news.wait()
+
+
+class _News:
+    """Wakes the tasks that wait for something new."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def tell(self) -> None:
+        self._event.set()
+        self._event = trio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+@asynccontextmanager
+async def connect_logs(
+    url: str,
+    *,
+    level: str | None = None,
+    source: Names = None,
+    queue: Names = None,
+    job_id: Names = None,
+    text: str | None = None,
+    tail: int | None = None,
+    after: str | None = None,
+    follow: bool = True,
+    token: Token | None = None,
+) -> AsyncIterator[LogLines]:
+    """Read the log that programs share, from now on, or from `tail` or `after` on. Works in programs on trio.
+
+    `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. Inside the context no line
+    is missed: after a lost connection the client reconnects and goes on after the last line. If lines are missing all
+    the same, the client adds a line of its own that says so (`LogLine.dropped`).
+
+    Args:
+        url: The bridge's base URL, as for `jobws.client.connect`.
+        level: The least severe level: debug, info, warning, error or critical.
+        source: The program, or the programs, that wrote the lines; None: any.
+        queue: The label, or labels, of the queues that the lines are about; None: any.
+        job_id: The job, or the jobs, that the lines are about; None: any.
+        text: What the message must hold, in upper or lower case.
+        tail: Begin with the last lines that pass the filters, so many at most.
+        after: Begin after the line of this id. Not together with `tail`.
+        follow: Go on with what comes. False: end after the last line that is there at the beginning.
+        token: As for `jobws.client.connect`.
+
+    Raises:
+        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
+            again.
+        RefusedError: The bridge refuses this client.
+        ResponseError: A filter is wrong; the message says which. With `follow=False` also if Redis does not answer the
+            bridge: `code` is then `unavailable`.
+        ClientError: The program does not run on trio, or the token is malformed.
+    """
+    require_trio("jobws.sync.connect_logs")
+    filters = {"level": level, "source": source, "queue": queue, "jobId": job_id, "text": text}
+    chosen = {key: value for key, value in filters.items() if value is not None}
+    begin = {key: value for key, value in {"tail": tail, "after": after}.items() if value is not None}
+    news = _News()
+    feed = LogFeed(
+        chosen,
+        begin,
+        follow=follow,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        changed=news.tell,
+        chance=random.random,
+    )
+    async with running(Session(url, Credentials(token), feed, "/logs")):
+        while not feed.answered and feed.failure is None:
+            await news.wait()
+        if feed.failure is not None:
+            raise feed.failure
+        yield LogLines(feed, news)

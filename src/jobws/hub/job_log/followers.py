@@ -1,0 +1,271 @@
+"""Who follows the lines of which job's log, how far, and whose events wait until the last lines were read.
+
+A membership that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
+subscription, until a look at the list that began after the outcome has found no more lines, or is overdue. Nobody else
+waits, and who has no lines to follow costs an event one look at an empty dictionary.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from jobws.hub.job_log.reader import JobLineReader
+from jobws.protocol.codec import encode_data, job_frame, tail_of
+from jobws.protocol.messages import JobLogData
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from jobws.bullmq.snapshot import Job
+    from jobws.hub.job_log.reader import Batch, Step
+    from jobws.hub.jobs.subscription import Member, Membership
+    from jobws.protocol.codec import Frame
+    from jobws.protocol.messages import Sub
+
+_NAME: Final = b'"job-log"'
+MAX_LINE_BYTES: Final = 64 * 1024
+"""What a line may have in a frame; a longer one is cut, and HTTP has it whole."""
+
+
+class Following:
+    """One membership's lines.
+
+    Attributes:
+        readers: How far, by queue.
+        unread: The queues of which lines must be read before the membership goes on, and with which number that was
+            asked for: a look that began before does not count.
+    """
+
+    __slots__ = ("readers", "unread")
+
+    def __init__(self) -> None:
+        self.readers: dict[str, JobLineReader] = {}
+        self.unread: dict[str, int] = {}
+
+
+class Group:
+    """Followers that are equally far, so that one look at the list serves all of them.
+
+    Attributes:
+        members: Each with its number in `Following.unread`; None: it waits for nothing.
+    """
+
+    def __init__(self, job: Job, reader: JobLineReader) -> None:
+        self.job = job
+        self.reader = reader
+        self.members: list[tuple[Membership, int | None]] = []
+
+
+class JobLines:
+    """All followed lines of jobs' logs.
+
+    Args:
+        without_events: The queues whose stream is switched off; a live view.
+        counts: Where to count lines that are told.
+        release: Lets through what was held for a member, once its lines were read.
+
+    Attributes:
+        followers: By job id in UTF-8, as it stands in the stream.
+        draining: Those whose lines must be read up to now, and what is to be done then.
+        on_news: Told that a job may have new lines, and whether an outcome waits for them; must not wait.
+        on_drain: Told who waits, and for how long at most is up to it; must not wait.
+    """
+
+    def __init__(
+        self, without_events: Collection[str], counts: Counter[str], release: Callable[[Membership], None]
+    ) -> None:
+        self.followers: dict[bytes, dict[Membership, Following]] = {}
+        self.draining: dict[Membership, Callable[[], None]] = {}
+        self.on_news: Callable[[Job, bool], None] = _ignore_news
+        self.on_drain: Callable[[Membership], None] = _ignore_drain
+        self._without_events = without_events
+        self._counts = counts
+        self._release = release
+        self._asked = 0
+        self._draining_of: dict[Member, dict[Membership, None]] = {}
+
+    # ---- what the hub tells ----
+
+    def drain(
+        self, membership: Membership, queues: Iterable[str], then: Callable[[], None], *, urgent: bool = False
+    ) -> None:
+        """Have the lines read that there are now in these queues, and then call `then`, also if it has left.
+
+        That is immediately if there is no queue. `urgent`: before those of others, since an event waits.
+        """
+        job_id = membership.subscription.room.job_id or ""
+        following = self.followers.setdefault(job_id.encode(), {}).setdefault(membership, Following())
+        for queue in queues:
+            self._asked += 1
+            following.unread[queue] = self._asked
+        # Where no event tells that the job begins to live, its list is looked at without.
+        for queue in {*following.unread, *self._without_events}:
+            self.on_news((queue, job_id), urgent)
+        if not following.unread:
+            then()
+            return
+        if membership not in self.draining:
+            self.on_drain(membership)
+        self.draining[membership] = then
+        self._draining_of.setdefault(membership.connection, {})[membership] = None
+
+    def draining_of(self, member: Member) -> Collection[Membership]:
+        """The subscriptions of one client that wait for lines."""
+        return self._draining_of.get(member, {}).keys()
+
+    def _end_draining(self, membership: Membership) -> Callable[[], None] | None:
+        """End a subscription's wait for lines, and return what is to be done then. None: it did not wait."""
+        then = self.draining.pop(membership, None)
+        if then is not None:
+            of_client = self._draining_of[membership.connection]
+            del of_client[membership]
+            if not of_client:
+                del self._draining_of[membership.connection]
+        return then
+
+    def hold(self, membership: Membership, queue: str) -> None:
+        """An outcome of that queue is about to be offered: the last lines go first."""
+        if membership.held is None:
+            membership.held = []
+            self.drain(membership, (queue,), partial(self._release, membership), urgent=True)
+        elif membership in self.draining:
+            self.drain(membership, (queue,), self.draining[membership], urgent=True)
+
+    def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
+        """An event of a followed job is about to be offered. `ends`: it is an outcome."""
+        for membership in list(self.followers[job_id]) if ends else ():
+            if membership.subscription.room.queue in (None, queue):
+                self.hold(membership, queue)
+        self.on_news((queue, job_id.decode()), False)
+
+    def forget(self, membership: Membership, queue: str) -> None:
+        """The queue is gone: a membership without a queue follows no lines there, and waits for none."""
+        following = self.followers.get((membership.subscription.room.job_id or "").encode(), {}).get(membership)
+        if following is not None:
+            following.readers.pop(queue, None)
+            if following.unread.pop(queue, None) is not None and not following.unread:
+                self.give_up(membership)
+
+    def leave(self, membership: Membership) -> None:
+        """Follow no lines for this subscription any more."""
+        job_id = (membership.subscription.room.job_id or "").encode()
+        followers = self.followers.get(job_id, {})
+        followers.pop(membership, None)
+        if not followers:
+            self.followers.pop(job_id, None)
+        then = self._end_draining(membership)
+        if then is not None:
+            then()
+
+    def give_up(self, membership: Membership) -> None:
+        """What waits for lines goes on without them. They follow, if it is still there then."""
+        if membership in self.draining:
+            self._drained(membership)
+
+    def give_up_all(self, queue: str) -> None:
+        """Give up the wait for lines of all subscriptions that see a queue's events."""
+        for membership in list(self.draining):
+            if membership.subscription.room.queue in (None, queue):
+                self.give_up(membership)
+
+    # ---- looking ----
+
+    def groups(self, job: Job) -> tuple[list[Group], list[Membership]]:
+        """Who follows the lines of a job, and whose client must first take what waits for it."""
+        queue, job_id = job
+        groups: dict[JobLineReader, Group] = {}
+        full: list[Membership] = []
+        for membership, following in self.followers.get(job_id.encode(), {}).items():
+            if not self._follows(membership, following, queue):
+                continue
+            reader = following.readers.get(queue)
+            if reader is None:
+                after = (membership.subscription.logs or {}).get(queue)
+                reader = following.readers[queue] = JobLineReader() if after is None else JobLineReader.after(after)
+            if membership.connection.outbox.roomy:
+                group = groups.setdefault(reader, Group(job, reader))
+                group.members.append((membership, following.unread.get(queue)))
+            else:
+                full.append(membership)
+        return list(groups.values()), full
+
+    def _follows(self, membership: Membership, following: Following, queue: str) -> bool:
+        """Whether lines of that queue may come, or are waited for."""
+        if membership.subscription.room.queue not in (None, queue):
+            return False
+        if queue in membership.lives:
+            return membership.lives[queue] is None or queue in following.unread
+        return queue in following.unread or queue in self._without_events
+
+    def tell(self, group: Group, step: Step) -> bool:
+        """Deliver what a look at a group's lines yielded, and let those go on that waited for it.
+
+        False: for a client that must take first what waits for it the same look is to be taken again.
+        """
+        queue, _ = group.job
+        frames: dict[Sub | None, Frame] = {}
+        tail: bytes | None = None
+        all_told = True
+        for membership, asked in group.members:
+            if membership.left:
+                continue
+            outbox = membership.connection.outbox
+            if step.batch is not None and not outbox.roomy:
+                all_told = False
+                continue
+            following = self._following(membership)
+            following.readers[queue] = step.reader
+            if step.batch is not None:
+                sub = membership.subscription.room.sub
+                if sub not in frames:
+                    tail = tail or _tail(group.job, step.batch, step.reader)
+                    frames[sub] = job_frame(_NAME, tail, sub=sub)
+                outbox.append(frames[sub])
+                self._counts["job-log-lines"] += len(step.batch.lines)
+            if asked is not None and not step.again and following.unread.get(queue) == asked:
+                del following.unread[queue]
+                if not following.unread and membership in self.draining:
+                    self._drained(membership)
+            outbox.flush()
+        return all_told
+
+    def _drained(self, membership: Membership) -> None:
+        then = self._end_draining(membership)
+        if then is not None:
+            then()
+        membership.connection.outbox.flush()
+        membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
+
+    def _following(self, membership: Membership) -> Following:
+        return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
+
+
+def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
+    queue, job_id = job
+    data = JobLogData(
+        queue,
+        job_id,
+        lines=as_texts(batch.lines),
+        first=batch.first,
+        position=reader.position.encode(),
+        gap=batch.gap or UNSET,
+        truncated=any(len(line) > MAX_LINE_BYTES for line in batch.lines) or UNSET,
+    )
+    return tail_of(encode_data(data))
+
+
+def as_texts(lines: Sequence[bytes]) -> list[str]:
+    """Lines as a frame has them. What is no UTF-8 becomes U+FFFD."""
+    return [line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines]
+
+
+def _ignore_news(_job: Job, _urgent: bool) -> None:
+    """Ignore that there is something to look at: nobody is there to look."""
+
+
+def _ignore_drain(_membership: Membership) -> None:
+    """Ignore that a job's lines are to be read: nobody is there to read them."""

@@ -1,0 +1,58 @@
+"""What is to be read back for one client, in order: events from streams, outcomes from hashes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from jobws.hub.jobs.missed import Owed, Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Events to read back, each as its replay and its number in that; or outcomes.
+Batch = tuple[list[tuple[Replay, int]], list[Owed]]
+
+
+class Backlog:
+    """What is to be read back for one client."""
+
+    __slots__ = ("_items", "_taken")
+
+    def __init__(self) -> None:
+        self._items: deque[Replay | Owed] = deque()
+        self._taken = False
+
+    def __bool__(self) -> bool:
+        return bool(self._items) or self._taken
+
+    def add(self, items: Iterable[Replay | Owed]) -> None:
+        """Put items last."""
+        self._items.extend(items)
+
+    def take(self, count: int) -> Batch:
+        """The next of them, as many as `count`: either events or outcomes. Both are empty if nothing is left.
+
+        What was taken counts until the next call.
+        """
+        events: list[tuple[Replay, int]] = []
+        owed: list[Owed] = []
+        items = self._items
+        while items and len(events) + len(owed) < count:
+            first = items[0]
+            if first.membership.left:
+                items.popleft()
+            elif isinstance(first, Owed):
+                if events:
+                    break
+                owed.append(first)
+                items.popleft()
+            else:
+                if owed:
+                    break
+                events.append((first, first.index))
+                first.index += 1
+                if first.index == len(first):
+                    items.popleft()
+        self._taken = bool(events or owed)
+        return events, owed

@@ -1,0 +1,145 @@
+"""Events of one queue to the outboxes of those who want them.
+
+Subscriptions are looked up before anything is decoded, so an event that nobody wants costs two hash look-ups.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.bullmq.events import Life, field, kind_of
+from jobws.hub.jobs.subscription import Held, Member, Membership
+from jobws.protocol.codec import job_frame, json_text
+from jobws.protocol.identifiers import is_after
+from jobws.protocol.messages import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jobws.bullmq.events import Kind
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.protocol.codec import Frame
+    from jobws.protocol.messages import Sub
+
+
+class Batch:
+    """One call of `publish`: what it has offered, and whom it must flush."""
+
+    __slots__ = (
+        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_recent", "_touched"),
+        *("_whole_queue", "offers"),
+    )
+
+    def __init__(self, fanout: Fanout, queue: str) -> None:
+        self._fanout = fanout
+        self._queue = queue
+        self._queue_json = json_text(queue)
+        self._anywhere = fanout.rooms.anywhere
+        self._named = fanout.rooms.named(queue)
+        self._followed = fanout.job_lines.followers
+        self._recent = fanout.recent.of(queue)
+        self._published = fanout.published.get(queue)
+        self._whole_queue = fanout.rooms.whole_queue(queue)
+        self._touched: dict[Member, None] = {}
+        self.offers = 0
+
+    def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
+        """Send an event to those who want it."""
+        # BullMQ writes `event` and `jobId` first; custom events may not.
+        job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
+        if job_id is None:
+            return
+        kind = kind_of(fields)
+        if kind is None:
+            self._fanout.counts["missing-field"] += 1
+            return
+        self._recent.add(job_id, stream_id, kind)
+        if self._published is not None and self._published.knows(job_id, stream_id, kind):
+            return
+        anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
+        if anywhere is None and named is None and not self._whole_queue:
+            return
+        if job_id in self._followed:
+            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
+        takers: list[Membership] = []
+        if self._whole_queue:
+            self._choose(takers, self._whole_queue, kind)
+        if anywhere is not None:
+            self._note(takers, anywhere, stream_id, kind)
+        if named is not None:
+            self._note(takers, named, stream_id, kind)
+        if takers:
+            self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
+
+    def _choose(self, takers: list[Membership], members: Iterable[Membership], kind: Kind) -> None:
+        """Add those who chose this event."""
+        event = kind.name.text
+        takers += [each for each in members if each.subscription.events is None or event in each.subscription.events]
+
+    def _note(self, takers: list[Membership], members: Iterable[Membership], stream_id: bytes, kind: Kind) -> None:
+        """Add those who chose this event. What it says of the job's life concerns the others too.
+
+        An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
+        """
+        event, queue, life = kind.name.text, self._queue, kind.life
+        ends = event in OUTCOMES
+        tells, lives = ends or life is not Life.SAME, life is Life.LIVES
+        # Members of one room were mostly settled by the same event, so one comparison does for all of them.
+        compared, is_news = None, True
+        for membership in members:
+            if tells:
+                settled = membership.lives.get(queue)
+                if settled is not None and settled is not compared:
+                    compared, is_news = settled, is_after(stream_id, settled)
+                if settled is None and queue not in membership.lives:
+                    membership.see(queue, None if lives else stream_id)
+                elif settled is None or is_news:
+                    membership.lives[queue] = None if lives else stream_id
+                elif life is not Life.SAME and not lives:
+                    continue
+                if ends and membership.owed:
+                    membership.pay(queue)  # what was missed before it is gone: the hash tells of this one
+            elif queue not in membership.lives:
+                membership.see(queue)
+            chosen = membership.subscription.events
+            if membership.had is not None and membership.has(queue, stream_id):
+                continue
+            if chosen is None or event in chosen:
+                takers.append(membership)
+
+    def _send(self, takers: list[Membership], stream_id: bytes, kind: Kind, tail: bytes) -> None:
+        """A frame for each: those of one name share it, and all of them share a large tail."""
+        queue, ends = self._queue, kind.name.text in OUTCOMES
+        untold = not ends and queue in self._fanout.untold
+        with_position: dict[Sub | None, Frame] = {}
+        without: dict[Sub | None, Frame] = {}
+        self.offers += len(takers)
+        for membership in takers:
+            connection, subscription = membership.connection, membership.subscription
+            self._touched[connection] = None
+            if membership.held is not None:
+                if connection.outbox.hold(tail):
+                    membership.held.append(Held(kind, queue, stream_id, tail, replayed=False))
+                continue
+            # A subscription to a whole queue is owed nothing.
+            hidden = (untold and subscription.room.job_id is not None) or (
+                membership.owed is not None and queue in membership.owed and not ends
+            )
+            frames, sub = without if hidden else with_position, subscription.room.sub
+            frame = frames.get(sub)
+            if frame is None:
+                at = None if hidden else stream_id
+                frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
+            connection.outbox.append(frame)
+            if ends and subscription.until_end:
+                connection.leave(membership)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether older events of the queue were forgotten."""
+        return self._recent.is_full
+
+    def finish(self) -> None:
+        """Flush every connection that was offered something."""
+        for connection in self._touched:
+            connection.outbox.flush()

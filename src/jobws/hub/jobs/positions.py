@@ -1,0 +1,33 @@
+"""The positions that a `pong` tells a client: of the queues of its subscriptions alone, for there may be thousands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.subscription import Membership
+    from jobws.protocol.messages import Cursor
+
+
+def positions(memberships: Iterable[Membership], fanout: Fanout) -> Cursor:
+    """Up to where everything that is acknowledged was surely sent. A queue is absent if that cannot be said of it."""
+    after: Cursor = {}
+    unknown = fanout.untold | fanout.without_events
+    verified = fanout.verified
+    for membership in memberships:
+        if not membership.acked:
+            continue
+        queues = membership.queues
+        if membership.held is not None:
+            unknown.update(queues)
+        elif membership.owed:
+            unknown.update(membership.owed)
+        for queue in queues:
+            if queue in verified:
+                after[queue] = verified[queue]
+    for queue in unknown:
+        after.pop(queue, None)
+    return after

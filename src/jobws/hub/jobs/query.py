@@ -1,0 +1,244 @@
+"""What subscriptions look up together: jobs of named queues, and jobs in every queue; and what was found.
+
+A thousand jobs in a thousand queues are not a million pairs: asking and answering cost what there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobws.protocol.identifiers import START, later, position
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from jobws.bullmq.snapshot import LookUp
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.history import RecentEvents
+    from jobws.hub.jobs.subscription import Membership
+    from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
+    from jobws.protocol.request_types import Identity
+
+_NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
+
+
+class Query:
+    """One look-up for the jobs of some subscriptions.
+
+    Args:
+        rooms: What they are to.
+        labels: The queues that exist; a live view.
+        fanout: What is known of their streams.
+
+    Attributes:
+        queues: The labels of those that it is about, in order.
+        unknown: The labels that are named and do not exist.
+    """
+
+    __slots__ = (
+        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
+        *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
+    )
+
+    def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
+        self.queues: dict[str, None] = {}
+        self.unknown: list[str] = []
+        self._labels = labels
+        self._fanout = fanout
+        self._named: dict[str, dict[str, None]] = {}
+        self._anywhere: dict[str, None] = {}
+        for room in rooms:
+            self._add(room)
+        if self._anywhere:
+            self.queues.update(dict.fromkeys(labels))
+        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
+        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        # Which queues are stale, all those that are, and how much had changed when that was found.
+        self._stale: dict[str, bool] = {}
+        self._stale_anywhere: list[str] | None = None
+        self._changes = fanout.recent.changes
+        self._seen: Cursor = {}
+        self._look_up: LookUp | None = None
+        self._unread: set[str] = set()
+        # What was found of jobs without a queue: by job id, by queue.
+        self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
+        # By the identity of a client's positions, these, and whether events after them may be gone in any queue; and
+        # those that this bridge has not reached.
+        self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
+        self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
+
+    def _add(self, room: Identity) -> None:
+        if room.queue is None:
+            self._anywhere[room.job_id or ""] = None
+        elif room.queue not in self._labels:
+            self.unknown.append(room.queue)
+        else:
+            self.queues[room.queue] = None
+            if room.job_id is not None:
+                self._named.setdefault(room.queue, {})[room.job_id] = None
+
+    # ---- asking ----
+
+    @property
+    def job_ids(self) -> Mapping[str, Collection[str]]:
+        """What to ask Redis, by queue; empty if nothing is needed."""
+        if not self._anywhere:
+            return self._named
+        return {
+            queue: {**self._anywhere, **self._named[queue]} if queue in self._named else self._anywhere
+            for queue in self.queues
+        }
+
+    def ask(self) -> None:
+        """The streams that it is about are known; Redis is asked after this."""
+        for queue in self.queues:
+            seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
+            known = self._fanout.recent.of(queue)
+            self._recent[queue] = known, max(seen, known.floor or START, key=position)
+
+    def take(self, look_up: LookUp) -> None:
+        """What Redis said; as far as streams had been written then, they have been read as far as can be."""
+        self._look_up = look_up
+        cursors = self._fanout.cursors
+        self._unread = {
+            queue
+            for queue in self._seen
+            if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
+            and position(end) > position(cursor)
+        }
+        for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
+            if job_id in self._anywhere and queue in self.queues and answer is not None:
+                self._found.setdefault(job_id, {})[queue] = answer
+
+    # ---- whether it can be answered ----
+
+    def is_outdated(self, rooms: Iterable[Identity]) -> bool:
+        """Whether a queue has come that these name and that was unknown: another query is needed."""
+        return bool(self.unknown) and any(
+            room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
+        )
+
+    def read_again(self, memberships: Iterable[Membership]) -> list[str]:
+        """The queues of these whose streams are read again now: until that is done nothing can be said of them.
+
+        A subscription without a queue waits for no queue in which its job was not seen: of forty queues one may always
+        be read again.
+        """
+        if not self._fanout.published:
+            return []
+        concerned = [(each.subscription.room, each.subscription.after or {}) for each in memberships]
+        return [
+            queue
+            for queue, published in self._fanout.published.items()
+            if any(
+                room.queue == queue
+                if room.queue is not None
+                else queue in after
+                or queue in self._found.get(room.job_id or "", _NOTHING)
+                or (room.job_id or "").encode() in published.job_ids
+                for room, after in concerned
+            )
+        ]
+
+    def stale(self, room: Identity) -> Collection[str]:
+        """The queues of which not everything is known that happened since they were asked for.
+
+        The job may have ended there meanwhile.
+        """
+        if room.job_id is None:
+            return ()
+        if room.queue is not None:
+            return (room.queue,) if room.queue in self._labels and self._is_stale(room.queue) else ()
+        self._renew()
+        if self._stale_anywhere is None:
+            self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
+        return self._stale_anywhere
+
+    def _is_stale(self, queue: str) -> bool:
+        self._renew()
+        is_stale = self._stale.get(queue)
+        if is_stale is None:
+            recent = self._fanout.recent
+            known, after = self._recent.get(queue) or (recent.of(queue), START)
+            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+        return is_stale
+
+    def _renew(self) -> None:
+        if self._changes != self._fanout.recent.changes:
+            self._changes = self._fanout.recent.changes
+            self._stale, self._stale_anywhere = {}, None
+
+    # ---- what was found ----
+
+    def knows(self, queue: str) -> bool:
+        """Whether the queue was there, and was not forgotten since."""
+        return queue in self.queues and queue in self._labels
+
+    def having(self, room: Identity) -> Mapping[str, JobSnapshot | ItemError | None]:
+        """By queue that has, or had, the job, what Redis said of it: also those that were found since.
+
+        None: the job was not there when it was asked for.
+        """
+        job_id = room.job_id or ""
+        if room.queue is not None:
+            found = None if self._look_up is None else self._look_up.found.get((room.queue, job_id))
+            known = found is not None or job_id.encode() in self._fanout.recent.of(room.queue).job_ids
+            return {room.queue: found} if known else {}
+        found_in = self._found.get(job_id, _NOTHING)
+        others = [queue for queue in self._fanout.recent.having(job_id.encode()) if queue not in found_in]
+        having = {**found_in, **dict.fromkeys(others)}
+        return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
+
+    def _is_read_back(self, queue: str) -> bool:
+        return queue in self._labels and (queue in self.queues or self._fanout.recent.filled(queue))
+
+    def moment(self, queue: str, job_id: str) -> str:
+        """How far what was said of the job speaks."""
+        if queue not in self._seen:  # it was found since, and not asked
+            return self._fanout.cursors.get(queue, START)
+        # An empty stream does not say, and one that went back says too little.
+        asked = {} if self._look_up is None else self._look_up.moments
+        moment = later(self._seen[queue], asked.get((queue, job_id), START))
+        if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
+            return START  # the stream was made again since
+        return moment
+
+    def end(self, queue: str) -> str:
+        """How far the queue's stream went; `0-0` if it held nothing, or may have been made again since."""
+        return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
+
+    def is_read(self, queue: str | None) -> bool:
+        """Whether the queue was asked, and its stream was read that far; None: all of them."""
+        return not self._unread if queue is None else queue in self._seen and queue not in self._unread
+
+    def may_lack(self, queue: str | None, after: Mapping[str, str]) -> bool:
+        """Whether events after a client's positions may be gone in the queue, or in any that they name."""
+        if queue is not None:
+            return queue in after and self._may_lack(queue, after[queue])
+        known = self._holed.get(id(after))
+        if known is None:
+            holed = any(self._may_lack(label, stream_id) for label, stream_id in after.items() if self.knows(label))
+            known = self._holed[id(after)] = (after, holed)
+        return known[1]
+
+    def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
+        """A client's positions, in the queue or in any, that this bridge has not reached yet."""
+        if queue is not None:
+            return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
+        known = self._ahead.get(id(after))
+        if known is None:
+            ahead = {label: stream_id for label, stream_id in after.items() if self._is_ahead(label, stream_id)}
+            known = self._ahead[id(after)] = (after, ahead)
+        return known[1]
+
+    def _is_ahead(self, queue: str, after: str) -> bool:
+        # Streams that were read are not behind any position of theirs.
+        return queue in self._unread and position(self._fanout.cursors.get(queue, START)) < position(after) <= position(
+            self.end(queue)
+        )
+
+    def _may_lack(self, queue: str, after: str) -> bool:
+        fanout = self._fanout
+        return queue not in fanout.without_events and (
+            fanout.may_lack(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
+        )

@@ -1,0 +1,116 @@
+"""One client of `/logs` as the hub sees it: at most one subscription that is answered, and one that is not yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec import UNSET
+
+from jobws.hub.client import Peer
+from jobws.hub.log.subscription import LogMembership
+from jobws.protocol.codec import encode
+from jobws.protocol.echo import echoed
+from jobws.protocol.log.answers import LogAck, LogAckData, LogPong, LogPongData
+from jobws.protocol.log.requests import LogRequest, SubscribeLogs, UnsubscribeLogs
+from jobws.protocol.messages import ItemError, Ref
+from jobws.protocol.request_types import Ping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.hub.log.broadcaster import LogHub
+    from jobws.protocol.log.requests import LogSession
+    from jobws.redis.log_stream import Place
+
+SUBSCRIBE: Final = "subscribe-logs"
+REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
+
+
+class LogConnection(Peer[LogRequest, LogMembership]):
+    """One client.
+
+    Args:
+        session: Its protocol state.
+        hub: Where lines come from.
+        outbox_bytes: How much may wait for it.
+        wake: Told when frames wait or the connection is to close; must not wait.
+    """
+
+    __slots__ = ("_current", "_hub", "_pending")
+
+    def __init__(self, session: LogSession, hub: LogHub, outbox_bytes: int, wake: Callable[[], None]) -> None:
+        super().__init__(session, outbox_bytes, wake)
+        self._hub = hub
+        self._current: LogMembership | None = None
+        self._pending: LogMembership | None = None
+
+    def _serve(self, request: LogRequest) -> LogMembership | None:
+        match request:
+            case Ping():
+                after = None
+                if self._current is not None:
+                    self._current.tell_dropped()
+                    after = self._current.reached
+                self.outbox.append(encode(LogPong(LogPongData(after), echoed(request.ref))))
+            case UnsubscribeLogs():
+                self._give_up_pending()
+                left = self._leave_current()
+                self._acknowledge(LogAckData("unsubscribe-logs", left=left), request.ref)
+            case SubscribeLogs():
+                self._give_up_pending()
+                self._pending = LogMembership(self, request, self._hub)
+                return self._pending
+            case _:
+                assert_never(request)
+        return None
+
+    def leave_all(self) -> None:
+        """See `Peer`."""
+        if self._pending is not None:
+            self._end(self._pending)
+            self._pending = None
+        self._leave_current()
+        self.outbox.abandon()
+
+    def complete(self, member: LogMembership, place: Place, end: str, *, gap: bool) -> None:
+        """Answer a subscription, which takes the place of the one before: its lines begin after `place`.
+
+        `end` is the id of the last line that is there, `gap` whether lines before `place` may be missing.
+        """
+        if member is not self._pending:
+            return
+        self._pending = None
+        self._leave_current()
+        self._current = member
+        member.place, member.end = place, end
+        self._acknowledge(LogAckData(SUBSCRIBE, after=place.id, gap=gap or UNSET), member.request.ref)
+        self.outbox.flush()
+
+    def fail(self, member: LogMembership, error: ItemError) -> None:
+        """Refuse a subscription. One that was answered before goes on."""
+        if member is self._pending:
+            self._pending = None
+            self._end(member)
+            self.refuse(error, SUBSCRIBE, member.request.ref)
+            self.outbox.flush()
+
+    def _give_up_pending(self) -> None:
+        if self._pending is not None:
+            self.fail(self._pending, REPLACED)
+
+    def _leave_current(self) -> bool:
+        member, self._current = self._current, None
+        if member is None:
+            return False
+        member.tell_dropped()
+        self._end(member)
+        return True
+
+    def _end(self, member: LogMembership) -> None:
+        member.left = True
+        self._hub.leave(member)
+        if member.on_leave is not None:
+            member.on_leave()
+
+    def _acknowledge(self, data: LogAckData, ref: Ref | None) -> None:
+        self.outbox.append(encode(LogAck(data, echoed(ref))))

@@ -1,0 +1,158 @@
+"""What may be asked on `/logs`: a value to a checked request, or a RequestError.
+
+Unknown keys are ignored, as on `/ws` (protocol.md, rule M4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+
+from jobws.errors import RequestError
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_stream_id, type_name
+from jobws.protocol.log.records import LEVELS, parse_level, severity
+from jobws.protocol.messages import Ref
+from jobws.protocol.request_types import Ping
+from jobws.protocol.session import Conversation
+
+if TYPE_CHECKING:
+    from jobws.protocol.log.records import LogRecord
+
+MAX_CHOICES: Final = 1000
+MAX_TEXT_BYTES: Final = 1024
+_KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping"
+
+
+class LogFilter(Struct, frozen=True):
+    """Which lines a client wants. None: any.
+
+    `severity` is that of the least severe level; `text` is in lower case, as the message is when it is looked for.
+    """
+
+    severity: int = 0
+    sources: frozenset[str] | None = None
+    queues: frozenset[str] | None = None
+    job_ids: frozenset[str] | None = None
+    text: str | None = None
+
+    def wants(self, record: LogRecord) -> bool:
+        """Whether `record` is one of them, but for `text`, which takes long to look for in a large message."""
+        return (
+            (not self.severity or severity(record.level) >= self.severity)
+            and (self.sources is None or record.source in self.sources)
+            and (self.queues is None or record.queue in self.queues)
+            and (self.job_ids is None or record.job_id in self.job_ids)
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every line is wanted."""
+        return self == _ALL
+
+
+_ALL: Final = LogFilter()
+
+
+class SubscribeLogs(Struct, frozen=True):
+    """`subscribe-logs`.
+
+    `after` is the stream id after which every line is wanted; `tail` how many of the last ones. At most one of them is
+    set; with neither, lines are wanted from now on.
+    """
+
+    filter: LogFilter
+    tail: int | None
+    after: str | None
+    ref: Ref | None
+
+
+class UnsubscribeLogs(Struct, frozen=True):
+    """The request `unsubscribe-logs`."""
+
+    ref: Ref | None
+
+
+LogRequest: TypeAlias = SubscribeLogs | UnsubscribeLogs | Ping
+
+
+class LogSession(Conversation[LogRequest]):
+    """The conversation of `/logs`."""
+
+    __slots__ = ()
+
+    def _request(self, event: str, data: object, ref: Ref | None) -> LogRequest:
+        match event:
+            case "subscribe-logs":
+                return _subscription(data, ref)
+            case "unsubscribe-logs":
+                return UnsubscribeLogs(ref)
+            case "ping":
+                return Ping(ref)
+            case _:
+                raise RequestError("unknown-event", f"unknown event; /logs knows {_KNOWN}")
+
+
+def _subscription(data: object, ref: Ref | None) -> SubscribeLogs:
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise RequestError("bad-data", f"expected an object with filters, got {type_name(data)}")
+    tail, after = _tail(data.get("tail")), _after(data.get("after"))
+    if tail is not None and after is not None:
+        raise RequestError("bad-after", "`after` and `tail` exclude each other")
+    chosen = LogFilter(
+        _severity(data.get("level")),
+        _choice(data, "source"),
+        _choice(data, "queue"),
+        _choice(data, "jobId"),
+        _text(data.get("text")),
+    )
+    return SubscribeLogs(chosen, tail, after, ref)
+
+
+def _severity(value: object) -> int:
+    if value is None:
+        return 0
+    level = parse_level(value) if isinstance(value, str) else None
+    if level is None:
+        raise RequestError("bad-filter", f"`level` must be one of {', '.join(LEVELS)}")
+    return severity(level)
+
+
+def _choice(data: dict[str, object], key: str) -> frozenset[str] | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    texts = value if isinstance(value, list) else [value]
+    chosen = frozenset(text for text in texts if isinstance(text, str))
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise RequestError("bad-filter", f"`{key}` must be a string or a list of strings")
+    if len(texts) > MAX_CHOICES:
+        raise RequestError("bad-filter", f"`{key}` may name {MAX_CHOICES} at most")
+    return chosen
+
+
+def _text(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not is_text(value) or len(value.encode()) > MAX_TEXT_BYTES:
+        raise RequestError("bad-filter", f"`text` must be a string of at most {MAX_TEXT_BYTES} bytes of UTF-8")
+    return value.lower()
+
+
+def _tail(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SAFE_INTEGER:
+        raise RequestError("bad-filter", "`tail` must be an integer from 0 to 2^53-1")
+    return value
+
+
+def _after(value: object) -> str | None:
+    if value is None:
+        return None
+    found = parse_stream_id(value) if isinstance(value, str) else None
+    if found is None:
+        raise RequestError("bad-after", '`after` must be a stream id such as "1795435729358-0"')
+    return "{}-{}".format(*found)

@@ -1,0 +1,186 @@
+"""Frames as server-sent events (WHATWG HTML, §9.2), and positions as their `id`s.
+
+A frame's payload is the text that the WebSocket carries. It is cut where it was put together and never decoded, since
+it may hold megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from jobws.errors import RequestError
+from jobws.protocol.codec import decode_as
+from jobws.protocol.identifiers import START, lower, position
+from jobws.protocol.messages import OUTCOMES, Cursor, Sub
+
+if TYPE_CHECKING:
+    from jobws.protocol.codec import Frame
+
+# A client sends it back in the head of a request, which may have 16 KiB.
+MAX_POSITION_BYTES: Final = 8 * 1024
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_LINE_ENDS_IN_NAME: Final = re.compile(r"[\r\n]+")
+_QUEUE: Final = '{"queue":'
+
+
+class Parts(NamedTuple):
+    """What a frame holds. `position` is its `id`, `sub` its subscription's name; `data` is JSON text in UTF-8."""
+
+    event: str
+    position: str | None
+    sub: Sub | None
+    data: bytes
+
+    @property
+    def queue(self) -> str:
+        """The label of a job event's queue, the first key of its data."""
+        label, _ = json.JSONDecoder().raw_decode(self.data.decode(), len(_QUEUE))
+        return str(label)
+
+
+class _Head(msgspec.Struct):
+    event: str
+    id: str | None = None
+    sub: Sub | None = None
+
+
+class _HasAfter(msgspec.Struct):
+    """The positions in an `ack`, in one of its items, or in a `pong`."""
+
+    after: Cursor = {}
+    unknown: bool = False
+    results: list[_HasAfter] = []
+
+
+class _Gap(msgspec.Struct):
+    queue: str
+    reason: str
+
+
+def parts_of(frame: Frame) -> Parts:
+    """The parts of a server's frame, whose last key is `data`."""
+    # Within a string its quotes would be escaped, so the first match is the key.
+    head, _, rest = frame.payload.partition(b',"data":')
+    known = msgspec.json.decode(head + b"}", type=_Head)
+    return Parts(known.event, known.id, known.sub, rest[:-1])
+
+
+def encode_position(after: Cursor) -> str:
+    """Positions by queue as base64url of their JSON, without padding."""
+    return urlsafe_b64encode(msgspec.json.encode(after)).rstrip(b"=").decode()
+
+
+def decode_position(text: str) -> dict[str, object]:
+    """The positions that `encode_position` was given; they are not checked.
+
+    Raises:
+        RequestError: `bad-after`: it was not made by `encode_position`.
+    """
+    try:
+        after = decode_as(urlsafe_b64decode(text + "=" * (-len(text) % 4)), dict[str, object])
+    except (ValueError, msgspec.DecodeError):
+        raise RequestError("bad-after", "`Last-Event-ID` must be the `id` of an event of this stream") from None
+    return after
+
+
+def frame_block(frame: Frame) -> bytes:
+    """The event that carries a whole frame, unchanged but for its line breaks."""
+    return _lines(frame.payload) + b"\n"
+
+
+def close_block(code: int, reason: str) -> bytes:
+    """The event that stands for a WebSocket's close frame: the last one."""
+    return b"event: close\n%b\n" % _lines(msgspec.json.encode({"code": code, "reason": reason}))
+
+
+def _lines(data: bytes) -> bytes:
+    """`data`, JSON text, as `data:` lines. A worker's JSON may be set in lines; a client joins them again."""
+    return b"data: %b\n" % _LINE_END.sub(b"\ndata: ", data)
+
+
+class EventStreamWriter:
+    """Frames of the subscriptions of one request, to the bytes of their stream.
+
+    It keeps a position for each of them, as every client does (protocol.md, P3 and P4), and tells the lowest of those
+    that are not over.
+
+    Args:
+        queue: The label that the request names; None: each subscription is to all queues.
+        until_end: Whether a subscription is over after its outcome.
+
+    Attributes:
+        unknown: The numbers of the subscriptions whose answer said `unknown`.
+    """
+
+    def __init__(self, queue: str | None, *, until_end: bool = False) -> None:
+        self.unknown: set[Sub | None] = set()
+        self._queue = queue
+        self._until_end = until_end
+        self._over: set[Sub] = set()
+        # By the number of the subscription, which is its `sub`; empty until they were answered.
+        self._after: list[Cursor] = []
+
+    def block(self, frame: Frame) -> bytes:
+        """The event that a frame becomes. A `pong` becomes its position alone, which tells a browser's page nothing."""
+        parts = parts_of(frame)
+        before = self._lowest()
+        match parts.event:
+            case "ack":
+                ack = decode_as(parts.data, _HasAfter)
+                self._after = [{**ack.after, **result.after} for result in ack.results]
+                self.unknown.update(sub for sub, result in enumerate(ack.results) if result.unknown)
+            case "pong":
+                self._vouch(decode_as(parts.data, _HasAfter).after)
+                return b":\n%b\n" % self._position()
+            case "gap":
+                gap = decode_as(parts.data, _Gap)
+                concerned = self._after if parts.sub is None else [self._after[int(parts.sub)]]
+                for after in concerned if gap.reason != "trimmed" else ():
+                    after[gap.queue] = START
+            case event if parts.position is not None and parts.sub is not None:
+                self._after[int(parts.sub)][parts.queue] = parts.position
+                if self._until_end and event in OUTCOMES:
+                    self._over.add(parts.sub)
+            case _:
+                pass
+        name = _LINE_ENDS_IN_NAME.sub(" ", parts.event).encode()
+        moved = parts.event == "ack" or self._lowest() != before
+        return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
+
+    def _vouch(self, vouched: Cursor) -> None:
+        """Take positions that are later, and those of queues that have none yet."""
+        for after in self._after:
+            for queue, reached in vouched.items():
+                known = after.get(queue)
+                if self._queue not in (None, queue):
+                    continue
+                if known is None:
+                    after[queue] = reached
+                    continue
+                stream_id, tilde, suffix = known.partition("~")
+                if position(reached) > position(stream_id):
+                    after[queue] = f"{reached}{tilde}{suffix}"
+
+    def _lowest(self) -> Cursor:
+        if len(self._after) == 1:
+            return dict(self._after[0])
+        lowest: Cursor = {}
+        left = [after for sub, after in enumerate(self._after) if sub not in self._over]
+        for after in left or self._after:
+            for queue, text in after.items():
+                stream_id = text.partition("~")[0]
+                known = lowest.get(queue, stream_id)
+                # Of subscriptions that are all over, the highest: nothing follows.
+                lowest[queue] = lower(known, stream_id) if left else max(known, stream_id, key=position)
+        return lowest
+
+    def _position(self) -> bytes:
+        if not self._after:
+            return b""
+        encoded = encode_position(self._lowest())
+        return b"id: %b\n" % encoded.encode() if len(encoded) <= MAX_POSITION_BYTES else b""

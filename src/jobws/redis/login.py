@@ -1,0 +1,136 @@
+"""Connecting and logging in, which is redis-py's part: URLs, TLS, users; and what its errors mean to a user.
+
+Everything here blocks, and so runs in a thread.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
+from jobws.redis.server import HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LoggedIn: TypeAlias = redis.connection.AbstractConnection
+
+CONNECT_TIMEOUT_SECONDS: Final = 3.0
+FAILURES: Final = (redis.RedisError, OSError)
+"""What `Login.connect` and `ask_blocking` raise; `trouble` makes ours of them."""
+# Made for each connection, it would read redis-py's version from its package's files: 2 ms.
+_DRIVER: Final = redis.DriverInfo()
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+class Place(NamedTuple):
+    """A host and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Login:
+    """How to reach one Redis or Sentinel, from a URL as redis-py takes it.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        username, password: For a URL that names none.
+
+    Attributes:
+        db: The number of the database.
+
+    Raises:
+        ValueError: The URL cannot be understood. The message never holds the password.
+        ConfigurationError: It names a file that cannot be read.
+    """
+
+    def __init__(self, url: str, username: str | None = None, password: str | None = None) -> None:
+        try:
+            self._pool = redis.ConnectionPool.from_url(
+                url,
+                username=username,
+                password=password,
+                protocol=2,
+                driver_info=_DRIVER,
+                socket_timeout=CONNECT_TIMEOUT_SECONDS,
+                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                # A silent retry would repeat a read behind our back; reconnecting is the caller's decision.
+                retry=Retry(NoBackoff(), 0),
+            )
+            self._options = self._pool.connection_kwargs
+            str(self._options.get("host", "")).encode("idna")
+            self._pool.connection_class(**self._options)  # an option that it does not know is a TypeError
+        except (TypeError, redis.RedisError) as error:
+            raise ValueError(str(error)) from None
+        except ValueError as error:
+            # urllib's own messages show what stands before the first slash, which may be a piece of a password.
+            if str(error).startswith(("Invalid value for '", "Redis URL must specify")):
+                raise
+            raise ValueError("host or port is malformed; in a password write / ? # @ as %2F %3F %23 %40") from None
+        self.db = int(self._options.get("db") or 0)
+        for option in _FILES:
+            if (name := self._options.get(option)) is not None:
+                _check_readable(option, name)
+
+    def connect(self, place: Place | None = None) -> LoggedIn:
+        """A connection that is logged in, to the URL's place or another.
+
+        Blocks for at most a few times 3 s; raises one of `FAILURES`.
+        """
+        elsewhere = {} if place is None else place._asdict()
+        connection: LoggedIn = self._pool.connection_class(**{**self._options, **elsewhere})
+        connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
+
+def ask_blocking(connection: LoggedIn, *command: str) -> object:
+    """The reply to one command, as bytes; raises one of `FAILURES`, also for an error reply."""
+    connection.send_command(*command)  # type: ignore[no-untyped-call]
+    return connection.read_response()
+
+
+def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, ...]]) -> Iterator[object]:
+    """The replies to commands that are sent in one piece, as they come.
+
+    An error reply is a RedisRefusedError, as a value. Where the connection breaks, one of `FAILURES` is raised; the
+    replies before were given.
+    """
+    connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
+    for _ in commands:
+        try:
+            yield connection.read_response()
+        except redis.ResponseError as error:
+            yield RedisRefusedError(str(error))
+
+
+def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:
+    """What one of `FAILURES` means: refused for good, or to be tried again. `hint` is where a password goes."""
+    cause = error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RedisRefusedError(
+            f"the certificate of {who} is not trusted ({cause.verify_message}); "
+            "?ssl_ca_certs=FILE in the URL names the authority that signed it"
+        )
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
+        # Redis 6.2 says so at the login, 7.0 only when the first command comes.
+        if str(error).startswith("Authentication required"):
+            return RedisRefusedError(f"{who} wants a password: {hint}")
+        return RedisRefusedError(f"{who} refuses the login: {error}")
+    return RedisUnavailableError(f"{who} does not answer: {str(error).rstrip('.')}")
+
+
+def _check_readable(option: str, name: str) -> None:
+    try:
+        Path(name).open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {option} of the Redis URL, {name}: {error.strerror}") from None

@@ -1,0 +1,163 @@
+"""A URL of Sentinels, and what they say about who is the master.
+
+All are asked together, and the newest configuration wins, as among the Sentinels themselves: one that was cut off goes
+on naming the master of before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlencode
+
+import anyio
+import anyio.to_thread
+
+from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.redis.login import FAILURES, Login, Place, ask_blocking, trouble
+
+FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
+TIMEOUT_SECONDS: Final = 3.0
+# How long to wait for what the others say once one has answered; a Sentinel that is down must not hold up the rest.
+OTHERS_SECONDS: Final = 0.3
+# Threads that ask; those for a Sentinel that is silent are left behind for some seconds.
+MAX_THREADS: Final = 40
+
+_URL: Final = re.compile(
+    r"(?P<scheme>rediss?)\+sentinel://(?:(?P<login>[^/?#]*)@)?(?P<places>[^/?#@]+)"
+    r"/(?P<master>[^/?#]+)(?:/(?P<db>[0-9]*))?(?:\?(?P<query>[^#]*))?"
+)
+_PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
+_DEFAULT_PORT: Final = 26379
+HINT: Final = "?sentinel_username=…&sentinel_password=… in the URL"
+"""Where a password for Sentinels goes; without a user name, the second alone."""
+_OWN_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+
+
+def is_sentinel(url: str) -> bool:
+    """Whether the URL's scheme is one of ours."""
+    return url.startswith(("redis+sentinel:", "rediss+sentinel:"))
+
+
+class Sentinels:
+    """The Sentinels of one master.
+
+    Args:
+        url: As `FORM`; with `rediss+sentinel` master and Sentinels speak TLS. Options in the query string:
+            `sentinel_username` and `sentinel_password`, and those of redis-py, which are for the master, except that
+            `ssl_…` are for both.
+
+    Attributes:
+        address: The URL without passwords and options, for log lines.
+
+    Raises:
+        ValueError: The URL cannot be understood. The message never holds the password.
+        ConfigurationError: As `Login`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = _URL.fullmatch(url)
+        if parts is None:
+            raise ValueError("it has no hosts, no name of a master, or a db that is no number")
+        self.places = [_place(text) for text in parts["places"].split(",")]
+        self.master_name = unquote(parts["master"])
+        named = ",".join(map(str, self.places))
+        self.address = f"{parts['scheme']}+sentinel://{named}/{parts['master']}" + (
+            f"/{parts['db']}" if parts["db"] else ""
+        )
+        options = parse_qsl(parts["query"] or "", keep_blank_values=True)
+        own = {name: value for name, value in options if name in _OWN_OPTIONS}
+        for_both = urlencode([(name, value) for name, value in options if name.startswith("ssl_")])
+        for_master = urlencode([(name, value) for name, value in options if name not in _OWN_OPTIONS])
+        self._before_place = f"{parts['scheme']}://{parts['login'] + '@' if parts['login'] else ''}"
+        self._after_place = f"/{parts['db'] or 0}" + (f"?{for_master}" if for_master else "")
+        self._logins = [
+            Login(
+                f"{parts['scheme']}://{place}/?{for_both}", own.get("sentinel_username"), own.get("sentinel_password")
+            )
+            for place in self.places
+        ]
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    def url_at(self, place: Place) -> str:
+        """The URL of the master, as redis-py takes it, if it is at `place`."""
+        return f"{self._before_place}{place}{self._after_place}"
+
+    async def master(self) -> Place:
+        """Where the master is; known after 3 s at most.
+
+        Raises:
+            RedisUnavailableError: No Sentinel answered, or none knows the master.
+            RedisRefusedError: A Sentinel refuses us, and no other answered.
+        """
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(MAX_THREADS)
+        with anyio.move_on_after(TIMEOUT_SECONDS) as scope:
+            hearing = _Hearing(scope)
+            async with anyio.create_task_group() as tasks:
+                for place, login in zip(self.places, self._logins, strict=True):
+                    tasks.start_soon(self._hear, place, login, self._limiter, hearing)
+        if hearing.answers:
+            return max(hearing.answers)[1]
+        for failure in hearing.failures.values():
+            if isinstance(failure, RedisRefusedError):
+                raise failure
+        if hearing.unknown:
+            raise RedisUnavailableError(f'the Sentinels of {self.address} know no master "{self.master_name}"')
+        silent = f"gave no answer within {TIMEOUT_SECONDS:g} s"
+        reasons = "; ".join(
+            str(hearing.failures.get(place, f"the Sentinel at {place} {silent}")) for place in self.places
+        )
+        raise RedisUnavailableError(f"no Sentinel tells the master: {reasons}")
+
+    async def _hear(self, place: Place, login: Login, limiter: anyio.CapacityLimiter, hearing: _Hearing) -> None:
+        try:
+            answer = await anyio.to_thread.run_sync(self._ask, login, abandon_on_cancel=True, limiter=limiter)
+        except FAILURES as error:
+            hearing.failures[place] = trouble(error, f"the Sentinel at {place}", HINT)
+            return
+        if answer is None:
+            hearing.unknown = True
+            return
+        hearing.answers.append(answer)
+        hearing.scope.deadline = min(hearing.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
+
+    def _ask(self, login: Login) -> tuple[int, Place] | None:
+        """What one Sentinel says: the epoch of its configuration, and the place. None: it does not know the master."""
+        connection = login.connect()
+        try:
+            reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
+            if not (isinstance(reply, list) and len(reply) == 2):
+                return None
+            host, port = (bytes(part).decode() for part in reply)
+            return _epoch(connection, self.master_name), Place(host, int(port))
+        finally:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+class _Hearing:
+    """What the Sentinels said so far."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self.scope = scope
+        self.answers: list[tuple[int, Place]] = []
+        self.failures: dict[Place, RedisRefusedError | RedisUnavailableError] = {}
+        self.unknown = False
+
+
+def _epoch(connection: object, master_name: str) -> int:
+    """The epoch of the Sentinel's configuration; -1 if it may not tell."""
+    try:
+        reply = ask_blocking(connection, "SENTINEL", "MASTER", master_name)  # type: ignore[arg-type]
+    except FAILURES:
+        return -1
+    fields = dict(zip(reply[::2], reply[1::2], strict=False)) if isinstance(reply, list) else {}
+    epoch = fields.get(b"config-epoch", b"")
+    return int(epoch) if isinstance(epoch, bytes) and epoch.isdigit() else -1
+
+
+def _place(text: str) -> Place:
+    parts = _PLACE.fullmatch(text)
+    if parts is None or int(parts["port"] or 1) > 65535:
+        raise ValueError("a host is malformed; in a password write / ? # @ as %2F %3F %23 %40")
+    return Place(parts["v6"] or parts["host"], int(parts["port"] or _DEFAULT_PORT))

@@ -1,0 +1,45 @@
+"""Which servers jobws can read, from what they say of themselves. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import hiredis
+
+from jobws.errors import RedisRefusedError
+
+# ZMSCORE, with which snapshots are read, came with Redis 6.2.
+OLDEST_REDIS: Final = (6, 2)
+HINT: Final = "--redis redis://:password@host:port/db"
+"""Where a password goes."""
+UNKNOWN_SERVER: Final = "Redis of unknown version"
+
+
+def check_server(info: object, address: str) -> str:
+    """The server's name and version (`Redis 7.0.15`, `Valkey 9.1.2`), from the reply to `INFO server`.
+
+    Where an ACL refuses that command, the version is unknown and nothing is checked.
+
+    Raises:
+        RedisRefusedError: It is too old, a cluster, a Sentinel, or wants a password.
+    """
+    if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
+        raise RedisRefusedError(f"Redis at {address} wants a password: {HINT}")
+    if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
+        return UNKNOWN_SERVER
+    lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
+    # Valkey says `server_mode` instead of `redis_mode`, and in `redis_version` with which Redis it is compatible.
+    mode = lines.get("redis_mode", lines.get("server_mode"))
+    version = lines.get("redis_version", "")
+    if mode == "cluster":
+        raise RedisRefusedError(f"Redis at {address} is a cluster, which jobws cannot read yet; use a standalone Redis")
+    if mode == "sentinel":
+        raise RedisRefusedError(
+            f"{address} is a Sentinel, which holds no queues: --redis redis+sentinel://host:port/master-name[/db]"
+        )
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers and numbers < OLDEST_REDIS:
+        raise RedisRefusedError(f"Redis {version} at {address} is too old; jobws needs 6.2 or newer")
+    if "valkey_version" in lines:
+        return f"Valkey {lines['valkey_version']}"
+    return f"Redis {version}" if version else UNKNOWN_SERVER

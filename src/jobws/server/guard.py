@@ -1,0 +1,117 @@
+"""Who may talk to the bridge: Host, Origin and proxies, checked before anything else looks at a request.
+
+Starlette's CORS middleware never sees a WebSocket, and a browser sends cross-site WebSockets with all it has; so the
+checks are ours, on every WebSocket and on every request that could change something.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse
+
+from jobws.server.settings import is_loopback
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from jobws.server.settings import Settings
+
+_DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+# OPTIONS is not among them: anyone whose preflight is refused learns from our sentence what to allow.
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+# Firefox gives an extension another origin in every profile.
+_ANY_FIREFOX_EXTENSION: Final = "moz-extension://*"
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Guard:
+    """ASGI middleware that refuses with 403 whom the settings do not let in.
+
+    The refusal's sentence goes to the log and into the response, since it says what to allow.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        if scope["type"] in ("http", "websocket"):
+            refusal = self.refusal(scope)
+            if refusal is not None:
+                _log.warning("%s", refusal)
+                await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> str | None:
+        """Why the request is refused; None: it is served."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if (self._settings.auth or self._settings.allowed_hosts) and not self._is_served(host):
+            return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
+        if self._settings.auth:
+            for name in _PROXY_HEADERS:
+                if name in headers:
+                    return (
+                        f"request through a proxy refused (it carries {name}): without a key jobws serves its own "
+                        "machine only; --no-auth serves everybody who can reach the port"
+                    )
+        if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
+            return None
+        origin = headers.get("origin")
+        if origin is None or is_allowed_origin(origin, host, self._settings.allowed_origins):
+            return None
+        return f"origin {origin} refused; allow it with --allow-origin {origin}"
+
+    def _is_served(self, host: str) -> bool:
+        """Against DNS rebinding: a page's name that resolves to loopback still carries that name as its Host."""
+        name = _host_and_port(host, 80)[0]
+        return is_loopback(name) or name in self._settings.allowed_hosts or host in self._settings.allowed_hosts
+
+
+def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """`app`, with the headers that let pages of the allowed origins read its answers, preflights included."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin for origin in settings.allowed_origins if origin != _ANY_FIREFOX_EXTENSION],
+        allow_origin_regex="moz-extension://.*" if _ANY_FIREFOX_EXTENSION in settings.allowed_origins else None,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+    )
+
+
+def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a page of `origin` may talk to the bridge that it reached as `host`.
+
+    The scheme does not count, since TLS may end at a proxy; default ports do not either. `null`, the origin of
+    sandboxed and local pages, is foreign.
+    """
+    if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    port = _DEFAULT_PORTS.get(parts.scheme)
+    if port is None or not host:
+        return False
+    return _host_and_port(parts.netloc, port) == _host_and_port(host, port)
+
+
+@lru_cache(maxsize=256)
+def _host_and_port(netloc: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{netloc}")
+        port = parts.port
+    except ValueError:
+        return "", 0
+    return parts.hostname or "", port or default_port

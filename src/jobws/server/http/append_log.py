@@ -1,0 +1,100 @@
+"""`POST /logs`: lines of the log from programs that cannot write to Redis; what is wrong with one costs no other."""
+
+from __future__ import annotations
+
+import time
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.lowlevel
+
+from jobws.errors import RequestError
+from jobws.protocol.codec import decode_json, decode_list
+from jobws.protocol.http_resources import LineError, LogsAccepted
+from jobws.protocol.identifiers import MAX_SAFE_INTEGER
+from jobws.protocol.log.records import LEVELS, parse_record
+from jobws.server.http.request import SUBJECT, body_text, content_type, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.protocol.log.records import LogRecord
+    from jobws.server.http.service import Service
+
+NDJSON: Final = "application/x-ndjson"
+# More than that is more than the stream keeps.
+MAX_RECORDS: Final = 10_000
+MAX_ERRORS: Final = 100
+# A record takes from 2 µs to some milliseconds, and a body may have a million empty lines.
+TURN_SECONDS: Final = 0.0005
+_NAME: Final[dict[str, Any]] = {"type": ["string", "null"]}
+_LOG_RECORD: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "message": {"type": "string"},
+        "level": {**_NAME, "description": f"One of {', '.join(LEVELS)}."},
+        "source": _NAME,
+        "time": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_SAFE_INTEGER},
+        "queue": _NAME,
+        "jobId": _NAME,
+        "fields": {"type": ["object", "null"]},
+    },
+    "required": ["message"],
+    "description": "Further keys go into `fields`.",
+}
+# As /openapi.json describes it. What is wrong with one of a list is said in the answer.
+LOG_RECORDS: Final[dict[str, Any]] = {"anyOf": [_LOG_RECORD, {"type": "array", "description": "Log records."}]}
+
+
+class LogPosting:
+    """The endpoint `POST /logs`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def post(self, request: Request) -> Response:
+        """`POST /logs`: one record, a list of them, or one a line."""
+        limit = self._service.settings.max_body_bytes
+        text = await body_text(request, limit, ("application/json", NDJSON))
+        now = int(time.time() * 1000)
+        if content_type(request) == NDJSON:
+            texts: Iterable[str] = StringIO(text, newline="\n")
+        elif text.lstrip(" \t\r\n").startswith("["):
+            texts = decode_list(text, SUBJECT, MAX_RECORDS, "records")
+        else:
+            await self._service.append_logs([parse_record(decode_json(text, SUBJECT), now)])
+            return json_answer(LogsAccepted(1, 0, []), 202)
+        records, errors = await parse_records(texts, now)
+        if errors and not records:
+            first = errors[0]
+            raise RequestError("bad-data", f"none of {len(errors)} records is valid; {first.line}: {first.message}")
+        await self._service.append_logs(records)
+        return json_answer(LogsAccepted(len(records), len(errors), errors[:MAX_ERRORS]), 202)
+
+
+async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogRecord], list[LineError]]:
+    """The records, and what is wrong with the others; empty lines are none. `now_ms` is as for `parse_record`.
+
+    Raises:
+        RequestError: `too-many`.
+    """
+    records: list[LogRecord] = []
+    errors: list[LineError] = []
+    found, turn_ends = 0, time.perf_counter() + TURN_SECONDS
+    for number, text in enumerate(texts, 1):
+        if not text.isspace():
+            found += 1
+            if found <= MAX_RECORDS:
+                try:
+                    records.append(parse_record(decode_json(text, "the record"), now_ms))
+                except RequestError as error:
+                    errors.append(LineError(number, error.code, error.message))
+        if time.perf_counter() > turn_ends:
+            await anyio.lowlevel.checkpoint()  # job events wait
+            turn_ends = time.perf_counter() + TURN_SECONDS
+    if found > MAX_RECORDS:
+        raise RequestError("too-many", f"{SUBJECT} may have {MAX_RECORDS} records, this one has {found}")
+    return records, errors

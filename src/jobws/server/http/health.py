@@ -1,0 +1,36 @@
+"""`/healthz` and `/readyz`: whether the process answers, and whether all of its queues are being read."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from jobws.protocol.http_resources import Readiness
+from jobws.protocol.messages import NAMED_QUEUES
+from jobws.server.http.request import json_answer
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.server.http.service import Service
+
+
+def routes(service: Service) -> list[Route]:
+    """The routes `/healthz` and `/readyz`."""
+
+    async def readyz(_request: Request) -> Response:
+        problems = service.problems()
+        named = dict(islice(problems.items(), NAMED_QUEUES))
+        readiness = Readiness(not problems, named, len(problems) - len(named) or UNSET)
+        return json_answer(readiness, 503 if problems else 200)
+
+    return [Route("/healthz", _healthz), Route("/readyz", readyz)]
+
+
+async def _healthz(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")

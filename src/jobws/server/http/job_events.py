@@ -1,0 +1,94 @@
+"""`GET /events`: jobs' events as a stream of server-sent events, for pages that have `EventSource`, and for curl."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from jobws.errors import RequestError
+from jobws.protocol.messages import ItemError
+from jobws.protocol.request_types import Subscribe
+from jobws.protocol.requests import parse_request
+from jobws.protocol.server_sent_events import EventStreamWriter, decode_position
+from jobws.server.http import event_stream as streaming
+from jobws.server.http.request import parameters, repeated
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from jobws.server.http.service import Service
+    from jobws.server.websocket.in_process_client import Listener
+
+# How long a browser waits before it comes back.
+RETRY_MILLISECONDS: Final = 1000
+
+
+class EventStreams:
+    """The endpoint `GET /events`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def events(self, request: Request) -> Response:
+        """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`."""
+        asked = parameters(request, ("queue", "events", "until", "logs", "lastEventId"))
+        job_ids = list(dict.fromkeys(repeated(request, "job")))
+        if not job_ids:
+            raise RequestError("bad-data", "`job`: expected ?job=, the id of a job, once or several times")
+        jobs: list[dict[str, Any]] = [{"sub": number, "jobId": job_id} for number, job_id in enumerate(job_ids)]
+        data: dict[str, Any] = {"jobs": jobs}
+        data.update({key: asked[key] for key in ("queue", "until") if key in asked})
+        if "events" in asked:
+            data["events"] = asked["events"].split(",")
+        if "logs" in asked:
+            data["logs"] = _logs(asked["logs"])
+        # A browser that comes back asks for the same URL, so its header is the newer one.
+        last = request.headers.get("last-event-id") or asked.get("lastEventId")
+        if last:
+            # What follows `~` is one job's alone.
+            (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
+        service = self._service
+        parsed = parse_request("subscribe-job", data, None, service.nameable, service.settings.max_subscriptions)
+        for item in parsed.items if isinstance(parsed, Subscribe) else ():
+            if isinstance(item, ItemError):
+                raise RequestError(item.code, item.message)
+        if request.method == "HEAD":
+            return Response(headers=streaming.HEADERS)
+        return streaming.EventStream(service, _Events(data), b"retry: %d\n" % RETRY_MILLISECONDS)
+
+
+class _Events:
+    """The events of one request's subscriptions (see `streaming.Conversation`)."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data = data
+        until_end = data.get("until") == "end"
+        self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
+        # What is unknown to one that comes back has ended, and that was sent.
+        self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
+
+    async def ask(self, listener: Listener) -> None:
+        """Send the subscription that the URL asks for."""
+        listener.subscribe(self._data)
+
+    def patience(self) -> float:
+        """Seconds after which the client gets its position."""
+        return streaming.KEEP_ALIVE_SECONDS
+
+    def step(self, listener: Listener) -> tuple[bytes, bool]:
+        """The events that came. It ends after the last one that can come."""
+        connection = listener.connection
+        frames = listener.take()
+        blocks = b"".join(map(self._writer.block, frames))
+        ended = self._writer.unknown if self._returns else ()
+        over = connection.closing is not None or all(room.sub in ended for room in connection.rooms)
+        if not frames:
+            listener.ping()
+        return blocks, over
+
+
+def _logs(text: str) -> bool:
+    if text not in ("1", "true"):
+        raise RequestError("bad-logs", "`logs` in the query can only be 1 or true")
+    return True

@@ -1,0 +1,70 @@
+"""What goes wrong with an HTTP request, as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from jobws.errors import JobwsError, MissingExtraError, RedisUnavailableError, RequestError
+from jobws.protocol.http_resources import Problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_STATUS: Final = {
+    "unknown-queue": 404,
+    "unknown-job": 404,
+    "not-found": 404,
+    "bad-method": 405,
+    "too-slow": 408,
+    "too-large": 413,
+    "bad-content-type": 415,
+    "internal": 500,
+    "missing-extra": 501,
+    "unavailable": 503,
+}
+_OTHER_STATUS: Final = 400
+
+
+def problem(code: str, detail: str, status: int | None = None) -> Response:
+    """The response for an error code of protocol.md, or one of HTTP's own; `detail` is the sentence.
+
+    The status follows from the code, unless it is given.
+    """
+    status = status or _STATUS.get(code, _OTHER_STATUS)
+    content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
+    return Response(content, status, media_type="application/problem+json")
+
+
+async def answer_routing(request: Request, error: Exception) -> Response:
+    """Starlette's handler for paths and methods that do not exist."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = _methods(request)
+        response = problem("bad-method", f"{request.method} is not served here; {' and '.join(allowed)} are")
+        response.headers["allow"] = ", ".join(allowed)
+        return response
+    return problem("not-found", "nothing is served at this path")
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes (RFC 9110 §15.5.6). Starlette's own header names the methods of the first route alone."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})
+
+
+async def answer_error(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for whatever jobws raises on purpose."""
+    match error:
+        case RequestError():
+            return problem(error.code, error.message)
+        case RedisUnavailableError():
+            return problem("unavailable", str(error))
+        case MissingExtraError():
+            return problem("missing-extra", str(error))
+        case JobwsError() | _:
+            return problem("internal", "the bridge failed to serve this request; its log says why")

@@ -1,0 +1,73 @@
+"""The queues over HTTP: what Redis holds of each, and the jobs of one state, page by page."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final
+
+from jobws.bullmq.listing import page
+from jobws.bullmq.overview import Overview
+from jobws.errors import RequestError
+from jobws.protocol.http_resources import JobPage, QueueList, QueueStatus
+from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
+from jobws.server.http.request import json_answer, parameters
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.server.http.service import Service
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 200
+
+
+class QueueListing:
+    """The endpoints about queues."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def queues(self, request: Request) -> Response:
+        """`GET /queues?limit=&cursor=`. Queues that come or go move nothing in the pages."""
+        asked = parameters(request, ("limit", "cursor"))
+        limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")
+        known, problems = self._service.labels, self._service.problems()
+        labels = nsmallest(limit + 1, (label for label in known if label > cursor))
+        statuses = []
+        for label, queue in [(label, known[label]) for label in labels[:limit]]:
+            seen = await self._service.ask(Overview(queue))
+            statuses.append(
+                QueueStatus(
+                    queue=label,
+                    found=seen.found,
+                    paused=seen.paused,
+                    counts=seen.counts,
+                    events=seen.length,
+                    max_events=seen.max_length,
+                    retention_seconds=seen.retention_seconds,
+                    problem=problems.get(label),
+                )
+            )
+        return json_answer(QueueList(statuses, labels[limit - 1] if len(labels) > limit else None))
+
+    async def jobs(self, request: Request) -> Response:
+        """`GET /queues/{queue}/jobs?state=&limit=&cursor=`.
+
+        A job that moves on between the two reads is shown as it is then, and one that vanishes is left out.
+        """
+        queue = await self._service.queue(request.path_params["queue"])
+        asked = parameters(request, ("state", "limit", "cursor"))
+        question = page(queue, asked.get("state"), _limit(asked.get("limit"), DEFAULT_LIMIT), asked.get("cursor"))
+        job_ids, cursor = await self._service.ask(question)
+        jobs = [(queue.label, job_id) for job_id in job_ids]
+        found = await self._service.look_up(jobs, results=False)
+        return json_answer(JobPage([each for job in jobs if isinstance(each := found.get(job), JobSnapshot)], cursor))
+
+
+def _limit(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise RequestError("bad-data", f"`limit` must be an integer from 1 to {MAX_LIMIT}")
+    return int(text)

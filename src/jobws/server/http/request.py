@@ -1,0 +1,145 @@
+"""What a request over HTTP says: its path, its parameters, its body, each read strictly; and the answer.
+
+Servers and frameworks decode leniently: `%2F` becomes a separator and `%FF` the replacement character, and the id that
+comes out is another job's.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import anyio
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from jobws.errors import RequestError
+from jobws.protocol.codec import decode_json
+from jobws.server.http.problems import problem
+
+# For a body of `max_body_bytes` that is 280 kbit/s.
+BODY_SECONDS = 30.0
+# What a sentence about the body begins with.
+SUBJECT = "the body"
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import TypeVar
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+class ExactPaths:
+    """ASGI middleware: 400 for a path that would be read as another one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        if scope["type"] == "http":
+            try:
+                _check_path(scope.get("raw_path", b""))
+            except RequestError as error:
+                await problem(error.code, error.message)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _check_path(raw: bytes) -> None:
+    if b"%2f" in raw.lower():
+        raise RequestError("bad-path", "a slash in a job id or a queue needs the form /jobs?queue=…&jobId=…")
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise RequestError("bad-path", "the path must be UTF-8, percent-encoded") from None
+
+
+def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
+    """The query's parameters. Unknown ones are ignored.
+
+    Raises:
+        RequestError: `bad-data`: one was given twice, or is no UTF-8.
+    """
+    found: dict[str, str] = {}
+    for name, value in _query(request):
+        if name in found and name in known:
+            raise RequestError("bad-data", f"`{name}` was given twice")
+        found[name] = value
+    return {name: value for name, value in found.items() if name in known}
+
+
+def repeated(request: Request, name: str) -> list[str]:
+    """The values of a parameter that may be given several times. Raises RequestError as `parameters` does."""
+    return [value for each, value in _query(request) if each == name]
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise RequestError("bad-data", "the query must be UTF-8, percent-encoded") from None
+
+
+async def json_body(request: Request, limit: int) -> object:
+    """The body's JSON value. Raises RequestError as `body_text` does, or `bad-json` or `too-deep`."""
+    return decode_json(await body_text(request, limit), SUBJECT)
+
+
+def content_type(request: Request) -> str:
+    """The body's type, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def body_text(request: Request, limit: int, types: Sequence[str] = ("application/json",)) -> str:
+    """The body, of at most `limit` bytes, which should be JSON.
+
+    Only `application/json`, or others of `types`: a form of a foreign page cannot send those unasked.
+
+    Raises:
+        RequestError: `bad-content-type`, `too-large` or `too-slow`; `bad-json`: it is not whole, or no UTF-8.
+    """
+    if content_type(request) not in types:
+        raise RequestError("bad-content-type", f"the body must have the content type {' or '.join(types)}")
+    body = bytearray()
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > limit:
+                        raise RequestError("too-large", f"the body may have {limit} bytes")
+    except TimeoutError:
+        raise RequestError("too-slow", f"the body must come within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise RequestError("bad-json", "the body ended before its length") from None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise RequestError("bad-json", "the body must be JSON in UTF-8") from None
+
+
+def shaped(body: object, shape: type[Shape]) -> Shape:
+    """`body` as a `shape`.
+
+    Raises:
+        RequestError: `bad-data`, naming the field that is wrong.
+    """
+    try:
+        return msgspec.convert(body, shape)
+    except UnicodeEncodeError:
+        raise RequestError("bad-data", "the body: a key holds a lone surrogate, which is no Unicode text") from None
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        field = place.rstrip("`").lstrip(".")
+        raise RequestError("bad-data", f"`{field}`: {reason}" if field else f"the body: {reason}") from None
+
+
+def json_answer(content: object, status: int = 200) -> Response:
+    """A response with `content`, a Struct or what holds some, as JSON."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -1,0 +1,149 @@
+"""The same over HTTP: submit a job, ask for its state and result. The fallback where no WebSocket gets through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import Route
+
+from jobws.errors import RequestError
+from jobws.protocol.http_resources import Jobs, Results
+from jobws.protocol.identifiers import parse_job_id
+from jobws.protocol.messages import ItemError, JobSnapshot, Result
+from jobws.protocol.request_types import Room
+from jobws.protocol.requests import parse_rooms
+from jobws.server.http.append_log import LogPosting
+from jobws.server.http.job_events import EventStreams
+from jobws.server.http.job_log import JobLogPages
+from jobws.server.http.queues import QueueListing
+from jobws.server.http.request import json_answer, json_body, parameters
+from jobws.server.http.service import UNKNOWN_QUEUE
+from jobws.server.http.submit import Submitting
+from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
+from jobws.server.http.websocket_over_http import FrameStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.bullmq.snapshot import Found, Job
+    from jobws.server.http.service import Service
+
+
+# One look-up costs Redis some 10 µs, and everybody else waits meanwhile.
+MAX_LOOKUPS: Final = 10_000
+
+
+def routes(service: Service) -> list[Route]:
+    """The routes of `service`."""
+    asking, submitting, queues = _Asking(service), Submitting(service), QueueListing(service)
+    return [
+        Route("/jobs", asking.query, methods=["GET"]),
+        Route("/jobs", submitting.submit, methods=["POST"]),
+        Route("/jobs/{queue}", submitting.submit, methods=["POST"]),
+        Route("/jobs/{job_id}", asking.anywhere, methods=["GET"]),
+        Route("/jobs/{queue}/{job_id}", asking.one, methods=["GET"]),
+        Route("/jobs/{queue}/{job_id}/logs", JobLogPages(service).path, methods=["GET"]),
+        Route("/job-logs", JobLogPages(service).query, methods=["GET"]),
+        Route("/analyze/{queue}", submitting.analyze, methods=["POST"]),
+        Route("/lookup", asking.look_up, methods=["POST"]),
+        Route("/events", EventStreams(service).events, methods=["GET"]),
+        Route("/events", FrameStreams(service).frames, methods=["POST"]),
+        Route("/logs", LogPosting(service).post, methods=["POST"]),
+        Route("/queues", queues.queues, methods=["GET"]),
+        Route("/queues/{queue}/jobs", queues.jobs, methods=["GET"]),
+    ]
+
+
+class _Asking:
+    """The endpoints that tell about jobs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def one(self, request: Request) -> Response:
+        """`GET /jobs/{queue}/{jobId}`."""
+        room = Room(request.path_params["queue"], parse_job_id(request.path_params["job_id"]))
+        return await self._job(request, room)
+
+    async def anywhere(self, request: Request) -> Response:
+        """`GET /jobs/{jobId}`."""
+        return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
+
+    async def query(self, request: Request) -> Response:
+        """`GET /jobs?queue=&jobId=`: for ids with a slash, too."""
+        asked = parameters(request, ("queue", "jobId"))
+        if "jobId" not in asked:
+            raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
+        return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
+
+    async def _job(self, request: Request, room: Room) -> Response:
+        """The job of that id, or with no queue named, the list of all that have it; once it has ended with `?wait=`."""
+        service = self._service
+        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
+        may_come = bool(seconds) and room.queue in service.nameable
+        snapshots = await self._look_up(room, may_come=may_come)
+        if seconds and not has_ended(snapshots):
+            outcome = await first_outcome(service, request, room, seconds)
+            before, snapshots = snapshots, await self._look_up(room)
+            if outcome is not None:
+                snapshots = with_outcome(snapshots, outcome, room.job_id or "", before)
+        if not snapshots:
+            where = "any queue" if room.queue is None else f'queue "{room.queue}"'
+            raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
+        return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
+
+    async def _look_up(self, room: Room, *, may_come: bool = False) -> list[JobSnapshot]:
+        """What there is now. `may_come`: the queue may not be there yet; otherwise that is an error."""
+        await self._service.find([] if room.queue is None else [room.queue])
+        jobs = self._jobs_of(room)
+        if isinstance(jobs, ItemError):
+            if may_come:
+                return []
+            raise RequestError(jobs.code, jobs.message)
+        found = await self._service.look_up(jobs, results=True)
+        return _snapshots(found.get(job) for job in jobs)
+
+    async def look_up(self, request: Request) -> Response:
+        """`POST /lookup`: many jobs together; what is wrong with one is said in its place."""
+        service = self._service
+        body = await json_body(request, service.settings.max_body_bytes)
+        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
+        named = [room.queue for room in rooms if isinstance(room, Room)]
+        if None in named:
+            await service.find([])
+        await service.find({queue for queue in named if queue is not None})
+        # Kept, since discovery may add a queue meanwhile.
+        asked = [room if isinstance(room, ItemError) else self._jobs_of(room) for room in rooms]
+        jobs = {job: None for item in asked if isinstance(item, list) for job in item}
+        if len(jobs) > MAX_LOOKUPS:
+            raise RequestError("too-many", f"{len(jobs)} look-ups (ids times queues); name the `queue` of each id")
+        found = await service.look_up(jobs, results=False)
+        return json_answer(Results([_result(item, found) for item in asked]))
+
+    def _jobs_of(self, room: Room) -> list[Job] | ItemError:
+        known = self._service.labels
+        if room.queue is not None and room.queue not in known:
+            return UNKNOWN_QUEUE
+        return [(label, room.job_id or "") for label in (known if room.queue is None else (room.queue,))]
+
+
+def _result(item: list[Job] | ItemError, found: Found) -> Result:
+    if isinstance(item, ItemError):
+        return Result(error=item)
+    try:
+        return Result(jobs=_snapshots(found.get(job) for job in item))
+    except RequestError as error:
+        return Result(error=ItemError(error.code, error.message))
+
+
+def _snapshots(found: Iterable[JobSnapshot | ItemError | None]) -> list[JobSnapshot]:
+    snapshots = []
+    for each in found:
+        if isinstance(each, ItemError):
+            raise RequestError(each.code, each.message)
+        if each is not None:
+            snapshots.append(each)
+    return snapshots

@@ -1,0 +1,100 @@
+"""Adding a job over HTTP: its id, its options, and the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from jobws.errors import RequestError
+from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
+from jobws.protocol.identifiers import is_text, parse_job_id
+from jobws.server.http.request import json_answer, json_body, parameters, shaped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.bullmq.keys import Queue
+    from jobws.server.http.service import Service
+
+_INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
+
+
+class Submitting:
+    """The endpoints that add jobs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def submit(self, request: Request) -> Response:
+        """`POST /jobs/{queue}`, or `POST /jobs?queue=…`."""
+        queue = await self._queue(request)
+        body = shaped(await json_body(request, self._service.settings.max_body_bytes), NewJob)
+        if not is_text(body.name):
+            raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
+        opts = {} if body.opts is None else msgspec.to_builtins(body.opts)
+        return await self._add(request, queue, body.name, body.data, body.job_id, opts)
+
+    async def analyze(self, request: Request) -> Response:
+        """`POST /analyze/{queue}`: the whole body is the job's data."""
+        queue = await self._queue(request)
+        data = await json_body(request, self._service.settings.max_body_bytes)
+        return await self._add(request, queue, DEFAULT_NAME, data, None, {})
+
+    async def _add(
+        self,
+        request: Request,
+        queue: Queue,
+        name: str,
+        data: object,
+        wanted_id: str | None,
+        opts: Mapping[str, object],
+    ) -> Response:
+        keys = request.headers.getlist("idempotency-key")
+        if len(keys) > 1:
+            raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
+        job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
+        existing = await self._exists(queue, job_id)
+        await self._service.submit(queue, name, data, job_id, opts)
+        # It may be a new one, which from now on is known.
+        await self._service.find([queue.label])
+        query = urlencode({"queue": queue.label, "jobId": job_id})
+        links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
+        return json_answer(Submitted(queue.label, job_id, existing, links), 202)
+
+    async def _exists(self, queue: Queue, job_id: str) -> bool:
+        job = (queue.label, job_id)
+        if queue.label not in self._service.labels:
+            return False
+        return (await self._service.look_up([job], results=False)).get(job) is not None
+
+    async def _queue(self, request: Request) -> Queue:
+        label = request.path_params.get("queue") or parameters(request, ("queue",)).get("queue")
+        if label is None:
+            raise RequestError("bad-data", "`queue`: expected ?queue=, the label of the job's queue")
+        return await self._service.queue(label, new=True)
+
+
+def _new_id(queue: str, wanted: str | None, key: str | None) -> str:
+    """The id of a new job: the caller's, or derived from its Idempotency-Key, or random.
+
+    Node's BullMQ refuses more ids than its Python package does (src/classes/job.ts, validateOptions).
+    """
+    if key == "":
+        raise RequestError("bad-data", "`Idempotency-Key`: it is empty")
+    if wanted is not None:
+        job_id = parse_job_id(wanted)
+        if _INTEGER.fullmatch(job_id) or ":" in job_id:
+            raise RequestError("bad-job-id", "`jobId` must be no integer and hold no colon: BullMQ refuses both")
+        return job_id
+    if key is not None:
+        digest = hashlib.sha256(f"{queue}\n{key}".encode()).hexdigest()
+        return f"key-{digest[:40]}"
+    return str(uuid.uuid4())

@@ -1,0 +1,126 @@
+"""`?wait=`: an HTTP request that is answered once its job has ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, structs
+
+from jobws.errors import RequestError
+from jobws.hub.jobs.missed import FINISHED
+from jobws.protocol.identifiers import START
+from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot
+from jobws.protocol.server_sent_events import Parts, parts_of
+from jobws.server.websocket.in_process_client import cancel_when_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from starlette.requests import Request
+
+    from jobws.protocol.request_types import Room
+    from jobws.server.http.service import Service
+    from jobws.server.websocket.in_process_client import Listener
+
+_SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+
+def parse_wait(text: str | None, limit: float) -> float:
+    """The seconds of `?wait=`; 0 without it.
+
+    Raises:
+        RequestError: `bad-data`.
+    """
+    if text is None:
+        return 0
+    if not _SECONDS.fullmatch(text) or float(text) > limit:
+        raise RequestError("bad-data", f"`wait` must be a number of seconds from 0 to {limit:g}")
+    return float(text)
+
+
+def has_ended(snapshots: Iterable[JobSnapshot]) -> bool:
+    """Whether one of the jobs has its outcome."""
+    return any(each.state in FINISHED for each in snapshots)
+
+
+async def first_outcome(service: Service, request: Request, room: Room, seconds: float) -> Parts | None:
+    """The first outcome of the jobs of `room`, old ones included; None: none came in time, or the client has left.
+
+    Raises:
+        RequestError: `unavailable`.
+        RedisUnavailableError: The bridge is not running.
+    """
+    found: Parts | RequestError | None = None
+    # As one who returns, for an outcome of more than a minute ago counts here, in whatever queue.
+    item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
+    with service.listener() as listener, anyio.move_on_after(seconds):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
+            listener.subscribe(item)
+            found = await _first(listener)
+            tasks.cancel_scope.cancel()
+    if isinstance(found, RequestError):
+        raise found
+    return found
+
+
+async def _first(listener: Listener) -> Parts | RequestError:
+    while True:
+        await listener.wait()
+        for parts in map(parts_of, listener.take()):
+            if parts.event in OUTCOMES:
+                return parts
+            if parts.event == "error":
+                refusal = msgspec.json.decode(parts.data, type=ErrorData)
+                return RequestError(refusal.code, refusal.message)
+        listener.written()
+        if listener.connection.closing is not None:
+            return RequestError("unavailable", "the bridge restarts; ask again")
+
+
+def with_outcome(
+    snapshots: Sequence[JobSnapshot], outcome: Parts, job_id: str, before: Sequence[JobSnapshot]
+) -> list[JobSnapshot]:
+    """The snapshots; the one that has ended shows its outcome, though its hash may be gone, or live again.
+
+    `before` are the snapshots of an earlier look: what else is known of the job.
+    """
+    queue = outcome.queue
+    if any(each.queue == queue and each.state in FINISHED for each in snapshots):
+        return list(snapshots)
+    values = _values(outcome.data)
+    known = next((each for each in before if each.queue == queue), None)
+    ended = structs.replace(
+        known or JobSnapshot(queue, job_id, "", outcome.event, None),
+        state=outcome.event,
+        at=(outcome.position or START).partition("~")[0],
+        returnvalue=values.returnvalue,
+        failed_reason=values.failed_reason,
+        truncated=values.truncated,
+    )
+    return [ended, *(each for each in snapshots if each.queue != queue)]
+
+
+class _Values(Struct, rename="camel"):
+    returnvalue: Raw | UnsetType = UNSET
+    failed_reason: str | UnsetType = UNSET
+    truncated: bool | UnsetType = UNSET
+
+
+def _values(data: bytes) -> _Values:
+    try:
+        return msgspec.json.decode(data, type=_Values)
+    except msgspec.DecodeError:
+        pass
+    # It holds escapes of lone surrogates, which are JSON, though msgspec refuses them.
+    try:
+        loose: dict[str, Any] = json.loads(data)
+        if "returnvalue" in loose:
+            loose["returnvalue"] = Raw(json.dumps(loose["returnvalue"]).encode())
+        return msgspec.convert(loose, _Values)
+    except ValueError:
+        return _Values(truncated=True)

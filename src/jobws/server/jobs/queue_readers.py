@@ -1,0 +1,269 @@
+"""Which queues there are, and the listeners that tail them.
+
+One listener a queue, up to sixteen; more queues share them, so connections to Redis stay constant. Every listener is
+supervised: one that crashes is started again from the last entry that was published, and no socket closes.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.bullmq.keys import Queue
+from jobws.bullmq.streams.discovery import Discovery
+from jobws.bullmq.streams.read_state import Tail
+from jobws.bullmq.streams.reader import Listener
+from jobws.bullmq.streams.unblock import Unblocker
+from jobws.protocol.identifiers import START, can_be_queue, position
+from jobws.server.supervisor import Health, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterable, Mapping
+
+    from anyio.abc import TaskGroup
+
+    from jobws.bullmq.streams.schedule import Pauses
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.redis.connection import RedisTarget
+
+MAX_LISTENERS: Final = 16
+# A queue without a successful read for so long makes the bridge unready.
+STALE_SECONDS: Final = 5.0
+# A stream that is not read up to its end after so long is not waited for.
+BEHIND_SECONDS: Final = 5.0
+
+
+class Queues:
+    """The queues that the bridge serves.
+
+    Args:
+        target: Where Redis is.
+        configured: The queues that are known from the start.
+        discover_prefix: Look for other queues under this prefix, too; None: do not.
+        discover_seconds: How often to look.
+        forget_seconds: After how long a queue that discovery found is forgotten, once its keys are gone.
+        fanout: Takes what is read.
+        pauses: How long listeners wait for what.
+
+    Attributes:
+        by_label: The queues. Discovery adds to it, and takes away what is gone.
+        discovery: Looks for other queues; None: nobody does.
+        health: Of each listener, in the order of their start.
+    """
+
+    def __init__(
+        self,
+        target: RedisTarget,
+        configured: Iterable[Queue],
+        discover_prefix: str | None,
+        discover_seconds: float,
+        forget_seconds: float,
+        fanout: Fanout,
+        pauses: Pauses,
+    ) -> None:
+        self._pauses = pauses
+        self.by_label: dict[str, Queue] = {}
+        self.health: list[Health] = []
+        self._target = target
+        self._configured = list(configured)
+        self._fanout = fanout
+        self._listeners: list[Listener] = []
+        self._tails: dict[str, Tail] = {}
+        self._tasks: TaskGroup | None = None
+        self.discovery: Discovery | None = None
+        if discover_prefix is not None:
+            self.discovery = Discovery(target, discover_prefix, discover_seconds, forget_seconds, self)
+            fanout.knows_all = False
+        self._places = {(queue.prefix, queue.name) for queue in self._configured}
+        # The queues that are not there yet and that subscriptions name.
+        self._awaited: dict[str, None] = {}
+        self._listener_of: dict[Tail, Listener] = {}
+        self._unblocker = Unblocker(target, self._listeners)
+        for queue in self._configured:
+            self.by_label[queue.label] = queue
+            self._tails[queue.label] = Tail(queue)
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Start the listeners, and discovery, in `tasks`; returns immediately."""
+        self._tasks = tasks
+        tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
+        for queue in self._configured:
+            self._listen(self._tails[queue.label], tasks)
+        if self.discovery is not None:
+            tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
+
+    def is_awaited(self, label: str) -> bool:
+        """Whether the queue is not known, or it is not known yet what its stream holds."""
+        tail = self._tails.get(label)
+        return tail is None or not self._is_ready(tail)
+
+    async def ready(self, labels: Iterable[str]) -> None:
+        """Wait until what the queues' streams hold is known, and what is written from now on will be published.
+
+        A queue that is forgotten meanwhile is not waited for.
+        """
+        # Of ten thousand queues next to none has to be waited for.
+        for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
+            await tail.ready.wait()
+            while not self._is_ready(tail):
+                await tail.wait_moved()
+
+    def _is_ready(self, tail: Tail) -> bool:
+        return tail.is_removed or (tail.ready.is_set() and self._fanout.recent.filled(tail.queue.label))
+
+    async def passed(self, ends: Mapping[str, str]) -> None:
+        """Wait until everything up to those stream ids was published, but not longer than 5 s.
+
+        A queue that is forgotten meanwhile is not waited for.
+        """
+        behind = [
+            (tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and self._lags(tail, end)
+        ]
+        for listener in {self._listener_of[tail] for tail, _ in behind if tail.is_lazy}:
+            listener.wake()
+        with anyio.move_on_after(BEHIND_SECONDS):
+            for tail, end in behind:
+                while self._lags(tail, end):
+                    await tail.wait_moved()
+
+    def _lags(self, tail: Tail, end: str) -> bool:
+        cursor = self._fanout.cursors.get(tail.queue.label, START)
+        return cursor != end and not tail.is_removed and position(cursor) < position(end)
+
+    def is_wanted(self, queue: str) -> bool:
+        """Whether somebody waits for the queue's next event.
+
+        Where there are few queues, that is also so while somebody waits for a job that none of them has yet.
+        """
+        rooms = self._fanout.rooms
+        return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
+
+    def note_listened(self, queue: str | None) -> None:
+        """Take note that somebody begins or ceases to listen to a queue; None: to all, for a job that none has yet."""
+        if queue is not None and self.discovery is not None and not self.knows(queue):
+            if self._fanout.rooms.listened(queue):
+                self._awaited[queue] = None
+            else:
+                self._awaited.pop(queue, None)
+        tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
+        for tail in list(tails):
+            if not tail.is_wanted and self.is_wanted(tail.queue.label):
+                tail.is_wanted = True
+                tail.check_by(anyio.current_time() + self._pauses.verify_seconds)
+                self._listener_of[tail].wake()
+
+    @property
+    def nameable(self) -> Container[str]:
+        """The labels that a client may name: with discovery, also those of queues that may come; a live view."""
+        return self.by_label if self.discovery is None else _Nameable(self)
+
+    async def find(self, labels: Collection[str]) -> None:
+        """Look immediately for queues that are not known. Waits while Redis is away; cancelling is safe."""
+        if self.discovery is not None:
+            await self.discovery.find(labels)
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether discovery has looked once, or nobody discovers."""
+        return self.discovery is None or self.discovery.is_complete
+
+    async def scanned(self) -> None:
+        """Wait until discovery has looked once."""
+        if self.discovery is not None:
+            await self.discovery.scanned()
+
+    # ---- what discovery asks and tells ----
+
+    def knows(self, name: str) -> bool:
+        """See `Registry.knows`."""
+        return name in self.by_label or (self._prefix, name) in self._places
+
+    def found(self, name: str, since: str | None) -> None:
+        """See `Registry.found`."""
+        queue = Queue(name, self._prefix, name)
+        if since is not None:
+            self._fanout.cursors[name] = since
+        self._awaited.pop(name, None)
+        self._tails[name] = Tail(queue)
+        self.by_label[name] = queue
+        if self._tasks is not None:
+            self._listen(self._tails[name], self._tasks)
+
+    def found_all(self) -> None:
+        """See `Registry.found_all`."""
+        self._fanout.knows_all = True
+
+    def awaited(self, count: int) -> Collection[str]:
+        """See `Registry.awaited`."""
+        names = list(islice(self._awaited, count))
+        for name in names:
+            del self._awaited[name]
+            self._awaited[name] = None
+        return names
+
+    def is_needed(self, name: str) -> bool:
+        """See `Registry.is_needed`."""
+        return self._fanout.rooms.listened(name)
+
+    def forget(self, name: str) -> None:
+        """See `Registry.forget`."""
+        tail = self._tails.pop(name)
+        del self.by_label[name]
+        self._listener_of.pop(tail).remove(tail)
+        self._fanout.forget(name)
+        # Those who wait for it need not any more.
+        tail.ready.set()
+        tail.moved()
+
+    @property
+    def _prefix(self) -> str:
+        return "" if self.discovery is None else self.discovery.prefix
+
+    # ---- health ----
+
+    def last_reads(self) -> dict[str, float | None]:
+        """By label, when the queue was last read, in seconds on anyio's clock; None: not yet."""
+        return {label: tail.last_read for label, tail in self._tails.items()}
+
+    def problems(self, now: float) -> dict[str, str]:
+        """By label, why a queue is not being read. Empty: all is well."""
+        found: dict[str, str] = {}
+        if not self.is_scanned:
+            found["*"] = "not discovered yet"
+        for label, tail in self._tails.items():
+            if tail.problem is not None:
+                found[label] = tail.problem
+            elif not self._fanout.recent.filled(label):
+                found[label] = "what its stream holds is being read"
+            elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
+                found[label] = f"no successful read for {STALE_SECONDS:g} s"
+        for number, health in enumerate(self.health):
+            if (crash := health.problem(now)) is not None:
+                found[f"listener {number}"] = crash
+        return found
+
+    def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
+        if len(self._listeners) < MAX_LISTENERS:
+            listener = Listener(self._target, self._fanout, self, self._unblocker, MAX_LISTENERS, self._pauses)
+            self._listeners.append(listener)
+            health = Health()
+            self.health.append(health)
+            tasks.start_soon(supervise, f'the listener of "{tail.queue.label}"', listener.run, health)
+        else:
+            listener = min(self._listeners, key=lambda each: len(each.tails))
+        self._listener_of[tail] = listener
+        listener.add(tail)
+
+
+class _Nameable:
+    """The labels of queues that are there, or may come."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+
+    def __contains__(self, label: object) -> bool:
+        if not isinstance(label, str) or label in self._queues.by_label:
+            return label in self._queues.by_label
+        return can_be_queue(label) and not self._queues.knows(label)

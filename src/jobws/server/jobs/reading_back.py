@@ -1,0 +1,157 @@
+"""What subscriptions miss, from Redis to their clients: events of streams, outcomes of hashes.
+
+How much is read back together depends on what the client takes: its outbox must be less than half full before the next
+events go in, so that a client that asks for a thousand results is not taken for slow. While there is something to read
+back for a client, it has a task.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+from msgspec import UNSET
+
+from jobws.bullmq.snapshot import by_queue
+from jobws.bullmq.stream import Entries
+from jobws.errors import RedisUnavailableError
+from jobws.hub.jobs.replay import replay, see, settle
+from jobws.protocol.close_codes import CloseCode
+from jobws.protocol.messages import ItemError
+from jobws.protocol.session import Close
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
+
+    from jobws.bullmq.store import Store
+    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.outbox import Outbox
+    from jobws.protocol.messages import JobSnapshot
+    from jobws.redis.commands import Entry
+    from jobws.server.jobs.queue_readers import Queues
+
+    Answer = TypeVar("Answer")
+
+# Between two attempts of a look-up while Redis is away.
+RETRY_SECONDS: Final = 0.2
+# What is read back in one question, entries or results: each may have megabytes, and most have next to nothing.
+FIRST_ENTRIES: Final = 16
+MAX_ENTRIES: Final = 256
+CHUNK_BYTES: Final = 1024 * 1024
+FAILED: Final = Close(CloseCode.INTERNAL_ERROR, "the bridge failed to read back what happened")
+
+_log: Final = logging.getLogger(__name__)
+
+
+class ReadingBack:
+    """Empties clients' backlogs.
+
+    Args:
+        fanout: Where events pass.
+        queues: Which queues are read, and how far.
+        store: Answers look-ups of results, and reads entries back.
+        spawn: Starts a task of the bridge.
+    """
+
+    def __init__(self, fanout: Fanout, queues: Queues, store: Store, spawn: Callable[..., Any]) -> None:
+        self._fanout = fanout
+        self._queues = queues
+        self._store = store
+        self._spawn = spawn
+        self._busy: set[Connection] = set()
+
+    def start(self, connection: Connection) -> None:
+        """Read back what a client's backlog holds, unless that is being done; returns immediately."""
+        if connection not in self._busy:
+            self._busy.add(connection)
+            self._spawn(self._run, connection)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await self._empty(connection)
+        except Exception:  # noqa: BLE001 - one client's backlog must not end the bridge
+            _log.exception("reading back failed")
+            connection.close(FAILED)
+        finally:
+            self._busy.discard(connection)
+        connection.outbox.wake()  # some wait for that
+
+    async def _empty(self, connection: Connection) -> None:
+        count = FIRST_ENTRIES
+        while backlog := connection.backlog:
+            events, owed = backlog.take(count)
+            if events:
+                size = await self._replay(connection, events)
+            elif owed:
+                size = await self._settle(connection, owed)
+            else:
+                connection.backlog = None
+                return
+            count = max(1, min(MAX_ENTRIES, CHUNK_BYTES * count // max(size, 1), 4 * count))
+
+    async def _replay(self, connection: Connection, events: Sequence[tuple[Replay, int]]) -> int:
+        """Read events back from their streams, and return how many bytes they have."""
+        entries: list[Entry | None] = []
+        for queue, group in groupby(events, lambda each: each[0].queue):
+            stream_ids = tuple(of.stream_ids[index] for of, index in group)
+            if queue not in self._queues.by_label:  # forgotten since
+                entries += [None] * len(stream_ids)
+                continue
+            question = Entries(self._queues.by_label[queue], stream_ids)
+            entries += await persist(lambda: self._store.ask(question))  # noqa: B023 - asked in this round
+        for (of, index), entry in zip(events, entries, strict=True):
+            await room_for_more(connection.outbox)
+            replay(self._fanout, of, index, entry)
+        return sum(len(field) for entry in entries if entry is not None for field in entry[1])
+
+    async def _settle(self, connection: Connection, owed: Sequence[Owed]) -> int:
+        """Read outcomes from their jobs' hashes; how many bytes the results have."""
+        owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
+        jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        # While a stream is read again positions go back, and some are still to be told of the gap.
+        await self._queues.ready({queue for queue, _ in jobs})
+        seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
+        look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
+        # They may have ended again since, with events that are on their way.
+        await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
+        size = 0
+        for each, job in zip(owed, jobs, strict=True):
+            if each.membership.left:
+                continue  # and the client is perhaps gone: then there would never be room
+            await room_for_more(connection.outbox)
+            found = look_up.found.get(job)
+            if isinstance(found, ItemError):
+                each.membership.pay(each.queue)  # the next sweep asks again
+            else:
+                settle(self._fanout, each, found, look_up.moments[job], seen[each.queue])
+                size += _size(found)
+        return size
+
+
+async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask until Redis answers, and return the answer."""
+    while True:
+        try:
+            return await ask()
+        except RedisUnavailableError:
+            await anyio.sleep(RETRY_SECONDS)
+
+
+async def room_for_more(outbox: Outbox) -> None:
+    """Wait until a client has taken most of what waits for it, or is gone."""
+    if not outbox.roomy:
+        roomy = anyio.Event()
+        outbox.when_roomy(roomy.set)
+        await roomy.wait()
+
+
+def _size(snapshot: JobSnapshot | None) -> int:
+    if snapshot is None:
+        return 0
+    result = 0 if snapshot.returnvalue is UNSET else len(bytes(snapshot.returnvalue))
+    return result + (0 if snapshot.failed_reason is UNSET else len(snapshot.failed_reason))

@@ -1,0 +1,141 @@
+"""What subscriptions need of Redis: the look-up before their answers.
+
+All that were asked for within one turn of the loop are one batch: one look-up, one task, whatever clients asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.hub.jobs.client import UNAVAILABLE
+from jobws.hub.jobs.query import Query
+from jobws.protocol.messages import ItemError
+from jobws.server.jobs.reading_back import persist
+from jobws.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeAlias
+
+    from jobws.bullmq.store import Store
+    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.server.jobs.queue_readers import Queues
+
+    Waiting: TypeAlias = "list[tuple[Connection, Join]]"
+
+INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Joins:
+    """Brings subscriptions to their answers.
+
+    Args:
+        fanout: Where events pass.
+        queues: Which queues are read, and how far.
+        store: Answers look-ups.
+        spawn: Starts a task of the bridge.
+        join_seconds: How long a subscription may wait for its answer.
+    """
+
+    def __init__(
+        self, fanout: Fanout, queues: Queues, store: Store, spawn: Callable[..., Any], join_seconds: float
+    ) -> None:
+        self._fanout = fanout
+        self._queues = queues
+        self._store = store
+        self._spawn = spawn
+        self._join_seconds = join_seconds
+        self._next: Waiting = []
+
+    def add(self, connection: Connection, join: Join) -> None:
+        """Answer a subscription, with all others of this turn; returns immediately."""
+        self._next.append((connection, join))
+        if len(self._next) == 1:
+            self._spawn(self._begin)
+
+    async def _begin(self) -> None:
+        batch, self._next = self._next, []
+        # Those that wait for a queue must not hold up the others.
+        apart: dict[tuple[str, ...], Waiting] = {}
+        everywhere: tuple[str, ...] = ()
+        if any(None in join.queues for _, join in batch):
+            # An empty label stands for queues that are still to be found.
+            everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
+        for connection, join in batch:
+            named = (queue for queue in join.queues if queue is not None)
+            awaited = self._unread(named) + (everywhere if None in join.queues else ())
+            apart.setdefault(awaited, []).append((connection, join))
+        for awaited, some in apart.items():
+            if awaited:
+                self._spawn(self._run, some)
+        if () in apart:
+            await self._run(apart[()])
+
+    def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The queues that are to be looked for, or read back, before a subscription to them is answered."""
+        return tuple(queue for queue in labels if self._queues.is_awaited(queue))
+
+    def _query(self, batch: Sequence[tuple[object, Join]]) -> Query:
+        return Query((room for _, join in batch for room in join.rooms), self._queues.by_label, self._fanout)
+
+    async def _run(self, batch: Waiting) -> None:
+        """Answer a batch. What goes wrong ends these subscriptions alone."""
+        try:
+            with anyio.move_on_after(self._join_seconds):
+                await self._answer(batch)
+                return
+            error = UNAVAILABLE
+        except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
+            _log.exception("subscriptions failed")
+            error = INTERNAL
+        for connection, join in batch:
+            connection.fail(join, error)
+
+    async def _answer(self, batch: Waiting) -> None:
+        while batch:
+            query = await self._ask(batch)
+            while read_again := await self._complete(batch, query):
+                await self._queues.ready(read_again)
+
+    async def _complete(self, batch: Waiting, query: Query) -> set[str]:
+        """Answer those that can be answered; the others stay in the batch.
+
+        Returns:
+            The queues whose streams are read again: what is about them waits for that. Empty: the rest is to be asked
+            for again, since a queue has come that it names.
+        """
+        turn = Turn()
+        awaited: set[str] = set()
+        for _ in range(len(batch)):
+            connection, join = batch.pop(0)
+            queues = query.read_again(join.present)
+            if queues or query.is_outdated(join.rooms):
+                awaited.update(queues)
+                batch.append((connection, join))
+            else:
+                connection.complete(join, query, time.time() * 1000)
+            await turn.pause()
+        return awaited
+
+    async def _ask(self, batch: Waiting) -> Query:
+        if any(None in join.queues for _, join in batch):
+            await self._queues.scanned()
+        query = self._query(batch)
+        if query.unknown:
+            await self._queues.find(query.unknown)
+            query = self._query(batch)
+        await self._queues.ready(query.queues)
+        query.ask()
+        look_up = await persist(lambda: self._store.look_up(query.job_ids))
+        # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
+        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
+        query.take(look_up)
+        return query

@@ -1,0 +1,154 @@
+"""What a subscription to the log needs of Redis: where it begins, and the lines from there on until it is live.
+
+Lines are read back in pages, each as the client takes them, and go on past the end of what was there: once a client has
+everything up to where the tail is, it has the tail. So nothing is held for it, and nothing can fall between.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, nullcontext
+from operator import length_hint
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+import anyio.lowlevel
+
+from jobws.hub.jobs.client import UNAVAILABLE
+from jobws.hub.log.line import MAX_SECONDS, Line
+from jobws.protocol.identifiers import START, before, position
+from jobws.protocol.messages import ItemError
+from jobws.redis.log_stream import FIRST_COUNT, EntriesUpTo, PageAfter, Place, State, StateOf, next_count
+from jobws.server.jobs.reading_back import persist, room_for_more
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from jobws.bullmq.store import Store
+    from jobws.hub.log.broadcaster import LogHub
+    from jobws.hub.log.client import LogConnection
+    from jobws.hub.log.subscription import LogMembership
+
+# A client that comes from another bridge may be ahead of this one's tail, which will pass it.
+AHEAD_SECONDS: Final = 0.01
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Beginning(NamedTuple):
+    """Where a subscription begins, the id of the last line that is there, and whether lines before may be missing."""
+
+    place: Place
+    end: str
+    gap: bool = False
+
+
+class LogHistory:
+    """Brings subscriptions to the log from their request to being live.
+
+    Args:
+        hub: Where lines pass.
+        store: Answers questions.
+        key: Of the stream.
+        join_seconds: How long a subscription may wait for its answer.
+    """
+
+    def __init__(self, hub: LogHub, store: Store, key: bytes, join_seconds: float) -> None:
+        self._hub = hub
+        self._store = store
+        self._key = key
+        self._join_seconds = join_seconds
+        self._turns = anyio.Lock()
+
+    async def run(self, connection: LogConnection, member: LogMembership) -> None:
+        """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
+        try:
+            with anyio.CancelScope() as scope:
+                member.on_leave = scope.cancel
+                if member.left:  # before this task ran
+                    return
+                beginning = None
+                with anyio.move_on_after(self._join_seconds):
+                    beginning = await self._beginning(member)
+                if beginning is None:
+                    connection.fail(member, UNAVAILABLE)
+                    return
+                connection.complete(member, beginning.place, beginning.end, gap=beginning.gap)
+                await self._read_back(connection, member)
+        except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
+            _log.exception("a subscription to the log failed")
+            connection.fail(member, ItemError("internal", "the bridge failed to look up this subscription"))
+
+    async def _beginning(self, member: LogMembership) -> Beginning:
+        request, here = member.request, self._hub.place
+        if request.after is None and not request.tail and here is not None:
+            # As far as others have it, so that a subscription that replaces one goes on where that was.
+            return Beginning(Place(here.id, here.count), here.id)
+        state = await persist(lambda: self._store.ask(StateOf(self._key)))
+        if request.after is not None:
+            return beginning_after(request.after, state)
+        place = Place(state.generated, state.added)
+        return Beginning(await self._last(member, place, request.tail) if request.tail else place, state.generated)
+
+    async def _last(self, member: LogMembership, end: Place, wanted: int) -> Place:
+        """The place after which the stream has so many lines that the client wants, up to `end`; or all of them."""
+        found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
+        oldest: bytes | None = None
+        while True:
+            question = EntriesUpTo(self._key, upper, asked)
+            entries = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
+            unseen = iter(entries)
+            while length_hint(unseen):
+                async with self._turn():
+                    deadline = self._hub.clock() + MAX_SECONDS
+                    for entry in unseen:
+                        oldest = entry[0]
+                        count = None if count is None else count - 1
+                        found += Line(entry).passes(member.request.filter)
+                        if found == wanted:
+                            return Place(before(oldest), count)
+                        if self._hub.clock() > deadline:
+                            break
+            if len(entries) < asked:
+                return end if oldest is None else Place(before(oldest), count)
+            upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
+
+    async def _read_back(self, connection: LogConnection, member: LogMembership) -> None:
+        """Give the client what lies after its place, until it is live."""
+        count = FIRST_COUNT
+        while (place := member.place) is not None:
+            await room_for_more(connection.outbox)
+            question = PageAfter(self._key, place.id, count)
+            page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
+            seen, index = -1, 0
+            while index > seen:
+                # Close to the end nobody queues: behind so many others the page would be old, and the end elsewhere.
+                async with self._turn() if page.full else nullcontext():
+                    seen, index = index, member.read_back(page, index, self._hub.clock)
+                    if self._hub.join(member, page, index):
+                        return
+                await anyio.lowlevel.checkpoint()  # everybody else's turn
+                await room_for_more(connection.outbox)
+            count = next_count(page.entries) if page.entries else count
+            if not index:
+                await anyio.sleep(AHEAD_SECONDS)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A context inside which one client's lines are looked at, for a moment.
+
+        All who read back are often ready together; a hundred moments in a row would be one long wait for job events.
+        """
+        async with self._turns:
+            yield
+            await anyio.lowlevel.checkpoint()
+
+
+def beginning_after(after: str, state: State) -> Beginning:
+    """Behind a position of the client's; that of another stream, or one that was trimmed, is the oldest there is."""
+    if position(after) > position(state.generated):
+        return Beginning(Place(START, state.removed), state.generated, gap=True)
+    if position(after) < position(state.floor):
+        return Beginning(Place(state.floor, state.removed), state.generated, gap=True)
+    known = state.added if after == state.generated else state.removed if after == state.floor else None
+    return Beginning(Place(after, known), state.generated)

@@ -1,0 +1,113 @@
+"""Tails the log stream for those who watch it, and only while somebody does: else Redis is asked nothing.
+
+A page is read with what the stream was at that moment, so it is known how many lines were trimmed before they were
+read. The blocking read after the last page only wakes: lines may come in bursts, and one page has many.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.lowlevel
+
+from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.redis.connection import Connection, RedisTarget
+from jobws.redis.log_stream import FIRST_COUNT, PageAfter, next_count
+
+if TYPE_CHECKING:
+    from jobws.hub.log.broadcaster import LogHub
+    from jobws.redis.log_stream import Page, Place
+
+BLOCK_MILLISECONDS: Final = 2000
+TIMEOUT_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+# A line may be so late, and whatever is written meanwhile comes with it: a waking costs as much as a hundred lines.
+PAUSE_SECONDS: Final = 0.01
+# Between two pages of a burst job events find the loop and the processor idle; but who is far behind, in a stream that
+# is trimmed, must hurry.
+BREATH_SECONDS: Final = 0.001
+HURRY_LINES: Final = 2000
+
+_log: Final = logging.getLogger(__name__)
+
+
+class LogTail:
+    """Reads the stream from the hub's place on, as long as it has one.
+
+    Args:
+        target: Where Redis is.
+        hub: Takes what was read.
+        key: Of the stream.
+    """
+
+    def __init__(self, target: RedisTarget, hub: LogHub, key: bytes) -> None:
+        self._target = target
+        self._hub = hub
+        self._key = key
+        self._wanted = anyio.Event()
+        self._due = anyio.Event()
+        self._count = FIRST_COUNT
+        self._failures = 0
+        hub.on_wanted = self._want
+        hub.on_due = self._note_due
+
+    def _want(self) -> None:
+        self._wanted.set()
+
+    def _note_due(self) -> None:
+        self._due.set()
+
+    async def tell(self) -> None:
+        """Tell clients that have room again what they missed, until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due = anyio.Event()
+            self._hub.settle()
+
+    async def run(self) -> None:
+        """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
+        while True:
+            if self._hub.place is None:
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            try:
+                connection = await Connection.open(self._target)
+                try:
+                    await self._read_on(connection)
+                finally:
+                    connection.close()
+            except (RedisUnavailableError, RedisRefusedError) as error:
+                wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+                self._failures += 1
+                if self._failures in (1, len(RETRY_SECONDS)):
+                    _log.warning("%s; the log stream waits and tries again", error)
+                await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
+
+    async def _read_on(self, connection: Connection) -> None:
+        """Read until nobody wants it any more, or the connection breaks."""
+        while (place := self._hub.place) is not None:
+            question = PageAfter(self._key, place.id, self._count)
+            page = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
+            self._failures = 0
+            await self._publish(place, page)
+            if place.behind(page.state) < HURRY_LINES:
+                await anyio.sleep(BREATH_SECONDS)
+            if page.entries:
+                self._count = next_count(page.entries)
+            if not page.full and self._hub.place is place:
+                await connection.ask(
+                    *("XREAD", "COUNT", 1, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", self._key, place.id),
+                    timeout_seconds=TIMEOUT_SECONDS,
+                )
+                await anyio.sleep(PAUSE_SECONDS)
+
+    async def _publish(self, place: Place, page: Page) -> None:
+        await anyio.lowlevel.checkpoint()  # to take the reply apart took its time
+        index = self._hub.publish(place, page, 0)
+        while self._hub.flush() or index < len(page.entries):
+            await anyio.lowlevel.checkpoint()  # everybody else's turn
+            if index < len(page.entries):
+                index = self._hub.publish(place, page, index)

@@ -1,0 +1,91 @@
+"""What `serve` says at its start: which queues it found, and how far back their streams reach."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.bullmq import overview
+from jobws.bullmq.keys import Queue
+from jobws.bullmq.keyspace import queue_names
+from jobws.errors import RedisUnavailableError
+from jobws.redis.connection import Connection
+from jobws.redis.server import check_server
+
+if TYPE_CHECKING:
+    from jobws.server.bridge import Bridge
+
+TIMEOUT_SECONDS: Final = 5.0
+# Below that a late subscriber may find the result of a removed job gone.
+SHORT_RETENTION_SECONDS: Final = 30.0
+# Looking through all keys of a large Redis for queues under other prefixes is not worth a slow start.
+SEARCH_SECONDS: Final = 2.0
+# Of those that were discovered, and of those under other prefixes.
+SHOWN_QUEUES: Final = 20
+
+_log: Final = logging.getLogger(__name__)
+
+
+async def report(bridge: Bridge) -> None:
+    """Log one line per queue, and what the user can do about those that were not found.
+
+    Raises:
+        RedisUnavailableError: Redis does not answer (yet).
+        RedisRefusedError: It refuses us, is too old, or is a cluster.
+    """
+    connection = await Connection.open(bridge.target)
+    try:
+        (info,) = await connection.execute(("INFO", "server"), timeout_seconds=TIMEOUT_SECONDS)
+        server = check_server(info, bridge.target.address)
+        _log.info("%s at %s", server, bridge.target.address)
+        queues = list(bridge.queues.by_label.values())
+        if bridge.queues.discovery is not None:
+            prefix = bridge.queues.discovery.prefix
+            names = await queue_names(connection, prefix)
+            _log.info('%d queues under prefix "%s"; further ones are read as they appear', len(names), prefix)
+            known = {(queue.prefix, queue.name) for queue in queues}
+            queues += [Queue(name, prefix, name) for name in names[:SHOWN_QUEUES] if (prefix, name) not in known]
+        missing = [queue for queue in queues if not await _report_queue(connection, queue)]
+        if missing:
+            found = await _others(connection, queues)
+            for queue in missing:
+                _log.warning(
+                    'no queue "%s" under prefix "%s" in db %d; found: %s',
+                    *(queue.name, queue.prefix, bridge.target.db, found or "none"),
+                )
+    finally:
+        connection.close()
+
+
+async def _report_queue(connection: Connection, queue: Queue) -> bool:
+    question = overview.Overview(queue)
+    seen = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
+    if not seen.found:
+        return False
+    if seen.retention_seconds is None:
+        _log.info('queue "%s": %d events in the stream, nothing trimmed yet', queue.label, seen.length)
+        return True
+    _log.info('queue "%s": %d events in the stream, %.0f s back', queue.label, seen.length, seen.retention_seconds)
+    if seen.retention_seconds < SHORT_RETENTION_SECONDS:
+        _log.warning(
+            'queue "%s" keeps only %.0f s of events: a later subscriber needs the job itself; keep jobs with '
+            "removeOnComplete: {age: 3600}, or raise streams.events.maxLen above %d",
+            *(queue.label, seen.retention_seconds, seen.max_length),
+        )
+    return True
+
+
+async def _others(connection: Connection, queues: list[Queue]) -> str:
+    """The first queues that there are, as `prefix:name`, whatever their prefix."""
+    known = {f"{queue.prefix}:{queue.name}" for queue in queues}
+    names: list[str] = []
+    try:
+        with anyio.move_on_after(SEARCH_SECONDS):
+            names = await queue_names(connection, None)
+    except RedisUnavailableError:
+        return ""
+    found = [name for name in names if name not in known]
+    more = len(found) - SHOWN_QUEUES
+    return ", ".join(found[:SHOWN_QUEUES]) + (f" and {more} more" if more > 0 else "")

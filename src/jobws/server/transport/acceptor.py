@@ -1,0 +1,236 @@
+"""The server's sockets: accepts, tells HTTP and WebSockets apart, looks after both, and ends in good order.
+
+`http1` serves requests, `websocket_connection` serves WebSockets; most connections become one, and need nothing else of
+HTTP.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from jobws.server.transport.asgi_websocket import Upgraded
+from jobws.server.transport.handshake import Handshake
+from jobws.server.transport.head import read_upgrade
+from jobws.server.transport.http1 import HEAD_BYTES, Http1
+from jobws.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import anyio
+
+    from jobws.server.settings import Settings
+    from jobws.server.transport.websocket_connection import Wire
+
+# Between two looks at what is due on a WebSocket: pings, silence, slowness.
+TICK_SECONDS: Final = 1.0
+# So many are looked at in one turn, which takes at most 2 ms; the turns share the second. To ping 10,000 clients
+# together held up everybody for 400 ms.
+TICK_WIRES: Final = 200
+# Files that are not connections: Redis, listeners, logs.
+SPARE_FILES: Final = 100
+# What the kernel may hold unsent for a client; the rest waits in its outbox, where it is counted.
+UNSENT_BYTES: Final = 128 * 1024
+_FULL_SENTENCE: Final = b"the bridge has as many connections as it may have; try again later\n"
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"retry-after: 5\r\nconnection: close\r\n\r\n%b" % (len(_FULL_SENTENCE), _FULL_SENTENCE)
+)
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Transport:
+    """Serves an ASGI app on a listening socket.
+
+    Args:
+        app: Its lifespan is not run: that is the caller's.
+        settings: The limits.
+    """
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._wires: set[Wire] = set()
+        self._connections = 0
+        self._limit = settings.max_connections
+        self._http = Http1(app, settings)
+
+    async def serve(self, listener: socket.socket, stop: anyio.Event) -> None:
+        """Accept until `stop`, then let what is under way end within `shutdown_seconds`. Closes `listener`.
+
+        At the stop WebSockets are the app's to close, before or after.
+        """
+        self._limit = raise_file_limit(self._settings.max_connections)
+        listener.setblocking(False)
+        # Accepted sockets inherit both.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        async with trio.open_nursery() as connections:
+            with listener:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._accept, listener, connections)
+                    accepting.start_soon(self._watch)
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+            await self._http.stop()
+            connections.cancel_scope.deadline = trio.current_time() + self._settings.shutdown_seconds
+            connections.start_soon(self._end, connections)
+
+    async def _end(self, connections: trio.Nursery) -> None:
+        """Keep the WebSockets' time until the last connection has ended."""
+        while len(connections.child_tasks) > 1:  # this one
+            await _tick(tuple(self._wires))
+            await trio.sleep(0.05)
+
+    async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            # As many as there are, but not for ever: those that are connected have a turn, too.
+            for _ in range(64):
+                try:
+                    accepted, address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _EXHAUSTED:
+                        _log.warning("cannot accept connections now: %s", error.strerror)
+                        await trio.sleep(0.1)
+                    break
+                if self._connections >= self._limit:
+                    _refuse(accepted)
+                    continue
+                accepted.setblocking(False)
+                self._connections += 1
+                connections.start_soon(self._serve, accepted, address, connections.start_soon)
+
+    async def _serve(self, sock: socket.socket, address: Any, spawn: Any) -> None:
+        """One connection, whose end concerns nobody else."""
+        try:
+            upgraded = await self._serve_http(sock, address, spawn)
+            if upgraded is not None:
+                wire, rest = upgraded
+                try:
+                    await wire.run(rest)
+                    await wire.finish()
+                finally:
+                    wire.cut()
+                    self._wires.discard(wire)
+        except OSError:
+            pass  # the client is gone
+        except Exception:  # noqa: BLE001 - it must not end the others
+            _log.exception("a connection failed")
+        finally:
+            self._connections -= 1
+
+    async def _serve_http(self, sock: socket.socket, address: Any, spawn: Any) -> tuple[Wire, bytes] | None:
+        """Serve HTTP requests and the handshake. What they needed is freed when this returns."""
+        try:
+            head = await self._read_head(sock)
+            client, server = address[:2], sock.getsockname()[:2]
+        except BaseException:
+            sock.close()
+            raise
+        upgrade = read_upgrade(head)
+        if upgrade is None:
+            upgrade = await self._http.serve(sock, head, client, server)
+            if upgrade is None:
+                return None
+            sock = socket.socket(fileno=sock.detach())  # Hypercorn's objects may not close it any more
+        request, rest = upgrade
+        upgraded = Upgraded(sock, Handshake(request, client, server), self._settings, spawn)
+        self._wires.add(upgraded.wire)
+        try:
+            behind = await upgraded.shake_hands(self._app, rest, direct=self._settings.direct)
+            if behind is not None:
+                return upgraded.wire, behind
+            await upgraded.wire.finish()
+        except BaseException:
+            upgraded.wire.cut()
+            raise
+        finally:
+            if not upgraded.wire.attached:
+                self._wires.discard(upgraded.wire)
+        return None
+
+    async def _read_head(self, sock: socket.socket) -> bytes:
+        """The head of the first request, and what came with it; less, if it is too long or its time is over."""
+        head = b""
+        with suppress(BlockingIOError):
+            head = sock.recv(HEAD_BYTES)  # who comes among many has waited to be accepted, and said it all
+        if _is_whole(head):
+            return head
+        with trio.move_on_after(self._settings.request_seconds), suppress(BlockingIOError):
+            while not _is_whole(head):
+                await trio.lowlevel.wait_readable(sock)
+                data = sock.recv(HEAD_BYTES)
+                if not data:
+                    break
+                head += data
+        return head
+
+    async def _watch(self) -> None:
+        """Look after every WebSocket once in `TICK_SECONDS`, some at a time."""
+        due: list[Wire] = []
+        turns = 1
+        while True:
+            await trio.sleep(TICK_SECONDS / turns)
+            if not due:
+                due = list(self._wires)
+                turns = max(1, math.ceil(len(due) / TICK_WIRES))
+            await _tick(due[:TICK_WIRES])
+            del due[:TICK_WIRES]
+
+
+def _is_whole(head: bytes) -> bool:
+    return b"\r\n\r\n" in head or len(head) > HEAD_BYTES
+
+
+async def _tick(wires: Iterable[Wire]) -> None:
+    now, turn = trio.current_time(), Turn()
+    for wire in wires:
+        wire.tick(now)
+        # It may have found a client gone, which then leaves a thousand rooms.
+        await turn.pause()
+
+
+def raise_file_limit(connections: int) -> int:
+    """Let this process open as many files as `connections` need; how many connections it may have after that."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+            soft = possible
+        except (ValueError, OSError):
+            _log.debug("the limit of open files stays at %d", soft)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    allowed = max(soft - SPARE_FILES, 1)
+    _log.warning("%d open files are allowed (ulimit -n), so %d connections, not %d", soft, allowed, connections)
+    return allowed
+
+
+def _refuse(sock: socket.socket) -> None:
+    """503, before a byte was read. It fits into any socket's buffer."""
+    try:
+        sock.setblocking(False)
+        sock.send(_FULL)
+    except OSError:
+        pass
+    finally:
+        sock.close()

@@ -1,0 +1,123 @@
+"""A WebSocket's handshake, and its conversation with an ASGI app that does not take the direct lane."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from wsproto.frame_protocol import FrameProtocol
+
+from jobws.server.transport.websocket_connection import Wire
+
+if TYPE_CHECKING:
+    import socket
+
+    from jobws.server.settings import Settings
+    from jobws.server.transport.handshake import Handshake
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Upgraded:
+    """One connection from its upgrade request to the return of the app.
+
+    The app runs in the connection's own task, so `receive` reads the socket itself: there is no queue between, and an
+    app that does not receive slows its client down.
+
+    Attributes:
+        wire: The connection, from the handshake on.
+    """
+
+    def __init__(self, sock: socket.socket, handshake: Handshake, settings: Settings, spawn: Any) -> None:
+        self._handshake = handshake
+        self._settings = settings
+        self._connected = False
+        self._accepted = False
+        self._refusal: Any = None
+        self._body = b""
+        self._rest = b""
+        self._messages: deque[str | bytes] = deque()
+        self.wire = Wire(sock, settings, spawn)
+
+    async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
+        """Run the app. What was received after the handshake if a handler took over; None: the connection is over."""
+        self._rest = rest
+        if self._handshake.problem is not None:
+            status, sentence = self._handshake.problem
+            await self._refuse(status, [(b"sec-websocket-version", b"13")], f"{sentence}\n".encode())
+            return None
+        code = 1011
+        try:
+            await app(self._handshake.scope(self.wire if direct else None), self.receive, self.send)
+        except Exception:  # noqa: BLE001 - the app's failure ends this connection alone
+            _log.exception("the app failed to serve a WebSocket")
+        else:
+            code = 1000
+        if self.wire.attached:
+            return self._rest
+        if self._accepted:
+            self.wire.close(code, "")
+        elif not self.wire.closing:
+            await self._refuse(500, [], b"the app did not answer the handshake\n")
+        return None
+
+    async def receive(self) -> dict[str, Any]:
+        """The next event, as ASGI's `receive`."""
+        if not self._connected:
+            self._connected = True
+            return {"type": "websocket.connect"}
+        wire = self.wire
+        while not self._messages:
+            if not self._rest:
+                try:
+                    self._rest = await wire.receive()
+                except (OSError, trio.ClosedResourceError):
+                    self._rest = b""
+                if not self._rest:
+                    return {"type": "websocket.disconnect", "code": wire.peer_code}
+            data, self._rest = self._rest, b""
+            self._messages.extend(wire.messages(data))
+        message = self._messages.popleft()
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        return {"type": "websocket.receive", "bytes": message}
+
+    async def send(self, event: Any) -> None:
+        """ASGI: one event of the app. Returns once it has left, or the connection is over."""
+        match event["type"]:
+            case "websocket.accept" if not self._accepted:
+                self._accepted = True
+                deflate = self._settings.permessage_deflate
+                headers = list(event.get("headers", []))
+                answer = self._handshake.accept(event.get("subprotocol"), headers, deflate=deflate)
+                self.wire.write([answer])
+                self.wire.open(self._handshake.extensions)
+            case "websocket.send" if self._accepted:
+                text = event.get("text")
+                frame = FrameProtocol(client=False, extensions=[]).send_data(event["bytes"] if text is None else text)
+                self.wire.write([bytes(frame)])
+            case "websocket.close" if self._accepted:
+                self.wire.close(event.get("code", 1000), event.get("reason") or "")
+            case "websocket.close":
+                await self._refuse(403, [], b"")
+                return
+            case "websocket.http.response.start" if not self._accepted:
+                self._refusal = event
+                return
+            case "websocket.http.response.body" if self._refusal is not None:
+                self._body += event.get("body", b"")
+                if not event.get("more_body", False):
+                    await self._refuse(self._refusal["status"], self._refusal.get("headers", []), self._body)
+                return
+            case kind:
+                raise RuntimeError(f"{kind} is not possible now")
+        if not await self.wire.flush(self._settings.send_seconds):
+            self.wire.cut()
+
+    async def _refuse(self, status: int, headers: Any, body: bytes) -> None:
+        """An HTTP response, after which nothing may be written."""
+        self.wire.write([self._handshake.refuse(status, headers, body)])
+        self.wire.shut()
+        await self.wire.flush(self._settings.send_seconds)

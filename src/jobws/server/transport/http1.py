@@ -1,0 +1,167 @@
+"""HTTP/1.1 with Hypercorn's classes, under deadlines. This file alone knows Hypercorn's insides.
+
+Hypercorn 0.18 is not safe for many long connections: a send cannot be cancelled, permessage-deflate is always on, the
+limit of a message's size does not bound memory, pongs are ignored, and clients see 1006 at shutdown. So requests go
+through it, and WebSockets do not.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import h11
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from jobws.server.http.problems import problem
+from jobws.server.transport.head import Head
+
+if TYPE_CHECKING:
+    from hypercorn.events import Event
+
+    from jobws.server.settings import Settings
+
+# A longer head of a request is answered with 431.
+HEAD_BYTES: Final = 16 * 1024
+
+
+class UpgradeRequestError(Exception):
+    """A request for a WebSocket. It leaves Hypercorn's parser as its own H2CProtocolRequiredError does."""
+
+    def __init__(self, head: Head, rest: bytes) -> None:
+        super().__init__()
+        self.head = head
+        self.rest = rest
+
+
+class Http1:
+    """Serves an ASGI app to HTTP connections.
+
+    Args:
+        app: The app.
+        settings: The deadlines.
+    """
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = ASGIWrapper(app)
+        self._send_seconds = settings.send_seconds
+        self._context = WorkerContext(None)
+        self._config = Config()
+        self._config.keep_alive_timeout = settings.request_seconds
+        self._silence_milliseconds = round(settings.silence_seconds * 1000)
+        self._config.h11_max_incomplete_size = HEAD_BYTES
+        self._config.include_server_header = False
+        self._config.loglevel = "WARNING"
+
+    async def serve(self, sock: socket.socket, head: bytes, client: Any, server: Any) -> tuple[Head, bytes] | None:
+        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket.
+
+        Closes the socket, unless it becomes one.
+        """
+        # Who waits for an answer says nothing; who vanished acknowledges nothing either.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        return await _Connection(
+            self._app, self._config, self._context, stream, (client, server), self._send_seconds
+        ).serve(head)
+
+    async def stop(self) -> None:
+        """End connections that are idle, and the others after their request."""
+        await self._context.terminated.set()
+
+
+class _Connection(TCPServer):
+    """Hypercorn's side of a connection, with deadlines, until it becomes a WebSocket."""
+
+    def __init__(
+        self,
+        app: Any,
+        config: Config,
+        context: WorkerContext,
+        stream: trio.SocketStream,
+        addresses: tuple[Any, Any],
+        send_seconds: float,
+    ) -> None:
+        super().__init__(app, config, context, {}, stream)  # type: ignore[arg-type]
+        self._addresses = addresses
+        self._send_seconds = send_seconds
+        self._upgrade: UpgradeRequestError | None = None
+        self._scope = trio.CancelScope()
+
+    async def serve(self, head: bytes) -> tuple[Head, bytes] | None:
+        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket."""
+        try:
+            with self._scope:
+                async with TaskGroup() as self._task_group:
+                    self.protocol = _H11(  # type: ignore[assignment]
+                        *(self.app, self.config, self.context, self._task_group, {}, False),  # type: ignore[arg-type]
+                        *self._addresses,
+                        self.protocol_send,
+                    )
+                    await self.idle_task.restart(self._task_group, self._idle_timeout)
+                    try:
+                        await self.protocol.handle(RawData(head))
+                        await self._read_data()
+                    except UpgradeRequestError as upgrade:
+                        self._upgrade = upgrade
+                        await self.idle_task.stop()
+        except OSError:
+            pass
+        finally:
+            if self._upgrade is None:
+                await self._close()
+        return None if self._upgrade is None else (self._upgrade.head, self._upgrade.rest)
+
+    async def _close(self) -> None:
+        try:
+            await super()._close()
+        finally:
+            self.stream.socket.close()  # also when cancelled
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send as Hypercorn does, which would wait for ever: here a client that takes nothing loses its connection."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            sent = False
+            try:
+                with trio.move_on_after(self._send_seconds):
+                    await self.stream.send_all(event.data)
+                    sent = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                if not sent:  # also when cancelled: nothing may follow half a response
+                    self.stream.socket.close()
+                    self._scope.cancel()  # the app may wait for an event, and the reader for the end of this response
+
+
+class _H11(H11Protocol):
+    """Hypercorn's HTTP/1.1, without its WebSockets and without HTTP/2, whose WebSockets would be its own."""
+
+    async def _check_protocol(self, _event: h11.Request) -> None:
+        """An offer of h2c is not taken."""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """What h11 cannot read: theirs has no body."""
+        answer = problem("bad-request", "this is no request of HTTP/1.1, or its head is too long", status_code)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=bytes(answer.body)))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        head = Head(request.method, request.target, request.http_version, list(request.headers))
+        if head.asks_for_websocket:
+            connection: Any = self.connection
+            raise UpgradeRequestError(head, bytes(connection.trailing_data[0]))
+        await super()._create_stream(request)

@@ -1,0 +1,143 @@
+"""The one way out of a connection: whole frames, in order, over a socket that takes as many bytes as it likes.
+
+A frame comes in pieces, one after the other: first `bytes`, then, if it has more, a `memoryview` that others share.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# So much is joined into one send; what is larger alone is sent in slices of itself.
+_JOIN_BYTES: Final = 128 * 1024
+
+
+class Lane:
+    """Frames on their way out. Synchronous; who owns it calls `resume` when the socket is writable again.
+
+    Args:
+        send: A non-blocking socket's `send`: takes bytes, says how many it took, raises BlockingIOError for none and
+            another OSError when the peer is gone.
+        send_pieces: Its `sendmsg`, which does the same for several pieces without joining them.
+
+    Attributes:
+        accepted: Bytes that the socket took.
+        broken: The peer is gone: whatever was or will be written is dropped.
+        waiting: Bytes that wait for the socket.
+    """
+
+    __slots__ = ("_frames", "_send", "_send_pieces", "accepted", "broken", "waiting")
+
+    def __init__(
+        self,
+        send: Callable[[bytes | memoryview], int],
+        send_pieces: Callable[[Sequence[bytes | memoryview]], int],
+    ) -> None:
+        self._send = send
+        self._send_pieces = send_pieces
+        # None while nothing waits, which is nearly always: an empty deque has 760 bytes.
+        self._frames: deque[bytes | memoryview] | None = None
+        self.accepted = 0
+        self.waiting = 0
+        self.broken = False
+
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """Append whole frames and send what the socket takes of them. True: nothing waits."""
+        if self._frames is None and not self.broken:
+            data: bytes | memoryview
+            if len(frames) == 2 and type(frames[1]) is memoryview:
+                return self._write_pieces(frames)
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            try:  # `_try`, for every delivery
+                sent = self._send(data)
+                self.accepted += sent
+            except OSError as error:
+                sent = self._refused(error)
+            if sent == len(data):
+                return True
+            self._keep(frames, len(data), sent)
+            return False
+        if not self.broken and self._frames is not None:
+            self._frames.extend(frames)
+            self.waiting += sum(map(len, frames))
+        return False
+
+    def _write_pieces(self, frames: Sequence[bytes | memoryview]) -> bool:
+        size = sum(map(len, frames))
+        try:
+            sent = self._send_pieces(frames)
+            self.accepted += sent
+        except OSError as error:
+            sent = self._refused(error)
+        if sent < size:
+            self._keep(frames, size, sent)
+        return sent == size
+
+    def resume(self) -> bool:
+        """Send what waits, as far as the socket takes it. True: nothing waits any more."""
+        while self._frames:
+            data = self._next()
+            sent = self._try(data)
+            self._advance(sent)
+            if sent < len(data):
+                return False
+        return not self.broken
+
+    def drop(self) -> None:
+        """Forget the frames that have not begun to leave."""
+        if self._frames is not None:
+            begun = list(takewhile(lambda piece: type(piece) is memoryview, islice(self._frames, 2)))
+            self._frames = deque(begun) if begun else None
+            self.waiting = sum(map(len, begun))
+
+    def _keep(self, frames: Sequence[bytes | memoryview], size: int, sent: int) -> None:
+        """Let frames wait, which have `size` bytes together; `sent` bytes of them have left."""
+        if not self.broken:
+            self._frames = deque(frames)
+            self.waiting = size
+            self._advance(sent)
+
+    def _next(self) -> bytes | memoryview:
+        frames = self._frames or deque()
+        size, count = 0, 0
+        for frame in frames:
+            if count and size + len(frame) > _JOIN_BYTES:
+                break
+            size += len(frame)
+            count += 1
+        if count == 1:
+            return frames[0]
+        return b"".join([frames[position] for position in range(count)])
+
+    def _advance(self, sent: int) -> None:
+        """Take `sent` bytes off the front."""
+        frames = self._frames
+        if frames is None:
+            return
+        self.waiting -= sent
+        while frames and sent >= len(frames[0]):
+            sent -= len(frames.popleft())
+        if sent:
+            frames[0] = memoryview(frames[0])[sent:]
+        if not frames:
+            self._frames = None
+
+    def _try(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self._send(data)
+        except OSError as error:
+            return self._refused(error)
+        self.accepted += sent
+        return sent
+
+    def _refused(self, error: OSError) -> int:
+        """How many bytes a socket took that raised `error`: none, now or for ever."""
+        if not isinstance(error, BlockingIOError):
+            self.broken = True
+            self._frames = None
+            self.waiting = 0
+        return 0

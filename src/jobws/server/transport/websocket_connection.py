@@ -1,0 +1,280 @@
+"""One WebSocket on a plain socket, from the 101 to its end: messages in, frames out, pings, silence and the close.
+
+One task reads, and another exists only while something waits to be written, so an idle connection costs one small task.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+import trio
+from wsproto.frame_protocol import CloseReason, FrameProtocol
+
+from jobws.server.transport.frame_reader import Inbound
+from jobws.server.transport.send_buffer import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wsproto.extensions import Extension
+
+    from jobws.server.settings import Settings
+    from jobws.server.transport.direct import Handler
+
+# One turn of the reader; of the smallest frames that is 10 ms of work.
+RECEIVE_BYTES: Final = 8 * 1024
+# What a client that was told to go may take to say so too, and to take what was on its way.
+CLOSE_SECONDS: Final = 5.0
+# Control frames and tiny fragments cost as much as messages, which are limited: so many in a turn are free, more are
+# slowed down.
+FREE_FRAMES: Final = 32
+# Control frames have no state of a connection.
+_CONTROL: Final = FrameProtocol(client=False, extensions=[])
+_RESET: Final = struct.pack("ii", 1, 0)
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Wire:
+    """The transport's side of one connection; see `direct.Direct`.
+
+    Args:
+        sock: Connected, non-blocking; the wire owns it.
+        settings: The limits.
+        spawn: Starts a task that lives at most as long as the server.
+
+    Attributes:
+        deflate: See `Direct.deflate`.
+        lane: Where bytes leave.
+    """
+
+    __slots__ = (
+        *("_closed_at", "_ended", "_handler", "_heard_at", "_inbound", "_mark", "_pinged_at", "_pong", "_settings"),
+        *("_sock", "_spawn", "_written", "deflate", "lane"),
+    )
+
+    def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._spawn = spawn
+        self._inbound: Inbound | None = None  # until the handshake is answered
+        self._handler: Handler | None = None
+        # Set when nothing waits to be written any more; None: nothing does.
+        self._written: trio.Event | None = None
+        self._pong: bytes | None = None
+        self._ended = False
+        self._closed_at: float | None = None
+        self._mark: tuple[float, int] | None = None
+        self._heard_at = trio.current_time()
+        # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
+        self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
+        self.deflate = False
+        self.lane = Lane(sock.send, sock.sendmsg)
+
+    def open(self, extensions: list[Extension]) -> None:
+        """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
+        self._inbound = Inbound(extensions, self._settings.max_message_bytes)
+        self.deflate = self._inbound.deflates
+
+    def shut(self) -> None:
+        """Forbid that anything more is written: the answer to the handshake was the last."""
+        self._closed_at = trio.current_time()
+
+    @property
+    def peer_code(self) -> int:
+        """The code of the client's close frame; 1006: there was none."""
+        return (self._inbound.peer_code if self._inbound is not None else 0) or 1006
+
+    # ---- Direct ----
+
+    @property
+    def attached(self) -> bool:
+        """Whether a handler has taken the connection over."""
+        return self._handler is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether a close frame was written, or no frame can be any more."""
+        return self._closed_at is not None or self._ended
+
+    def attach(self, handler: Handler) -> None:
+        """See `Direct.attach`."""
+        self._handler = handler
+
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """See `Direct.write`."""
+        if self._closed_at is not None or self._ended:  # `closing`, for every delivery
+            return False
+        if self.lane.write(frames):
+            return True
+        self._drain()
+        return False
+
+    def close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """See `Direct.close`."""
+        if self.closing:
+            return
+        self._closed_at = trio.current_time()
+        if drop:
+            self.lane.drop()
+        if self._inbound is not None and not self.lane.write([bytes(_CONTROL.close(code, reason or None))]):
+            self._drain()
+
+    # ---- out ----
+
+    def _drain(self) -> None:
+        if self._written is None and self.lane.waiting:
+            self._written = trio.Event()
+            self._spawn(self._write_on, self._written)
+
+    async def _write_on(self, written: trio.Event) -> None:
+        """Send what waits; whatever ends the connection ends this."""
+        try:
+            while not self.lane.resume() and self.lane.waiting:
+                await trio.lowlevel.wait_writable(self._sock)
+        except (OSError, trio.ClosedResourceError):
+            return
+        finally:
+            self._written = None
+            written.set()
+        if self.closing or self.lane.broken:
+            return
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self.write([pong])
+        if self._handler is not None and not self.lane.waiting:
+            self._handler.writable()
+
+    async def flush(self, seconds: float) -> bool:
+        """Wait until nothing waits to be written. False: the connection ended, or it took longer."""
+        if self._written is not None:
+            with trio.move_on_after(seconds):
+                while self._written is not None:
+                    await self._written.wait()
+        return not (self.lane.waiting or self._ended or self.lane.broken)
+
+    # ---- in ----
+
+    async def run(self, data: bytes) -> None:
+        """Serve the attached handler until the end. `data` was received after the handshake."""
+        try:
+            while True:
+                for message in self.messages(data):
+                    if self._handler is not None and not self.closing:
+                        wait = self._handler.received(message)
+                        if wait:
+                            await trio.sleep(wait)
+                data = await self.receive()
+                if not data:
+                    return
+        except (OSError, trio.ClosedResourceError):
+            return
+        except Exception:  # noqa: BLE001 - a handler's defect ends its own connection
+            _log.exception("a connection failed")
+            self.close(CloseReason.INTERNAL_ERROR, "the server failed to serve this connection")
+        finally:
+            self._lose()
+
+    def _lose(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.lost()
+
+    async def receive(self) -> bytes:
+        """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
+        inbound = self._inbound
+        if inbound is not None and inbound.idle_frames > FREE_FRAMES:
+            await trio.sleep(inbound.idle_frames / self._settings.frames_per_second)
+            inbound.idle_frames = 0
+        while (inbound is None or not inbound.peer_code) and not self._ended:  # it may have ended while we slept
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                data = self._sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            self._heard_at = trio.current_time()
+            return data
+        return b""
+
+    def messages(self, data: bytes) -> list[str | bytes]:
+        """The messages that are complete with `data`; control frames are answered on the way.
+
+        After a close of theirs there are none; those after a close of ours are nobody's.
+        """
+        inbound = self._inbound
+        if inbound is None:
+            return []
+        found = inbound.feed(data)
+        for payload in inbound.pings or ():
+            self._answer_ping(payload)
+        if inbound.end is not None:
+            self.close(*inbound.end)
+        return found
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self.closing:
+            return
+        pong = bytes(_CONTROL.pong(payload))
+        if self.lane.waiting:
+            self._pong = pong  # the last one is enough (RFC 6455 §5.5.3), and only one may wait
+        else:
+            self.write([pong])
+
+    # ---- the end ----
+
+    def tick(self, now: float) -> None:
+        """What is due: a ping, the end of a silent client, of one that takes nothing, or of one told to go."""
+        settings = self._settings
+        if self._ended:
+            return
+        if self._closed_at is not None:
+            if now - self._closed_at >= CLOSE_SECONDS:
+                self.cut()
+            return
+        if now - self._heard_at >= settings.silence_seconds:
+            self.cut()
+            return
+        if now - self._pinged_at >= settings.ping_seconds:
+            self._pinged_at = now
+            if self._inbound is not None and not self.lane.waiting:
+                self.write([bytes(_CONTROL.ping())])
+        if not self.lane.waiting:
+            self._mark = None
+        elif self._mark is None:
+            self._mark = (now, self.lane.accepted)
+        elif now - self._mark[0] >= settings.slow_seconds:
+            rate = (self.lane.accepted - self._mark[1]) / (now - self._mark[0])
+            self._mark = (now, self.lane.accepted)
+            if rate < settings.slow_bytes_per_second and self._handler is not None:
+                self._handler.stalled()
+
+    async def finish(self) -> None:
+        """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 5 s."""
+        try:
+            with trio.move_on_after(CLOSE_SECONDS):
+                if self.closing and not self._ended and not self.lane.broken:
+                    await self.flush(CLOSE_SECONDS)
+                    self._sock.shutdown(socket.SHUT_WR)
+                    # A close with unread data would be a reset, which overtakes our last frames.
+                    self._inbound = None
+                    while await self.receive():
+                        pass
+        except (OSError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close the socket now; what the kernel still holds for it is dropped. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        if self.lane.waiting:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+        self._lose()

@@ -1,0 +1,24 @@
+"""How fast a client may speak: a token bucket that slows the reader down and refuses nothing."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Allows `burst` messages together, then `per_second`.
+
+    Time comes in as an argument, in seconds on a clock that never goes back.
+    """
+
+    __slots__ = ("_burst", "_per_second", "_tokens", "_updated")
+
+    def __init__(self, burst: int, per_second: float, now: float) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._tokens = float(burst)
+        self._updated = now
+
+    def take(self, now: float, tokens: int = 1) -> float:
+        """Take `tokens` for one message; the seconds to wait before the next one is read (0: none)."""
+        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - tokens
+        self._updated = now
+        return max(0.0, -self._tokens / self._per_second)

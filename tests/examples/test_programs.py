@@ -1,0 +1,181 @@
+"""examples/: the script, the worker in Node, and nginx in front. And how long an example may be."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from functools import partial
+from shutil import copy
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from trio_websocket import ConnectionRejected
+
+from jobws.client import connect, connect_logs
+from tests.support import eventually, require
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+from tests.support.documents import ROOT
+from tests.support.node import NODE, install_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.redis import Redis
+
+EXAMPLES = ROOT / "examples"
+
+
+def test_each_has_a_test_and_is_no_longer_than_two_screens() -> None:
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "examples").glob("test_*.py"))
+    assert folders == {name for name in folders if f'"examples" / "{name}"' in tests or f'EXAMPLES / "{name}"' in tests}
+    index = (EXAMPLES / "README.md").read_text("utf-8")
+    for name in folders:
+        assert f"({name}/" in index
+        for file in (EXAMPLES / name).iterdir():
+            if file.suffix in {".py", ".html", ".jsx", ".mjs", ".conf"}:
+                assert file.read_text("utf-8").count("\n") <= 80, file
+
+
+async def test_the_script(redis: Redis) -> None:
+    command = [sys.executable, str(EXAMPLES / "script" / "results.py"), "techstack", "good", "bad"]
+
+    def finish() -> None:
+        for _ in range(2):
+            job_id = redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 60)
+            assert isinstance(job_id, bytes)
+            data = redis.client.hget(f"bull:techstack:{job_id.decode()}", "data")
+            if data == b'{"path":"good"}':
+                redis.add_event("techstack", "completed", job_id, returnvalue='{"files":3}')
+            else:
+                redis.add_event("techstack", "failed", job_id, failedReason="no such path")
+
+    async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, finish)
+        environment = {**os.environ, "JOBWS_URL": live.url}
+        run = partial(subprocess.run, command, capture_output=True, text=True, env=environment, check=False)
+        done = await anyio.to_thread.run_sync(run)
+    good, bad = sorted(done.stdout.splitlines(), reverse=True)
+    assert good == "good: {'files': 3}"
+    assert bad.startswith("bad: techstack/")
+    assert bad.endswith(" failed: no such path")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
+    node = require("node")
+    await anyio.to_thread.run_sync(install_packages)
+    folder = EXAMPLES / "node-worker"
+    wanted = json.loads((folder / "package.json").read_text("utf-8"))["dependencies"]
+    assert wanted.items() <= json.loads((NODE / "package.json").read_text("utf-8"))["dependencies"].items()
+    copy(folder / "worker.mjs", tmp_path)
+    (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
+    environment = {**os.environ, "REDIS_URL": redis.url}
+    start = partial(subprocess.Popen[str], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    async with live_bridge(redis.url) as live, connect(live.url) as jobs, connect_logs(live.url) as lines:
+        with start([node, "worker.mjs"]) as worker:
+            try:
+                assert worker.stdout is not None
+                assert await anyio.to_thread.run_sync(worker.stdout.readline) == "ready\n"
+                url = live.url + "/healthz"
+                async with jobs.watch("mine", "http", ["progress"], logs=True) as events:
+                    await jobs.submit("http", {"url": url}, job_id="mine")
+                    told: list[Any] = [(event.event, event.data) async for event in events]
+                noted = [await anext(lines) for _ in range(2)]
+                refused = await jobs.submit("http", {"url": live.url + "/nothing"}, job_id="refused")
+                last = [await anext(lines) for _ in range(2)][1]
+            finally:
+                worker.send_signal(signal.SIGTERM)
+        assert worker.returncode == 0
+    assert {event for event, _ in told} == {"progress", "job-log", "completed"}
+    assert [line for event, data in told if event == "job-log" for line in data["lines"]] == [f"{url} answered 200"]
+    assert told[-1][1]["returnvalue"] == {"status": 200, "bytes": 3}
+    assert [(line.message, line.source, line.queue, line.job_id) for line in noted] == [
+        (f"fetching {url}", "node-worker", "http", "mine"),
+        ("fetched", "node-worker", "http", "mine"),
+    ]
+    assert (last.level, last.message, last.job_id) == ("error", "status 404", refused.job_id)
+
+
+@contextmanager
+def nginx(folder: Path, bridge: str) -> Iterator[int]:
+    """The port where nginx listens, with the example's configuration; `bridge` is host and port."""
+    program = require("nginx", "/usr/sbin/nginx")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
+    changes = {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}
+    if os.geteuid() == 0:  # its workers would be somebody who cannot read the test's folder
+        changes["events {}"] = "user root;\nevents {}"
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "nginx.conf").write_text(text)
+    (folder / "temp").mkdir()
+    encrypted = subprocess.run(
+        [require("openssl"), "passwd", "-apr1", "secret"], capture_output=True, text=True, check=True
+    )
+    (folder / "passwords").write_text(f"me:{encrypted.stdout}")
+    with subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf"]) as process:
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+PASSWORD = ("Authorization", "Basic " + base64.b64encode(b"me:secret").decode())
+
+
+def ask(url: str, *headers: tuple[str, str]) -> int:
+    """The status of an answer; 0: nobody listens."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except urllib.error.URLError:
+        return 0
+
+
+async def test_nginx_in_front(redis: Redis, tmp_path: Path) -> None:
+    redis.add_job("http", "42", state="active")
+    own = ("Host", "jobs.example.com")
+    async with live_bridge(redis.url, auth=False, allowed_hosts=("jobs.example.com",)) as live:
+        with nginx(tmp_path, live.url.removeprefix("http://")) as port:
+            url = f"http://127.0.0.1:{port}"
+            await eventually(lambda: ask(url) != 0)
+            answers = [
+                await anyio.to_thread.run_sync(partial(ask, url + "/queues", *headers))
+                for headers in [(), (PASSWORD,), (PASSWORD, own), (PASSWORD, ("Host", "rebound.example"))]
+            ]
+            assert answers == [401, 200, 200, 403]
+            assert await anyio.to_thread.run_sync(ask, live.url + "/queues") == 200
+
+            with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True):
+                async with raw_client(url):
+                    pass
+            async with raw_client(url, headers=[PASSWORD, ("Origin", url)]) as client:
+                assert (await client.ask("subscribe-job", {"jobId": "42", "queue": "http"}))["event"] == "ack"
+                sent = redis.add_event("http", "completed", "42", returnvalue="1")
+                assert (await client.receive())["id"] == sent
+
+            def first_event() -> bytes:
+                request = urllib.request.Request(url + "/events?job=43&queue=http", headers=dict([PASSWORD]))
+                with urllib.request.urlopen(request, timeout=60) as stream:
+                    return b"".join(stream.readline() for _ in range(3))
+
+            assert b"event: ack" in await anyio.to_thread.run_sync(first_event)

@@ -1,0 +1,447 @@
+"""Lines come before the outcome for whoever asked for them, and nobody else notices."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.job_log.reader import Seen
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.replay import see, settle
+from jobws.hub.jobs.rooms import Rooms
+from jobws.protocol.codec import Frame
+from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.session import Session
+from tests.support.steps import ask_for, begin_again, do_all
+
+if TYPE_CHECKING:
+    from jobws.bullmq.snapshot import Found
+    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.subscription import Membership
+
+QUEUES = ("http", "analyzer")
+NOW = 1795435729358.0
+OUTCOME = [b"event", b"completed", b"jobId", b"7", b"returnvalue", b"1"]
+
+
+class Bridge:
+    """A fanout, clients, and the lists of lines that Redis would hold."""
+
+    def __init__(self) -> None:
+        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        for queue in QUEUES:
+            do_all(self.fanout.fill(queue, [], "0-0"))
+        self.lists: dict[tuple[str, str], list[bytes]] = {}
+        self.news: list[tuple[tuple[str, str], bool]] = []
+        self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
+        self.number = 0
+
+    def client(self) -> Client:
+        return Client(self)
+
+    def publish(self, *entries: list[bytes], queue: str = "http") -> None:
+        for fields in entries:
+            self.number += 1
+            self.fanout.publish(queue, [(b"%d-0" % self.number, fields)])
+            self.fanout.verified[queue] = f"{self.number}-0"
+
+    def look(self, queue: str = "http", job_id: str = "7") -> int:
+        """Look at a job's lines until there is no more; how many looks that took."""
+        looks = 0
+        groups, _ = self.fanout.job_lines.groups((queue, job_id))
+        while groups:
+            again = []
+            for group in groups:
+                looks += 1
+                lines = self.lists.get((queue, job_id), [])
+                start, limit = group.reader.slice
+                seen = Seen(lines[-limit:], len(lines)) if start is None else Seen(lines[start : start + limit])
+                step = group.reader.step(seen)
+                self.fanout.job_lines.tell(group, step)
+                again.append(step.again)
+            groups = self.fanout.job_lines.groups((queue, job_id))[0] if any(again) else []
+        return looks
+
+
+class Client:
+    """A connection, and what it is told."""
+
+    def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
+        self._bridge = bridge
+        session = Session(QUEUES, 262144, 10)
+        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
+
+    def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
+        """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
+        join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
+        assert join is not None
+        self.complete(
+            join, {(queue, "7"): JobSnapshot(queue, "7", "n", states[0], "0-0") for queue in QUEUES} if states else {}
+        )
+        frames = self.frames()
+        assert frames[0]["event"] == "ack"
+        self.early = frames[1:]
+
+    def complete(self, join: Join, found: Found) -> None:
+        """Redis has these jobs and empty streams."""
+        query = ask_for(join, QUEUES, self._bridge.fanout)
+        query.take(LookUp(found, {}, {}))
+        self.connection.complete(join, query, NOW)
+
+    def ask(self, event: str, data: object = None) -> Any:
+        return self.connection.receive(json.dumps({"event": event, "data": data}), 0.0)
+
+    def frames(self) -> list[dict[str, Any]]:
+        return [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+
+    def told(self) -> list[object]:
+        """Lines, and the names of events, in order."""
+        told: list[object] = []
+        for frame in self.frames():
+            told += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
+        return told
+
+    def after(self) -> dict[str, str]:
+        self.ask("ping")
+        (pong,) = self.frames()
+        after: dict[str, str] = pong["data"]["after"]
+        return after
+
+
+def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
+    bridge = Bridge()
+    client, other = bridge.client(), bridge.client()
+    client.subscribe("active", logs=True, until="end")
+    other.subscribe("active", events=["*"])
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a"]
+    bridge.lists["http", "7"].append(b"b")
+    bridge.publish(OUTCOME)
+    assert other.told() == ["completed"]
+    assert client.told() == []
+    bridge.look()
+    assert client.told() == ["b", "completed"]
+    assert not client.connection.rooms
+    assert other.told() == []
+
+
+def test_later_events_of_the_job_stay_behind_its_outcome() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True, events=["*"])
+    bridge.look()
+    bridge.publish(OUTCOME, [b"event", b"waiting", b"jobId", b"7"], [b"event", b"active", b"jobId", b"8"])
+    bridge.look()
+    assert client.told() == ["completed", "waiting"]
+
+
+def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
+    bridge.publish(OUTCOME)
+    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
+    assert client.told() == []
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed"]
+
+
+def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME)
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
+    assert (("http", "7"), True) in bridge.news
+    begun: list[Membership] = []
+    bridge.fanout.job_lines.on_drain = begun.append
+    bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
+    assert not begun, "its time runs already"
+    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
+    assert client.told() == []
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed", "completed"]
+
+
+def test_what_waits_too_long_goes_on_without_lines() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True, until="end")
+    begun: list[Membership] = []
+    bridge.look()
+    bridge.fanout.job_lines.on_drain = begun.append
+    bridge.publish(OUTCOME)
+    assert client.told() == []
+    (membership,) = begun
+    bridge.fanout.job_lines.give_up(membership)
+    assert client.told() == ["completed"]
+    assert not bridge.fanout.job_lines.draining
+
+
+def test_no_position_lies_behind_an_outcome_that_waits() -> None:
+    bridge = Bridge()
+    client, other = bridge.client(), bridge.client()
+    client.subscribe("active", logs=True)
+    other.subscribe("active", events=["progress"])
+    bridge.look()
+    bridge.publish([b"event", b"active", b"jobId", b"8"])
+    assert client.after() == {"http": "1-0"}
+    bridge.publish(OUTCOME, [b"event", b"active", b"jobId", b"8"])
+    assert client.connection.catching_up
+    assert client.after() == {}
+    assert other.after() == {"http": "3-0"}
+    assert not other.connection.catching_up
+    bridge.look()
+    assert client.told() == ["completed"]
+    assert client.after() == {"http": "3-0"}
+    assert not bridge.fanout.job_lines.draining
+
+
+def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME)
+    bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
+    begin_again(bridge.fanout, "analyzer", "trimmed", "1-0", "1-0")
+    bridge.fanout.end_again("analyzer", "1-0")
+    assert client.told() == []
+    begin_again(bridge.fanout, "http", "trimmed", "1-0", "1-0")
+    bridge.fanout.cursors["http"] = "1-0"
+    bridge.fanout.end_again("http", "1-0")
+    assert client.told() == ["completed", "gap"]
+
+
+def test_events_of_the_first_moments_wait_for_the_lines_that_there_are() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    bridge.lists["http", "7"] = [b"a", b"b"]
+    client.subscribe("active", logs=True, events=["*"])
+    assert not client.early
+    bridge.publish([b"event", b"progress", b"jobId", b"7", b"data", b"1"])
+    assert client.told() == []
+    bridge.look()
+    assert client.told() == ["a", "b", "progress"]
+
+
+def test_a_job_that_does_not_exist_waits_for_nothing_and_is_looked_at_once_it_lives() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe(logs=True, events=["*"])
+    assert not client.connection.catching_up
+    assert bridge.look() == 0
+    bridge.publish([b"event", b"active", b"jobId", b"7"])
+    assert client.told() == ["active"]
+    assert bridge.news == [(("http", "7"), False)]
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a"]
+
+
+def test_a_job_of_a_queue_without_events_is_looked_at_before_anything_tells_of_it() -> None:
+    bridge = Bridge()
+    bridge.fanout.without_events.add("http")
+    client = bridge.client()
+    client.subscribe(logs=True)
+    assert (("http", "7"), False) in bridge.news
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a"]
+
+
+def test_nobody_looks_after_the_end_until_the_job_lives_again() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME)
+    bridge.look()
+    assert bridge.look() == 0
+    bridge.publish([b"event", b"waiting", b"jobId", b"7"])
+    assert bridge.look() == 1
+    client.ask("unsubscribe-job", {"jobId": "7", "queue": "http"})
+    assert not bridge.fanout.job_lines.followers
+
+
+def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
+    bridge = Bridge()
+    client, other = bridge.client(), bridge.client()
+    client.subscribe("active", logs=True)
+    other.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME)
+    groups, _ = bridge.fanout.job_lines.groups(("http", "7"))
+    client.connection.leave_all()
+    bridge.fanout.job_lines.tell(groups[0], groups[0].reader.step(Seen([])))
+    assert client.told() == []
+    assert other.told() == ["completed"]
+    assert not bridge.fanout.job_lines.draining
+
+
+def test_clients_that_are_equally_far_share_a_look_and_its_frame() -> None:
+    bridge = Bridge()
+    clients = [bridge.client() for _ in range(3)]
+    bridge.lists["http", "7"] = [b"a"]
+    for client in clients:
+        client.subscribe("active", logs=True)
+    assert bridge.look() == 1
+    frames = [client.connection.outbox.take() for client in clients]
+    assert len({id(frame) for each in frames for frame in each}) == 1
+    late = bridge.client()
+    late.subscribe("active", logs=True)
+    assert bridge.look() == 2
+    assert late.told() == ["a"]
+    assert bridge.look() == 1
+    assert [client.told() for client in clients] == [[], [], []]
+
+
+def test_a_position_goes_on_where_it_was() -> None:
+    bridge = Bridge()
+    bridge.lists["http", "7"] = [b"a", b"b"]
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (frame,) = client.frames()
+    bridge.lists["http", "7"].append(b"c")
+    back = bridge.client()
+    back.subscribe("active", logs={"after": frame["data"]["position"]})
+    bridge.look()
+    (frame,) = back.frames()
+    assert (frame["data"]["lines"], frame["data"]["first"]) == (["c"], 2)
+
+
+def test_a_client_that_has_not_taken_what_waits_gets_its_lines_later() -> None:
+    bridge = Bridge()
+    client = Client(bridge, 4096)
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.lists["http", "7"] = [b"x" * 3000]
+    bridge.look()
+    bridge.lists["http", "7"].append(b"y" * 3000)
+    groups, full = bridge.fanout.job_lines.groups(("http", "7"))
+    assert not groups
+    assert [membership.connection for membership in full] == [client.connection]
+    bridge.publish(OUTCOME)
+    assert client.told() == ["x" * 3000]
+    client.connection.outbox.written()
+    bridge.look()
+    assert client.told() == ["y" * 3000, "completed"]
+
+
+def test_a_frame_says_what_is_odd_about_it() -> None:
+    bridge = Bridge()
+    named, anywhere = bridge.client(), bridge.client()
+    named.subscribe("active", logs=True)
+    anywhere.ask("unsubscribe-job", "7")
+    join = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
+    anywhere.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
+    anywhere.frames()
+    bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
+    bridge.look()
+    (frame,), (other,) = named.frames(), anywhere.frames()
+    assert frame["data"].keys() == {"queue", "jobId", "lines", "first", "position", "truncated"}
+    assert frame["data"]["lines"] == ["\ufffd\0", "é" * 32_768]
+    assert other["data"] == frame["data"]
+    bridge.lists["http", "7"] = [b"z"]
+    bridge.look()
+    (frame,) = named.frames()
+    assert (frame["data"]["lines"], frame["data"]["gap"]) == (["z"], True)
+    assert "truncated" not in frame["data"]
+
+
+def test_an_outcome_waits_for_however_many_lines_there_are() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    lines = bridge.lists["http", "7"] = [b"%d" % number for number in range(2500)]
+    bridge.publish(OUTCOME)
+    bridge.look()
+    assert client.told() == [*(line.decode() for line in lines), "completed"]
+
+
+def test_a_job_of_that_id_in_another_queue_is_another_job() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.publish(OUTCOME, queue="analyzer")
+    assert not client.connection.catching_up
+    bridge.fanout.without_events.add("analyzer")
+    assert bridge.look("analyzer") == 0
+
+
+def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
+    client.complete(join, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
+    client.frames()
+    bridge.look("http")
+    assert bridge.fanout.job_lines.draining
+    bridge.look("analyzer")
+    assert not client.connection.catching_up
+    bridge.publish(OUTCOME, queue="http")
+    bridge.publish(OUTCOME, queue="analyzer")
+    bridge.look("http")
+    assert client.told() == []
+    bridge.look("analyzer")
+    assert client.told() == ["completed", "completed"]
+    bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
+    bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
+    begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
+    bridge.fanout.end_again("analyzer", "0-0")
+    assert client.told() == ["completed", "gap"], "the gap is another queue's"
+
+
+def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (membership,) = bridge.fanout.job_lines.followers[b"7"]
+    went_on: list[bool] = []
+    bridge.fanout.job_lines.drain(membership, ["http"], lambda: went_on.append(True))
+    assert not went_on
+    client.connection.leave_all()
+    assert went_on
+
+
+def test_what_a_client_has_no_room_for_is_read_again() -> None:
+    bridge = Bridge()
+    client = Client(bridge, 4096)
+    client.subscribe("active", logs=True)
+    bridge.look()
+    bridge.lists["http", "7"] = [b"a"]
+    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
+    client.connection.outbox.append(Frame(b"x" * 3000))
+    assert not bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
+    client.connection.outbox.take()
+    client.connection.outbox.written()
+    bridge.look()
+    assert client.told() == ["a"]
+
+
+def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
+    bridge = Bridge()
+    client = bridge.client()
+    client.subscribe("active", logs=True)
+    bridge.look()
+    (membership,) = bridge.fanout.job_lines.followers[b"7"]
+    client.connection.owe(membership, "http")
+    assert client.connection.backlog is not None
+    _, (owed,) = client.connection.backlog.take(1)
+    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", see(bridge.fanout, "http"))
+    assert client.told() == []
+    bridge.lists["http", "7"] = [b"a"]
+    bridge.look()
+    assert client.told() == ["a", "completed"]

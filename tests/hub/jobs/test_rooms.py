@@ -1,0 +1,156 @@
+"""What the rooms tell of a queue is what a walk over all memberships would, and each change of who listens is told."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.rooms import Rooms
+from jobws.hub.jobs.subscription import Membership
+from jobws.protocol.request_types import Identity, Subscription
+from jobws.protocol.session import Session
+from tests.support.steps import begin_again, do_all
+
+if TYPE_CHECKING:
+    from jobws.redis.commands import Entry
+
+QUEUES = ("http", "sparql", "analyzer")
+JOBS = ("1", "2", "3")
+
+
+class Model:
+    """Rooms, and beside them a plain list of the memberships."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.rooms = Rooms(self.on_listened)
+        self.members: list[Membership] = []
+        self.connections: list[Any] = [object() for _ in range(3)]
+        # As somebody believes it who only hears of changes.
+        self.listened = dict.fromkeys(QUEUES, False)
+        self.seeking = False
+
+    def on_listened(self, queue: str | None) -> None:
+        if queue is None:
+            self.seeking = not self.seeking
+        else:
+            self.listened[queue] = not self.listened[queue]
+
+    def join(self) -> None:
+        queue = self.random.choice((None, *QUEUES))
+        job_id = self.random.choice(JOBS if queue is None else (None, *JOBS))
+        connection = self.random.choice(self.connections)
+        membership = Membership(connection, Subscription(Identity(queue, job_id)), self.rooms)
+        membership.acked = True
+        self.rooms.join(membership)
+        self.members.append(membership)
+
+    def leave(self) -> None:
+        if self.members:
+            membership = self.members.pop(self.random.randrange(len(self.members)))
+            membership.left = True
+            self.rooms.leave(membership)
+            membership.see(self.random.choice(QUEUES))  # too late: it must leave no trace
+
+    def see(self) -> None:
+        if self.members:
+            membership = self.random.choice(self.members)
+            room = membership.subscription.room
+            if room.job_id is not None:
+                queue = room.queue or self.random.choice(QUEUES)
+                membership.see(queue)
+                membership.lives[queue] = self.random.choice((None, b"1-0"))
+
+    def forget(self) -> None:
+        queue = self.random.choice(QUEUES)
+        self.rooms.forget(queue)
+        for membership in self.members:
+            if membership.subscription.room.queue is None:
+                assert queue not in membership.lives
+
+    def check(self) -> None:
+        anywhere = [each for each in self.members if each.subscription.room.queue is None]
+        assert self.rooms.seeking == self.seeking == any(not each.lives for each in anywhere)
+        assert len(self.rooms) == len({each.subscription.room for each in self.members})
+        for queue in QUEUES:
+            named = [each for each in self.members if each.subscription.room.queue == queue]
+            jobs = [each for each in named if each.subscription.room.job_id is not None]
+            found = [each for each in anywhere if queue in each.lives]
+            assert self.rooms.listened(queue) == self.listened[queue] == bool(named or found)
+            assert (queue in self.rooms.heard) == self.listened[queue]
+            watched = [job_id.decode() for job_id in self.rooms.watched(queue)]
+            assert len(watched) == len(set(watched))
+            assert set(watched) == {each.subscription.room.job_id for each in jobs + anywhere}
+            unsettled = [job_id.decode() for job_id in self.rooms.unsettled(queue) if job_id is not None]
+            assert len(unsettled) == len(set(unsettled))
+            assert set(unsettled) == {
+                each.subscription.room.job_id for each in jobs + found if each.lives.get(queue) is None
+            }
+            concerned = {each.connection for each in named + anywhere}
+            assert self.rooms.concerned(queue) == concerned
+            for job_id in JOBS:
+                wanted = [each for each in jobs + anywhere if each.subscription.room.job_id == job_id]
+                assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
+
+
+@pytest.mark.parametrize("hundred", [0, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 2, 3))])
+def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
+    for seed in range(100 * hundred, 100 * (hundred + 1)):
+        random = Random(seed)
+        model = Model(random)
+        for _ in range(60):
+            random.choice((model.join, model.join, model.leave, model.see, model.see, model.forget))()
+            model.check()
+        while model.members:
+            model.leave()
+        model.check()
+        assert not any(vars(model.rooms)[name] for name in ("_named", "_queues", "_found", "_seeking", "_counts"))
+
+
+def test_rooms_may_come_and_go_while_they_are_walked() -> None:
+    rooms = Rooms(lambda _queue: None)
+    connection: Any = object()
+    members = [Membership(connection, Subscription(Identity("http", job_id)), rooms) for job_id in JOBS]
+    for membership in members:
+        rooms.join(membership)
+    walks = [rooms.watched("http"), rooms.unsettled("http")]
+    assert [next(walk) for walk in walks] == [b"1", b"1"]
+    for membership in members:
+        membership.left = True
+        rooms.leave(membership)
+    assert list(walks[0]) == [b"2", b"3"]
+    assert list(walks[1]) == [None, None]
+
+
+def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
+    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+    session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
+    connection = Connection(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
+    membership = Membership(connection, Subscription(Identity(None, "1"), frozenset()), fanout.rooms)
+    membership.acked = True
+    fanout.rooms.join(membership)
+    entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
+    for queue in ("http", "sparql"):
+        do_all(fanout.fill(queue, [], "0-0"))
+        fanout.publish(queue, [entry])
+        fanout.verified[queue] = "5-0"
+        fanout.without_events.add(queue)
+        begin_again(fanout, queue, "trimmed", "1-0", "0-0")
+    assert membership.lives == {"http": None, "sparql": None}
+    fanout.forget("http")
+    assert membership.lives == {"sparql": None}
+    assert not fanout.rooms.listened("http")
+    assert not fanout.recent.filled("http")
+    assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
+    assert fanout.without_events == fanout.untold == {"sparql"}
+    fanout.forget("sparql")
+    assert fanout.rooms.seeking
+    # Back again, as a new one.
+    do_all(fanout.fill("http", [], "0-0"))
+    fanout.publish("http", [entry])
+    assert membership.lives == {"http": None}
+    assert fanout.rooms.listened("http")

@@ -1,0 +1,56 @@
+"""With ten thousand queues a client without any is told of those that have its jobs, and can send that back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jobws.bullmq.snapshot import Found, LookUp
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.rooms import Rooms
+from jobws.protocol.messages import JobSnapshot
+from jobws.protocol.session import Session
+from jobws.server.settings import Settings
+from tests.support.steps import ask_for, do_all
+
+QUEUES = 10_000
+JOBS = 1000
+NOW = 1795435729358
+LIMIT = Settings().max_message_bytes
+
+
+def test_acks_pongs_and_returns_fit_into_a_message() -> None:
+    labels = {f"queue-{number}": None for number in range(QUEUES)}
+    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+    for queue in labels:
+        do_all(fanout.fill(queue, [], "0-0"))
+        fanout.cursors[queue] = fanout.verified[queue] = f"{NOW}-0"
+    having = {str(number): f"queue-{10 * number}" for number in range(JOBS)}
+    found: Found = {(queue, job): JobSnapshot(queue, job, "job", "active", f"{NOW}-0") for job, queue in having.items()}
+    session = Session(labels, LIMIT, JOBS)
+    client = Connection(session, fanout, labels, JOBS, 1 << 24, lambda: None, lambda _: None)
+
+    def ask(items: list[dict[str, Any]]) -> Any:
+        message = json.dumps({"event": "subscribe-job", "data": items})
+        assert len(message) < LIMIT
+        join = client.receive(message, 0.0)
+        assert join is not None
+        query = ask_for(join, labels, fanout)
+        query.take(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
+        client.complete(join, query, float(NOW))
+        return last()
+
+    def last() -> Any:
+        *_, frame = client.outbox.take()
+        assert len(frame) < LIMIT
+        return json.loads(frame.payload)["data"]
+
+    first = ask([{"sub": number, "jobId": job} for number, job in enumerate(having)])
+    afters = [result["after"] for result in first["results"]]
+    assert afters == [{queue: f"{NOW}-0"} for queue in having.values()]
+    client.receive('{"event": "ping"}', 0.0)
+    assert last()["after"] == dict.fromkeys(having.values(), f"{NOW}-0")
+    client.leave_all()
+    again = ask([{"sub": number, "jobId": job, "after": afters[number]} for number, job in enumerate(having)])
+    assert [result["after"] for result in again["results"]] == afters

@@ -1,0 +1,184 @@
+"""What is done for one client costs what it touches, whatever there is besides. Instructions are counted, not time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.bullmq.events import Kind, kind_of
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, RecentEvents
+from jobws.hub.jobs.rooms import Rooms
+from jobws.protocol.session import Session
+from tests.support.steps import ask_for, do_all
+from tests.support.work import counted
+
+if TYPE_CHECKING:
+    from jobws.bullmq.events import Past
+    from jobws.hub.jobs.pending_subscription import Join
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="Python 3.13 does not trace each instruction of a function the second time"
+)
+NOTHING = LookUp({}, {}, {})
+LIMIT = 1000
+ENDED = [b"event", b"completed", b"jobId"]
+
+
+class Hub:
+    """Queues, and clients of them."""
+
+    def __init__(self, queues: int) -> None:
+        self.labels = {f"q{number}": None for number in range(queues)}
+        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        for queue in self.labels:
+            do_all(self.fanout.fill(queue, [], "0-0"))
+
+    def client(self) -> Connection:
+        return Connection(
+            Session(self.labels, 1 << 20, LIMIT), self.fanout, self.labels, LIMIT, 1 << 24, lambda: None, lambda _: None
+        )
+
+
+def ask(client: Connection, event: str, data: object) -> Join | None:
+    return client.receive(json.dumps({"event": event, "data": data}), 0.0)
+
+
+def join(hub: Hub, client: Connection, items: list[Any], event: str = "subscribe-job") -> None:
+    asked = ask(client, event, items)
+    assert asked is not None
+    query = ask_for(asked, hub.labels, hub.fanout)
+    query.take(NOTHING)
+    client.complete(asked, query, 0.0)
+
+
+def items(first: int, count: int, queue: str = "q0") -> list[Any]:
+    return [{"jobId": str(number), "queue": queue} for number in range(first, first + count)]
+
+
+def answer(client: Connection) -> Any:
+    *_, last = [json.loads(frame.payload) for frame in client.outbox.take()]
+    return last["data"]
+
+
+def test_who_is_in_as_many_rooms_as_may_be_is_refused_after_one_pass() -> None:
+    hub = Hub(1)
+    client = hub.client()
+    join(hub, client, items(0, LIMIT))
+    with counted() as work:
+        join(hub, client, items(LIMIT, 500))
+    assert all(result["error"] for result in answer(client)["results"])
+    assert work.instructions < 500 * 600
+
+
+def test_the_oldest_rooms_that_ended_make_place_in_one_pass() -> None:
+    hub = Hub(1)
+    client = hub.client()
+    join(hub, client, items(0, LIMIT))
+    hub.fanout.publish("q0", [(b"%d-0" % (1 + number), [*ENDED, b"%d" % number]) for number in range(600, LIMIT)])
+    with counted() as work:
+        join(hub, client, items(LIMIT, 300))
+    assert answer(client)["evicted"] == items(600, 300)
+    assert work.instructions < 300 * 2000
+
+
+def test_leaving_many_rooms_looks_at_the_pending_ones_once() -> None:
+    hub = Hub(1)
+    client = hub.client()
+    join(hub, client, items(0, 500))
+    for item in items(500, 200):
+        assert ask(client, "subscribe-job", item) is not None
+    with counted() as work:
+        ask(client, "unsubscribe-job", items(0, 500))
+    assert work.instructions < 500 * 600
+
+
+def test_a_ping_costs_nothing_for_the_lines_of_others() -> None:
+    hub = Hub(1)
+    client = hub.client()
+
+    def work_of() -> int:
+        with counted() as work:
+            ask(client, "ping", None)
+            assert not client.catching_up
+        return work.instructions
+
+    alone = work_of()
+    others = [hub.client() for _ in range(100)]
+    for other in others:
+        join(hub, other, [{**item, "logs": {}} for item in items(0, 10)])
+    hub.fanout.publish("q0", [(b"%d-0" % (1 + number), [*ENDED, b"%d" % number]) for number in range(10)])
+    assert all(other.catching_up for other in others)
+    assert work_of() == alone
+
+
+@pytest.mark.long
+def test_jobs_without_a_queue_cost_next_to_nothing_for_each_queue_that_has_them_not() -> None:
+    def work_of(queues: int, **data: Any) -> int:
+        hub = Hub(queues)
+        client = hub.client()
+        with counted() as work:
+            join(hub, client, {"jobs": [f"j{number}" for number in range(200)], **data})  # type: ignore[arg-type]
+        assert len(answer(client)["results"]) == 200
+        return work.instructions
+
+    few = work_of(5)
+    # A look into an index and no more for each pair of job and queue; something more for each queue.
+    assert work_of(500) < few + 200 * 500 * 8 + 500 * 500
+    assert work_of(500, after={f"q{number}": "0-0" for number in range(500)}) < few + 200 * 500 * 8 + 500 * 1000
+
+
+def job_events(count: int) -> list[Past]:
+    kind = kind_of([*ENDED, b"1"])
+    assert isinstance(kind, Kind)
+    return [(b"%d-0" % number, b"%d" % number, kind) for number in range(count, 0, -1)]
+
+
+def test_what_a_stream_held_is_taken_over_in_short_steps_and_counts_only_as_a_whole() -> None:
+    recent = RecentEvents(2000)
+    steps = recent.fill(job_events(3000), "0-0")
+    most, floors = 0, []
+    while True:
+        floors.append(recent.floor)
+        with counted() as work:
+            is_over = not any(True for _ in islice(steps, 1))
+        most = max(most, work.instructions)
+        if is_over:
+            break
+    assert most < 20_000
+    assert set(floors) == {None}
+    assert (len(recent), recent.floor) == (2000, "1000-0")
+
+
+def test_what_is_forgotten_is_forgotten_in_portions() -> None:
+    recent = RecentEvents(40_000)
+    do_all(recent.fill(job_events(40_000), "0-0"))
+    recent.resize(25_000)
+    assert len(recent) == 40_000 - FORGOTTEN_TOGETHER
+    assert recent.floor == f"{FORGOTTEN_TOGETHER}-0"
+    recent.resize(25_000)
+    assert len(recent) == 25_000
+    recent.forget_before("40000-0")
+    assert len(recent) == 25_000 - FORGOTTEN_TOGETHER
+    for _ in range(3):
+        recent.forget_before("40000-0")
+    assert len(recent) == 1
+
+
+def test_a_gap_is_told_client_by_client() -> None:
+    hub = Hub(1)
+    clients = [hub.client() for _ in range(10)]
+    for client in clients:
+        join(hub, client, items(0, 1))
+        client.outbox.take()
+    hub.fanout.cursors["q0"] = hub.fanout.verified["q0"] = "1-0"
+    _, floor = hub.fanout.begin_again("q0", "trimmed", "1-0", "0-0")
+    told = [sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.tell_gap("q0", "trimmed", floor)]
+    # A step each for what is known of a subscription, and for its client.
+    assert told == [0] * 10 + [1] * 10

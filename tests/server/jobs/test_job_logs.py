@@ -1,0 +1,370 @@
+"""Log lines of real workers, from their job to a WebSocket, and what nobody's interest costs."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+import trio
+
+from jobws.protocol.server_sent_events import parts_of
+from jobws.server.jobs import job_log_poller as job_line_polls
+from tests.support import EVENTUALLY_SECONDS, eventually
+from tests.support.bridge import live_bridge
+from tests.support.client import RawClient, raw_client
+from tests.support.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.bridge import Live
+    from tests.support.redis import Redis
+
+WITH_LOGS = {"jobId": "j", "queue": "http", "logs": True, "until": "end"}
+KINDS = pytest.mark.parametrize("kind", ["python", "node"])
+
+
+async def logger(kind: str, redis: Redis) -> Logger:
+    return await anyio.to_thread.run_sync(partial(Logger, kind, redis, "http"))
+
+
+async def told(client: RawClient, last: str) -> list[Any]:
+    """The lines, and the names of other events, up to the line or event `last`."""
+    items: list[Any] = []
+    while last not in items:
+        frame = await client.receive()
+        items += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
+        assert "gap" not in frame["data"]
+    return items
+
+
+@KINDS
+@pytest.mark.parametrize("opts", [{}, {"keepLogs": 5}], ids=["plain", "keepLogs"])
+async def test_lines_come_in_order_once_and_before_the_outcome(redis: Redis, kind: str, opts: dict[str, Any]) -> None:
+    with await logger(kind, redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j", **opts})
+            lines = [f"line {number}\n💥" for number in range(12)]
+            for line in lines[:8]:
+                await worker.tell(log=line)
+                assert await told(client, line) == [line]
+            # What is written just before the end, no more than is kept, is not lost.
+            for line in lines[8:]:
+                await worker.tell(log=line)
+            await worker.tell(end=1)
+            assert await told(client, "completed") == [*lines[8:], "completed"]
+
+
+async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
+    with await logger("node", redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j"})
+            for line in "abc":
+                await worker.tell(log=line)
+            assert await told(client, "c") == ["a", "b", "c"]
+            await worker.tell(clear=1)
+            await worker.tell(log="d")
+            assert await told(client, "d") == ["d"]
+            await worker.tell(clear=0)
+            await seen_empty(live.bridge, client)
+            for line in "cd":
+                await worker.tell(log=line)
+            assert await told(client, "d") == ["c", "d"]
+            await worker.tell(end=1)
+            assert await told(client, "completed") == ["completed"]
+
+
+async def seen_empty(bridge: Any, client: RawClient) -> None:
+    """Wait until the bridge has seen that the list is empty."""
+    followers = bridge.fanout.job_lines.followers[b"j"]
+    while any(following.readers["http"].position.end for following in followers.values()):
+        await client.ask("ping")
+
+
+@KINDS
+async def test_lines_of_a_job_that_is_removed_at_its_end(redis: Redis, kind: str) -> None:
+    with await logger(kind, redis) as worker:
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            await worker.tell(add={"jobId": "j", "removeOnComplete": True})
+            for line in "abc":
+                await worker.tell(log=line)
+                assert await told(client, line) == [line]
+            await worker.tell(log="never read", end=1)
+            frames = await client.until("completed")
+            assert [frame["data"]["lines"] for frame in frames[:-1]] in ([], [["never read"]])
+
+
+async def test_who_comes_after_the_end_gets_the_lines_and_then_the_outcome(redis: Redis) -> None:
+    with await logger("python", redis) as worker:
+        await worker.tell(add={"jobId": "j"})
+        for line in "abc":
+            await worker.tell(log=line)
+        await worker.tell(end=1)
+    # From the stream, and from the hash.
+    for trimmed in (False, True):
+        if trimmed:
+            redis.client.delete("bull:http:events")
+        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+            await client.ask("subscribe-job", WITH_LOGS)
+            assert await told(client, "completed") == ["a", "b", "c", "completed"]
+
+
+async def test_a_returning_client_gets_what_it_had_not(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a", "b")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        position = (await client.receive())["data"]["position"]
+    redis.client.rpush("bull:http:j:logs", "c", "d")
+    redis.client.ltrim("bull:http:j:logs", -3, -1)
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**WITH_LOGS, "logs": {"after": position}})
+        frame = await client.receive()
+        assert (frame["data"]["lines"], frame["data"]["first"]) == (["c", "d"], 2)
+
+
+async def test_lines_of_a_queue_without_events(redis: Redis) -> None:
+    redis.client.hset("bull:http:meta", "opts.maxLenEvents", 0)
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        redis.add_job("http", "j", state="active")
+        redis.client.rpush("bull:http:j:logs", "a")
+        assert await told(client, "a") == ["a"]
+        redis.client.rpush("bull:http:j:logs", "b")
+        redis.client.lrem("bull:http:active", 0, "j")
+        redis.client.hset("bull:http:j", mapping={"returnvalue": "1", "finishedOn": "1795435730000"})
+        redis.client.zadd("bull:http:completed", {"j": 1795435730000})
+        assert await told(client, "completed") == ["b", "completed"]
+
+
+async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis: Redis) -> None:
+    """Forty times a quarter of a megabyte, which must not fill its outbox of four."""
+    names = [f"j{number}" for number in range(40)]
+    for name in names:
+        redis.add_job("http", name, state="completed", returnvalue="1", finishedOn=1795435730000)
+        redis.client.rpush(f"bull:http:{name}:logs", *(f"{number:01000}" for number in range(240)))
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {"jobs": names, "queue": "http", "logs": True})
+        lines = dict.fromkeys(names, 0)
+        ended: set[str] = set()
+        while len(ended) < len(names):
+            data = (frame := await client.receive())["data"]
+            if frame["event"] == "job-log":
+                assert data["jobId"] not in ended
+                assert data["first"] == lines[data["jobId"]]
+                lines[data["jobId"]] += len(data["lines"])
+            else:
+                assert lines[data["jobId"]] == 240
+                ended.add(data["jobId"])
+
+
+async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More lines than its outbox may hold; it is told what is left of them before, however long it takes."""
+    monkeypatch.setattr(job_line_polls, "HOLD_SECONDS", 3 * job_line_polls.FAST_SECONDS)
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live:
+        with live.bridge.service.listener() as listener:
+            outbox = listener.connection.outbox
+            listener.subscribe(WITH_LOGS)
+            await eventually(lambda: knows_the_list(live))
+            listener.take()
+            redis.client.rpush("bull:http:j:logs", *(f"{number:01000}" for number in range(5000)))
+            await eventually(lambda: not outbox.roomy)
+            redis.add_event("http", "completed", "j", returnvalue="1")
+            await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
+            await trio.sleep(4 * job_line_polls.HOLD_SECONDS)
+            lines, events = 0, list[str]()
+            with trio.fail_after(EVENTUALLY_SECONDS):
+                while not events:
+                    await listener.wait()
+                    for parts in map(parts_of, listener.take()):
+                        if parts.event == "job-log":
+                            lines += len(json.loads(parts.data)["lines"])
+                        else:
+                            events.append(parts.event)
+                    listener.written()
+            assert (lines, events) == (5000, ["completed"])
+
+
+async def test_a_lost_connection_to_redis_costs_no_line(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        for line in "abc":
+            redis.client.rpush("bull:http:j:logs", line)
+            assert await told(client, line) == [line]
+            redis.client.client_kill_filter(_type="normal", skipme=True)
+
+
+async def test_without_redis_the_outcome_comes_all_the_same(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = own_redis()
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        redis.client.rpush("bull:http:j:logs", "a")
+        assert await told(client, "a") == ["a"]
+        never = trio.Event()
+
+        async def ask(_question: object) -> list[Any]:
+            await never.wait()
+            return []
+
+        monkeypatch.setattr(live.bridge._job_line_store, "ask", ask)
+        redis.client.rpush("bull:http:j:logs", "b")
+        began = trio.current_time()
+        redis.add_event("http", "completed", "j", returnvalue="1")
+        assert await told(client, "completed") == ["completed"]
+        assert job_line_polls.HOLD_SECONDS <= trio.current_time() - began < job_line_polls.HOLD_SECONDS + 20
+
+
+async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:
+    """An error is no empty list. BUSY, while a script runs, says the same as NOPERM."""
+    redis = own_redis()
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", WITH_LOGS)
+        await quiet(live.bridge)  # it knows that the list is empty
+        redis.client.acl_setuser("default", enabled=True, commands=["-lrange"])
+        redis.client.rpush("bull:http:j:logs", "a")
+        redis.add_event("http", "completed", "j", returnvalue="1")
+        await eventually(lambda: bool(redis.client.acl_log()))
+        redis.client.acl_setuser("default", enabled=True, commands=["+lrange"])
+        assert await told(client, "completed") == ["a", "completed"]
+
+
+async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Redis) -> None:
+    """Whatever is known of other jobs; else the one look takes more than a second, and outcomes go ahead of it."""
+    for number in range(120):
+        redis.add_job("http", f"j{number}", state="active")
+    rooms = [{**WITH_LOGS, "jobId": f"j{number}"} for number in range(120)]
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", rooms[20:])  # quiet ones, all of which fit into one look
+        await quiet(live.bridge, "j119")
+        pipe = redis.client.pipeline()
+        for number in range(20):
+            pipe.rpush(f"bull:http:j{number}:logs", *["x" * 65_536] * 16)
+        pipe.execute()
+        sizes, new, begun = [], [], {f"j{number}" for number in range(20, 120)}
+        store = live.bridge._job_line_store
+        ask = store.ask
+
+        async def seen(question: Any) -> Any:
+            jobs = {each.job_id for each in question.slices}
+            new.append(len(jobs - begun))
+            begun.update(jobs)
+            answers = await ask(question)
+            sizes.append(sum(len(line) for answer in answers if answer is not None for line in answer[0]))
+            return answers
+
+        store.ask = seen  # type: ignore[method-assign]
+        await client.send("subscribe-job", rooms[:20])
+        for number in range(20):
+            redis.add_event("http", "completed", f"j{number}", returnvalue="1")
+        lines, ended = 0, 0
+        while ended < 20:
+            frame = await client.receive()
+            lines += len(frame["data"]["lines"]) if frame["event"] == "job-log" else 0
+            ended += frame["event"] == "completed"
+        assert lines == 20 * 16
+        assert max(new) <= 8
+        # Those that were begun are read again if the client was full when their lines came; never all together.
+        assert max(sizes) < 20 * 16 * 65_536
+
+
+def reads(redis: Redis) -> int:
+    """How many commands Redis was given that only looks at lines give."""
+    stats = redis.client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("llen", "lrange"))
+
+
+async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> None:
+    """Counted in commands. Subscribing reads the list of active jobs, once."""
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {"jobId": "j", "queue": "http", "events": ["*"]})
+
+        async def events_cost_nothing() -> None:
+            redis.client.config_resetstat()
+            for number in range(20):
+                redis.add_event("http", "progress", "j", data=str(number))
+            for _ in range(20):
+                assert (await client.receive())["event"] == "progress"
+            await trio.sleep(4 * job_line_polls.FAST_SECONDS)
+            assert reads(redis) == 0
+
+        await events_cost_nothing()
+        async with raw_client(live.url) as other:
+            await other.ask("subscribe-job", WITH_LOGS)
+            assert await told(other, "a") == ["a"]
+            assert reads(redis) > 1
+        while live.bridge.fanout.job_lines.followers:
+            await client.ask("ping")
+        await events_cost_nothing()
+
+
+async def test_a_job_with_many_events_is_not_looked_at_for_each(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**WITH_LOGS, "events": ["progress"]})
+
+        def work() -> None:
+            for number in range(500):
+                redis.add_event("http", "progress", "j", data=str(number))
+
+        await quiet(live.bridge)
+        redis.client.config_resetstat()
+        began = trio.current_time()
+        await anyio.to_thread.run_sync(work)
+        for _ in range(500):
+            await client.receive()
+        looks = reads(redis)
+        assert 1 <= looks <= 2 + (trio.current_time() - began) / job_line_polls.SPACING_SECONDS
+
+
+async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
+    redis.add_job("http", "j", state="active")
+    redis.client.rpush("bull:http:j:logs", "a")
+    async with live_bridge(redis.url, queues=("http",)) as live, trio.open_nursery() as nursery:
+        clients = []
+        for _ in range(10):
+            client = await nursery.start(_keep, live.url)
+            await client.ask("subscribe-job", WITH_LOGS)
+            assert await told(client, "a") == ["a"]
+            clients.append(client)
+        await quiet(live.bridge)
+        redis.client.config_resetstat()
+        redis.client.rpush("bull:http:j:logs", "b")
+        redis.add_event("http", "progress", "j", data="1")
+        for client in clients:
+            assert await told(client, "b") == ["b"]
+        assert reads(redis) <= 3
+        nursery.cancel_scope.cancel()
+
+
+def knows_the_list(live: Live) -> bool:
+    """Whether the first look at job j is over. Until then it has only so many lines as are shown at the beginning."""
+    followings = live.bridge.fanout.job_lines.followers.get(b"j", {}).values()
+    return any(not reader.searching for following in followings for reader in following.readers.values())
+
+
+async def quiet(bridge: Any, job_id: str = "j") -> None:
+    """Wait until the bridge looks at the job rarely."""
+    while bridge._job_line_polls._paces["http", job_id].pause < job_line_polls.SLOW_SECONDS:
+        await trio.sleep(0.05)
+
+
+async def _keep(url: str, task_status: Any) -> None:
+    async with raw_client(url) as client:
+        task_status.started(client)
+        await trio.sleep_forever()

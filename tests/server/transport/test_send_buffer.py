@@ -1,0 +1,100 @@
+"""The way out of a connection: whatever the socket takes, what leaves is whole frames in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobws.server.transport.send_buffer import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Socket:
+    """Takes as many bytes as it is told to, then blocks, then breaks."""
+
+    def __init__(self, appetites: list[int]) -> None:
+        self.appetites = appetites
+        self.taken = bytearray()
+        self.broken = False
+
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return self.send(b"".join(pieces))
+
+    def send(self, data: bytes | memoryview) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        appetite = self.appetites.pop(0) if self.appetites else 0
+        if not appetite:
+            raise BlockingIOError
+        self.taken += data[:appetite]
+        return min(appetite, len(data))
+
+
+BYTES = st.binary(min_size=1, max_size=300)
+PIECES = st.tuples(BYTES, st.none() | BYTES.map(lambda tail: memoryview(tail)))
+FRAMES = st.lists(PIECES.map(lambda pieces: [piece for piece in pieces if piece is not None]), min_size=1, max_size=6)
+STEPS: st.SearchStrategy[list[tuple[str, list[Any]]]] = st.lists(
+    st.one_of(st.tuples(st.just("write"), FRAMES), st.just(("resume", [])), st.just(("drop", []))), max_size=30
+)
+
+
+@given(steps=STEPS, appetites=st.lists(st.integers(0, 700), max_size=60))
+def test_frames_leave_whole_and_in_order(
+    steps: list[tuple[str, list[list[bytes | memoryview]]]], appetites: list[int]
+) -> None:
+    socket = Socket(appetites)
+    lane = Lane(socket.send, socket.send_pieces)
+    expected = b""  # all that is to leave
+    ends = [0]  # of its frames
+    for step, frames in steps:
+        match step:
+            case "write":
+                for frame in frames:
+                    expected += b"".join(frame)
+                    ends.append(len(expected))
+                assert lane.write([piece for frame in frames for piece in frame]) == (lane.waiting == 0)
+            case "resume":
+                assert lane.resume() == (lane.waiting == 0)
+            case _:
+                lane.drop()
+                # What has begun goes on; the rest is forgotten.
+                end = min(end for end in ends if end >= len(socket.taken))
+                expected, ends = expected[:end], [each for each in ends if each <= end]
+        assert bytes(socket.taken) == expected[: len(socket.taken)]
+        assert lane.waiting == len(expected) - len(socket.taken)
+    socket.appetites = [1 << 20] * 100
+    assert lane.resume()
+    assert bytes(socket.taken) == expected
+
+
+def test_a_peer_that_is_gone_costs_nothing_more() -> None:
+    socket = Socket([2])
+    lane = Lane(socket.send, socket.send_pieces)
+    assert not lane.write([b"abc", b"def"])
+    socket.broken = True
+    assert not lane.resume()
+    assert (lane.broken, lane.waiting) == (True, 0)
+    assert not lane.write([b"ghi"])
+    assert lane.waiting == 0
+    assert bytes(socket.taken) == b"ab"
+
+
+def test_large_frames_are_not_joined() -> None:
+    """Each send gets a slice of the frame itself."""
+    sizes: list[int] = []
+
+    def send(data: bytes | memoryview) -> int:
+        sizes.append(len(data))
+        if len(sizes) == 1:
+            raise BlockingIOError
+        return min(len(data), 1000)
+
+    lane = Lane(send, lambda _: 0)
+    lane.write([b"x" * 200_000])
+    while not lane.resume():
+        pass
+    assert sizes[1:3] == [200_000, 199_000]
