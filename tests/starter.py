@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any, Final
 
-IMPORTED: Final = ("jobws.cli", "jobws.server.serve", "bullmq", "anyio.streams.tls", "encodings.idna")
+IMPORTED: Final = ("jobws.cli.run", "jobws.server.serve", "bullmq", "anyio.streams.tls", "encodings.idna")
 MESSAGE_BYTES: Final = 1 << 20
 
 
