@@ -33,11 +33,12 @@ class Query:
     Attributes:
         queues: The labels of those that it is about, in order.
         unknown: The labels that are named and do not exist.
+        known: By label, what was known of its stream when it was asked for.
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
+        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_needed"),
+        *("_seen", "_stale", "_stale_anywhere", "_unread", "known", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -51,8 +52,9 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
-        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        self.known: dict[str, RecentEvents] = {}
+        # By queue, after which id every event is needed.
+        self._needed: Cursor = {}
         # Which queues are stale, all those that are, and how much had changed when that was found.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
@@ -93,8 +95,8 @@ class Query:
         """The streams that it is about are known; Redis is asked after this."""
         for queue in self.queues:
             seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
-            known = self._fanout.recent.of(queue)
-            self._recent[queue] = known, max(seen, known.floor or START, key=position)
+            known = self.known[queue] = self._fanout.recent.of(queue)
+            self._needed[queue] = later(seen, known.floor or START)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
@@ -159,8 +161,9 @@ class Query:
         is_stale = self._stale.get(queue)
         if is_stale is None:
             recent = self._fanout.recent
-            known, after = self._recent.get(queue) or (recent.of(queue), START)
-            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+            known = self.known[queue] if queue in self.known else recent.of(queue)
+            is_whole = known.has_all_after(self._needed.get(queue, START))
+            is_stale = self._stale[queue] = not (is_whole and recent.is_current(queue, known))
         return is_stale
 
     def _renew(self) -> None:
@@ -208,8 +211,10 @@ class Query:
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_read(self, queue: str | None) -> bool:
-        """Whether the queue was asked, and its stream was read that far; None: all of them."""
-        return not self._unread if queue is None else queue in self._seen and queue not in self._unread
+        """Whether the queue was asked, and its stream was read that far, or was made again since; None: all of them."""
+        if queue is None:
+            return all(map(self._is_stale, self._unread))
+        return queue in self._seen and (queue not in self._unread or self._is_stale(queue))
 
     def may_lack(self, queue: str | None, after: Mapping[str, str]) -> bool:
         """Whether events after a client's positions may be gone in the queue, or in any that they name."""

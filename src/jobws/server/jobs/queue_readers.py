@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.streams.schedule import Pauses
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.history import RecentEvents
     from jobws.redis.connection import RedisTarget
 
 MAX_LISTENERS: Final = 16
@@ -113,24 +114,30 @@ class Queues:
     def _is_ready(self, tail: Tail) -> bool:
         return tail.is_removed or (tail.ready.is_set() and self._fanout.recent.filled(tail.queue.label))
 
-    async def passed(self, ends: Mapping[str, str]) -> None:
+    async def passed(self, ends: Mapping[str, str], known: Mapping[str, RecentEvents]) -> None:
         """Wait until everything up to those stream ids was published, but not longer than 5 s.
 
-        A queue that is forgotten meanwhile is not waited for.
+        A queue that is forgotten meanwhile is not waited for, nor one whose stream is not any more the one of which
+        that was `known` before it was asked for its end: those ids may never come.
         """
-        behind = [
-            (tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and self._lags(tail, end)
-        ]
+
+        def lags(tail: Tail, end: str) -> bool:
+            label = tail.queue.label
+            cursor = self._fanout.cursors.get(label, START)
+            return (
+                cursor != end
+                and not tail.is_removed
+                and position(cursor) < position(end)
+                and self._fanout.recent.is_current(label, known[label])
+            )
+
+        behind = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]
         for listener in {self._listener_of[tail] for tail, _ in behind if tail.is_lazy}:
             listener.wake()
         with anyio.move_on_after(BEHIND_SECONDS):
             for tail, end in behind:
-                while self._lags(tail, end):
+                while lags(tail, end):
                     await tail.wait_moved()
-
-    def _lags(self, tail: Tail, end: str) -> bool:
-        cursor = self._fanout.cursors.get(tail.queue.label, START)
-        return cursor != end and not tail.is_removed and position(cursor) < position(end)
 
     def is_wanted(self, queue: str) -> bool:
         """Whether somebody waits for the queue's next event.

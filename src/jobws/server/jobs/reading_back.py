@@ -118,7 +118,8 @@ class ReadingBack:
         seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
-        await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
+        ends = {queue: look_up.ends[queue] for queue, _ in jobs}
+        await self._queues.passed(ends, {queue: each.recent for queue, each in seen.items()})
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.membership.left:

@@ -136,6 +136,7 @@ class Joins:
         query.ask()
         look_up = await persist(lambda: self._store.look_up(query.job_ids))
         # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
+        ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
+        await self._queues.passed(ends, query.known)
         query.take(look_up)
         return query
