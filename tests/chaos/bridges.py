@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections import Counter, deque
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.servers import OPPONENT
 from tests.support import EVENTUALLY_SECONDS
+from tests.support.started import PIPE, STDOUT, Started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class BridgeAtPort:
         self._redis_url = redis_url
         self._origin = origin
         self._options = options
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Started | None = None
         self._log: threading.Thread | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
@@ -72,14 +72,15 @@ class BridgeAtPort:
         """Start one, and wait until it accepts connections."""
         started = threading.Event()
         self.lives += 1
-        self._process = subprocess.Popen(
-            self._command(),
-            cwd=OPPONENT if self.kind == "socketio" else None,
-            env={**os.environ, **self._environment(), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        env = {**os.environ, **self._environment()}
+        if self.kind == "socketio":
+            command = ("node", "bridge.mjs")
+            self._process = subprocess.Popen(command, cwd=OPPONENT, env=env, stdout=PIPE, stderr=STDOUT, text=True)
+        else:
+            where = ("--port", str(self.port), "--redis", self._redis_url)
+            origins = ("--allow-origin", self._origin) if self._origin else ()
+            arguments = ("jobws", "serve", *where, *origins, *self._options)
+            self._process = Started(*arguments, env=env, stdout=PIPE, stderr=STDOUT)
         self._log = threading.Thread(target=self._read_log, args=(self._process, started))
         self._log.start()
         if not started.wait(START_SECONDS) or self._process.poll() is not None:
@@ -102,13 +103,6 @@ class BridgeAtPort:
             self.trouble.append(f"the bridge ended with {process.returncode}")
         self._log.join()
 
-    def _command(self) -> Sequence[str]:
-        if self.kind == "socketio":
-            return ("node", "bridge.mjs")
-        where = ("--port", str(self.port), "--redis", self._redis_url)
-        origins = ("--allow-origin", self._origin) if self._origin else ()
-        return (sys.executable, "-m", "jobws", "serve", *where, *origins, *self._options)
-
     def _environment(self) -> dict[str, str]:
         if self.kind == "jobws":
             return {}
@@ -118,7 +112,7 @@ class BridgeAtPort:
             **{"REDIS_PORT": str(parts.port), "REDIS_PASSWORD": parts.password or "", "ORIGIN": self._origin},
         }
 
-    def _read_log(self, process: subprocess.Popen[str], started: threading.Event) -> None:
+    def _read_log(self, process: subprocess.Popen[str] | Started, started: threading.Event) -> None:
         assert process.stdout is not None
         suspicious = 0
         with process.stdout:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -126,8 +125,10 @@ async def work(redis_url: str, names: list[str]) -> None:
 @contextmanager
 def working(redis_url: str, *queues: str) -> Iterator[IO[str]]:
     """The process; what it is told goes to the file."""
-    command = [sys.executable, "-m", "tests.chaos.worker", redis_url, *queues]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    from tests.support.started import PIPE, Started  # the process itself needs nothing of pytest
+
+    arguments = ("tests.chaos.worker", redis_url, *queues)
+    with Started(*arguments, env=dict(os.environ), stdin=PIPE, stdout=PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -17,6 +17,7 @@ from jobws.protocol.nesting import MAX_LEVELS
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.command import Command
 from tests.support.nested import nested_text
+from tests.support.started import PIPE, Started
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -150,9 +151,9 @@ async def test_submit_and_status(redis: Redis) -> None:
 
 def jobws(*arguments: str, url: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error; the bridge is told by the environment."""
-    command = [sys.executable, "-m", "jobws", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "JOBWS_URL": url})
-    return done.returncode, done.stdout, done.stderr
+    process = Started("jobws", *arguments, env={**os.environ, "JOBWS_URL": url}, stdout=PIPE, stderr=PIPE)
+    out, err = process.communicate()
+    return process.wait(), out, err
 
 
 def test_a_url_where_no_bridge_is() -> None:
@@ -184,6 +185,10 @@ async def test_a_url_where_something_else_is(redis: Redis) -> None:
 
 def run(*arguments: str, hide: str = "") -> tuple[int, str]:
     """Exit code and standard error of `jobws`, with the modules in `hide` as if they were not installed."""
+    if not hide:
+        process = Started("jobws", *arguments, env=dict(os.environ), stderr=PIPE)
+        _, err = process.communicate()
+        return process.wait(), err
     code = (
         "import sys\n"
         f"for name in {hide.split()!r}: sys.modules[name] = None\n"

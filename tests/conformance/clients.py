@@ -167,7 +167,7 @@ async def python_client(url: str) -> AsyncIterator[PythonClient]:
 
 @asynccontextmanager
 async def javascript_client(url: str) -> AsyncIterator[JavaScriptClient]:
-    """A client of the bridge at `url`, connected, in a Node process of its own."""
+    """A client of the bridge at `url`, connected, in Node."""
     async with adapter() as node, trio.open_nursery() as nursery:
         jobs = await node.io(url, **JAVASCRIPT_OPTIONS)
         await jobs.until("connect")

@@ -10,7 +10,7 @@ import pytest
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
-from jobws.hub.jobs.client import UNAVAILABLE, Connection
+from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -20,7 +20,7 @@ from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Command, Entry
 
@@ -78,17 +78,17 @@ class CoreTarget:
         self.entries: list[Entry] = []
         self.written = 0
         self.connection = self._connect()
-        self.joins: list[Join] = []
+        self.pending: list[PendingSubscription] = []
         self.frames: deque[dict[str, Any]] = deque()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> JobClient:
         session = Session(
             _Any() if self.discovers else self.queues,
             self.settings["max_message_bytes"],
             self.settings["max_subscriptions"],
         )
         limit = self.settings["max_subscriptions"]
-        return Connection(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)
+        return JobClient(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)
 
     def _read(self, queue: str) -> None:
         self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
@@ -100,9 +100,9 @@ class CoreTarget:
         self._read(name)
 
     async def send(self, message: str | bytes) -> None:
-        join = self.connection.receive(message, 0.0)
-        if join is not None:
-            self.joins.append(join)
+        pending = self.connection.receive(message, 0.0)
+        if pending is not None:
+            self.pending.append(pending)
 
     async def add_entry(self, queue: str, fields: dict[str, bytes], stream_id: str | None) -> None:
         flat = [part for name, value in fields.items() for part in (name.encode(), value)]
@@ -115,17 +115,17 @@ class CoreTarget:
         self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     def _answer_joins(self) -> None:
-        for join in self.joins:
+        for pending in self.pending:
             if self.redis is None:
-                self.connection.fail(join, UNAVAILABLE)
+                self.connection.fail(pending, UNAVAILABLE)
                 continue
-            query = ask_for(join, self.queues, self.fanout)
+            query = ask_for(pending, self.queues, self.fanout)
             found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(query)}
             ends = {queue: self._end(queue) for queue in self.queues}
             query.take(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
-            self.connection.complete(join, query, NOW_MILLISECONDS)
+            self.connection.complete(pending, query, NOW_MILLISECONDS)
             self._read_back()
-        self.joins.clear()
+        self.pending.clear()
 
     def _end(self, queue: str) -> str:
         assert self.redis is not None
@@ -138,7 +138,7 @@ class CoreTarget:
                 kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
                 replay(self.fanout, each, index, kept[0] if kept else None)
             for item in owed:
-                job_id = item.membership.subscription.room.job_id
+                job_id = item.subscription.request.room.job_id
                 found = self._look_up(item.queue, str(job_id), results=True)
                 settle(self.fanout, item, found, self._end(item.queue), see(self.fanout, item.queue))
 

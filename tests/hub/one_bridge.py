@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.messages import JobSnapshot
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import ItemError
 
     Found = Mapping[Job, JobSnapshot | ItemError | None]
@@ -72,8 +72,8 @@ class Client:
         self.fanout = bridge.fanout
         self.queues = bridge.queues
         self.woken = 0
-        self.read_back: list[Connection] = []
-        self.connection = Connection(
+        self.read_back: list[JobClient] = []
+        self.connection = JobClient(
             Session(self.queues, 1 << 18, 100),
             *(self.fanout, self.queues, max_subscriptions, outbox_bytes, self._wake, self.read_back.append),
         )
@@ -81,11 +81,11 @@ class Client:
     def _wake(self) -> None:
         self.woken += 1
 
-    def ask(self, name: str, data: object = None, ref: int | None = None) -> Join | None:
+    def ask(self, name: str, data: object = None, ref: int | None = None) -> PendingSubscription | None:
         message = {"event": name, "data": data} | ({} if ref is None else {"ref": ref})
         return self.connection.receive(json.dumps(message), 0.0)
 
-    def begin(self, data: object, name: str = "subscribe-job") -> Join:
+    def begin(self, data: object, name: str = "subscribe-job") -> PendingSubscription:
         """A subscription that waits for its answer."""
         join = self.ask(name, data)
         assert join is not None
@@ -93,7 +93,7 @@ class Client:
 
     def complete(
         self,
-        join: Join,
+        join: PendingSubscription,
         found: Found | None = None,
         end: str = "0-0",
         *,
@@ -126,9 +126,9 @@ class Client:
         """The names and positions of these."""
         return [(frame["event"], frame.get("id")) for frame in self.frames()]
 
-    def member(self) -> Membership:
+    def member(self) -> Subscription:
         """Its only subscription."""
-        (membership,) = self.connection._memberships.values()
+        (membership,) = self.connection._subscriptions.values()
         return membership
 
     def owed(self) -> list[Owed]:

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.missed import FINISHED
 from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
@@ -28,10 +28,10 @@ from tests.support.steps import ask_for, do_all, jobs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from jobws.bullmq.events import Past
+    from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
     from jobws.redis.commands import Entry
 
@@ -252,15 +252,15 @@ class Bridge:
         self.missed: set[int] = set()
         # Queues whose stream went back while it was read again: that is found out, and told, only after that.
         self.unordered: set[str] = set()
-        self.joins: list[tuple[Connection, Join, Looking | None]] = []
+        self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
-            Connection, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
+            JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
         ] = {}
-        self.connections: list[Connection] = []
+        self.connections: list[JobClient] = []
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
             stream = redis.streams[queue]
-            past: list[Past] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
+            past: list[HistoryEntry] = [(entry[0], entry[1][3], _kind(entry)) for entry in reversed(stream)]
             self.fanout.cursors[queue] = self.fanout.verified[queue] = redis.generated[queue]
             floor = before(stream[0][0]) if stream else redis.generated[queue]
             do_all(self.fanout.fill(queue, past, floor if queue in redis.trimmed or queue in redis.quiet else START))
@@ -376,40 +376,40 @@ class Bridge:
 
     # ---- clients ----
 
-    def connect(self) -> Connection:
+    def connect(self) -> JobClient:
         session = Session(self.redis.queues, 262144, 100)
-        connection = Connection(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
+        connection = JobClient(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
         self.connections.append(connection)
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: JobClient) -> None:
         connection.leave_all()
         self.connections.remove(connection)
         self.in_hand.pop(connection, None)
-        self.joins = [each for each in self.joins if each[0] is not connection]
+        self.pending = [each for each in self.pending if each[0] is not connection]
 
-    def receive(self, connection: Connection, message: dict[str, object]) -> None:
-        join = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
-        if join is not None:
-            self.joins.append((connection, join, None))
+    def receive(self, connection: JobClient, message: dict[str, object]) -> None:
+        pending = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
+        if pending is not None:
+            self.pending.append((connection, pending, None))
 
     def look(self) -> None:
-        if self.joins:
-            index = self.choose(len(self.joins))
-            connection, join, looking = self.joins[index]
+        if self.pending:
+            index = self.choose(len(self.pending))
+            connection, pending, looking = self.pending[index]
             if looking is None and not (self.again and self.choose(3)):
-                query = ask_for(join, self.redis.queues, self.fanout)
-                self.joins[index] = connection, join, Looking(query, self.look_up(jobs_of(query)))
+                query = ask_for(pending, self.redis.queues, self.fanout)
+                self.pending[index] = connection, pending, Looking(query, self.look_up(jobs_of(query)))
 
     def answer(self) -> None:
-        for index, (connection, join, looking) in enumerate(self.joins):
+        for index, (connection, pending, looking) in enumerate(self.pending):
             # A bridge waits until it has read all that the look-up knows of, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
             looking.query.take(looking.look_up)
-            if not looking.query.read_again(join.present):
-                del self.joins[index]
-                connection.complete(join, looking.query, float(self.redis.moment))
+            if not looking.query.read_again(pending.present):
+                del self.pending[index]
+                connection.complete(pending, looking.query, float(self.redis.moment))
                 return
 
     def read_back(self) -> None:
@@ -425,7 +425,7 @@ class Bridge:
                 connection.backlog.add(owed)
                 return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
-            jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+            jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
             seen = {queue: see(self.fanout, queue) for queue, _ in jobs}
             self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
@@ -436,7 +436,7 @@ class Bridge:
         for each, index, entry in entries:
             replay(self.fanout, each, index, entry)
         for item in owed:
-            job = item.queue, item.membership.subscription.room.job_id or ""
+            job = item.queue, item.subscription.request.room.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
             settle(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
@@ -458,7 +458,7 @@ class Bridge:
                 self.look()
                 self.answer()
                 self.read_back()
-            idle = not (self.joins or self.in_hand or self.again or self.holed or self.suspicions)
+            idle = not (self.pending or self.in_hand or self.again or self.holed or self.suspicions)
             if (
                 idle
                 and not any(each.backlog for each in self.connections)

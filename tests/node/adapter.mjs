@@ -1,6 +1,6 @@
 // Clients of jobws.js, and what they tell: node adapter.mjs
 //
-// Says "ready", then does what each line of standard input says, {"do": …}, and ends with standard input. Each line of
+// Does what each line of standard input says, {"do": …}, and ends with standard input. Each line of
 // standard output is {"told": …}: of a client (`client`), or what became of a command that had an `id`.
 //
 //   {do: 'io', client, url, options}           options.WebSocket: false: there is none, as in Node 20 without `ws`;
@@ -15,22 +15,30 @@
 //   {do: 'close', id}                          leaves the loop of a watch
 //   {do: 'abort', id, reason}                  aborts the signal of a wait or a watch
 //   {do: 'state', client, id}                  → resolved with {connected, active, transport}
+//   {do: 'leave', id}                          closes all clients, forgets them and the module that they are of, and all
+//                                              that happened to the page: as if the process had begun now → resolved
 //   {do: 'page', event}                        `online` comes to the page, or `visibilitychange` to its document
 //
 // Every client tells of connect, disconnect, connect_error and transport unasked. {told: 'warning', text} is a
 // console.warn, {told: 'uncaught', error} what handlers threw or nobody caught.
 import { createInterface } from 'node:readline';
 import { WebSocket } from 'ws';
-import { io } from '../../src/jobws/web/jobws.js';
 
 globalThis.WebSocket = undefined; // newer Nodes have one
-const page = new EventTarget();
-globalThis.addEventListener = page.addEventListener.bind(page);
-globalThis.removeEventListener = page.removeEventListener.bind(page);
-globalThis.document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
-const clients = {};
-const handlers = new Map();
 const running = new Map(); // wait or watch by id: how it is left
+let lives = 0;
+let io, page, clients, handlers;
+
+async function begin() {
+  // Another module each time: it has a memory of its own, for instance of what it has warned of.
+  ({ io } = await import(`../../src/jobws/web/jobws.js?${++lives}`));
+  page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.removeEventListener = page.removeEventListener.bind(page);
+  globalThis.document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+  clients = {};
+  handlers = new Map();
+}
 
 const plain = (value) =>
   value instanceof Error ? { name: value.name, message: value.message, ...value } : value === undefined ? null : value;
@@ -39,14 +47,23 @@ console.warn = (text) => tell('warning', { text });
 for (const name of ['uncaughtException', 'unhandledRejection'])
   process.on(name, (error) => tell('uncaught', { error: plain(error) }));
 
-const settle = (id, promise) =>
+/** Tells it only in this life. */
+function teller() {
+  const life = lives;
+  return (told, rest) => life === lives && tell(told, rest);
+}
+
+function settle(id, promise) {
+  const tell = teller();
   promise
     .then((value) => tell('resolved', { id, value: plain(value) }), (error) => tell('rejected', { id, error: plain(error) }))
     .finally(() => running.delete(id));
+}
 
 /** The same handler for the same event, so that `off` can name it. */
 function handler({ client, event, manager = false }) {
   const key = JSON.stringify([client, event, manager]);
+  const tell = teller();
   if (!handlers.has(key)) handlers.set(key, (data) => tell('event', { client, event, data: plain(data) }));
   return handlers.get(key);
 }
@@ -56,6 +73,7 @@ const listen = (how) => (command) => {
 };
 
 function tokens(client, { gives, how }) {
+  const tell = teller();
   let asked = 0;
   const next = () => {
     tell('event', { client, event: 'token', data: null });
@@ -72,6 +90,7 @@ function tokens(client, { gives, how }) {
 }
 
 async function follow(id, watched) {
+  const tell = teller();
   const iterator = watched[Symbol.asyncIterator]();
   running.get(id).close = () => iterator.return();
   for (let step; !(step = await iterator.next()).done; ) tell('watched', { id, event: step.value });
@@ -93,6 +112,7 @@ const commands = {
   once: listen('once'),
   off: listen('off'),
   emit({ client, args, id, timeout }) {
+    const tell = teller();
     const acknowledge = (...answers) => tell('answer', { id, args: answers.map(plain) });
     const from = timeout === undefined ? clients[client] : clients[client].timeout(timeout);
     from.emit(...args, ...(id === undefined ? [] : [acknowledge]));
@@ -109,10 +129,18 @@ const commands = {
     const { connected, active, transport } = clients[client];
     tell('resolved', { id, value: { connected, active, transport } });
   },
+  async leave({ id }) {
+    for (const { abort } of running.values()) abort?.abort(new Error('the test is over'));
+    for (const client of Object.values(clients)) client.close();
+    await new Promise((resolve) => setTimeout(resolve)); // what follows from that, errors that nobody catches included
+    running.clear();
+    await begin();
+    tell('resolved', { id });
+  },
   page: ({ event }) => (event === 'online' ? page : document).dispatchEvent(new Event(event)),
 };
 
-console.log('ready');
+await begin();
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
   commands[command.do](command);

@@ -10,7 +10,7 @@ import pytest
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import ItemError
-from jobws.protocol.request_types import Identity, Subscribe, Subscription
+from jobws.protocol.request_types import Identity, Subscribe, SubscriptionRequest
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.session import Session
 
@@ -37,8 +37,8 @@ def test_a_position_that_a_list_shares_is_taken_without_what_one_job_had() -> No
         result = received({"jobs": ["1", {"jobId": "2", "after": "2-0~6"}], "queue": "http", "after": after})
         assert isinstance(result, Subscribe)
         first, second = result.items
-        assert isinstance(first, Subscription)
-        assert isinstance(second, Subscription)
+        assert isinstance(first, SubscriptionRequest)
+        assert isinstance(second, SubscriptionRequest)
         assert (first.after, first.sent) == ({"http": "1-0"}, None)
         assert (second.after, second.sent) == ({"http": "2-0"}, {"http": "6"})
 

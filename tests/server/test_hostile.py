@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from jobws.bullmq.streams.read_state import Again
-from jobws.hub.jobs.pending_subscription import Join
+from jobws.hub.jobs.pending_subscription import PendingSubscription
 from jobws.server.jobs import sweep
 from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
@@ -28,7 +28,7 @@ EVENTS = "bull:http:events"
 
 def joins_left() -> int:
     gc.collect()
-    return sum(isinstance(each, Join) for each in gc.get_objects())
+    return sum(isinstance(each, PendingSubscription) for each in gc.get_objects())
 
 
 async def test_without_events_an_outcome_comes_once(redis: Redis) -> None:
@@ -181,7 +181,7 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
         assert "http" not in (await nothing_more(client))["data"]["after"]
         go_on.set()
         assert (await client.receive())["event"] == "completed"
-        await eventually(lambda: not live.bridge.fanout.untold)
+        await eventually(lambda: not live.bridge.fanout.without_position)
         assert "http" in (await nothing_more(client))["data"]["after"]
 
 

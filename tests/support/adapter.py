@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
+import os
 import subprocess
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import anyio.to_thread
+import trio
 
 from tests.support import EVENTUALLY_SECONDS, require
 from tests.support.node import NODE, install_packages
@@ -18,12 +20,13 @@ from tests.support.node import NODE, install_packages
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from anyio.abc import Process
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 Told = dict[str, Any]
 """A line that the process wrote."""
 
+# Not those of an earlier test in the same process.
+_ids = count(1)
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -36,39 +39,38 @@ class Rejected(Exception):
 
 
 class Adapter:
-    """The process. `adapter()` makes one.
+    """What a test has of the process. `adapter()` makes one.
 
     Attributes:
         warnings: What went to `console.warn`.
         uncaught: Errors that nobody caught.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, stdin: trio.abc.SendStream, stdout: trio.abc.ReceiveStream) -> None:
         self.warnings: list[str] = []
         self.uncaught: list[Told] = []
-        self._process = process
-        self._ids = count(1)
+        self._stdin = stdin
+        self._stdout = stdout
         self._clients: dict[str, tuple[MemoryObjectSendStream[Told], MemoryObjectReceiveStream[Told]]] = {}
         self._calls: dict[int, MemoryObjectSendStream[Told]] = {}
         self._sending = anyio.Lock()
 
     async def io(self, url: str, **options: Any) -> AdapterClient:
         """`io(url, options)`, with the WebSocket of the package `ws`; `WebSocket=False`: there is none."""
-        name = f"client {next(self._ids)}"
+        name = f"client {next(_ids)}"
         self._clients[name] = anyio.create_memory_object_stream[Told](math.inf)
         await self.do("io", client=name, url=url, options=options)
         return AdapterClient(self, name, self._clients[name][1])
 
     async def do(self, command: str, **rest: Any) -> None:
         """Give a command."""
-        assert self._process.stdin is not None
         async with self._sending:
-            await self._process.stdin.send(json.dumps({"do": command, **rest}).encode() + b"\n")
+            await self._stdin.send_all(json.dumps({"do": command, **rest}).encode() + b"\n")
 
     @asynccontextmanager
     async def call(self, command: str, **rest: Any) -> AsyncIterator[tuple[int, MemoryObjectReceiveStream[Told]]]:
         """Give a command that tells something; its id, and what it will tell, up to the last."""
-        id = next(self._ids)
+        id = next(_ids)
         sent, told = anyio.create_memory_object_stream[Told](math.inf)
         self._calls[id] = sent
         with sent, told:
@@ -77,13 +79,20 @@ class Adapter:
 
     async def read(self) -> None:
         """Hand on what the process writes, until it ends."""
-        assert self._process.stdout is not None
         rest = b""
-        async for chunk in self._process.stdout:
+        async for chunk in self._stdout:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._take(json.loads(line))
         raise RuntimeError("adapter.mjs has ended")
+
+    async def leave(self) -> bool:
+        """Close the clients, and make the process as it was at its beginning; whether that was done in time."""
+        with trio.move_on_after(EVENTUALLY_SECONDS):
+            async with self.call("leave") as (_, told):
+                await told.receive()
+                return True
+        return False
 
     def close(self) -> None:
         """What came and was not looked at is dropped."""
@@ -202,21 +211,51 @@ def _value(told: Told) -> Any:
     return told["value"]
 
 
+class _Node:
+    """The process: the tests of a Python process share one, since each start costs as much as most of these tests."""
+
+    def __init__(self) -> None:
+        command = [require("node"), str(NODE / "adapter.mjs")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        atexit.register(self.end)
+
+    def streams(self) -> tuple[trio.lowlevel.FdStream, trio.lowlevel.FdStream]:
+        """Its standard input and output, which may be closed: it has them still."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        stdin, stdout = (os.dup(each.fileno()) for each in (self._process.stdin, self._process.stdout))
+        return trio.lowlevel.FdStream(stdin), trio.lowlevel.FdStream(stdout)
+
+    def end(self) -> None:
+        atexit.unregister(self.end)
+        self._process.kill()
+        self._process.communicate()
+
+
+_nodes: list[_Node] = []
+
+
 @asynccontextmanager
 async def adapter() -> AsyncIterator[Adapter]:
-    """The process, until the end of the context. The test is skipped where Node is missing."""
-    node = require("node")
-    await anyio.to_thread.run_sync(install_packages, NODE, "ws")
-    command = [node, str(NODE / "adapter.mjs")]
-    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
-        try:
-            assert process.stdout is not None
-            assert await process.stdout.receive(6) == b"ready\n"
-            made = Adapter(process)
+    """Clients in Node, with a module `jobws.js` of their own, which are closed at the end of the context.
+
+    The test is skipped where Node is missing.
+    """
+    await trio.to_thread.run_sync(install_packages, NODE, "ws")
+    node = _nodes.pop() if _nodes else _Node()
+    clean = False
+    try:
+        stdin, stdout = node.streams()
+        async with stdin, stdout:
+            made = Adapter(stdin, stdout)
             with closing(made):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(made.read)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(made.read)
                     yield made
-                    tasks.cancel_scope.cancel()
-        finally:
-            process.kill()
+                    clean = await made.leave()
+                    nursery.cancel_scope.cancel()
+    finally:
+        if clean:
+            _nodes.append(node)
+        else:
+            node.end()

@@ -17,6 +17,7 @@ from jobws.server.bridge import Bridge
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS
+from tests.support.started import PIPE, Started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,13 +79,23 @@ class BridgeProcess:
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None, shell: str = "") -> None:
         """`shell`: what a shell does before it becomes the bridge."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("JOBWS_", "REDIS_"))}
-        command = [sys.executable, "-m", "jobws", "serve", *arguments]
-        self._process = subprocess.Popen(
-            ["bash", "-c", f'{shell} && exec "$@"', "bash", *command] if shell else command,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**clean, **(environment or {})},
-        )
+        env = {**clean, **(environment or {})}
+        self._process: subprocess.Popen[str] | Started
+        if shell:
+            command = [
+                "bash",
+                "-c",
+                f'{shell} && exec "$@"',
+                "bash",
+                sys.executable,
+                "-m",
+                "jobws",
+                "serve",
+                *arguments,
+            ]
+            self._process = subprocess.Popen(command, stderr=PIPE, text=True, env=env)
+        else:
+            self._process = Started("jobws", "serve", *arguments, env=env, stderr=PIPE)
         self.lines: list[str] = []
         self.url = ""
 

@@ -8,19 +8,21 @@ import sys
 
 import anyio.to_thread
 
+from tests.support.started import PIPE, Started
+
 
 class Command:
     """`jobws …` as a process: no terminal as output, UTC as time zone, and no settings but those in `environment`."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBWS_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobws", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**kept, "TZ": "UTC", **(environment or {})},
-        )
+        env = {**kept, "TZ": "UTC", **(environment or {})}
+        self.process: subprocess.Popen[str] | Started
+        if any(name.startswith("PYTHON") for name in environment or {}):  # which Python reads when it begins
+            command = [sys.executable, "-m", "jobws", *arguments]
+            self.process = subprocess.Popen(command, env=env, stdout=PIPE, stderr=PIPE, text=True)
+        else:
+            self.process = Started("jobws", *arguments, env=env, stdout=PIPE, stderr=PIPE)
 
     async def line(self) -> str:
         """The next line of its output."""
@@ -30,4 +32,4 @@ class Command:
     async def end(self) -> tuple[int, str, str]:
         """Exit code, and the rest of both outputs."""
         out, err = await anyio.to_thread.run_sync(self.process.communicate)
-        return self.process.returncode, out, err
+        return self.process.wait(), out, err

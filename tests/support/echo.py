@@ -1,4 +1,4 @@
-"""An echo app on the transport, its replies through ASGI or through the direct lane."""
+"""An echo app on the transport, its replies through ASGI or through the direct way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Echo:
-    """The direct lane's echo."""
+    """The direct way's echo."""
 
     def __init__(self, direct: Direct) -> None:
         self._direct = direct

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 
+# Made for each client, it would read its version from the package's files.
+DRIVER = redis.DriverInfo()
+
 Value = str | bytes | int | float
 
 
@@ -31,7 +34,7 @@ class Redis:
 
     def __init__(self, server: EmbeddedRedis) -> None:
         self.server = server
-        self.client = redis.Redis.from_url(server.url)
+        self.client = redis.Redis.from_url(server.url, driver_info=DRIVER)
 
     def __enter__(self) -> Self:
         return self

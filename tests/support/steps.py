@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 
 def do_all(steps: Iterator[None]) -> None:
@@ -20,9 +20,9 @@ def do_all(steps: Iterator[None]) -> None:
         pass
 
 
-def ask_for(join: Join, labels: Collection[str], fanout: Fanout) -> Query:
+def ask_for(pending: PendingSubscription, labels: Collection[str], fanout: Fanout) -> Query:
     """What a subscription looks up, asked now; it must be given the answer."""
-    query = Query(join.rooms, labels, fanout)
+    query = Query(pending.rooms, labels, fanout)
     query.ask()
     return query
 

@@ -53,7 +53,7 @@ class Kind(Struct, frozen=True):
     life: Life
 
 
-Past: TypeAlias = tuple[bytes, bytes, Kind]
+HistoryEntry: TypeAlias = tuple[bytes, bytes, Kind]
 """An event that was read back: its stream id, its job's id, its kind."""
 
 _FINISHED: Final = frozenset({b"completed", b"failed"})

@@ -35,7 +35,7 @@ Asked = TypeVar("Asked")
 Sought = TypeVar("Sought", bound=Counted)
 
 
-class Peer(ABC, Generic[Asked, Sought]):
+class Client(ABC, Generic[Asked, Sought]):
     """One client.
 
     Args:

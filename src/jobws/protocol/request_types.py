@@ -31,7 +31,7 @@ class Identity(Room, frozen=True):
     sub: Sub | None = None
 
 
-class Subscription(Struct, frozen=True):
+class SubscriptionRequest(Struct, frozen=True):
     """One subscription as asked for.
 
     `events` is None for all events; with `until_end` outcomes are among them, and the first one that is sent ends the
@@ -56,7 +56,7 @@ class Subscribe(Struct, frozen=True):
     """`subscribe-job` and `subscribe-queue`. `many`: the answer lists one result per item, in order."""
 
     event: str
-    items: tuple[Subscription | ItemError, ...]
+    items: tuple[SubscriptionRequest | ItemError, ...]
     many: bool
     ref: Ref | None
 

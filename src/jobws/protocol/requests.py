@@ -11,7 +11,15 @@ from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_position, type_name
 from jobws.protocol.job_line_position import parse_logs
 from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref, Sub
-from jobws.protocol.request_types import DEFAULT_EVENTS, Identity, Ping, Request, Subscribe, Subscription, Unsubscribe
+from jobws.protocol.request_types import (
+    DEFAULT_EVENTS,
+    Identity,
+    Ping,
+    Request,
+    Subscribe,
+    SubscriptionRequest,
+    Unsubscribe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -114,16 +122,16 @@ class _Parser:
         queue = self.queue(value.get("queue"), required=False)
         return Identity(queue, parse_job_id(value["jobId"]), _sub(value))
 
-    def subscription(self, value: object) -> Subscription:
+    def subscription(self, value: object) -> SubscriptionRequest:
         if not isinstance(value, dict):
-            return Subscription(Identity(None, parse_job_id(value)))
+            return SubscriptionRequest(Identity(None, parse_job_id(value)))
         identity = self.identity(value)
         after, sent = self.after(value.get("after"), identity.queue)
         logs = parse_logs(value.get("logs"), identity.queue, self._queues)
         events, until_end = _events(value), _until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
-        return Subscription(identity, events, until_end, after, sent, logs)
+        return SubscriptionRequest(identity, events, until_end, after, sent, logs)
 
     def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
         """The positions after which events are wanted, and what follows `~` in them.
@@ -159,13 +167,13 @@ class _Parser:
             return Identity(self.queue(data, required=True), None)
         return Identity(self.queue(data.get("queue"), required=True), None, _sub(data))
 
-    def queue_subscription(self, data: object) -> Subscription:
+    def queue_subscription(self, data: object) -> SubscriptionRequest:
         identity = self.whole_queue(data)
         if not isinstance(data, dict):
-            return Subscription(identity)
+            return SubscriptionRequest(identity)
         if data.get("after") is not None:
             raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
-        return Subscription(identity, _events(data))
+        return SubscriptionRequest(identity, _events(data))
 
     def queue(self, value: object, *, required: bool) -> str | None:
         if value is None and not required:

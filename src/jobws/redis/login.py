@@ -24,6 +24,8 @@ LoggedIn: TypeAlias = redis.connection.AbstractConnection
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 FAILURES: Final = (redis.RedisError, OSError)
 """What `Login.connect` and `ask_blocking` raise; `trouble` makes ours of them."""
+# Made for each connection, it would read redis-py's version from its package's files: 2 ms.
+_DRIVER: Final = redis.DriverInfo()
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -59,6 +61,7 @@ class Login:
                 username=username,
                 password=password,
                 protocol=2,
+                driver_info=_DRIVER,
                 socket_timeout=CONNECT_TIMEOUT_SECONDS,
                 socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 # A silent retry would repeat a read behind our back; reconnecting is the caller's decision.

@@ -20,7 +20,7 @@ from jobws.bullmq.store import Store
 from jobws.bullmq.streams.schedule import USUAL_PAUSES
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.close_codes import CloseCode
@@ -37,7 +37,7 @@ from jobws.server.http.service import NOT_RUNNING, Service
 from jobws.server.jobs.job_log_poller import JobLinePolls
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
-from jobws.server.jobs.subscribe import Joins
+from jobws.server.jobs.subscribe import Subscribing
 from jobws.server.jobs.sweep import Sweeper
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
     from jobws.bullmq.streams.schedule import Pauses
-    from jobws.hub.client import Peer
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.client import Client
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 Answer = TypeVar("Answer")
 
@@ -92,13 +92,15 @@ class Bridge:
             self.fanout,
             pauses,
         )
-        self.clients: Clients[Connection, Join] = Clients(self._connect, self._join, self._hello, self.settings)
+        self.clients: Clients[JobClient, PendingSubscription] = Clients(
+            self._connect, self._subscribe, self._hello, self.settings
+        )
         self.logs = Logs(self.target, self.settings, self._hello)
         self._store = Store(self.target, self.queues.by_label)
         # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
         self._http_store = Store(self.target, self.queues.by_label)
         self._result_store = Store(self.target, self.queues.by_label, results=True)
-        self._joins = Joins(self.fanout, self.queues, self._store, self._spawn, self.settings.join_seconds)
+        self._subscribing = Subscribing(self.fanout, self.queues, self._store, self._spawn, self.settings.join_seconds)
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._spawn)
         self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self.settings.sweep_seconds)
         # A worker's lines, perhaps megabytes, must not hold up other answers either.
@@ -174,7 +176,7 @@ class Bridge:
         for connection in self._members():
             connection.close(why)
 
-    def _members(self) -> list[Peer[Any, Any]]:
+    def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
 
     # ---- WebSocket ----
@@ -186,11 +188,11 @@ class Bridge:
         # Starlette takes a function for a handler of its own WebSocket class; a plain ASGI app must be none.
         return _Asgi(serve)
 
-    def _connect(self, wake: Callable[[], None]) -> Connection:
+    def _connect(self, wake: Callable[[], None]) -> JobClient:
         settings = self.settings
         session = Session(self.queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
         limits = settings.max_subscriptions, settings.outbox_bytes
-        return Connection(session, self.fanout, self.queues.by_label, *limits, wake, self._reading_back.start)
+        return JobClient(session, self.fanout, self.queues.by_label, *limits, wake, self._reading_back.start)
 
     def _hello(self) -> Frame:
         settings = self.settings
@@ -201,9 +203,9 @@ class Bridge:
         data = HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, named, silent or UNSET, count)
         return encode(Hello(data))
 
-    def _join(self, connection: Connection, join: Join) -> None:
+    def _subscribe(self, connection: JobClient, pending: PendingSubscription) -> None:
         if self._tasks is not None:
-            self._joins.add(connection, join)
+            self._subscribing.add(connection, pending)
 
     def _spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         if self._tasks is not None:

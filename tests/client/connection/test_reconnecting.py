@@ -144,6 +144,16 @@ async def test_a_silent_bridge_is_left() -> None:
         assert 6 < trio.current_time() - began < 20
 
 
+async def test_it_pings_as_often_as_the_bridge_does() -> None:
+    async with fake_bridge(heartbeat=1.0) as bridge, connect(bridge.url):
+        connection = await bridge.accept()
+        began = trio.current_time()
+        with trio.fail_after(EVENTUALLY_SECONDS):
+            for _ in range(2):
+                assert await connection.receive() == {"event": "ping"}
+        assert trio.current_time() - began > 1.5
+
+
 async def test_what_is_no_bridge() -> None:
     async with fake_bridge(protocol=None, limits=3) as bridge:
         with pytest.raises(UnreachableError, match=r"does not speak jobws\.v1"):

@@ -25,14 +25,18 @@ class User:
         self.events: dict[Room, list[Event]] = {room: [] for room in rooms}
         self.ends: dict[Room, list[Any]] = {room: [] for room in rooms}
         self.answers: list[Room] = []
-        self.ended = False
+        self._open = len(rooms)
         self.watch = Watch(self._put, events, strict, logs)
         for room in rooms:
             Subscription(self.watch, room)
 
+    @property
+    def ended(self) -> bool:
+        return not self._open
+
     def _put(self, item: Item) -> None:
         assert not self.ended
-        self.ended = item.last
+        self._open -= item.last
         match item.what:
             case list():
                 self.answers.append(item.room)
@@ -52,11 +56,13 @@ class Pair:
         self.client = Subscriptions(lambda: 0.5, backlog_bytes)
         self.now = 0.0
         self.connected = False
+        self.ping_due = 0.0
         self.sent = 0
 
     def connect(self) -> None:
         if not self.connected:
             self.connected = True
+            self.ping_due = self.now + 20
             self.client.connected(self.model.hello(), self.now)
 
     def cut(self) -> None:
@@ -65,12 +71,15 @@ class Pair:
         self.client.disconnected()
 
     def flush(self) -> None:
+        if self.connected and self.now >= self.ping_due:  # as the session does
+            self.ping_due = self.now + 20
+            self.model.to_bridge.append({"event": "ping"})
         if self.client.due() > self.now:
             return
         for text in self.client.requests(self.now):
             assert len(text) <= self.model.limits.max_message
             self.model.to_bridge.append(json.loads(text))
-            self.sent += self.model.to_bridge[-1]["event"] != "ping"
+            self.sent += 1
         assert self.client.due() > self.now  # or the session would never rest
 
     def deliver(self) -> None:

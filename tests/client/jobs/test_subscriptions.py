@@ -87,7 +87,7 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
             told: list[Any] = [event.data for event in user.events[room] if event.event != "gap"]
             assert all(Room(room.queue and data["queue"], data["jobId"]) == room for data in told)
     # Nobody watches any more, and the bridge knows it.
-    assert not pair.client._watched
+    assert not any(watch.open for watch in pair.client._watches)
     assert not pair.client._places.taken
     assert not pair.model.members
 
@@ -666,16 +666,12 @@ def test_many_watches_of_one_job_take_turns_too() -> None:
     assert [member.job for member in pair.model.members] == ["2"]
 
 
-def test_it_pings_now_and_then_and_for_nothing_else() -> None:
+def test_it_rests_when_all_was_asked_for() -> None:
     pair = Pair()
     pair.connect()
     pair.client.join(User([Room("a", "1")], OUTCOMES).watch)
     pair.settle()
-    assert pair.client.due() == 20.0
-    pair.now = 20.0
-    pair.flush()
-    assert pair.model.to_bridge == [{"event": "ping"}]
-    assert pair.client.due() == 40.0
+    assert pair.client.due() == inf
 
 
 def test_after_a_refusal_everybody_is_told() -> None:

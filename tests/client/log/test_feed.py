@@ -31,7 +31,7 @@ async def pong(connection: FakeConnection, after: str | None) -> None:
     """Take a ping and answer it."""
     request = await connection.receive()
     assert request["event"] == "ping"
-    await connection.send("pong", {"after": after}, ref=request["ref"])
+    await connection.send("pong", {"after": after})
 
 
 async def test_filters_are_sent_and_lines_come() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -18,8 +18,8 @@ from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
-    from jobws.hub.jobs.pending_subscription import Join
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import Subscription
 
 QUEUES = ("http", "analyzer")
 NOW = 1795435729358.0
@@ -71,24 +71,25 @@ class Client:
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
+        self.connection = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
-        join = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
-        assert join is not None
+        pending = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
+        assert pending is not None
         self.complete(
-            join, {(queue, "7"): JobSnapshot(queue, "7", "n", states[0], "0-0") for queue in QUEUES} if states else {}
+            pending,
+            {(queue, "7"): JobSnapshot(queue, "7", "n", states[0], "0-0") for queue in QUEUES} if states else {},
         )
         frames = self.frames()
         assert frames[0]["event"] == "ack"
         self.early = frames[1:]
 
-    def complete(self, join: Join, found: Found) -> None:
+    def complete(self, pending: PendingSubscription, found: Found) -> None:
         """Redis has these jobs and empty streams."""
-        query = ask_for(join, QUEUES, self._bridge.fanout)
+        query = ask_for(pending, QUEUES, self._bridge.fanout)
         query.take(LookUp(found, {}, {}))
-        self.connection.complete(join, query, NOW)
+        self.connection.complete(pending, query, NOW)
 
     def ask(self, event: str, data: object = None) -> Any:
         return self.connection.receive(json.dumps({"event": event, "data": data}), 0.0)
@@ -164,7 +165,7 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     bridge.publish(OUTCOME)
     (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
     assert (("http", "7"), True) in bridge.news
-    begun: list[Membership] = []
+    begun: list[Subscription] = []
     bridge.fanout.job_lines.on_drain = begun.append
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
     assert not begun, "its time runs already"
@@ -179,13 +180,13 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
     bridge = Bridge()
     client = bridge.client()
     client.subscribe("active", logs=True, until="end")
-    begun: list[Membership] = []
+    begun: list[Subscription] = []
     bridge.look()
     bridge.fanout.job_lines.on_drain = begun.append
     bridge.publish(OUTCOME)
     assert client.told() == []
-    (membership,) = begun
-    bridge.fanout.job_lines.give_up(membership)
+    (subscription,) = begun
+    bridge.fanout.job_lines.give_up(subscription)
     assert client.told() == ["completed"]
     assert not bridge.fanout.job_lines.draining
 
@@ -333,7 +334,7 @@ def test_a_client_that_has_not_taken_what_waits_gets_its_lines_later() -> None:
     bridge.lists["http", "7"].append(b"y" * 3000)
     groups, full = bridge.fanout.job_lines.groups(("http", "7"))
     assert not groups
-    assert [membership.connection for membership in full] == [client.connection]
+    assert [subscription.connection for subscription in full] == [client.connection]
     bridge.publish(OUTCOME)
     assert client.told() == ["x" * 3000]
     client.connection.outbox.written()
@@ -346,8 +347,8 @@ def test_a_frame_says_what_is_odd_about_it() -> None:
     named, anywhere = bridge.client(), bridge.client()
     named.subscribe("active", logs=True)
     anywhere.ask("unsubscribe-job", "7")
-    join = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
-    anywhere.complete(join, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
+    pending = anywhere.ask("subscribe-job", {"jobId": "7", "logs": True})
+    anywhere.complete(pending, {("http", "7"): JobSnapshot("http", "7", "n", "active", "0-0")})
     anywhere.frames()
     bridge.lists["http", "7"] = [b"\xff\x00", "é".encode() * 40_000]
     bridge.look()
@@ -389,8 +390,8 @@ def test_a_job_of_that_id_in_another_queue_is_another_job() -> None:
 def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> None:
     bridge = Bridge()
     client = bridge.client()
-    join = client.ask("subscribe-job", {"jobId": "7", "logs": True})
-    client.complete(join, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
+    pending = client.ask("subscribe-job", {"jobId": "7", "logs": True})
+    client.complete(pending, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
     client.frames()
     bridge.look("http")
     assert bridge.fanout.job_lines.draining
@@ -414,9 +415,9 @@ def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (membership,) = bridge.fanout.job_lines.followers[b"7"]
+    (subscription,) = bridge.fanout.job_lines.followers[b"7"]
     went_on: list[bool] = []
-    bridge.fanout.job_lines.drain(membership, ["http"], lambda: went_on.append(True))
+    bridge.fanout.job_lines.drain(subscription, ["http"], lambda: went_on.append(True))
     assert not went_on
     client.connection.leave_all()
     assert went_on
@@ -444,8 +445,8 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (membership,) = bridge.fanout.job_lines.followers[b"7"]
-    client.connection.owe(membership, "http")
+    (subscription,) = bridge.fanout.job_lines.followers[b"7"]
+    client.connection.owe(subscription, "http")
     assert client.connection.backlog is not None
     _, (owed,) = client.connection.backlog.take(1)
     settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", see(bridge.fanout, "http"))

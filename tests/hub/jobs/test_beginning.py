@@ -74,7 +74,7 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
     )
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([("http", b"5-0")], [], {"http": BEFORE_5}, set())
     assert [job["state"] for job in begun.ack["jobs"]] == ["completed"]
-    assert begun.member.lives == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": b"5-0"}
     assert begun.member.held == []
     assert begun.client.read_back == [begun.client.connection]
 
@@ -82,7 +82,7 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
 def test_who_comes_late_gets_nothing_of_a_job_that_lives() -> None:
     begun = Begun(bridge_with(("4-0", "completed"), ("5-0", "waiting")), {JOB: hash_of("active")}, "5-0", **HTTP)
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([], [], {"http": "5-0"}, set())
-    assert begun.member.lives == {"http": None}
+    assert begun.member.job_states == {"http": None}
     assert begun.member.held is None
     assert begun.client.read_back == []
 
@@ -96,10 +96,10 @@ def test_what_happened_while_it_was_looked_up_is_read_back() -> None:
 
 def test_a_job_that_nobody_knows_is_unknown() -> None:
     begun = Begun(bridge_with(("5-0", "progress")), {JOB: None}, "5-0", **HTTP)
-    assert (begun.replayed, begun.owed, begun.marks, begun.member.lives) == ([], [], {"unknown"}, {})
+    assert (begun.replayed, begun.owed, begun.marks, begun.member.job_states) == ([], [], {"unknown"}, {})
     begun = Begun(Bridge(), {JOB: None}, **HTTP)
     assert (begun.ack["jobs"], begun.after, begun.marks) == ([], {"http": "0-0"}, {"unknown"})
-    assert begun.member.lives == {}
+    assert begun.member.job_states == {}
     begun = Begun(Bridge(), {JOB: None}, "5-0", **HTTP)
     assert begun.marks == set(), "the stream was not read that far"
 
@@ -108,13 +108,13 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
     bridge = bridge_with(("1-0", "added"), ("5-0", "progress"))
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", **HTTP)
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([], ["http"], {"http": "0-0"}, set())
-    assert begun.member.lives == {"http": None}
+    assert begun.member.job_states == {"http": None}
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="3-0", **HTTP)
     assert (begun.owed, begun.after) == (["http"], {"http": "3-0"})
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="3-0~5", **HTTP)
     assert (begun.owed, begun.after, begun.marks) == ([], {"http": "5-0~5"}, set()), "it has that"
-    assert begun.member.lives == {"http": b"5-0"}
-    assert begun.member.was_told("http", "5")
+    assert begun.member.job_states == {"http": b"5-0"}
+    assert begun.member.was_delivered("http", "5")
     begun = Begun(bridge, {JOB: hash_of("failed", 6)}, "5-0", after="3-0~5", **HTTP)
     assert begun.owed == ["http"]
 
@@ -122,14 +122,14 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
 def test_an_outcome_that_was_not_chosen_is_not_owed() -> None:
     begun = Begun(bridge_with(("5-0", "progress")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.owed, begun.after) == ([], {"http": "5-0"})
-    assert begun.member.lives == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": b"5-0"}
     begun = Begun(bridge_with(("5-0", "completed")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.replayed, begun.owed, begun.after) == ([], [], {"http": "5-0"})
 
 
 def test_an_event_that_is_newer_than_the_hash_says_more() -> None:
     begun = Begun(bridge_with(("4-0", "progress")), {JOB: hash_of()}, "4-0", 0, (("5-0", "waiting"),), **HTTP)
-    assert (begun.owed, begun.member.lives) == ([], {"http": None})
+    assert (begun.owed, begun.member.job_states) == ([], {"http": None})
     begun = Begun(bridge_with(("4-0", "waiting")), {JOB: hash_of()}, "4-0", **HTTP)
     assert begun.owed == ["http"], "it is as old"
 
@@ -154,12 +154,12 @@ def test_a_job_that_vanished_while_the_client_knew_it_to_live_is_owed() -> None:
     for after, owed in (("3-0", ["http"]), ("4-0", []), ("5-0", [])):
         begun = Begun(bridge, {JOB: None}, "5-0", after=after, **HTTP)
         assert begun.owed == owed
-        assert begun.member.lives == ({"http": None} if owed else {})
+        assert begun.member.job_states == ({"http": None} if owed else {})
     begun = Begun(bridge, {JOB: None}, "5-0", **HTTP)
     assert (begun.owed, begun.marks) == ([], {"unknown"})
     begun = Begun(bridge, {JOB: None}, "6-0", after="3-0", **HTTP)
     assert (begun.owed, begun.marks) == ([], set()), "why it vanished may be unread"
-    assert begun.member.lives == {"http": None}
+    assert begun.member.job_states == {"http": None}
 
 
 def test_a_removal_that_the_stream_has_is_no_silent_one() -> None:
@@ -218,8 +218,8 @@ def test_a_queue_of_which_something_was_forgotten_since_has_a_gap_and_its_jobs_l
         client.complete(join, {JOB: hash_of()}, "4-0", meanwhile=trim if stale else lambda: None)
         (ack,) = client.frames()
         assert ack["data"].get("gap", False) is stale
-        assert client.member().lives == {"http": b"0-0" if stale else b"4-0"}
-        assert (told, bridge.fanout.untold) == ((["http"], {"http"}) if stale else ([], set()))
+        assert client.member().job_states == {"http": b"0-0" if stale else b"4-0"}
+        assert (told, bridge.fanout.without_position) == ((["http"], {"http"}) if stale else ([], set()))
 
 
 # ---- without a queue ----
@@ -235,7 +235,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
     assert begun.after == {"http": BEFORE_5}
     assert [job["queue"] for job in begun.ack["jobs"]] == ["http"]
     assert begun.marks == {"ambiguous"}, "the other one had it"
-    assert begun.member.lives == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": b"5-0"}
     begun = Begun(bridge, {}, "8-0", after={"http": "1-0", "analyzer": "2-0"}, events=["*"])
     assert begun.replayed == [("http", b"5-0"), ("analyzer", b"7-0")]
     assert begun.after == {"http": BEFORE_5, "analyzer": "6-18446744073709551615"}
@@ -245,7 +245,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
 def test_a_job_that_came_to_a_queue_since_has_a_position_there() -> None:
     begun = Begun(Bridge(), {JOB: None}, "0-0", 0, (("5-0", "added"),), events=["completed"])
     assert (begun.replayed, begun.after, begun.marks) == ([], {"http": "5-0"}, set())
-    assert begun.member.lives == {"http": None}
+    assert begun.member.job_states == {"http": None}
 
 
 def test_the_last_of_several_replays_has_the_subscription_live() -> None:
@@ -273,7 +273,7 @@ def test_of_several_queues_an_outcome_of_more_than_a_minute_ago_is_not_told(stre
     assert begun.owed == []
     assert begun.after.keys() == set(QUEUES)
     assert begun.after["http"].endswith("~5") is not told
-    assert begun.member.was_told("http", "5") is not told
+    assert begun.member.was_delivered("http", "5") is not told
     assert both(bridge_with((stream_id, "completed")), queue="http").replayed == [("http", stream_id.encode())]
     assert both(bridge_with((stream_id, "completed")), after={}).marks == set()
 
@@ -379,11 +379,11 @@ def test_a_position_up_to_where_a_hole_was_found_may_lack_something() -> None:
     fanout = bridge.fanout
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
     fanout.end_again("http", "0-0")
-    assert [fanout.may_lack("http", after) for after in ("4-0", "5-0", "5-1")] == [True, True, False]
+    assert [fanout.may_miss("http", after) for after in ("4-0", "5-0", "5-1")] == [True, True, False]
     fanout.cursors["http"] = "4-0"
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
     fanout.end_again("http", "0-0")
-    assert fanout.may_lack("http", "5-0")
+    assert fanout.may_miss("http", "5-0")
     assert not fanout.is_foreign("http", "5-0", "9-0")
 
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import UNAVAILABLE, Connection
+from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, see, settle
 from jobws.hub.jobs.rooms import Rooms
@@ -25,7 +25,7 @@ from jobws.protocol.session import Close, Session
 from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
 
 QUEUES = ("http", "analyzer")
@@ -59,9 +59,9 @@ class Client:
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
         session = Session(QUEUES, 262144, 10)
-        self.connection = Connection(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
-        self.joins: list[Join] = []
-        self.queries: dict[Join, Query] = {}
+        self.connection = JobClient(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
+        self.pending: list[PendingSubscription] = []
+        self.queries: dict[PendingSubscription, Query] = {}
         self.unanswered: set[int] = set()
         self.answered: list[int] = []
         self.seen: list[tuple[str, str]] = []
@@ -69,10 +69,10 @@ class Client:
 
     def ask(self, event: str, data: object, ref: int) -> None:
         self.unanswered.add(ref)
-        join = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
-        if join is not None:
-            self.joins.append(join)
-            self.queries[join] = ask_for(join, QUEUES, self.fanout)
+        pending = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
+        if pending is not None:
+            self.pending.append(pending)
+            self.queries[pending] = ask_for(pending, QUEUES, self.fanout)
 
     def pong(self) -> dict[str, str]:
         self.drain()
@@ -80,11 +80,11 @@ class Client:
         after: dict[str, str] = self.drain()[-1]["data"]["after"]
         return after
 
-    def complete(self, join: Join) -> None:
+    def complete(self, pending: PendingSubscription) -> None:
         """Answer it: Redis knows nothing; what happened before is read back."""
-        query = self.queries.pop(join)
+        query = self.queries.pop(pending)
         query.take(NOTHING)
-        self.connection.complete(join, query, 0.0)
+        self.connection.complete(pending, query, 0.0)
         self.read_back()
 
     def read_back(self) -> None:
@@ -152,25 +152,25 @@ class Hub(RuleBasedStateMachine):
         client.ask("unsubscribe-job", data_of(room), self.ref)
         assert room not in client.connection.rooms
 
-    @precondition(lambda self: any(client.joins for client in self.clients))
+    @precondition(lambda self: any(client.pending for client in self.clients))
     @rule(data=st.data(), available=st.booleans())
     def answer(self, data: st.DataObject, available: bool) -> None:
-        client = data.draw(st.sampled_from([client for client in self.clients if client.joins]))
-        join = client.joins.pop(data.draw(st.integers(0, len(client.joins) - 1)))
+        client = data.draw(st.sampled_from([client for client in self.clients if client.pending]))
+        pending = client.pending.pop(data.draw(st.integers(0, len(client.pending) - 1)))
         if available:
-            client.complete(join)
+            client.complete(pending)
         else:
-            client.connection.fail(join, UNAVAILABLE)
+            client.connection.fail(pending, UNAVAILABLE)
 
     @rule(queue=st.sampled_from(QUEUES), job_id=job_ids, event=st.sampled_from(("active", "completed", "failed", "x")))
     def publish(self, queue: str, job_id: str, event: str) -> None:
         wanted = [
             sum(
-                membership.acked
-                and membership.subscription.room.queue in (None, queue)
-                and membership.subscription.room.job_id in (None, job_id)
-                and (membership.subscription.events is None or event in membership.subscription.events)
-                for membership in client.connection._memberships.values()
+                subscription.acked
+                and subscription.request.room.queue in (None, queue)
+                and subscription.request.room.job_id in (None, job_id)
+                and (subscription.request.events is None or event in subscription.request.events)
+                for subscription in client.connection._subscriptions.values()
             )
             for client in self.clients
         ]
@@ -201,15 +201,15 @@ class Hub(RuleBasedStateMachine):
         rooms = list(registry.anywhere.values())
         for queue in QUEUES:
             rooms += registry.named(queue).values()
-            registered |= {(id(m.connection), m.subscription.room) for m in registry.whole_queue(queue)}
+            registered |= {(id(m.connection), m.request.room) for m in registry.whole_queue(queue)}
         assert all(rooms), "an empty room stays"
         for members in rooms:
-            registered |= {(id(member.connection), member.subscription.room) for member in members}
+            registered |= {(id(member.connection), member.request.room) for member in members}
         own = {
             (id(client.connection), room)
             for client in self.clients
-            for room, membership in client.connection._memberships.items()
-            if membership.acked
+            for room, subscription in client.connection._subscriptions.items()
+            if subscription.acked
         }
         assert registered == own
         for client in self.clients:
@@ -219,7 +219,7 @@ class Hub(RuleBasedStateMachine):
     def every_request_has_one_answer(self) -> None:
         for client in getattr(self, "clients", ()):
             client.drain()
-            pending = {join.request.ref for join in client.joins}
+            pending = {pending.request.ref for pending in client.pending}
             assert client.unanswered <= pending, "a request without an answer"
 
     @invariant()
@@ -228,7 +228,7 @@ class Hub(RuleBasedStateMachine):
             connection = client.connection
             connection.outbox.take()
             assert connection.outbox.size == 0
-            assert not any(membership.held for membership in connection._memberships.values())
+            assert not any(subscription.held for subscription in connection._subscriptions.values())
             assert not connection.outbox.overflowed
 
 
@@ -242,7 +242,7 @@ def test_what_happened_before_the_ack_is_read_back_after_it() -> None:
     client.ask("subscribe-job", "1", 1)
     publish(fanout, "http", b"1-0", DONE)
     assert client.drain() == []
-    client.complete(client.joins[0])
+    client.complete(client.pending[0])
     frames = client.drain()
     assert [frame["event"] for frame in frames] == ["ack", "completed"]
     assert frames[0]["data"]["after"] == {"http": f"0-{2**64 - 1}"}
@@ -254,7 +254,7 @@ def test_a_client_that_does_not_read_overflows_alone() -> None:
     slow, good = Client(fanout), Client(fanout)
     for client in (slow, good):
         client.ask("subscribe-job", "1", 1)
-        client.complete(client.joins[0])
+        client.complete(client.pending[0])
         client.drain()
     for number in range(1, 41):
         publish(fanout, "http", b"%d-0" % number, [*DONE, b"returnvalue", b'"%b"' % (b"x" * 60_000)])
@@ -268,7 +268,7 @@ def test_a_large_result_of_several_subscriptions_counts_once() -> None:
     client = Client(fanout)
     for ref in (1, 2, 3):
         client.ask("subscribe-job", {"sub": ref, "jobId": "1"}, ref)
-        client.complete(client.joins[-1])
+        client.complete(client.pending[-1])
         client.drain()
     publish(fanout, "http", b"1-0", [*DONE, b"returnvalue", b'"%b"' % (b"x" * 900_000)])
     outbox = client.connection.outbox
@@ -288,7 +288,7 @@ def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> 
     publish(fanout, "http", b"5-0", DONE)
     fanout.verified["http"] = "5-0"
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    client.connection.complete(client.joins[0], client.queries[client.joins[0]], 0.0)
+    client.connection.complete(client.pending[0], client.queries[client.pending[0]], 0.0)
     assert client.pong() == {}
     client.read_back()
     assert client.pong() == {"http": "5-0"}
@@ -317,22 +317,22 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
         fanout.cursors[queue] = fanout.verified[queue] = "9-0"
     client = Client(fanout)
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    (join,) = client.joins
-    query = ask_for(join, QUEUES, fanout)
+    (pending,) = client.pending
+    query = ask_for(pending, QUEUES, fanout)
     query.take(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
-    assert query.read_again(join.present) == [], "it is about another queue"
+    assert query.read_again(pending.present) == [], "it is about another queue"
     begin_again(fanout, "http", "trimmed", "12-0", "11-0")
-    assert query.read_again(join.present) == ["http"]
+    assert query.read_again(pending.present) == ["http"]
     fanout.cursors["http"] = "12-0"
     fanout.end_again("http", "11-0")
-    assert query.read_again(join.present) == []
-    fanout.untold.clear()
+    assert query.read_again(pending.present) == []
+    fanout.without_position.clear()
     holed.clear()
-    client.connection.complete(join, query, 10.0)
+    client.connection.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert (ack["data"]["gap"], ack["data"]["unknown"]) == (True, True)
-    assert (holed, fanout.untold) == (["http"], {"http"}), "no position is told before the job was looked up"
+    assert (holed, fanout.without_position) == (["http"], {"http"}), "no position is told before the job was looked up"
 
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
@@ -343,7 +343,7 @@ def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() 
     for ref, expected in enumerate((["ack", "completed"], ["ack"], ["ack"]), 1):
         client = Client(fanout)
         client.ask("subscribe-job", {"jobId": "1"} if after is None else {"jobId": "1", "after": after}, ref)
-        client.complete(client.joins[0])
+        client.complete(client.pending[0])
         frames = client.drain()
         assert [frame["event"] for frame in frames] == expected
         after = {"http": "5-0"} if ref == 1 else frames[0]["data"]["after"]
@@ -356,10 +356,10 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     fanout.cursors["http"] = fanout.verified["http"] = "9-0"
     client = Client(fanout)
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    (join,) = client.joins
-    query = ask_for(join, QUEUES, fanout)
+    (pending,) = client.pending
+    query = ask_for(pending, QUEUES, fanout)
     query.take(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
-    client.connection.complete(join, query, 10.0)
+    client.connection.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert ack["data"]["after"] == {"http": "0-0"}
     backlog = client.connection.backlog

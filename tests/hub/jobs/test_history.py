@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobws.bullmq.events import Kind, Life, kind_of
-from jobws.hub.jobs.history import FILLED_TOGETHER, LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, Recent, RecentEvents
+from jobws.hub.jobs.history import FILLED_TOGETHER, LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, History, QueueHistory
 from tests.support.steps import do_all
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def kind(event: str, prev: str | None = None) -> Kind:
     return found
 
 
-def filled(*events: tuple[str, str, Kind], capacity: int = 10) -> RecentEvents:
+def filled(*events: tuple[str, str, Kind], capacity: int = 10) -> QueueHistory:
     """Job, stream id and kind of each, oldest first."""
-    recent = RecentEvents(capacity)
-    do_all(recent.fill([(stream_id.encode(), job.encode(), each) for job, stream_id, each in reversed(events)], "0-0"))
-    return recent
+    history = QueueHistory(capacity)
+    do_all(history.fill([(stream_id.encode(), job.encode(), each) for job, stream_id, each in reversed(events)], "0-0"))
+    return history
 
 
 @pytest.mark.parametrize(
@@ -48,41 +48,41 @@ def filled(*events: tuple[str, str, Kind], capacity: int = 10) -> RecentEvents:
 )
 def test_the_outcome_is_that_of_the_present_life(events: tuple[str, ...], found: int | None) -> None:
     kinds = [kind(*event.split(":")) for event in events]
-    recent = filled(*(("1", f"{number}-0", each) for number, each in enumerate(kinds)))
-    turn = recent.turn(b"1")
-    outcome = turn if turn is not None and turn.kind.life is Life.ENDS else None
+    history = filled(*(("1", f"{number}-0", each) for number, each in enumerate(kinds)))
+    transition = history.last_transition(b"1")
+    outcome = transition if transition is not None and transition.kind.life is Life.ENDS else None
     assert outcome == (None if found is None else (f"{found}-0".encode(), kinds[found]))
-    assert recent.turn(b"2") is None
+    assert history.last_transition(b"2") is None
 
 
 def test_the_oldest_is_forgotten_beyond_the_capacity() -> None:
     done = kind("completed")
-    recent = filled(("1", "1-0", done), ("2", "2-0", done), ("1", "3-0", done), capacity=3)
-    assert recent.floor == "0-0"
-    recent.add(b"3", b"4-0", done)
-    assert [len(recent.after(job)[0]) for job in (b"1", b"2", b"3")] == [1, 1, 1]
-    assert (len(recent), recent.floor) == (3, "1-0")
-    recent.resize(1)
-    assert ([*recent.job_ids], recent.floor) == ([b"3"], "3-0")
+    history = filled(("1", "1-0", done), ("2", "2-0", done), ("1", "3-0", done), capacity=3)
+    assert history.floor == "0-0"
+    history.add(b"3", b"4-0", done)
+    assert [len(history.after(job)[0]) for job in (b"1", b"2", b"3")] == [1, 1, 1]
+    assert (len(history), history.floor) == (3, "1-0")
+    history.resize(1)
+    assert ([*history.job_ids], history.floor) == ([b"3"], "3-0")
 
 
 def test_what_redis_trimmed_is_forgotten() -> None:
     done = kind("completed")
-    recent = filled(("1", "1-9", done), ("1", "2-0", done), ("2", "2-1", done), ("3", "10-0", done))
-    recent.forget_before("2-1")
-    assert ([len(recent.after(job)[0]) for job in (b"1", b"2", b"3")], recent.floor) == ([0, 1, 1], "2-0")
-    recent.forget_before("10-0")
-    assert [len(recent.after(job)[0]) for job in (b"1", b"2", b"3")] == [0, 0, 1]
+    history = filled(("1", "1-9", done), ("1", "2-0", done), ("2", "2-1", done), ("3", "10-0", done))
+    history.forget_before("2-1")
+    assert ([len(history.after(job)[0]) for job in (b"1", b"2", b"3")], history.floor) == ([0, 1, 1], "2-0")
+    history.forget_before("10-0")
+    assert [len(history.after(job)[0]) for job in (b"1", b"2", b"3")] == [0, 0, 1]
 
 
 def test_capacities_are_bounded_by_queue_and_in_all() -> None:
-    recent = Recent()
-    assert recent.keep("a", 5) == LEAST_PER_QUEUE
-    assert recent.keep("a", 50_000) == 50_000
-    assert recent.keep("a", 10**9) == MOST_PER_QUEUE
+    history = History()
+    assert history.keep("a", 5) == LEAST_PER_QUEUE
+    assert history.keep("a", 50_000) == 50_000
+    assert history.keep("a", 10**9) == MOST_PER_QUEUE
     for number in range(49):
-        recent.of(f"q{number}")
-    assert recent.keep("a", 10**9) == MOST_IN_ALL // 50
+        history.of(f"q{number}")
+    assert history.keep("a", 10**9) == MOST_IN_ALL // 50
 
 
 def test_a_job_of_many_events_forgets_its_oldest() -> None:
@@ -94,7 +94,7 @@ def test_a_job_of_many_events_forgets_its_oldest() -> None:
         assert stream_ids == [b"%d-0" % each for each in range(number, 101)]
         assert len(kinds) == len(stream_ids) == len(recent)
         assert recent.after(b"1", f"{number}-0")[0] == stream_ids[1:]
-        assert recent.turn(b"1") is None
+        assert recent.last_transition(b"1") is None
         assert recent.reach == f"{number - 1}-0"
     assert recent.knows(b"1", b"100-0", kind("progress"))
     assert not recent.knows(b"1", b"100-0", kind("active"))
@@ -106,9 +106,9 @@ def test_a_job_of_many_events_forgets_its_oldest() -> None:
 def test_a_turn_that_was_forgotten_is_unknown() -> None:
     events = [kind("completed"), *([kind("progress")] * 30)]
     recent = filled(*(("1", f"{number}-0", each) for number, each in enumerate(events, 1)), capacity=40)
-    assert recent.turn(b"1") == (b"1-0", kind("completed"))
+    assert recent.last_transition(b"1") == (b"1-0", kind("completed"))
     recent.forget_before("2-0")
-    assert recent.turn(b"1") is None
+    assert recent.last_transition(b"1") is None
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_a_turn_that_was_forgotten_is_unknown() -> None:
 def test_what_may_be_gone_after_a_position(
     floor: str | None, oldest: str | None, after: str, lacks: bool, reach: str | None
 ) -> None:
-    recent = RecentEvents(10)
+    recent = QueueHistory(10)
     if oldest is not None:
         recent.add(b"1", oldest.encode(), kind("active"))
     if floor is not None:
         recent.reach_to(floor)
-    assert (recent.may_lack(after), recent.reach) == (lacks, reach)
+    assert (recent.may_miss(after), recent.reach) == (lacks, reach)
 
 
 def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
-    recent = Recent()
+    recent = History()
     do_all(recent.fill("a", [(b"2-0", b"1", kind("active")), (b"1-0", b"2", kind("active"))], "0-0"))
     assert (recent.having(b"1"), recent.having(b"3"), recent.filled("a"), recent.floor("a")) == (
         ["a"],
@@ -158,7 +158,7 @@ def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
 
 
 def test_whatever_forgets_an_event_or_knows_all_again_is_a_change() -> None:
-    recent = Recent()
+    recent = History()
     events = [(b"%d-0" % number, b"1", kind("progress")) for number in range(LEAST_PER_QUEUE + 2, 0, -1)]
 
     def changes(*calls: Callable[[], object]) -> list[int]:
@@ -186,12 +186,12 @@ def test_whatever_forgets_an_event_or_knows_all_again_is_a_change() -> None:
 
 def test_what_a_stream_held_is_taken_over_so_many_at_a_time() -> None:
     events = [(b"%d-0" % number, b"1", kind("progress")) for number in range(2 * FILLED_TOGETHER + 1, 0, -1)]
-    known = [len(recent) for recent in [RecentEvents()] for _ in recent.fill(events, "0-0")]
+    known = [len(recent) for recent in [QueueHistory()] for _ in recent.fill(events, "0-0")]
     assert known == [FILLED_TOGETHER, 2 * FILLED_TOGETHER]
 
 
 def test_an_index_is_full_when_the_next_event_has_the_oldest_forgotten() -> None:
-    recent = RecentEvents(2)
+    recent = QueueHistory(2)
     full = [recent.is_full]
     for number in range(2):
         recent.add(b"1", b"%d-0" % number, kind("active"))
@@ -203,7 +203,7 @@ def test_an_index_is_full_when_the_next_event_has_the_oldest_forgotten() -> None
     ("filled_down_to", "after", "has_all"), [(None, "9-0", False), ("2-0", "2-0", True), ("2-0", "1-9", False)]
 )
 def test_an_index_has_all_after_its_floor(filled_down_to: str | None, after: str, has_all: bool) -> None:
-    recent = RecentEvents(2)
+    recent = QueueHistory(2)
     if filled_down_to is not None:
         recent.reach_to(filled_down_to)
         recent.reach_to("1-0")
@@ -214,11 +214,11 @@ def test_an_index_has_all_after_its_floor(filled_down_to: str | None, after: str
 def test_an_event_costs_what_the_documentation_says() -> None:
     """Four events a job: about 130 bytes each, the ids included."""
     kinds = [kind(event) for event in ("added", "waiting", "active", "completed")]
-    recent = filled(capacity=100_000)
+    history = filled(capacity=100_000)
     tracemalloc.start()
     for number in range(10_000):
         for order, each in enumerate(kinds):
-            recent.add(b"job-%d" % (1_000_000 + number), b"%d-%d" % (1795435729358 + number, order), each)
+            history.add(b"job-%d" % (1_000_000 + number), b"%d-%d" % (1795435729358 + number, order), each)
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 60 < used / 40_000 < 160

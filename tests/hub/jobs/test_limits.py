@@ -73,7 +73,7 @@ def test_more_subscriptions_to_one_job_than_may_be_are_refused() -> None:
     client.ask("unsubscribe-job", items[0])
     client.frames()
     client.subscribe(items[-1])
-    assert client.begin(items[0]).members[0].code == "too-many-subscriptions"  # type: ignore[union-attr]
+    assert client.begin(items[0]).subscriptions[0].code == "too-many-subscriptions"  # type: ignore[union-attr]
 
 
 def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome() -> None:
@@ -89,9 +89,9 @@ def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome()
     waiting = client.begin({"jobId": "9", "queue": "http", "after": "0-0", "events": ["*"]})
     client.complete(waiting, {("http", "9"): hash_of("active", job_id="9")}, "4-0")
     bridge.publish("5-0", event("completed", "9"))
-    one, two, _three, nine = client.connection._memberships.values()
+    one, two, _three, nine = client.connection._subscriptions.values()
     client.connection.owe(two, "http")
-    assert [each.delivered for each in client.connection._memberships.values()] == [True, False, True, False]
+    assert [each.has_outcome for each in client.connection._subscriptions.values()] == [True, False, True, False]
     assert nine.held is not None
     client.frames()
     ack = client.subscribe([{"jobId": job_id, "queue": "analyzer"} for job_id in ("4", "5", "6")])

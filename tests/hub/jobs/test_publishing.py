@@ -56,7 +56,7 @@ def test_what_is_held_is_sent_as_what_happens() -> None:
     bridge.publish("2-0", event("progress"))
     begin_again(bridge.fanout, "http", "trimmed", "2-0", "0-0")
     bridge.fanout.end_again("http", "0-0")
-    bridge.fanout.untold.clear()
+    bridge.fanout.without_position.clear()
     bridge.publish("3-0", event("completed", returnvalue="1"))
     assert client.told() == [("gap", None)]
     bridge.fanout.release(client.member())
@@ -116,9 +116,9 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
     bridge.publish("6-0", event("completed", "2"))
     begin_again(bridge.fanout, "http", "trimmed", "9-0", "5-0")
     bridge.fanout.end_again("http", "0-0")
-    assert (late.member().lives, early.member().lives) == ({"http": b"0-0"}, {"http": b"6-0"})
+    assert (late.member().job_states, early.member().job_states) == ({"http": b"0-0"}, {"http": b"6-0"})
     begin_again(bridge.fanout, "http", "ahead", "9-0", "5-0")
-    assert early.member().lives == {"http": b"0-0"}
+    assert early.member().job_states == {"http": b"0-0"}
 
 
 def test_who_hears_of_a_hole_and_of_its_end() -> None:
@@ -126,9 +126,9 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
     told: list[str] = []
     bridge.fanout.on_gap = told.append
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
-    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
+    assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
     bridge.fanout.end_again("http", "0-0")
-    assert (told, bridge.fanout.untold, [*bridge.fanout.published]) == (["http"], {"http"}, [])
+    assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == (["http"], {"http"}, [])
 
 
 def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> None:
@@ -138,11 +138,11 @@ def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> N
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
-    assert (told, bridge.fanout.untold) == ([], {"http"})
+    assert (told, bridge.fanout.without_position) == ([], {"http"})
     bridge.fanout.end_again("http", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
-    assert (told, bridge.fanout.untold) == (["http", "http"], set())
+    assert (told, bridge.fanout.without_position) == (["http", "http"], set())
 
 
 def test_what_was_published_before_is_not_published_again() -> None:
@@ -152,7 +152,7 @@ def test_what_was_published_before_is_not_published_again() -> None:
     bridge.publish("1-0", event("active"))
     client.frames()
     begin_again(bridge.fanout, "http", "trimmed", "3-0", "0-0")
-    bridge.fanout.untold.clear()
+    bridge.fanout.without_position.clear()
     assert client.told() == [("gap", None)]
     for stream_id, name, job_id in (("1-0", "active", "1"), ("2-0", "progress", "1"), ("3-0", "active", "2")):
         bridge.publish(stream_id, event(name, job_id))
@@ -165,14 +165,14 @@ def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:
     bridge.publish("5-0", event("active"))
     begin_again(fanout, "http", "ahead", "2-0", "0-0")
     fanout.without_events.add("http")
-    assert fanout.may_lack("http", "4-0")
+    assert fanout.may_miss("http", "4-0")
     assert fanout.is_foreign("http", "4-0", "9-0")
     fanout.forget("http")
-    assert not fanout.may_lack("http", "4-0")
+    assert not fanout.may_miss("http", "4-0")
     assert not fanout.is_foreign("http", "4-0", "9-0")
-    for known in (fanout.cursors, fanout.verified, fanout.published, fanout.without_events, fanout.untold):
+    for known in (fanout.cursors, fanout.verified, fanout.published, fanout.without_events, fanout.without_position):
         assert "http" not in known
-    assert not fanout.recent.filled("http")
+    assert not fanout.history.filled("http")
 
 
 def test_a_call_ends_after_so_many_frames() -> None:
@@ -212,7 +212,7 @@ def test_everybody_who_got_something_is_woken_once() -> None:
 def test_as_many_events_are_remembered_as_a_stream_may_hold() -> None:
     bridge = Bridge()
     assert bridge.fanout.keep("http", LEAST_PER_QUEUE + 1) == LEAST_PER_QUEUE + 1
-    assert bridge.fanout.recent.of("http").capacity == LEAST_PER_QUEUE + 1
+    assert bridge.fanout.history.of("http").capacity == LEAST_PER_QUEUE + 1
 
 
 def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:

@@ -10,15 +10,15 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.rooms import Rooms
-from jobws.hub.jobs.subscription import Membership
+from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.messages import JobSnapshot
-from jobws.protocol.request_types import Identity, Subscription
+from jobws.protocol.request_types import Identity, SubscriptionRequest
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.jobs.subscription import Member
+    from jobws.hub.jobs.subscription import Subscriber
     from jobws.redis.commands import Entry
 
 ANYWHERE = Identity(None, "1")
@@ -58,7 +58,7 @@ def trim(fanout: Fanout) -> None:
 
 
 def overflow(fanout: Fanout) -> None:
-    fanout.recent.of("http").resize(2)
+    fanout.history.of("http").resize(2)
     fanout.publish("http", [entry("10-0"), entry("11-0"), entry("12-0")])
 
 
@@ -89,7 +89,7 @@ def test_what_was_forgotten_since_makes_a_queue_stale(
 def test_what_was_forgotten_of_the_time_before_does_not_matter(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, ANYWHERE, labels)
     fanout.forget_before("http", "9-1")
-    assert fanout.recent.floor("http") == "9-0"
+    assert fanout.history.floor("http") == "9-0"
     assert query.stale(ANYWHERE) == []
 
 
@@ -122,11 +122,11 @@ def test_nothing_is_kept_of_a_queue_that_is_forgotten(fanout: Fanout, labels: di
     del labels["http"]
     fanout.forget("http")
     assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == ((), [])
-    assert "http" not in fanout.recent._queues
+    assert "http" not in fanout.history._queues
 
 
-def member(fanout: Fanout, room: Identity, after: dict[str, str] | None = None) -> Membership:
-    return Membership(cast("Member", None), Subscription(room, after=after), fanout.rooms)
+def member(fanout: Fanout, room: Identity, after: dict[str, str] | None = None) -> Subscription:
+    return Subscription(cast("Subscriber", None), SubscriptionRequest(room, after=after), fanout.rooms)
 
 
 def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanout, labels: dict[str, None]) -> None:
@@ -175,9 +175,9 @@ def test_the_position_of_an_old_look_up_in_a_stream_that_was_made_again_is_its_b
 
 def test_more_than_is_remembered_may_be_read_again(fanout: Fanout) -> None:
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.recent.of("http").resize(2)
+    fanout.history.of("http").resize(2)
     fanout.publish("http", [entry("1-0"), entry("2-0"), entry("3-0")])
-    assert not fanout.recent.filled("http"), "it is still being read"
+    assert not fanout.history.filled("http"), "it is still being read"
     fanout.end_again("http", "0-0")
-    assert fanout.recent.floor("http") == "1-0"
-    assert fanout.recent.of("http").may_lack("0-1")
+    assert fanout.history.floor("http") == "1-0"
+    assert fanout.history.of("http").may_miss("0-1")

@@ -198,10 +198,10 @@ class Model:
             for watch in client.watches:
                 if not watch.over and watch.sub in client.subs:
                     self.check_watch(watch, client.bridge)
-            assert not client.bridge.fanout.untold
-            for membership in client.connection._memberships.values():
-                assert membership.held is None
-                assert not membership.owed
+            assert not client.bridge.fanout.without_position
+            for subscription in client.connection._subscriptions.values():
+                assert subscription.held is None
+                assert not subscription.owed
 
     def check_watch(self, watch: Watch, bridge: Bridge) -> None:
         assert watch.acked, "never answered"

@@ -1,4 +1,4 @@
-"""What the rooms tell of a queue is what a walk over all memberships would, and each change of who listens is told."""
+"""What rooms tell of a queue is what a walk over all subscriptions would, and each change of who listens is told."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
-from jobws.hub.jobs.subscription import Membership
-from jobws.protocol.request_types import Identity, Subscription
+from jobws.hub.jobs.subscription import Subscription
+from jobws.protocol.request_types import Identity, SubscriptionRequest
 from jobws.protocol.session import Session
 from tests.support.steps import begin_again, do_all
 
@@ -23,12 +23,12 @@ JOBS = ("1", "2", "3")
 
 
 class Model:
-    """Rooms, and beside them a plain list of the memberships."""
+    """Rooms, and beside them a plain list of the subscriptions."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self.rooms = Rooms(self.on_listened)
-        self.members: list[Membership] = []
+        self.members: list[Subscription] = []
         self.connections: list[Any] = [object() for _ in range(3)]
         # As somebody believes it who only hears of changes.
         self.listened = dict.fromkeys(QUEUES, False)
@@ -44,56 +44,56 @@ class Model:
         queue = self.random.choice((None, *QUEUES))
         job_id = self.random.choice(JOBS if queue is None else (None, *JOBS))
         connection = self.random.choice(self.connections)
-        membership = Membership(connection, Subscription(Identity(queue, job_id)), self.rooms)
-        membership.acked = True
-        self.rooms.join(membership)
-        self.members.append(membership)
+        subscription = Subscription(connection, SubscriptionRequest(Identity(queue, job_id)), self.rooms)
+        subscription.acked = True
+        self.rooms.join(subscription)
+        self.members.append(subscription)
 
     def leave(self) -> None:
         if self.members:
-            membership = self.members.pop(self.random.randrange(len(self.members)))
-            membership.left = True
-            self.rooms.leave(membership)
-            membership.see(self.random.choice(QUEUES))  # too late: it must leave no trace
+            subscription = self.members.pop(self.random.randrange(len(self.members)))
+            subscription.left = True
+            self.rooms.leave(subscription)
+            subscription.see(self.random.choice(QUEUES))  # too late: it must leave no trace
 
     def see(self) -> None:
         if self.members:
-            membership = self.random.choice(self.members)
-            room = membership.subscription.room
+            subscription = self.random.choice(self.members)
+            room = subscription.request.room
             if room.job_id is not None:
                 queue = room.queue or self.random.choice(QUEUES)
-                membership.see(queue)
-                membership.lives[queue] = self.random.choice((None, b"1-0"))
+                subscription.see(queue)
+                subscription.job_states[queue] = self.random.choice((None, b"1-0"))
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
         self.rooms.forget(queue)
-        for membership in self.members:
-            if membership.subscription.room.queue is None:
-                assert queue not in membership.lives
+        for subscription in self.members:
+            if subscription.request.room.queue is None:
+                assert queue not in subscription.job_states
 
     def check(self) -> None:
-        anywhere = [each for each in self.members if each.subscription.room.queue is None]
-        assert self.rooms.seeking == self.seeking == any(not each.lives for each in anywhere)
-        assert len(self.rooms) == len({each.subscription.room for each in self.members})
+        anywhere = [each for each in self.members if each.request.room.queue is None]
+        assert self.rooms.seeking == self.seeking == any(not each.job_states for each in anywhere)
+        assert len(self.rooms) == len({each.request.room for each in self.members})
         for queue in QUEUES:
-            named = [each for each in self.members if each.subscription.room.queue == queue]
-            jobs = [each for each in named if each.subscription.room.job_id is not None]
-            found = [each for each in anywhere if queue in each.lives]
+            named = [each for each in self.members if each.request.room.queue == queue]
+            jobs = [each for each in named if each.request.room.job_id is not None]
+            found = [each for each in anywhere if queue in each.job_states]
             assert self.rooms.listened(queue) == self.listened[queue] == bool(named or found)
             assert (queue in self.rooms.heard) == self.listened[queue]
             watched = [job_id.decode() for job_id in self.rooms.watched(queue)]
             assert len(watched) == len(set(watched))
-            assert set(watched) == {each.subscription.room.job_id for each in jobs + anywhere}
+            assert set(watched) == {each.request.room.job_id for each in jobs + anywhere}
             unsettled = [job_id.decode() for job_id in self.rooms.unsettled(queue) if job_id is not None]
             assert len(unsettled) == len(set(unsettled))
             assert set(unsettled) == {
-                each.subscription.room.job_id for each in jobs + found if each.lives.get(queue) is None
+                each.request.room.job_id for each in jobs + found if each.job_states.get(queue) is None
             }
             concerned = {each.connection for each in named + anywhere}
             assert self.rooms.concerned(queue) == concerned
             for job_id in JOBS:
-                wanted = [each for each in jobs + anywhere if each.subscription.room.job_id == job_id]
+                wanted = [each for each in jobs + anywhere if each.request.room.job_id == job_id]
                 assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
 
 
@@ -114,14 +114,14 @@ def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
 def test_rooms_may_come_and_go_while_they_are_walked() -> None:
     rooms = Rooms(lambda _queue: None)
     connection: Any = object()
-    members = [Membership(connection, Subscription(Identity("http", job_id)), rooms) for job_id in JOBS]
-    for membership in members:
-        rooms.join(membership)
+    members = [Subscription(connection, SubscriptionRequest(Identity("http", job_id)), rooms) for job_id in JOBS]
+    for subscription in members:
+        rooms.join(subscription)
     walks = [rooms.watched("http"), rooms.unsettled("http")]
     assert [next(walk) for walk in walks] == [b"1", b"1"]
-    for membership in members:
-        membership.left = True
-        rooms.leave(membership)
+    for subscription in members:
+        subscription.left = True
+        rooms.leave(subscription)
     assert list(walks[0]) == [b"2", b"3"]
     assert list(walks[1]) == [None, None]
 
@@ -129,10 +129,10 @@ def test_rooms_may_come_and_go_while_they_are_walked() -> None:
 def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
     session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
-    connection = Connection(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
-    membership = Membership(connection, Subscription(Identity(None, "1"), frozenset()), fanout.rooms)
-    membership.acked = True
-    fanout.rooms.join(membership)
+    connection = JobClient(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
+    subscription = Subscription(connection, SubscriptionRequest(Identity(None, "1"), frozenset()), fanout.rooms)
+    subscription.acked = True
+    fanout.rooms.join(subscription)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
     for queue in ("http", "sparql"):
         do_all(fanout.fill(queue, [], "0-0"))
@@ -140,17 +140,17 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
         begin_again(fanout, queue, "trimmed", "1-0", "0-0")
-    assert membership.lives == {"http": None, "sparql": None}
+    assert subscription.job_states == {"http": None, "sparql": None}
     fanout.forget("http")
-    assert membership.lives == {"sparql": None}
+    assert subscription.job_states == {"sparql": None}
     assert not fanout.rooms.listened("http")
-    assert not fanout.recent.filled("http")
+    assert not fanout.history.filled("http")
     assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
-    assert fanout.without_events == fanout.untold == {"sparql"}
+    assert fanout.without_events == fanout.without_position == {"sparql"}
     fanout.forget("sparql")
     assert fanout.rooms.seeking
     # Back again, as a new one.
     do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
-    assert membership.lives == {"http": None}
+    assert subscription.job_states == {"http": None}
     assert fanout.rooms.listened("http")

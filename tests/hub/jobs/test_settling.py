@@ -46,7 +46,7 @@ def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
-    assert client.member().lives == {"http": b"5-0"}
+    assert client.member().job_states == {"http": b"5-0"}
     assert bridge.fanout.counts["from-hash"] == 1
     settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [], "it has that"
@@ -94,8 +94,8 @@ def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     bridge.publish("6-0", event("waiting"))
     settle(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.told() == [("completed", "5-0~5")]
-    assert client.member().lives == {"http": None}
-    assert client.member().was_told("http", "5")
+    assert client.member().job_states == {"http": None}
+    assert client.member().was_delivered("http", "5")
     bridge.publish("7-0", event("completed", returnvalue="2"))
     assert client.told() == [("completed", "7-0")]
 
@@ -114,7 +114,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
         (6, "waiting", ""),
     ):
         bridge.publish(f"{number}-0", event(name, prev=prev))
-        assert client.member().lives == {"http": None if number == 6 else b"5-0"}
+        assert client.member().job_states == {"http": None if number == 6 else b"5-0"}
     assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
     assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
@@ -125,7 +125,7 @@ def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     settle(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.told() == []
     assert client.member().owed == set()
-    assert client.member().lives == {"http": None}
+    assert client.member().job_states == {"http": None}
 
 
 def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
@@ -133,7 +133,7 @@ def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     client = watching(bridge, events=["failed"])
     settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
-    assert client.member().lives == {"http": b"5-0"}
+    assert client.member().job_states == {"http": b"5-0"}
     assert bridge.fanout.counts["from-hash"] == 0
 
 
@@ -192,7 +192,7 @@ def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
     for _ in range(2):
         client.ask("ping")
         after.append(client.frames()[-1]["data"]["after"])
-        client.connection.owe(next(iter(client.connection._memberships.values())), "http")
+        client.connection.owe(next(iter(client.connection._subscriptions.values())), "http")
     assert after == [{"http": "1-0"}, {}]
 
 
@@ -334,7 +334,7 @@ def test_without_events_each_look_tells_of_another_life() -> None:
     look(bridge, {JOB: hash_of()}, "0-0")
     assert client.owed() == []
     look(bridge, {JOB: hash_of("active")}, "0-0")
-    assert client.member().lives == {"http": None}
+    assert client.member().job_states == {"http": None}
     look(bridge, {JOB: hash_of("completed", 6)}, "0-0")
     assert len(client.owed()) == 1
 
@@ -354,7 +354,7 @@ def test_a_connection_is_owed_what_a_hole_may_hold() -> None:
     assert [client.connection.is_owed for client in clients] == [False] * 4
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     assert [client.connection.is_owed for client in clients] == [True, True, False, False]
-    bridge.fanout.untold.discard("http")
+    bridge.fanout.without_position.discard("http")
     assert not named.connection.is_owed
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from jobws.bullmq.snapshot import Found, LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.messages import JobSnapshot
@@ -29,16 +29,16 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     having = {str(number): f"queue-{10 * number}" for number in range(JOBS)}
     found: Found = {(queue, job): JobSnapshot(queue, job, "job", "active", f"{NOW}-0") for job, queue in having.items()}
     session = Session(labels, LIMIT, JOBS)
-    client = Connection(session, fanout, labels, JOBS, 1 << 24, lambda: None, lambda _: None)
+    client = JobClient(session, fanout, labels, JOBS, 1 << 24, lambda: None, lambda _: None)
 
     def ask(items: list[dict[str, Any]]) -> Any:
         message = json.dumps({"event": "subscribe-job", "data": items})
         assert len(message) < LIMIT
-        join = client.receive(message, 0.0)
-        assert join is not None
-        query = ask_for(join, labels, fanout)
+        pending = client.receive(message, 0.0)
+        assert pending is not None
+        query = ask_for(pending, labels, fanout)
         query.take(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
-        client.complete(join, query, float(NOW))
+        client.complete(pending, query, float(NOW))
         return last()
 
     def last() -> Any:

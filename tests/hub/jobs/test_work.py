@@ -11,17 +11,17 @@ import pytest
 
 from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, RecentEvents
+from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, QueueHistory
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.session import Session
 from tests.support.steps import ask_for, do_all
 from tests.support.work import counted
 
 if TYPE_CHECKING:
-    from jobws.bullmq.events import Past
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.bullmq.events import HistoryEntry
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="Python 3.13 does not trace each instruction of a function the second time"
@@ -40,17 +40,17 @@ class Hub:
         for queue in self.labels:
             do_all(self.fanout.fill(queue, [], "0-0"))
 
-    def client(self) -> Connection:
-        return Connection(
+    def client(self) -> JobClient:
+        return JobClient(
             Session(self.labels, 1 << 20, LIMIT), self.fanout, self.labels, LIMIT, 1 << 24, lambda: None, lambda _: None
         )
 
 
-def ask(client: Connection, event: str, data: object) -> Join | None:
+def ask(client: JobClient, event: str, data: object) -> PendingSubscription | None:
     return client.receive(json.dumps({"event": event, "data": data}), 0.0)
 
 
-def join(hub: Hub, client: Connection, items: list[Any], event: str = "subscribe-job") -> None:
+def join(hub: Hub, client: JobClient, items: list[Any], event: str = "subscribe-job") -> None:
     asked = ask(client, event, items)
     assert asked is not None
     query = ask_for(asked, hub.labels, hub.fanout)
@@ -62,7 +62,7 @@ def items(first: int, count: int, queue: str = "q0") -> list[Any]:
     return [{"jobId": str(number), "queue": queue} for number in range(first, first + count)]
 
 
-def answer(client: Connection) -> Any:
+def answer(client: JobClient) -> Any:
     *_, last = [json.loads(frame.payload) for frame in client.outbox.take()]
     return last["data"]
 
@@ -134,18 +134,18 @@ def test_jobs_without_a_queue_cost_next_to_nothing_for_each_queue_that_has_them_
     assert work_of(500, after={f"q{number}": "0-0" for number in range(500)}) < few + 200 * 500 * 8 + 500 * 1000
 
 
-def job_events(count: int) -> list[Past]:
+def job_events(count: int) -> list[HistoryEntry]:
     kind = kind_of([*ENDED, b"1"])
     assert isinstance(kind, Kind)
     return [(b"%d-0" % number, b"%d" % number, kind) for number in range(count, 0, -1)]
 
 
 def test_what_a_stream_held_is_taken_over_in_short_steps_and_counts_only_as_a_whole() -> None:
-    recent = RecentEvents(2000)
-    steps = recent.fill(job_events(3000), "0-0")
+    history = QueueHistory(2000)
+    steps = history.fill(job_events(3000), "0-0")
     most, floors = 0, []
     while True:
-        floors.append(recent.floor)
+        floors.append(history.floor)
         with counted() as work:
             is_over = not any(True for _ in islice(steps, 1))
         most = max(most, work.instructions)
@@ -153,22 +153,22 @@ def test_what_a_stream_held_is_taken_over_in_short_steps_and_counts_only_as_a_wh
             break
     assert most < 20_000
     assert set(floors) == {None}
-    assert (len(recent), recent.floor) == (2000, "1000-0")
+    assert (len(history), history.floor) == (2000, "1000-0")
 
 
 def test_what_is_forgotten_is_forgotten_in_portions() -> None:
-    recent = RecentEvents(40_000)
-    do_all(recent.fill(job_events(40_000), "0-0"))
-    recent.resize(25_000)
-    assert len(recent) == 40_000 - FORGOTTEN_TOGETHER
-    assert recent.floor == f"{FORGOTTEN_TOGETHER}-0"
-    recent.resize(25_000)
-    assert len(recent) == 25_000
-    recent.forget_before("40000-0")
-    assert len(recent) == 25_000 - FORGOTTEN_TOGETHER
+    history = QueueHistory(40_000)
+    do_all(history.fill(job_events(40_000), "0-0"))
+    history.resize(25_000)
+    assert len(history) == 40_000 - FORGOTTEN_TOGETHER
+    assert history.floor == f"{FORGOTTEN_TOGETHER}-0"
+    history.resize(25_000)
+    assert len(history) == 25_000
+    history.forget_before("40000-0")
+    assert len(history) == 25_000 - FORGOTTEN_TOGETHER
     for _ in range(3):
-        recent.forget_before("40000-0")
-    assert len(recent) == 1
+        history.forget_before("40000-0")
+    assert len(history) == 1
 
 
 def test_a_gap_is_told_client_by_client() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from jobws.hub.log.broadcaster import LogHub
-from jobws.hub.log.client import LogConnection
+from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import MAX_SECONDS
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
@@ -21,7 +21,7 @@ from jobws.redis.log_stream import MAX_COUNT, Missing, Page, Place, State, next_
 from jobws.server.log.history import beginning_after
 
 if TYPE_CHECKING:
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.log.subscription import LogSubscription
     from jobws.redis.commands import Entry
 
 CLIENTS = 2
@@ -58,8 +58,8 @@ class Client:
     """A connection, what is being read back for it, and up to which line it knows what became of each."""
 
     def __init__(self, hub: LogHub) -> None:
-        self.connection = LogConnection(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
-        self.member: LogMembership | None = None
+        self.connection = LogClient(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
+        self.member: LogSubscription | None = None
         self.page: tuple[Page, int] | None = None
         # None: after a hole that cannot be counted, since nobody knows how many lines had come up to `after`.
         self.told: int | None = 0
@@ -246,7 +246,7 @@ def test_many_interleavings(seeds: range) -> None:
 def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None:
     hub = LogHub(lambda: 0.0)
     hub.place = Place("2-0", 2)
-    connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, Place("0-0", 0), "3-0", gap=False)
@@ -302,7 +302,7 @@ def test_what_is_missing(
 def test_a_hole_is_approximate_for_who_filters() -> None:
     hub = LogHub(lambda: 0.0)
     for data, approximate in (({}, None), ({"level": "info"}, True)):
-        connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+        connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
         assert member is not None
         connection.complete(member, Place("5-0", 5), "5-0", gap=False)
@@ -319,7 +319,7 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
 def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
     """Of the lines that were read the client wants none, so nothing else wakes its writer."""
     hub, woken = LogHub(lambda: 0.0), []
-    connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
+    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
     connection.complete(member, Place("5-0", 5), "5-0", gap=False)
@@ -336,7 +336,7 @@ def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
 
 def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -> None:
     hub = LogHub(lambda: 0.0)
-    connection = LogConnection(LogSession(1 << 18), hub, 1000, lambda: None)
+    connection = LogClient(LogSession(1 << 18), hub, 1000, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, Place("0-0", 0), "9-0", gap=False)
@@ -352,7 +352,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
 
 def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
     hub = LogHub(lambda: 0.0)
-    connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, Place("0-0", 0), "9-0", gap=False)
@@ -380,7 +380,7 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
     hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS)
     clients = []
     for text in ("a", "b", "C", "a", "nowhere"):
-        connection = LogConnection(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+        connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": {"text": text}}), 0.0)
         assert member is not None
         connection.complete(member, Place("0-0", 0), "0-0", gap=False)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobws.hub.log.broadcaster import MAX_FLUSHES, LogHub
-from jobws.hub.log.client import LogConnection
+from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import Line
-from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES, LogMembership
+from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES, LogSubscription
 from jobws.protocol.codec import encode
 from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
@@ -26,20 +26,20 @@ class Client:
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
         self.hub = LogHub(lambda: 0.0) if hub is None else hub
         self.woken = 0
-        self.connection = LogConnection(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
+        self.connection = LogClient(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
 
     def _wake(self) -> None:
         self.woken += 1
 
-    def ask(self, event: str, data: object = None, ref: int | None = None) -> LogMembership | None:
+    def ask(self, event: str, data: object = None, ref: int | None = None) -> LogSubscription | None:
         return self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
 
-    def begin(self, ref: int | None = None, **data: Any) -> LogMembership:
+    def begin(self, ref: int | None = None, **data: Any) -> LogSubscription:
         member = self.ask("subscribe-logs", data, ref)
         assert member is not None
         return member
 
-    def live(self, **data: Any) -> LogMembership:
+    def live(self, **data: Any) -> LogSubscription:
         """A subscription that gets lines as they happen."""
         member = self.begin(**data)
         self.connection.complete(member, Place("0-0", 0), "0-0", gap=False)

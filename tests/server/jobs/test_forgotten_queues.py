@@ -18,9 +18,9 @@ from jobws.bullmq.store import Store
 from jobws.bullmq.streams.read_state import Tail
 from jobws.hub.job_log.followers import Group, JobLines
 from jobws.hub.job_log.reader import JobLineReader
-from jobws.hub.jobs.client import Connection
+from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.history import RecentEvents
+from jobws.hub.jobs.history import QueueHistory
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget
@@ -99,7 +99,7 @@ async def test_nothing_remains_of_4000_queues(redis: Redis) -> None:
         await eventually(lambda: not kept_of(live))
         gc.collect()
         # The loop of each listener still names the last one.
-        assert sum(isinstance(each, (Tail, RecentEvents)) for each in gc.get_objects()) <= 2 + MAX_LISTENERS
+        assert sum(isinstance(each, (Tail, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_LISTENERS
 
         async with raw_client(live.url, hello=False) as late:
             assert (await late.receive())["data"]["queues"] == ["http"]
@@ -187,7 +187,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         labels = dict.fromkeys(("gone", "http"))
         fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
         limits = 10, 1 << 20
-        connection = Connection(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
+        connection = JobClient(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
         for label in labels:
             do_all(fanout.fill(label, [], "0-0"))
         data = {"jobId": "1", "queue": queue, "after": {"gone": "5-0"}}
@@ -204,7 +204,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         assert ack["event"] == "ack"
         assert ack["data"].get("gap") == (True if queue else None)
         assert ack["data"].get("unknownQueue") == (True if queue else None)
-        assert "gone" not in fanout.recent._queues
+        assert "gone" not in fanout.history._queues
 
 
 async def test_who_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis: Redis) -> None:

@@ -70,7 +70,7 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
             assert (await client.receive())["data"]["returnvalue"] == number
             redis.client.delete(EVENTS)
             assert (await client.receive())["event"] == "gap"
-            await eventually(lambda: not live.bridge.fanout.untold)
+            await eventually(lambda: not live.bridge.fanout.without_position)
             await nothing_more(client)
 
 
@@ -139,7 +139,7 @@ async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis)
             await read_to(live, begun)
             after = (await verified(client, begun))["data"]["after"]
         end_unseen(redis, trim=False)
-        await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.untold)
+        await eventually(lambda: live.bridge.fanout.counts["gaps"] == 1 and not live.bridge.fanout.without_position)
         async with raw_client(live.url) as client:
             ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": after})
             assert ack["gap"]

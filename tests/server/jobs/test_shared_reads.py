@@ -220,7 +220,7 @@ async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis) ->
         last = await anyio.to_thread.run_sync(write)
         await eventually(lambda: live.bridge.fanout.cursors["http"] == last)
         assert reads() - before < 100 + 20 * (time.monotonic() - began)
-        assert b"busy" in live.bridge.fanout.recent.of("http").job_ids
+        assert b"busy" in live.bridge.fanout.history.of("http").job_ids
         await nothing_more(client)
 
 

@@ -10,7 +10,7 @@ import trio.testing
 
 from jobws.server.settings import Settings
 from jobws.server.transport.acceptor import TICK_SECONDS, TICK_WIRES, Transport
-from jobws.server.transport.websocket_connection import Wire
+from jobws.server.transport.websocket_connection import WebSocketConnection
 
 COUNT = TICK_WIRES * 3 // 2
 STEP_SECONDS = 0.125
@@ -27,9 +27,9 @@ def _pings(ping_seconds: float, seconds: float) -> list[int]:
             ours, theirs = (stack.enter_context(sock) for sock in socket.socketpair())
             ours.setblocking(False)
             theirs.setblocking(False)
-            wire = Wire(ours, settings, spawn=lambda *_: None)
-            wire.open([])
-            transport._wires.add(wire)
+            connection = WebSocketConnection(ours, settings, spawn=lambda *_: None)
+            connection.open([])
+            transport._websockets.add(connection)
             peers.append(theirs)
         counts = []
         async with trio.open_nursery() as nursery:

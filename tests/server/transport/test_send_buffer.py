@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobws.server.transport.send_buffer import Lane
+from jobws.server.transport.send_buffer import SendBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def test_frames_leave_whole_and_in_order(
     steps: list[tuple[str, list[list[bytes | memoryview]]]], appetites: list[int]
 ) -> None:
     socket = Socket(appetites)
-    lane = Lane(socket.send, socket.send_pieces)
+    buffer = SendBuffer(socket.send, socket.send_pieces)
     expected = b""  # all that is to leave
     ends = [0]  # of its frames
     for step, frames in steps:
@@ -56,30 +56,30 @@ def test_frames_leave_whole_and_in_order(
                 for frame in frames:
                     expected += b"".join(frame)
                     ends.append(len(expected))
-                assert lane.write([piece for frame in frames for piece in frame]) == (lane.waiting == 0)
+                assert buffer.write([piece for frame in frames for piece in frame]) == (buffer.waiting == 0)
             case "resume":
-                assert lane.resume() == (lane.waiting == 0)
+                assert buffer.resume() == (buffer.waiting == 0)
             case _:
-                lane.drop()
+                buffer.drop()
                 # What has begun goes on; the rest is forgotten.
                 end = min(end for end in ends if end >= len(socket.taken))
                 expected, ends = expected[:end], [each for each in ends if each <= end]
         assert bytes(socket.taken) == expected[: len(socket.taken)]
-        assert lane.waiting == len(expected) - len(socket.taken)
+        assert buffer.waiting == len(expected) - len(socket.taken)
     socket.appetites = [1 << 20] * 100
-    assert lane.resume()
+    assert buffer.resume()
     assert bytes(socket.taken) == expected
 
 
 def test_a_peer_that_is_gone_costs_nothing_more() -> None:
     socket = Socket([2])
-    lane = Lane(socket.send, socket.send_pieces)
-    assert not lane.write([b"abc", b"def"])
+    buffer = SendBuffer(socket.send, socket.send_pieces)
+    assert not buffer.write([b"abc", b"def"])
     socket.broken = True
-    assert not lane.resume()
-    assert (lane.broken, lane.waiting) == (True, 0)
-    assert not lane.write([b"ghi"])
-    assert lane.waiting == 0
+    assert not buffer.resume()
+    assert (buffer.broken, buffer.waiting) == (True, 0)
+    assert not buffer.write([b"ghi"])
+    assert buffer.waiting == 0
     assert bytes(socket.taken) == b"ab"
 
 
@@ -93,8 +93,8 @@ def test_large_frames_are_not_joined() -> None:
             raise BlockingIOError
         return min(len(data), 1000)
 
-    lane = Lane(send, lambda _: 0)
-    lane.write([b"x" * 200_000])
-    while not lane.resume():
+    buffer = SendBuffer(send, lambda _: 0)
+    buffer.write([b"x" * 200_000])
+    while not buffer.resume():
         pass
     assert sizes[1:3] == [200_000, 199_000]

@@ -11,7 +11,7 @@ from jobws.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobws.bullmq.events import Past
+    from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.streams.read_state import Tail
     from jobws.redis.commands import Entry
     from jobws.redis.connection import Connection
@@ -36,7 +36,7 @@ class Backfill:
     """
 
     def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
-        self.found: list[Past] = []
+        self.found: list[HistoryEntry] = []
         self.entries = 0
         self.newest: Entry | None = None
         self.oldest: str | None = None

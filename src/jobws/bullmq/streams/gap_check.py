@@ -19,7 +19,7 @@ from jobws.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jobws.bullmq.events import Past
+    from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.stream import Stream
     from jobws.bullmq.streams.read_state import Tail
     from jobws.protocol.messages import Cursor
@@ -43,7 +43,7 @@ class Hub(Protocol):
         """A stream may hold so many entries; how many of them are worth reading back."""
         ...
 
-    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Take what the stream held before the cursor, in short steps."""
         ...
 
@@ -160,7 +160,7 @@ class GapCheck:
             await self._start(tail, cursor, counted, back.found, floor)
 
     async def _start(
-        self, tail: Tail, cursor: str, counted: int | None, newest_first: Sequence[Past], floor: str
+        self, tail: Tail, cursor: str, counted: int | None, newest_first: Sequence[HistoryEntry], floor: str
     ) -> None:
         label, turn = tail.queue.label, Turn()
         for _ in self._hub.fill(label, newest_first, floor):

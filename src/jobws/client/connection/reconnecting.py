@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from contextlib import asynccontextmanager
 from math import inf
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 import trio
@@ -44,10 +44,6 @@ class Talk(Protocol):
     def fail(self, error: ClientError) -> None:
         """Take note that no connection will be made any more, and why."""
 
-    @property
-    def ping_seconds(self) -> float:
-        """How often `requests` asks whether the bridge is alive."""
-
     def due(self) -> float:
         """When `requests` has something to send."""
 
@@ -57,6 +53,9 @@ class Talk(Protocol):
     def receive(self, frame: Frame, size: int, now: float) -> None:
         """Take a frame that has `size` bytes. Raises UnreachableError: it is none of jobws.v1."""
 
+
+# The bridge shows that it is alive, and refreshes positions, at least so often.
+PING_SECONDS: Final = 20.0
 
 AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
@@ -77,6 +76,7 @@ class Session(Generic[AnyTalk]):
     def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
         self.talk = talk
         self.hello: HelloData | None = None
+        self._ping_seconds = PING_SECONDS
         self._path = path
         self._opened = trio.Event()
         self._url = url
@@ -129,6 +129,7 @@ class Session(Generic[AnyTalk]):
         """One connection, from its handshake to its end."""
         async with open_transport(self._url, self._path, await self._credentials.token()) as transport:
             self.hello = await self._greeted(transport)
+            self._ping_seconds = min(PING_SECONDS, max(1.0, self.hello.heartbeat))
             self.talk.connected(self.hello, trio.current_time())
             self._opened.set()
             await self._talk(transport)
@@ -166,7 +167,7 @@ class Session(Generic[AnyTalk]):
 
     async def _read(self, transport: Transport) -> None:
         # Our pings are answered, so a bridge that is there is heard at least so often.
-        silence = 2 * self.talk.ping_seconds + 5
+        silence = 2 * self._ping_seconds + 5
         while True:
             with trio.move_on_after(silence) as patience:
                 text = await transport.receive()
@@ -181,14 +182,18 @@ class Session(Generic[AnyTalk]):
             self.nudge()
 
     async def _write(self, transport: Transport) -> None:
+        ping_due = trio.current_time() + self._ping_seconds
         while True:
-            self._sleeping_until = self.talk.due()
+            self._sleeping_until = min(self.talk.due(), ping_due)
             with trio.move_on_at(self._sleeping_until):
                 await self._wake.wait()
             self._wake = trio.Event()
             self._sleeping_until = -inf
             for message in self.talk.requests(trio.current_time()):
                 await transport.send(message)
+            if trio.current_time() >= ping_due:
+                ping_due = trio.current_time() + self._ping_seconds
+                await transport.send('{"event":"ping"}')
 
     async def _renew(self, transport: Transport) -> None:
         """Show another token before the first one ends. One that cannot be renewed ends the connection, later."""

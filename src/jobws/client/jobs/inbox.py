@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Items of a watch, in order; `ended`: there is no other one. Use `open_inbox`."""
+    """Items of a watch, in order. Use `open_inbox`."""
 
     def __init__(self, session: Session[Subscriptions], watch: Watch, items: trio.MemoryReceiveChannel[Item]) -> None:
-        self.ended = not watch.open
+        self._open = len(watch.open)
         self._session = session
         self._watch = watch
         self._items = items
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is no other item."""
+        return not self._open
+
     async def get(self) -> Item:
         """The next item. Cancelling loses none."""
         item = await self._items.receive()
-        self.ended = self.ended or item.last
+        self._open -= item.last
         self._session.talk.consume(self._watch, item.size)
         self._session.nudge()
         return item

@@ -9,7 +9,6 @@ import trio
 
 from jobws.client.frames import Event, JsonObject
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown
-from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,12 +33,11 @@ class Outcomes:
         """Wait for the next outcome. Cancelling loses none."""
         while self._last is not None or not self._inbox.ended:
             item = self._last or await self._inbox.get()
-            if not is_last(item.what):
-                continue
-            self._last = item
-            outcome = await self._outcome(item.room, item.what) if isinstance(item.what, Event) else item.what
-            self._last = None
-            return str(item.room.job_id), outcome
+            if item.last:
+                self._last = item
+                outcome = await self._outcome(item.room, item.what) if isinstance(item.what, Event) else item.what
+                self._last = None
+                return str(item.room.job_id), outcome
         raise StopAsyncIteration
 
     async def _outcome(self, room: Room, event: Event) -> object:
@@ -76,10 +74,7 @@ class Events:
     async def answered(self, rooms: set[Room]) -> None:
         """Wait until the bridge has answered for each of these rooms."""
         while rooms:
-            item = await self._inbox.get()
-            self._early.extend(self._events(item))
-            if isinstance(item.what, list) or is_last(item.what):
-                rooms.discard(item.room)
+            rooms.discard(await self._take())  # nothing of a job comes before its answer
 
     def __aiter__(self) -> Self:
         return self
@@ -88,25 +83,22 @@ class Events:
         """Wait for the next event. Cancelling loses none."""
         if self._early:
             await trio.lowlevel.checkpoint()
-        while not self._early and not self._inbox.ended:
-            self._early.extend(self._events(await self._inbox.get()))
-        if self._early:
-            return self._early.popleft()
-        raise StopAsyncIteration
+        while not self._early:
+            if self._inbox.ended:
+                raise StopAsyncIteration
+            await self._take()
+        return self._early.popleft()
 
-    def _events(self, item: Item) -> list[Event]:
+    async def _take(self) -> Room:
+        """Take an item; returns of which room it is."""
+        item = await self._inbox.get()
         match item.what:
             case Event() as event:
-                return [event]
+                self._early.append(event)
             case JobUnknown() as unknown:
-                return [Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue})]
+                self._early.append(Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue}))
             case ClientError() as error:
                 raise error
             case snapshots:
                 self.snapshots[str(item.room.job_id)] = snapshots
-                return []
-
-
-def is_last(what: list[JsonObject] | Event | ClientError) -> bool:
-    """Whether nothing more comes of the job."""
-    return isinstance(what, ClientError) or (isinstance(what, Event) and what.event in OUTCOMES)
+        return item.room

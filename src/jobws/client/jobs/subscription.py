@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class Item(Struct, frozen=True):
     """What is handed out of a job: snapshots with the first answer, events, or at last why nothing will come.
 
-    `size` is about how many bytes it takes. After the item with `last` there is no other.
+    `size` is about how many bytes it takes. After an item with `last` there is no other of the job.
     """
 
     room: Room
     what: list[JsonObject] | Event | ClientError
-    size: int
-    last: bool
+    size: int = 0
+    last: bool = False
 
 
 @dataclasses.dataclass(eq=False)
@@ -68,10 +68,15 @@ class Subscription:
         self.room = room
         self.sub: int | None = None
         self.acked = False
-        self._after: Cursor | None = None  # None: it was never acknowledged
+        self._answered = False  # on any connection
+        self._after: Cursor = {}
         self._lines: Cursor = {}
         self._seen = False
         watch.open[self] = None
+
+    def release(self) -> None:
+        """Nothing comes by its name any more."""
+        self.sub, self.acked = None, False
 
     def name(self) -> JsonObject:
         """The item of `unsubscribe-job` that ends this subscription [S8]."""
@@ -85,7 +90,7 @@ class Subscription:
             item["events"] = ["*"]
         elif not events <= OUTCOMES:
             item["events"] = sorted(events | OUTCOMES)
-        if self._after is not None:
+        if self._answered:
             item["after"] = self._after
         if self.watch.logs:
             item["logs"] = {"after": self._lines} if self._lines else True
@@ -94,11 +99,11 @@ class Subscription:
     def acknowledge(self, common: Cursor, result: Result) -> None:
         """Take the answer: positions that are common to a list, and what concerns this item [P5]."""
         queue, job_id = self.room.queue, str(self.room.job_id)
-        if self._after is None:
+        if not self._answered:
             self._hand(result.jobs)
         after = {**common, **result.after}
         self._after = {label: at for label, at in after.items() if queue in (None, label)}
-        self.acked = True
+        self.acked = self._answered = True
         if result.gap:
             self._hand(Event("gap", {"queue": queue, "jobs": [job_id]}))
         seen, self._seen = self._seen, not result.unknown
@@ -116,7 +121,7 @@ class Subscription:
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
         elif event.id is not None:
-            self._after = {**(self._after or {}), queue: event.id}
+            self._after[queue] = event.id
         self._seen = True
         if event.event in OUTCOMES:
             self.end(event, size)
@@ -125,24 +130,23 @@ class Subscription:
 
     def vouch(self, reached: Cursor) -> None:
         """Take the positions of a `pong` where they are later, or where there is none [P4]."""
-        after = {} if self._after is None else self._after
         for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
-            own, tilde, suffix = after.get(queue, "").partition("~")
+            own, tilde, suffix = self._after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
-                after[queue] = f"{reached[queue]}{tilde}{suffix}"
+                self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def interrupt(self, gap: GapData, size: int) -> None:
         """Take a `gap`, if it concerns this subscription [R6]."""
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
-                self._after = {**(self._after or {}), gap.queue: START}
+                self._after[gap.queue] = START
             self._hand(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
         """Hand out the last [S5]."""
         del self.watch.open[self]
-        self._hand(what, size)
+        self._hand(what, size, last=True)
 
-    def _hand(self, what: list[JsonObject] | Event | ClientError, size: int = 0) -> None:
+    def _hand(self, what: list[JsonObject] | Event | ClientError, size: int = 0, *, last: bool = False) -> None:
         self.watch.backlog += size
-        self.watch.put(Item(self.room, what, size, last=not self.watch.open))
+        self.watch.put(Item(self.room, what, size, last))

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # What one watch may leave unread: above it its subscriptions are left, and come back when half of it is read.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
-# Positions are refreshed, and the bridge shows that it is alive, at least so often.
-PING_SECONDS: Final = 20.0
 # Errors that pass by themselves: the client asks again after so long, and up to a second more.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
 AGAIN_SECONDS: Final = 0.5
@@ -49,77 +47,67 @@ class Subscriptions:
         self.failure: ClientError | None = None
         self._chance = chance
         self._backlog_bytes = backlog_bytes
-        self._watched: dict[Subscription, None] = {}
-        self._hello: HelloData | None = None  # None: not connected
-        self._places = Places(0, inf)
+        self._watches: dict[Watch, None] = {}
+        self._max_message: int | None = None  # None: not connected
+        self._places = Places(0)
         # By the refs of unanswered requests: the names of what they ask for.
         self._asked: dict[Ref | None, list[int | None]] = {}
         self._numbers = count(1)
-        self._ping_due = inf
 
     # ---- watches ----
 
     def join(self, watch: Watch) -> None:
         """Begin to watch jobs for somebody."""
-        for subscription in list(watch.open):
-            if self.failure is not None:
-                subscription.end(self.failure)
-                continue
-            self._watched[subscription] = None
-            self._want(subscription)
+        self._watches[watch] = None
+        self._want(watch)
+        if self.failure is not None:
+            self.fail(self.failure)
 
     def leave(self, watch: Watch) -> None:
         """Watch no longer for somebody."""
-        for subscription in watch.open:
-            self._forget(subscription, tell=True)
+        self._watches.pop(watch, None)
+        self._drop(watch)
 
     def consume(self, watch: Watch, size: int) -> None:
         """A watch has taken that many bytes of what was handed to it."""
         watch.backlog -= size
         if watch.full and watch.backlog <= self._backlog_bytes // 2:
             watch.full = False
-            for subscription in watch.open:
-                self._want(subscription)
+            self._want(watch)
 
     def fail(self, error: ClientError) -> None:
         """Tell every watch that nothing will come any more, and why."""
         self.failure = error
         self.disconnected()
-        for subscription in self._watched:
+        for subscription in [each for watch in self._watches for each in watch.open]:
             subscription.end(error)
-        self._watched.clear()
 
     # ---- the connection ----
 
     def connected(self, hello: HelloData, now: float) -> None:
         """A connection stands; everything that is watched is to be asked for."""
-        self._hello = hello
-        self._ping_due = now + self.ping_seconds
-        self._places = Places(hello.limits.max_subscriptions, now)
-        for subscription in self._watched:
-            self._want(subscription)
+        self._max_message = hello.limits.max_message
+        self._places = Places(hello.limits.max_subscriptions)
+        for watch in self._watches:
+            self._want(watch)
 
     def disconnected(self) -> None:
         """The connection ended, and with it everything that the bridge knew of us."""
-        self._hello = None
+        self._max_message = None
         self._asked.clear()
-        for subscription in self._watched:
-            subscription.sub, subscription.acked = None, False
-
-    @property
-    def ping_seconds(self) -> float:
-        """How often this client asks whether the bridge is alive."""
-        return PING_SECONDS if self._hello is None else min(PING_SECONDS, max(1.0, self._hello.heartbeat))
+        for subscription in self._places.taken.values():
+            subscription.release()
+        self._places = Places(0)
 
     def due(self) -> float:
         """When `requests` has something to send."""
-        return inf if self._hello is None else min(self._places.due(), self._ping_due)
+        return inf if self._max_message is None else self._places.due()
 
     def requests(self, now: float) -> list[str]:
         """What to send now. What is left goes first, since it makes place."""
-        if self._hello is None:
+        if self._max_message is None:
             return []
-        limit = self._hello.limits.max_message - _ENVELOPE_BYTES
+        limit = self._max_message - _ENVELOPE_BYTES
         items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
         leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
         messages = [_request("unsubscribe-job", batch, next(self._numbers)) for batch in _lists(leaving, limit)]
@@ -127,9 +115,6 @@ class Subscriptions:
             ref = next(self._numbers)
             self._asked[ref] = [items[item] for item in batch]
             messages.append(_request("subscribe-job", batch, ref, until="end"))
-        if now >= self._ping_due:
-            self._ping_due = now + self.ping_seconds
-            messages.append('{"event":"ping"}')
         return messages
 
     # ---- what comes ----
@@ -148,7 +133,7 @@ class Subscriptions:
                         self._answered(sub, ack.after, result, now)
                     for subscription in [each for evicted in ack.evicted for each in self._acked(evicted.sub)]:
                         self._places.drop(subscription, tell=False)
-                        self._want(subscription)
+                        self._places.want(subscription)
                 case "error" if frame.ref in self._asked:
                     refused = Result(error=msgspec.convert(frame.data, ItemError))
                     for sub in self._asked.pop(frame.ref):
@@ -161,13 +146,11 @@ class Subscriptions:
                     gap = msgspec.convert(frame.data, GapData)
                     for subscription in self._acked(frame.sub):
                         subscription.interrupt(gap, size)
-                        self._bound(subscription.watch)
+                        self._handed(subscription, tell=False)
                 case _ if frame.sub is not None and isinstance(frame.data, dict):
                     for subscription in self._acked(frame.sub):
                         subscription.receive(Event(frame.event, frame.data, frame.id, frame.replayed), size)
-                        if subscription not in subscription.watch.open:
-                            self._forget(subscription, tell=False)
-                        self._bound(subscription.watch)
+                        self._handed(subscription, tell=False)
         except (msgspec.ValidationError, ValueError) as error:
             raise not_ours(error) from None
 
@@ -183,29 +166,29 @@ class Subscriptions:
             return
         if error is None:
             subscription.acknowledge(common, result)
-            if subscription not in subscription.watch.open:
-                self._forget(subscription, tell=True)
         elif error.code in _PASSING:
             self._places.drop(subscription, tell=False)
             self._places.want_at(subscription, now + AGAIN_SECONDS + self._chance())
         else:
-            self._forget(subscription, tell=False)
             subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
+        self._handed(subscription, tell=error is None)
 
-    def _forget(self, subscription: Subscription, *, tell: bool) -> None:
-        self._watched.pop(subscription, None)
-        self._places.drop(subscription, tell=tell)
-
-    def _want(self, subscription: Subscription) -> None:
-        if self._hello is not None and not subscription.watch.full:
-            self._places.want(subscription)
-
-    def _bound(self, watch: Watch) -> None:
-        """Leave what is watched by one who leaves too much unread."""
+    def _handed(self, subscription: Subscription, *, tell: bool) -> None:
+        """It has handed something out: maybe its last, and then the bridge may have to be told; maybe too much."""
+        watch = subscription.watch
+        if subscription not in watch.open:
+            self._places.drop(subscription, tell=tell)
         if watch.backlog > self._backlog_bytes and not watch.full:
             watch.full = True
-            for subscription in watch.open:
-                self._places.drop(subscription, tell=True)
+            self._drop(watch)
+
+    def _want(self, watch: Watch) -> None:
+        for subscription in {} if watch.full else watch.open:
+            self._places.want(subscription)
+
+    def _drop(self, watch: Watch) -> None:
+        for subscription in watch.open:
+            self._places.drop(subscription, tell=True)
 
 
 def _lists(items: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:

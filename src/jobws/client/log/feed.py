@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 # What a reader may leave unread.
 BACKLOG_BYTES: Final = 16 * 1024 * 1024
-PING_SECONDS: Final = 20.0
 # How soon to ask whether the last line was sent, where it is waited for; then twice as long, and so on.
 END_SECONDS: Final = 0.02
+LONGEST_END_SECONDS: Final = 20.0
 # Errors that pass by themselves.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed"})
 _SOURCE: Final = "jobws"
@@ -106,11 +106,10 @@ class LogFeed:
         self._bytes = self._missed = 0
         self._position: str | None = None
         self._end: str | None = None
-        self._hello: HelloData | None = None  # None: not connected
         self._refs = count(1)
         self._asked = 0
         self._listening = False
-        self._ask_due = self._ping_due = inf
+        self._ask_due = self._ping_due = inf  # also while it is not connected
         self._end_seconds = END_SECONDS
 
     def take(self) -> LogLine | None:
@@ -128,12 +127,11 @@ class LogFeed:
 
     def connected(self, hello: HelloData, now: float) -> None:
         """See `Talk`."""
-        self._hello = hello
-        self._ask_due, self._ping_due = now, now + self.ping_seconds
+        self._ask_due = now
 
     def disconnected(self) -> None:
         """See `Talk`."""
-        self._hello = None
+        self._ask_due = self._ping_due = inf
 
     def fail(self, error: ClientError) -> None:
         """See `Talk`."""
@@ -141,14 +139,9 @@ class LogFeed:
         self.disconnected()
         self._changed()
 
-    @property
-    def ping_seconds(self) -> float:
-        """See `Talk`."""
-        return PING_SECONDS if self._hello is None else min(PING_SECONDS, max(1.0, self._hello.heartbeat))
-
     def due(self) -> float:
         """See `Talk`."""
-        return inf if self._hello is None or self.failure is not None else min(self._ask_due, self._ping_due)
+        return min(self._ask_due, self._ping_due)
 
     def requests(self, now: float) -> list[str]:
         """See `Talk`."""
@@ -203,8 +196,7 @@ class LogFeed:
         self._position = ack.after
         self._listening = self.answered = True
         self._backoff.reset()
-        if not self._follow:
-            self._ping_due = now + self._end_seconds
+        self._look_for_end(now)
         self._changed()
 
     def _refused(self, error: ErrorData, now: float) -> None:
@@ -217,8 +209,12 @@ class LogFeed:
     def _pong(self, reached: str | None, now: float) -> None:
         if self._listening and reached is not None:
             self._position = reached
-        self._ping_due = now + (self.ping_seconds if self._follow else self._end_seconds)
-        self._end_seconds = min(2 * self._end_seconds, self.ping_seconds)
+        self._look_for_end(now)
+
+    def _look_for_end(self, now: float) -> None:
+        if not self._follow:
+            self._ping_due = now + self._end_seconds
+            self._end_seconds = min(2 * self._end_seconds, LONGEST_END_SECONDS)
 
     def _end_if_reached(self) -> None:
         reached = self._position if self._listening else None

@@ -1,6 +1,6 @@
 """Who follows the lines of which job's log, how far, and whose events wait until the last lines were read.
 
-A membership that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
+A subscription that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
 subscription, until a look at the list that began after the outcome has found no more lines, or is overdue. Nobody else
 waits, and who has no lines to follow costs an event one look at an empty dictionary.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.job_log.reader import Batch, Step
-    from jobws.hub.jobs.subscription import Member, Membership
+    from jobws.hub.jobs.subscription import Subscriber, Subscription
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
 
@@ -32,11 +32,11 @@ MAX_LINE_BYTES: Final = 64 * 1024
 
 
 class Following:
-    """One membership's lines.
+    """One subscription's lines.
 
     Attributes:
         readers: How far, by queue.
-        unread: The queues of which lines must be read before the membership goes on, and with which number that was
+        unread: The queues of which lines must be read before the subscription goes on, and with which number that was
             asked for: a look that began before does not count.
     """
 
@@ -57,7 +57,7 @@ class Group:
     def __init__(self, job: Job, reader: JobLineReader) -> None:
         self.job = job
         self.reader = reader
-        self.members: list[tuple[Membership, int | None]] = []
+        self.members: list[tuple[Subscription, int | None]] = []
 
 
 class JobLines:
@@ -76,29 +76,29 @@ class JobLines:
     """
 
     def __init__(
-        self, without_events: Collection[str], counts: Counter[str], release: Callable[[Membership], None]
+        self, without_events: Collection[str], counts: Counter[str], release: Callable[[Subscription], None]
     ) -> None:
-        self.followers: dict[bytes, dict[Membership, Following]] = {}
-        self.draining: dict[Membership, Callable[[], None]] = {}
+        self.followers: dict[bytes, dict[Subscription, Following]] = {}
+        self.draining: dict[Subscription, Callable[[], None]] = {}
         self.on_news: Callable[[Job, bool], None] = _ignore_news
-        self.on_drain: Callable[[Membership], None] = _ignore_drain
+        self.on_drain: Callable[[Subscription], None] = _ignore_drain
         self._without_events = without_events
         self._counts = counts
         self._release = release
         self._asked = 0
-        self._draining_of: dict[Member, dict[Membership, None]] = {}
+        self._draining_of: dict[Subscriber, dict[Subscription, None]] = {}
 
     # ---- what the hub tells ----
 
     def drain(
-        self, membership: Membership, queues: Iterable[str], then: Callable[[], None], *, urgent: bool = False
+        self, subscription: Subscription, queues: Iterable[str], then: Callable[[], None], *, urgent: bool = False
     ) -> None:
         """Have the lines read that there are now in these queues, and then call `then`, also if it has left.
 
         That is immediately if there is no queue. `urgent`: before those of others, since an event waits.
         """
-        job_id = membership.subscription.room.job_id or ""
-        following = self.followers.setdefault(job_id.encode(), {}).setdefault(membership, Following())
+        job_id = subscription.request.room.job_id or ""
+        following = self.followers.setdefault(job_id.encode(), {}).setdefault(subscription, Following())
         for queue in queues:
             self._asked += 1
             following.unread[queue] = self._asked
@@ -108,100 +108,100 @@ class JobLines:
         if not following.unread:
             then()
             return
-        if membership not in self.draining:
-            self.on_drain(membership)
-        self.draining[membership] = then
-        self._draining_of.setdefault(membership.connection, {})[membership] = None
+        if subscription not in self.draining:
+            self.on_drain(subscription)
+        self.draining[subscription] = then
+        self._draining_of.setdefault(subscription.connection, {})[subscription] = None
 
-    def draining_of(self, member: Member) -> Collection[Membership]:
+    def draining_of(self, member: Subscriber) -> Collection[Subscription]:
         """The subscriptions of one client that wait for lines."""
         return self._draining_of.get(member, {}).keys()
 
-    def _end_draining(self, membership: Membership) -> Callable[[], None] | None:
+    def _end_draining(self, subscription: Subscription) -> Callable[[], None] | None:
         """End a subscription's wait for lines, and return what is to be done then. None: it did not wait."""
-        then = self.draining.pop(membership, None)
+        then = self.draining.pop(subscription, None)
         if then is not None:
-            of_client = self._draining_of[membership.connection]
-            del of_client[membership]
+            of_client = self._draining_of[subscription.connection]
+            del of_client[subscription]
             if not of_client:
-                del self._draining_of[membership.connection]
+                del self._draining_of[subscription.connection]
         return then
 
-    def hold(self, membership: Membership, queue: str) -> None:
+    def hold(self, subscription: Subscription, queue: str) -> None:
         """An outcome of that queue is about to be offered: the last lines go first."""
-        if membership.held is None:
-            membership.held = []
-            self.drain(membership, (queue,), partial(self._release, membership), urgent=True)
-        elif membership in self.draining:
-            self.drain(membership, (queue,), self.draining[membership], urgent=True)
+        if subscription.held is None:
+            subscription.held = []
+            self.drain(subscription, (queue,), partial(self._release, subscription), urgent=True)
+        elif subscription in self.draining:
+            self.drain(subscription, (queue,), self.draining[subscription], urgent=True)
 
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
         """An event of a followed job is about to be offered. `ends`: it is an outcome."""
-        for membership in list(self.followers[job_id]) if ends else ():
-            if membership.subscription.room.queue in (None, queue):
-                self.hold(membership, queue)
+        for subscription in list(self.followers[job_id]) if ends else ():
+            if subscription.request.room.queue in (None, queue):
+                self.hold(subscription, queue)
         self.on_news((queue, job_id.decode()), False)
 
-    def forget(self, membership: Membership, queue: str) -> None:
-        """The queue is gone: a membership without a queue follows no lines there, and waits for none."""
-        following = self.followers.get((membership.subscription.room.job_id or "").encode(), {}).get(membership)
+    def forget(self, subscription: Subscription, queue: str) -> None:
+        """The queue is gone: a subscription without a queue follows no lines there, and waits for none."""
+        following = self.followers.get((subscription.request.room.job_id or "").encode(), {}).get(subscription)
         if following is not None:
             following.readers.pop(queue, None)
             if following.unread.pop(queue, None) is not None and not following.unread:
-                self.give_up(membership)
+                self.give_up(subscription)
 
-    def leave(self, membership: Membership) -> None:
+    def leave(self, subscription: Subscription) -> None:
         """Follow no lines for this subscription any more."""
-        job_id = (membership.subscription.room.job_id or "").encode()
+        job_id = (subscription.request.room.job_id or "").encode()
         followers = self.followers.get(job_id, {})
-        followers.pop(membership, None)
+        followers.pop(subscription, None)
         if not followers:
             self.followers.pop(job_id, None)
-        then = self._end_draining(membership)
+        then = self._end_draining(subscription)
         if then is not None:
             then()
 
-    def give_up(self, membership: Membership) -> None:
+    def give_up(self, subscription: Subscription) -> None:
         """What waits for lines goes on without further ones. They follow, if it is still there then."""
-        then = self._end_draining(membership)
+        then = self._end_draining(subscription)
         if then is not None:
             then()
-            membership.connection.outbox.flush()
-            membership.connection.outbox.wake()  # some wait for that, and nothing may have been held
+            subscription.connection.outbox.flush()
+            subscription.connection.outbox.wake()  # some wait for that, and nothing may have been held
 
     def give_up_all(self, queue: str) -> None:
         """Give up the wait for lines of all subscriptions that see a queue's events."""
-        for membership in list(self.draining):
-            if membership.subscription.room.queue in (None, queue):
-                self.give_up(membership)
+        for subscription in list(self.draining):
+            if subscription.request.room.queue in (None, queue):
+                self.give_up(subscription)
 
     # ---- looking ----
 
-    def groups(self, job: Job) -> tuple[list[Group], list[Membership]]:
+    def groups(self, job: Job) -> tuple[list[Group], list[Subscription]]:
         """Who follows the lines of a job, and whose client must first take what waits for it."""
         queue, job_id = job
         groups: dict[JobLineReader, Group] = {}
-        full: list[Membership] = []
-        for membership, following in self.followers.get(job_id.encode(), {}).items():
-            if not self._follows(membership, following, queue):
+        full: list[Subscription] = []
+        for subscription, following in self.followers.get(job_id.encode(), {}).items():
+            if not self._follows(subscription, following, queue):
                 continue
             reader = following.readers.get(queue)
             if reader is None:
-                after = (membership.subscription.logs or {}).get(queue)
+                after = (subscription.request.logs or {}).get(queue)
                 reader = following.readers[queue] = JobLineReader() if after is None else JobLineReader.after(after)
-            if membership.connection.outbox.roomy:
+            if subscription.connection.outbox.roomy:
                 group = groups.setdefault(reader, Group(job, reader))
-                group.members.append((membership, following.unread.get(queue)))
+                group.members.append((subscription, following.unread.get(queue)))
             else:
-                full.append(membership)
+                full.append(subscription)
         return list(groups.values()), full
 
-    def _follows(self, membership: Membership, following: Following, queue: str) -> bool:
+    def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
         """Whether lines of that queue may come, or are waited for."""
-        if membership.subscription.room.queue not in (None, queue):
+        if subscription.request.room.queue not in (None, queue):
             return False
-        if queue in membership.lives:
-            return membership.lives[queue] is None or queue in following.unread
+        if queue in subscription.job_states:
+            return subscription.job_states[queue] is None or queue in following.unread
         return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:
@@ -213,17 +213,17 @@ class JobLines:
         frames: dict[Sub | None, Frame] = {}
         tail: bytes | None = None
         all_told = True
-        for membership, asked in group.members:
-            if membership.left:
+        for subscription, asked in group.members:
+            if subscription.left:
                 continue
-            outbox = membership.connection.outbox
+            outbox = subscription.connection.outbox
             if step.batch is not None and not outbox.roomy:
                 all_told = False
                 continue
-            following = self._following(membership)
+            following = self._following(subscription)
             following.readers[queue] = step.reader
             if step.batch is not None:
-                sub = membership.subscription.room.sub
+                sub = subscription.request.room.sub
                 if sub not in frames:
                     tail = tail or _tail(group.job, step.batch, step.reader)
                     frames[sub] = job_frame(_NAME, tail, sub=sub)
@@ -232,12 +232,12 @@ class JobLines:
             if asked is not None and not step.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
                 if not following.unread:
-                    self.give_up(membership)
+                    self.give_up(subscription)
             outbox.flush()
         return all_told
 
-    def _following(self, membership: Membership) -> Following:
-        return self.followers[(membership.subscription.room.job_id or "").encode()][membership]
+    def _following(self, subscription: Subscription) -> Following:
+        return self.followers[(subscription.request.room.job_id or "").encode()][subscription]
 
 
 def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
@@ -263,5 +263,5 @@ def _ignore_news(_job: Job, _urgent: bool) -> None:
     """Ignore that there is something to look at: nobody is there to look."""
 
 
-def _ignore_drain(_membership: Membership) -> None:
+def _ignore_drain(_subscription: Subscription) -> None:
     """Ignore that a job's lines are to be read: nobody is there to read them."""

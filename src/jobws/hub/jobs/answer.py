@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
 
 
-def answer(join: Join, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
+def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
     """The data of the ack of a request whose items have these results; or why its only item is refused."""
-    request, evicted = join.request, join.evicted or UNSET
+    request, evicted = pending.request, pending.evicted or UNSET
     if request.many:
-        common = _common(join, fanout)
+        common = _common(pending, fanout)
         own = [_without(result, common) for result in results]
         return AckData(request.event, results=own, evicted=evicted, after=common or UNSET)
     (result,) = results
@@ -38,9 +38,9 @@ def answer(join: Join, results: Sequence[Result], fanout: Fanout) -> AckData | I
     )
 
 
-def _common(join: Join, fanout: Fanout) -> Cursor:
+def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
     """The positions of what happens from now on, if every item names a queue."""
-    rooms = [item.room for item in join.request.items if not isinstance(item, ItemError)]
+    rooms = [item.room for item in pending.request.items if not isinstance(item, ItemError)]
     if any(room.queue is None for room in rooms):
         return {}
     return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}

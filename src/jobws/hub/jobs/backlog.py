@@ -40,7 +40,7 @@ class Backlog:
         items = self._items
         while items and len(events) + len(owed) < count:
             first = items[0]
-            if first.membership.left:
+            if first.subscription.left:
                 items.popleft()
             elif isinstance(first, Owed):
                 if events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobws.bullmq.events import Life, field, kind_of
-from jobws.hub.jobs.subscription import Held, Member, Membership
+from jobws.hub.jobs.subscription import Held, Subscriber, Subscription
 from jobws.protocol.codec import job_frame, json_text
 from jobws.protocol.identifiers import is_after
 from jobws.protocol.messages import OUTCOMES
@@ -26,7 +26,7 @@ class Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
     __slots__ = (
-        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_recent", "_touched"),
+        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_history", "_touched"),
         *("_whole_queue", "offers"),
     )
 
@@ -37,10 +37,10 @@ class Batch:
         self._anywhere = fanout.rooms.anywhere
         self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_lines.followers
-        self._recent = fanout.recent.of(queue)
+        self._history = fanout.history.of(queue)
         self._published = fanout.published.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
-        self._touched: dict[Member, None] = {}
+        self._touched: dict[Subscriber, None] = {}
         self.offers = 0
 
     def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
@@ -53,7 +53,7 @@ class Batch:
         if kind is None:
             self._fanout.counts["missing-field"] += 1
             return
-        self._recent.add(job_id, stream_id, kind)
+        self._history.add(job_id, stream_id, kind)
         if self._published is not None and self._published.knows(job_id, stream_id, kind):
             return
         anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
@@ -61,7 +61,7 @@ class Batch:
             return
         if job_id in self._followed:
             self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
-        takers: list[Membership] = []
+        takers: list[Subscription] = []
         if self._whole_queue:
             self._choose(takers, self._whole_queue, kind)
         if anywhere is not None:
@@ -71,12 +71,12 @@ class Batch:
         if takers:
             self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
-    def _choose(self, takers: list[Membership], members: Iterable[Membership], kind: Kind) -> None:
+    def _choose(self, takers: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
         """Add those who chose this event."""
         event = kind.name.text
-        takers += [each for each in members if each.subscription.events is None or event in each.subscription.events]
+        takers += [each for each in members if each.request.events is None or event in each.request.events]
 
-    def _note(self, takers: list[Membership], members: Iterable[Membership], stream_id: bytes, kind: Kind) -> None:
+    def _note(self, takers: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind) -> None:
         """Add those who chose this event. What it says of the job's life concerns the others too.
 
         An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
@@ -86,58 +86,58 @@ class Batch:
         tells, lives = ends or life is not Life.SAME, life is Life.LIVES
         # Members of one room were mostly settled by the same event, so one comparison does for all of them.
         compared, is_news = None, True
-        for membership in members:
+        for subscription in members:
             if tells:
-                settled = membership.lives.get(queue)
+                settled = subscription.job_states.get(queue)
                 if settled is not None and settled is not compared:
                     compared, is_news = settled, is_after(stream_id, settled)
-                if settled is None and queue not in membership.lives:
-                    membership.see(queue, None if lives else stream_id)
+                if settled is None and queue not in subscription.job_states:
+                    subscription.see(queue, None if lives else stream_id)
                 elif settled is None or is_news:
-                    membership.lives[queue] = None if lives else stream_id
+                    subscription.job_states[queue] = None if lives else stream_id
                 elif life is not Life.SAME and not lives:
                     continue
-                if ends and membership.owed:
-                    membership.pay(queue)  # what was missed before it is gone: the hash tells of this one
-            elif queue not in membership.lives:
-                membership.see(queue)
-            chosen = membership.subscription.events
-            if membership.had is not None and membership.has(queue, stream_id):
+                if ends and subscription.owed:
+                    subscription.pay(queue)  # what was missed before it is gone: the hash tells of this one
+            elif queue not in subscription.job_states:
+                subscription.see(queue)
+            chosen = subscription.request.events
+            if subscription.had is not None and subscription.has(queue, stream_id):
                 continue
             if chosen is None or event in chosen:
-                takers.append(membership)
+                takers.append(subscription)
 
-    def _send(self, takers: list[Membership], stream_id: bytes, kind: Kind, tail: bytes) -> None:
+    def _send(self, takers: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
         """A frame for each: those of one name share it, and all of them share a large tail."""
         queue, ends = self._queue, kind.name.text in OUTCOMES
-        untold = not ends and queue in self._fanout.untold
+        without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}
         without: dict[Sub | None, Frame] = {}
         self.offers += len(takers)
-        for membership in takers:
-            connection, subscription = membership.connection, membership.subscription
+        for subscription in takers:
+            connection, request = subscription.connection, subscription.request
             self._touched[connection] = None
-            if membership.held is not None:
+            if subscription.held is not None:
                 if connection.outbox.hold(tail):
-                    membership.held.append(Held(kind, queue, stream_id, tail, replayed=False))
+                    subscription.held.append(Held(kind, queue, stream_id, tail, replayed=False))
                 continue
             # A subscription to a whole queue is owed nothing.
-            hidden = (untold and subscription.room.job_id is not None) or (
-                membership.owed is not None and queue in membership.owed
+            hidden = (without_position and request.room.job_id is not None) or (
+                subscription.owed is not None and queue in subscription.owed
             )
-            frames, sub = without if hidden else with_position, subscription.room.sub
+            frames, sub = without if hidden else with_position, request.room.sub
             frame = frames.get(sub)
             if frame is None:
                 at = None if hidden else stream_id
                 frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
             connection.outbox.append(frame)
-            if ends and subscription.until_end:
-                connection.leave(membership)
+            if ends and request.until_end:
+                connection.leave(subscription)
 
     @property
     def forgets(self) -> bool:
         """Whether older events of the queue were forgotten."""
-        return self._recent.is_full
+        return self._history.is_full
 
     def finish(self) -> None:
         """Flush every connection that was offered something."""

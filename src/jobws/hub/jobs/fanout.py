@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
-from jobws.hub.jobs.history import Recent
-from jobws.hub.jobs.subscription import DOUBTED, Held, Membership
+from jobws.hub.jobs.history import History
+from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
@@ -23,8 +23,8 @@ from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from jobws.bullmq.events import Kind, Past
-    from jobws.hub.jobs.history import RecentEvents
+    from jobws.bullmq.events import HistoryEntry, Kind
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.hub.jobs.rooms import Rooms
     from jobws.redis.commands import Entry
 
@@ -48,13 +48,13 @@ class Fanout:
         cursors: By queue label, the stream id up to which entries were published.
         verified: The same, up to where it is certain that none was missed: from there another bridge, which knows
             nothing of a hole that this one has not found yet, can go on.
-        recent: The events that were published, and what the streams held before.
+        history: The events that were published, and what the streams held before.
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
         on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
         knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
-        untold: The queues whose entries were missed, until it was looked up which outcomes were among them. Until
-            then no position is told in them.
+        without_position: The queues in which no position is told now: entries were missed, and it is not looked up yet
+            which outcomes were among them.
         published: By queue whose stream is read again, what was published of it before.
         job_lines: The lines of jobs' logs that are followed.
     """
@@ -63,13 +63,13 @@ class Fanout:
         self.rooms = rooms
         self.cursors: Cursor = {}
         self.verified: Cursor = {}
-        self.recent = Recent()
+        self.history = History()
         self.counts: Counter[str] = Counter()
         self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
         self.knows_all = True
-        self.untold: set[str] = set()
-        self.published: dict[str, RecentEvents] = {}
+        self.without_position: set[str] = set()
+        self.published: dict[str, QueueHistory] = {}
         # By queue, up to where something may be missing after a position; and positions that may be of another stream.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
@@ -79,36 +79,36 @@ class Fanout:
 
     # ---- what a listener tells ----
 
-    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """What the stream held before it was read on: nobody is told, but late subscribers may ask for it.
 
         It is done when the last of its short steps is.
         """
-        return self.recent.fill(queue, newest_first, floor)
+        return self.history.fill(queue, newest_first, floor)
 
     def keep(self, queue: str, max_length: int) -> int:
         """A stream may hold so many entries; how many of them are remembered."""
-        return self.recent.keep(queue, max_length)
+        return self.history.keep(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Redis has trimmed what lies before that entry."""
-        self.recent.forget_before(queue, stream_id)
+        self.history.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
         """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
 
         Subscriptions that name it stay. For one without a queue its job was never there.
         """
-        for membership in self.rooms.forget(queue):
-            self.job_lines.forget(membership, queue)
-        self.recent.forget(queue)
+        for subscription in self.rooms.forget(queue):
+            self.job_lines.forget(subscription, queue)
+        self.history.forget(queue)
         self.published.pop(queue, None)
         for known in (self.cursors, self.verified):
             known.pop(queue, None)
         self._doubtful.pop(queue, None)
         self._foreign.pop(queue, None)
         self.without_events.discard(queue)
-        self.untold.discard(queue)
+        self.without_position.discard(queue)
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """The stream will be published again, since it is not what it was. `tell_gap` is due.
@@ -126,7 +126,7 @@ class Fanout:
             and the id up to which entries may be missing.
         """
         cursor = self.cursors[queue]
-        known = self.recent.floor(queue)
+        known = self.history.floor(queue)
         start = known if position(generated) > position(known) else START
         floor = max(start, oldest, key=position)
         self._doubtful[queue] = max(cursor, self._doubtful.get(queue, START), key=position)
@@ -134,8 +134,8 @@ class Fanout:
             span = _Span(position(generated), position(cursor))
             old = self._foreign.get(queue, span)
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
-        self.published[queue] = self.recent.begin_again(queue)
-        self.untold.add(queue)
+        self.published[queue] = self.history.begin_again(queue)
+        self.without_position.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
         self.job_lines.give_up_all(queue)
@@ -145,14 +145,14 @@ class Fanout:
         """Tell those whom it concerns, in a step each for a subscription or a client, before it is published again."""
         limit = position(floor)
         concerned = self.rooms.concerned(queue)
-        for membership in list(self.rooms.seen(queue)):
-            settled = membership.lives.get(queue)
+        for subscription in list(self.rooms.seen(queue)):
+            settled = subscription.job_states.get(queue)
             if settled is not None and (reason != "trimmed" or position(settled) <= limit):
-                membership.lives[queue] = DOUBTED
-            if membership.had is not None and reason != "trimmed":
-                membership.had.pop(queue, None)
-            if membership.held is not None:
-                self._hold_gap(membership, queue, reason)
+                subscription.job_states[queue] = DOUBTED
+            if subscription.had is not None and reason != "trimmed":
+                subscription.had.pop(queue, None)
+            if subscription.held is not None:
+                self._hold_gap(subscription, queue, reason)
             yield
         gap = encode(Gap(data=GapData(queue, reason, None)))
         for connection in concerned:
@@ -160,18 +160,18 @@ class Fanout:
             connection.outbox.flush()
             yield
 
-    def _hold_gap(self, membership: Membership, queue: str, reason: str) -> None:
+    def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
         """Keep a gap among the events that a subscription holds: after those before it, before what is read again."""
-        room = membership.subscription.room
+        room = subscription.request.room
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
-        if membership.held is not None and membership.connection.outbox.hold(frame.payload):
-            membership.held.append(Held(None, queue, b"", frame.payload, replayed=False))
+        if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
+            subscription.held.append(Held(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
         """A stream was published again. Up to the id `floor` some entries may be missing."""
         self.published.pop(queue, None)
-        self.recent.reach_to(queue, floor)
+        self.history.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
@@ -179,19 +179,21 @@ class Fanout:
 
         While the stream is read again they wait for `end_again`.
         """
-        self.untold.add(queue)
+        self.without_position.add(queue)
         if queue not in self.published:
             self.on_gap(queue)
 
     def resolve(self, queue: str) -> None:
         """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
         if queue not in self.published:
-            self.untold.discard(queue)
+            self.without_position.discard(queue)
 
-    def may_lack(self, queue: str, after: str) -> bool:
+    def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
         doubtful = self._doubtful.get(queue)
-        return (doubtful is not None and position(after) <= position(doubtful)) or self.recent.of(queue).may_lack(after)
+        return (doubtful is not None and position(after) <= position(doubtful)) or self.history.of(queue).may_miss(
+            after
+        )
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
         """Whether a position may be of another stream than the present one, which ended with `end` (`0-0`: empty)."""
@@ -228,17 +230,17 @@ class Fanout:
         finally:
             if entries:
                 self.cursors[queue] = entries[index][0].decode()
-            self.recent.changes += batch.forgets
+            self.history.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.offers
             batch.finish()
 
-    def release(self, membership: Membership) -> None:
+    def release(self, subscription: Subscription) -> None:
         """Let through what was held for a subscription, and from now on everything. Nothing happens if it has left."""
-        held_back, membership.held = membership.held or [], None
-        outbox = membership.connection.outbox
+        held_back, subscription.held = subscription.held or [], None
+        outbox = subscription.connection.outbox
         for index, held in enumerate(held_back):
-            if membership.left:  # with this one's outcome
+            if subscription.left:  # with this one's outcome
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -247,20 +249,22 @@ class Fanout:
                 outbox.append(Frame(held.tail))
                 continue
             self.counts["held"] += 1
-            self.send(membership, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
+            self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
     # ---- frames ----
 
-    def send(self, membership: Membership, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool) -> None:
+    def send(
+        self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
+    ) -> None:
         """Send an event to one subscription, which may end with it. The caller flushes."""
         ends = kind.name.text in OUTCOMES
-        told = ends or not (queue in self.untold or (membership.owed and queue in membership.owed))
-        sub = membership.subscription.room.sub
-        membership.connection.outbox.append(
+        told = ends or not (queue in self.without_position or (subscription.owed and queue in subscription.owed))
+        sub = subscription.request.room.sub
+        subscription.connection.outbox.append(
             job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
         )
-        if ends and membership.subscription.until_end:
-            membership.connection.leave(membership)
+        if ends and subscription.request.until_end:
+            subscription.connection.leave(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
         """How each frame of an event ends; what is wrong with it is counted."""

@@ -16,7 +16,7 @@ from jobws.protocol.identifiers import START, before, position
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from jobws.bullmq.events import Past
+    from jobws.bullmq.events import HistoryEntry
 
 # BullMQ's own default for a stream; a queue that keeps more is followed as far as MOST_PER_QUEUE.
 LEAST_PER_QUEUE: Final = 10_000
@@ -36,7 +36,7 @@ class Recorded(NamedTuple):
     kind: Kind
 
 
-class RecentEvents:
+class QueueHistory:
     """The recent events of one queue.
 
     Args:
@@ -73,7 +73,7 @@ class RecentEvents:
         if len(self._order) > self.capacity:
             self._forget_oldest()
 
-    def fill(self, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+    def fill(self, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Take over what the stream holds, before the first `add`, in short steps; see `reach_to`."""
         for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
@@ -114,7 +114,7 @@ class RecentEvents:
                 break
             self._forget_oldest()
 
-    def may_lack(self, after: str) -> bool:
+    def may_miss(self, after: str) -> bool:
         """Whether events after that position may be gone.
 
         A stream of which nothing was trimmed, and which begins after `after`, is not the one that `after` is of.
@@ -152,7 +152,7 @@ class RecentEvents:
         first = _first_after(known, before(stream_id))
         return known[first : first + 2] == [stream_id, kind]
 
-    def turn(self, job_id: bytes) -> Recorded | None:
+    def last_transition(self, job_id: bytes) -> Recorded | None:
         """The last event that told something of the job's life: it lives, has its outcome, or is gone. None: unknown.
 
         An outcome before it is that of an earlier life: ids are used again, after a retry by hand or a removal.
@@ -192,7 +192,7 @@ def _first_after(known: list[Any], stream_id: str | bytes) -> int:
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))
 
 
-class Recent:
+class History:
     """The recent events of every queue.
 
     Attributes:
@@ -201,17 +201,17 @@ class Recent:
 
     def __init__(self) -> None:
         self.changes = 0
-        self._queues: dict[str, RecentEvents] = {}
+        self._queues: dict[str, QueueHistory] = {}
         self._job_ids: dict[str, Collection[bytes]] = {}
 
-    def of(self, queue: str) -> RecentEvents:
+    def of(self, queue: str) -> QueueHistory:
         """The events of one queue, which is made if it is new."""
         known = self._queues.get(queue)
         if known is None:
-            known = self._put(queue, RecentEvents(self._capacity(LEAST_PER_QUEUE)))
+            known = self._put(queue, QueueHistory(self._capacity(LEAST_PER_QUEUE)))
         return known
 
-    def _put(self, queue: str, known: RecentEvents) -> RecentEvents:
+    def _put(self, queue: str, known: QueueHistory) -> QueueHistory:
         self._queues[queue] = known
         self._job_ids[queue] = known.job_ids
         return known
@@ -231,25 +231,25 @@ class Recent:
         known.forget_before(stream_id)
         self.changes += len(known) < count
 
-    def fill(self, queue: str, newest_first: Sequence[Past], floor: str) -> Iterator[None]:
+    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
         self.begin_again(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1
 
     def reach_to(self, queue: str, floor: str) -> None:
-        """See `RecentEvents.reach_to`."""
+        """See `QueueHistory.reach_to`."""
         self.of(queue).reach_to(floor)
         self.changes += 1
 
-    def begin_again(self, queue: str) -> RecentEvents:
+    def begin_again(self, queue: str) -> QueueHistory:
         """Begin again, unfilled; returns what was known until now."""
         known = self.of(queue)
-        self._put(queue, RecentEvents(known.capacity))
+        self._put(queue, QueueHistory(known.capacity))
         self.changes += 1
         return known
 
-    def is_current(self, queue: str, known: RecentEvents) -> bool:
+    def is_current(self, queue: str, known: QueueHistory) -> bool:
         """Whether that is what is known of the queue: it was not begun again, nor forgotten."""
         return self._queues.get(queue) is known
 

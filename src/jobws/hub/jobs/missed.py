@@ -10,7 +10,7 @@ from jobws.hub.jobs.subscription import DOUBTED
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import JobSnapshot
 
 FINISHED: Final = frozenset({"completed", "failed"})
@@ -25,12 +25,12 @@ def finished_text(snapshot: JobSnapshot) -> str:
 
 
 def misses(
-    membership: Membership, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
+    subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
     """Whether a subscription that was answered misses an outcome that the hash has, or stands for because it vanished.
 
     Args:
-        membership: The subscription.
+        subscription: Whose.
         queue: The label.
         snapshot: What the hash said; None: there was none.
         all_read: Whether the stream was read as far as it went then. If not, a hash that vanished says nothing: the
@@ -38,15 +38,15 @@ def misses(
         without_events: Whether the queue has no events, so that only its hashes tell of second lives.
     """
     if snapshot is None:
-        return all_read and membership.lives.get(queue, DOUBTED) is None
-    settled = membership.see(queue)
+        return all_read and subscription.job_states.get(queue, DOUBTED) is None
+    settled = subscription.see(queue)
     # A second life may have begun, and ended, where no event told of it.
     doubted = settled == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
-            membership.lives[queue] = None
+            subscription.job_states[queue] = None
         return False
-    return (settled is None or doubted) and not membership.was_told(queue, finished_text(snapshot))
+    return (settled is None or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
 
 
 class Replay:
@@ -59,10 +59,10 @@ class Replay:
         index: The next event.
     """
 
-    __slots__ = ("index", "is_last", "kinds", "membership", "queue", "stream_ids")
+    __slots__ = ("index", "is_last", "kinds", "queue", "stream_ids", "subscription")
 
-    def __init__(self, membership: Membership, queue: str, stream_ids: list[bytes], kinds: list[Kind]) -> None:
-        self.membership = membership
+    def __init__(self, subscription: Subscription, queue: str, stream_ids: list[bytes], kinds: list[Kind]) -> None:
+        self.subscription = subscription
         self.queue = queue
         self.stream_ids = stream_ids
         self.kinds = kinds
@@ -76,5 +76,5 @@ class Replay:
 class Owed(NamedTuple):
     """An outcome of a job in a queue that a subscription misses and the stream does not have."""
 
-    membership: Membership
+    subscription: Subscription
     queue: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.history import Recorded
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted
     from jobws.protocol.request_types import Identity, Subscribe
 
@@ -37,7 +37,7 @@ AMBIGUOUS_MILLISECONDS: Final = 60_000
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
 
-class Join:
+class PendingSubscription:
     """A request to subscribe that waits for what Redis knows of its jobs.
 
     Args:
@@ -45,15 +45,15 @@ class Join:
         labels: The queues that exist; a live view.
 
     Attributes:
-        members: One per item of the request, in order.
+        subscriptions: One per item of the request, in order.
         evicted: The subscriptions that were left to make place.
     """
 
-    __slots__ = ("_labels", "evicted", "members", "request")
+    __slots__ = ("_labels", "evicted", "request", "subscriptions")
 
     def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
         self.request = request
-        self.members: list[Membership | ItemError] = []
+        self.subscriptions: list[Subscription | ItemError] = []
         self.evicted: list[Evicted] = []
         self._labels = labels
 
@@ -61,12 +61,16 @@ class Join:
     def size(self) -> int:
         """How many subscriptions it has; a search for queues counts as many."""
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
-        return len(self.members) + (SEARCH_SIZE if unknown else 0)
+        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
     @property
-    def present(self) -> list[Membership]:
+    def present(self) -> list[Subscription]:
         """The subscriptions that are still there."""
-        return [member for member in self.members if not isinstance(member, ItemError) and not member.left]
+        return [
+            subscription
+            for subscription in self.subscriptions
+            if not isinstance(subscription, ItemError) and not subscription.left
+        ]
 
     @property
     def queues(self) -> set[str | None]:
@@ -76,7 +80,7 @@ class Join:
     @property
     def rooms(self) -> list[Identity]:
         """The rooms of the subscriptions that are still there."""
-        return [member.subscription.room for member in self.present]
+        return [subscription.request.room for subscription in self.present]
 
 
 class Begun:
@@ -100,60 +104,60 @@ class Begun:
         self.stale = stale
 
 
-def begin(membership: Membership, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
-    """What a subscription gets from before its answer; its `lives` and `told` are set.
+def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
+    """What a subscription gets from before its answer; its `job_states` and `delivered` are set.
 
     Args:
-        membership: The subscription.
+        subscription: The one that begins.
         query: What Redis said.
         fanout: What is known of the streams now.
         now_milliseconds: The time as Redis tells it.
     """
-    room = membership.subscription.room
+    room = subscription.request.room
     if room.queue is not None and not query.knows(room.queue):
-        return _begin_unknown(membership, room.queue)
+        return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
         queue = str(room.queue)
         return Begun(Result(after={queue: now_in(queue, fanout)}))
-    ahead = query.ahead(room.queue, membership.subscription.after or {})
+    ahead = query.ahead(room.queue, subscription.request.after or {})
     if ahead:
-        membership.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
+        subscription.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
     for queue, snapshot in query.having(room).items():
         if isinstance(snapshot, ItemError):
             return Begun(Result(error=snapshot))
-        parts.append(_Part(membership, queue, snapshot, query, fanout))
-    is_late = membership.subscription.after is None
+        parts.append(_Part(subscription, queue, snapshot, query, fanout))
+    is_late = subscription.request.after is None
     is_ambiguous = room.queue is None and is_late and len(parts) > 1
     oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
     for part in parts:
         part.decide(oldest)
-    replays = [Replay(membership, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
+    replays = [Replay(subscription, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
     if replays:
         replays[-1].is_last = True
-    until_end = membership.subscription.until_end
-    told = any(part.stream_ids or part.owed or part.lives or (part.snapshot and not until_end) for part in parts)
+    until_end = subscription.request.until_end
+    told = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     stale = query.stale(room)
     for queue in stale:
-        if membership.lives.get(queue) is not None:
-            membership.lives[queue] = DOUBTED
+        if subscription.job_states.get(queue) is not None:
+            subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
         unknown=(not told and query.is_read(room.queue)) or UNSET,
-        gap=bool(stale) or query.may_lack(room.queue, membership.subscription.after or {}) or UNSET,
+        gap=bool(stale) or query.may_miss(room.queue, subscription.request.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )
     return Begun(result, replays, [part.queue for part in parts if part.owed], stale)
 
 
-def _begin_unknown(membership: Membership, queue: str) -> Begun:
+def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     """What a subscription gets that names a queue that is not there yet: everything, from the first entry on."""
-    gone = (membership.subscription.after or {}).get(queue, START) != START
-    is_job = membership.subscription.room.job_id is not None
+    gone = (subscription.request.after or {}).get(queue, START) != START
+    is_job = subscription.request.room.job_id is not None
     return Begun(
         Result(
             jobs=[] if is_job else UNSET,
@@ -182,10 +186,10 @@ class _Part:
     """
 
     def __init__(
-        self, membership: Membership, queue: str, snapshot: JobSnapshot | None, query: Query, fanout: Fanout
+        self, subscription: Subscription, queue: str, snapshot: JobSnapshot | None, query: Query, fanout: Fanout
     ) -> None:
-        subscription = membership.subscription
-        job_id = subscription.room.job_id or ""
+        request = subscription.request
+        job_id = request.room.job_id or ""
         self.queue = queue
         self.snapshot = snapshot
         self.stream_ids: list[bytes] = []
@@ -193,45 +197,45 @@ class _Part:
         self.owed = False
         self.withheld = False
         self.is_had = False
-        self._membership = membership
+        self._subscription = subscription
         self._fanout = fanout
-        self._recent = fanout.recent.of(queue)
+        self._history = fanout.history.of(queue)
         self._job_id = job_id.encode()
         self._moment = query.moment(queue, job_id)
         self._is_read = query.is_read(queue)
-        self._after = None if subscription.after is None else subscription.after.get(queue)
+        self._after = None if request.after is None else request.after.get(queue)
         self._is_foreign = self._after is not None and fanout.is_foreign(queue, self._after, query.end(queue))
         self._finished = None
         if snapshot is not None and snapshot.state in FINISHED:
             self._finished = finished_text(snapshot)
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the job lives, as far as is known."""
-        return self._membership.lives.get(self.queue, b"") is None
+        return self._subscription.job_states.get(self.queue, b"") is None
 
     @property
     def is_here(self) -> bool:
         """Whether the queue has the job, has something to tell of it, or holds that back."""
         tells = self.stream_ids or self.owed or self.withheld or self.is_had
-        return bool(self.snapshot is not None or tells or self.lives)
+        return bool(self.snapshot is not None or tells or self.is_alive)
 
     def decide(self, oldest: float) -> None:
         """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
-        turn = self._recent.turn(self._job_id)
-        ended = turn if turn is not None and turn.kind.life is not Life.LIVES else None
-        self._membership.lives[self.queue] = None if ended is None else ended.stream_id
+        transition = self._history.last_transition(self._job_id)
+        ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
+        self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
-            self._look_at_hash(turn, oldest)
+            self._look_at_hash(transition, oldest)
         if self.withheld and self._finished is not None:
-            self._membership.tell(self.queue, self._finished)
+            self._subscription.note_delivered(self.queue, self._finished)
 
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
         """Events after the client's position, or the snapshot; and the outcome, if that was before and not sent."""
-        subscription = self._membership.subscription
+        request = self._subscription.request
         start = self._moment if self._after is None else self._after
-        self.stream_ids, self.kinds = self._recent.after(self._job_id, start)
+        self.stream_ids, self.kinds = self._history.after(self._job_id, start)
         if ended is not None and position(ended.stream_id) <= position(start):
             if self._after is None:
                 self.withheld = position(ended.stream_id)[0] < oldest
@@ -241,34 +245,36 @@ class _Part:
                 self.is_had = not is_due
             if is_due:
                 self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
-        if subscription.events is not None:
-            chosen = [kind.name.text in subscription.events for kind in self.kinds]
+        if request.events is not None:
+            chosen = [kind.name.text in request.events for kind in self.kinds]
             self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
 
-    def _look_at_hash(self, turn: Recorded | None, oldest: float) -> None:
+    def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
         """What the stream does not tell: an outcome that it has lost, or an end that was silent."""
-        membership, queue = self._membership, self.queue
-        if turn is not None and position(turn.stream_id) > position(self._moment):
+        subscription, queue = self._subscription, self.queue
+        if transition is not None and position(transition.stream_id) > position(self._moment):
             return  # it says more than the snapshot
         if self._finished is not None:
             self.withheld = self._was_sent or self._is_older(oldest)
-            self.owed = not self.withheld and membership.subscription.chooses(
-                self.snapshot.state if self.snapshot else ""
-            )
+            self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
             if self.owed:
-                membership.lives[queue] = None
+                subscription.job_states[queue] = None
             else:
-                membership.settle(queue, self._moment, self._finished)
-        elif self.snapshot is None and self.lives and self._is_read:
+                subscription.settle(queue, self._moment, self._finished)
+        elif self.snapshot is None and self.is_alive and self._is_read:
             # Only one who was told that it lives, or would be, is told that it does no more.
-            self.owed = turn is not None and self._after is not None and is_after(turn.stream_id, self._after.encode())
+            self.owed = (
+                transition is not None
+                and self._after is not None
+                and is_after(transition.stream_id, self._after.encode())
+            )
             if not self.owed:
-                del membership.lives[queue]
+                del subscription.job_states[queue]
 
     @property
     def _was_sent(self) -> bool:
         """Whether the client's own position names the hash's outcome."""
-        sent = self._membership.subscription.sent
+        sent = self._subscription.request.sent
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
     def _is_older(self, oldest: float) -> bool:
@@ -276,12 +282,12 @@ class _Part:
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
             return (0.0 if finished is UNSET else finished) < oldest
-        reach = self._recent.reach
+        reach = self._history.reach
         return reach is not None and position(reach)[0] < oldest
 
     def begins(self) -> str:
         """The position from which the client gets everything that it has not."""
-        ahead = self._membership.had is not None and self.queue in self._membership.had
+        ahead = self._subscription.had is not None and self.queue in self._subscription.had
         at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:
             at = lower(at, before(self.stream_ids[0]))

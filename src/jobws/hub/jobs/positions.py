@@ -8,23 +8,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor
 
 
-def positions(memberships: Iterable[Membership], fanout: Fanout) -> Cursor:
+def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     """Up to where everything that is acknowledged was surely sent. A queue is absent if that cannot be said of it."""
     after: Cursor = {}
-    unknown = fanout.untold | fanout.without_events
+    unknown = fanout.without_position | fanout.without_events
     verified = fanout.verified
-    for membership in memberships:
-        if not membership.acked:
+    for subscription in subscriptions:
+        if not subscription.acked:
             continue
-        queues = membership.queues
-        if membership.held is not None:
+        queues = subscription.queues
+        if subscription.held is not None:
             unknown.update(queues)
-        elif membership.owed:
-            unknown.update(membership.owed)
+        elif subscription.owed:
+            unknown.update(subscription.owed)
         for queue in queues:
             if queue in verified:
                 after[queue] = verified[queue]

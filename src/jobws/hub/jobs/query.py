@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import RecentEvents
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
     from jobws.protocol.request_types import Identity
 
@@ -33,11 +33,12 @@ class Query:
     Attributes:
         queues: The labels of those that it is about, in order.
         unknown: The labels that are named and do not exist.
+        known: By label, what was known of its stream when it was asked for.
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_recent"),
-        *("_seen", "_stale", "_stale_anywhere", "_unread", "queues", "unknown"),
+        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_needed"),
+        *("_seen", "_stale", "_stale_anywhere", "_unread", "known", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -51,12 +52,13 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        # By queue, what was known of its stream when it was asked for, and after which id all of it is needed.
-        self._recent: dict[str, tuple[RecentEvents, str]] = {}
+        self.known: dict[str, QueueHistory] = {}
+        # By queue, after which id every event is needed.
+        self._needed: Cursor = {}
         # Which queues are stale, all those that are, and how much had changed when that was found.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
-        self._changes = fanout.recent.changes
+        self._changes = fanout.history.changes
         self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
@@ -93,8 +95,8 @@ class Query:
         """The streams that it is about are known; Redis is asked after this."""
         for queue in self.queues:
             seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
-            known = self._fanout.recent.of(queue)
-            self._recent[queue] = known, max(seen, known.floor or START, key=position)
+            known = self.known[queue] = self._fanout.history.of(queue)
+            self._needed[queue] = later(seen, known.floor or START)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
@@ -118,7 +120,7 @@ class Query:
             room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
 
-    def read_again(self, memberships: Iterable[Membership]) -> list[str]:
+    def read_again(self, subscriptions: Iterable[Subscription]) -> list[str]:
         """The queues of these whose streams are read again now: until that is done nothing can be said of them.
 
         A subscription without a queue waits for no queue in which its job was not seen: of forty queues one may always
@@ -126,7 +128,7 @@ class Query:
         """
         if not self._fanout.published:
             return []
-        concerned = [(each.subscription.room, each.subscription.after or {}) for each in memberships]
+        concerned = [(each.request.room, each.request.after or {}) for each in subscriptions]
         return [
             queue
             for queue, published in self._fanout.published.items()
@@ -158,14 +160,15 @@ class Query:
         self._renew()
         is_stale = self._stale.get(queue)
         if is_stale is None:
-            recent = self._fanout.recent
-            known, after = self._recent.get(queue) or (recent.of(queue), START)
-            is_stale = self._stale[queue] = not (recent.is_current(queue, known) and known.has_all_after(after))
+            history = self._fanout.history
+            known = self.known[queue] if queue in self.known else history.of(queue)
+            is_whole = known.has_all_after(self._needed.get(queue, START))
+            is_stale = self._stale[queue] = not (is_whole and history.is_current(queue, known))
         return is_stale
 
     def _renew(self) -> None:
-        if self._changes != self._fanout.recent.changes:
-            self._changes = self._fanout.recent.changes
+        if self._changes != self._fanout.history.changes:
+            self._changes = self._fanout.history.changes
             self._stale, self._stale_anywhere = {}, None
 
     # ---- what was found ----
@@ -182,15 +185,15 @@ class Query:
         job_id = room.job_id or ""
         if room.queue is not None:
             found = None if self._look_up is None else self._look_up.found.get((room.queue, job_id))
-            known = found is not None or job_id.encode() in self._fanout.recent.of(room.queue).job_ids
+            known = found is not None or job_id.encode() in self._fanout.history.of(room.queue).job_ids
             return {room.queue: found} if known else {}
         found_in = self._found.get(job_id, _NOTHING)
-        others = [queue for queue in self._fanout.recent.having(job_id.encode()) if queue not in found_in]
+        others = [queue for queue in self._fanout.history.having(job_id.encode()) if queue not in found_in]
         having = {**found_in, **dict.fromkeys(others)}
         return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
 
     def _is_read_back(self, queue: str) -> bool:
-        return queue in self._labels and (queue in self.queues or self._fanout.recent.filled(queue))
+        return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
 
     def moment(self, queue: str, job_id: str) -> str:
         """How far what was said of the job speaks."""
@@ -208,16 +211,18 @@ class Query:
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_read(self, queue: str | None) -> bool:
-        """Whether the queue was asked, and its stream was read that far; None: all of them."""
-        return not self._unread if queue is None else queue in self._seen and queue not in self._unread
+        """Whether the queue was asked, and its stream was read that far, or was made again since; None: all of them."""
+        if queue is None:
+            return all(map(self._is_stale, self._unread))
+        return queue in self._seen and (queue not in self._unread or self._is_stale(queue))
 
-    def may_lack(self, queue: str | None, after: Mapping[str, str]) -> bool:
+    def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:
         """Whether events after a client's positions may be gone in the queue, or in any that they name."""
         if queue is not None:
-            return queue in after and self._may_lack(queue, after[queue])
+            return queue in after and self._may_miss(queue, after[queue])
         known = self._holed.get(id(after))
         if known is None:
-            holed = any(self._may_lack(label, stream_id) for label, stream_id in after.items() if self.knows(label))
+            holed = any(self._may_miss(label, stream_id) for label, stream_id in after.items() if self.knows(label))
             known = self._holed[id(after)] = (after, holed)
         return known[1]
 
@@ -237,8 +242,8 @@ class Query:
             self.end(queue)
         )
 
-    def _may_lack(self, queue: str, after: str) -> bool:
+    def _may_miss(self, queue: str, after: str) -> bool:
         fanout = self._fanout
         return queue not in fanout.without_events and (
-            fanout.may_lack(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
+            fanout.may_miss(queue, after) or fanout.is_foreign(queue, after, self.end(queue))
         )

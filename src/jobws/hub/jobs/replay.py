@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import RecentEvents
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
 
 
-def go_live(fanout: Fanout, membership: Membership) -> None:
+def go_live(fanout: Fanout, subscription: Subscription) -> None:
     """Let a subscription get what happens: now, or, if it asked for log lines, after those that are there already."""
-    if membership.subscription.logs is None or membership.left:
-        fanout.release(membership)
+    if subscription.request.logs is None or subscription.left:
+        fanout.release(subscription)
     else:
-        membership.held = membership.held or []
-        fanout.job_lines.drain(membership, membership.lives, partial(fanout.release, membership))
+        subscription.held = subscription.held or []
+        fanout.job_lines.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
@@ -44,36 +44,36 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     `entry` is what the stream holds under that id. If that is not the event any more, the client is told of the gap;
     and if it was the outcome, the hash may have it.
     """
-    membership, queue, stream_id, kind = of.membership, of.queue, of.stream_ids[index], of.kinds[index]
-    if membership.left:
+    subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
+    if subscription.left:
         return
-    room = membership.subscription.room
+    room = subscription.request.room
     job_id = room.job_id or ""
-    connection = membership.connection
+    connection = subscription.connection
     if entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
         tail = fanout.tail(json_text(queue), entry[1])
-        fanout.send(membership, kind, queue, stream_id, tail, replayed=True)
+        fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
         connection.outbox.append(encode(Gap(sub=named(room.sub), data=GapData(queue, "trimmed", [job_id]))))
-        if membership.lives.get(queue) == stream_id:
-            membership.lives[queue] = None
-            connection.owe(membership, queue)
+        if subscription.job_states.get(queue) == stream_id:
+            subscription.job_states[queue] = None
+            connection.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
-        go_live(fanout, membership)
+        go_live(fanout, subscription)
     connection.outbox.flush()
 
 
 class Seen(NamedTuple):
     """What was known of a queue, whose stream was not being read again, before hashes were read."""
 
-    recent: RecentEvents
+    history: QueueHistory
     cursor: str
 
 
 def see(fanout: Fanout, queue: str) -> Seen:
     """What is known of a queue now."""
-    return Seen(fanout.recent.of(queue), fanout.cursors.get(queue, START))
+    return Seen(fanout.history.of(queue), fanout.cursors.get(queue, START))
 
 
 def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, seen: Seen) -> None:
@@ -89,41 +89,41 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
         moment: How far the stream went then, `0-0` if it held nothing; it was read that far.
         seen: What was known before.
     """
-    membership, queue = owed
-    if membership.left or membership.owed is None or queue not in membership.owed:
+    subscription, queue = owed
+    if subscription.left or subscription.owed is None or queue not in subscription.owed:
         return
-    membership.pay(queue)
-    if not fanout.recent.is_current(queue, seen.recent):
-        membership.connection.owe(membership, queue)
+    subscription.pay(queue)
+    if not fanout.history.is_current(queue, seen.history):
+        subscription.connection.owe(subscription, queue)
         return
     # A stream that was emptied ends nowhere, and one that went back ends too early.
     last = later(moment, seen.cursor)
-    subscription, connection = membership.subscription, membership.connection
-    job_id = (subscription.room.job_id or "").encode()
-    turn = fanout.recent.of(queue).turn(job_id)
-    newer = turn is not None and position(turn.stream_id) > position(last)
+    request, connection = subscription.request, subscription.connection
+    job_id = (request.room.job_id or "").encode()
+    transition = fanout.history.of(queue).last_transition(job_id)
+    newer = transition is not None and position(transition.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
     if snapshot is None:
-        if newer or membership.lives.get(queue) is not None:
+        if newer or subscription.job_states.get(queue) is not None:
             return
-    elif snapshot.state not in FINISHED or membership.was_told(queue, finished):
+    elif snapshot.state not in FINISHED or subscription.was_delivered(queue, finished):
         return
-    if newer and turn is not None and turn.kind.life is Life.LIVES:
-        membership.tell(queue, finished)
+    if newer and transition is not None and transition.kind.life is Life.LIVES:
+        subscription.note_delivered(queue, finished)
     else:
-        membership.settle(queue, last, finished)
+        subscription.settle(queue, last, finished)
     fields = _outcome(job_id, snapshot)
     kind = kind_of(fields)
-    if kind is None or not subscription.chooses(kind.name.text):
+    if kind is None or not request.chooses(kind.name.text):
         return
     fanout.counts["from-hash"] += 1
-    if subscription.logs is not None:
-        fanout.job_lines.hold(membership, queue)
+    if request.logs is not None:
+        fanout.job_lines.hold(subscription, queue)
     at, tail = f"{last}~{finished}".encode(), fanout.tail(json_text(queue), fields)
-    if membership.held is None:
-        fanout.send(membership, kind, queue, at, tail, replayed=True)
+    if subscription.held is None:
+        fanout.send(subscription, kind, queue, at, tail, replayed=True)
     elif connection.outbox.hold(tail):
-        membership.held.append(Held(kind, queue, at, tail, replayed=True))
+        subscription.held.append(Held(kind, queue, at, tail, replayed=True))
     connection.outbox.flush()
 
 
@@ -139,11 +139,11 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
         snapshot = look_up.found.get((queue, job_id))
         if isinstance(snapshot, ItemError):
             continue
-        for membership in fanout.rooms.of_job(queue, job_id):
-            if not membership.left and misses(
-                membership, queue, snapshot, all_read=all_read, without_events=without_events
+        for subscription in fanout.rooms.of_job(queue, job_id):
+            if not subscription.left and misses(
+                subscription, queue, snapshot, all_read=all_read, without_events=without_events
             ):
-                membership.connection.owe(membership, queue)
+                subscription.connection.owe(subscription, queue)
             yield all_read
 
 

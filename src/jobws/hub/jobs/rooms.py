@@ -1,6 +1,6 @@
 """Who wants which job or queue.
 
-A room is all memberships of one (queue or none, job id) or of one whole queue. They are found by queue: an event that
+A room is all subscriptions of one (queue or none, job id) or of one whole queue. They are found by queue: an event that
 nobody wants costs two hash look-ups, however many rooms there are, and what concerns one queue walks only its rooms.
 """
 
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from jobws.hub.jobs.subscription import Member, Membership
+from jobws.hub.jobs.subscription import Subscriber, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 # A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
-Members: TypeAlias = dict[Membership, None]
+Members: TypeAlias = dict[Subscription, None]
 JobRooms: TypeAlias = "dict[bytes, Members]"
 """Rooms by job id in UTF-8, as it stands in the stream."""
 
-_NOBODY: Final[Mapping[Membership, None]] = {}
+_NOBODY: Final[Mapping[Subscription, None]] = {}
 _NO_ROOMS: Final[Mapping[bytes, Members]] = {}
 
 
@@ -40,8 +40,8 @@ class Rooms:
         # The rooms without a queue, by queue that was seen to have the job, and the members for which none was.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
-        # How many memberships each connection has, by the queue that they name, or None.
-        self._counts: dict[str | None, dict[Member, int]] = {}
+        # How many subscriptions each connection has, by the queue that they name, or None.
+        self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
         return len(self._queues) + len(self.anywhere) + sum(map(len, self._named.values()))
@@ -52,11 +52,11 @@ class Rooms:
         """The rooms of jobs that name the queue."""
         return self._named.get(queue, _NO_ROOMS)
 
-    def whole_queue(self, queue: str) -> Mapping[Membership, None]:
+    def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
         """The members that want every job of the queue."""
         return self._queues.get(queue, _NOBODY)
 
-    def of_job(self, queue: str, job_id: str) -> list[Membership]:
+    def of_job(self, queue: str, job_id: str) -> list[Subscription]:
         """The members that want that job of that queue."""
         key = job_id.encode()
         return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
@@ -96,13 +96,13 @@ class Rooms:
 
     def _is_unsettled(self, queue: str, job_id: bytes) -> bool:
         members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
-        return any(each.lives.get(queue) is None for each in members)
+        return any(each.job_states.get(queue) is None for each in members)
 
-    def concerned(self, queue: str) -> set[Member]:
-        """Who sees a queue's events: those with a membership that it matters for."""
+    def concerned(self, queue: str) -> set[Subscriber]:
+        """Who sees a queue's events: those with a subscription that it matters for."""
         return {*self._counts.get(queue, ()), *self._counts.get(None, ())}
 
-    def seen(self, queue: str) -> Iterator[Membership]:
+    def seen(self, queue: str) -> Iterator[Subscription]:
         """The members whose job the queue was seen to have, or is said to have. No room may change meanwhile."""
         for rooms in (self.named(queue), self._found.get(queue, _NO_ROOMS)):
             for members in rooms.values():
@@ -110,97 +110,97 @@ class Rooms:
 
     # ---- coming and going ----
 
-    def join(self, membership: Membership) -> None:
-        """Make `membership` a member of its room."""
-        room = membership.subscription.room
-        self._count(membership, 1)
+    def join(self, subscription: Subscription) -> None:
+        """Make `subscription` a member of its room."""
+        room = subscription.request.room
+        self._count(subscription, 1)
         if room.queue is None:
-            self.anywhere.setdefault(_job(membership), {})[membership] = None
-            for queue in membership.lives:
-                self.found(membership, queue)
-            if not membership.lives:
-                self._seek(membership)
+            self.anywhere.setdefault(_job(subscription), {})[subscription] = None
+            for queue in subscription.job_states:
+                self.found(subscription, queue)
+            if not subscription.job_states:
+                self._seek(subscription)
             return
         unheard = not self.listened(room.queue)
         if room.job_id is None:
-            self._queues.setdefault(room.queue, {})[membership] = None
+            self._queues.setdefault(room.queue, {})[subscription] = None
         else:
-            _add(self._named, room.queue, membership)
+            _add(self._named, room.queue, subscription)
         if unheard:
             self._on_listened(room.queue)
 
-    def found(self, membership: Membership, queue: str) -> None:
+    def found(self, subscription: Subscription, queue: str) -> None:
         """A queue was seen to have a member's job."""
-        if membership.subscription.room.queue is None:
+        if subscription.request.room.queue is None:
             unheard = not self.listened(queue)
-            _add(self._found, queue, membership)
+            _add(self._found, queue, subscription)
             if unheard:
                 self._on_listened(queue)
-            self._seek_no_more(membership)
+            self._seek_no_more(subscription)
 
-    def forget(self, queue: str) -> list[Membership]:
+    def forget(self, queue: str) -> list[Subscription]:
         """The queue is gone, and with it what it was seen to have; returns whose jobs these were."""
-        members = [membership for room in self._found.pop(queue, {}).values() for membership in room]
-        for membership in members:
-            del membership.lives[queue]
-            membership.pay(queue)
-            if not membership.lives:
-                self._seek(membership)
+        members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
+        for subscription in members:
+            del subscription.job_states[queue]
+            subscription.pay(queue)
+            if not subscription.job_states:
+                self._seek(subscription)
         if members and not self.listened(queue):
             self._on_listened(queue)
         return members
 
-    def leave(self, membership: Membership) -> None:
-        """End a membership that `join` began. Empty rooms vanish."""
-        room = membership.subscription.room
-        self._count(membership, -1)
+    def leave(self, subscription: Subscription) -> None:
+        """End a subscription that `join` began. Empty rooms vanish."""
+        room = subscription.request.room
+        self._count(subscription, -1)
         if room.queue is None:
-            _remove(self.anywhere, _job(membership), membership)
-            self._seek_no_more(membership)
-            for queue in membership.lives:
-                _drop(self._found, queue, membership)
+            _remove(self.anywhere, _job(subscription), subscription)
+            self._seek_no_more(subscription)
+            for queue in subscription.job_states:
+                _drop(self._found, queue, subscription)
                 if not self.listened(queue):
                     self._on_listened(queue)
             return
         if room.job_id is None:
-            _remove(self._queues, room.queue, membership)
+            _remove(self._queues, room.queue, subscription)
         else:
-            _drop(self._named, room.queue, membership)
+            _drop(self._named, room.queue, subscription)
         if not self.listened(room.queue):
             self._on_listened(room.queue)
 
-    def _count(self, membership: Membership, change: int) -> None:
-        counts = self._counts.setdefault(membership.subscription.room.queue, {})
-        count = counts.get(membership.connection, 0) + change
+    def _count(self, subscription: Subscription, change: int) -> None:
+        counts = self._counts.setdefault(subscription.request.room.queue, {})
+        count = counts.get(subscription.connection, 0) + change
         if count:
-            counts[membership.connection] = count
+            counts[subscription.connection] = count
         else:
-            del counts[membership.connection]
+            del counts[subscription.connection]
             if not counts:
-                del self._counts[membership.subscription.room.queue]
+                del self._counts[subscription.request.room.queue]
 
-    def _seek(self, membership: Membership) -> None:
-        self._seeking[membership] = None
+    def _seek(self, subscription: Subscription) -> None:
+        self._seeking[subscription] = None
         if len(self._seeking) == 1:
             self._on_listened(None)
 
-    def _seek_no_more(self, membership: Membership) -> None:
-        if membership in self._seeking:
-            del self._seeking[membership]
+    def _seek_no_more(self, subscription: Subscription) -> None:
+        if subscription in self._seeking:
+            del self._seeking[subscription]
             if not self._seeking:
                 self._on_listened(None)
 
 
-def _job(membership: Membership) -> bytes:
-    return (membership.subscription.room.job_id or "").encode()
+def _job(subscription: Subscription) -> bytes:
+    return (subscription.request.room.job_id or "").encode()
 
 
-def _add(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
-    rooms.setdefault(queue, {}).setdefault(_job(membership), {})[membership] = None
+def _add(rooms: dict[str, JobRooms], queue: str, subscription: Subscription) -> None:
+    rooms.setdefault(queue, {}).setdefault(_job(subscription), {})[subscription] = None
 
 
-def _drop(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> None:
-    _remove(rooms[queue], _job(membership), membership)
+def _drop(rooms: dict[str, JobRooms], queue: str, subscription: Subscription) -> None:
+    _remove(rooms[queue], _job(subscription), subscription)
     if not rooms[queue]:
         del rooms[queue]
 
@@ -208,8 +208,8 @@ def _drop(rooms: dict[str, JobRooms], queue: str, membership: Membership) -> Non
 _Key = TypeVar("_Key", str, bytes)
 
 
-def _remove(rooms: dict[_Key, Members], key: _Key, membership: Membership) -> None:
+def _remove(rooms: dict[_Key, Members], key: _Key, subscription: Subscription) -> None:
     members = rooms[key]
-    del members[membership]
+    del members[subscription]
     if not members:
         del rooms[key]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
-    from jobws.protocol.request_types import Subscription
+    from jobws.protocol.request_types import SubscriptionRequest
 
-# In `Membership.lives`, an outcome of a stream in which a hole was found since: a later one may have been in the hole.
-# It lies below every id that Redis gives.
+# In `Subscription.job_states`, an outcome of a stream in which a hole was found since: a later one may have been in the
+# hole. It lies below every id that Redis gives.
 DOUBTED: Final = b"0-0"
 
 
@@ -37,47 +37,47 @@ class Held(NamedTuple):
     replayed: bool
 
 
-class Member(Protocol):
-    """Who can be in a room: `hub.jobs.client.Connection`."""
+class Subscriber(Protocol):
+    """Who can be in a room: `hub.jobs.client.JobClient`."""
 
     outbox: Outbox
 
-    def leave(self, membership: Membership) -> None:
-        """See `Connection.leave`."""
+    def leave(self, subscription: Subscription) -> None:
+        """See `JobClient.leave`."""
         ...
 
-    def owe(self, membership: Membership, queue: str) -> None:
-        """See `Connection.owe`."""
+    def owe(self, subscription: Subscription, queue: str) -> None:
+        """See `JobClient.owe`."""
         ...
 
 
-class Membership:
+class Subscription:
     """One subscription of one connection.
 
     Attributes:
         acked: Whether it was answered. From then on it is in its room.
         held: What happened since, while something is to be sent before that; None: nothing is, so events go out as they
             happen.
-        lives: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome is
-            settled, or DOUBTED. A queue that is missing was not seen to have the job; `see` adds one.
-        told: By queue, when the outcome finished that the client has from the job's hash, or that it is not to be told,
-            as `finished_text` gives it; None: there are none.
+        job_states: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome
+            is settled, or DOUBTED. A queue that is missing was not seen to have the job; `see` adds one.
+        delivered: By queue, when the outcome finished that the client has from the job's hash, or does not get, as
+            `finished_text` gives it; None: there are none.
         owed: The queues that have an outcome to send which the stream does not have; None: there are none.
         had: By queue, up to which stream id the client has everything, though this bridge has not read that far yet: it
             comes from a faster one. None: there are none.
         left: Whether it is over.
     """
 
-    __slots__ = ("_rooms", "acked", "connection", "had", "held", "left", "lives", "owed", "subscription", "told")
+    __slots__ = ("_rooms", "acked", "connection", "delivered", "had", "held", "job_states", "left", "owed", "request")
 
-    def __init__(self, connection: Member, subscription: Subscription, rooms: Rooms) -> None:
+    def __init__(self, connection: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
         self._rooms = rooms
         self.connection = connection
-        self.subscription = subscription
+        self.request = request
         self.acked = False
         self.held: list[Held] | None = None
-        self.lives: dict[str, bytes | None] = {}
-        self.told: dict[str, str] | None = None
+        self.job_states: dict[str, bytes | None] = {}
+        self.delivered: dict[str, str] | None = None
         self.owed: set[str] | None = None
         self.had: dict[str, bytes] | None = None
         self.left = False
@@ -85,26 +85,26 @@ class Membership:
     @property
     def queues(self) -> Collection[str]:
         """The queue that it names, or those that were seen to have the job."""
-        named = self.subscription.room.queue
-        return self.lives.keys() if named is None else {named}
+        named = self.request.room.queue
+        return self.job_states.keys() if named is None else {named}
 
     def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
         """The queue has the job: what is known of its life there, which is `settled_by` if nothing was known."""
-        if queue not in self.lives:
-            self.lives[queue] = settled_by
+        if queue not in self.job_states:
+            self.job_states[queue] = settled_by
             if self.acked and not self.left:
                 self._rooms.found(self, queue)
-        return self.lives[queue]
+        return self.job_states[queue]
 
     @property
-    def delivered(self) -> bool:
+    def has_outcome(self) -> bool:
         """Whether the job has its outcome, in every queue that has the job, and the client was sent it."""
-        ended = bool(self.lives) and None not in self.lives.values()
+        ended = bool(self.job_states) and None not in self.job_states.values()
         return ended and self.acked and self.held is None and not self.owed
 
-    def was_told(self, queue: str, finished: str) -> bool:
+    def was_delivered(self, queue: str, finished: str) -> bool:
         """Whether the client has the outcome that finished then, or is not to be told it."""
-        return self.told is not None and self.told.get(queue) == finished
+        return self.delivered is not None and self.delivered.get(queue) == finished
 
     def has(self, queue: str, stream_id: bytes) -> bool:
         """Whether the client has that event from a faster bridge."""
@@ -114,12 +114,12 @@ class Membership:
     def settle(self, queue: str, end: str, finished: str) -> None:
         """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
         self.see(queue)
-        self.lives[queue] = end.encode()
-        self.tell(queue, finished)
+        self.job_states[queue] = end.encode()
+        self.note_delivered(queue, finished)
 
-    def tell(self, queue: str, finished: str) -> None:
+    def note_delivered(self, queue: str, finished: str) -> None:
         """The client has the outcome that finished then, or is not to be told it."""
-        self.told = {**(self.told or {}), queue: finished}
+        self.delivered = {**(self.delivered or {}), queue: finished}
 
     def pay(self, queue: str) -> None:
         """Say that no outcome of that queue is owed any more."""

@@ -16,8 +16,8 @@ from jobws.redis.log_stream import Place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.client import Peer
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.client import Client
+    from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.log.requests import LogRequest
     from jobws.redis.log_stream import Page
 
@@ -43,47 +43,47 @@ class LogHub:
         self.on_wanted: Callable[[], None] = _ignore
         self.on_due: Callable[[], None] = _ignore
         self.clock = clock
-        self._live: dict[LogMembership, None] = {}
-        self._touched: dict[Peer[LogRequest, LogMembership], None] = {}
-        self._due: dict[LogMembership, None] = {}
+        self._live: dict[LogSubscription, None] = {}
+        self._touched: dict[Client[LogRequest, LogSubscription], None] = {}
+        self._due: dict[LogSubscription, None] = {}
         self._texts: Counter[str] = Counter()
         self._begun: Line | None = None
 
-    def join(self, member: LogMembership, page: Page, index: int) -> bool:
+    def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
         """Let a client have lines as they happen, of which the first `index` entries of a page were offered.
 
         False: it is not where the others are, but behind them, or ahead of them; or the page is older than they are.
         """
-        if member.place is None or member.left:
+        if subscription.place is None or subscription.left:
             return True
         at_end = index == len(page.entries) and not page.full
         if self.place is None:
-            if not (at_end and member.place.reach(page.state)):
+            if not (at_end and subscription.place.reach(page.state)):
                 return False
-            self.place = Place(member.place.id, member.place.count)
+            self.place = Place(subscription.place.id, subscription.place.count)
         else:
             here = position(self.place.id)
             following = (
                 page.state.generated if at_end else page.entries[index][0] if index < len(page.entries) else None
             )
             met = following is not None and (position(following) > here or (at_end and position(following) == here))
-            if position(member.place.id) > here or not met:
+            if position(subscription.place.id) > here or not met:
                 return False
-        member.live = True
-        self._live[member] = None
-        if (text := member.request.filter.text) is not None:
+        subscription.live = True
+        self._live[subscription] = None
+        if (text := subscription.request.filter.text) is not None:
             self._texts[text] += 1
         if len(self._live) == 1:
             self.on_wanted()
         return True
 
-    def leave(self, member: LogMembership) -> None:
+    def leave(self, subscription: LogSubscription) -> None:
         """A client wants no more lines. Behind the last one nothing is read."""
-        if member in self._live:
-            del self._live[member]
-            if (text := member.request.filter.text) is not None:
+        if subscription in self._live:
+            del self._live[subscription]
+            if (text := subscription.request.filter.text) is not None:
                 self._texts -= Counter((text,))
-        self._due.pop(member, None)
+        self._due.pop(subscription, None)
         if not self._live:
             self.place = self._begun = None
 
@@ -96,9 +96,9 @@ class LogHub:
         if place is not self.place:  # all left meanwhile
             return len(page.entries)
         if not start and (missing := place.check(page.state)) is not None:
-            for member in self._live:
-                member.miss(missing)
-                self._touched[member.connection] = None
+            for subscription in self._live:
+                subscription.miss(missing)
+                self._touched[subscription.connection] = None
         deadline = self.clock() + MAX_SECONDS
         index = start
         while index < len(page.entries):
@@ -109,9 +109,9 @@ class LogHub:
             if self._texts and not line.seek(self._texts, lambda: self.clock() > deadline):
                 break
             self._begun = None
-            for member in self._live:
-                if member.offer(line):
-                    self._touched[member.connection] = None
+            for subscription in self._live:
+                if subscription.offer(line):
+                    self._touched[subscription.connection] = None
             place.pass_by(line.id.decode())
             index += 1
             if self.clock() > deadline:
@@ -127,17 +127,17 @@ class LogHub:
             connection.outbox.flush()
         return bool(self._touched)
 
-    def due(self, member: LogMembership) -> None:
+    def due(self, subscription: LogSubscription) -> None:
         """A client has room again to be told what it missed."""
-        self._due[member] = None
+        self._due[subscription] = None
         self.on_due()
 
     def settle(self) -> None:
         """Tell those who are due."""
         due, self._due = self._due, {}
-        for member in due:
-            member.tell_dropped()
-            member.connection.outbox.flush()
+        for subscription in due:
+            subscription.tell_dropped()
+            subscription.connection.outbox.flush()
 
 
 def _ignore() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import UNSET
 
-from jobws.hub.client import Peer
-from jobws.hub.log.subscription import LogMembership
+from jobws.hub.client import Client
+from jobws.hub.log.subscription import LogSubscription
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed
 from jobws.protocol.log.answers import LogAck, LogAckData, LogPong, LogPongData
@@ -26,7 +26,7 @@ SUBSCRIBE: Final = "subscribe-logs"
 REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
 
 
-class LogConnection(Peer[LogRequest, LogMembership]):
+class LogClient(Client[LogRequest, LogSubscription]):
     """One client.
 
     Args:
@@ -41,10 +41,10 @@ class LogConnection(Peer[LogRequest, LogMembership]):
     def __init__(self, session: LogSession, hub: LogHub, outbox_bytes: int, wake: Callable[[], None]) -> None:
         super().__init__(session, outbox_bytes, wake)
         self._hub = hub
-        self._current: LogMembership | None = None
-        self._pending: LogMembership | None = None
+        self._current: LogSubscription | None = None
+        self._pending: LogSubscription | None = None
 
-    def _serve(self, request: LogRequest) -> LogMembership | None:
+    def _serve(self, request: LogRequest) -> LogSubscription | None:
         match request:
             case Ping():
                 after = None
@@ -58,40 +58,40 @@ class LogConnection(Peer[LogRequest, LogMembership]):
                 self._acknowledge(LogAckData("unsubscribe-logs", left=left), request.ref)
             case SubscribeLogs():
                 self._give_up_pending()
-                self._pending = LogMembership(self, request, self._hub)
+                self._pending = LogSubscription(self, request, self._hub)
                 return self._pending
             case _:
                 assert_never(request)
         return None
 
     def leave_all(self) -> None:
-        """See `Peer`."""
+        """See `Client`."""
         if self._pending is not None:
             self._end(self._pending)
             self._pending = None
         self._leave_current()
         self.outbox.abandon()
 
-    def complete(self, member: LogMembership, place: Place, end: str, *, gap: bool) -> None:
+    def complete(self, subscription: LogSubscription, place: Place, end: str, *, gap: bool) -> None:
         """Answer a subscription, which takes the place of the one before: its lines begin after `place`.
 
         `end` is the id of the last line that is there, `gap` whether lines before `place` may be missing.
         """
-        if member is not self._pending:
+        if subscription is not self._pending:
             return
         self._pending = None
         self._leave_current()
-        self._current = member
-        member.place, member.end = place, end
-        self._acknowledge(LogAckData(SUBSCRIBE, after=place.id, gap=gap or UNSET), member.request.ref)
+        self._current = subscription
+        subscription.place, subscription.end = place, end
+        self._acknowledge(LogAckData(SUBSCRIBE, after=place.id, gap=gap or UNSET), subscription.request.ref)
         self.outbox.flush()
 
-    def fail(self, member: LogMembership, error: ItemError) -> None:
+    def fail(self, subscription: LogSubscription, error: ItemError) -> None:
         """Refuse a subscription. One that was answered before goes on."""
-        if member is self._pending:
+        if subscription is self._pending:
             self._pending = None
-            self._end(member)
-            self.refuse(error, SUBSCRIBE, member.request.ref)
+            self._end(subscription)
+            self.refuse(error, SUBSCRIBE, subscription.request.ref)
             self.outbox.flush()
 
     def _give_up_pending(self) -> None:
@@ -99,18 +99,18 @@ class LogConnection(Peer[LogRequest, LogMembership]):
             self.fail(self._pending, REPLACED)
 
     def _leave_current(self) -> bool:
-        member, self._current = self._current, None
-        if member is None:
+        subscription, self._current = self._current, None
+        if subscription is None:
             return False
-        member.tell_dropped()
-        self._end(member)
+        subscription.tell_dropped()
+        self._end(subscription)
         return True
 
-    def _end(self, member: LogMembership) -> None:
-        member.left = True
-        self._hub.leave(member)
-        if member.on_leave is not None:
-            member.on_leave()
+    def _end(self, subscription: LogSubscription) -> None:
+        subscription.left = True
+        self._hub.leave(subscription)
+        if subscription.on_leave is not None:
+            subscription.on_leave()
 
     def _acknowledge(self, data: LogAckData, ref: Ref | None) -> None:
         self.outbox.append(encode(LogAck(data, echoed(ref))))

@@ -15,7 +15,7 @@ from jobws.protocol.log.records import log_frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.client import Peer
+    from jobws.hub.client import Client
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
@@ -26,7 +26,7 @@ LINES_PER_ITEM: Final = 10
 MAX_LINES: Final = 10_000
 
 
-class LogMembership:
+class LogSubscription:
     """A subscription of one client, from its request on.
 
     Attributes:
@@ -44,7 +44,7 @@ class LogMembership:
         *("connection", "end", "left", "live", "on_leave", "place", "request"),
     )
 
-    def __init__(self, connection: Peer[LogRequest, LogMembership], request: SubscribeLogs, hub: LogHub) -> None:
+    def __init__(self, connection: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
         self.connection = connection
         self.request = request
         self.place: Place | None = None
@@ -75,7 +75,7 @@ class LogMembership:
     def _give(self, frame: Frame, counter: str) -> bool:
         """Send a line after what is to be told before it, or count it. Whether there is something to flush."""
         outbox, told = self.connection.outbox, False
-        if self._lacks:
+        if self._has_missed:
             if not outbox.roomy:
                 self._drop(1, approximate=False)
                 return False
@@ -95,11 +95,11 @@ class LogMembership:
             self.tell_dropped()
 
     @property
-    def _lacks(self) -> bool:
+    def _has_missed(self) -> bool:
         return self._dropped > 0 or self._approximate
 
     def _drop(self, count: int, *, approximate: bool) -> None:
-        if not self._lacks:
+        if not self._has_missed:
             self.connection.outbox.when_roomy(self._roomy)
         self._dropped += count
         self._approximate = self._approximate or approximate
@@ -110,7 +110,7 @@ class LogMembership:
 
     def tell_dropped(self) -> None:
         """Say how many lines are missing, if any are. Somebody has to flush."""
-        if self._lacks and not self.left:
+        if self._has_missed and not self.left:
             data = DroppedData(self._dropped, self._approximate or UNSET)
             self.connection.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False

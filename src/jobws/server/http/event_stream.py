@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import Listener
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 # Proxies cut what is silent for a minute, some after 30 s.
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -32,7 +32,7 @@ HEADERS: Final = {
 class Conversation(Protocol):
     """What one client asked for, and what it is told."""
 
-    async def ask(self, listener: Listener) -> None:
+    async def ask(self, listener: InProcessClient) -> None:
         """Put the client's requests. The rest goes on meanwhile."""
         ...
 
@@ -40,7 +40,7 @@ class Conversation(Protocol):
         """Seconds after which there is something to do though no frame came."""
         ...
 
-    def step(self, listener: Listener) -> tuple[bytes, bool]:
+    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
         """Take what came. What to send of it, and whether that is all."""
         ...
 
@@ -82,7 +82,7 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": b""})
                 tasks.cancel_scope.cancel()
 
-    async def _tell(self, listener: Listener, send: Send) -> None:
+    async def _tell(self, listener: InProcessClient, send: Send) -> None:
         """Send what comes, until nothing can come any more."""
         over = False
         while not over:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import Listener
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 # How long a browser waits before it comes back.
 RETRY_MILLISECONDS: Final = 1000
@@ -68,7 +68,7 @@ class _Events:
         # What is unknown to one that comes back has ended, and that was sent.
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
-    async def ask(self, listener: Listener) -> None:
+    async def ask(self, listener: InProcessClient) -> None:
         """Send the subscription that the URL asks for."""
         listener.subscribe(self._data)
 
@@ -76,7 +76,7 @@ class _Events:
         """Seconds after which the client gets its position."""
         return streaming.KEEP_ALIVE_SECONDS
 
-    def step(self, listener: Listener) -> tuple[bytes, bool]:
+    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
         """The events that came. It ends after the last one that can come."""
         connection = listener.connection
         frames = listener.take()

@@ -10,7 +10,7 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import ItemError
-from jobws.server.websocket.in_process_client import Listener
+from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import Question, Store
     from jobws.bullmq.submit import Submitter
-    from jobws.hub.jobs.client import Connection
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.client import JobClient
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
@@ -51,7 +51,7 @@ class Service:
         settings: Settings,
         is_running: Callable[[], bool],
         queues: Queues,
-        clients: Clients[Connection, Join],
+        clients: Clients[JobClient, PendingSubscription],
         logs: Logs,
         store: Store,
         result_store: Store,
@@ -118,10 +118,10 @@ class Service:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._is_running() else self._queues.problems(anyio.current_time())
 
-    def listener(self) -> Listener:
+    def listener(self) -> InProcessClient:
         """A client inside of this process. Raises RedisUnavailableError while the bridge is not running."""
         self._check_running()
-        return Listener(self._clients)
+        return InProcessClient(self._clients)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,9 @@ HEADERS = {
 }
 
 
+@cache
 def routes() -> list[Route]:
-    """The routes of the adapter's files, which are read from the package now, once."""
+    """The routes of the adapter's files, which are read from the package by the first call."""
     web = files("jobws") / "web"
     sources = {each.name: _File(each) for each in (web / "src").iterdir()}
 

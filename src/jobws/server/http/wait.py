@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jobws.protocol.request_types import Room
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import Listener
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 _SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
@@ -68,7 +68,7 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     return found
 
 
-async def _first(listener: Listener) -> Parts | RequestError:
+async def _first(listener: InProcessClient) -> Parts | RequestError:
     while True:
         await listener.wait()
         for parts in map(parts_of, listener.take()):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.client import JobClient
     from jobws.protocol.codec import Frame
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import Listener
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 # Proxies give up after a minute, and the way takes time, too.
 MAX_WAIT_SECONDS: Final = 55.0
@@ -73,7 +73,7 @@ class _Frames:
         self._told = False
         self._owed_until: float | None = None
 
-    async def ask(self, listener: Listener) -> None:
+    async def ask(self, listener: InProcessClient) -> None:
         """Put the requests, no faster than a WebSocket's are read."""
         listener.greet()
         pause = 0.0
@@ -92,7 +92,7 @@ class _Frames:
             return self._pong_at - now
         return min(self._pong_at, self._until) - now
 
-    def step(self, listener: Listener) -> tuple[bytes, bool]:
+    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
         """The frames that came; after the last of them a `pong`, or why the connection ends."""
         connection, now = listener.connection, anyio.current_time()
         frames = listener.take()
@@ -115,7 +115,7 @@ class _Frames:
             blocks.append(close_block(closing.code, closing.reason))
         return b"".join(blocks), over or closing is not None
 
-    def _is_over(self, connection: Connection, now: float) -> bool:
+    def _is_over(self, connection: JobClient, now: float) -> bool:
         """Whether the wait has come to its end."""
         if self._until is None or not self._asked or connection.catching_up:
             return False

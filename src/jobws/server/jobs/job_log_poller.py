@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
     from jobws.hub.job_log.followers import Group, JobLines
-    from jobws.hub.jobs.subscription import Membership
+    from jobws.hub.jobs.subscription import Subscription
 
 # After lines or an event of the job; then each pause is 1.5 times the one before.
 FAST_SECONDS: Final = 0.1
@@ -78,7 +78,7 @@ class JobLinePolls:
         self._sleeping_until = -inf
         self._at_once = MAX_JOBS
         # When it is asked whether to wait on, and from when on not any more.
-        self._deadlines: dict[Membership, tuple[float, float]] = {}
+        self._deadlines: dict[Subscription, tuple[float, float]] = {}
         self._answered = -inf
         self._begun = anyio.Event()
         lines.on_news = self._news
@@ -93,9 +93,9 @@ class JobLinePolls:
         if pace.due < self._sleeping_until:
             self._woken.set()
 
-    def _begin(self, membership: Membership) -> None:
+    def _begin(self, subscription: Subscription) -> None:
         now = anyio.current_time()
-        self._deadlines[membership] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
+        self._deadlines[subscription] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
         self._begun.set()
 
     async def run(self) -> None:
@@ -123,15 +123,15 @@ class JobLinePolls:
         """Let subscriptions go on, until cancelled, that have waited too long for lines."""
         while True:
             now = anyio.current_time()
-            for membership, (due, last) in list(self._deadlines.items()):
-                if due > now and membership in self._lines.draining:
+            for subscription, (due, last) in list(self._deadlines.items()):
+                if due > now and subscription in self._lines.draining:
                     continue
                 answered = now - self._answered < HOLD_SECONDS and now < last
-                if membership in self._lines.draining and answered:
-                    self._deadlines[membership] = now + HOLD_SECONDS, last
+                if subscription in self._lines.draining and answered:
+                    self._deadlines[subscription] = now + HOLD_SECONDS, last
                     continue
-                del self._deadlines[membership]
-                self._lines.give_up(membership)
+                del self._deadlines[subscription]
+                self._lines.give_up(subscription)
             self._begun = anyio.Event()
             with anyio.move_on_after(min((due for due, _ in self._deadlines.values()), default=inf) - now):
                 await self._begun.wait()
@@ -143,9 +143,9 @@ class JobLinePolls:
             found, full = self._lines.groups(job)
             if full:
                 self._paces[job].pause = FAST_SECONDS
-                for membership in full:
-                    if membership in self._deadlines:  # it waits for its own client
-                        self._begin(membership)
+                for subscription in full:
+                    if subscription in self._deadlines:  # it waits for its own client
+                        self._begin(subscription)
             elif not found:
                 del self._paces[job]
                 continue

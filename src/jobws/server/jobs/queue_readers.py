@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.streams.schedule import Pauses
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.history import QueueHistory
     from jobws.redis.connection import RedisTarget
 
 MAX_LISTENERS: Final = 16
@@ -111,26 +112,32 @@ class Queues:
                 await tail.wait_moved()
 
     def _is_ready(self, tail: Tail) -> bool:
-        return tail.is_removed or (tail.ready.is_set() and self._fanout.recent.filled(tail.queue.label))
+        return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
 
-    async def passed(self, ends: Mapping[str, str]) -> None:
+    async def passed(self, ends: Mapping[str, str], known: Mapping[str, QueueHistory]) -> None:
         """Wait until everything up to those stream ids was published, but not longer than 5 s.
 
-        A queue that is forgotten meanwhile is not waited for.
+        A queue that is forgotten meanwhile is not waited for, nor one whose stream is not any more the one of which
+        that was `known` before it was asked for its end: those ids may never come.
         """
-        behind = [
-            (tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and self._lags(tail, end)
-        ]
+
+        def lags(tail: Tail, end: str) -> bool:
+            label = tail.queue.label
+            cursor = self._fanout.cursors.get(label, START)
+            return (
+                cursor != end
+                and not tail.is_removed
+                and position(cursor) < position(end)
+                and self._fanout.history.is_current(label, known[label])
+            )
+
+        behind = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]
         for listener in {self._listener_of[tail] for tail, _ in behind if tail.is_lazy}:
             listener.wake()
         with anyio.move_on_after(BEHIND_SECONDS):
             for tail, end in behind:
-                while self._lags(tail, end):
+                while lags(tail, end):
                     await tail.wait_moved()
-
-    def _lags(self, tail: Tail, end: str) -> bool:
-        cursor = self._fanout.cursors.get(tail.queue.label, START)
-        return cursor != end and not tail.is_removed and position(cursor) < position(end)
 
     def is_wanted(self, queue: str) -> bool:
         """Whether somebody waits for the queue's next event.
@@ -235,7 +242,7 @@ class Queues:
         for label, tail in self._tails.items():
             if tail.problem is not None:
                 found[label] = tail.problem
-            elif not self._fanout.recent.filled(label):
+            elif not self._fanout.history.filled(label):
                 found[label] = "what its stream holds is being read"
             elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"

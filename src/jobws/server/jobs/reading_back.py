@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jobws.bullmq.store import Store
-    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.outbox import Outbox
@@ -63,15 +63,15 @@ class ReadingBack:
         self._queues = queues
         self._store = store
         self._spawn = spawn
-        self._busy: set[Connection] = set()
+        self._busy: set[JobClient] = set()
 
-    def start(self, connection: Connection) -> None:
+    def start(self, connection: JobClient) -> None:
         """Read back what a client's backlog holds, unless that is being done; returns immediately."""
         if connection not in self._busy:
             self._busy.add(connection)
             self._spawn(self._run, connection)
 
-    async def _run(self, connection: Connection) -> None:
+    async def _run(self, connection: JobClient) -> None:
         try:
             await self._empty(connection)
         except Exception:  # noqa: BLE001 - one client's backlog must not end the bridge
@@ -81,7 +81,7 @@ class ReadingBack:
             self._busy.discard(connection)
         connection.outbox.wake()  # some wait for that
 
-    async def _empty(self, connection: Connection) -> None:
+    async def _empty(self, connection: JobClient) -> None:
         count = FIRST_ENTRIES
         while backlog := connection.backlog:
             events, owed = backlog.take(count)
@@ -94,7 +94,7 @@ class ReadingBack:
                 return
             count = max(1, min(MAX_ENTRIES, CHUNK_BYTES * count // max(size, 1), 4 * count))
 
-    async def _replay(self, connection: Connection, events: Sequence[tuple[Replay, int]]) -> int:
+    async def _replay(self, connection: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
         """Read events back from their streams, and return how many bytes they have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
@@ -109,24 +109,25 @@ class ReadingBack:
             replay(self._fanout, of, index, entry)
         return sum(len(field) for entry in entries if entry is not None for field in entry[1])
 
-    async def _settle(self, connection: Connection, owed: Sequence[Owed]) -> int:
+    async def _settle(self, connection: JobClient, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes; how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
-        jobs = [(each.queue, each.membership.subscription.room.job_id or "") for each in owed]
+        jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
         # While a stream is read again positions go back, and some are still to be told of the gap.
         await self._queues.ready({queue for queue, _ in jobs})
         seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
-        await self._queues.passed({queue: look_up.ends[queue] for queue, _ in jobs})
+        ends = {queue: look_up.ends[queue] for queue, _ in jobs}
+        await self._queues.passed(ends, {queue: each.history for queue, each in seen.items()})
         size = 0
         for each, job in zip(owed, jobs, strict=True):
-            if each.membership.left:
+            if each.subscription.left:
                 continue  # and the client is perhaps gone: then there would never be room
             await room_for_more(connection.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
-                each.membership.pay(each.queue)  # the next sweep asks again
+                each.subscription.pay(each.queue)  # the next sweep asks again
             else:
                 settle(self._fanout, each, found, look_up.moments[job], seen[each.queue])
                 size += _size(found)

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from jobws.bullmq.store import Store
-    from jobws.hub.jobs.client import Connection
+    from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.pending_subscription import Join
+    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.server.jobs.queue_readers import Queues
 
-    Waiting: TypeAlias = "list[tuple[Connection, Join]]"
+    Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
 
 
-class Joins:
+class Subscribing:
     """Brings subscriptions to their answers.
 
     Args:
@@ -55,9 +55,9 @@ class Joins:
         self._join_seconds = join_seconds
         self._next: Waiting = []
 
-    def add(self, connection: Connection, join: Join) -> None:
+    def add(self, connection: JobClient, pending: PendingSubscription) -> None:
         """Answer a subscription, with all others of this turn; returns immediately."""
-        self._next.append((connection, join))
+        self._next.append((connection, pending))
         if len(self._next) == 1:
             self._spawn(self._begin)
 
@@ -66,13 +66,13 @@ class Joins:
         # Those that wait for a queue must not hold up the others.
         apart: dict[tuple[str, ...], Waiting] = {}
         everywhere: tuple[str, ...] = ()
-        if any(None in join.queues for _, join in batch):
+        if any(None in pending.queues for _, pending in batch):
             # An empty label stands for queues that are still to be found.
             everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
-        for connection, join in batch:
-            named = (queue for queue in join.queues if queue is not None)
-            awaited = self._unread(named) + (everywhere if None in join.queues else ())
-            apart.setdefault(awaited, []).append((connection, join))
+        for connection, pending in batch:
+            named = (queue for queue in pending.queues if queue is not None)
+            awaited = self._unread(named) + (everywhere if None in pending.queues else ())
+            apart.setdefault(awaited, []).append((connection, pending))
         for awaited, some in apart.items():
             if awaited:
                 self._spawn(self._run, some)
@@ -83,8 +83,8 @@ class Joins:
         """The queues that are to be looked for, or read back, before a subscription to them is answered."""
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
-    def _query(self, batch: Sequence[tuple[object, Join]]) -> Query:
-        return Query((room for _, join in batch for room in join.rooms), self._queues.by_label, self._fanout)
+    def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
+        return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
         """Answer a batch. What goes wrong ends these subscriptions alone."""
@@ -96,8 +96,8 @@ class Joins:
         except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
             _log.exception("subscriptions failed")
             error = INTERNAL
-        for connection, join in batch:
-            connection.fail(join, error)
+        for connection, pending in batch:
+            connection.fail(pending, error)
 
     async def _answer(self, batch: Waiting) -> None:
         while batch:
@@ -115,18 +115,18 @@ class Joins:
         turn = Turn()
         awaited: set[str] = set()
         for _ in range(len(batch)):
-            connection, join = batch.pop(0)
-            queues = query.read_again(join.present)
-            if queues or query.is_outdated(join.rooms):
+            connection, pending = batch.pop(0)
+            queues = query.read_again(pending.present)
+            if queues or query.is_outdated(pending.rooms):
                 awaited.update(queues)
-                batch.append((connection, join))
+                batch.append((connection, pending))
             else:
-                connection.complete(join, query, time.time() * 1000)
+                connection.complete(pending, query, time.time() * 1000)
             await turn.pause()
         return awaited
 
     async def _ask(self, batch: Waiting) -> Query:
-        if any(None in join.queues for _, join in batch):
+        if any(None in pending.queues for _, pending in batch):
             await self._queues.scanned()
         query = self._query(batch)
         if query.unknown:
@@ -136,6 +136,7 @@ class Joins:
         query.ask()
         look_up = await persist(lambda: self._store.look_up(query.job_ids))
         # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
-        await self._queues.passed({queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends})
+        ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
+        await self._queues.passed(ends, query.known)
         query.take(look_up)
         return query

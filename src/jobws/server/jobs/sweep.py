@@ -85,12 +85,13 @@ class Sweeper:
         """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
         complete = True
         while some := await _portion(job_ids):
+            known = {queue: self._fanout.history.of(queue)}
             try:
                 look_up = await self._store.look_up({queue: some})
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
-            await self._queues.passed(look_up.ends)
+            await self._queues.passed(look_up.ends, known)
             turn = Turn()
             for all_read in look_again(self._fanout, queue, some, look_up):
                 complete = complete and all_read

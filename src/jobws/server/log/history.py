@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.store import Store
     from jobws.hub.log.broadcaster import LogHub
-    from jobws.hub.log.client import LogConnection
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.log.client import LogClient
+    from jobws.hub.log.subscription import LogSubscription
 
 # A client that comes from another bridge may be ahead of this one's tail, which will pass it.
 AHEAD_SECONDS: Final = 0.01
@@ -60,27 +60,27 @@ class LogHistory:
         self._join_seconds = join_seconds
         self._turns = anyio.Lock()
 
-    async def run(self, connection: LogConnection, member: LogMembership) -> None:
+    async def run(self, connection: LogClient, subscription: LogSubscription) -> None:
         """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
         try:
             with anyio.CancelScope() as scope:
-                member.on_leave = scope.cancel
-                if member.left:  # before this task ran
+                subscription.on_leave = scope.cancel
+                if subscription.left:  # before this task ran
                     return
                 beginning = None
                 with anyio.move_on_after(self._join_seconds):
-                    beginning = await self._beginning(member)
+                    beginning = await self._beginning(subscription)
                 if beginning is None:
-                    connection.fail(member, UNAVAILABLE)
+                    connection.fail(subscription, UNAVAILABLE)
                     return
-                connection.complete(member, beginning.place, beginning.end, gap=beginning.gap)
-                await self._read_back(connection, member)
+                connection.complete(subscription, beginning.place, beginning.end, gap=beginning.gap)
+                await self._read_back(connection, subscription)
         except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
             _log.exception("a subscription to the log failed")
-            connection.fail(member, ItemError("internal", "the bridge failed to look up this subscription"))
+            connection.fail(subscription, ItemError("internal", "the bridge failed to look up this subscription"))
 
-    async def _beginning(self, member: LogMembership) -> Beginning:
-        request, here = member.request, self._hub.place
+    async def _beginning(self, subscription: LogSubscription) -> Beginning:
+        request, here = subscription.request, self._hub.place
         if request.after is None and not request.tail and here is not None:
             # As far as others have it, so that a subscription that replaces one goes on where that was.
             return Beginning(Place(here.id, here.count), here.id)
@@ -88,9 +88,11 @@ class LogHistory:
         if request.after is not None:
             return beginning_after(request.after, state)
         place = Place(state.generated, state.added)
-        return Beginning(await self._last(member, place, request.tail) if request.tail else place, state.generated)
+        return Beginning(
+            await self._last(subscription, place, request.tail) if request.tail else place, state.generated
+        )
 
-    async def _last(self, member: LogMembership, end: Place, wanted: int) -> Place:
+    async def _last(self, subscription: LogSubscription, end: Place, wanted: int) -> Place:
         """The place after which the stream has so many lines that the client wants, up to `end`; or all of them."""
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None
@@ -104,7 +106,7 @@ class LogHistory:
                     for entry in unseen:
                         oldest = entry[0]
                         count = None if count is None else count - 1
-                        found += Line(entry).passes(member.request.filter)
+                        found += Line(entry).passes(subscription.request.filter)
                         if found == wanted:
                             return Place(before(oldest), count)
                         if self._hub.clock() > deadline:
@@ -113,10 +115,10 @@ class LogHistory:
                 return end if oldest is None else Place(before(oldest), count)
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
-    async def _read_back(self, connection: LogConnection, member: LogMembership) -> None:
+    async def _read_back(self, connection: LogClient, subscription: LogSubscription) -> None:
         """Give the client what lies after its place, until it is live."""
         count = FIRST_COUNT
-        while (place := member.place) is not None:
+        while (place := subscription.place) is not None:
             await room_for_more(connection.outbox)
             question = PageAfter(self._key, place.id, count)
             page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
@@ -124,8 +126,8 @@ class LogHistory:
             while index > seen:
                 # Close to the end nobody queues: behind so many others the page would be old, and the end elsewhere.
                 async with self._turn() if page.full else nullcontext():
-                    seen, index = index, member.read_back(page, index, self._hub.clock)
-                    if self._hub.join(member, page, index):
+                    seen, index = index, subscription.read_back(page, index, self._hub.clock)
+                    if self._hub.join(subscription, page, index):
                         return
                 await anyio.lowlevel.checkpoint()  # everybody else's turn
                 await room_for_more(connection.outbox)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from jobws.bullmq.store import Store
 from jobws.errors import RedisUnavailableError
 from jobws.hub.log.broadcaster import LogHub
-from jobws.hub.log.client import LogConnection
+from jobws.hub.log.client import LogClient
 from jobws.protocol.log.records import to_entry
 from jobws.protocol.log.requests import LogSession
 from jobws.redis.log_stream import Append
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from jobws.hub.log.subscription import LogMembership
+    from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
@@ -51,7 +51,7 @@ class Logs:
         self._store = Store(target, {})
         self._tasks: TaskGroup | None = None
         self.hub = LogHub(time.perf_counter)
-        self.clients: Clients[LogConnection, LogMembership] = Clients(self._connect, self._start, hello, settings)
+        self.clients: Clients[LogClient, LogSubscription] = Clients(self._connect, self._start, hello, settings)
         self._tail = LogTail(target, self.hub, key)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
@@ -87,10 +87,10 @@ class Logs:
             if added < len(some):
                 raise RedisUnavailableError(f"Redis took {taken} of {len(records)} lines, and no more")
 
-    def _connect(self, wake: Callable[[], None]) -> LogConnection:
+    def _connect(self, wake: Callable[[], None]) -> LogClient:
         session = LogSession(self._settings.max_message_bytes)
-        return LogConnection(session, self.hub, self._settings.outbox_bytes, wake)
+        return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
-    def _start(self, connection: LogConnection, member: LogMembership) -> None:
+    def _start(self, connection: LogClient, subscription: LogSubscription) -> None:
         if self._tasks is not None:
-            self._tasks.start_soon(self._history.run, connection, member)
+            self._tasks.start_soon(self._history.run, connection, subscription)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from jobws.server.transport.asgi_websocket import Upgraded
+from jobws.server.transport.asgi_websocket import AsgiWebSocket
 from jobws.server.transport.handshake import Handshake
 from jobws.server.transport.head import read_upgrade
 from jobws.server.transport.http1 import HEAD_BYTES, Http1
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import anyio
 
     from jobws.server.settings import Settings
-    from jobws.server.transport.websocket_connection import Wire
+    from jobws.server.transport.websocket_connection import WebSocketConnection
 
 # Between two looks at what is due on a WebSocket: pings, silence, slowness.
 TICK_SECONDS: Final = 1.0
@@ -59,7 +59,7 @@ class Transport:
     def __init__(self, app: Any, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._wires: set[Wire] = set()
+        self._websockets: set[WebSocketConnection] = set()
         self._connections = 0
         self._limit = settings.max_connections
         self._http = Http1(app, settings)
@@ -89,7 +89,7 @@ class Transport:
     async def _end(self, connections: trio.Nursery) -> None:
         """Keep the WebSockets' time until the last connection has ended."""
         while len(connections.child_tasks) > 1:  # this one
-            await _tick(tuple(self._wires))
+            await _tick(tuple(self._websockets))
             await trio.sleep(0.05)
 
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
@@ -116,15 +116,15 @@ class Transport:
     async def _serve(self, sock: socket.socket, address: Any, spawn: Any) -> None:
         """One connection, whose end concerns nobody else."""
         try:
-            upgraded = await self._serve_http(sock, address, spawn)
-            if upgraded is not None:
-                wire, rest = upgraded
+            found = await self._serve_http(sock, address, spawn)
+            if found is not None:
+                connection, rest = found
                 try:
-                    await wire.run(rest)
-                    await wire.finish()
+                    await connection.run(rest)
+                    await connection.finish()
                 finally:
-                    wire.cut()
-                    self._wires.discard(wire)
+                    connection.cut()
+                    self._websockets.discard(connection)
         except OSError:
             pass  # the client is gone
         except Exception:  # noqa: BLE001 - it must not end the others
@@ -132,7 +132,9 @@ class Transport:
         finally:
             self._connections -= 1
 
-    async def _serve_http(self, sock: socket.socket, address: Any, spawn: Any) -> tuple[Wire, bytes] | None:
+    async def _serve_http(
+        self, sock: socket.socket, address: Any, spawn: Any
+    ) -> tuple[WebSocketConnection, bytes] | None:
         """Serve HTTP requests and the handshake. What they needed is freed when this returns."""
         try:
             head = await self._read_head(sock)
@@ -147,19 +149,19 @@ class Transport:
                 return None
             sock = socket.socket(fileno=sock.detach())  # Hypercorn's objects may not close it any more
         request, rest = upgrade
-        upgraded = Upgraded(sock, Handshake(request, client, server), self._settings, spawn)
-        self._wires.add(upgraded.wire)
+        websocket = AsgiWebSocket(sock, Handshake(request, client, server), self._settings, spawn)
+        self._websockets.add(websocket.connection)
         try:
-            behind = await upgraded.shake_hands(self._app, rest, direct=self._settings.direct)
+            behind = await websocket.shake_hands(self._app, rest, direct=self._settings.direct)
             if behind is not None:
-                return upgraded.wire, behind
-            await upgraded.wire.finish()
+                return websocket.connection, behind
+            await websocket.connection.finish()
         except BaseException:
-            upgraded.wire.cut()
+            websocket.connection.cut()
             raise
         finally:
-            if not upgraded.wire.attached:
-                self._wires.discard(upgraded.wire)
+            if not websocket.connection.attached:
+                self._websockets.discard(websocket.connection)
         return None
 
     async def _read_head(self, sock: socket.socket) -> bytes:
@@ -180,12 +182,12 @@ class Transport:
 
     async def _watch(self) -> None:
         """Look after every WebSocket once in `TICK_SECONDS`, some at a time."""
-        due: list[Wire] = []
+        due: list[WebSocketConnection] = []
         turns = 1
         while True:
             await trio.sleep(TICK_SECONDS / turns)
             if not due:
-                due = list(self._wires)
+                due = list(self._websockets)
                 turns = max(1, math.ceil(len(due) / TICK_WIRES))
             await _tick(due[:TICK_WIRES])
             del due[:TICK_WIRES]
@@ -195,10 +197,10 @@ def _is_whole(head: bytes) -> bool:
     return b"\r\n\r\n" in head or len(head) > HEAD_BYTES
 
 
-async def _tick(wires: Iterable[Wire]) -> None:
+async def _tick(connections: Iterable[WebSocketConnection]) -> None:
     now, turn = trio.current_time(), Turn()
-    for wire in wires:
-        wire.tick(now)
+    for connection in connections:
+        connection.tick(now)
         # It may have found a client gone, which then leaves a thousand rooms.
         await turn.pause()
 

@@ -1,4 +1,4 @@
-"""A WebSocket's handshake, and its conversation with an ASGI app that does not take the direct lane."""
+"""A WebSocket's handshake, and its conversation with an ASGI app that does not take the direct way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from wsproto.frame_protocol import FrameProtocol
 
-from jobws.server.transport.websocket_connection import Wire
+from jobws.server.transport.websocket_connection import WebSocketConnection
 
 if TYPE_CHECKING:
     import socket
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-class Upgraded:
+class AsgiWebSocket:
     """One connection from its upgrade request to the return of the app.
 
     The app runs in the connection's own task, so `receive` reads the socket itself: there is no queue between, and an
     app that does not receive slows its client down.
 
     Attributes:
-        wire: The connection, from the handshake on.
+        connection: What carries it, from the handshake on.
     """
 
     def __init__(self, sock: socket.socket, handshake: Handshake, settings: Settings, spawn: Any) -> None:
@@ -39,7 +39,7 @@ class Upgraded:
         self._body = b""
         self._rest = b""
         self._messages: deque[str | bytes] = deque()
-        self.wire = Wire(sock, settings, spawn)
+        self.connection = WebSocketConnection(sock, settings, spawn)
 
     async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
         """Run the app. What was received after the handshake if a handler took over; None: the connection is over."""
@@ -50,16 +50,16 @@ class Upgraded:
             return None
         code = 1011
         try:
-            await app(self._handshake.scope(self.wire if direct else None), self.receive, self.send)
+            await app(self._handshake.scope(self.connection if direct else None), self.receive, self.send)
         except Exception:  # noqa: BLE001 - the app's failure ends this connection alone
             _log.exception("the app failed to serve a WebSocket")
         else:
             code = 1000
-        if self.wire.attached:
+        if self.connection.attached:
             return self._rest
         if self._accepted:
-            self.wire.close(code, "")
-        elif not self.wire.closing:
+            self.connection.close(code, "")
+        elif not self.connection.closing:
             await self._refuse(500, [], b"the app did not answer the handshake\n")
         return None
 
@@ -68,17 +68,17 @@ class Upgraded:
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
-        wire = self.wire
+        connection = self.connection
         while not self._messages:
             if not self._rest:
                 try:
-                    self._rest = await wire.receive()
+                    self._rest = await connection.receive()
                 except (OSError, trio.ClosedResourceError):
                     self._rest = b""
                 if not self._rest:
-                    return {"type": "websocket.disconnect", "code": wire.peer_code}
+                    return {"type": "websocket.disconnect", "code": connection.peer_code}
             data, self._rest = self._rest, b""
-            self._messages.extend(wire.messages(data))
+            self._messages.extend(connection.messages(data))
         message = self._messages.popleft()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
@@ -92,14 +92,14 @@ class Upgraded:
                 deflate = self._settings.permessage_deflate
                 headers = list(event.get("headers", []))
                 answer = self._handshake.accept(event.get("subprotocol"), headers, deflate=deflate)
-                self.wire.write([answer])
-                self.wire.open(self._handshake.extensions)
+                self.connection.write([answer])
+                self.connection.open(self._handshake.extensions)
             case "websocket.send" if self._accepted:
                 text = event.get("text")
                 frame = FrameProtocol(client=False, extensions=[]).send_data(event["bytes"] if text is None else text)
-                self.wire.write([bytes(frame)])
+                self.connection.write([bytes(frame)])
             case "websocket.close" if self._accepted:
-                self.wire.close(event.get("code", 1000), event.get("reason") or "")
+                self.connection.close(event.get("code", 1000), event.get("reason") or "")
             case "websocket.close":
                 await self._refuse(403, [], b"")
                 return
@@ -113,11 +113,11 @@ class Upgraded:
                 return
             case kind:
                 raise RuntimeError(f"{kind} is not possible now")
-        if not await self.wire.flush(self._settings.send_seconds):
-            self.wire.cut()
+        if not await self.connection.flush(self._settings.send_seconds):
+            self.connection.cut()
 
     async def _refuse(self, status: int, headers: Any, body: bytes) -> None:
         """An HTTP response, after which nothing may be written."""
-        self.wire.write([self._handshake.refuse(status, headers, body)])
-        self.wire.shut()
-        await self.wire.flush(self._settings.send_seconds)
+        self.connection.write([self._handshake.refuse(status, headers, body)])
+        self.connection.shut()
+        await self.connection.flush(self._settings.send_seconds)

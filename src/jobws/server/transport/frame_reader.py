@@ -16,7 +16,7 @@ INFLATE_BYTES: Final = 512
 TINY_BYTES: Final = 32
 
 
-class Inbound:
+class FrameReader:
     """The receiving side of one connection.
 
     Args:

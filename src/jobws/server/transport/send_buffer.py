@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _JOIN_BYTES: Final = 128 * 1024
 
 
-class Lane:
+class SendBuffer:
     """Frames on their way out. Synchronous; who owns it calls `resume` when the socket is writable again.
 
     Args:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from wsproto.frame_protocol import CloseReason, FrameProtocol
 
-from jobws.server.transport.frame_reader import Inbound
-from jobws.server.transport.send_buffer import Lane
+from jobws.server.transport.frame_reader import FrameReader
+from jobws.server.transport.send_buffer import SendBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,29 +39,28 @@ _RESET: Final = struct.pack("ii", 1, 0)
 _log: Final = logging.getLogger(__name__)
 
 
-class Wire:
+class WebSocketConnection:
     """The transport's side of one connection; see `direct.Direct`.
 
     Args:
-        sock: Connected, non-blocking; the wire owns it.
+        sock: Connected, non-blocking; the connection owns it.
         settings: The limits.
         spawn: Starts a task that lives at most as long as the server.
 
     Attributes:
         deflate: See `Direct.deflate`.
-        lane: Where bytes leave.
     """
 
     __slots__ = (
-        *("_closed_at", "_ended", "_handler", "_heard_at", "_inbound", "_mark", "_pinged_at", "_pong", "_settings"),
-        *("_sock", "_spawn", "_written", "deflate", "lane"),
+        *("_closed_at", "_ended", "_handler", "_heard_at", "_reader", "_mark", "_pinged_at", "_pong", "_settings"),
+        *("_sock", "_spawn", "_written", "deflate", "_buffer"),
     )
 
     def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
         self._sock = sock
         self._settings = settings
         self._spawn = spawn
-        self._inbound: Inbound | None = None  # until the handshake is answered
+        self._reader: FrameReader | None = None  # until the handshake is answered
         self._handler: Handler | None = None
         # Set when nothing waits to be written any more; None: nothing does.
         self._written: trio.Event | None = None
@@ -73,12 +72,12 @@ class Wire:
         # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
         self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
         self.deflate = False
-        self.lane = Lane(sock.send, sock.sendmsg)
+        self._buffer = SendBuffer(sock.send, sock.sendmsg)
 
     def open(self, extensions: list[Extension]) -> None:
         """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
-        self._inbound = Inbound(extensions, self._settings.max_message_bytes)
-        self.deflate = self._inbound.deflates
+        self._reader = FrameReader(extensions, self._settings.max_message_bytes)
+        self.deflate = self._reader.deflates
 
     def shut(self) -> None:
         """Forbid that anything more is written: the answer to the handshake was the last."""
@@ -87,7 +86,7 @@ class Wire:
     @property
     def peer_code(self) -> int:
         """The code of the client's close frame; 1006: there was none."""
-        return (self._inbound.peer_code if self._inbound is not None else 0) or 1006
+        return (self._reader.peer_code if self._reader is not None else 0) or 1006
 
     # ---- Direct ----
 
@@ -109,7 +108,7 @@ class Wire:
         """See `Direct.write`."""
         if self._closed_at is not None or self._ended:  # `closing`, for every delivery
             return False
-        if self.lane.write(frames):
+        if self._buffer.write(frames):
             return True
         self._drain()
         return False
@@ -120,33 +119,33 @@ class Wire:
             return
         self._closed_at = trio.current_time()
         if drop:
-            self.lane.drop()
-        if self._inbound is not None and not self.lane.write([bytes(_CONTROL.close(code, reason or None))]):
+            self._buffer.drop()
+        if self._reader is not None and not self._buffer.write([bytes(_CONTROL.close(code, reason or None))]):
             self._drain()
 
     # ---- out ----
 
     def _drain(self) -> None:
-        if self._written is None and self.lane.waiting:
+        if self._written is None and self._buffer.waiting:
             self._written = trio.Event()
             self._spawn(self._write_on, self._written)
 
     async def _write_on(self, written: trio.Event) -> None:
         """Send what waits; whatever ends the connection ends this."""
         try:
-            while not self.lane.resume() and self.lane.waiting:
+            while not self._buffer.resume() and self._buffer.waiting:
                 await trio.lowlevel.wait_writable(self._sock)
         except (OSError, trio.ClosedResourceError):
             return
         finally:
             self._written = None
             written.set()
-        if self.closing or self.lane.broken:
+        if self.closing or self._buffer.broken:
             return
         if self._pong is not None:
             pong, self._pong = self._pong, None
             self.write([pong])
-        if self._handler is not None and not self.lane.waiting:
+        if self._handler is not None and not self._buffer.waiting:
             self._handler.writable()
 
     async def flush(self, seconds: float) -> bool:
@@ -155,7 +154,7 @@ class Wire:
             with trio.move_on_after(seconds):
                 while self._written is not None:
                     await self._written.wait()
-        return not (self.lane.waiting or self._ended or self.lane.broken)
+        return not (self._buffer.waiting or self._ended or self._buffer.broken)
 
     # ---- in ----
 
@@ -186,11 +185,11 @@ class Wire:
 
     async def receive(self) -> bytes:
         """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
-        inbound = self._inbound
-        if inbound is not None and inbound.idle_frames > FREE_FRAMES:
-            await trio.sleep(inbound.idle_frames / self._settings.frames_per_second)
-            inbound.idle_frames = 0
-        while (inbound is None or not inbound.peer_code) and not self._ended:  # it may have ended while we slept
+        reader = self._reader
+        if reader is not None and reader.idle_frames > FREE_FRAMES:
+            await trio.sleep(reader.idle_frames / self._settings.frames_per_second)
+            reader.idle_frames = 0
+        while (reader is None or not reader.peer_code) and not self._ended:  # it may have ended while we slept
             await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
@@ -205,21 +204,21 @@ class Wire:
 
         After a close of theirs there are none; those after a close of ours are nobody's.
         """
-        inbound = self._inbound
-        if inbound is None:
+        reader = self._reader
+        if reader is None:
             return []
-        found = inbound.feed(data)
-        for payload in inbound.pings or ():
+        found = reader.feed(data)
+        for payload in reader.pings or ():
             self._answer_ping(payload)
-        if inbound.end is not None:
-            self.close(*inbound.end)
+        if reader.end is not None:
+            self.close(*reader.end)
         return found
 
     def _answer_ping(self, payload: bytes) -> None:
         if self.closing:
             return
         pong = bytes(_CONTROL.pong(payload))
-        if self.lane.waiting:
+        if self._buffer.waiting:
             self._pong = pong  # the last one is enough (RFC 6455 §5.5.3), and only one may wait
         else:
             self.write([pong])
@@ -240,15 +239,15 @@ class Wire:
             return
         if now - self._pinged_at >= settings.ping_seconds:
             self._pinged_at = now
-            if self._inbound is not None and not self.lane.waiting:
+            if self._reader is not None and not self._buffer.waiting:
                 self.write([bytes(_CONTROL.ping())])
-        if not self.lane.waiting:
+        if not self._buffer.waiting:
             self._mark = None
         elif self._mark is None:
-            self._mark = (now, self.lane.accepted)
+            self._mark = (now, self._buffer.accepted)
         elif now - self._mark[0] >= settings.slow_seconds:
-            rate = (self.lane.accepted - self._mark[1]) / (now - self._mark[0])
-            self._mark = (now, self.lane.accepted)
+            rate = (self._buffer.accepted - self._mark[1]) / (now - self._mark[0])
+            self._mark = (now, self._buffer.accepted)
             if rate < settings.slow_bytes_per_second and self._handler is not None:
                 self._handler.stalled()
 
@@ -256,11 +255,11 @@ class Wire:
         """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 5 s."""
         try:
             with trio.move_on_after(CLOSE_SECONDS):
-                if self.closing and not self._ended and not self.lane.broken:
+                if self.closing and not self._ended and not self._buffer.broken:
                     await self.flush(CLOSE_SECONDS)
                     self._sock.shutdown(socket.SHUT_WR)
                     # A close with unread data would be a reset, which overtakes our last frames.
-                    self._inbound = None
+                    self._reader = None
                     while await self.receive():
                         pass
         except (OSError, trio.ClosedResourceError):
@@ -273,7 +272,7 @@ class Wire:
         if self._ended:
             return
         self._ended = True
-        if self.lane.waiting:
+        if self._buffer.waiting:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()

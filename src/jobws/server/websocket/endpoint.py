@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
-from jobws.hub.client import Counted, Peer
+from jobws.hub.client import Client, Counted
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
@@ -37,11 +37,11 @@ TURN_SECONDS: Final = 0.001
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
 
 
-Member = TypeVar("Member", bound=Peer[Any, Any])
+AnyClient = TypeVar("AnyClient", bound=Client[Any, Any])
 Sought = TypeVar("Sought", bound=Counted)
 
 
-class Clients(Generic[Member, Sought]):
+class Clients(Generic[AnyClient, Sought]):
     """Makes clients, and knows those that are connected.
 
     Args:
@@ -56,15 +56,15 @@ class Clients(Generic[Member, Sought]):
 
     def __init__(
         self,
-        connect: Callable[[Callable[[], None]], Member],
-        start: Callable[[Member, Sought], None],
+        connect: Callable[[Callable[[], None]], AnyClient],
+        start: Callable[[AnyClient, Sought], None],
         hello: Callable[[], Frame],
         settings: Settings,
     ) -> None:
         self.connect = connect
         self.start = start
         self.settings = settings
-        self.connected: set[Member] = set()
+        self.connected: set[AnyClient] = set()
         self.hello = hello
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,25 +77,25 @@ class Clients(Generic[Member, Sought]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
+        client = _DirectEndpoint(self, direct) if direct is not None else _AsgiEndpoint(self)
         connection = client.connection
         connection.outbox.append(self.hello())
         if offered and not known:
             connection.close(_UNKNOWN_PROTOCOL)
         connection.outbox.flush()
-        if isinstance(client, _AsgiClient):
+        if isinstance(client, _AsgiEndpoint):
             try:
                 await client.run(receive, send)
             finally:
                 client.lost()
 
 
-class Client(Generic[Member, Sought]):
+class Endpoint(Generic[AnyClient, Sought]):
     """What all ways share: it is counted from its making on, until `lost`."""
 
     __slots__ = ("_bucket", "_clients", "connection")
 
-    def __init__(self, clients: Clients[Member, Sought], wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[AnyClient, Sought], wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
@@ -119,12 +119,12 @@ class Client(Generic[Member, Sought]):
         self._clients.connected.discard(self.connection)
 
 
-class _DirectClient(Client[Member, Sought]):
+class _DirectEndpoint(Endpoint[AnyClient, Sought]):
     """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients[Member, Sought], direct: Direct) -> None:
+    def __init__(self, clients: Clients[AnyClient, Sought], direct: Direct) -> None:
         self._direct = direct
         self._busy = False
         super().__init__(clients, self._wake)
@@ -163,12 +163,12 @@ class _DirectClient(Client[Member, Sought]):
             direct.close(closing.code, closing.reason)
 
 
-class _AsgiClient(Client[Member, Sought]):
+class _AsgiEndpoint(Endpoint[AnyClient, Sought]):
     """Through any ASGI server: one task reads, one writes."""
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients[Member, Sought]) -> None:
+    def __init__(self, clients: Clients[AnyClient, Sought]) -> None:
         self._woken = anyio.Event()
         super().__init__(clients, self._wake)
 

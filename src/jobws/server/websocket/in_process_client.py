@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import msgspec
 
-from jobws.hub.jobs.client import Connection
-from jobws.hub.jobs.pending_subscription import Join
-from jobws.server.websocket.endpoint import SLOW, Client
+from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.pending_subscription import PendingSubscription
+from jobws.server.websocket.endpoint import SLOW, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PING: Final = '{"event":"ping"}'
 
 
-class Listener(Client[Connection, Join]):
+class InProcessClient(Endpoint[JobClient, PendingSubscription]):
     """A connection of this process's own, until this context manager is left, however it is left.
 
     Args:
@@ -36,7 +36,7 @@ class Listener(Client[Connection, Join]):
         on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
     """
 
-    def __init__(self, clients: Clients[Connection, Join]) -> None:
+    def __init__(self, clients: Clients[JobClient, PendingSubscription]) -> None:
         self._woken = anyio.Event()
         self.on_overflow: Callable[[], None] = _ignore
         super().__init__(clients, self._wake)
