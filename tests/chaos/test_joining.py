@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 ROUNDS = 2000
+# Of each way. The moment of one is a tenth of a millisecond long, so there may be more rounds before it comes so often.
 LEAST = 100
+MOST_ROUNDS = 10_000
 SEED = 5
 WAYS = ("replayed", "between", "live")
 # How far the moment is moved when an outcome came another way than it was meant to.
@@ -71,7 +73,8 @@ async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: 
         raw_client(live.url) as client,
         trio.open_nursery() as nursery,
     ):
-        for number in range(ROUNDS):
+        while came.total() < ROUNDS or (min(came[way] for way in WAYS) < LEAST and came.total() < MOST_ROUNDS):
+            number = came.total()
             meant = min(WAYS, key=lambda way: came[way])
             moment = moments.choose(meant)
             job_id = f"j{number}"
@@ -80,7 +83,6 @@ async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: 
             moments.learn(meant, moment, way)
             came[way] += 1
     print(dict(came), f"between {moments.early * 1000:.1f} and {moments.late * 1000:.1f} ms")
-    assert came.total() == ROUNDS
     assert all(came[way] >= LEAST for way in WAYS), came
 
 
