@@ -166,7 +166,7 @@ async def test_attempts_can_be_limited() -> None:
 async def test_a_bridge_that_does_not_answer_is_left() -> None:
     """A half-open connection stands for ever; a `ping` finds out, and what was watched is resumed."""
     async with in_node() as node, fake_bridge() as bridge, trio.open_nursery() as nursery:
-        client = await node.io(bridge.url, **SOON, pingInterval=50, pongTimeout=100)
+        client = await node.io(bridge.url, **SOON, pingInterval=50, pongTimeout=1000)
         connection = await bridge.accept()
         results: list[Any] = []
 
