@@ -90,7 +90,7 @@ class Events:
         return self._early.popleft()
 
     async def _take(self) -> Room:
-        """Take an item; returns of which room it is."""
+        """Take the next item, and return its room."""
         item = await self._inbox.get()
         match item.what:
             case Event() as event:

@@ -36,8 +36,8 @@ class Following:
 
     Attributes:
         readers: How far, by queue.
-        unread: The queues of which lines must be read before the subscription goes on, and with which number that was
-            asked for: a look that began before does not count.
+        unread: The queues whose lines must be read before the subscription goes on. The value is the number with which
+            that was asked for: a look that began before does not count.
     """
 
     __slots__ = ("readers", "unread")

@@ -143,9 +143,9 @@ class Query:
         ]
 
     def stale(self, room: Identity) -> Collection[str]:
-        """The queues of which not everything is known that happened since they were asked for.
+        """The queues in which events since the look-up were forgotten, or fell into a hole.
 
-        The job may have ended there meanwhile.
+        The job may have ended there without anybody knowing.
         """
         if room.job_id is None:
             return ()

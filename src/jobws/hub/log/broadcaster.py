@@ -50,7 +50,7 @@ class LogHub:
         self._begun: Line | None = None
 
     def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
-        """Let a client have lines as they happen, of which the first `index` entries of a page were offered.
+        """Let a client have lines as they happen. The first `index` entries of a page were offered before.
 
         False: it is not where the others are, but behind them, or ahead of them; or the page is older than they are.
         """

@@ -117,8 +117,13 @@ class Queues:
     async def passed(self, ends: Mapping[str, str], known: Mapping[str, QueueHistory]) -> None:
         """Wait until everything up to those stream ids was published, but not longer than 5 s.
 
-        A queue that is forgotten meanwhile is not waited for, nor one whose stream is not any more the one of which
-        that was `known` before it was asked for its end: those ids may never come.
+        A queue that is forgotten meanwhile is not waited for. Nor is a queue whose stream has been begun again: the ids
+        of the old stream may never come.
+
+        Args:
+            ends: The stream ids, by label.
+            known: By label, the queue's history as it was before its end was asked for. A stream that was begun again
+                has another one.
         """
 
         def lags(tail: Tail, end: str) -> bool:
