@@ -45,3 +45,20 @@ async def test_each_job_has_the_moment_of_its_own_transaction(redis: Redis) -> N
     moments = [position(look_up.moments["http", job_id]) for job_id in ids]
     assert moments == sorted(moments)
     assert position(first) < moments[0] < moments[-1] == position(look_up.ends["http"])
+
+
+async def test_jobs_of_many_queues_are_looked_up_in_few_round_trips(redis: Redis) -> None:
+    """One round trip for each of ten thousand queues takes longer than an answer may, on a busy machine."""
+    queues = {name: Queue(name, "bull", name) for name in (f"q{number}" for number in range(1000))}
+    redis.add_job("q999", "1", state="active")
+    store = Store(RedisTarget(redis.url), queues)
+    reads = "total_reads_processed"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await store.look_up({"q0": ["1"]})
+        before = redis.client.info("stats")[reads]
+        look_up = await store.look_up({name: ["1", "2"] for name in [*queues, "gone"]})
+        assert redis.client.info("stats")[reads] - before < 200
+        tasks.cancel_scope.cancel()
+    assert list(look_up.found) == [("q999", "1")]
+    assert set(look_up.ends) == {*queues, "gone"}
