@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
-from jobws.hub.jobs.history import History
+from jobws.hub.jobs.history import History, KnownStream
 from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
@@ -187,6 +187,10 @@ class Fanout:
         """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
         if queue not in self.published:
             self.without_position.discard(queue)
+
+    def known(self, queue: str) -> KnownStream:
+        """What is known of a queue's stream now."""
+        return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
 
     def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
