@@ -18,7 +18,7 @@ from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
+from jobws.protocol.messages import Cursor, Gap, GapData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -261,13 +261,13 @@ class Fanout:
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
     ) -> None:
         """Send an event to one subscription, which may end with it. The caller flushes."""
-        ends = kind.name.text in OUTCOMES
-        told = ends or not (queue in self.without_position or (subscription.owed and queue in subscription.owed))
+        is_owed = subscription.owed is not None and queue in subscription.owed
+        told = kind.is_outcome or not (is_owed or queue in self.without_position)
         sub = subscription.request.room.sub
         subscription.connection.outbox.append(
             job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
         )
-        if ends and subscription.request.until_end:
+        if kind.is_outcome and subscription.request.until_end:
             subscription.connection.leave(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
