@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from jobws.bullmq.snapshot import Found, LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
@@ -20,6 +22,7 @@ NOW = 1795435729358
 LIMIT = Settings().max_message_bytes
 
 
+@pytest.mark.long
 def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     labels = {f"queue-{number}": None for number in range(QUEUES)}
     fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
