@@ -20,7 +20,7 @@ from tests.support.redis import Redis
 from tests.support.servers import redis_6, server_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
     from tests.support.browser import Chromium
@@ -62,7 +62,7 @@ def _begins_first(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[object]:
+def pytest_collection() -> Generator[None, object, object]:
     """What is imported and collected stays until the end: no search for garbage looks at it, now or in any test.
 
     It took a third of the time of the collection, and a fifth of that of short tests.
@@ -102,7 +102,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    anyio.run(partial(pyfuncitem.obj, **arguments), backend=pyfuncitem.funcargs["anyio_backend"])
+    anyio.run(partial(pyfuncitem.obj, **arguments), backend=str(pyfuncitem.funcargs["anyio_backend"]))
     return True
 
 
