@@ -8,7 +8,7 @@
     ├── RequestError              a client's request is malformed; has the protocol's error code
     └── ClientError               raised by the Python client
         ├── UnreachableError      there is no bridge at the URL
-        ├── RefusedError          the bridge told us to stay away (close codes 45xx, HTTP 403)
+        ├── RefusedError          the bridge refuses us for good (close codes 45xx, HTTP 403)
         ├── ConnectionLostError   the connection ended; the client may come back
         ├── ResponseError         the bridge answered a request with `error`
         ├── JobFailed             a job that was waited for failed for good

@@ -57,7 +57,10 @@ class JobLineSlices(Struct, frozen=True):
         return commands
 
     def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None] | None]:
-        """Return the lines of each slice and their number in all. A key that is not a list has no lines."""
+        """Return the lines of each slice and, if `start` is None, the length of the list.
+
+        A key that is not a list counts as an empty one.
+        """
         left = iter(replies)
         found: list[tuple[list[bytes], int | None] | None] = []
         for each in self.slices:

@@ -70,10 +70,12 @@ class Page(Struct, frozen=True):
 
 
 def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Page:
-    """Return the question for one page. `cursor` is the one that came with the page before, or None for the first page.
+    """Check a request for one page, and return the question to ask.
+
+    `cursor` is the one that came with the page before, or None for the first page.
 
     Raises:
-        RequestError: `state` is not listed in `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
+        RequestError: `state` is not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
     """
     if state not in STATES:
         raise RequestError("bad-state", f"`state` must be one of {', '.join(STATES)}")

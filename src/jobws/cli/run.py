@@ -22,7 +22,7 @@ BROKEN_PIPE: Final = 1
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Errors of jobws are printed as one line on standard error."""
-    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows, or LC_ALL=C, knows few characters
+    if isinstance(sys.stdout, TextIOWrapper):  # the encoding of a pipe on Windows, or of LC_ALL=C, has few characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -112,7 +112,7 @@ class Board:
         self._say(job)
 
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
-        """Take the ack of a subscription: the state of the job at that time. If the job has ended, an event follows."""
+        """Show the job's state at the time of the ack. If the job has ended, its outcome follows as an event."""
         job = self.jobs[job_id]
         job.enter("subscribed", None)
         self._say(job)

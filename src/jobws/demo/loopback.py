@@ -145,7 +145,7 @@ def _answer(url: str, request: Request, limits: Limits, end: float) -> Iterator[
         cut.daemon = True
         cut.start()
         connection = http.client.HTTPConnection(parts.hostname, port)
-        # http.client uses a socket that is there; host and port then only make the Host header.
+        # http.client uses the socket that exists already. Host and port only go into the Host header.
         connection.sock = plain
         try:
             if secure:

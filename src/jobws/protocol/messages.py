@@ -119,10 +119,10 @@ class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
 class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The answer to one item of a list.
 
-    `unknown`: nothing from before the answer follows, and no queue has the job. `gap`: events after the `after` of the
-    request may be missing. `ambiguous`: several queues have the id, so without `after` only outcomes of the last 60 s
-    are sent. `unknown_queue`: the queue of the item does not exist yet. `after` is where the subscription begins, as
-    far as this differs from the ack's common `after`.
+    If `unknown` is true, nothing from before the answer follows, and no queue has the job. If `gap` is true, events
+    after the `after` of the request may be missing. If `ambiguous` is true, several queues have the id, so without
+    `after` only outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist
+    yet. `after` is where the subscription begins, as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -177,7 +177,7 @@ class Error(Struct, tag_field="event", tag="error", frozen=True, omit_defaults=T
 
 
 class PongData(Struct, frozen=True):
-    """`after`: every event of acknowledged subscriptions up to these positions was sent before this frame."""
+    """Every event of acknowledged subscriptions up to the positions in `after` was sent before this frame."""
 
     after: Cursor
 
@@ -215,8 +215,8 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
     `first` is the number of the first line since the list began, as far as is known. `position` is where the
-    subscription continues after the last line. `gap`: lines before the first one may be missing, and the numbers begin
-    again. `truncated`: a line was cut.
+    subscription continues after the last line. If `gap` is true, lines before the first one may be missing, and the
+    numbers begin again. If `truncated` is true, a line was cut.
     """
 
     queue: str

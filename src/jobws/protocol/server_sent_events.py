@@ -89,12 +89,12 @@ def decode_position(text: str) -> dict[str, object]:
 
 
 def frame_block(frame: Frame) -> bytes:
-    """Return the event that contains a whole frame, with the line breaks of its JSON changed as events require."""
+    """Return the event that contains a whole frame, with a `data:` line for each line of its JSON."""
     return _lines(frame.payload) + b"\n"
 
 
 def close_block(code: int, reason: str) -> bytes:
-    """Return the last event of a stream, which has what a WebSocket's close frame would have."""
+    """Return the last event of a stream, with the code and reason that a WebSocket's close frame would have."""
     return b"event: close\n%b\n" % _lines(msgspec.json.encode({"code": code, "reason": reason}))
 
 

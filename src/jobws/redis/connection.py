@@ -1,4 +1,4 @@
-"""Opens connections to Redis, from a URL, for which a task can wait without a thread.
+"""Opens connections to Redis, from a URL, that tasks can use without a thread for each read.
 
 redis-py does not support trio, but its synchronous connection provides TLS, ACL and RESP parsing. So redis-py connects
 and logs in, in a thread. Then its socket becomes non-blocking and is used by this module alone. At 200 events a second
@@ -131,7 +131,7 @@ class RedisTarget:
         return connection
 
     def adopt(self, connection: Connection) -> None:
-        """Take note of a connection, to close it when the master moves."""
+        """Remember a connection, and close it when the master moves."""
         self._connections.add(connection)
         self._check(connection)
 

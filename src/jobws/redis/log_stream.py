@@ -209,8 +209,8 @@ class Place:
         """Return what is missing between this place and the entries that were read with `state`, or None if nothing is.
 
         If entries are missing, this place moves to where they end. Redis trims the oldest entries first. So entries are
-        missing only if the oldest remaining one comes after this place. Their number is the number of all removed
-        entries, minus those up to this place.
+        missing only if the oldest remaining one comes after this place. The number of missing entries is the number of
+        all removed ones, minus those up to this place.
         """
         if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed
@@ -238,7 +238,7 @@ class Place:
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
-        """Whether everything was read that was there when `state` was read. If so, take over its count of entries."""
+        """Return whether everything was read that the stream held at `state`. If so, take over the count of `state`."""
         if self.id != state.generated:
             return False
         self.count = state.added

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 READ_TIMEOUT_SECONDS: Final = 5.0
 # Entries contain whole results, so the count adapts to keep one conversation near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
-# The count for all streams together. The size of the entries is unknown at first; each may have megabytes.
+# How many entries to ask for at first, of all streams together. Their size is unknown; each may have megabytes.
 FIRST_COUNT: Final = 10
 MAX_COUNT: Final = 10_000
 

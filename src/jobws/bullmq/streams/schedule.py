@@ -158,7 +158,7 @@ class Schedule:
         self._check_at = min(self._check_at, together, *wanted_at)
 
     def to_read_lazily(self, now: float) -> Sequence[Tail]:
-        """Return the lazy streams if it is time to read them, or nothing."""
+        """Return the lazy streams if it is time to read them. Otherwise return an empty sequence."""
         if not self.lazy or now < self._lazy_at:
             return ()
         self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)

@@ -34,7 +34,7 @@ class Unblocker:
         listeners: The listeners. The unblocker sees later changes of this collection.
 
     Attributes:
-        works: Whether Redis is known to permit it. If not, no read may be blocked for long.
+        works: Whether Redis is known to permit CLIENT UNBLOCK. If not, no read may be blocked for long.
     """
 
     def __init__(self, target: RedisTarget, listeners: Collection[Listener]) -> None:
@@ -69,7 +69,7 @@ class Unblocker:
             await anyio.sleep(pause)
 
     async def _serve(self, connection: Connection) -> None:
-        # There is no client 0, so this command only shows whether we may use it.
+        # There is no client 0, so this command only shows whether Redis permits CLIENT UNBLOCK.
         await _execute(connection, ["0"])
         self.works = True
         while True:
@@ -85,7 +85,7 @@ async def _execute(connection: Connection, client_ids: Collection[str]) -> None:
 
     Raises:
         RedisUnavailableError: Redis did not answer, or cannot do this now.
-        RedisRefusedError: Redis does not permit this.
+        RedisRefusedError: Redis does not permit CLIENT UNBLOCK.
     """
     commands = [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
     for reply in await connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS):
