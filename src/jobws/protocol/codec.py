@@ -137,7 +137,7 @@ def json_text(text: str) -> bytes:
 
 
 def raw_json(value: bytes) -> bytes | None:
-    """Return JSON that can be copied into a frame and has the same value as `value`, if possible `value` itself.
+    r"""Return JSON that can be copied into a frame and has the same value as `value`, if possible `value` itself.
 
     Returns None if `value` is not JSON in UTF-8, or is nested deeper than MAX_LEVELS. msgspec refuses `"\ud800"`, which
     is valid JSON. Python's parser accepts it, and the value is then encoded with ASCII escapes.

@@ -56,7 +56,7 @@ class Registry(Protocol):
         ...
 
     def awaited(self, count: int) -> Collection[str]:
-        """Return up to `count` names of unknown queues that subscriptions wait for. Later calls return other names."""
+        """Return up to `count` names of unknown queues that subscriptions wait for. Later calls begin with others."""
         ...
 
     def is_needed(self, name: str) -> bool:
@@ -126,9 +126,10 @@ class Discovery:
         return self._scanned.is_set()
 
     async def find(self, names: Collection[str]) -> None:
-        """Look for queues by name. Return when each is known to the registry or, after the call began, did not exist.
+        """Look for queues by name. Return when each one is known to the registry or has turned out not to exist.
 
-        Waits for the end of the first pass over all keys, and while Redis is unavailable. Cancelling is safe.
+        A queue counts as not existing only if Redis says so after this call began. Waits for the end of the first pass
+        over all keys, and while Redis is unavailable. Cancelling is safe.
         """
         await self._scanned.wait()
         unknown = dict.fromkeys(name for name in names if not self._registry.knows(name))
@@ -213,7 +214,7 @@ class Discovery:
     # ---- all of them ----
 
     def _begin_again(self) -> None:
-        """Restart the pass. An interrupted pass proves nothing, since another server may have answered since."""
+        """Restart the pass. An interrupted pass proves nothing, since the next answer may come from another server."""
         self._cursor = b"0"
         self._step_at = anyio.current_time()
         self._seen.clear()

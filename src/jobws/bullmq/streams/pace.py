@@ -34,7 +34,7 @@ class Pace:
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 
     def is_quiet(self, now: float) -> bool:
-        """Whether at most a few entries a second came lately."""
+        """Whether at most `QUIET_ENTRIES` a second came lately."""
         return self._per_second(now) <= QUIET_ENTRIES
 
     def _per_second(self, now: float) -> int:
