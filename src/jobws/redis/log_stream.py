@@ -208,9 +208,9 @@ class Place:
     def check(self, state: State) -> Missing | None:
         """Return what is missing between this place and the entries that were read with `state`, or None if nothing is.
 
-        If entries are missing, this place moves to where they end. Redis trims the oldest entries first. So entries are
-        missing only if the oldest remaining one comes after this place. The number of missing entries is the number of
-        all removed ones, minus those up to this place.
+        Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
+        place. This place then moves to just before the oldest one. The number of missing entries is the number of all
+        removed ones, minus those up to this place.
         """
         if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed

@@ -44,8 +44,8 @@ class Sentinels:
 
     Args:
         url: A URL of the form `FORM`. With `rediss+sentinel`, master and Sentinels use TLS. The query string may
-            contain `sentinel_username`, `sentinel_password`, and options of redis-py. These options apply to the master
-            only, except `ssl_…`, which applies to Sentinels, too.
+            contain `sentinel_username`, `sentinel_password`, and options of redis-py. The options of redis-py apply to
+            the master only, except that `ssl_…` also applies to the Sentinels.
 
     Attributes:
         places: The host and port of each Sentinel.
