@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "bull"
 DISCOVER: Final = "*"
-"""Given in place of a queue, it means every queue under the prefix, including queues that appear later."""
+"""Given instead of a queue's name, it means all queues under the prefix, including queues that appear later."""
 
 
 class Queue(Struct, frozen=True):

@@ -30,7 +30,7 @@ Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """The jobs that were found, and the stream ids up to which this is known.
+    """The jobs that were found, and up to which entry of their queue's stream this is known.
 
     Attributes:
         found: What Redis says of each job.
@@ -62,7 +62,7 @@ def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
 
 
 def fields(*, results: bool) -> tuple[str, ...]:
-    """Return the names of the fields to read of each job's hash."""
+    """Return the names of the fields to read from each job's hash."""
     return _FIELDS + _RESULT_FIELDS if results else _FIELDS
 
 

@@ -65,7 +65,7 @@ class Stream(Struct, frozen=True):
 
 
 def commands(queue: Queue, cursor: str) -> list[Command]:
-    """Return the commands, MULTI to EXEC. `parse` reads the reply to EXEC."""
+    """Return the commands, MULTI to EXEC, that read the state of a queue's stream. `parse` takes the reply to EXEC."""
     key = queue.key("events")
     return [
         ("MULTI",),
@@ -155,8 +155,8 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 def length_of(reply: object) -> tuple[int, bool | None]:
     """Return the length of a stream, and whether Redis counts added entries, from the reply to XINFO STREAM or XLEN.
 
-    XLEN is used for streams whose entries Redis is known not to count. If the stream is gone, the result is `(0,
-    None)`.
+    XLEN is used for streams whose entries Redis is known not to count. For a stream that is gone, the second value is
+    None.
     """
     if isinstance(reply, list):
         facts = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -214,7 +214,7 @@ def miscounted(added: int, counted: int) -> str | None:
 
 
 class Entries(Struct, frozen=True):
-    """A question to `Store.ask`: the entries with these ids."""
+    """A question to `Store.ask` that reads the entries with these ids."""
 
     queue: Queue
     stream_ids: tuple[bytes, ...]

@@ -83,7 +83,7 @@ class Response:
         self.headers = response.getheaders()
 
     def read(self) -> tuple[bytes, bool]:
-        """Return the body, and whether it is complete, not cut at `max_bytes`.
+        """Return the body and True, or the beginning of the body and False if it was cut at `max_bytes`.
 
         Raises the errors that `send` turns into JobError.
         """

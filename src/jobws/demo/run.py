@@ -89,7 +89,7 @@ async def demo(
 
 
 class _Started:
-    """Is called with the bridge's URL when the bridge serves, and lets a task wait for it."""
+    """Receives the bridge's URL when the bridge serves, and lets a task wait for this."""
 
     def __init__(self) -> None:
         self._url = ""

@@ -61,7 +61,7 @@ class WorkerLog:
                     self._news = anyio.Event()
 
     async def told(self, job_id: str, attempts: int) -> bool:
-        """Wait until the ends of `attempts` attempts were shown, for at most 2 s. Return whether they were."""
+        """Wait, at most 2 s, until the ends of `attempts` attempts at the job were shown. Return whether they were."""
         with anyio.move_on_after(PATIENCE_SECONDS):
             while self._ends[job_id] < attempts:
                 await self._news.wait()

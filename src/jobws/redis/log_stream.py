@@ -61,7 +61,7 @@ class Page(NamedTuple):
 
 
 class StateOf(Struct, frozen=True):
-    """A question to `Store.ask`: the present state of the stream."""
+    """A question to `Store.ask` that reads the present state of the stream."""
 
     key: bytes
 
@@ -79,7 +79,7 @@ class StateOf(Struct, frozen=True):
 
 
 class PageAfter(Struct, frozen=True):
-    """A question to `Store.ask`: the first `count` entries after the id `after`."""
+    """A question to `Store.ask` that reads the first `count` entries after the id `after`."""
 
     key: bytes
     after: str
@@ -104,7 +104,7 @@ class PageAfter(Struct, frozen=True):
 
 
 class EntriesUpTo(Struct, frozen=True):
-    """A question to `Store.ask`: the last `count` entries up to the id `end`, newest first.
+    """A question to `Store.ask` that reads the last `count` entries up to the id `end`, newest first.
 
     If `end` begins with `(`, the entry with this id is excluded.
     """

@@ -30,7 +30,7 @@ _URL: Final = re.compile(
 _PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORT: Final = 26379
 HINT: Final = "?sentinel_username=…&sentinel_password=… in the URL"
-"""Where a password for Sentinels goes. Without a user name, the URL needs only the second option."""
+"""Tells users where to put a password for Sentinels. Without a user name, `sentinel_password` is enough."""
 _OWN_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 
 

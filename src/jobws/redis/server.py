@@ -11,7 +11,7 @@ from jobws.errors import RedisRefusedError
 # Snapshots are read with ZMSCORE, which came with Redis 6.2.
 OLDEST_REDIS: Final = (6, 2)
 HINT: Final = "--redis redis://:password@host:port/db"
-"""Where a password goes."""
+"""Tells users where to put a password."""
 UNKNOWN_SERVER: Final = "Redis of unknown version"
 
 

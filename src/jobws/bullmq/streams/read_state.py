@@ -29,7 +29,7 @@ class Again(NamedTuple):
 
 
 class Tail:
-    """One queue's stream as a listener reads it.
+    """The state of one queue's stream while a listener reads it.
 
     Attributes:
         ready: Set when the entries that the stream holds are known, and no later entry will be missed.
