@@ -36,7 +36,7 @@ class JobLineSlice(Struct, frozen=True):
 
 
 class JobLineSlices(Struct, frozen=True):
-    """A question to `Store.ask`: slices of the log lines of many jobs, read in one conversation.
+    """A question to `Store.ask` that reads slices of the log lines of many jobs, in one conversation.
 
     The answer has one item per slice: the lines, and how many lines the job has in all. The number is None if `start`
     was given. For the last lines, Redis reads lines and number in one transaction, since the number tells where the
@@ -76,7 +76,7 @@ class JobLineSlices(Struct, frozen=True):
 
 
 class JobLinePage(Struct, frozen=True):
-    """A question to `Store.ask`: some log lines of one job, the number of all its lines, and whether the job exists."""
+    """A question to `Store.ask` that reads log lines of one job, their number in all, and whether the job exists."""
 
     slice: JobLineSlice
 

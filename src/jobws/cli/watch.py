@@ -106,7 +106,7 @@ class Board:
         return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
 
     def submitted(self, job_id: str, queue: str) -> None:
-        """Add a new job. Its subscription follows."""
+        """Add a job that was submitted. It is subscribed to afterwards."""
         job = self.jobs[job_id] = Job(job_id)
         job.enter("submitted", queue)
         self._say(job)
@@ -122,7 +122,7 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Take one event of a job."""
+        """Update the job of an event, and show the change."""
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return

@@ -238,7 +238,7 @@ class Place:
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
-        """Return whether everything was read that the stream held at `state`. If so, take over the count of `state`."""
+        """Return whether everything was read that the stream held when `state` was read. If so, take over its count."""
         if self.id != state.generated:
             return False
         self.count = state.added
