@@ -44,6 +44,7 @@ ALLOWED = {
     "hub.log": {*BASE, "redis", "hub"},
     "logs": {*BASE, "redis"},
     "server.settings": {*BASE, "bullmq"},
+    "server.intervals": {"bullmq.streams"},
     "server.supervisor": set(),
     "server.transport": {"turn", "server.settings", "server.http.problems"},
     "server.websocket": {*BASE, *HUB, "server.settings", "server.transport"},
@@ -52,10 +53,11 @@ ALLOWED = {
     "server.http.problems": BASE,
     "server.http": {
         *(*BASE, "bullmq", "hub.jobs"),
-        *("server.settings", "server.http.problems", "server.websocket", "server.jobs", "server.log"),
+        *("server.settings", "server.intervals", "server.http.problems"),
+        *("server.websocket", "server.jobs", "server.log"),
     },
     "server": {
-        *(*BASE, *REDIS, *HUB, "logs", "server.settings", "server.supervisor", "server.transport"),
+        *(*BASE, *REDIS, *HUB, "logs", "server.settings", "server.intervals", "server.supervisor", "server.transport"),
         *("server.websocket", "server.jobs", "server.log", "server.http", "server.http.problems"),
     },
     "client.frames": BASE,

@@ -11,7 +11,7 @@ import anyio
 
 from jobws.bullmq.streams.read_state import Again
 from jobws.hub.jobs.pending_subscription import PendingSubscription
-from jobws.server.jobs import sweep
+from jobws.server.intervals import Intervals
 from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
 from tests.support.bridge import quick_bridge
@@ -19,8 +19,6 @@ from tests.support.client import raw_client
 from tests.support.peer import Peer
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.redis import Redis
 
 EVENTS = "bull:http:events"
@@ -186,11 +184,10 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
 
 
 async def test_one_slow_client_does_not_have_everything_swept_again(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis,
 ) -> None:
-    monkeypatch.setattr(sweep, "TICK_SECONDS", 0.02)
     result = '"' + "x" * 50_000 + '"'
-    async with quick_bridge(redis.url, outbox_bytes=200_000) as live:
+    async with quick_bridge(redis.url, intervals=Intervals(sweep_seconds=0.02), outbox_bytes=200_000) as live:
         with await anyio.to_thread.run_sync(Peer, live.url) as peer:
             await anyio.to_thread.run_sync(peer.frame)
             jobs = [f"j{number}" for number in range(100)]

@@ -51,6 +51,7 @@ class Writer:
         dropped: Makes the entry that says how many were dropped, from their number and the time in epoch milliseconds.
         stream: The stream's key.
         limit_entries: How many entries it keeps, roughly.
+        buffer_bytes: How much may wait.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class Writer:
         dropped: Callable[[int, int], dict[str, str]],
         stream: str,
         limit_entries: int,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._connect = connect
         self._explain = explain
         self._dropped = dropped
+        self._buffer_bytes = buffer_bytes
         self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
         self._closed = False
         self._begin()
@@ -96,7 +99,7 @@ class Writer:
         item = _Item(entry, _ENTRY_BYTES + sum(map(len, entry.values())))
         self._bytes_put += item.size
         self._waiting.put(item)
-        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > BUFFER_BYTES:
+        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > self._buffer_bytes:
             try:
                 oldest = self._waiting.get_nowait()
             except Empty:

@@ -17,7 +17,6 @@ from starlette.routing import Route, WebSocketRoute
 
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
-from jobws.bullmq.streams.schedule import USUAL_PAUSES
 from jobws.bullmq.submit import Submitter
 from jobws.errors import JobwsError
 from jobws.hub.jobs.client import JobClient
@@ -34,6 +33,7 @@ from jobws.server.http import routes as http_routes
 from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
 from jobws.server.http.service import NOT_RUNNING, Service
+from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.job_log_poller import JobLinePolls
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
-    from jobws.bullmq.streams.schedule import Pauses
     from jobws.hub.client import Client
     from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.server.intervals import Intervals
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +67,7 @@ class Bridge:
 
     Args:
         settings: Every default is `Settings()`'s.
-        pauses: How long the listeners of Redis wait for what.
+        intervals: How long it waits where no setting says it.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -78,7 +78,7 @@ class Bridge:
         service: What the HTTP endpoints need.
     """
 
-    def __init__(self, settings: Settings | None = None, pauses: Pauses = USUAL_PAUSES) -> None:
+    def __init__(self, settings: Settings | None = None, intervals: Intervals = USUAL_INTERVALS) -> None:
         self.settings = settings or Settings()
         self.target = RedisTarget(self.settings.redis)
         configured, discover = parse_queues(self.settings.queues, self.settings.prefix)
@@ -90,7 +90,7 @@ class Bridge:
             self.settings.discover_seconds,
             self.settings.forget_seconds,
             self.fanout,
-            pauses,
+            intervals.streams,
         )
         self.clients: Clients[JobClient, PendingSubscription] = Clients(
             self._connect, self._subscribe, self._hello, self.settings
@@ -102,14 +102,19 @@ class Bridge:
         self._result_store = Store(self.target, self.queues.by_label, results=True)
         self._subscribing = Subscribing(self.fanout, self.queues, self._store, self._spawn, self.settings.join_seconds)
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._spawn)
-        self._sweeper = Sweeper(self.fanout, self.queues, self._http_store, self.settings.sweep_seconds)
+        self._sweeper = Sweeper(
+            self.fanout, self.queues, self._http_store, self.settings.sweep_seconds, intervals.sweep_seconds
+        )
         # A worker's lines, perhaps megabytes, must not hold up other answers either.
         self._job_line_store = Store(self.target, self.queues.by_label)
-        self._job_line_polls = JobLinePolls(self.fanout.job_lines, self.queues.by_label, self._job_line_store)
+        self._job_line_polls = JobLinePolls(
+            self.fanout.job_lines, self.queues.by_label, self._job_line_store, intervals.job_log_hold_seconds
+        )
         self._submitter = Submitter(self.target)
         self._tasks: TaskGroup | None = None
         self.service = Service(
             self.settings,
+            intervals,
             lambda: self._tasks is not None,
             self.queues,
             self.clients,

@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from jobws.server.intervals import Intervals
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
@@ -262,9 +263,8 @@ async def test_a_body_that_ends_early_is_no_trouble(redis: Redis, caplog: pytest
     assert redis.client.keys("bull:*") == []
 
 
-async def test_a_slow_body_is_not_waited_for(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.server.http.request.BODY_SECONDS", 0.1)
-    async with live_bridge(redis.url) as live:
+async def test_a_slow_body_is_not_waited_for(redis: Redis) -> None:
+    async with live_bridge(redis.url, intervals=Intervals(body_seconds=0.1)) as live:
         answer = await anyio.to_thread.run_sync(_exchange, live.url, HEAD)
         assert answer.split(b" ")[1] == b"408"
         assert b"the body must come within 0.1 s" in answer

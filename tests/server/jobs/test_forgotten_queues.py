@@ -174,7 +174,7 @@ async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis
 async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
     lines = JobLines(set(), Counter(), lambda _membership: None)
     store = Store(RedisTarget(redis.url), {})
-    polls = JobLinePolls(lines, {}, store)
+    polls = JobLinePolls(lines, {}, store, hold_seconds=1.0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         assert await polls._tell([Group(("gone", "1"), JobLineReader())]) == set()

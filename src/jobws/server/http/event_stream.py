@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# Proxies cut what is silent for a minute, some after 30 s.
-KEEP_ALIVE_SECONDS: Final = 15.0
 # A client has `send_seconds`, 30 s, for each piece: that is the `slow_bytes_per_second` of a WebSocket.
 PIECE_BYTES: Final = 128 * 1024
 HEADERS: Final = {

@@ -10,6 +10,7 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import ItemError
+from jobws.server.http.request import BodyLimits
 from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
+    from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
@@ -37,6 +39,7 @@ class Service:
 
     Args:
         settings: The bridge's.
+        intervals: How long to wait where no setting says it.
         is_running: Whether the bridge runs.
         queues: The queues and who reads them.
         clients: Those of `/ws`, which one inside of this process joins.
@@ -49,6 +52,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
+        intervals: Intervals,
         is_running: Callable[[], bool],
         queues: Queues,
         clients: Clients[JobClient, PendingSubscription],
@@ -58,6 +62,8 @@ class Service:
         submitter: Submitter,
     ) -> None:
         self.settings = settings
+        self.intervals = intervals
+        self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
         self._is_running = is_running
         self._queues = queues
         self._clients = clients

@@ -32,9 +32,8 @@ SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
 # Events of one job make it due immediately, but not more often than this: there may be a thousand a second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it tells others, as
-# after a subscription to a thousand jobs that each have a quarter of a megabyte.
-HOLD_SECONDS: Final = 1.0
+# How long an outcome waits for the last lines while Redis tells those of others, as after a subscription to a thousand
+# jobs that each have a quarter of a megabyte.
 MAX_HOLD_SECONDS: Final = 10.0
 # Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
 MIN_JOBS: Final = 2
@@ -67,12 +66,14 @@ class JobLinePolls:
         lines: Who follows what.
         queues: The queues by label; a live view.
         store: Answers the looks.
+        hold_seconds: How long an outcome waits for the last lines while Redis tells no lines at all.
     """
 
-    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store) -> None:
+    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store, hold_seconds: float) -> None:
         self._lines = lines
         self._queues = queues
         self._store = store
+        self._hold_seconds = hold_seconds
         self._paces: dict[Job, _Pace] = {}
         self._woken = anyio.Event()
         self._sleeping_until = -inf
@@ -95,7 +96,7 @@ class JobLinePolls:
 
     def _begin(self, subscription: Subscription) -> None:
         now = anyio.current_time()
-        self._deadlines[subscription] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
+        self._deadlines[subscription] = now + self._hold_seconds, now + MAX_HOLD_SECONDS
         self._begun.set()
 
     async def run(self) -> None:
@@ -126,9 +127,9 @@ class JobLinePolls:
             for subscription, (due, last) in list(self._deadlines.items()):
                 if due > now and subscription in self._lines.draining:
                     continue
-                answered = now - self._answered < HOLD_SECONDS and now < last
+                answered = now - self._answered < self._hold_seconds and now < last
                 if subscription in self._lines.draining and answered:
-                    self._deadlines[subscription] = now + HOLD_SECONDS, last
+                    self._deadlines[subscription] = now + self._hold_seconds, last
                     continue
                 del self._deadlines[subscription]
                 self._lines.give_up(subscription)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.jobs.queue_readers import Queues
 
-TICK_SECONDS: Final = 1.0
 # Jobs in one look-up, so that others' questions come in between.
 JOBS_AT_ONCE: Final = 1000
 
@@ -37,13 +36,15 @@ class Sweeper:
         queues: Which queues there are.
         store: Answers the look-ups.
         seconds: Between two sweeps of everything.
+        hole_seconds: Between two sweeps of queues whose events were missed, or are not written.
     """
 
-    def __init__(self, fanout: Fanout, queues: Queues, store: Store, seconds: float) -> None:
+    def __init__(self, fanout: Fanout, queues: Queues, store: Store, seconds: float, hole_seconds: float) -> None:
         self._fanout = fanout
         self._queues = queues
         self._store = store
         self._seconds = seconds
+        self._hole_seconds = hole_seconds
         self._holed: set[str] = set()
         self._asked = anyio.Event()
         fanout.on_gap = self._soon
@@ -57,7 +58,7 @@ class Sweeper:
         rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
-            with anyio.move_on_after(min(TICK_SECONDS, self._seconds)):
+            with anyio.move_on_after(min(self._hole_seconds, self._seconds)):
                 await self._asked.wait()
             self._asked = anyio.Event()
             self._holed &= labels
