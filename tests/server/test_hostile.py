@@ -205,9 +205,9 @@ async def test_one_slow_client_does_not_have_everything_swept_again(
                 return await sweep_once(*arguments)
 
             live.bridge._sweeper._sweep = counted  # type: ignore[assignment]
-            live.bridge._sweeper._soon("http")
+            live.bridge._sweeper._holes.note("http")
             await eventually(lambda: len(sweeps) == 1)
-            live.bridge._sweeper._soon("http")
+            live.bridge._sweeper._holes.note("http")
             await eventually(lambda: len(sweeps) == 2)
             await anyio.sleep(0.5)
             assert len(sweeps) == 2

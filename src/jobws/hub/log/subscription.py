@@ -36,7 +36,8 @@ class LogSubscription:
         end: The id of the last line that was there when it was answered.
         live: Whether it gets lines as they happen.
         left: Whether it is over.
-        on_leave: Called when it is over, once that is of interest.
+        on_leave: Called when it is over; None: nothing is under way for it. Its task sets this, since only a task has a
+            scope that can be cancelled.
     """
 
     __slots__ = (

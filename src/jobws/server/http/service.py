@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
+    from jobws.server.tasks import Tasks
     from jobws.server.websocket.endpoint import Clients
 
 Answer = TypeVar("Answer")
@@ -40,7 +41,7 @@ class Service:
     Args:
         settings: The bridge's.
         intervals: How long to wait where no setting says it.
-        is_running: Whether the bridge runs.
+        tasks: Those of the bridge, which exist while it runs.
         queues: The queues and who reads them.
         clients: Those of `/ws`, which one inside of this process joins.
         logs: The log.
@@ -53,7 +54,7 @@ class Service:
         self,
         settings: Settings,
         intervals: Intervals,
-        is_running: Callable[[], bool],
+        tasks: Tasks,
         queues: Queues,
         clients: Clients[JobClient, PendingSubscription],
         logs: Logs,
@@ -64,7 +65,7 @@ class Service:
         self.settings = settings
         self.intervals = intervals
         self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
-        self._is_running = is_running
+        self._tasks = tasks
         self._queues = queues
         self._clients = clients
         self._logs = logs
@@ -73,7 +74,7 @@ class Service:
         self._submitter = submitter
 
     def _check_running(self) -> None:
-        if not self._is_running():
+        if not self._tasks.are_running:
             raise RedisUnavailableError(NOT_RUNNING)
 
     @property
@@ -122,12 +123,15 @@ class Service:
 
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
-        return {"*": NOT_RUNNING} if not self._is_running() else self._queues.problems(anyio.current_time())
+        return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
-    def listener(self) -> InProcessClient:
-        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running."""
+    def listener(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
+        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running.
+
+        `on_overflow` is as for `InProcessClient`.
+        """
         self._check_running()
-        return InProcessClient(self._clients)
+        return InProcessClient(self._clients, on_overflow)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""

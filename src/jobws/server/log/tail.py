@@ -20,6 +20,7 @@ from jobws.redis.log_stream import FIRST_COUNT, PageAfter, next_count
 if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.redis.log_stream import Page, Place
+    from jobws.server.auto_reset_event import AutoResetEvent
 
 BLOCK_MILLISECONDS: Final = 2000
 TIMEOUT_SECONDS: Final = 5.0
@@ -41,37 +42,31 @@ class LogTail:
         target: Where Redis is.
         hub: Takes what was read.
         key: Of the stream.
+        wanted: Set when the hub begins to want the stream.
+        due: Set when clients are to be told what they missed.
     """
 
-    def __init__(self, target: RedisTarget, hub: LogHub, key: bytes) -> None:
+    def __init__(
+        self, target: RedisTarget, hub: LogHub, key: bytes, wanted: AutoResetEvent, due: AutoResetEvent
+    ) -> None:
         self._target = target
         self._hub = hub
         self._key = key
-        self._wanted = anyio.Event()
-        self._due = anyio.Event()
+        self._wanted = wanted
+        self._due = due
         self._count = FIRST_COUNT
         self._failures = 0
-        hub.on_wanted = self._want
-        hub.on_due = self._note_due
-
-    def _want(self) -> None:
-        self._wanted.set()
-
-    def _note_due(self) -> None:
-        self._due.set()
 
     async def tell(self) -> None:
         """Tell clients that have room again what they missed, until cancelled."""
         while True:
             await self._due.wait()
-            self._due = anyio.Event()
             self._hub.settle()
 
     async def run(self) -> None:
         """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
         while True:
-            if self._hub.place is None:
-                self._wanted = anyio.Event()
+            while self._hub.place is None:
                 await self._wanted.wait()
             try:
                 connection = await Connection.open(self._target)
