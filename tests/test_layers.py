@@ -40,14 +40,14 @@ ALLOWED = {
     "hub": BASE,
     # A follower of a job's lines is a subscription, and the events of that subscription wait for its lines.
     "hub.jobs": {*BASE, "redis", "bullmq", "hub", "hub.job_log"},
-    "hub.job_log": {*BASE, "bullmq", "hub", "hub.jobs"},
+    "hub.job_log": {*BASE, "redis", "bullmq", "hub", "hub.jobs"},
     "hub.log": {*BASE, "redis", "hub"},
     "logs": {*BASE, "redis"},
     "server.settings": {*BASE, "bullmq"},
     "server.intervals": {"bullmq.streams"},
     "server.auto_reset_event": set(),
     "server.tasks": {"server.supervisor"},
-    "server.supervisor": set(),
+    "server.supervisor": {"redis"},
     "server.transport": {"turn", "server.settings", "server.http.problems"},
     "server.websocket": {*BASE, *HUB, "server.settings", "server.transport"},
     "server.jobs": {

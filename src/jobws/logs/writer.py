@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -17,6 +16,8 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from jobws.redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,23 +151,23 @@ class Writer:
     # ---- the thread ----
 
     def _run(self) -> None:
-        failures = 0
+        retry, pause = Retry(LONGEST_PAUSE_SECONDS), 0.0
         while True:
             self._gather()
             # Only what was asked for before the attempt is answered by it.
             flushes = len(self._flushes)
             if self._batch and not self._write():
-                failures += 1
+                pause = retry.fail()
             else:
-                failures = 0
+                retry.reset()
                 if not self._waiting.empty():
                     continue
             for _ in range(flushes):
                 self._flushes.popleft().set()
             if self._closed:
                 return self._disconnect()
-            if failures:
-                self._hurry.wait(_pause(failures))
+            if retry.failures:
+                self._hurry.wait(pause)
                 self._hurry.clear()
 
     def _gather(self) -> None:
@@ -232,11 +233,6 @@ class Writer:
         if connection is not None:
             with suppress(Exception):
                 connection.disconnect()  # type: ignore[no-untyped-call]
-
-
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt: a random part, since many programs lost the same Redis."""
-    return random.uniform(0.5, 1) * min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
 
 
 _writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()

@@ -16,6 +16,7 @@ import anyio.lowlevel
 from jobws.bullmq.job_log import JobLineSlice, JobLineSlices
 from jobws.errors import RedisUnavailableError
 from jobws.hub.job_log.reader import Seen
+from jobws.redis.batch_size import batch_size
 from jobws.server.jobs.job_log_schedule import FAST_SECONDS
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class JobLinePolls:
         if told:
             self._answered = anyio.current_time()
         size = sum(len(line) for lines, _ in told for line in lines)
-        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
+        most = max(MIN_JOBS, min(MAX_JOBS, 4 * len(slices)))
+        self._at_once = batch_size(len(slices), size, wanted_bytes=LOOK_BYTES, most=most, least=MIN_JOBS)
         again: set[Job] = set()
         turn_ends = anyio.current_time() + TURN_SECONDS
         for group, each in zip(groups, asked, strict=True):
