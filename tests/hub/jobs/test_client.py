@@ -1,4 +1,4 @@
-"""Any interleaving of requests, look-ups and events leaves the rooms consistent and keeps G1 and G2."""
+"""Any interleaving of requests, look-ups and events leaves the rooms consistent."""
 
 from __future__ import annotations
 

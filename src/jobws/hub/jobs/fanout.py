@@ -225,7 +225,7 @@ class Fanout:
                 stream_id, fields = entries[index]
                 try:
                     batch.offer(stream_id, fields)
-                except Exception:  # noqa: BLE001 - one poison entry stops nothing (G6)
+                except Exception:  # noqa: BLE001 - one poison entry stops nothing
                     if not self.counts["poison"]:
                         _log.exception(
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
