@@ -21,7 +21,7 @@ from jobws.server.app import make_app
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
-from jobws.server.jobs.job_log_poller import JobLinePolls
+from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
@@ -90,7 +90,7 @@ class Bridge:
         self._result_store = Store(self.target, labels, results=True)
         # A worker's lines, perhaps megabytes, must not hold up other answers either.
         self._job_line_store = Store(self.target, labels)
-        self._job_line_polls = JobLinePolls(self.fanout.job_lines, labels, self._job_line_store, job_logs)
+        self._job_log_poller = JobLogPoller(self.fanout.job_lines, labels, self._job_line_store, job_logs)
         self._sweeper = Sweeper(
             self.fanout,
             self.queues,
@@ -142,8 +142,8 @@ class Bridge:
             self._tasks.keep("the store of HTTP", self._http_store.run)
             self._tasks.keep("the store of results", self._result_store.run)
             self._tasks.keep("the store of jobs' lines", self._job_line_store.run)
-            self._tasks.keep("the look at jobs' lines", self._job_line_polls.run)
-            self._tasks.keep("the wait for jobs' lines", self._job_line_polls.give_up)
+            self._tasks.keep("the look at jobs' lines", self._job_log_poller.run)
+            self._tasks.keep("the wait for jobs' lines", self._job_log_poller.give_up)
             self.queues.start(group)
             self._tasks.keep("the sweep", self._sweeper.run)
             self.logs.start()

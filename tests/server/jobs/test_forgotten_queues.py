@@ -22,7 +22,7 @@ from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.history import QueueHistory
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget
-from jobws.server.jobs.job_log_poller import JobLinePolls
+from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import MAX_LISTENERS
 from tests.server.http.test_routes import call
@@ -174,7 +174,7 @@ async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis
 async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
     lines = JobLines(set(), Counter(), ignore, ignore, ignore)
     store = Store(RedisTarget(redis.url), {})
-    polls = JobLinePolls(lines, {}, store, JobLogSchedule(hold_seconds=1.0))
+    polls = JobLogPoller(lines, {}, store, JobLogSchedule(hold_seconds=1.0))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         assert await polls._tell([Group(("gone", "1"), JobLineReader())]) == set()

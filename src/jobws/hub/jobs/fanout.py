@@ -14,7 +14,7 @@ from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
 from jobws.hub.jobs.history import History, KnownStream
-from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
+from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
@@ -169,7 +169,7 @@ class Fanout:
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
         if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
-            subscription.held.append(Held(None, queue, b"", frame.payload, replayed=False))
+            subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
         """A stream was published again. Up to the id `floor` some entries may be missing."""

@@ -41,8 +41,16 @@ class LogSubscription:
     """
 
     __slots__ = (
-        *("_approximate", "_dropped", "_hub"),
-        *("connection", "end", "left", "live", "on_leave", "place", "request"),
+        "_approximate",
+        "_dropped",
+        "_hub",
+        "connection",
+        "end",
+        "left",
+        "live",
+        "on_leave",
+        "place",
+        "request",
     )
 
     def __init__(self, connection: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:

@@ -40,7 +40,7 @@ TURN_SECONDS: Final = 0.0005
 _log: Final = logging.getLogger(__name__)
 
 
-class JobLinePolls:
+class JobLogPoller:
     """Reads log lines for their followers.
 
     Args:
