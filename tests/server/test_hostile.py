@@ -12,11 +12,11 @@ import anyio
 from jobws.bullmq.streams.read_state import Again
 from jobws.hub.jobs.pending_subscription import PendingSubscription
 from jobws.server.intervals import Intervals
-from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
 from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client
 from tests.support.peer import Peer
+from tests.support.watching import OLD, finish, nothing_more, subscribe
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

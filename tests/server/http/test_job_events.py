@@ -16,12 +16,13 @@ from jobws.protocol.identifiers import position
 from jobws.protocol.server_sent_events import encode_position
 from jobws.server.bridge import RESTART
 from jobws.server.intervals import Intervals
-from tests.server.http.test_routes import call
 from tests.support import eventually
-from tests.support.bridge import BridgeProcess, Live, live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import Event, cursor_of, event_source
+from tests.support.http import call
 from tests.support.mounted import APPS, mounted_bridge
+from tests.support.waiting import is_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 OLD = 1_000_000_000_000
-
-
-def is_free(live: Live) -> bool:
-    return not live.bridge.fanout.rooms and not live.bridge.clients.connected
 
 
 async def test_events_are_those_of_the_websocket_and_ids_are_the_lowest_positions(redis: Redis) -> None:

@@ -13,23 +13,18 @@ import pytest
 
 from jobws.server.bridge import RESTART
 from jobws.server.intervals import Intervals
-from tests.server.http.test_job_events import is_free
-from tests.server.http.test_routes import call
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import frame_source, poll
+from tests.support.http import call
 from tests.support.mounted import APPS, mounted_bridge
+from tests.support.waiting import RESULT, is_free, subscribe
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 IN_THREAD = anyio.to_thread.run_sync
-RESULT = '"' + "x" * 50_000 + '"'
-
-
-def subscribe(jobs: object, **rest: object) -> dict[str, Any]:
-    return {"event": "subscribe-job", "data": {"jobs": jobs, **rest}}
 
 
 async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> None:

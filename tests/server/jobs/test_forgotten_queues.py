@@ -25,13 +25,13 @@ from jobws.redis.connection import RedisTarget
 from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import MAX_LISTENERS
-from tests.server.http.test_routes import call
-from tests.server.http.test_wait import finish
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.fanout import ignore, new_fanout
+from tests.support.http import call
 from tests.support.steps import ask_for, do_all
+from tests.support.waiting import finish
 
 if TYPE_CHECKING:
     from tests.support.bridge import Live
