@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
-from jobws.logs.writer import OWN_LOG, Writer
+from jobws.logs.writer import BUFFER_BYTES, OWN_LOG, Writer
 from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LogsHandler(logging.Handler):
     the parts of a record stay separate.
 
     A thread of the handler writes the lines, so the caller never waits for Redis and gets no error from it. While Redis
-    is unavailable, the handler keeps the newest 10,000 lines (at most 16 MiB). When Redis is back, a line says how many
+    is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says how many
     were dropped. If a connection breaks while lines are written, some of them may be written twice. `flush`, and the
     end of the program, wait at most 2 s for lines that are not written yet. After a fork, the child has a thread and a
     connection of its own. Call `flush` before `os._exit`.
@@ -70,6 +70,7 @@ class LogsHandler(logging.Handler):
         level: Records below this level are not written.
         stream: The key of the stream.
         limit_entries: About how many lines the stream keeps.
+        buffer_bytes: How much memory lines may take while Redis is unavailable; 16 MiB by default.
 
     Raises:
         MissingExtraError: redis-py is not installed.
@@ -85,6 +86,7 @@ class LogsHandler(logging.Handler):
         level: int | str = logging.NOTSET,
         stream: str = DEFAULT_STREAM,
         limit_entries: int = DEFAULT_LIMIT_ENTRIES,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         if limit_entries < 1:
             raise ConfigurationError(
@@ -94,7 +96,7 @@ class LogsHandler(logging.Handler):
         connect, explain = _redis(
             redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS
         )
-        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries)
+        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries, buffer_bytes)
         super().__init__(level)
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -31,7 +31,7 @@ Reply: TypeAlias = "bytes | int | hiredis.ReplyError | list[Reply] | None"
 
 # How often to ask the Sentinels. A replaced master is noticed after this time, plus the time of their answer.
 WATCH_SECONDS: Final = 5.0
-_RECEIVE_BYTES: Final = 65536
+RECEIVE_BYTES: Final = 65536
 # How much to read between two checkpoints, so that a reply of many megabytes does not delay other clients.
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _INCOMPLETE: Final = object()
@@ -162,8 +162,9 @@ class Connection:
     for the reply to the next command.
     """
 
-    def __init__(self, connection: LoggedIn, place: Place | None = None) -> None:
+    def __init__(self, connection: LoggedIn, place: Place | None = None, receive_bytes: int = RECEIVE_BYTES) -> None:
         self._connection = connection
+        self._receive_bytes = receive_bytes
         self.place = place
         taken: socket.socket | None = connection._sock  # noqa: SLF001 - see the module's docstring
         if taken is None:
@@ -179,8 +180,8 @@ class Connection:
         self.received_bytes = 0
 
     @classmethod
-    async def open(cls, target: RedisTarget) -> Self:
-        """Connect and log in.
+    async def open(cls, target: RedisTarget, receive_bytes: int = RECEIVE_BYTES) -> Self:
+        """Connect and log in. `receive_bytes` are read together at most.
 
         Cancelling returns immediately. The thread ends by its own time-outs and closes its socket.
 
@@ -206,7 +207,7 @@ class Connection:
             for late in opened:
                 late.disconnect()  # type: ignore[no-untyped-call]
             raise
-        connection = cls(opened[0], place)
+        connection = cls(opened[0], place, receive_bytes)
         target.adopt(connection)
         return connection
 
@@ -279,7 +280,7 @@ class Connection:
             else:
                 return replies
             try:
-                data = self._socket.recv(_RECEIVE_BYTES)
+                data = self._socket.recv(self._receive_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):
                 await anyio.wait_readable(self._socket)
                 continue
