@@ -58,10 +58,10 @@ class LogsHandler(logging.Handler):
     the parts of a record stay separate.
 
     A thread of the handler writes the lines, so the caller never waits for Redis and gets no error from it. While Redis
-    is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says how many
-    were dropped. If a connection breaks while lines are written, some of them may be written twice. `flush`, and the
-    end of the program, wait at most 2 s for lines that are not written yet. After a fork, the child has a thread and a
-    connection of its own. Call `flush` before `os._exit`.
+    is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says
+    how many were dropped. If a connection breaks while lines are written, some of them may be written twice. `flush`,
+    and the end of the program, wait at most 2 s for lines that are not written yet. After a fork, the child has a
+    thread and a connection of its own. Call `flush` before `os._exit`.
 
     Args:
         redis: Where Redis is, in the format of `jobws serve --redis`. None means JOBWS_REDIS or REDIS_URL of the

@@ -2,5 +2,5 @@
 
 Begin reading at `connection`. `commands` has the types of commands and stream entries, `login` connects with redis-py,
 `sentinel` finds the master, `server` decides which servers are refused, and `log_stream` reads and writes jobws's own
-stream of log lines.
+stream of log lines. `retry` says how long to wait after a failure, and `batch_size` how many items to ask for.
 """

@@ -181,7 +181,7 @@ class Connection:
 
     @classmethod
     async def open(cls, target: RedisTarget, receive_bytes: int = RECEIVE_BYTES) -> Self:
-        """Connect and log in. `receive_bytes` are read together at most.
+        """Connect and log in. A read takes at most `receive_bytes`.
 
         Cancelling returns immediately. The thread ends by its own time-outs and closes its socket.
 
