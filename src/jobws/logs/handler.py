@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
-from jobws.logs.writer import OWN_LOG, Writer
+from jobws.logs.writer import BUFFER_BYTES, OWN_LOG, Writer
 from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LogsHandler(logging.Handler):
     formatter: the parts of a record stay apart.
 
     A thread writes, so the caller never waits for Redis and gets no error from it. While Redis is away, the handler
-    keeps the newest 10,000 lines (at most 16 MiB); when Redis is back, a line says how many were dropped. If a
+    keeps the newest 10,000 lines (at most `buffer_bytes`); when Redis is back, a line says how many were dropped. If a
     connection breaks while lines are written, some may come twice. `flush`, and the end of the program, wait 2 s at
     most for lines that are not written yet. After a fork the child has a thread and a connection of its own; call
     `flush` before `os._exit`.
@@ -68,6 +68,7 @@ class LogsHandler(logging.Handler):
         level: Records below this level are not written.
         stream: The key of the stream.
         limit_entries: How many lines the stream keeps, about.
+        buffer_bytes: How much memory lines may take while Redis is away; 16 MiB unless said otherwise.
 
     Raises:
         MissingExtraError: redis-py is not installed.
@@ -82,6 +83,7 @@ class LogsHandler(logging.Handler):
         level: int | str = logging.NOTSET,
         stream: str = DEFAULT_STREAM,
         limit_entries: int = DEFAULT_LIMIT_ENTRIES,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         if limit_entries < 1:
             raise ConfigurationError(
@@ -91,7 +93,7 @@ class LogsHandler(logging.Handler):
         connect, explain = _redis(
             redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS
         )
-        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries)
+        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries, buffer_bytes)
         super().__init__(level)
 
     def filter(self, record: logging.LogRecord) -> bool:

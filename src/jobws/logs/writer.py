@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -17,6 +16,8 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from jobws.redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,7 @@ class Writer:
         dropped: Makes the entry that says how many were dropped, from their number and the time in epoch milliseconds.
         stream: The stream's key.
         limit_entries: How many entries it keeps, roughly.
+        buffer_bytes: How much may wait.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class Writer:
         dropped: Callable[[int, int], dict[str, str]],
         stream: str,
         limit_entries: int,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._connect = connect
         self._explain = explain
         self._dropped = dropped
+        self._buffer_bytes = buffer_bytes
         self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
         self._closed = False
         self._begin()
@@ -96,7 +100,7 @@ class Writer:
         item = _Item(entry, _ENTRY_BYTES + sum(map(len, entry.values())))
         self._bytes_put += item.size
         self._waiting.put(item)
-        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > BUFFER_BYTES:
+        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > self._buffer_bytes:
             try:
                 oldest = self._waiting.get_nowait()
             except Empty:
@@ -147,23 +151,23 @@ class Writer:
     # ---- the thread ----
 
     def _run(self) -> None:
-        failures = 0
+        retry, pause = Retry(LONGEST_PAUSE_SECONDS), 0.0
         while True:
             self._gather()
             # Only what was asked for before the attempt is answered by it.
             flushes = len(self._flushes)
             if self._batch and not self._write():
-                failures += 1
+                pause = retry.fail()
             else:
-                failures = 0
+                retry.reset()
                 if not self._waiting.empty():
                     continue
             for _ in range(flushes):
                 self._flushes.popleft().set()
             if self._closed:
                 return self._disconnect()
-            if failures:
-                self._hurry.wait(_pause(failures))
+            if retry.failures:
+                self._hurry.wait(pause)
                 self._hurry.clear()
 
     def _gather(self) -> None:
@@ -229,11 +233,6 @@ class Writer:
         if connection is not None:
             with suppress(Exception):
                 connection.disconnect()  # type: ignore[no-untyped-call]
-
-
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt: a random part, since many programs lost the same Redis."""
-    return random.uniform(0.5, 1) * min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
 
 
 _writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()

@@ -31,7 +31,7 @@ Reply: TypeAlias = "bytes | int | hiredis.ReplyError | list[Reply] | None"
 
 # A master that was replaced is left after so long, and the time for the answer.
 WATCH_SECONDS: Final = 5.0
-_RECEIVE_BYTES: Final = 65536
+RECEIVE_BYTES: Final = 65536
 # Between checkpoints, so that a reply of many megabytes holds up nobody (design: one loop serves every client).
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _INCOMPLETE: Final = object()
@@ -160,8 +160,9 @@ class Connection:
     taken for the answer to the next question.
     """
 
-    def __init__(self, connection: LoggedIn, place: Place | None = None) -> None:
+    def __init__(self, connection: LoggedIn, place: Place | None = None, receive_bytes: int = RECEIVE_BYTES) -> None:
         self._connection = connection
+        self._receive_bytes = receive_bytes
         self.place = place
         taken: socket.socket | None = connection._sock  # noqa: SLF001 - see the module's docstring
         if taken is None:
@@ -176,8 +177,8 @@ class Connection:
         self.received_bytes = 0
 
     @classmethod
-    async def open(cls, target: RedisTarget) -> Self:
-        """Connect and log in.
+    async def open(cls, target: RedisTarget, receive_bytes: int = RECEIVE_BYTES) -> Self:
+        """Connect and log in. `receive_bytes` are read together at most.
 
         Cancelling returns immediately; the thread ends by its own time-outs and its socket is closed.
 
@@ -203,7 +204,7 @@ class Connection:
             for late in opened:
                 late.disconnect()  # type: ignore[no-untyped-call]
             raise
-        connection = cls(opened[0], place)
+        connection = cls(opened[0], place, receive_bytes)
         target.adopt(connection)
         return connection
 
@@ -276,7 +277,7 @@ class Connection:
             else:
                 return replies
             try:
-                data = self._socket.recv(_RECEIVE_BYTES)
+                data = self._socket.recv(self._receive_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):
                 await anyio.wait_readable(self._socket)
                 continue

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import START, before, position
+from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
@@ -139,7 +140,7 @@ class Append(Struct, frozen=True, eq=False):
 def next_count(entries: Sequence[Entry]) -> int:
     """How many entries to ask for, so that their page stays near PAGE_BYTES, after a page of `entries`."""
     size = sum(len(part) for _, fields in entries for part in fields)
-    return max(1, min(MAX_COUNT, PAGE_BYTES * len(entries) // max(size, 1), 4 * len(entries)))
+    return batch_size(len(entries), size, wanted_bytes=PAGE_BYTES, most=min(MAX_COUNT, 4 * len(entries)))
 
 
 def _state(info: object) -> State:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from jobws.bullmq.events import field, kind_of
 from jobws.errors import RedisUnavailableError
+from jobws.redis.batch_size import batch_size
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ async def read_back(
             backfill.take(cast("list[Entry]", reply), count)
         unread = [backfill for backfill in unread if not backfill.is_complete]
         entries = sum(len(reply) for reply in replies if isinstance(reply, list))
-        fitting = REPLY_BYTES * entries // max(connection.received_bytes - received, 1)
-        count = max(1, min(MAX_COUNT, fitting // max(len(unread), 1), count * 8))
+        each = REPLY_BYTES // max(len(unread), 1)
+        size = connection.received_bytes - received
+        count = batch_size(entries, size, wanted_bytes=each, most=min(MAX_COUNT, count * 8))
     return backfills

@@ -7,7 +7,6 @@ was written meanwhile is missed. A broken connection is made again, for ever.
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio
@@ -17,7 +16,9 @@ from jobws.bullmq.streams.backfill import MAX_COUNT, REPLY_BYTES
 from jobws.bullmq.streams.gap_check import GapCheck
 from jobws.bullmq.streams.schedule import USUAL_PAUSES, Schedule
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.redis.batch_size import batch_size
 from jobws.redis.connection import Connection, RedisTarget, Reply
+from jobws.redis.retry import Retry
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 # Where a blocked read cannot be ended early, new streams are read this late.
 IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
-RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+LONGEST_PAUSE_SECONDS: Final = 2.0
+# The first attempts come quickly and are many; then one line each tenth says that it is still tried.
+TOLD_FAILURES: Final = (1, 5)
 # In one command: each may have an entry of a megabyte.
 STREAMS_PER_READ: Final = 250
 
@@ -122,27 +125,24 @@ class Listener:
 
     async def run(self) -> None:
         """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
-        failures = 0
+        retry = Retry(LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 connection = await Connection.open(self._target)
                 try:
-                    if failures:
+                    if retry.failures:
                         _log.info("Redis at %s answers again", self._target.address)
-                    failures = 0
+                    retry.reset()
                     await self._read_on(connection)
                 finally:
                     connection.close()
             except (RedisUnavailableError, RedisRefusedError) as error:
-                wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                failures += 1
-                # The first attempts come quickly and are many; afterwards one line each says that we still try.
-                if failures in (1, len(RETRY_SECONDS)) or failures % 10 == 0:
+                pause = retry.fail()
+                if retry.failures in TOLD_FAILURES or retry.failures % 10 == 0:
                     _log.warning("%s; %s waits and tries again", error, self._names())
                 for tail in self.tails:
                     tail.problem = str(error)
-                # Full jitter: many listeners must not knock at a restarting Redis in step.
-                await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
+                await anyio.sleep(pause)
 
     def _names(self) -> str:
         names = [tail.queue.label for tail in self.tails]
@@ -226,8 +226,8 @@ class Listener:
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:
-            fitting = REPLY_BYTES * entries // max(received_bytes, 1)
-            self._count = max(1, min(MAX_COUNT, fitting, self._count * 2))
+            most = min(MAX_COUNT, self._count * 2)
+            self._count = batch_size(entries, received_bytes, wanted_bytes=REPLY_BYTES, most=most)
 
 
 def _streams(reply: Reply) -> Sequence[ReadStream]:
