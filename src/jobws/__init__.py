@@ -1,22 +1,21 @@
 """jobws tells browsers and Python programs what happens to BullMQ jobs, immediately and without loss.
 
-Layers, from the bottom; each may import only what stands above it in this list::
+The layers, from the lowest one. Each may import only layers above it in this list, and `tests/test_layers.py` checks
+that::
 
-    errors         the exception tree
+    errors         the exceptions
     turn           long work in short steps
-    protocol       PURE: what goes over the wire
+    protocol       PURE: the messages, and the rules for them
     redis          connections, logins, Sentinels; the log stream
     bullmq         what BullMQ keeps in Redis; `streams` reads its event streams
-    hub            SYNC, in memory: from an event, or a line, to the clients that want it
-    logs           a `logging.Handler` for programs that write logs; light
+    hub            SYNC, in memory: finds the clients that want an event or a line
+    logs           a `logging.Handler` for programs that write logs
     server         the ASGI app and its server
-    client         Python client; shares only errors and protocol with the server
+    client         the Python client; shares only errors and protocol with the server
     sync           the same client without `await`
     embedded       a private Redis, for the demo and for tests
-    demo, cli      what is started
+    demo, cli      the programs
 
-A *log* is one of two things. *The log* is what programs say, in one stream for all of them: packages called `log`.
-*A job's log* is the list that its worker writes with `job.log()`: modules and packages called `job_log`.
-
-`tests/test_layers.py` holds the layers.
+There are two kinds of logs. *The log* is one stream with lines of all programs; its packages are called `log`. *A job's
+log* is the list of lines that its worker writes with `job.log()`; modules and packages for it are called `job_log`.
 """

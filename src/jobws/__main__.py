@@ -1,4 +1,4 @@
-"""`jobws` and `python -m jobws`."""
+"""The program `jobws`, also `python -m jobws`."""
 
 from __future__ import annotations
 

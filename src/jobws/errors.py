@@ -1,36 +1,36 @@
-"""Every exception that jobws raises on purpose, in one tree.
+"""The exceptions that jobws raises on purpose.
 
     JobwsError
-    ├── ConfigurationError        a setting, a URL or a queue that cannot work: fix it, start again
-    │   ├── MissingExtraError     `pip install 'jobws[…]'` is the cure, and the message says it
-    │   └── RedisRefusedError     Redis answered, and refuses us (password, certificate, version, cluster)
+    ├── ConfigurationError        a setting, URL or queue cannot work: correct it and start again
+    │   ├── MissingExtraError     an extra is not installed: `pip install 'jobws[…]'`
+    │   └── RedisRefusedError     Redis answered and refuses us (password, certificate, version, cluster)
     ├── RedisUnavailableError     Redis did not answer; trying again may help
-    ├── RequestError              a client asked for something malformed; carries the wire's error code
+    ├── RequestError              a client's request is malformed; has the protocol's error code
     └── ClientError               raised by the Python client
-        ├── UnreachableError      no bridge at that URL
-        ├── RefusedError          the bridge told us to stay away (close codes 45xx, HTTP 403)
+        ├── UnreachableError      there is no bridge at the URL
+        ├── RefusedError          the bridge refuses us for good (close codes 45xx, HTTP 403)
         ├── ConnectionLostError   the connection ended; the client may come back
         ├── ResponseError         the bridge answered a request with `error`
         ├── JobFailed             a job that was waited for failed for good
-        ├── JobRemoved            it was removed before it had ended
+        ├── JobRemoved            a job that was waited for was removed before it ended
         └── JobUnknown            neither the job nor its outcome is in Redis
 
-Messages are sentences for the person who has to act on them.
+A message is a sentence for the person who has to solve the problem.
 """
 
 from __future__ import annotations
 
 
 class JobwsError(Exception):
-    """Base of everything that jobws raises on purpose."""
+    """The base class of all exceptions that jobws raises on purpose."""
 
 
 class ConfigurationError(JobwsError):
-    """A setting that cannot work. Command line programs print it as one line and exit with 2."""
+    """A setting cannot work. Command line programs print the message as one line and exit with 2."""
 
 
 class MissingExtraError(ConfigurationError):
-    """A part of jobws was asked for whose optional dependencies are not installed."""
+    """An optional dependency is needed and not installed."""
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an extra: pip install 'jobws[{extra}]'")
@@ -38,19 +38,19 @@ class MissingExtraError(ConfigurationError):
 
 
 class RedisRefusedError(ConfigurationError):
-    """Redis answered and refuses us; waiting does not help."""
+    """Redis answered and refuses us. Waiting does not help."""
 
 
 class RedisUnavailableError(JobwsError):
-    """Redis did not answer, or the connection broke; trying again may help."""
+    """Redis did not answer, or the connection broke. Trying again may help."""
 
 
 class RequestError(JobwsError):
-    """A client's request that cannot be served.
+    """A client's request cannot be served.
 
     Args:
-        code: The machine-readable code of protocol.md, for instance `bad-job-id`.
-        message: What was expected, as a sentence.
+        code: The error code of protocol.md, for instance `bad-job-id`.
+        message: A sentence that says what was expected.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -60,19 +60,19 @@ class RequestError(JobwsError):
 
 
 class ClientError(JobwsError):
-    """Base of what the Python client raises."""
+    """The base class of the Python client's exceptions."""
 
 
 class UnreachableError(ClientError):
-    """Nothing that speaks jobws.v1 answers at the URL."""
+    """Nothing at the URL speaks jobws.v1."""
 
 
 class RefusedError(ClientError):
-    """The bridge refuses this client; coming back unchanged would be refused again."""
+    """The bridge refuses this client, and would refuse it again."""
 
 
 class ConnectionLostError(ClientError):
-    """The connection ended. `code` is the WebSocket close code (1006: without a close frame)."""
+    """The connection ended. `code` is the WebSocket close code, or 1006 if there was no close frame."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the connection to the bridge ended: {code} {reason}".rstrip())
@@ -81,7 +81,7 @@ class ConnectionLostError(ClientError):
 
 
 class ResponseError(ClientError):
-    """The bridge answered a request with `error`; `code` is the code of protocol.md."""
+    """The bridge answered a request with `error`. `code` is the error code of protocol.md."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -90,7 +90,7 @@ class ResponseError(ClientError):
 
 
 class JobFailed(ClientError):
-    """A job that was waited for failed, and will not be tried again. `reason` is its `failedReason`."""
+    """A job that was waited for failed and will not be tried again. `reason` is its `failedReason`."""
 
     def __init__(self, job_id: str, queue: str | None, reason: str) -> None:
         super().__init__(f"{_job(job_id, queue)} failed: {reason}")
@@ -100,7 +100,7 @@ class JobFailed(ClientError):
 
 
 class JobRemoved(ClientError):
-    """A job that was waited for was removed, drained or obliterated before it had ended."""
+    """A job that was waited for was removed, drained or obliterated before it ended."""
 
     def __init__(self, job_id: str, queue: str | None) -> None:
         super().__init__(f"{_job(job_id, queue)} was removed before it had ended")
@@ -109,7 +109,7 @@ class JobRemoved(ClientError):
 
 
 class JobUnknown(ClientError):
-    """There is no such job, and no outcome of one, as far as Redis remembers. Say so if it is about to be added."""
+    """Redis has neither this job nor an outcome of it. If the job is about to be added, wait with `expect=True`."""
 
     def __init__(self, job_id: str, queue: str | None) -> None:
         super().__init__(f"no job {_job(job_id, queue)}; if it is about to be added, wait with expect=True")

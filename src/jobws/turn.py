@@ -1,4 +1,4 @@
-"""A long piece of work, done in short steps: others have their turn after each millisecond of it."""
+"""Splits long work into steps of a millisecond, after each of which other tasks can run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS: Final = 0.001
 
 
 class Turn:
-    """One piece of work. It begins with a turn of its own."""
+    """One piece of work. Its first step begins when this object is made."""
 
     __slots__ = ("_ends",)
 
@@ -19,7 +19,10 @@ class Turn:
         self._ends = time.perf_counter() + SECONDS
 
     async def pause(self) -> None:
-        """Let others have their turn, if ours has lasted long enough. Cancelling takes effect only then."""
+        """Let other tasks run if the current step has lasted a millisecond. Otherwise return immediately.
+
+        Cancelling takes effect only when other tasks run.
+        """
         if time.perf_counter() > self._ends:
             await anyio.lowlevel.checkpoint()
             self._ends = time.perf_counter() + SECONDS

@@ -11,12 +11,11 @@ import pytest
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, settle
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
+from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class CoreTarget:
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
         self.discovers = "*" in self.settings.get("queues", ())
-        self.fanout = Fanout(Rooms(lambda _queue: None), self.settings["max_result_bytes"], lambda: 0.0)
+        self.fanout = new_fanout(max_payload_bytes=self.settings["max_result_bytes"])
         for queue in QUEUES:
             self._read(queue)
         self.entries: list[Entry] = []

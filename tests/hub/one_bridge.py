@@ -9,10 +9,9 @@ from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.fanout import ignore, new_fanout
 from tests.support.steps import ask_for, do_all
 
 if TYPE_CHECKING:
@@ -46,10 +45,18 @@ def hash_of(state: str = "completed", finished_on: float = 5, queue: str = "http
 class Bridge:
     """Queues whose streams are empty, and were read."""
 
-    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, max_payload_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = lambda: 0.0,
+        max_payload_bytes: int = 1 << 20,
+        on_gap: Callable[[str], None] = ignore,
+    ) -> None:
         self.queues = dict.fromkeys(QUEUES)
         self.listened: list[str | None] = []
-        self.fanout = Fanout(Rooms(self.listened.append), max_payload_bytes, clock)
+        self.fanout = new_fanout(
+            on_listened=self.listened.append, on_gap=on_gap, max_payload_bytes=max_payload_bytes, clock=clock
+        )
         for queue in QUEUES:
             self.open(queue)
 

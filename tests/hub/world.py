@@ -16,13 +16,12 @@ from msgspec import Raw
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.missed import FINISHED
 from jobws.hub.jobs.replay import look_again, replay, settle
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
@@ -241,9 +240,8 @@ class Bridge:
         self.redis = redis
         self.choose = redis.choose
         self.began_at = redis.step
-        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        self.fanout = new_fanout(on_gap=self._holed)
         self.fanout.without_events |= redis.quiet
-        self.fanout.on_gap = self._holed
         self.holed: set[str] = set()
         self.suspicions: dict[str, str] = {}
         # By queue whose stream is read again: who is still to be told of the gap; then, how far to read, and the floor.

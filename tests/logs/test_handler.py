@@ -214,10 +214,9 @@ def test_what_is_too_much_is_counted_and_told(own_redis: Callable[..., Redis]) -
     assert kept[1:at] == [str(number) for number in range(at - 1)]
 
 
-def test_few_large_lines_are_bounded_too(monkeypatch: pytest.MonkeyPatch, own_redis: Callable[..., Redis]) -> None:
-    monkeypatch.setattr("jobws.logs.writer.BUFFER_BYTES", 1_000_000)
+def test_few_large_lines_are_bounded_too(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis()
-    with logging_to(redis.url) as (logger, handler):
+    with logging_to(redis.url, buffer_bytes=1_000_000) as (logger, handler):
         redis.server.kill()
         for number in range(100):
             logger.info("%d %s", number, "x" * 50_000)

@@ -102,12 +102,9 @@ async def test_many_megabytes_come_and_go_whole(server: Server) -> None:
 @both_backends
 @pytest.mark.parametrize("size", [1, 16_384, 100_000])
 @pytest.mark.parametrize("read_bytes", [1000, 65_536])
-async def test_a_reply_that_is_waited_for_comes_whole(
-    server: Server, size: int, read_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reply_that_is_waited_for_comes_whole(server: Server, size: int, read_bytes: int) -> None:
     """OpenSSL holds the rest of a record of 16 KiB after a smaller read; no readiness tells of it."""
-    monkeypatch.setattr("jobws.redis.connection._RECEIVE_BYTES", read_bytes)
-    connection = await Connection.open(RedisTarget(server.url()))
+    connection = await Connection.open(RedisTarget(server.url()), read_bytes)
     async with anyio.create_task_group() as tasks:
         replies: list[object] = []
 

@@ -11,16 +11,14 @@ import anyio
 
 from jobws.bullmq.streams.read_state import Again
 from jobws.hub.jobs.pending_subscription import PendingSubscription
-from jobws.server.jobs import sweep
-from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
+from jobws.server.intervals import Intervals
 from tests.support import eventually
 from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client
 from tests.support.peer import Peer
+from tests.support.watching import OLD, finish, nothing_more, subscribe
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.redis import Redis
 
 EVENTS = "bull:http:events"
@@ -186,11 +184,10 @@ async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(r
 
 
 async def test_one_slow_client_does_not_have_everything_swept_again(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis,
 ) -> None:
-    monkeypatch.setattr(sweep, "TICK_SECONDS", 0.02)
     result = '"' + "x" * 50_000 + '"'
-    async with quick_bridge(redis.url, outbox_bytes=200_000) as live:
+    async with quick_bridge(redis.url, intervals=Intervals(sweep_seconds=0.02), outbox_bytes=200_000) as live:
         with await anyio.to_thread.run_sync(Peer, live.url) as peer:
             await anyio.to_thread.run_sync(peer.frame)
             jobs = [f"j{number}" for number in range(100)]
@@ -208,9 +205,9 @@ async def test_one_slow_client_does_not_have_everything_swept_again(
                 return await sweep_once(*arguments)
 
             live.bridge._sweeper._sweep = counted  # type: ignore[assignment]
-            live.bridge._sweeper._soon("http")
+            live.bridge._sweeper._holes.note("http")
             await eventually(lambda: len(sweeps) == 1)
-            live.bridge._sweeper._soon("http")
+            live.bridge._sweeper._holes.note("http")
             await eventually(lambda: len(sweeps) == 2)
             await anyio.sleep(0.5)
             assert len(sweeps) == 2

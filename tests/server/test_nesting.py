@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.protocol.nesting import MAX_LEVELS
-from tests.server.http.test_append_log import NDJSON, entries
-from tests.server.http.test_routes import JSON, call
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import event_source, poll
+from tests.support.http import JSON, call
+from tests.support.log_lines import NDJSON, entries
 from tests.support.nested import nested_list, nested_text
 
 if TYPE_CHECKING:

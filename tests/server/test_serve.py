@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,22 +13,12 @@ import trio_websocket
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
+from tests.support.http import get
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.redis import Redis
-
-
-def get(url: str, **headers: str) -> tuple[int, str]:
-    """Status and body; `_` in a header's name stands for `-`."""
-    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
 
 
 def one_line_error(*arguments: str) -> str:

@@ -14,6 +14,7 @@ import anyio
 
 from jobws.bullmq.streams.schedule import USUAL_PAUSES, Pauses
 from jobws.server.bridge import Bridge
+from jobws.server.intervals import USUAL_INTERVALS, Intervals
 from jobws.server.serve import listening_socket, serve
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS
@@ -47,10 +48,15 @@ class Live:
 
 @asynccontextmanager
 async def live_bridge(
-    redis_url: str, *, ready: bool = True, pauses: Pauses = USUAL_PAUSES, **settings: Any
+    redis_url: str,
+    *,
+    ready: bool = True,
+    pauses: Pauses = USUAL_PAUSES,
+    intervals: Intervals = USUAL_INTERVALS,
+    **settings: Any,
 ) -> AsyncIterator[Live]:
     """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
-    bridge = Bridge(Settings(redis=redis_url, port=0, **settings), pauses)
+    bridge = Bridge(Settings(redis=redis_url, port=0, **settings), intervals._replace(streams=pauses))
     listener = listening_socket("127.0.0.1", 0)
     urls: list[str] = []
     started = anyio.Event()

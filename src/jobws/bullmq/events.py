@@ -1,9 +1,9 @@
-"""An entry of a BullMQ event stream to the payload that clients get. Pure.
+"""Turns an entry of a BullMQ event stream into the payload that clients get. Pure.
 
-The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`: all fields as
-strings, except `returnvalue` of `completed`, `data` of `progress` and `delay` of `delayed`, which are JSON values.
-Whatever is wrong with an entry costs its own value and is counted; it never costs the event, since no outcome may be
-missed.
+The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`. All fields are
+strings, except `returnvalue` of `completed`, `data` of `progress` and `delay` of `delayed`, which are JSON values. If a
+value cannot be read, only this value is replaced, and the error is counted. The event is always sent, since no outcome
+may be missed.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from jobws.protocol.messages import OUTCOMES, RESERVED_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Which field of which event holds JSON text; QueueEvents 6.7 parses just these (the delay with Number()).
+# The field of each event that holds JSON text. QueueEvents 6.7 parses only these (`delay` with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
-# Names repeat in every entry; this many are kept encoded, so that a producer of random names costs no memory.
+# Names repeat in every entry, so their JSON is cached. The limit keeps a producer of random names from filling memory.
 _NAMES_KEPT: Final = 1024
 
 
 class EventName(Struct, frozen=True):
-    """An event's name as it goes over the wire: as clients choose it, and as JSON."""
+    """An event's name as clients see it and choose it, as text and as JSON."""
 
     text: str
     json: bytes
 
 
 class Life(Enum):
-    """What an event says of its job's life, for a reader that goes through the events backwards."""
+    """What an event says of its job's life, for a reader that goes through the events from the newest to the oldest."""
 
     LIVES = auto()
-    """It lives, so no earlier outcome is its outcome."""
+    """The job is alive at this event, so no earlier outcome counts."""
     ENDS = auto()
-    """It has its outcome: `completed` or `failed`."""
+    """The job ended with this event: `completed` or `failed`."""
     GONE = auto()
-    """It was removed before it had one."""
+    """The job was removed before it ended."""
     SAME = auto()
-    """Nothing new: `progress`, the removal of a finished job, whatever BullMQ may add."""
+    """The event changes nothing: `progress`, the removal of a finished job, or an event that BullMQ may add later."""
 
 
 class Kind(Struct, frozen=True):
-    """An event's name, what the event says of its job's life, and whether it is an outcome."""
+    """An event's name, what the event says of its job's life, and whether the event is an outcome."""
 
     name: EventName
     life: Life
@@ -54,10 +54,10 @@ class Kind(Struct, frozen=True):
 
 
 HistoryEntry: TypeAlias = tuple[bytes, bytes, Kind]
-"""An event that was read back: its stream id, its job's id, its kind."""
+"""An event that was read back: its stream id, the id of its job, and its kind."""
 
 _FINISHED: Final = frozenset({b"completed", b"failed"})
-# `waiting` comes with every attempt, and with prev=completed|failed after a retry by hand: the job lives in any case.
+# `waiting` comes with every attempt, and with prev=completed|failed after a manual retry: the job is alive either way.
 _LIVING: Final = frozenset({b"added", b"waiting", b"active", b"delayed", b"waiting-children"})
 
 _event_names: dict[bytes, EventName] = {}
@@ -66,7 +66,7 @@ _field_names: dict[bytes, bytes] = {}
 
 
 def kind_of(fields: Sequence[bytes]) -> Kind | None:
-    """The kind of an entry's event; None if the entry has no `event`."""
+    """Return the kind of an entry's event, or None if the entry has no field `event`."""
     raw = fields[1] if fields and fields[0] == b"event" else field(fields, b"event")
     if raw is None:
         return None
@@ -74,7 +74,8 @@ def kind_of(fields: Sequence[bytes]) -> Kind | None:
     if known is not None:
         return known
     if raw == b"removed":
-        # A key's name stands in `prev` (includes/removeJobWithChildren.lua). Not kept: it is not the name's alone.
+        # `prev` names the state that the job was in (includes/removeJobWithChildren.lua). Not cached: `prev` decides,
+        # too.
         finished = field(fields, b"prev") in _FINISHED
         return _REMOVED[finished]
     kind = _kind(raw, Life.ENDS if raw in _FINISHED else Life.LIVES if raw in _LIVING else Life.SAME)
@@ -89,7 +90,7 @@ def _kind(raw: bytes, life: Life) -> Kind:
 
 
 def event_name(raw: bytes) -> EventName:
-    """The wire's name of a stream's event: its own, or `custom:<name>` where clients would take it for a frame."""
+    """Return an event's name as clients see it: `custom:<name>` if clients would take the name itself for a frame's."""
     known = _event_names.get(raw)
     if known is not None:
         return known
@@ -106,7 +107,7 @@ _REMOVED: Final = (_kind(b"removed", Life.GONE), _kind(b"removed", Life.SAME))
 
 
 def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
-    """The value of a field of an entry, whose fields are a flat list of names and values."""
+    """Return the value of the field `name`, or None. `fields` is a flat list in which names and values alternate."""
     for position in range(0, len(fields) - 1, 2):
         if fields[position] == name:
             return fields[position + 1]
@@ -114,17 +115,16 @@ def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
 
 
 def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple[bytes, list[str]]:
-    """An entry's payload as JSON in UTF-8, and what was wrong with the entry.
+    """Return an entry's payload as JSON in UTF-8, and a list of what was wrong with the entry.
 
     Args:
         queue_json: The queue's label as a JSON string.
         fields: Names and values, alternating.
-        max_bytes: A larger payload loses its largest fields and gets `truncated` and `bytes` (the size of what is
-            missing, as JSON) instead.
+        max_bytes: A larger payload loses its largest fields. It gets `truncated`, and `bytes`, which is the size of the
+            lost values as JSON.
 
     Returns:
-        The JSON object, and a list of anomalies for the counters: `invalid-utf8`, `bad-json`, `missing-field`,
-        `truncated`.
+        The JSON object, and the anomalies for the counters: `invalid-utf8`, `bad-json`, `missing-field`, `truncated`.
     """
     anomalies: list[str] = []
     event = fields[1] if fields[0] == b"event" else field(fields, b"event")
@@ -143,7 +143,7 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
             parts[name] = name + encoded
         else:
             parts[name] = name + _text(value, anomalies)
-    parts.pop(b',"queue":', None)  # ours says more than a custom event's
+    parts.pop(b',"queue":', None)  # our label replaces a custom event's own field
     if json_field is not None and _field_name(json_field) not in parts:
         anomalies.append("missing-field")
     rest = b"".join(parts.values())
@@ -163,7 +163,7 @@ def _text(value: bytes, anomalies: list[str]) -> bytes:
 
 
 def _field_name(name: bytes) -> bytes:
-    """`,"name":`, ready to be followed by a value."""
+    """Return `,"name":`, to which a value can be appended."""
     known = _field_names.get(name)
     if known is None:
         known = b",%b:" % json_text(name.decode(errors="replace"))
@@ -173,7 +173,7 @@ def _field_name(name: bytes) -> bytes:
 
 
 def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
-    """Leave the largest fields out. `parts` are by name; each has its name in front."""
+    """Remove the largest fields from `parts`, which maps `,"name":` to this name followed by its value."""
     missing = left_out = 0
     total = sum(map(len, parts.values()))
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):

@@ -1,7 +1,7 @@
-"""The lists of jobs' log lines: what to ask, and what the answers say. Pure.
+"""Builds the commands that read the log lines of jobs, and parses the replies. Pure.
 
-`job.log()` is an RPUSH to `<job>:logs` if the job's hash exists, and an LTRIM to the last `keepLogs` lines
-(addLog-2.lua); a removed job's list is deleted with it.
+`job.log()` does an RPUSH to `<job>:logs` if the job's hash exists, and an LTRIM to the last `keepLogs` lines
+(addLog-2.lua). When a job is removed, BullMQ deletes its list, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JobLineSlice(Struct, frozen=True):
-    """Some lines of a job: `limit` of them from the place `start` on, or the last `limit` (None)."""
+    """Up to `limit` log lines of a job: from the index `start` on, or the last ones if `start` is None."""
 
     queue: Queue
     job_id: str
@@ -30,22 +30,23 @@ class JobLineSlice(Struct, frozen=True):
 
     @property
     def lines(self) -> Command:
-        """The command that gets them."""
+        """The command that reads the lines."""
         begin, end = (-self.limit, -1) if self.start is None else (self.start, self.start + self.limit - 1)
         return "LRANGE", self.queue.key(f"{self.job_id}:logs"), begin, end
 
 
 class JobLineSlices(Struct, frozen=True):
-    """A question to `Store.ask`: slices of many jobs, in one piece.
+    """A question to `Store.ask` that reads slices of the log lines of many jobs, in one conversation.
 
-    The answer has, per slice, its lines, and how many there are in all if `start` is None: both of one moment, since
-    only then the lines have places. None: Redis cannot tell them now, though it may tell those of others.
+    The answer has one item per slice: the lines, and how many lines the job has in all. The number is None if `start`
+    was given. For the last lines, Redis reads lines and number in one transaction, since the number tells where the
+    lines are. An item is None if Redis cannot read these lines now; other slices may still have their lines.
     """
 
     slices: tuple[JobLineSlice, ...]
 
     def commands(self) -> list[Command]:
-        """The commands whose replies `parse` reads."""
+        """Return the commands whose replies `parse` reads."""
         commands: list[Command] = []
         for each in self.slices:
             if each.start is None:
@@ -56,7 +57,10 @@ class JobLineSlices(Struct, frozen=True):
         return commands
 
     def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None] | None]:
-        """The lines, and their number. A key that is no list has none."""
+        """Return the lines of each slice and, if `start` is None, the length of the list.
+
+        A key that is not a list counts as an empty one.
+        """
         left = iter(replies)
         found: list[tuple[list[bytes], int | None] | None] = []
         for each in self.slices:
@@ -72,18 +76,18 @@ class JobLineSlices(Struct, frozen=True):
 
 
 class JobLinePage(Struct, frozen=True):
-    """A question to `Store.ask`: some lines of one job, how many there are in all, and whether the job exists."""
+    """A question to `Store.ask` that reads log lines of one job, their number in all, and whether the job exists."""
 
     slice: JobLineSlice
 
     def commands(self) -> list[Command]:
-        """The commands whose replies `parse` reads."""
+        """Return the commands whose replies `parse` reads."""
         queue, job_id = self.slice.queue, self.slice.job_id
         exists: Command = ("HEXISTS", queue.key(job_id), "timestamp")
         return [("MULTI",), exists, ("LLEN", queue.key(f"{job_id}:logs")), self.slice.lines, ("EXEC",)]
 
     def parse(self, replies: Sequence[object]) -> tuple[list[bytes], int, bool]:
-        """The lines, how many there are, and whether there is such a job.
+        """Return the lines, how many lines the job has in all, and whether the job exists.
 
         Raises:
             RedisUnavailableError: Redis cannot answer now.
@@ -99,8 +103,8 @@ class JobLinePage(Struct, frozen=True):
 
 
 def _lines(reply: object) -> list[bytes] | None:
-    """The lines of a reply. None: it is an error that says nothing about the list, such as BUSY or NOPERM."""
+    """Return the lines of a reply, or None for an error that says nothing about the list, such as BUSY or NOPERM."""
     if isinstance(reply, list):
         return reply
-    # The key of another job, whose id ends in `:logs`.
+    # WRONGTYPE: this key is the hash of another job, whose id ends in `:logs`.
     return [] if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE") else None

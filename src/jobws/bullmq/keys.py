@@ -1,7 +1,7 @@
-"""Names of queues and of the keys that BullMQ keeps for them. Pure.
+"""Names of queues, and of the keys that BullMQ keeps for them. Pure.
 
-Source: BullMQ, src/classes/queue-keys.ts. Every key is `<prefix>:<name>:<suffix>`; prefixes, Python's queue names and
-ids may hold colons, so a key is never taken apart at colons: a known front is stripped.
+Source: BullMQ, src/classes/queue-keys.ts. Every key is `<prefix>:<name>:<suffix>`. Prefixes, ids and the queue names of
+BullMQ for Python may contain colons, so a key cannot be split at its colons: a known prefix is removed from it instead.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 DEFAULT_PREFIX: Final = "bull"
 DISCOVER: Final = "*"
-"""In place of a queue: every queue under the prefix, also those that appear later."""
+"""Given instead of a queue's name, it means all queues under the prefix, including queues that appear later."""
 
 
 class Queue(Struct, frozen=True):
-    """A queue: its label on the wire, and where BullMQ keeps it."""
+    """A queue: its label, which clients see, and the prefix and name under which BullMQ keeps it."""
 
     label: str
     prefix: str
     name: str
 
     def key(self, suffix: str | bytes) -> bytes:
-        """The key `<prefix>:<name>:<suffix>`; with a job id as the suffix, the job's hash."""
+        """Return the key `<prefix>:<name>:<suffix>`. If the suffix is a job id, this is the key of the job's hash."""
         front = f"{self.prefix}:{self.name}:".encode()
         return front + (suffix if isinstance(suffix, bytes) else suffix.encode())
 
 
 def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
-    """A queue from `name`, `prefix:name`, `label=name` or `label=prefix:name`.
+    """Return the queue that `text` describes: `name`, `prefix:name`, `label=name` or `label=prefix:name`.
 
-    The name is what follows the last colon, since Node's BullMQ allows none in names but prefixes may hold some.
+    The name is what follows the last colon: prefixes may contain colons, and Node's BullMQ allows none in names.
 
     Raises:
-        ConfigurationError: Label, prefix or name is empty.
+        ConfigurationError: The label, the prefix or the name is empty, or `text` is not valid Unicode.
     """
     label, equals, place = text.partition("=")
     if not equals:
@@ -55,10 +55,10 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
 
 
 def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> tuple[list[Queue], bool]:
-    """The queues named in `texts`, and whether the others are to be discovered (`*`).
+    """Return the queues that `texts` describe, and whether the bridge is to discover the others (`*`).
 
     Raises:
-        ConfigurationError: A text cannot be read, or two queues have one label.
+        ConfigurationError: A text cannot be parsed, or two queues have the same label.
     """
     queues: dict[str, Queue] = {}
     discover = False
@@ -80,7 +80,7 @@ _GLOB: Final = frozenset("*?[]\\")
 
 
 def meta_pattern(prefix: str | None) -> bytes:
-    """The SCAN pattern that finds the `meta` key of every queue under `prefix`, or under any."""
+    """Return the SCAN pattern for the `meta` keys of all queues under `prefix`; None means under any prefix."""
     if prefix is None:
         return b"*:meta"
     escaped = "".join(f"\\{char}" if char in _GLOB else char for char in prefix)
@@ -88,7 +88,10 @@ def meta_pattern(prefix: str | None) -> bytes:
 
 
 def queue_of_meta(key: bytes, prefix: str | None) -> str | None:
-    """The name of the queue whose `meta` key this is (`prefix:name` if `prefix` is None); None if it is of none."""
+    """Return the name of the queue whose `meta` key this is, or `prefix:name` if `prefix` is None.
+
+    Returns None if the key has another form, another prefix, or is not valid UTF-8.
+    """
     front, back = (b"" if prefix is None else f"{prefix}:".encode()), b":meta"
     if not (key.startswith(front) and key.endswith(back)) or len(key) <= len(front) + len(back):
         return None

@@ -1,4 +1,4 @@
-"""Which of Redis's keys are queues, and what time it is there."""
+"""Asks Redis which keys are queues, and what time its clock shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS: Final = 5.0
 
 
 async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
-    """The names of BullMQ's queues under `prefix`, in order; with None, of all queues, as `prefix:name`.
+    """Return the sorted names of the queues under `prefix`; if it is None, of all queues, as `prefix:name`.
 
     Raises:
         RedisUnavailableError: Redis did not answer.
@@ -39,7 +39,7 @@ async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
 
 
 async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
-    """The next cursor (0: that was all), and keys that may be the `meta` of queues."""
+    """Do one step of SCAN. Return the next cursor, `0` at the end, and keys that may be the `meta` of queues."""
     reply = await connection.ask(
         *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
         timeout_seconds=TIMEOUT_SECONDS,
@@ -50,10 +50,10 @@ async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tup
 
 
 async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
-    """Which of the keys are the `meta` of a queue: they have `opts.maxLenEvents`.
+    """Return for each key whether it is the `meta` of a queue, that is, has the field `opts.maxLenEvents`.
 
-    `version` may be missing (bullmq-wire: queues fed by Python or by a FlowProducer), and another key may end in
-    `:meta`.
+    The name alone is not enough, since another key may end in `:meta`. The field `version` is missing in queues to
+    which only BullMQ for Python or a FlowProducer adds jobs.
     """
     asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
     replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
@@ -64,10 +64,10 @@ async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool
 
 
 async def time(connection: Connection) -> str:
-    """A stream id before every one that Redis gives from now on."""
+    """Return a stream id that is lower than the id of every entry that Redis adds from now on."""
     reply = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
     if not (isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)):
         raise RedisUnavailableError(f"Redis answered TIME with {reply!r}")
     seconds, microseconds = (int(part) for part in reply if isinstance(part, bytes))
-    # Entries of the very millisecond are younger, too.
+    # Entries that Redis adds later in this same millisecond count as new, too.
     return before(f"{seconds * 1000 + microseconds // 1000}-0")

@@ -1,8 +1,9 @@
-"""The jobs of one state, page by page: what to ask, and what the answers say. Pure.
+"""Builds the commands that list the jobs of one state, page by page, and parses the replies. Pure.
 
-BullMQ keeps a list or a sorted set per state. Pages run from the job that came last, or that is to run last, to the
-first: lists are LPUSHed and worked off at their tail, and the scores of the sorted sets grow with the time of the end,
-the time when the job is due, or the order of priorities (includes/getDelayedScore.lua, getPriorityScore.lua).
+BullMQ keeps a list or a sorted set per state. Pages run from the newest job, or the one that is to run last, to the
+oldest. Lists are LPUSHed, and jobs are taken from their tail. The scores of the sorted sets grow with the time of the
+end, with the time when the job is due, or with the order of priorities (includes/getDelayedScore.lua,
+getPriorityScore.lua).
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 _LISTS: Final = {"waiting": "wait", "active": "active"}
 STATES: Final = (*_LISTS, "delayed", "prioritized", "waiting-children", "completed", "failed")
-"""The states that can be listed, as snapshots name them."""
-# How many entries to pass over, and in a set: below or at which score.
+"""The states that can be listed, with the names that snapshots use."""
+# How many entries to skip; for a sorted set also the score at which the page begins, going down.
 _CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)))?", re.ASCII)
 
 
 class Page(Struct, frozen=True):
-    """A question to `Store.ask`: the next `limit` ids of the jobs in `state`.
+    """A question to `Store.ask` that reads up to `limit` ids of the jobs in `state`.
 
-    A set's page begins by score, so that jobs which end meanwhile move nothing; `passed` entries of that very score
-    were listed before. A list has nothing but positions: its pages move while jobs come and go.
+    A page of a sorted set begins at a score, so jobs that end between two requests do not shift it. The first `passed`
+    entries with exactly this score were on earlier pages. A list has only indexes, so its pages shift when jobs come or
+    go.
     """
 
     queue: Queue
@@ -41,16 +43,16 @@ class Page(Struct, frozen=True):
     score: str = "+inf"
 
     def commands(self) -> list[Command]:
-        """The one command whose reply `parse` reads."""
+        """Return the one command whose reply `parse` reads."""
         if self.state in _LISTS:
             return [("LRANGE", self.queue.key(_LISTS[self.state]), self.passed, self.passed + self.limit - 1)]
         bounds: Command = (self.score, "-inf", "WITHSCORES", "LIMIT", self.passed, self.limit)
         return [("ZREVRANGEBYSCORE", self.queue.key(self.state), *bounds)]
 
     def parse(self, replies: Sequence[object]) -> tuple[list[str], str | None]:
-        """The ids, and the cursor of the next page; None: there is none.
+        """Return the ids of the page, and the cursor of the next page, which is None on the last page.
 
-        An id that is no UTF-8 cannot be named on the wire and is left out.
+        Ids that are not valid UTF-8 cannot be sent to clients and are left out.
 
         Raises:
             RedisUnavailableError: Redis answered with an error.
@@ -68,10 +70,12 @@ class Page(Struct, frozen=True):
 
 
 def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Page:
-    """The question for one page; `cursor` is the one that came with the page before.
+    """Check a request for one page, and return the question to ask.
+
+    `cursor` is the one that came with the page before, or None for the first page.
 
     Raises:
-        RequestError: `bad-state` or `bad-cursor`.
+        RequestError: `state` is not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
     """
     if state not in STATES:
         raise RequestError("bad-state", f"`state` must be one of {', '.join(STATES)}")

@@ -1,4 +1,4 @@
-"""What to ask about whole queues, and what the answers say. Pure."""
+"""Builds the commands that read the state of a whole queue, and parses the replies. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ _SETS: Final = ("delayed", "prioritized", "waiting-children", "completed", "fail
 class QueueOverview(Struct, frozen=True):
     """What Redis holds of a queue.
 
-    `retention_seconds` is the time between the oldest and the newest entry of the stream once BullMQ trims it, and None
-    while everything that was ever written is still there. `max_length` is BullMQ's limit in entries. `counts` are jobs
-    by state.
+    Attributes:
+        found: Whether the queue has any of its keys `meta` and `events`.
+        paused: Whether the queue is paused.
+        length: How many entries its event stream holds.
+        max_length: About how many entries BullMQ keeps in the stream.
+        retention_seconds: The time between the oldest and the newest entry of the stream, once BullMQ trims it. None
+            means that the stream still holds everything that was ever written.
+        counts: How many jobs are in each state.
     """
 
     found: bool
@@ -38,12 +43,12 @@ class QueueOverview(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """A question to `Store.ask`: what Redis holds of `queue`."""
+    """A question to `Store.ask` that reads what Redis holds of `queue`."""
 
     queue: Queue
 
     def commands(self) -> list[Command]:
-        """The commands whose replies `parse` reads."""
+        """Return the commands whose replies `parse` reads."""
         key = self.queue.key
         events = key("events")
         return [
@@ -57,17 +62,17 @@ class Overview(Struct, frozen=True):
         ]
 
     def parse(self, replies: Sequence[object]) -> QueueOverview:
-        """The overview from the replies to `commands`. A key of another type counts as empty.
+        """Return the overview. A key of another type counts as empty.
 
         Raises:
-            RedisUnavailableError: Redis answered with another error.
+            RedisUnavailableError: Redis answered with another error than WRONGTYPE.
         """
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
                 raise RedisUnavailableError(f"Redis cannot tell about queues now: {reply}")
         exists, meta, length, oldest, newest, *rest = replies
         sizes = [_count(reply) for reply in rest]
-        # Until version 6 BullMQ moved the waiting jobs of a paused queue to a list of their own.
+        # Before version 6, BullMQ moved the waiting jobs of a paused queue to a separate list.
         waiting, held, active, *in_sets = sizes
         paused, limit = meta if isinstance(meta, list) else (None, None)
         entries = _count(length)

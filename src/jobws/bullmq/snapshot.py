@@ -1,8 +1,9 @@
-"""What to ask Redis about jobs, and what the answers say. Pure.
+"""Builds the commands that read jobs, and turns the replies into snapshots. Pure.
 
-State as BullMQ's getStateV2-8.lua finds it, but without searching `wait`, whose LPOS costs 2 ms per id at 100,000
-waiting jobs: five ZMSCORE, one LRANGE of `active` and an HMGET per id cost the same at any length. A job that exists
-and is in none of those is waiting. MULTI matters, since a job could move between two reads and appear nowhere.
+The state is found as in BullMQ's getStateV2-8.lua, but without searching `wait`, since LPOS takes 2 ms per id at
+100,000 waiting jobs. Five ZMSCORE, one LRANGE of `active` and an HMGET per id take the same time at any length. A job
+that exists and is in none of these keys is waiting. The commands run in MULTI: otherwise a job that moves between two
+reads could appear in none of the keys.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 Job: TypeAlias = tuple[str, str]
-"""A queue's label and a job id."""
+"""The label of a queue, and a job id."""
 Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
-"""What Redis says of jobs: a snapshot, or why there is none. None, or no entry, for a job that does not exist."""
+"""What Redis says of jobs: a snapshot, or the error for this job. A job that does not exist is None or absent."""
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """Found jobs, and the last stream ids (`0-0`: none): what was told happened up to there.
+    """The jobs that were found, and up to which entry of their queue's stream this is known.
 
-    `moments` are by job, when it was looked at: many jobs are looked at one transaction after the other. `ends` are by
-    queue, when the last of its jobs was.
+    Attributes:
+        found: What Redis says of each job.
+        moments: By job, the last id of the queue's stream (`0-0` if empty) when the job was read. Ids differ within a
+            queue, since many jobs are read in several transactions.
+        ends: By queue, the last id of the stream when the last of its jobs was read.
     """
 
     found: Found
@@ -44,13 +48,13 @@ _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", 
 _RESULT_FIELDS: Final = ("returnvalue", "failedReason")
 # In the order of getStateV2-8.lua. `active` is tested between `prioritized` and `waiting-children`.
 _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-children")
-# So that an ack of 1,000 snapshots stays within the frame that `hello` promises.
+# An ack of 1,000 snapshots must fit into the largest frame that `hello` announces.
 MAX_NAME_CHARACTERS: Final = 256
 MAX_PROGRESS_BYTES: Final = 2048
 
 
 def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
-    """The ids of jobs by their queues."""
+    """Group jobs by queue: return the job ids by the label of their queue."""
     job_ids: dict[str, list[str]] = {}
     for label, job_id in jobs:
         job_ids.setdefault(label, []).append(job_id)
@@ -58,14 +62,14 @@ def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
 
 
 def fields(*, results: bool) -> tuple[str, ...]:
-    """What is asked of each job's hash."""
+    """Return the names of the fields to read from each job's hash."""
     return _FIELDS + _RESULT_FIELDS if results else _FIELDS
 
 
 def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -> list[Command]:
-    """The commands, MULTI to EXEC, that tell all about `job_ids` (at least one, at most some hundreds).
+    """Return the commands, MULTI to EXEC, that read `job_ids` (at least one, at most some hundreds).
 
-    `results` asks for results and reasons of failure, too, which can be large.
+    `results` reads return values and reasons of failure as well, which can be large.
     """
     asked: list[Command] = [
         ("MULTI",),
@@ -79,10 +83,10 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
 
 
 def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> list[JobSnapshot | Exception | None]:
-    """Snapshots from the replies to EXEC of `commands`, one per id.
+    """Return one snapshot per id, from the replies to EXEC of `commands`.
 
-    None: no such job. An exception: Redis' error for this id alone (for instance WRONGTYPE, because the key is no
-    hash).
+    None means that there is no such job. An exception is Redis' error for this id alone, for instance WRONGTYPE because
+    the key is not a hash.
     """
     last, active, *rest = replies
     scores, hashes = rest[: len(_SETS)], rest[len(_SETS) :]
@@ -95,7 +99,7 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
             continue
         values = dict(zip(fields(results=len(reply) > len(_FIELDS)), reply, strict=True))
         if values["name"] is None or values["timestamp"] is None:
-            snapshots.append(None)  # a key that is no job: every job's hash has both (includes/storeJob.lua)
+            snapshots.append(None)  # not a job: every job's hash has these two fields (includes/storeJob.lua)
             continue
         listed = [name for name, found in zip(_SETS, scores, strict=True) if _is_member(found, position)]
         state = _state(listed, job_id in active_ids)
@@ -104,7 +108,7 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
 
 
 def end(replies: Sequence[object]) -> str:
-    """The last id of the queue's stream, from the replies to EXEC of `commands`; `0-0` if it holds nothing."""
+    """Return the last id of the queue's stream, or `0-0` if it is empty, from the replies to EXEC of `commands`."""
     return _last_id(replies[0]) or START
 
 
@@ -140,14 +144,14 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
         finished_on=_number(values["finishedOn"]),
         progress=progress,
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
-        # A job that waits for another attempt has one already, and a later success keeps it.
+        # A job that waits for another attempt has a reason already, and a job that then succeeds keeps it.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
 
 
 def _progress(value: bytes | None) -> tuple[Raw | UnsetType, bool]:
-    """The progress as JSON, and whether it was too large for a snapshot."""
+    """Return the progress as JSON, and whether it was too large for a snapshot."""
     if value is None:
         return UNSET, False
     if len(value) > MAX_PROGRESS_BYTES:
@@ -168,7 +172,7 @@ def _text(value: bytes | None) -> str | UnsetType:
 
 
 def _number(value: bytes | None) -> float | UnsetType:
-    """An epoch in milliseconds; whole ones as integers, so that JSON shows what BullMQ wrote."""
+    """Return an epoch in milliseconds. Whole numbers stay integers, so that JSON shows what BullMQ wrote."""
     try:
         number = msgspec.json.decode(value or b"", type=int | float)
     except msgspec.DecodeError:

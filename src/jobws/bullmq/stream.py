@@ -1,8 +1,8 @@
-"""Whether a stream is still the one that was read, and all of it: what to ask Redis, and what the answer means. Pure.
+"""Finds out whether entries of a stream were lost before they were read: the commands, and what the replies mean. Pure.
 
-Trimming, deletion and a restart without data are silent: XREAD goes on after the cursor, or waits for ever. So the
-number of entries ever added (`entries-added`, Redis 7) is compared with what was read; older servers are asked whether
-the entry at the cursor is still there.
+Redis does not report that a stream was trimmed, deleted, or lost in a restart: XREAD continues after the cursor, or
+waits for ever. So the number of entries that were ever added (`entries-added`, Redis 7) is compared with the number
+that was read. Older servers do not have this number. They are asked whether the entry at the cursor still exists.
 """
 
 from __future__ import annotations
@@ -20,22 +20,27 @@ from jobws.protocol.identifiers import START, before, position
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# BullMQ's own default (src/classes/queue.ts, metaValues), until a script writes it (includes/getOrSetMaxEvents.lua).
+# BullMQ's default (src/classes/queue.ts, metaValues), until a script writes the field (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
-# QueueEventsProducer.publishEvent cuts a stream to so many, whatever the queue's limit is.
+# QueueEventsProducer.publishEvent trims a stream to this length, whatever the queue's limit is.
 PUBLISHED_MAX_LENGTH: Final = 1000
 
 
 class NotAStreamError(Exception):
-    """The key holds something else."""
+    """The key holds a value of another type."""
 
 
 class Stream(Struct, frozen=True):
-    """A stream at one moment. Ids are `0-0` where there is nothing.
+    """The state of a stream at one moment. An id is `0-0` if there is no entry.
 
-    `last` is the newest entry's id, `generated` that of the last one ever added, `added` how many ever were (None:
-    Redis does not count them; where there is no stream it is 0). `at_cursor` is the entry that was read last, if it
-    is still there.
+    Attributes:
+        length: How many entries the stream holds.
+        first: The id of its oldest entry.
+        last: The id of its newest entry.
+        generated: The highest id that was ever added.
+        added: How many entries were ever added; 0 if there is no stream. None means that Redis does not count them.
+        at_cursor: The fields of the entry that was read last, if the entry still exists.
+        max_length: About how many entries BullMQ keeps.
     """
 
     length: int = 0
@@ -48,19 +53,19 @@ class Stream(Struct, frozen=True):
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a key."""
+        """Whether the key exists."""
         return self.generated != START
 
     @property
     def floor(self) -> str:
-        """The id up to which entries may have been trimmed; `0-0` if that never happened."""
+        """The id up to which entries may have been trimmed; `0-0` if no entry ever was."""
         if self.added == self.length:
             return START
         return before(self.first) if self.length else self.generated
 
 
 def commands(queue: Queue, cursor: str) -> list[Command]:
-    """The commands, MULTI to EXEC, whose last reply `parse` reads."""
+    """Return the commands, MULTI to EXEC, that read the state of a queue's stream. `parse` takes the reply to EXEC."""
     key = queue.key("events")
     return [
         ("MULTI",),
@@ -72,11 +77,11 @@ def commands(queue: Queue, cursor: str) -> list[Command]:
 
 
 def parse(reply: object) -> Stream:
-    """The stream, from the reply to EXEC.
+    """Return the state of the stream, from the reply to EXEC.
 
     Raises:
         NotAStreamError: The key is of another type.
-        RedisUnavailableError: Redis cannot tell now.
+        RedisUnavailableError: Redis cannot answer now.
     """
     if not isinstance(reply, list):
         raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
@@ -103,7 +108,7 @@ def parse(reply: object) -> Stream:
 
 
 def max_length_of(limit: object) -> int:
-    """How many entries BullMQ keeps in a stream, from the reply to HGET of `opts.maxLenEvents`."""
+    """Return how many entries BullMQ keeps in a stream, from the reply to HGET of `opts.maxLenEvents`."""
     return int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
 
 
@@ -112,33 +117,35 @@ def _id_of(entry: object) -> str:
 
 
 def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
-    """How many entries had been added to a stream up to `cursor`, at least; None: Redis does not count.
+    """Return how many entries had been added to a stream up to `cursor`, or None if Redis does not count them.
 
-    It is less than there were where that cannot be known: then entries seem to be missing, and a gap is told.
+    Where the number cannot be known, the result is too low rather than too high. Then entries seem to be missing, and
+    clients get a `gap`.
 
     Args:
-        stream: What the stream was.
-        cursor: An id, at most the last one that the stream ever generated.
-        up_to_cursor: How many entries were found up to there, at that moment or later.
+        stream: The state of the stream before it was read back.
+        cursor: An id that is at most the highest one that the stream ever generated.
+        up_to_cursor: How many entries up to `cursor` were read back, then or later.
     """
     if stream.added is None:
         return None
     if position(cursor) >= position(stream.generated):
         return stream.added
     if not stream.length or position(stream.first) > position(cursor):
-        # All of it is younger, and what was trimmed of it may be, too.
+        # All entries come after the cursor, and trimmed entries may have, too.
         return 0
-    # It reaches back beyond the cursor, so what was trimmed of it is older.
+    # The stream still has entries up to the cursor, so all trimmed entries came before it.
     return stream.added - stream.length + up_to_cursor
 
 
 def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
-    """The id up to which entries may be missing in what was read back; `0-0`: none is.
+    """Return the id up to which entries may be missing in what was read back; `0-0` means that none is missing.
 
     Args:
-        stream: What the stream was before it was read back.
-        cursor: It was read back from there to its beginning.
-        oldest: The first entry that was found, which is a later one if the stream was trimmed meanwhile; None: none.
+        stream: The state of the stream before it was read back.
+        cursor: Where reading back began, towards the oldest entry.
+        oldest: The id of the oldest entry that was read. It differs from `stream.first` if the stream was trimmed
+            meanwhile. None means that no entry was read.
     """
     if not stream.length or position(stream.first) > position(cursor) or oldest == stream.first:
         return stream.floor
@@ -146,9 +153,10 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 
 
 def length_of(reply: object) -> tuple[int, bool | None]:
-    """How many entries a stream holds, and whether Redis counts what is added, from the reply to XINFO STREAM or XLEN.
+    """Return the length of a stream, and whether Redis counts added entries, from the reply to XINFO STREAM or XLEN.
 
-    XLEN is for streams that Redis is known not to count. None: the stream is gone.
+    XLEN is used for streams whose entries Redis is known not to count. For a stream that is gone, the second value is
+    None.
     """
     if isinstance(reply, list):
         facts = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -157,14 +165,14 @@ def length_of(reply: object) -> tuple[int, bool | None]:
 
 
 def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: int, max_length: int) -> bool:
-    """Where Redis does not count: whether it is certain that no entry after the cursor was trimmed.
+    """Whether it is certain, on a server that does not count entries, that no entry after the cursor was trimmed.
 
     Args:
-        read: The entry at the cursor as it was read; None: none was ever seen there.
-        at_cursor: The entry that is there now; None: none is. Trimming takes the oldest entries first, so as long as
-            one is there, none after it is missing.
+        read: The entry at the cursor, as it was read; None if no entry was ever read.
+        at_cursor: The fields of the entry that is at the cursor now; None if there is none. Redis trims the oldest
+            entries first, so while this entry exists, no later one is missing.
         length: How many entries the stream holds.
-        max_length: How many it keeps. Where it never had as many, it was never trimmed.
+        max_length: How many entries the stream keeps. A stream that never had as many was never trimmed.
     """
     if at_cursor is not None:
         return True
@@ -172,16 +180,16 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
 
 
 def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -> str | None:
-    """Why entries may be missing after everything was read up to `cursor`; None: nothing is.
+    """Return why entries may be missing although everything was read up to `cursor`, or None if none is missing.
 
     Args:
-        stream: What the stream was; its newest entry was read, or the rest will be.
-        cursor: The id of the entry that was read last, or of the last before reading began.
-        counted: How many entries had been added up to the cursor; None: unknown.
-        read: The entry at the cursor as it was read; None: none was.
+        stream: The state of the stream. Its newest entry was read, or will be.
+        cursor: The id of the entry that was read last, or of the last entry before reading began.
+        counted: How many entries had been added up to the cursor; None if unknown.
+        read: The entry at the cursor, as it was read; None if no entry was read.
 
     Returns:
-        The reason as the wire's `gap` gives it: `ahead`, `recreated` or `trimmed`.
+        The reason that clients get in `gap`: `ahead`, `recreated` or `trimmed`.
     """
     if position(stream.generated) < position(cursor):
         return "ahead" if stream.length else "recreated"
@@ -193,31 +201,31 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -
         )
         return None if is_whole else "trimmed"
     if counted is None or position(stream.last) > position(cursor):
-        # Not all of it was read: the count is compared when it is.
+        # Newer entries are not read yet. The count is compared after they are read.
         return "recreated" if counted is not None and stream.added <= counted else None
     return miscounted(stream.added, counted)
 
 
 def miscounted(added: int, counted: int) -> str | None:
-    """Why a stream that had so many entries added is not the one of which so many were read; None: it is."""
+    """Return the reason of the gap if the number of added entries is not the counted one, or None if it is."""
     if added == counted:
         return None
     return "trimmed" if added > counted else "recreated"
 
 
 class Entries(Struct, frozen=True):
-    """A question to `Store.ask`: the entries of these ids."""
+    """A question to `Store.ask` that reads the entries with these ids."""
 
     queue: Queue
     stream_ids: tuple[bytes, ...]
 
     def commands(self) -> list[Command]:
-        """The commands whose replies `parse` reads."""
+        """Return the commands whose replies `parse` reads."""
         key = self.queue.key("events")
         return [("XRANGE", key, stream_id, stream_id) for stream_id in self.stream_ids]
 
     def parse(self, replies: Sequence[object]) -> list[Entry | None]:
-        """One entry per id; None: it is gone.
+        """Return one entry per id, or None in the place of an entry that is gone.
 
         Raises:
             RedisUnavailableError: Redis answered with an error.
@@ -225,7 +233,7 @@ class Entries(Struct, frozen=True):
         entries: list[Entry | None] = []
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE"):
-                entries.append(None)  # the stream is gone; asked again, it would be again
+                entries.append(None)  # not a stream any more, and asking again would not change that
             elif not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
             else:

@@ -1,4 +1,4 @@
-"""Adds jobs exactly as BullMQ adds them: with its own Python package, which needs asyncio, in a thread of its own."""
+"""Adds jobs with BullMQ's own Python package. The package needs asyncio, so it runs in a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.redis.connection import RedisTarget
 
-# redis-py tries again by itself for as long as Redis is silent; who waits for an answer waits no longer than that.
+# redis-py retries for as long as Redis does not answer. A caller waits no longer than this.
 TIMEOUT_SECONDS: Final = 20.0
-# Jobs that may wait for Redis together; each holds a thread. Further ones wait for their turn.
+# How many jobs may wait for Redis at the same time. Each one occupies a thread; further jobs wait for a thread.
 MAX_CALLS: Final = 64
-# How soon a thread notices that nobody waits for its job any more, or that the master of Redis is another.
+# How soon a thread notices that its caller is gone, or that Redis has another master.
 POLL_SECONDS: Final = 0.5
-# TLS says goodbye, and a master that is gone never answers.
+# Closing a TLS connection waits for the peer's answer, and a lost master never answers.
 CLOSE_SECONDS: Final = 1.0
 
 
 class Submitter:
-    """Adds jobs. The thread starts with the first job; `close` ends it.
+    """Adds jobs. The first job starts the thread, and `close` ends it.
 
     Args:
         target: Where Redis is.
@@ -48,16 +48,16 @@ class Submitter:
         self._queues: dict[Queue, tuple[str, Any]] = {}
 
     async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
-        """Add a job. If one of that id exists, BullMQ adds nothing, so a repeated call is harmless.
+        """Add a job. If a job with this id exists, BullMQ adds nothing, so a repeated call is harmless.
 
-        Cancelling returns immediately; the job may be added all the same.
+        Cancelling returns immediately, but the job may still be added.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.
-            RedisUnavailableError: Redis did not answer in time, or refused.
+            RedisUnavailableError: Redis did not answer in time, or refused the job.
         """
         if self._limiter is None:
-            # Their own, so that a Redis that takes no jobs leaves threads for those who connect to it.
+            # A limiter of their own: while Redis takes no jobs, other threads are still free for connecting to Redis.
             self._limiter = anyio.CapacityLimiter(MAX_CALLS)
         call = partial(self._call, queue, name, data, {**opts, "jobId": job_id}, given_up := threading.Event())
         try:
@@ -79,7 +79,7 @@ class Submitter:
     def _call(
         self, queue: Queue, name: str, data: object, opts: Mapping[str, object], given_up: threading.Event
     ) -> None:
-        """Add the job, again if the master moves meanwhile; it has an id, so no master takes it twice."""
+        """Add the job, and again if the master changes meanwhile. The job has an id, so no master adds it twice."""
         while True:
             place = self._target.place
             adding = self._started().start_task_soon(self._add, self._target.url_at(place), queue, name, data, opts)
@@ -99,7 +99,7 @@ class Submitter:
 
     def _started(self) -> BlockingPortal:
         try:
-            import bullmq  # noqa: F401 - asked for before a thread is started for it
+            import bullmq  # noqa: F401 - a missing package is reported before a thread is started for it
         except ModuleNotFoundError as error:
             raise MissingExtraError("submit", "adding jobs") from error
         with self._lock:
@@ -109,7 +109,7 @@ class Submitter:
             return self._portal
 
     async def _add(self, url: str, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
-        """In the portal's thread."""
+        """Add the job with BullMQ's package. Runs in the portal's thread."""
         import bullmq
         from redis import RedisError
 
@@ -130,7 +130,7 @@ class Submitter:
             context, portal, self._context, self._portal = self._context, self._portal, None, None
         if portal is not None and context is not None:
             portal.call(self._close_queues)
-            # Jobs that still wait for a silent Redis are given up: their callers are gone.
+            # Jobs that still wait for Redis are cancelled, since their callers are gone.
             portal.call(partial(portal.stop, cancel_remaining=True))
             context.__exit__(None, None, None)
 

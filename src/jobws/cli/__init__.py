@@ -1,4 +1,4 @@
-"""The command line: `commands` has one function per command, `run` runs one and says what went wrong.
+"""The command line: `commands` has a function for each command, and `run` runs one and reports errors.
 
-`watch` and `follow` are what `jobws watch` and `jobws logs` show.
+`watch` and `follow` display what `jobws watch` and `jobws logs` show.
 """

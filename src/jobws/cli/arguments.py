@@ -1,4 +1,4 @@
-"""What is checked of arguments before a command runs, and what a command needs installed."""
+"""Checks arguments before a command runs, and reports extras that a command needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def parse_json(name: str, text: str) -> object:
-    """The JSON value of an argument. Raises ConfigurationError."""
+    """Return the JSON value of an argument. `name` is the argument's name.
+
+    Raises:
+        ConfigurationError: `text` is not JSON, or is nested too deep.
+    """
     try:
         return decode_json(text, subject=name)
     except RequestError as error:
@@ -22,7 +26,11 @@ def parse_json(name: str, text: str) -> object:
 
 
 def json_object(name: str, text: str) -> dict[str, object]:
-    """The JSON object of an argument. Raises ConfigurationError."""
+    """Return the JSON object of an argument. `name` is the argument's name.
+
+    Raises:
+        ConfigurationError: `text` is not a JSON object.
+    """
     value = parse_json(name, text)
     if not isinstance(value, dict):
         raise ConfigurationError(f"{name} must be a JSON object")
@@ -30,7 +38,11 @@ def json_object(name: str, text: str) -> dict[str, object]:
 
 
 def check_text(**values: str | None) -> None:
-    """Refuse what the shell passed on though it is no UTF-8."""
+    """Check that the values of arguments are valid UTF-8, which a shell does not do.
+
+    Raises:
+        ConfigurationError: A value is not valid UTF-8.
+    """
     for name, value in values.items():
         if value is not None and not is_text(value):
             raise ConfigurationError(f"{name} is no UTF-8 text")
@@ -38,7 +50,11 @@ def check_text(**values: str | None) -> None:
 
 @contextmanager
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Imports that only work with an extra."""
+    """Run imports that need an extra.
+
+    Raises:
+        MissingExtraError: A module is not installed.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

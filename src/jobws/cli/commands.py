@@ -1,4 +1,4 @@
-"""The commands of `jobws`: flags and environment to calls."""
+"""The commands of `jobws`. Each turns flags and environment variables into a call."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def serve(
 
     Args:
         settings: Every setting is a flag.
-        embedded: Start a private Redis, gone with the bridge, and read that.
-        redis_server: The program to start with --embedded; without it, the Valkey of `jobws[demo]`, or one on PATH.
+        embedded: Start a private Redis that ends with the bridge, and read from it.
+        redis_server: The program to start with --embedded. By default, the Valkey of `jobws[demo]`, or one on PATH.
     """
     with needs_extra("server", "jobws serve"):
         from jobws.server.serve import run as run_bridge
@@ -75,12 +75,12 @@ def watch(
     """Show jobs until they end. Exit code: 0 completed, 1 failed, 4 unknown or removed, 5 time-out.
 
     Args:
-        job: Ids of the jobs.
-        queue: The label of their queue; without it, any queue that has such a job.
+        job: The ids of the jobs.
+        queue: The label of their queue. By default, any queue that has such a job.
         url: The bridge.
-        timeout_seconds: Give up after so long.
-        expect: A job that does not exist yet is about to be added: wait for it.
-        logs: Print what their workers write with `job.log()`, too.
+        timeout_seconds: Stop after this time.
+        expect: Wait for jobs that do not exist yet, since they are about to be added.
+        logs: Also print the lines that workers write with `job.log()`.
     """
     check_text(queue=queue, **{f"job {number}": each for number, each in enumerate(job, 1)})
     if timeout_seconds is not None and not timeout_seconds > 0:
@@ -115,9 +115,9 @@ def submit(
         queue: The label of its queue.
         data: The job's data as JSON; '-' reads it from standard input.
         name: The job's name.
-        job_id: Its id; without it the bridge makes one.
+        job_id: The job's id. By default, the bridge makes one.
         opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
-        idempotency_key: Submits with the same key make one job.
+        idempotency_key: Submits with the same key add only one job.
         url: The bridge.
     """
     check_text(queue=queue, name=name, job_id=job_id)
@@ -149,9 +149,9 @@ def status(
 
     Args:
         job: The job's id.
-        queue: The label of its queue; without it, every queue that has such a job.
+        queue: The label of its queue. By default, every queue that has such a job.
         url: The bridge.
-        json: Print all that is known, one JSON object a line.
+        json: Print everything that is known, one JSON object a line.
     """
     check_text(job=job, queue=queue)
     try:
@@ -182,13 +182,13 @@ def logs(
     """Print the last lines of the log that workers, APIs and the bridge share.
 
     Args:
-        follow: Go on with what comes.
+        follow: Continue with new lines.
         level: The least severe level: debug, info, warning, error or critical.
         source: Only lines of this program; repeatable.
         queue: Only lines about this queue; repeatable.
-        job: Only lines about the job of this id; repeatable.
-        text: Only lines whose message holds this, in upper or lower case.
-        tail: How many of the lines that are there.
+        job: Only lines about the job with this id; repeatable.
+        text: Only lines whose message contains this text, in upper or lower case.
+        tail: How many of the last lines to print.
         json: Print each line as a JSON object.
         url: The bridge.
     """
@@ -213,14 +213,14 @@ def show_demo(
     """Start a private Redis, the bridge and a worker, and follow jobs of four queues from their submit to their end.
 
     Args:
-        root: The directory that the jobs look at; without it, jobws's own source.
-        page: What the job of the queue http fetches, on this machine; without it, a page of the bridge.
-        port: Where the bridge listens; 0 takes a free port.
-        once: End after the jobs; exit code 0 only if every event arrived.
-        redis_server: The program to start as Redis; without it, the Valkey that comes with the demo.
+        root: The directory that the jobs analyse. By default, jobws's own source.
+        page: The URL on this machine that the job of the queue http fetches. By default, a page of the bridge.
+        port: The bridge's port; 0 takes a free port.
+        once: End after the jobs. The exit code is 0 only if every event arrived.
+        redis_server: The program to start as Redis. By default, the Valkey that comes with the demo.
     """
     with needs_extra("demo", "jobws demo"):
-        for package in ("bandit", "bullmq", "rdflib"):  # what the worker, another process, needs
+        for package in ("bandit", "bullmq", "rdflib"):  # the worker, which is another process, needs these packages
             import_module(package)
         from jobws.demo.run import demo
     call = partial(demo, root, page, 0 if once else port, once=once, console=Console(), redis_server=redis_server)

@@ -1,4 +1,4 @@
-"""What `jobws logs` shows: lines of the log, in colour on a terminal, plain elsewhere."""
+"""Displays the log for `jobws logs`, with colours on a terminal and without them elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {"debug": "dim", "info": "green", "warning": "yellow", "error": "red", "critical": "bold red"}
 _LEVEL_WIDTH: Final = 8
-# Fields of many lines, which come below the message; LogsHandler writes them.
+# Fields with many lines, which are printed below the message. LogsHandler writes them.
 _BELOW: Final = ("traceback", "stack")
 _INDENT: Final = "    "
 
@@ -39,22 +39,22 @@ async def follow_logs(
     json: bool,
     console: Console,
 ) -> None:
-    """Print the last `tail` lines that pass the filters, and with `follow` go on for ever.
+    """Print the last `tail` lines that pass the filters, and with `follow` also new lines, until cancelled.
 
     Args:
         url: The bridge's base URL.
-        level: The least severe level.
-        source: Programs; none means any, as for queues and jobs.
-        queue: Labels of queues.
-        job_id: Jobs.
-        text: A part of the message.
-        tail: How many of the lines that are there.
-        follow: Whether to go on.
-        json: Each line as a JSON object.
+        level: The least severe level; None for all levels.
+        source: The programs whose lines to print; empty for all.
+        queue: The labels of the queues; empty for all.
+        job_id: The ids of the jobs; empty for all.
+        text: A text that the message must contain; None for any message.
+        tail: How many of the last lines to print.
+        follow: Whether to continue with new lines.
+        json: Whether to print each line as a JSON object.
         console: Where to print.
 
     Raises:
-        ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
+        ClientError: The bridge cannot be reached, or refuses. A lost connection is opened again instead.
     """
     chosen: dict[str, Any] = {
         "level": level,
@@ -66,7 +66,7 @@ async def follow_logs(
         async for line in lines:
             if json:
                 text = msgspec.json.encode(line).decode()
-                # Elsewhere than in UTF-8 with escapes of JSON.
+                # A console with another encoding than UTF-8 gets escapes of JSON.
                 console.file.write((text if console.encoding.startswith("utf") else dumps(loads(text))) + "\n")
                 console.file.flush()
             else:
@@ -74,9 +74,9 @@ async def follow_logs(
 
 
 def shown(line: LogLine) -> Text:
-    """A line as text: local time, level, source, job, message, fields; below it what has lines of its own.
+    """Return a line as text: local time, level, source, job, message, fields; and below, the fields with many lines.
 
-    Without the logger's name, which says no more than the source to most readers; `--json` has it.
+    The logger's name is left out, since it says no more than the source to most readers. `--json` includes it.
     """
     style = _STYLES.get(line.level, "")
     first, *rest = line.message.split("\n")
@@ -110,5 +110,5 @@ def _value(value: object) -> str:
 def _local(milliseconds: int) -> str:
     try:
         return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    except (OverflowError, ValueError, OSError):  # any program may have written it
+    except (OverflowError, ValueError, OSError):  # any program may have written this number
         return str(milliseconds)

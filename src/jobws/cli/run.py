@@ -1,4 +1,4 @@
-"""Runs one command: an error is one line on standard error, and every end has its exit code."""
+"""Runs one command, prints an error as one line on standard error, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 REFUSED: Final = 6
 INTERRUPTED: Final = 130
-# As rich ends where it notices first.
+# The exit code of rich if it notices the broken pipe first.
 BROKEN_PIPE: Final = 1
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code; an error is one line on standard error."""
-    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows, or LC_ALL=C, knows few characters
+    """Run one command and return its exit code. Errors of jobws are printed as one line on standard error."""
+    if isinstance(sys.stdout, TextIOWrapper):  # the encoding of a pipe on Windows, or of LC_ALL=C, has few characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # `| head` has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+    except BrokenPipeError:  # the reader, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python does not complain at its end
         return BROKEN_PIPE
     except (cyclopts.CycloptsError, JobwsError) as error:
         print(f"jobws: {error}", file=sys.stderr)

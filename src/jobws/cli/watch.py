@@ -1,4 +1,4 @@
-"""What `jobws watch` shows: the jobs' states, live on a terminal, as plain lines elsewhere."""
+"""Displays jobs for `jobws watch`: their states, live on a terminal, and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPLETED: Final = 0
 FAILED: Final = 1
 UNKNOWN: Final = 4
 TIMED_OUT: Final = 5
-# Events that tell a job's state by another name than their own.
+# The states of events that are not called like the state.
 _STATES: Final = {"added": "waiting", "stalled": "stalled", "retries-exhausted": "failed", "progress": "active"}
 _ENDS: Final = {"completed": COMPLETED, "failed": FAILED, "removed": UNKNOWN, "unknown": UNKNOWN}
 _STYLES: Final = {"completed": "green", "failed": "red", "removed": "red", "unknown": "red", "active": "cyan"}
@@ -36,7 +36,7 @@ _SHOWN_CHARACTERS: Final = 2000
 
 
 class Job:
-    """A watched job, as far as it is known."""
+    """A watched job, with everything that is known about it."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -49,11 +49,11 @@ class Job:
 
     @property
     def exit_code(self) -> int | None:
-        """What the job's end means; None: it has not ended."""
+        """The exit code for the job's outcome; None if the job has not ended."""
         return _ENDS.get(self.state)
 
     def enter(self, state: str, queue: object) -> None:
-        """Take note that the job is in this state."""
+        """Take note that the job is now in this state."""
         self.state = state
         if isinstance(queue, str):
             self.queue = queue
@@ -61,13 +61,13 @@ class Job:
             self.ended_after = time.monotonic() - self.since
 
     def take(self, snapshot: Mapping[str, object]) -> None:
-        """Take over what a snapshot says."""
+        """Take over the state, progress and result of a snapshot."""
         self.progress = snapshot.get("progress")
         self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
         self.enter(str(snapshot["state"]), snapshot["queue"])
 
     def line(self, *, results: bool = True) -> str:
-        """The job's state as one plain line, with its progress and, with `results`, its outcome."""
+        """Return the job's state as one plain line, with its progress and, if `results` is true, its outcome."""
         name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
         ended = self.exit_code is not None
         detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
@@ -75,24 +75,24 @@ class Job:
 
 
 def printable(text: str) -> str:
-    """`text` as one line that steers no terminal: what a job holds is its producer's, or its worker's."""
+    """Return `text` as one line, with control characters escaped, since producers and workers may send any text."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def line_of(snapshot: dict[str, object]) -> str:
-    """A snapshot as one plain line."""
+    """Return a snapshot as one plain line."""
     job = Job(str(snapshot["jobId"]))
     job.take(snapshot)
     return job.line()
 
 
 class Board:
-    """The watched jobs and how they are shown.
+    """The watched jobs, and their display.
 
     Args:
         job_ids: The jobs that are watched from the start.
-        console: Where to show them.
-        results: Whether outcomes are shown, too.
+        console: Where to display them.
+        results: Whether to display outcomes.
     """
 
     def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True) -> None:
@@ -102,17 +102,17 @@ class Board:
         self._plain = not console.is_terminal
 
     def shown(self) -> AbstractContextManager[object]:
-        """While inside: the live picture on a terminal; elsewhere nothing, since lines say it."""
+        """Return a context that displays the jobs live on a terminal. Elsewhere it does nothing; lines are printed."""
         return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
 
     def submitted(self, job_id: str, queue: str) -> None:
-        """Take a new job, whose subscription comes next."""
+        """Add a job that was submitted. It is subscribed to afterwards."""
         job = self.jobs[job_id] = Job(job_id)
         job.enter("submitted", queue)
         self._say(job)
 
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
-        """Take the answer to the subscription: what the job was when it began. An end comes as an event, too."""
+        """Show the job's state at the time of the ack. If the job has ended, its outcome follows as an event."""
         job = self.jobs[job_id]
         job.enter("subscribed", None)
         self._say(job)
@@ -122,7 +122,7 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Take one job event."""
+        """Update the job of an event, and show the change."""
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return
@@ -138,7 +138,7 @@ class Board:
             self._say(job)
 
     def _print_lines(self, event: Event) -> None:
-        """Lines of a job's log, on a terminal above the live picture."""
+        """Print lines of a job's log. On a terminal they are printed above the live display."""
         lines = event.data.get("lines")
         texts = [line for text in lines for line in str(text).split("\n")] if isinstance(lines, list) else []
         if event.data.get("gap"):
@@ -148,13 +148,13 @@ class Board:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def exit_code(self) -> int | None:
-        """The worst of the jobs' exit codes; None while one has not ended."""
+        """Return the highest exit code of the jobs, or None while a job has not ended."""
         codes = [job.exit_code for job in self.jobs.values()]
         known = [code for code in codes if code is not None]
         return max(known) if len(known) == len(codes) else None
 
     def __rich__(self) -> RenderableType:
-        """The picture that rich shows live."""
+        """Return what rich displays."""
         table = Table(box=None, header_style="dim")
         for name in ("queue", "job", "state", "progress", "elapsed"):
             table.add_column(name)
@@ -195,19 +195,19 @@ async def watch(
     console: Console,
     logs: bool = False,
 ) -> int:
-    """Show the jobs until each has ended, and return the exit code.
+    """Display jobs until each of them has ended, and return the exit code.
 
     Args:
         url: The bridge's base URL.
-        job_ids: The jobs.
-        queue: Their queue's label; None: any.
-        expect: A job that does not exist is about to be added; otherwise it counts as unknown.
-        timeout_seconds: None: wait for ever.
-        console: Where to show it.
-        logs: Whether to print what workers write with `job.log()`.
+        job_ids: The ids of the jobs.
+        queue: The label of their queue; None for any queue.
+        expect: Whether a job that does not exist is about to be added. Otherwise such a job counts as unknown.
+        timeout_seconds: When to stop; None to wait without a limit.
+        console: Where to display the jobs.
+        logs: Whether to print the lines that workers write with `job.log()`.
 
     Raises:
-        ClientError: The bridge cannot be reached, or refuses. A connection that is lost is made again.
+        ClientError: The bridge cannot be reached, or refuses. A lost connection is opened again instead.
     """
     board = Board(job_ids, console)
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):

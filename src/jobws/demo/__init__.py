@@ -1,1 +1,1 @@
-"""A worker that does real work, and the walk that shows it."""
+"""The demo: a worker that does real work, and a walk through its jobs."""

@@ -1,4 +1,4 @@
-"""Queue `analyzer`: what bandit finds in a directory's Python files."""
+"""The queue `analyzer`: reports what bandit finds in a directory's Python files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.demo.job import JsonObject, Progress
 
 _LEVELS: Final = ("HIGH", "MEDIUM", "LOW", "UNDEFINED")
-# Also how soon a run ends once the worker stops.
+# A worker that stops ends bandit after this time at the latest.
 _REPORT_SECONDS: Final = 0.5
 
 _log: Final = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AnalyzerSettings:
-    """What a job may read, and how much of the machine it gets.
+    """What a job may read, and how long it may take.
 
     Attributes:
         root: Nothing outside of this directory is read.
-        timeout_seconds: For one run of bandit.
-        max_issues: Entries of `issues` in a result; the totals count all.
+        timeout_seconds: The limit for one run of bandit.
+        max_issues: How many entries `issues` of a result may have. The totals count all issues.
     """
 
     root: Path
@@ -49,17 +49,18 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
     """Run bandit on the directory `data["path"]`.
 
     Args:
-        data: `{"path": directory}`, relative to the root; without it, the root itself.
+        data: `{"path": directory}`, relative to the root. Without a path, the root itself is read.
         settings: Where to read, and for how long.
-        progress: Told `{"step": "scanning", "seconds": n}` twice a second, since bandit tells no more.
+        progress: Called with `{"step": "scanning", "seconds": n}` twice a second, since bandit reports nothing more.
 
     Returns:
         `{"path", "files", "issues": [{"test_id", "severity", "confidence", "file", "line", "text"}], "totals": {"HIGH",
-        "MEDIUM", "LOW", "UNDEFINED", "lines", "unreadable"}}`: the worst issues first, at most `max_issues` of them;
-        `totals` counts all issues by severity, the lines of code, and files that are no Python.
+        "MEDIUM", "LOW", "UNDEFINED", "lines", "unreadable"}}`. The most severe issues come first, and there are at most
+        `max_issues`. `totals` counts all issues by severity, the lines of code, and the files that are not Python.
 
     Raises:
-        JobError: The path is missing, no directory, or outside of the root; or bandit failed or took too long.
+        JobError: The path does not exist, is not a directory, or is outside of the root; or bandit failed or took too
+            long.
         MissingExtraError: bandit is not installed.
     """
     path = data.get("path", ".")
@@ -85,13 +86,13 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
 
 
 def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict[str, Any]:
-    """Run bandit and return its report. Its process ends with this call, also when `progress` raises."""
+    """Run bandit and return its report. Its process ends with this call, even if `progress` raises."""
     command = [
-        # -P: the analysed directory is the current one, and its `json.py` must not become bandit's.
+        # -P, since the current directory is the analysed one, and bandit must not import its `json.py`.
         *(sys.executable, "-P", "-m", "bandit", "-f", "json", "-q", "-r", "."),
         # A `.bandit` file in the directory could name other targets.
         *("--ini", os.devnull),
-        # Paths begin with `./`, so that the names of the directories above match nothing.
+        # Paths begin with `./`, so the names of parent directories do not match these patterns.
         *("--exclude", ",".join(f"*/{name}/*" for name in sorted(IGNORED_DIRECTORIES))),
     ]
     began = time.monotonic()
@@ -108,7 +109,7 @@ def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict
                     progress({"step": "scanning", "seconds": round(seconds, 1)})
         finally:
             process.kill()
-    # 0: nothing found, 1: issues found.
+    # 0 means that nothing was found, 1 that issues were found.
     if process.returncode not in (0, 1):
         raise JobError(f"bandit failed: {errors.decode(errors='replace').strip()[-500:]}")
     report: dict[str, Any] = json.loads(output)
@@ -116,7 +117,7 @@ def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict
 
 
 def _lies_in(directory: Path, file: str) -> bool:
-    """Bandit reads files through links; what they lead to outside of the directory is not the job's."""
+    """Whether a file is in `directory`, with links resolved: bandit follows links that lead out of the directory."""
     return (directory / file).resolve().is_relative_to(directory)
 
 

@@ -1,4 +1,4 @@
-"""Queue `http`: fetches a URL and tells how it answered."""
+"""The queue `http`: fetches a URL and reports the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """How far a job may go: loopback addresses, 15 s and 8 MiB unless `limits` says otherwise."""
+    """The limits for a job: by default loopback addresses, 15 s and 8 MiB."""
 
     limits: Limits = field(default_factory=Limits)
 
@@ -32,16 +32,17 @@ def process(data: Mapping[str, object], settings: FetchSettings, progress: Progr
 
     Args:
         data: `{"url": text, "method"?: "GET" | "HEAD"}`.
-        settings: How far the request may go.
-        progress: Told percentages: 50 when the headers are there, 100 at the end.
+        settings: The limits for the request.
+        progress: Called with percentages: 50 after the headers, 100 at the end.
 
     Returns:
         `{"url", "redirects", "status", "reason", "headers": {name: value}, "bytes", "truncated", "headersMilliseconds",
-        "totalMilliseconds"}`. `url` is where the redirects led; header names are in lower case, repeated ones joined
-        by a comma; `bytes` is what was read of the body, all of it unless `truncated`. Any status is a result.
+        "totalMilliseconds"}`. `url` is the URL after all redirects. Names of headers are in lower case, and repeated
+        headers are joined by a comma. `bytes` is how much of the body was read, which is all of it unless `truncated`.
+        Any status is a result.
 
     Raises:
-        JobError: The URL is none, leads to a forbidden address, or nobody answers in time.
+        JobError: The URL is malformed, leads to a forbidden address, or gets no answer in time.
     """
     url, method = data.get("url"), data.get("method", "GET")
     if not isinstance(url, str):

@@ -1,4 +1,4 @@
-"""What the demo's parts share: how a job fails, tells its progress, is logged, and which directory it may read."""
+"""What the demo's processors share: errors, progress, log messages, and the check of directories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final, TypeAlias
 from jobws.errors import JobwsError
 
 Progress: TypeAlias = Callable[[float | dict[str, object]], None]
-"""Tells how far a job is: a percentage, or an object. Blocks until Redis has it; raises once the worker stops."""
+"""Reports a job's progress, as a percentage or an object. Blocks until Redis has it. Raises if the worker stops."""
 
 JsonObject: TypeAlias = dict[str, object]
 
 SOURCE: Final = "worker"
-"""Who logs."""
+"""The source of the worker's log lines."""
 STARTED: Final = "job started"
 COMPLETED: Final = "job completed"
 FAILED: Final = "job failed"
 
-# What tools put into a directory: nobody wrote it, so it says nothing about the project.
+# Directories with files that tools wrote, which say nothing about the project.
 IGNORED_DIRECTORIES: Final = frozenset(
     {
         *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"),
@@ -30,26 +30,27 @@ IGNORED_DIRECTORIES: Final = frozenset(
 
 
 class JobError(JobwsError, ValueError):
-    """A job cannot be done. The sentence becomes BullMQ's `failedReason`, which the person who sent the job reads."""
+    """A job cannot be done. The message becomes BullMQ's `failedReason`, for the person who sent the job."""
 
 
 def directory_below(root: Path, path: object) -> Path:
-    """The directory that a job names, with every link resolved.
+    """Return the directory that a job names, with all links resolved.
 
     Args:
-        root: What the job may read.
-        path: A directory relative to `root`; an absolute one must lie in it.
+        root: The directory that the job may read.
+        path: A directory relative to `root`. An absolute path must be in `root`.
 
     Raises:
-        JobError: It is no string, does not exist, is no directory, or leaves `root` (also through a link).
+        JobError: The path is not a string, does not exist, is not a directory, or is outside of `root`, also through a
+            link.
     """
     if not isinstance(path, str):
         raise JobError('`path` must be a string, a directory below the worker\'s root: {"path": "."}')
     try:
-        # Path.resolve() raises for links in a circle, but from Python 3.13 on it takes them for a path, as this does.
+        # Like Path.resolve() since Python 3.13, this accepts links in a circle. Earlier versions of it raise.
         directory = Path(os.path.realpath(root / path))
         inside, exists = directory.is_relative_to(root.resolve()), directory.is_dir()
-    except (OSError, ValueError) as error:  # a name too long, a null character
+    except (OSError, ValueError) as error:  # the name is too long, or contains a null character
         raise JobError(f"{path!r} is no path: {error}") from error
     if not inside:
         raise JobError(f"{path} lies outside of the worker's root")

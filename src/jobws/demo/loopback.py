@@ -1,7 +1,7 @@
-"""HTTP requests for the processors, which reach no host that a job must not reach.
+"""Sends HTTP requests for the processors, but not to hosts that a job must not reach.
 
-A job's data comes from strangers. The address that is checked is the address that is connected to, on every redirect:
-a name that is resolved twice may answer differently the second time.
+The data of a job comes from strangers. On every redirect, the address that is checked is the address that is connected
+to: a name that is resolved a second time may have another address.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """What to send.
+    """A request to send.
 
     Attributes:
-        url: `http` or `https`.
-        method: A redirect is followed for GET and HEAD, and is an answer like any other for the rest.
-        headers: Beside those that HTTP needs.
-        body: None: without one.
+        url: A URL with the scheme `http` or `https`.
+        method: Redirects are followed for GET and HEAD only. For other methods, a redirect is the answer.
+        headers: Headers in addition to those that HTTP needs.
+        body: The body; None for a request without one.
     """
 
     url: str
@@ -46,12 +46,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a request may go.
+    """The limits for a request.
 
     Attributes:
-        any_address: Whether it may leave the loopback interface.
-        timeout_seconds: For the whole request, redirects and body included.
-        max_bytes: Of the body; what follows is not read.
+        any_address: Whether other addresses than those of the loopback interface are allowed.
+        timeout_seconds: The limit for the whole request, with redirects and body.
+        max_bytes: How much of the body is read.
     """
 
     any_address: bool = False
@@ -60,13 +60,14 @@ class Limits:
 
 
 class Response:
-    """An answer whose body is not read yet.
+    """An answer whose body has not been read.
 
     Attributes:
-        url: Where it came from, after redirects.
-        redirects: How many there were.
-        status: The code, and with `reason` the words beside it.
-        headers: In order, as they came; names may repeat.
+        url: The URL after redirects.
+        redirects: How many redirects were followed.
+        status: The status code.
+        reason: The text after the status code.
+        headers: The headers, in their order. Names may repeat.
     """
 
     def __init__(
@@ -82,12 +83,15 @@ class Response:
         self.headers = response.getheaders()
 
     def read(self) -> tuple[bytes, bool]:
-        """The body, and whether it is whole: false if `max_bytes` cut it. Raises what `send` turns into JobError."""
+        """Return the body and True, or the beginning of the body and False if it was cut at `max_bytes`.
+
+        Raises the errors that `send` turns into JobError.
+        """
         body = bytearray()
         while len(body) <= self._max_bytes:
             chunk = self._response.read1(_CHUNK_BYTES)
             if not chunk:
-                # A body without a length ends with its connection, and so would one that `_cut` ended.
+                # A body without a length ends with its connection, and also if `_cut` ended the connection.
                 if self._response.length or time.monotonic() >= self._end:
                     raise ConnectionResetError("the connection ended before the body did")
                 return bytes(body), True
@@ -100,8 +104,8 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
     """Send a request and follow its redirects. The connection ends with the context.
 
     Raises:
-        JobError: The URL is none, leads to a forbidden address, or nobody answers in time; also for a body that does
-            not come.
+        JobError: The URL is malformed, leads to a forbidden address, or gets no answer in time; or the body does not
+            arrive.
     """
     end = time.monotonic() + limits.timeout_seconds
     url = request.url
@@ -117,7 +121,7 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
 
 @contextmanager
 def _failures_told(url: str, end: float) -> Iterator[None]:
-    """Turn what sockets and HTTP raise into a sentence that names the URL."""
+    """Turn the errors of sockets and HTTP into a JobError that names the URL."""
     try:
         yield
     except JobError:
@@ -141,7 +145,7 @@ def _answer(url: str, request: Request, limits: Limits, end: float) -> Iterator[
         cut.daemon = True
         cut.start()
         connection = http.client.HTTPConnection(parts.hostname, port)
-        # http.client uses a socket that is there; host and port then only make the Host header.
+        # http.client uses the socket that exists already. Host and port only go into the Host header.
         connection.sock = plain
         try:
             if secure:
@@ -164,7 +168,7 @@ def _cut(connected: socket.socket) -> None:
 
 @contextmanager
 def _connected(host: str, port: int, limits: Limits, end: float) -> Iterator[socket.socket]:
-    """A connection to the first address of the host that accepts one, all of them checked before."""
+    """Connect to the first address of the host that accepts a connection, after checking all of its addresses."""
     resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in resolved:
         if not limits.any_address and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:

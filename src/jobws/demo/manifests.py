@@ -1,4 +1,4 @@
-"""What the manifests of the common package systems ask for: text in, names and versions out."""
+"""Reads the dependencies, with names and versions, from the manifests of common package systems."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Dependency: TypeAlias = tuple[str, str]
-"""A package's name and the version that the manifest asks for (empty: any)."""
+"""A package's name, and the version that the manifest requires, which is empty if any version will do."""
 
 Reader: TypeAlias = "Callable[[str], Iterable[Dependency]]"
 
 
 def reader_of(name: str) -> Reader | None:
-    """The reader for a file of this name; None if it is no manifest. Readers raise whatever a broken text causes."""
+    """Return the function that reads a file of this name, or None if the file is not a manifest.
+
+    The function may raise any exception for a broken text.
+    """
     return next((reader for pattern, reader in _READERS.items() if fnmatchcase(name, pattern)), None)
 
 
@@ -58,13 +61,13 @@ def _cargo(text: str) -> Iterable[Dependency]:
 
 
 def _table(table: dict[str, Any]) -> Iterable[Dependency]:
-    """Name to version, or to an object that holds it."""
+    """Yield the dependencies of a table, in which each name has a version or an object with a version."""
     for name, value in table.items():
         version = value.get("version", "") if isinstance(value, dict) else value
         yield name, version if isinstance(version, str) else ""
 
 
-# PEP 508 up to the markers; options, links and comments do not begin with a name.
+# A requirement of PEP 508 without its markers. Options, links and comments do not begin with a name.
 _REQUIREMENT: Final = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*([^;#\\]*)")
 
 
@@ -94,7 +97,7 @@ _MAVEN: Final = "{http://maven.apache.org/POM/4.0.0}"
 
 
 def _pom(text: str) -> Iterable[Dependency]:
-    if "<!DOCTYPE" in text:  # Entities are how XML of a few bytes becomes gigabytes; Maven needs none.
+    if "<!DOCTYPE" in text:  # Entities can expand a few bytes of XML to gigabytes, and Maven does not need them.
         return
     project = ElementTree.fromstring(text.replace(f'xmlns="{_MAVEN[1:-1]}"', ""))  # noqa: S314 - see above
     properties = {item.tag: (item.text or "").strip() for item in project.iterfind("properties/*")}

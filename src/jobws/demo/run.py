@@ -1,4 +1,4 @@
-"""The demo: a private Redis, a SPARQL endpoint, the bridge and a worker; and a walk through all of it."""
+"""Starts the demo: a private Redis, a SPARQL endpoint, the bridge and a worker; then shows a walk through its jobs."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ async def demo(
     console: Console,
     redis_server: str | None = None,
 ) -> int:
-    """Start everything, show the walk, and stay up unless `once`.
+    """Start all parts and show the walk. Unless `once` is true, continue until cancelled.
 
     Args:
-        root: The directory that the jobs look at; None: jobws's own source.
-        page: What the job of the queue `http` fetches; None: the bridge's description of itself.
-        port: Where the bridge listens; 0 takes a free port.
-        once: End after the walk.
-        console: Where to show it.
-        redis_server: The program to start as Redis, as `embedded.find_redis_server` takes it.
+        root: The directory that the jobs analyse; None for jobws's own source.
+        page: The URL that the job of the queue `http` fetches; None for the bridge's OpenAPI description.
+        port: The bridge's port; 0 takes a free port.
+        once: Whether to end after the walk.
+        console: Where to show the walk.
+        redis_server: The program to start as Redis; see `chosen` of `embedded.find_redis_server`.
 
     Returns:
         0 if every expected event arrived, 1 otherwise.
 
     Raises:
-        ConfigurationError: Something cannot be started.
-        ClientError: The walk was refused, or cut short.
+        ConfigurationError: A part cannot be started.
+        ClientError: The walk was refused or interrupted.
     """
-    # That its queues are empty is no news here.
+    # Warnings about empty queues would not help here.
     logging.getLogger("jobws").setLevel(logging.ERROR)
     root = Path(jobws.__file__).parent if root is None else root
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ async def demo(
                 complete = (await walk(url, todo, start_worker, console)).complete
                 await show_persisted(endpoint.url, SIZE, console)
             except JobwsError as error:
-                failure = error  # raised in here it would come out in a group
+                failure = error  # if raised here, it would come out in an exception group
             if once or failure is not None:
                 tasks.cancel_scope.cancel()
             else:
@@ -89,7 +89,7 @@ async def demo(
 
 
 class _Started:
-    """Told the bridge's URL once it serves."""
+    """Receives the bridge's URL when the bridge serves, and lets a task wait for this."""
 
     def __init__(self) -> None:
         self._url = ""
@@ -100,14 +100,14 @@ class _Started:
         self._event.set()
 
     async def url(self) -> str:
-        """Wait for the bridge's URL."""
+        """Wait until the bridge serves, and return its URL."""
         await self._event.wait()
         return self._url
 
 
 @contextmanager
 def _worker(redis_url: str, root: Path, endpoint: str) -> Iterator[None]:
-    """The worker process, from when it is ready until the end of the context. Blocks for a second or two."""
+    """Run the worker process until the end of the context. Blocks for a second or two until the worker is ready."""
     command = [sys.executable, "-m", "jobws.demo.worker", "--redis", redis_url, "--root", str(root)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
@@ -120,7 +120,7 @@ def _worker(redis_url: str, root: Path, endpoint: str) -> Iterator[None]:
                 raise ConfigurationError(f"the demo's worker did not start: {log.read().strip()}")
             yield
         finally:
-            process.communicate(timeout=_STOP_SECONDS)  # it ends with its standard input
+            process.communicate(timeout=_STOP_SECONDS)  # the worker ends when its standard input ends
 
 
 def _invite(url: str, redis_url: str, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""What came of the demo's jobs, in words: their outcomes, and what one of them left behind."""
+"""Prints the results of the demo's jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED: Final = 6
 
 
 async def show_persisted(endpoint: str, predicate: str, console: Console) -> None:
-    """Ask the SPARQL endpoint for what the job inserted, as clients do once they saw `completed`."""
+    """Print the triples that a job inserted, from the SPARQL endpoint, as a client does after `completed`."""
     select = f"SELECT ?subject ?value WHERE {{ ?subject <{predicate}> ?value }} ORDER BY ?subject"
     query = f"{endpoint}?{urlencode({'query': select})}"
     request = Request(query, headers={"Accept": "application/sparql-results+json"})  # noqa: S310 - our own endpoint
@@ -36,7 +36,7 @@ async def show_persisted(endpoint: str, predicate: str, console: Console) -> Non
 
 
 def show_outcome(event: Event, console: Console) -> None:
-    """A job's result, or why there is none."""
+    """Print a job's result, or why there is none."""
     result: Any = event.data.get("returnvalue")
     match event.event, event.data["queue"]:
         case "completed", "http":

@@ -1,4 +1,4 @@
-"""Queue `sparql`: sends an update or a query to a SPARQL 1.1 endpoint (https://www.w3.org/TR/sparql11-protocol/)."""
+"""The queue `sparql`: sends updates or queries to a SPARQL 1.1 endpoint (https://www.w3.org/TR/sparql11-protocol/)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SparqlSettings:
-    """Where jobs go.
+    """The endpoint, and the limits for a job.
 
     Attributes:
-        endpoint: The URL; None: every job has to name one.
-        limits: How far a job may go; loopback addresses only unless it says otherwise.
+        endpoint: The URL. None means that every job has to name an endpoint.
+        limits: The limits for a request; by default loopback addresses only.
     """
 
     endpoint: str | None = None
@@ -38,18 +38,19 @@ def process(data: Mapping[str, object], settings: SparqlSettings, progress: Prog
     """Send `data["update"]` or `data["query"]`.
 
     Args:
-        data: `{"update": text}` or `{"query": text}`, with `"endpoint"` for another endpoint than that of the settings.
-        settings: The endpoint, and how far the request may go.
-        progress: Told percentages.
+        data: `{"update": text}` or `{"query": text}`, and optionally `"endpoint"`, which overrides that of the
+            settings.
+        settings: The endpoint, and the limits for a request.
+        progress: Called with percentages.
 
     Returns:
-        For an update `{"endpoint", "status", "triplesBefore", "triplesAfter"}`, counted in the default graph; other
-        jobs at work there count too. For a query `{"endpoint", "status", "results"}` with the endpoint's own JSON:
-        SPARQL results for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE.
+        For an update `{"endpoint", "status", "triplesBefore", "triplesAfter"}`, counted in the default graph. The
+        counts include the changes of other jobs that run at the same time. For a query `{"endpoint", "status",
+        "results"}`, with the endpoint's JSON: SPARQL results for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE.
 
     Raises:
-        JobError: Neither or both are given, there is no endpoint, or it does not answer with success; the sentence
-            holds what it said.
+        JobError: The job has neither an update nor a query, or both; or there is no endpoint, or it does not answer
+            with success. The message contains the endpoint's answer.
     """
     update, query = data.get("update"), data.get("query")
     endpoint = data.get("endpoint", settings.endpoint)
@@ -73,7 +74,7 @@ def process(data: Mapping[str, object], settings: SparqlSettings, progress: Prog
 
 
 def _send(endpoint: str, operation: str, text: str, limits: Limits) -> tuple[int, bytes]:
-    """POST it directly (SPARQL 1.1 Protocol, sections 2.1.3 and 2.2.2); the status and the body."""
+    """POST `text` directly (SPARQL 1.1 Protocol, sections 2.1.3 and 2.2.2). Return the status and the body."""
     headers = {"Content-Type": f"application/sparql-{operation}; charset=utf-8"}
     if operation == "query":
         headers["Accept"] = "application/sparql-results+json, application/ld+json;q=0.9"

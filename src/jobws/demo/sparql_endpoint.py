@@ -1,8 +1,9 @@
-"""A small SPARQL 1.1 endpoint on rdflib, so that the queue `sparql` has something to talk to.
+"""A small SPARQL 1.1 endpoint on rdflib, for the queue `sparql`.
 
-One graph in memory, no named graphs. `GET /sparql?query=`, and `POST /sparql` with a form or with the text itself
-(https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Anyone who asks can change what the graph holds, and
-nothing else: what makes rdflib open a URL or a file (LOAD, SERVICE, FROM, USING) is refused, and so is a web page.
+It has one graph in memory and no named graphs. It serves `GET /sparql?query=`, and `POST /sparql` with a form or with
+the query or update as the body (https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Any local program may
+change the graph, but nothing else: requests that make rdflib open a URL or a file (LOAD, SERVICE, FROM, USING) are
+refused, and so are requests of web pages.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ PATH: Final = "/sparql"
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 _READ_SECONDS: Final = 10.0
 _LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-# rdflib's names for the parts of a request that reach out.
+# rdflib's names for the parts of a request that would open a URL or a file.
 _REFUSED: Final = {"Load": "LOAD", "ServiceGraphPattern": "SERVICE", "DatasetClause": "FROM", "UsingClause": "USING"}
 
 Answer = tuple[HTTPStatus, str, bytes]
-"""Status, content type and body."""
+"""The status, the content type and the body."""
 
 
 class Triples:
-    """A graph that several threads may use, and requests to it in SPARQL.
+    """A graph that several threads may use, and its SPARQL operations.
 
     Raises:
         MissingExtraError: rdflib is not installed.
@@ -49,7 +50,7 @@ class Triples:
             return len(self._graph)
 
     def query(self, text: str) -> Answer:
-        """Results in JSON for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE; 400 for what is no query."""
+        """Return the result: JSON for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE; 400 if invalid."""
         from rdflib.plugins.sparql.parser import parseQuery
 
         try:
@@ -60,12 +61,12 @@ class Triples:
                     body = result.graph.serialize(format="json-ld", encoding="utf-8")
                     return HTTPStatus.OK, "application/ld+json", body
                 return HTTPStatus.OK, "application/sparql-results+json", result.serialize(format="json") or b""
-        # rdflib raises bare Exceptions, and pyparsing its own.
+        # rdflib raises plain Exception, and pyparsing exceptions of its own.
         except Exception as error:  # noqa: BLE001
             return _refusal(error)
 
     def update(self, text: str) -> Answer:
-        """Change the graph: 204, or 400 for what is no update."""
+        """Change the graph. Return 204, or 400 for an invalid update."""
         from rdflib.plugins.sparql.parser import parseUpdate
 
         try:
@@ -84,7 +85,7 @@ def _refuse(request: object) -> None:
 
 
 def _names(node: object) -> Iterator[str]:
-    """The names of everything in a parsed request."""
+    """Yield the name of every part of a parsed request."""
     if isinstance(node, str | bytes):
         return
     if isinstance(node, dict):
@@ -100,12 +101,12 @@ def _refusal(error: Exception) -> Answer:
 
 
 class SparqlEndpoint:
-    """The endpoint in a thread of its own, on a loopback address. A context manager.
+    """The endpoint, on a loopback address and in a thread of its own. Use it as a context manager.
 
-    The graph belongs to this object: it outlives every request, and also a second `with`.
+    The graph belongs to this object, so it remains after the context, and in a second one.
 
     Args:
-        port: 0 takes a free one.
+        port: The port; 0 takes a free port.
 
     Raises:
         MissingExtraError: rdflib is not installed.
@@ -118,7 +119,7 @@ class SparqlEndpoint:
 
     @property
     def url(self) -> str:
-        """Where it answers, path included."""
+        """The endpoint's URL, with its path."""
         return f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def __enter__(self) -> Self:
@@ -127,7 +128,7 @@ class SparqlEndpoint:
             self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         except OSError as error:
             raise ConfigurationError(f"the SPARQL endpoint cannot listen on port {self._port}: {error}") from error
-        # A client that keeps its connection open would hold up the end.
+        # Do not wait for clients that keep their connection open.
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -141,7 +142,7 @@ class SparqlEndpoint:
 
 class _Handler(BaseHTTPRequestHandler):
     triples: Triples
-    # A client that sends nothing ends its own thread only.
+    # A client that sends nothing blocks only its own thread, up to this time.
     timeout: ClassVar[float | None] = _READ_SECONDS
 
     def do_GET(self) -> None:
@@ -157,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(self.rfile.read(int(length)))
 
     def log_message(self, *_: Any) -> None:
-        """Log nothing: the demo shows what is worth showing."""
+        """Log nothing, since the demo prints everything that is of interest."""
 
     def _respond(self, body: bytes | None) -> None:
         address = urlsplit(self.path)
@@ -181,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         given: Mapping[str, list[str]] = parse_qs(query if body is None else text)
         if "query" in given:
             return self.triples.query(given["query"][0])
-        # A GET changes nothing.
+        # A GET must not change anything.
         if "update" in given and body is not None:
             return self.triples.update(given["update"][0])
         return HTTPStatus.BAD_REQUEST, "text/plain", b"`query` or, with POST, `update` is missing"

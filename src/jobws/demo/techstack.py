@@ -1,4 +1,4 @@
-"""Queue `techstack`: which languages a directory is written in, and what its manifests ask for."""
+"""The queue `techstack`: reports a directory's programming languages, and the dependencies in its manifests."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class TechstackSettings:
 
     Attributes:
         root: Nothing outside of this directory is read.
-        max_files: Files that are looked at; the rest is left out, and the result says so.
-        max_frameworks: Entries of `frameworks` in a result.
+        max_files: How many files are counted. Further files are left out, and the result says so.
+        max_frameworks: How many entries `frameworks` of a result may have.
     """
 
     root: Path
@@ -48,21 +48,21 @@ class TechstackSettings:
 
 
 def process(data: Mapping[str, object], settings: TechstackSettings, progress: Progress) -> JsonObject:
-    """What the directory `data["path"]` is made with.
+    """Report the languages and dependencies of the directory `data["path"]`.
 
     Args:
-        data: `{"path": directory}`, relative to the root; without it, the root itself.
+        data: `{"path": directory}`, relative to the root. Without a path, the root itself is read.
         settings: Where to read, and how much.
-        progress: Told percentages: 50 when the files are counted, then a step for each tenth of the manifests.
+        progress: Called with percentages: 50 when the files are counted, then after each tenth of the manifests.
 
     Returns:
         `{"path", "languages": [{"name", "files", "bytes"}], "frameworks": [{"name", "version", "manifest"}],
-        "dependencies": n, "manifests": [path], "truncated": bool}`. Languages come by size, frameworks by manifest;
-        `version` is what the manifest asks for, empty if anything will do. `dependencies` counts all of them,
-        `truncated` tells that a limit left files or frameworks out.
+        "dependencies": n, "manifests": [path], "truncated": bool}`. Languages are sorted by size, the largest first,
+        and frameworks by manifest. `version` is the version that the manifest requires, or empty if any will do.
+        `dependencies` is the number of all of them. `truncated` says that a limit left out files or frameworks.
 
     Raises:
-        JobError: The path is missing, no directory, or outside of the root.
+        JobError: The path does not exist, is not a directory, or is outside of the root.
     """
     path = data.get("path", ".")
     directory = directory_below(settings.root, path)
@@ -102,26 +102,26 @@ def process(data: Mapping[str, object], settings: TechstackSettings, progress: P
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, int]]:
-    """The regular files below `directory` and their bytes, in order. Links lead out of it and are not followed."""
+    """Yield the regular files below `directory`, sorted, with their sizes. Links, which may lead out, are skipped."""
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if name not in IGNORED_DIRECTORIES)
         for name in sorted(names):
             file = Path(folder, name)
             try:
                 status = file.lstat()
-            except OSError:  # gone meanwhile
+            except OSError:  # the file was deleted meanwhile
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield file, status.st_size
 
 
 def _dependencies(manifest: Path) -> list[Dependency]:
-    """What a manifest asks for, without doubles; nothing if it is broken, which must not cost the others."""
+    """Return the dependencies in a manifest, without duplicates. A broken manifest has none, and no error is raised."""
     reader = reader_of(manifest.name)
     if reader is None:
         return []
     try:
         return list(dict.fromkeys(reader(manifest.read_text(encoding="utf-8"))))
-    # XML's ParseError is a SyntaxError; TOML may nest deeper than Python recurses.
+    # XML's ParseError is a SyntaxError, and TOML may be nested deeper than Python can recurse.
     except (OSError, RequestError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError):
         return []

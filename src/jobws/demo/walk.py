@@ -1,4 +1,4 @@
-"""The demo's walk: one job per queue, and one that fails, from their submit over HTTP to their outcomes."""
+"""The demo's walk: one job per queue and one that fails, from their submit over HTTP to their outcomes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WALK_SECONDS: Final = 90.0
 MAX_TRIPLES: Final = 1000
-# What BullMQ writes from the moment when a worker takes the job; progress comes in between.
+# The events that BullMQ writes after a worker takes the job, without `progress`.
 _SUCCESS: Final = ("active", "completed")
 _FAILURE: Final = ("active", "waiting", "active", "failed")
 _STEPS: Final = frozenset(_SUCCESS + _FAILURE)
@@ -34,7 +34,7 @@ SIZE: Final = "urn:demo:bytes"
 
 
 class Task(NamedTuple):
-    """A job of the walk, and the events that are expected of it from the first `active` on."""
+    """A job of the walk, and its expected events from the first `active` on."""
 
     queue: str
     data: dict[str, object]
@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 def tasks_about(root: Path, page: str) -> list[Task]:
-    """The jobs: all about the files below `root`, but `http`, which fetches `page`."""
+    """Return the jobs. The one of the queue `http` fetches `page`; the others are about the files below `root`."""
     return [
         Task("http", {"url": page}),
         Task("sparql", {"update": f"INSERT DATA {{\n{_triples(root)}\n}}"}),
@@ -54,9 +54,11 @@ def tasks_about(root: Path, page: str) -> list[Task]:
 
 
 class Walk(NamedTuple):
-    """What came of it: each job's last event, in the order of their coming, and whether all that was expected came.
+    """The result of a walk.
 
-    Expected are events, and what the worker logs of each job's end.
+    Attributes:
+        outcomes: The last event of each job, in the order in which they came.
+        complete: Whether all expected events came, and a log line of the worker for the end of each attempt.
     """
 
     outcomes: list[Event]
@@ -64,12 +66,12 @@ class Walk(NamedTuple):
 
 
 async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], console: Console) -> Walk:
-    """Submit, subscribe, start the worker and show what happens.
+    """Submit the jobs, subscribe, start the worker, and show what happens.
 
-    The worker comes last, as if it had been busy: so the whole life of every job is seen.
+    The worker is started last, so that every event of each job is seen.
 
     Raises:
-        ClientError: The bridge refused something, or went away.
+        ClientError: The bridge refused a request, or is gone.
     """
     board = Board([], console, results=False)
     jobs: dict[str, Task] = {}
@@ -118,7 +120,7 @@ def _say_missing(line: str, console: Console) -> None:
 
 
 def _triples(root: Path) -> str:
-    """One triple per file: its size."""
+    """Return one triple per file, with the file's size."""
     files = islice(_files(root), MAX_TRIPLES)
     return "\n".join(
         f"<urn:demo:file:{quote(str(file.relative_to(root)))}> <{SIZE}> {file.stat().st_size} ." for file in files

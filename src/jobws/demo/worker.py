@@ -1,7 +1,7 @@
-"""A worker process: BullMQ's own Python `Worker` on each queue, with processors that do real work.
+"""A worker process: BullMQ's own Python `Worker` for each queue, with processors that do real work.
 
-It ends on SIGTERM and SIGINT, and always with its standard input, so that it never outlives its parent. A job
-under way at that moment stays `active`, as after a crash: BullMQ's stalled check gives it to the next worker.
+The process ends on SIGTERM and SIGINT, and when its standard input ends, so that it never outlives its parent. A job in
+progress at that moment stays `active`, as after a crash. BullMQ's check for stalled jobs gives it to the next worker.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 _SOCKET_TIMEOUT_SECONDS: Final = 30
 _CONNECT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 1.0
-# With BullMQ's own 15 s a queue would wait long after Redis is back.
+# With BullMQ's default of 15 s, a queue would wait long after Redis is back.
 _RETRY_MILLISECONDS: Final = 1_000
 
-_log: Final = logging.getLogger("jobws.demo.worker")  # as a program this module is `__main__`
+_log: Final = logging.getLogger("jobws.demo.worker")  # in a program, the name of this module is `__main__`
 
 
 class Processor(Protocol):
-    """A queue's work. Blocks; runs in a thread, so that BullMQ can renew the job's lock meanwhile."""
+    """The work of a queue. It blocks, so it runs in a thread, and BullMQ can renew the job's lock meanwhile."""
 
     def __call__(self, data: Mapping[str, object], *, progress: Progress) -> JsonObject:
-        """The job's result. What it raises becomes the job's `failedReason`."""
+        """Return the job's result. The message of an exception becomes the job's `failedReason`."""
 
 
 def processors(root: Path, endpoint: str | None) -> dict[str, Processor]:
-    """Queue to its work: jobs read below `root`, and send their SPARQL to `endpoint`."""
+    """Return the processor of each queue. Jobs may read below `root`, and send SPARQL to `endpoint`."""
     return {
         "http": partial(fetch.process, settings=fetch.FetchSettings()),
         "sparql": partial(sparql.process, settings=sparql.SparqlSettings(endpoint)),
@@ -62,33 +62,33 @@ def processors(root: Path, endpoint: str | None) -> dict[str, Processor]:
 
 
 class Service:
-    """Workers on some queues.
+    """The workers of some queues.
 
     Args:
         redis_url: Where the queues are.
-        processors: Queue to its work.
-        prefix: BullMQ's prefix of these queues.
+        processors: The processor of each queue.
+        prefix: BullMQ's prefix of the queues.
     """
 
     def __init__(self, redis_url: str, processors: Mapping[str, Processor], prefix: str) -> None:
         self._processors = processors
-        # redis-py takes the first of two equal options: one in the given URL wins.
+        # redis-py uses the first of two equal options, so an option in the given URL has priority.
         timeout = f"{'&' if '?' in redis_url else '?'}socket_timeout={_SOCKET_TIMEOUT_SECONDS}"
         self._options = {"connection": redis_url + timeout, "prefix": prefix, "autorun": False}
         self._stopping = asyncio.Event()
         self._threads: set[threading.Thread] = set()
 
     def stop(self) -> None:
-        """End `run`. To be called in its event loop."""
+        """End `run`. Must be called in its event loop."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until stopped; says `ready` on standard output once every worker runs.
+        """Work until stopped. Print `ready` on standard output when every worker runs.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.
-            RedisUnavailableError: Redis does not let us in within 5 s.
-            ConfigurationError: Redis is set up in a way that does not work, or a worker ended by itself.
+            RedisUnavailableError: Redis does not accept a login within 5 s.
+            ConfigurationError: Redis refuses the worker, or a worker ended by itself.
         """
         workers = [self._worker(queue) for queue in self._processors]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -107,15 +107,15 @@ class Service:
                 raise ConfigurationError("a worker of BullMQ ended by itself; its traceback is above")
         finally:
             self._stopping.set()
-            # Not `Worker.close` alone: in one of five runs it left a blocked read behind, and a traceback at the end.
+            # Not only `Worker.close`: in one of five runs it left a blocked read, and a traceback at the end.
             for run in runs:
                 run.cancel()
             closed = asyncio.create_task(_close(workers, runs))
-            # Redis may be gone, and closing has nobody to talk to.
+            # If Redis is gone, closing would wait for it.
             await asyncio.wait([closed], timeout=_STOP_SECONDS)
 
     def join(self) -> None:
-        """After `run`: give jobs under way a moment to end the processes that they started."""
+        """After `run`, give jobs in progress a moment to end the processes that they started."""
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -166,14 +166,14 @@ class Service:
                     _say(f"{job.queue.name}/{job.id} {message.removeprefix('job ')}{reason} ({milliseconds} ms)")
 
     async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
-        """Run `work` in a daemon thread: a thread of asyncio's own pool would hold up the end of the process."""
+        """Run `work` in a daemon thread. A thread of asyncio's pool would delay the end of the process."""
         done: Future[JsonObject] = Future()
         done.set_running_or_notify_cancel()
 
         def run() -> None:
             try:
                 done.set_result(work())
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the job's failure
+            except Exception as error:  # noqa: BLE001 - every exception is the job's failure
                 done.set_exception(error)
             finally:
                 self._threads.discard(threading.current_thread())
@@ -189,7 +189,7 @@ async def _connected(workers: list[Worker]) -> None:
         async with asyncio.timeout(_CONNECT_SECONDS):
             for worker in workers:
                 await worker.backend.waitUntilReady()
-    # BullMQ's package tries again for minutes, also after a refused password.
+    # BullMQ's package retries for minutes, even after a refused password.
     except TimeoutError as error:
         raise RedisUnavailableError(
             f"no connection to Redis within {_CONNECT_SECONDS:.0f} s: is it there, and is the password right?"
@@ -204,7 +204,7 @@ async def _close(workers: list[Worker], runs: list[asyncio.Task[None]]) -> None:
 
 
 def _say(line: str) -> None:
-    """One line; what a job id or an error may hold must not break it, nor steer a terminal."""
+    """Print one line. Control characters of ids and errors are replaced, since they could break the line."""
     print("".join(char if char.isprintable() else "\ufffd" for char in line), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -229,18 +229,18 @@ async def _serve(service: Service) -> None:
 
 
 def _stop_with_input(loop: asyncio.AbstractEventLoop, service: Service) -> None:
-    # Not `sys.stdin`: a thread that holds its lock when the interpreter ends is a fatal error.
+    # Not `sys.stdin`: if a thread holds its lock when the interpreter ends, Python reports a fatal error.
     with contextlib.suppress(OSError):
         while os.read(0, 65536):
             pass
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(service.stop)
     time.sleep(3 * _STOP_SECONDS + EXIT_SECONDS)
-    os._exit(1)  # Whatever holds the loop up, nobody is left to end this process.
+    os._exit(1)  # If the loop is still blocked, no parent is left that could end this process.
 
 
 def main() -> None:
-    """`python -m jobws.demo.worker`."""
+    """Run `python -m jobws.demo.worker`."""
     parser = argparse.ArgumentParser(prog="python -m jobws.demo.worker", description=__doc__)
     parser.add_argument("--redis", metavar="URL", default=os.environ.get("JOBWS_REDIS"), help="default: $JOBWS_REDIS")
     parser.add_argument("--root", metavar="DIR", type=Path, required=True, help="the directory that jobs may read")
@@ -265,7 +265,8 @@ def main() -> None:
     except JobwsError as error:
         _say(str(error))
         code = 2
-    # Not `sys.exit`: connections that BullMQ's package left open complain, in their finalizers, of the closed loop.
+    # Not `sys.exit`: the finalizers of connections that BullMQ's package left open would complain about the closed
+    # loop.
     os._exit(code)
 
 

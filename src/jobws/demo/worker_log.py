@@ -1,4 +1,4 @@
-"""What the worker logs, shown as it comes: the lines of a job before its end."""
+"""Shows what the worker logs: the lines of a job, before the job's outcome is shown."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from jobws.client import LogLines
 
-# Lines and events come in two streams, which know nothing of each other.
+# Lines and events come in two streams, without an order between them. A job's outcome waits this long for its lines.
 PATIENCE_SECONDS: Final = 2.0
 
 
 class WorkerLog:
-    """The lines, and how many attempts at a job they told the end of.
+    """Shows log lines, and counts the lines that report the end of an attempt at a job.
 
     Args:
-        lines: Where they come from.
+        lines: The log lines.
         console: Where to show them.
     """
 
@@ -39,7 +39,7 @@ class WorkerLog:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """While inside, every line is shown. An exception of the body comes out as it is, never in a group."""
+        """Show every line while the context lasts. An exception of the body is raised as it is, never in a group."""
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._show)
@@ -52,7 +52,7 @@ class WorkerLog:
             raise failure
 
     async def _show(self) -> None:
-        with suppress(ClientError):  # what is then missing is noticed by the task that waits for it
+        with suppress(ClientError):  # the task that waits for missing lines notices
             async for line in self._lines:
                 self._console.print(shown(line), soft_wrap=True)
                 if line.job_id is not None and line.message.startswith((COMPLETED, FAILED)):
@@ -61,7 +61,7 @@ class WorkerLog:
                     self._news = anyio.Event()
 
     async def told(self, job_id: str, attempts: int) -> bool:
-        """Wait until the ends of so many attempts were shown, for 2 s at most; whether they were."""
+        """Wait, at most 2 s, until the ends of `attempts` attempts at the job were shown. Return whether they were."""
         with anyio.move_on_after(PATIENCE_SECONDS):
             while self._ends[job_id] < attempts:
                 await self._news.wait()

@@ -28,8 +28,18 @@ class Outbox:
     """
 
     __slots__ = (
-        *("_abandoned", "_frames", "_limit", "_tails", "_taken", "_taken_tails", "_waiting", "_waiting_tails"),
-        *("_when_roomy", "overflowed", "size", "wake"),
+        "_abandoned",
+        "_frames",
+        "_limit",
+        "_tails",
+        "_taken",
+        "_taken_tails",
+        "_waiting",
+        "_waiting_tails",
+        "_when_roomy",
+        "overflowed",
+        "size",
+        "wake",
     )
 
     def __init__(self, limit_bytes: int, wake: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""For programs that write logs: a `logging.Handler` whose lines everybody sees at /logs. Needs the extra `logs`."""
+"""A `logging.Handler` for programs whose log lines are to appear at /logs. Needs the extra `logs`."""
 
 from jobws.logs.handler import LogsHandler, about_job
 

@@ -1,4 +1,4 @@
-"""The `logging.Handler`: from a record of Python's logging to a line of the log that all programs share."""
+"""The `logging.Handler`: turns a record of Python's logging into a line of the log that all programs share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import ConfigurationError, MissingExtraError, RedisUnavailableError
-from jobws.logs.writer import OWN_LOG, Writer
+from jobws.logs.writer import BUFFER_BYTES, OWN_LOG, Writer
 from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM, LogRecord, to_entry
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
 HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
-# The end of a traceback says what happened, and a recursion's is long; with the other fields it must stay below 64 KiB.
+# The end of a traceback says what happened, and that of a recursion is long. With the other fields it must fit into 64
+# KiB.
 TRACEBACK_CHARACTERS: Final = 16_000
 _LEVELS: Final = ((logging.CRITICAL, "critical"), (logging.ERROR, "error"), (logging.WARNING, "warning"))
-# What every record has: what is beside it came from `extra`.
+# The attributes of every record. Any other attribute came from `extra`.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _format_exception: Final = logging.Formatter().formatException
 _job: Final[ContextVar[tuple[object, object]]] = ContextVar("jobws.logs.job", default=(None, None))
@@ -33,9 +34,10 @@ _job: Final[ContextVar[tuple[object, object]]] = ContextVar("jobws.logs.job", de
 
 @contextmanager
 def about_job(queue: str, job_id: str | int) -> Iterator[None]:
-    """Say that what is logged inside is about this job, unless the `extra` of a call says otherwise.
+    """Mark what is logged in this context as being about this job, unless the `extra` of a call says otherwise.
 
-    It holds for tasks that begin inside and for `asyncio.to_thread`, but not for other threads: it is a ContextVar.
+    The mark is a ContextVar: it holds in tasks that begin in this context and in `asyncio.to_thread`, but not in other
+    threads.
 
     Args:
         queue: The queue's label.
@@ -51,27 +53,29 @@ def about_job(queue: str, job_id: str | int) -> Iterator[None]:
 class LogsHandler(logging.Handler):
     """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
 
-    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. What else `extra` holds becomes
-    the line's `fields`, together with the logger's name, and a traceback if there is one. The handler uses no
-    formatter: the parts of a record stay apart.
+    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. Everything else in `extra` goes
+    into the line's `fields`, with the logger's name, and a traceback if there is one. The handler uses no formatter:
+    the parts of a record stay separate.
 
-    A thread writes, so the caller never waits for Redis and gets no error from it. While Redis is away, the handler
-    keeps the newest 10,000 lines (at most 16 MiB); when Redis is back, a line says how many were dropped. If a
-    connection breaks while lines are written, some may come twice. `flush`, and the end of the program, wait 2 s at
-    most for lines that are not written yet. After a fork the child has a thread and a connection of its own; call
-    `flush` before `os._exit`.
+    A thread of the handler writes the lines, so the caller never waits for Redis and gets no error from it. While Redis
+    is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says
+    how many were dropped. If a connection breaks while lines are written, some of them may be written twice. `flush`,
+    and the end of the program, wait at most 2 s for lines that are not written yet. After a fork, the child has a
+    thread and a connection of its own. Call `flush` before `os._exit`.
 
     Args:
-        redis: Where Redis is, as `jobws serve --redis` takes it; None: JOBWS_REDIS or REDIS_URL of the
-            environment, else redis://127.0.0.1:6379.
-        source: The program's name; None: the name of its file.
+        redis: Where Redis is, in the format of `jobws serve --redis`. None means JOBWS_REDIS or REDIS_URL of the
+            environment, or else redis://127.0.0.1:6379.
+        source: The program's name. None means the name of the program's file.
         level: Records below this level are not written.
         stream: The key of the stream.
-        limit_entries: How many lines the stream keeps, about.
+        limit_entries: About how many lines the stream keeps.
+        buffer_bytes: How much memory lines may take while Redis is unavailable; 16 MiB by default.
 
     Raises:
         MissingExtraError: redis-py is not installed.
-        ConfigurationError: The URL is malformed. It is no error that Redis is away.
+        ConfigurationError: The URL is malformed, or `limit_entries` is less than 1. An unavailable Redis raises
+            nothing.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class LogsHandler(logging.Handler):
         level: int | str = logging.NOTSET,
         stream: str = DEFAULT_STREAM,
         limit_entries: int = DEFAULT_LIMIT_ENTRIES,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         if limit_entries < 1:
             raise ConfigurationError(
@@ -91,31 +96,35 @@ class LogsHandler(logging.Handler):
         connect, explain = _redis(
             redis or os.environ.get("JOBWS_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_REDIS
         )
-        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries)
+        self._writer = Writer(connect, explain, self._dropped, stream, limit_entries, buffer_bytes)
         super().__init__(level)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is written. What the writing itself has to say is not: it would go round in circles."""
+        """Return whether to write the record.
+
+        Records of the writing thread are not written, and neither are those of the handler's own logger, since each
+        failed attempt to write would produce another record.
+        """
         if record.name == OWN_LOG or self._writer.is_this_thread():
             others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]
             if record.name == OWN_LOG and not others and logging.lastResort is not None:
-                logging.lastResort.handle(record)  # or nobody would learn that nothing arrives
+                logging.lastResort.handle(record)  # otherwise no user would learn that the lines are not written
             return False
         return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; what is wrong with it is printed, as by every handler (`logging.raiseExceptions`)."""
+        """Take a record. Errors in the record are printed, as by every handler (`logging.raiseExceptions`)."""
         try:
             self._writer.put(to_entry(self._line(record)))
         except Exception:  # noqa: BLE001 - a line of the log must not end the program
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until everything before is written, for 2 s at most; while Redis is away, for one attempt."""
+        """Wait at most 2 s until all earlier records are written. While Redis is unavailable, wait for one attempt."""
         self._writer.flush()
 
     def close(self) -> None:
-        """`flush`, then end the thread. What comes later is not written. Called at the end of the program."""
+        """Flush, then end the thread. Later records are not written. Python calls this at the end of the program."""
         self._writer.close()
         super().close()
 
@@ -151,14 +160,14 @@ def _level(number: int) -> str:
 
 
 def _program() -> str:
-    """What the program is called by those who start it: its file, or the package of a `__main__.py`."""
+    """Return the program's name: that of its file, or of the package of a `__main__.py`."""
     path = PurePath(sys.argv[0] if sys.argv else "")
     name = path.parent.name if path.stem == "__main__" else path.stem
     return "python" if name in ("", "-c", "-m") else name
 
 
 def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
-    """What connects, blocking, and what says in words why that failed."""
+    """Return a function that connects, blocking, and one that explains in a sentence why this failed."""
     try:
         from jobws.redis.connection import RedisTarget
         from jobws.redis.login import FAILURES, trouble
@@ -168,7 +177,7 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
 
     def explain(error: Exception) -> str:
         where = f"Redis at {target.address}"
-        if isinstance(error, RedisUnavailableError):  # Sentinels name no master; it is a sentence of its own
+        if isinstance(error, RedisUnavailableError):  # the Sentinels know no master; the message is complete
             return str(error)
         return str(trouble(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
 

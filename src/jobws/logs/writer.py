@@ -1,14 +1,14 @@
-"""Writes entries to a Redis stream from a thread of its own, so that their author never waits.
+"""Writes entries to a Redis stream from a thread of its own, so that the calling threads never wait.
 
-The hand-over is a `SimpleQueue`, whose `put` alone may be called again while it runs: by a signal handler, or by a
-destructor that logs. The thread starts with the first entry, so a program that forks first, or never logs, has none.
+Entries pass through a `SimpleQueue`. Its `put` is reentrant: a signal handler or a destructor that logs may call it
+while it runs. The thread starts with the first entry, so a program that forks before, or never logs, has no such
+thread.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -18,6 +18,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jobws.redis.retry import Retry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 
 BUFFER_ENTRIES: Final = 10_000
 BUFFER_BYTES: Final = 16 * 1024 * 1024
-# One round trip each; while it lasts the next batch gathers by itself.
+# A batch is one round trip. The next batch gathers meanwhile.
 BATCH_ENTRIES: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 EXIT_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 5.0
-# What CPython takes for an entry beside its text: a dict of five to seven strings.
+# What an entry takes in CPython in addition to its text: a dict of five to seven strings.
 _ENTRY_BYTES: Final = 800
 OWN_LOG: Final = "jobws.logs"
 
@@ -43,14 +45,15 @@ class _Item(NamedTuple):
 
 
 class Writer:
-    """A stream, and what waits to be written to it.
+    """A stream, and the entries that wait to be written to it.
 
     Args:
-        connect: Makes a connection; blocks.
-        explain: Says in words why writing failed.
-        dropped: Makes the entry that says how many were dropped, from their number and the time in epoch milliseconds.
+        connect: Opens a connection. Blocks.
+        explain: Returns a sentence that says why writing failed.
+        dropped: Returns the entry that reports dropped entries, from their number and the time in epoch milliseconds.
         stream: The stream's key.
-        limit_entries: How many entries it keeps, roughly.
+        limit_entries: About how many entries the stream keeps.
+        buffer_bytes: How many bytes of entries may wait.
     """
 
     def __init__(
@@ -60,43 +63,45 @@ class Writer:
         dropped: Callable[[int, int], dict[str, str]],
         stream: str,
         limit_entries: int,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._connect = connect
         self._explain = explain
         self._dropped = dropped
+        self._buffer_bytes = buffer_bytes
         self._command = ("XADD", stream, "MAXLEN", "~", limit_entries, "*")
         self._closed = False
         self._begin()
         _writers.add(self)
 
     def _begin(self) -> None:
-        """Begin as a new writer: after a fork the thread, what it held and its connection are the parent's."""
-        # None: look at what was asked for.
+        """Set the initial state, also after a fork, since thread, entries and connection then belong to the parent."""
+        # None wakes the thread without an entry.
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        # Held from the thread's start on. A signal handler that logs may come between a look at a name and its change.
+        # Held from the start of the thread on. A lock is needed since a signal handler that logs may interrupt `put`.
         self._started = threading.Lock()
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
         self._stuck = False
-        # Each counter is written by one side only, so none needs a lock.
-        self._bytes_put = self._bytes_evicted = self._evicted = 0  # by the threads that put
-        self._bytes_taken = self._told = 0  # the thread
+        # Each counter is written by one side only, so no lock is needed.
+        self._bytes_put = self._bytes_evicted = self._evicted = 0  # written by the threads that call `put`
+        self._bytes_taken = self._told = 0  # written by the writer's thread
         self._batch: list[_Item] = []
         self._connection: LoggedIn | None = None
         self._warned = False
 
     def put(self, entry: dict[str, str]) -> None:
-        """Take an entry; if too many wait, the oldest is dropped. Never waits.
+        """Take an entry. If too many entries wait, drop the oldest ones. Never waits.
 
-        By one caller at a time, who may be interrupted by another one.
+        There may be only one caller at a time, which a signal handler or a destructor that calls `put` may interrupt.
         """
         if self._closed:
             return
         item = _Item(entry, _ENTRY_BYTES + sum(map(len, entry.values())))
         self._bytes_put += item.size
         self._waiting.put(item)
-        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > BUFFER_BYTES:
+        while self._waiting.qsize() > BUFFER_ENTRIES or self._waiting_bytes() > self._buffer_bytes:
             try:
                 oldest = self._waiting.get_nowait()
             except Empty:
@@ -108,17 +113,17 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="jobws-logs", daemon=True)
             try:
                 self._thread.start()
-            except RuntimeError:  # no more threads, for now, or because the interpreter ends
+            except RuntimeError:  # no more threads, or the interpreter is ending
                 self._thread = None
                 self._started.release()
 
     def is_this_thread(self) -> bool:
-        """Whether the writer's own thread asks."""
+        """Whether the calling thread is the writer's own."""
         return self._thread is threading.current_thread()
 
     def flush(self) -> None:
-        """Wait until what was put is written, or one attempt failed; for EXIT_SECONDS at most."""
-        # The end of the program flushes again what was closed, whose thread is gone.
+        """Wait until all earlier entries are written or one attempt has failed, for at most EXIT_SECONDS."""
+        # At its end, the program flushes closed handlers again, whose threads have ended.
         if self._closed or self._thread is None or self.is_this_thread():
             return
         done = threading.Event()
@@ -127,7 +132,7 @@ class Writer:
         self._stuck = not done.wait(EXIT_SECONDS)
 
     def close(self) -> None:
-        """`flush`, and end the thread. After a flush that had to give up this waits for nothing more."""
+        """Flush, and end the thread. If the last flush timed out, do not wait again."""
         if self._closed:
             return
         if not self._stuck:
@@ -147,27 +152,27 @@ class Writer:
     # ---- the thread ----
 
     def _run(self) -> None:
-        failures = 0
+        retry, pause = Retry(LONGEST_PAUSE_SECONDS), 0.0
         while True:
             self._gather()
-            # Only what was asked for before the attempt is answered by it.
+            # This attempt answers only the flushes that were requested before it.
             flushes = len(self._flushes)
             if self._batch and not self._write():
-                failures += 1
+                pause = retry.fail()
             else:
-                failures = 0
+                retry.reset()
                 if not self._waiting.empty():
                     continue
             for _ in range(flushes):
                 self._flushes.popleft().set()
             if self._closed:
                 return self._disconnect()
-            if failures:
-                self._hurry.wait(_pause(failures))
+            if retry.failures:
+                self._hurry.wait(pause)
                 self._hurry.clear()
 
     def _gather(self) -> None:
-        """Fill the batch. Waits for the first entry, or for a nudge."""
+        """Fill the batch with waiting entries. If the batch is empty, wait for an entry or for None."""
         size = sum(item.size for item in self._batch)
         wait = not self._batch
         while len(self._batch) < BATCH_ENTRIES and size < BATCH_BYTES:
@@ -186,7 +191,7 @@ class Writer:
             size += item.size
 
     def _write(self) -> bool:
-        """Send the batch; whether that worked. What Redis has not taken stays in it."""
+        """Send the batch, and return whether Redis took all of it. Entries that Redis refused stay in the batch."""
         from jobws.redis.login import ask_all_blocking
 
         batch, refused = self._batch, list[_Item]()
@@ -201,14 +206,14 @@ class Writer:
                     refused.append(batch[answered])
                     failure = reply
                 answered += 1
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread
+        except Exception as error:  # noqa: BLE001 - no error may end the thread
             failure = error
         self._batch = refused + batch[answered:]
         if failure is None:
             self._warned = False
             return True
         self._disconnect()
-        # A connection that nobody used for long may have been closed for that; the next attempt tells.
+        # A connection that was idle for long may have been closed by the server. The next attempt uses a new one.
         if not idle:
             self._warn(failure)
         return False
@@ -217,7 +222,7 @@ class Writer:
         return (*self._command, *(part for pair in item.entry.items() for part in pair))
 
     def _warn(self, failure: Exception) -> None:
-        # At the end of the program, a thread that prints could find standard error locked for ever.
+        # At the end of the program, another thread may hold the lock of standard error for ever.
         if not self._warned and not self._closed:
             self._warned = True
             _log.warning(
@@ -231,16 +236,11 @@ class Writer:
                 connection.disconnect()  # type: ignore[no-untyped-call]
 
 
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt: a random part, since many programs lost the same Redis."""
-    return random.uniform(0.5, 1) * min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)  # noqa: S311 - no secret
-
-
 _writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    # A child of multiprocessing ends without what `atexit` knows, and so without logging's own flush.
+    # A child of multiprocessing does not call the functions of `atexit`, so logging does not flush.
     util: Any = sys.modules.get("multiprocessing.util")
     for writer in list(_writers):
         writer._begin()  # noqa: SLF001 - of this file

@@ -1,7 +1,7 @@
-"""Close codes, each with the one thing a client has to know: may it come back?
+"""Close codes, and for each one whether a client may connect again.
 
-Codes of RFC 6455 §7.4.1 keep their meaning. Ours stand in two ranges of the private space (4000-4999), so that a
-client needs one rule, also for codes that were added after it was written.
+Codes of RFC 6455 §7.4.1 keep their meaning. Our codes are in two ranges of the private space (4000-4999), so that
+clients need one rule, which also covers codes that are added later.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class CloseCode(IntEnum):
-    """The codes that a jobws server sends."""
+    """The close codes that a jobws server sends."""
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
@@ -29,11 +29,11 @@ class CloseCode(IntEnum):
     UNKNOWN_PROTOCOL = 4503
 
 
-# 1005 and 1006 never travel: a client's library reports them for a missing code and a missing close frame.
+# 1005 and 1006 are never sent: a client's library reports them if the close code or the close frame is missing.
 _RETURN: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})
 _PRIVATE_RETURN: Final = range(4000, 4500)
 
 
 def may_return(code: int) -> bool:
-    """Whether a client whose connection ended with `code` should connect again (with back-off)."""
+    """Whether a client should connect again, with back-off, after its connection ended with `code`."""
     return code in _RETURN or code in _PRIVATE_RETURN

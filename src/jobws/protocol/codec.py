@@ -1,7 +1,8 @@
-"""Text to JSON and message to frame.
+"""Converts between text, JSON and frames.
 
-A frame is built once and shared by every connection that gets it. Job events are spliced from ready-made JSON, since
-decoding and encoding a result again would cost more than all the rest of an event's way.
+A frame is built once and shared by all connections that it is sent to. Frames of job events are joined from JSON that
+exists already, since decoding and encoding a result again would take longer than everything else that is done for an
+event.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ _HEADER_16: Final = struct.Struct("!BBH").pack
 _HEADER_64: Final = struct.Struct("!BBQ").pack
 
 
-# A larger payload is not copied for each name that its frames carry.
+# A payload of more than this is not copied when its frames have different heads.
 SHARED_BYTES: Final = 16 * 1024
 
 
 class Frame:
-    """One outgoing message: its JSON text, and the same as a WebSocket frame.
+    """One outgoing message, as JSON text and as a WebSocket frame.
 
     Args:
         head: The JSON text in UTF-8, or its beginning.
-        tail: The rest of it, an object that frames may share; outboxes count it once.
+        tail: The rest of the text. Several frames may share this object, and outboxes count its size once.
     """
 
     __slots__ = ("_deflated", "_wire", "head", "tail")
@@ -63,7 +64,7 @@ class Frame:
     def wire(self) -> tuple[bytes | memoryview, ...]:
         """The whole WebSocket frame in pieces: final, text, not masked (RFC 6455 §5.2). Built once, then shared.
 
-        Only the first piece of a frame is `bytes`, which tells where one begins.
+        Only the first piece of a frame is `bytes`, so a reader of many pieces sees where a frame begins.
         """
         if self._wire is None:
             begin = _header(0x81, len(self)) + self.head
@@ -72,7 +73,7 @@ class Frame:
 
     @property
     def deflated(self) -> tuple[bytes | memoryview, ...]:
-        """The frame, compressed without a context (RFC 7692 §7.2.1) if that makes it smaller. It is built once."""
+        """The WebSocket frame, compressed without a context (RFC 7692 §7.2.1) if this makes it smaller. Built once."""
         if self._deflated is None:
             deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
             smaller = (deflate.compress(self.payload) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
@@ -84,7 +85,7 @@ class Frame:
 
 
 def _header(first: int, size: int) -> bytes:
-    """The header of a frame that is not masked, whose first byte is given (RFC 6455 §5.2)."""
+    """Return the header of an unmasked frame with this first byte (RFC 6455 §5.2)."""
     if size < 126:
         return bytes((first, size))
     if size < 65536:
@@ -93,31 +94,31 @@ def _header(first: int, size: int) -> bytes:
 
 
 def encode(message: ServerMessage | LogAnswer) -> Frame:
-    """The frame of a message of `messages` or `log.answers`."""
+    """Return the frame of a message of `messages` or `log.answers`."""
     return Frame(_encode_json(message))
 
 
 def encode_data(data: JobLogData) -> bytes:
-    """The payload of a frame that `job_frame` makes."""
+    """Return the payload for `tail_of` and `job_frame`."""
     return _encode_json(data)
 
 
 def tail_of(data: bytes) -> bytes:
-    """How each frame ends that has this payload, which is JSON in valid UTF-8."""
+    """Return the end of every frame that has the payload `data`, which is JSON in valid UTF-8."""
     return b',"data":%b}' % data
 
 
 def job_frame(
     name: bytes, tail: bytes, *, position: bytes | None = None, sub: Sub | None = None, replayed: bool = False
 ) -> Frame:
-    """The frame of a job event, or of a job's log lines.
+    """Return the frame of a job event, or of log lines of a job.
 
     Args:
-        name: The event's name as JSON, quotes included.
-        tail: See `tail_of`.
-        position: The `id`, for instance `b"1795435729358-0"`; None: it says nothing of a position.
-        sub: The name of the subscription, if it has one.
-        replayed: Whether it was read back.
+        name: The event's name as JSON, with its quotes.
+        tail: The end of the frame, made by `tail_of`.
+        position: The `id`, for instance `b"1795435729358-0"`. None means that the frame has no `id`.
+        sub: The name of the subscription; None if it has none.
+        replayed: Whether the event was read back.
     """
     head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)
     if sub is not None:
@@ -128,7 +129,7 @@ def job_frame(
 
 
 def json_text(text: str) -> bytes:
-    """`text` as a JSON string in UTF-8. Lone surrogates become escapes, which are valid JSON but not valid UTF-8."""
+    """Return `text` as a JSON string in UTF-8. Lone surrogates become escapes, since they are not valid in UTF-8."""
     try:
         return _encode_json(text)
     except UnicodeEncodeError:
@@ -136,10 +137,10 @@ def json_text(text: str) -> bytes:
 
 
 def raw_json(value: bytes) -> bytes | None:
-    r"""`value` if it is JSON that can be spliced into a frame as it is; else the same value encoded again.
+    r"""Return JSON that can be copied into a frame and has the same value as `value`, if possible `value` itself.
 
-    Returns None if it is no JSON in UTF-8, or nested deeper than MAX_LEVELS.
-    msgspec refuses the valid `"\ud800"`; Python's parser takes it, and its value is encoded with ASCII escapes.
+    Returns None if `value` is not JSON in UTF-8, or is nested deeper than MAX_LEVELS. msgspec refuses `"\ud800"`, which
+    is valid JSON. Python's parser accepts it, and the value is then encoded with ASCII escapes.
     """
     if is_too_deep(value):
         return None
@@ -154,14 +155,14 @@ def raw_json(value: bytes) -> bytes | None:
     else:
         return value
     try:
-        # As text: of bytes Python's parser takes UTF-16, too.
+        # Decoded first, since Python's parser would also accept bytes in UTF-16.
         return json.dumps(_lenient(value.decode())).encode()
     except ValueError:
         return None
 
 
 def decode_json(text: str, subject: str = "expected one JSON object; this") -> object:
-    """The JSON value of a client's message; `subject` begins the sentence if there is none.
+    """Return the JSON value of a client's message. `subject` begins the sentence of the error `bad-json`.
 
     Raises:
         RequestError: `bad-json` or `too-deep`.
@@ -180,8 +181,8 @@ def _decoded(text: str, subject: str) -> object:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         pass
-    # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them: its sender deserves
-    # to hear which value is wrong, not that the frame was no JSON.
+    # Escaped lone surrogates are valid JSON (RFC 8259 §8.2), though msgspec refuses them. The client learns which value
+    # is wrong, instead of that its message is not JSON.
     try:
         return _lenient(text)
     except ValueError as error:
@@ -189,10 +190,16 @@ def _decoded(text: str, subject: str) -> object:
 
 
 def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
-    """The items of a JSON list, each as its JSON text; `items` is what they are called. The list itself is no level.
+    """Return the items of a JSON list, each as its JSON text. The list itself does not count as a level of nesting.
+
+    Args:
+        text: The JSON text.
+        subject: What the list is called at the beginning of an error message.
+        most: How many items the list may have.
+        items: What the items are called in an error message.
 
     Raises:
-        RequestError: `bad-json`, `too-deep`, `bad-data`: it is no list, or `too-many`: it has more than `most`.
+        RequestError: `bad-json`, `too-deep`, `bad-data` for another value than a list, or `too-many`.
     """
     _check_levels(text, MAX_LEVELS + 1)
     values: object
@@ -202,7 +209,7 @@ def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
         values = _decoded(text, subject)
     if not isinstance(values, list):
         raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
-    if len(values) > most:  # first: a megabyte of `0,` has half a million, whose texts take 0.1 s
+    if len(values) > most:  # checked early: a megabyte of `0,` is half a million items, whose texts take 0.1 s
         raise RequestError("too-many", f"{subject} may have {most} {items}, this one has {len(values)}")
     return [
         bytes(value).decode() if isinstance(value, msgspec.Raw) else json.dumps(value, ensure_ascii=False)
@@ -215,11 +222,13 @@ def _lenient(text: str) -> object:
 
 
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
-    """A message of the bridge as `shape`. It may hold what msgspec refuses, since results are spliced in as they are.
+    """Return a message of the bridge, decoded as `shape`.
+
+    Accepts JSON that msgspec refuses, since the bridge copies results into frames as workers wrote them.
 
     Raises:
-        msgspec.DecodeError: It is no JSON in UTF-8, is nested deeper than MAX_FRAME_LEVELS, or has another shape (then
-            msgspec.ValidationError).
+        msgspec.ValidationError: The message has another shape.
+        msgspec.DecodeError: The message is not JSON in UTF-8, or is nested deeper than MAX_FRAME_LEVELS.
     """
     if is_too_deep(text, MAX_FRAME_LEVELS):
         raise msgspec.DecodeError(f"it is nested deeper than {MAX_FRAME_LEVELS} levels")

@@ -1,4 +1,4 @@
-"""What a frame repeats of what its client said: a `ref`, a `sub`, what it calls a subscription."""
+"""The parts of a frame that repeat what the client sent: a `ref`, a `sub`, the identity of a subscription."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def echoed(ref: Ref | None) -> Ref | UnsetType:
-    """The `ref` of an answer to a request that had this one, or none."""
+    """Return the `ref` for the answer to a request with this `ref`. It is absent if the request had none."""
     return UNSET if ref is None else ref
 
 
 def named(sub: Sub | None) -> Sub | UnsetType:
-    """The `sub` of a frame of a subscription that has this one, or none."""
+    """Return the `sub` for a frame of a subscription with this name. It is absent if the subscription has no name."""
     return UNSET if sub is None else sub
 
 
 def name_evicted(identity: Identity) -> Evicted:
-    """`identity` in the words of the wire."""
+    """Return the identity of a subscription in the form that an ack's `evicted` contains."""
     return Evicted(
         sub=named(identity.sub),
         job_id=UNSET if identity.job_id is None else identity.job_id,

@@ -1,4 +1,6 @@
-"""What HTTP takes and answers, as one Struct each: they check what comes in, and `/openapi.json` is made from them.
+"""The bodies of HTTP requests and answers, a Struct for each.
+
+These types check requests, and `/openapi.json` is made from them.
 
 Snapshots, results and error items are those of the WebSocket (`messages`).
 """
@@ -15,7 +17,7 @@ from jobws.protocol.messages import JobSnapshot, Result
 DEFAULT_NAME = "job"
 
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
-# BullMQ's own bounds (src/classes/job.ts, PRIORITY_LIMIT); more attempts than these are a mistake.
+# The limit of priorities is BullMQ's (src/classes/job.ts, PRIORITY_LIMIT). More attempts than these are a mistake.
 _Priority: TypeAlias = Annotated[int, Meta(ge=0, le=2**21)]
 _Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -23,23 +25,23 @@ _Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
 
 
 class Backoff(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How long a job waits before its next attempt; `delay` in milliseconds."""
+    """How long a job waits before its next attempt. `delay` is in milliseconds."""
 
     type: Literal["fixed", "exponential"]
     delay: _Count = 0
 
 
 class Keep(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How many finished jobs are kept, and for how many seconds."""
+    """How many finished jobs are kept (`count`), and for how many seconds (`age`)."""
 
     age: _Count | UnsetType = UNSET
     count: _Count | UnsetType = UNSET
 
 
 class JobOptions(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """BullMQ's options that a stranger may set; the others tie jobs together or change whole queues.
+    """The options of BullMQ that a client may set. The other ones link jobs to each other or change whole queues.
 
-    Times in milliseconds, as BullMQ has them.
+    Times are in milliseconds, except in `removeOnComplete` and `removeOnFail`.
     """
 
     attempts: _Attempts | UnsetType = UNSET
@@ -53,11 +55,11 @@ class JobOptions(Struct, rename="camel", forbid_unknown_fields=True, omit_defaul
 
 
 class NewJob(Struct, rename="camel"):
-    """The body of `POST /jobs/{queue}`. Unknown keys are ignored (protocol.md, rule M4); unknown options are not."""
+    """The body of `POST /jobs/{queue}`. Unknown keys are ignored (protocol.md M4), but unknown options are refused."""
 
     data: Any
     name: Annotated[str, Meta(min_length=1)] = DEFAULT_NAME
-    # Which of the ids of that form BullMQ takes is checked besides.
+    # BullMQ does not take every id of this form; that is checked later.
     job_id: Annotated[str, Meta(min_length=1, max_length=MAX_JOB_ID_BYTES)] | None = None
     opts: JobOptions | None = None
 
@@ -66,13 +68,13 @@ class NewJob(Struct, rename="camel"):
 
 
 class Links(Struct):
-    """Where else to ask: paths on the same host."""
+    """Paths on the same host that have more about the job."""
 
     job: str
 
 
 class Submitted(Struct, rename="camel"):
-    """A job was added; or one of that id was there already (`existing`), and BullMQ kept it as it was."""
+    """The job was added. If `existing` is true, a job with this id existed before, and BullMQ did not change it."""
 
     queue: str
     job_id: str
@@ -81,13 +83,13 @@ class Submitted(Struct, rename="camel"):
 
 
 class Jobs(Struct):
-    """The jobs of one id, one per queue that has it."""
+    """The jobs with one id, one per queue that has such a job."""
 
     jobs: list[JobSnapshot]
 
 
 class Results(Struct):
-    """One result per item that was asked for, in order."""
+    """One result per item of the request, in order."""
 
     results: list[Result]
 
@@ -95,8 +97,8 @@ class Results(Struct):
 class JobLogs(Struct, rename="camel"):
     """Log lines of one job, the oldest first.
 
-    `first` is the place of the first one in the list that Redis has, `total` how many there are in it; `next` is the
-    place after the last one, null: these were the last.
+    `first` is the index of the first line in Redis' list, and `total` how many lines the list has. `next` is the index
+    after the last line, or null at the end of the list.
     """
 
     queue: str
@@ -108,18 +110,19 @@ class JobLogs(Struct, rename="camel"):
 
 
 class JobPage(Struct):
-    """Jobs of one state. `cursor` continues after them; null: these were the last."""
+    """Jobs of one state. `cursor` asks for the next page; it is null on the last page."""
 
     jobs: list[JobSnapshot]
     cursor: str | None
 
 
 class QueueStatus(Struct, rename="camel"):
-    """A queue: what Redis holds of it, and whether the bridge reads it.
+    """What Redis holds of a queue, and whether the bridge reads it.
 
-    `found` is false while no key of it exists. `counts` are jobs by state. `events` is the length of its event stream,
-    which BullMQ trims to about `max_events`; `retention_seconds` is how far back that reaches, null while nothing was
-    trimmed yet. `problem` says why the bridge does not read it at the moment; null: it does.
+    `found` is false while Redis has no key of the queue. `counts` are the numbers of jobs by state. `events` is the
+    length of the event stream, which BullMQ trims to about `maxEvents`. `retentionSeconds` is how far back the stream
+    reaches, or null while nothing was trimmed. `problem` says why the bridge does not read the queue now; it is null if
+    it does.
     """
 
     queue: str
@@ -133,16 +136,17 @@ class QueueStatus(Struct, rename="camel"):
 
 
 class QueueList(Struct):
-    """Queues of the bridge, in the order of their labels. `cursor` asks for the next page; null: that was the last."""
+    """Queues of the bridge, sorted by their labels. `cursor` asks for the next page; it is null on the last page."""
 
     queues: list[QueueStatus]
     cursor: str | None
 
 
 class Readiness(Struct, omit_defaults=True):
-    """Whether every queue is being read; `problems` by label, `*` for the bridge as a whole.
+    """Whether the bridge reads every queue.
 
-    `problems` names 100 at most; `more` is how many others there are.
+    `problems` are by label, and `*` is the label for the bridge as a whole. They are 100 at most; `more` is the number
+    of the others.
     """
 
     ready: bool
@@ -151,7 +155,7 @@ class Readiness(Struct, omit_defaults=True):
 
 
 class Problem(Struct):
-    """An error (RFC 9457): `code` is for programs, `detail` the sentence for people."""
+    """An error (RFC 9457). `code` is for programs, and `detail` is a sentence for people."""
 
     type: str
     title: str
@@ -161,7 +165,7 @@ class Problem(Struct):
 
 
 class LineError(Struct, frozen=True):
-    """Why a record was not written. `line` is its line, or its place in the list; the first is 1."""
+    """Why a record was not written. `line` is its line or its place in the list, counted from 1."""
 
     line: int
     code: str
@@ -169,7 +173,7 @@ class LineError(Struct, frozen=True):
 
 
 class LogsAccepted(Struct, frozen=True):
-    """How many records were written and how many were not; of the latter the first are in `errors`."""
+    """How many records were written, and how many were refused. `errors` has the first 100 refusals."""
 
     accepted: int
     rejected: int

@@ -1,7 +1,7 @@
-"""What names things on the wire: job ids, queue labels, stream ids and positions.
+"""Identifiers in messages: job ids, labels of queues, stream ids and positions.
 
-HTTP, the command line and the Python client use the same functions, so an id that one door refuses is refused at
-every door, with the same sentence.
+HTTP, the command line and the Python client use these functions, too. So an id that one of them refuses is refused by
+all, with the same sentence.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from jobws.errors import RequestError
 
 MAX_JOB_ID_BYTES: Final = 512
 MAX_QUEUE_BYTES: Final = 512
-"""How long the label of a queue may be that is not known yet."""
-# JSON numbers travel through JavaScript, where integers beyond this lose digits (ECMA-262 §21.1.2.6).
+"""The largest label of an unknown queue that the bridge looks for."""
+# JavaScript's numbers lose digits of integers beyond this (ECMA-262 §21.1.2.6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
-# Suffixes of BullMQ's own keys (src/classes/queue-keys.ts): a job of that id would share its key.
+# Suffixes of BullMQ's own keys (src/classes/queue-keys.ts). A job with such an id would use the same key.
 KEY_SUFFIXES: Final = frozenset(
     {
         "active",
@@ -54,12 +54,12 @@ _TYPE_NAMES: Final = {
 
 
 def type_name(value: object) -> str:
-    """How a JSON value's type is called in an error sentence, for instance `a boolean`."""
+    """Return what an error message calls the type of a JSON value, for instance `a boolean`."""
     return _TYPE_NAMES.get(type(value), "something else")
 
 
 def is_text(value: str) -> bool:
-    """Whether `value` is free of lone surrogates, so that it can travel in UTF-8."""
+    """Whether `value` can be encoded as UTF-8, that is, contains no lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -68,19 +68,19 @@ def is_text(value: str) -> bool:
 
 
 def can_be_queue(label: str) -> bool:
-    """Whether there may once be a queue of that label."""
+    """Whether a queue could have this label."""
     return bool(label) and is_text(label) and len(label.encode()) <= MAX_QUEUE_BYTES
 
 
 def parse_job_id(value: object) -> str:
-    """The text of a job id as a client sent it.
+    """Return a job id as text, from the JSON value that a client sent.
 
     Args:
-        value: A JSON value: any text of 1 to 512 bytes of UTF-8, or an integer within ±(2^53-1), which stands for
-            its decimal text. BullMQ allows nearly everything in an id, so the text is opaque.
+        value: Any string of 1 to 512 bytes of UTF-8, or an integer within ±(2^53-1), which means its decimal text.
+            BullMQ allows nearly everything in an id, so the text is not interpreted.
 
     Raises:
-        RequestError: `bad-job-id`, with what was expected.
+        RequestError: `bad-job-id`, with a message that says what was expected.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > MAX_SAFE_INTEGER:
@@ -108,16 +108,16 @@ def _bad_id(reason: str) -> RequestError:
 
 
 Position: TypeAlias = tuple[int, int]
-"""A stream id as two unsigned integers, which is how ids compare."""
+"""A stream id as two unsigned integers. Ids are ordered as these pairs are."""
 START: Final = "0-0"
-"""Before every entry of a stream."""
+"""The id before every entry of a stream."""
 MAX_SUFFIX_BYTES: Final = 64
-"""What may follow the `~` of a position, in UTF-8."""
+"""How many bytes of UTF-8 may follow the `~` of a position."""
 _STREAM_ID: Final = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
 def parse_stream_id(text: str) -> Position | None:
-    """A Redis stream id as two unsigned integers, which is how ids compare; None if `text` is none.
+    """Return a Redis stream id as two unsigned integers, or None if `text` is not a stream id.
 
     Source: Redis, t_stream.c, streamParseID. A missing second half is 0.
     """
@@ -129,7 +129,10 @@ def parse_stream_id(text: str) -> Position | None:
 
 
 def parse_position(text: str) -> tuple[str, str | None] | None:
-    """The stream id of a position as a client sends it, and what follows its `~`; None if `text` is none."""
+    """Return the stream id of a client's position, and the text after its `~`; None if `text` is not a position.
+
+    The text after the `~` is None if there is no `~`.
+    """
     stream_id, tilde, suffix = text.partition("~")
     found = parse_stream_id(stream_id)
     if found is None or not is_text(suffix) or len(suffix.encode()) > MAX_SUFFIX_BYTES:
@@ -138,16 +141,16 @@ def parse_position(text: str) -> tuple[str, str | None] | None:
 
 
 def position(stream_id: str | bytes) -> Position:
-    """The position of a stream id that Redis gave, or that was checked."""
+    """Return a stream id as two integers. The id must come from Redis or have been checked."""
     milliseconds, _, sequence = stream_id.partition("-") if isinstance(stream_id, str) else stream_id.partition(b"-")
     return int(milliseconds), int(sequence)
 
 
 def is_after(first: bytes, second: bytes) -> bool:
-    """Whether `first` is the higher of two stream ids that Redis gave.
+    """Whether `first` is the higher one of two stream ids. Both must come from Redis.
 
-    For every member of a room, so not by their positions if it can be helped (0.15 instead of 1.2 µs): numbers of the
-    same length compare as texts do.
+    This is called for every subscription of a room, so ids of the same form are compared as text, since numbers of the
+    same length have the same order as their texts. This takes 0.15 µs instead of 1.2 µs.
     """
     if len(first) == len(second) and first.find(b"-") == second.find(b"-"):
         return first > second
@@ -155,12 +158,12 @@ def is_after(first: bytes, second: bytes) -> bool:
 
 
 def later(first: str, second: str) -> str:
-    """The higher of two stream ids."""
+    """Return the higher one of two stream ids."""
     return max(first, second, key=position)
 
 
 def before(stream_id: str | bytes) -> str:
-    """The highest stream id that is lower than `stream_id`; `0-0` has none and stays."""
+    """Return the highest stream id that is lower than `stream_id`, or `0-0` for `0-0` itself."""
     milliseconds, sequence = position(stream_id)
     if sequence:
         return f"{milliseconds}-{sequence - 1}"
@@ -168,5 +171,5 @@ def before(stream_id: str | bytes) -> str:
 
 
 def lower(first: str, second: str) -> str:
-    """The lower of two stream ids."""
+    """Return the lower one of two stream ids."""
     return min(first, second, key=position)

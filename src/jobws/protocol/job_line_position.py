@@ -1,7 +1,8 @@
-"""How far somebody has read a job's log lines, as text that a client sends back.
+"""How far a client has read the log lines of a job, as text that the client sends back.
 
-BullMQ keeps lines in a list that may be trimmed from its front (`keepLogs`, `clearLogs`), so a number alone finds
-nothing again. A position also holds digests of the last lines before it, by which any bridge finds the place.
+BullMQ keeps lines in a list that may be trimmed from its beginning (`keepLogs`, `clearLogs`), so an index alone does
+not find a line again. A position also contains digests of the last lines before it, which let any bridge find the
+place.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ _EXPECTED: Final = "the `position` of a job-log event"
 
 
 class JobLinePosition(Struct, frozen=True):
-    """Between two lines of a job's list.
+    """A position between two lines of a job's list.
 
-    `end` lines came before it since the list began, as far as is known, and `gone` of them are known to have been
-    trimmed since. `tail` are the digests of the last lines before it that the list then held: none only where it held
-    none.
+    Attributes:
+        end: How many lines came before this position since the list began, as far as is known.
+        gone: How many of these lines are known to have been trimmed.
+        tail: Digests of the last lines before this position that were in the list then. It is empty only if the list
+            had no line before this position.
     """
 
     end: int = 0
@@ -39,21 +42,26 @@ class JobLinePosition(Struct, frozen=True):
     tail: tuple[bytes, ...] = ()
 
     def encode(self) -> str:
-        """The position as a client gets it."""
+        """Return the position as text for clients."""
         return f"{self.end}.{self.gone}.{urlsafe_b64encode(b''.join(self.tail)).decode()}"
 
 
 JobLinePositions: TypeAlias = dict[str, JobLinePosition]
-"""By queue label, how far a subscription's lines were read; of a queue that is missing all lines are wanted."""
+"""How far a subscription's lines were read, by queue label. For a queue that is absent, all lines are wanted."""
 
 
 def digest(line: bytes) -> bytes:
-    """What a position remembers of a line."""
+    """Return the digest by which a position recognizes a line."""
     return blake2b(line, digest_size=DIGEST_BYTES).digest()
 
 
 def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobLinePositions | None:
-    """The `logs` of a subscription to `queue` (None: to all `queues`); None: no lines are wanted.
+    """Return the positions from the `logs` of a subscription, or None if the client wants no lines.
+
+    Args:
+        value: The JSON value that the client sent.
+        queue: The queue of the subscription; None for a subscription to all queues.
+        queues: The labels that the bridge knows. Positions in other queues are ignored.
 
     Raises:
         RequestError: `bad-logs`.

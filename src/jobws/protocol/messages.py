@@ -1,7 +1,7 @@
-"""What the server says in jobws.v1, one Struct per message.
+"""The server's messages in jobws.v1, a Struct for each.
 
-`codec.encode` turns each into a frame; job events and log lines alone are spliced from raw JSON (`codec.job_frame`).
-`request_types` has what a client may ask.
+`codec.encode` turns them into frames. Only the frames of job events and log lines are joined from JSON that exists
+already (`codec.job_frame`). The requests of clients are in `request_types`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ PROTOCOL: Final = "jobws.v1"
 
 Ref: TypeAlias = str | int
 Sub: TypeAlias = str | int
-"""A subscription's name, which the client chooses."""
+"""The name of a subscription, which the client chooses."""
 Cursor: TypeAlias = dict[str, str]
-"""By queue label, the stream id up to which its entries were read, or sent."""
+"""By queue label, the stream id up to which entries were read, or sent."""
 
-# After one of these a job has ended: it completed, finally failed, or is gone.
+# After each of these a job has ended: it completed, finally failed, or was removed.
 OUTCOMES: Final = frozenset({"completed", "failed", "removed"})
-# Names that mean something else to our clients or to code written for socket.io: a custom event that is named like
-# one travels as `custom:<name>`.
+# Names with another meaning for our clients, or for code written for socket.io. A custom event with such a name is sent
+# as `custom:<name>`.
 RESERVED_EVENTS: Final = frozenset(
     {
         *(
@@ -49,25 +49,25 @@ class ItemError(Struct, frozen=True):
 
 
 class Limits(Struct, rename="camel", frozen=True):
-    """What a client must stay within. Sizes in bytes of the JSON text."""
+    """The limits for a client. Sizes are bytes of JSON text."""
 
     max_message: int
-    """Largest message that the server accepts; a larger one ends the connection with 1009."""
+    """The largest message that the server accepts. A larger one ends the connection with 1009."""
     max_frame: int
-    """Largest message that the server sends: a client sets its receive limit from it."""
+    """The largest message that the server sends. A client sets its receive limit to this."""
     max_subscriptions: int
-    """Subscriptions per connection, and items per list."""
+    """How many subscriptions a connection may have, and how many items a list."""
 
 
 NAMED_QUEUES: Final = 100
-"""Of how many queues `hello`, `/readyz` and `/metrics` name each, and `GET /queues` tells by default."""
+"""How many queues `hello`, `/readyz` and `/metrics` name, and how many `GET /queues` returns by default."""
 
 
 class HelloData(Struct, rename="camel", frozen=True):
     """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are the first 100 labels.
 
-    `without_events` are those of them whose event stream is switched off (`maxLen: 0`): of their jobs only the
-    outcomes are told, up to a second late. `queue_count` is how many queues there are.
+    `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Clients get only the
+    outcomes of their jobs, up to a second late. `queue_count` is the number of all queues.
     """
 
     protocol: str
@@ -80,16 +80,16 @@ class HelloData(Struct, rename="camel", frozen=True):
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):
-    """Always the first frame."""
+    """The first frame of every connection."""
 
     data: HelloData
 
 
 class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A job as its hash and sets say it is, up to the stream id `at` (None: its queue has no stream yet).
+    """The state of a job in Redis, up to the stream id `at`, which is null if the queue has no events yet.
 
-    Times are epoch milliseconds by the clock of their writer (producer or worker). `progress` is JSON as the
-    worker gave it. `truncated` is true where a value was too large for a snapshot and is left out or cut.
+    Times are epoch milliseconds of the clock of the producer or worker that wrote them. `progress` is JSON as the
+    worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out.
     """
 
     queue: str
@@ -103,13 +103,13 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     finished_on: float | UnsetType = UNSET
     progress: Raw | UnsetType = UNSET
     returnvalue: Raw | UnsetType = UNSET
-    """Over HTTP only, as `failed_reason`: on the WebSocket the outcome event carries the result."""
+    """Only over HTTP, like `failed_reason`: on the WebSocket, the outcome's event has the result."""
     failed_reason: str | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
 
 
 class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A subscription that was left to make place, as its client names it."""
+    """A subscription that was ended to make room for a new one, by the names that its client uses."""
 
     sub: Sub | UnsetType = UNSET
     job_id: str | UnsetType = UNSET
@@ -117,12 +117,12 @@ class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """What became of one item of a list.
+    """The answer to one item of a list.
 
-    `unknown`: nothing from before the answer follows, and no queue has the job. `gap`: events after the request's
-    `after` may be missing. `ambiguous`: several queues know the id, so without `after` only outcomes of the last 60 s
-    are sent. `unknown_queue`: the queue that it names is not there yet. `after` is where the subscription begins, as
-    far as that is not what all have in common.
+    If `unknown` is true, nothing from before the answer follows, and no queue has the job. If `gap` is true, events
+    after the `after` of the request may be missing. If `ambiguous` is true, several queues have the id, so without
+    `after` only outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist
+    yet. `after` is where the subscription begins, as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -136,10 +136,10 @@ class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """Which request is answered, and with what: the keys of `Result` for one item, `results` for a list.
+    """The data of an ack. A single item is answered with the keys of `Result`, a list with `results`.
 
-    `evicted` names the subscriptions that were left to make place for new ones. `after` is where the subscriptions
-    begin: everything of them that follows this frame comes after there.
+    `request` names the request. `evicted` names the subscriptions that were ended to make room for new ones. `after` is
+    where the subscriptions begin: all later frames of theirs come after these positions.
     """
 
     request: str
@@ -155,14 +155,14 @@ class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The one answer to a request that was understood."""
+    """The answer to a request that was served."""
 
     data: AckData
     ref: Ref | UnsetType = UNSET
 
 
 class ErrorData(Struct, frozen=True, omit_defaults=True):
-    """`request` names the request that is answered, where it could be read."""
+    """Why a request was refused. `request` names the request, if the name could be read."""
 
     code: str
     message: str
@@ -170,14 +170,14 @@ class ErrorData(Struct, frozen=True, omit_defaults=True):
 
 
 class Error(Struct, tag_field="event", tag="error", frozen=True, omit_defaults=True):
-    """The one answer to a request that was refused, or to a frame that was no request."""
+    """The answer to a request that was refused, or to a frame that was not a request."""
 
     data: ErrorData
     ref: Ref | UnsetType = UNSET
 
 
 class PongData(Struct, frozen=True):
-    """`after`: every event of acknowledged subscriptions up to there was sent before this frame."""
+    """Every event of acknowledged subscriptions up to the positions in `after` was sent before this frame."""
 
     after: Cursor
 
@@ -190,10 +190,10 @@ class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=Tru
 
 
 class GapData(Struct, frozen=True):
-    """Events of `queue` may be missing: for the subscriptions to `jobs`, or to any of its jobs if that is None.
+    """Events of `queue` may be missing, of the given `jobs`, or of any job if `jobs` is None.
 
-    `reason`: `trimmed`, the stream was cut before all was read; `recreated`, it began again; `ahead`, it went back to
-    an earlier state.
+    `reason` is `trimmed` if Redis cut the stream before all of it was read, `recreated` if the stream was deleted and
+    began again, and `ahead` if the stream went back to an earlier state.
     """
 
     queue: str
@@ -202,9 +202,9 @@ class GapData(Struct, frozen=True):
 
 
 class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_defaults=True):
-    """Something may be missing; outcomes are made up for by what follows.
+    """Events may be missing here. Missed outcomes are sent after this frame.
 
-    `sub`: it concerns that subscription alone.
+    If `sub` is set, the gap concerns only this subscription.
     """
 
     sub: Sub | UnsetType = UNSET
@@ -214,8 +214,9 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
-    `first` is the number of the first one since the list began, as far as is known; `position` is where to go on after
-    the last one. `gap`: lines before the first one may be missing, and numbers begin again. `truncated`: one was cut.
+    `first` is the number of the first line since the list began, as far as is known. `position` is where the
+    subscription continues after the last line. If `gap` is true, lines before the first one may be missing, and the
+    numbers begin again. If `truncated` is true, a line was cut.
     """
 
     queue: str

@@ -1,7 +1,7 @@
-"""How deep JSON may be nested. Pure.
+"""Limits how deep JSON may be nested. Pure.
 
-The levels are counted before a text is parsed. Parsers stop where Python's recursion ends, which depends on Python's
-version and on how deep their caller is.
+The levels are counted before a text is parsed. Parsers stop where Python's recursion ends, which depends on the version
+of Python and on how deep the caller is.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LEVELS: Final = 512
-"""How many lists and objects may lie within each other. Python 3.11 recurses 1,000 times, and callers take some."""
+"""How many lists and objects may be nested. Python 3.11 recurses 1,000 times, and callers use some of this."""
 MAX_FRAME_LEVELS: Final = MAX_LEVELS + 8
-"""The same for what the bridge sends, where the value of a worker lies within a frame."""
+"""The limit for frames of the bridge, which contain a worker's value within a few levels of their own."""
 TOO_DEEP: Final = f"the JSON is nested too deep; it may have {MAX_LEVELS} levels"
 
 _MARKS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
@@ -25,9 +25,9 @@ _BLOCK: Final = 256
 
 
 def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
-    """Whether JSON text, whole or not, opens more than `levels` lists and objects within each other.
+    """Whether JSON text, complete or not, nests more than `levels` lists and objects.
 
-    The answer means something up to the first character that is no JSON; there a parser ends, too.
+    If the text is not valid JSON, the answer is right up to the first error, where a parser stops, too.
     """
     if len(text) <= levels:
         return False
@@ -37,13 +37,13 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
     marks = data.translate(_MARKS, _NO_MARKS)
     if len(marks) <= levels:
         return False
-    # Two quotes side by side end a string and begin one, or the reverse: without them all others keep their meaning.
+    # Two adjacent quotes end a string and begin one, or the reverse. Without them the other quotes keep their meaning.
     marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
     depth = 0
     for start in range(0, len(marks), _BLOCK):
         block = marks[start : start + _BLOCK]
         opened = block.count(1)
-        # Going through a block costs 50 times as much as counting it.
+        # To go through a block takes 50 times as long as to count it.
         if depth + opened > levels and max(accumulate(array("b", block), initial=depth)) > levels:
             return True
         depth += 2 * opened - len(block)
@@ -51,7 +51,7 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
 
 
 def is_value_too_deep(value: object, levels: int = MAX_LEVELS) -> bool:
-    """Whether more than `levels` lists, tuples and dictionaries lie within each other, as they do in a circle."""
+    """Whether `value` nests more than `levels` lists, tuples and dictionaries. This is true for every cycle."""
     opened: list[Iterator[object]] = [iter((value,))]
     while opened:
         for each in opened[-1]:

@@ -1,6 +1,6 @@
-"""What a client may ask in jobws.v1, one Struct per request.
+"""The requests of clients in jobws.v1, a Struct for each.
 
-`requests.parse_request` produces them and checks everything, so a request that exists is valid.
+`requests.parse_request` makes these objects and checks everything, so a request that exists is valid.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
 
 
 class Room(Struct, frozen=True):
-    """What a subscription is about.
+    """What a subscription is to: a job, or a whole queue.
 
-    `queue` is a label, or None for every queue; `job_id` is None for a whole queue. Never both None.
+    `queue` is a label, or None for all queues. `job_id` is None for a whole queue. They are never both None.
     """
 
     queue: str | None
@@ -26,18 +26,22 @@ class Room(Struct, frozen=True):
 
 
 class Identity(Room, frozen=True):
-    """What names one subscription of a connection: its room, and the name that the client gave it, if it did."""
+    """What identifies a subscription of a connection: its room, and the name that the client gave it, or None."""
 
     sub: Sub | None = None
 
 
 class SubscriptionRequest(Struct, frozen=True):
-    """One subscription as asked for.
+    """One subscription as a client asks for it.
 
-    `events` is None for all events; with `until_end` outcomes are among them, and the first one that is sent ends the
-    subscription. `after` are the stream ids after which every event is wanted, by queue; None: the outcome is enough.
-    `sent` are what followed the `~` of positions in `after`: which outcomes the client has, though no event told them.
-    `logs` are the positions after which log lines are wanted; None: none are.
+    Attributes:
+        room: What the subscription is to, and its name.
+        events: The names of the wanted events; None for all.
+        until_end: Whether the first outcome that is sent ends the subscription. If so, `events` includes the outcomes.
+        after: By queue, the stream ids after which every event is wanted. None means that the outcome is enough.
+        sent: By queue, the text after the `~` of a position in `after`. It says which outcome, made from a job's hash,
+            the client has.
+        logs: The positions after which log lines are wanted; None if no lines are.
     """
 
     room: Identity
@@ -53,7 +57,7 @@ class SubscriptionRequest(Struct, frozen=True):
 
 
 class Subscribe(Struct, frozen=True):
-    """`subscribe-job` and `subscribe-queue`. `many`: the answer lists one result per item, in order."""
+    """The request `subscribe-job` or `subscribe-queue`. `many` means that the answer has one result per item."""
 
     event: str
     items: tuple[SubscriptionRequest | ItemError, ...]
@@ -62,7 +66,7 @@ class Subscribe(Struct, frozen=True):
 
 
 class Unsubscribe(Struct, frozen=True):
-    """`unsubscribe-job` and `unsubscribe-queue`."""
+    """The request `unsubscribe-job` or `unsubscribe-queue`."""
 
     event: str
     items: tuple[Identity | ItemError, ...]
@@ -71,7 +75,7 @@ class Unsubscribe(Struct, frozen=True):
 
 
 class Ping(Struct, frozen=True):
-    """The client's own check that the bridge is alive and listening to it."""
+    """The request `ping`: the client asks whether the bridge is alive and listening to it."""
 
     ref: Ref | None
 

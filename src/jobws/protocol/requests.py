@@ -1,6 +1,6 @@
-"""A client's JSON value to a checked request, or the error that says what was expected.
+"""Checks the requests of `/ws`: turns a JSON value into a request, or raises an error that says what was expected.
 
-Unknown keys are ignored, so that newer clients can talk to older bridges (protocol.md, rule M4).
+Unknown keys are ignored, so that newer clients can talk to older bridges (protocol.md M4).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ MAX_EVENTS: Final = 32
 MAX_EVENT_BYTES: Final = 64
 MAX_REF_CHARACTERS: Final = 128
 _NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
-# Keys that a list's items may share, in `{"jobs": [...], …}`.
+# The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping"  # as in protocol.md, §3
 
 
 def parse_ref(value: object) -> Ref | None:
-    """The `ref` of a request, None if it has none.
+    """Return the `ref` of a request, or None if the request has none.
 
     Raises:
-        RequestError: `bad-ref`; the answer then carries no ref.
+        RequestError: `bad-ref`. The answer then has no `ref`.
     """
     return _name(value, "bad-ref", "`ref`")
 
@@ -56,17 +56,17 @@ def _name(value: object, code: str, key: str) -> Ref | None:
 
 
 def parse_request(event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int) -> Request:
-    """The request that `event` and `data` make.
+    """Return the request in a frame.
 
     Args:
         event: The frame's `event`.
-        data: The frame's `data`, None if absent.
-        ref: The frame's `ref`, checked.
-        queues: The labels that may be named.
+        data: The frame's `data`; None if absent.
+        ref: The frame's `ref`, which was checked.
+        queues: The labels that the request may name.
         max_items: How many items a list may have.
 
     Raises:
-        RequestError: The whole request is wrong. What is wrong with one item of a list is an `ItemError` in it.
+        RequestError: The whole request is wrong. An error in one item of a list becomes an `ItemError` in the request.
     """
     parser = _Parser(queues, max_items)
     match event:
@@ -87,7 +87,7 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
 
 
 def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[Identity | ItemError, ...]:
-    """The rooms that `data` names, as `unsubscribe-job` and HTTP's `/lookup` take them.
+    """Return the rooms in `data`, which has the form that `unsubscribe-job` and HTTP's `/lookup` take.
 
     Raises:
         RequestError: `data` is wrong as a whole.
@@ -97,16 +97,16 @@ def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[I
 
 
 class _Parser:
-    """The parts of a request, checked against what the bridge has and allows."""
+    """Parses the parts of a request, and checks them against the bridge's queues and limits."""
 
     def __init__(self, queues: Container[str], max_items: int) -> None:
         self._queues = queues
         self._max_items = max_items
-        # What all items of a list share is parsed once: it may name thousands of queues.
+        # The common `after` of a list is parsed once, since it may name thousands of queues.
         self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
     def each(self, data: object, parse: Callable[[object], Item]) -> tuple[tuple[Item | ItemError, ...], bool]:
-        """The items of `data` and whether they came as a list. A single item's error is raised, not returned."""
+        """Return the items of `data`, and whether they came as a list. The error of a single item is raised."""
         values = _items_of(data)
         if values is None:
             return (parse(data),), False
@@ -134,9 +134,9 @@ class _Parser:
         return SubscriptionRequest(identity, events, until_end, after, sent, logs)
 
     def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
-        """The positions after which events are wanted, and what follows `~` in them.
+        """Return the positions after which events are wanted, and the text after the `~` of each, by queue.
 
-        Labels that this bridge does not have are ignored.
+        Labels that the bridge does not know are ignored.
         """
         if value is None:
             return None, None
@@ -197,7 +197,7 @@ def _position(value: object) -> tuple[str, str | None]:
 
 
 def _items_of(data: object) -> list[object] | None:
-    """The items of a list, common keys merged in; None if `data` is a single item."""
+    """Return the items of a list, each with the common keys; None if `data` is a single item."""
     if isinstance(data, list):
         return data
     if not isinstance(data, dict) or "jobs" not in data:
@@ -212,7 +212,7 @@ def _items_of(data: object) -> list[object] | None:
 
 
 def _without_suffix(after: object) -> object:
-    """A position, or an object of them, that is common to a list: what follows `~` is one job's alone."""
+    """Return the common `after` of a list without the text after each `~`, which concerns one job only."""
     if isinstance(after, str):
         return after.partition("~")[0]
     if isinstance(after, dict):
@@ -228,7 +228,7 @@ def _item_or_error(value: object, parse: Callable[[object], Item]) -> Item | Ite
 
 
 def _events(item: dict[str, object]) -> frozenset[str] | None:
-    """The chosen events; None for all of them."""
+    """Return the chosen events, or None for all."""
     names = item.get("events")
     if names is None:
         return DEFAULT_EVENTS

@@ -1,7 +1,7 @@
-"""Frames as server-sent events (WHATWG HTML, §9.2), and positions as their `id`s.
+"""Writes frames as server-sent events (WHATWG HTML, §9.2), with positions as their `id`s.
 
-A frame's payload is the text that the WebSocket carries. It is cut where it was put together and never decoded, since
-it may hold megabytes.
+A frame's payload is the text that the WebSocket sends. This module splits it between its parts, but does not decode it,
+since it may have megabytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobws.protocol.messages import OUTCOMES, Cursor, Sub
 if TYPE_CHECKING:
     from jobws.protocol.codec import Frame
 
-# A client sends it back in the head of a request, which may have 16 KiB.
+# A client sends the `id` back in the head of a request, which is limited to 16 KiB.
 MAX_POSITION_BYTES: Final = 8 * 1024
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _LINE_ENDS_IN_NAME: Final = re.compile(r"[\r\n]+")
@@ -29,7 +29,7 @@ _QUEUE: Final = '{"queue":'
 
 
 class Parts(NamedTuple):
-    """What a frame holds. `position` is its `id`, `sub` its subscription's name; `data` is JSON text in UTF-8."""
+    """The parts of a frame. `position` is its `id`, `sub` the name of its subscription, `data` JSON text in UTF-8."""
 
     event: str
     position: str | None
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
     @property
     def queue(self) -> str:
-        """The label of a job event's queue, the first key of its data."""
+        """The label of a job event's queue, which is the first key of its data."""
         label, _ = json.JSONDecoder().raw_decode(self.data.decode(), len(_QUEUE))
         return str(label)
 
@@ -63,23 +63,23 @@ class _Gap(msgspec.Struct):
 
 
 def parts_of(frame: Frame) -> Parts:
-    """The parts of a server's frame, whose last key is `data`."""
-    # Within a string its quotes would be escaped, so the first match is the key.
+    """Split a server's frame, whose last key is `data`."""
+    # Within a string these quotes would be escaped, so the first match is the key.
     head, _, rest = frame.payload.partition(b',"data":')
     known = msgspec.json.decode(head + b"}", type=_Head)
     return Parts(known.event, known.id, known.sub, rest[:-1])
 
 
 def encode_position(after: Cursor) -> str:
-    """Positions by queue as base64url of their JSON, without padding."""
+    """Return positions by queue as base64url of their JSON, without padding."""
     return urlsafe_b64encode(msgspec.json.encode(after)).rstrip(b"=").decode()
 
 
 def decode_position(text: str) -> dict[str, object]:
-    """The positions that `encode_position` was given; they are not checked.
+    """Return the positions from the text that `encode_position` made. They are not checked.
 
     Raises:
-        RequestError: `bad-after`: it was not made by `encode_position`.
+        RequestError: `bad-after`: the text was not made by `encode_position`.
     """
     try:
         after = decode_as(urlsafe_b64decode(text + "=" * (-len(text) % 4)), dict[str, object])
@@ -89,32 +89,32 @@ def decode_position(text: str) -> dict[str, object]:
 
 
 def frame_block(frame: Frame) -> bytes:
-    """The event that carries a whole frame, unchanged but for its line breaks."""
+    """Return the event that contains a whole frame, with a `data:` line for each line of its JSON."""
     return _lines(frame.payload) + b"\n"
 
 
 def close_block(code: int, reason: str) -> bytes:
-    """The event that stands for a WebSocket's close frame: the last one."""
+    """Return the last event of a stream, with the code and reason that a WebSocket's close frame would have."""
     return b"event: close\n%b\n" % _lines(msgspec.json.encode({"code": code, "reason": reason}))
 
 
 def _lines(data: bytes) -> bytes:
-    """`data`, JSON text, as `data:` lines. A worker's JSON may be set in lines; a client joins them again."""
+    """Return JSON text as `data:` lines. A worker's JSON may contain line breaks, which a client restores."""
     return b"data: %b\n" % _LINE_END.sub(b"\ndata: ", data)
 
 
 class EventStreamWriter:
-    """Frames of the subscriptions of one request, to the bytes of their stream.
+    """Turns the frames of one request's subscriptions into the bytes of an event stream.
 
-    It keeps a position for each of them, as every client does (protocol.md, P3 and P4), and tells the lowest of those
-    that are not over.
+    The writer keeps a position for each subscription, as every client does (protocol.md P3 and P4). The `id`s of the
+    stream are the lowest positions of the subscriptions that are not over.
 
     Args:
-        queue: The label that the request names; None: each subscription is to all queues.
+        queue: The label in the request; None if each subscription is to all queues.
         until_end: Whether a subscription is over after its outcome.
 
     Attributes:
-        unknown: The numbers of the subscriptions whose answer said `unknown`.
+        unknown: The numbers of the subscriptions that were answered with `unknown`.
     """
 
     def __init__(self, queue: str | None, *, until_end: bool = False) -> None:
@@ -122,11 +122,11 @@ class EventStreamWriter:
         self._queue = queue
         self._until_end = until_end
         self._over: set[Sub] = set()
-        # By the number of the subscription, which is its `sub`; empty until they were answered.
+        # The index is the number of the subscription, which is its `sub`. Empty before the ack.
         self._after: list[Cursor] = []
 
     def block(self, frame: Frame) -> bytes:
-        """The event that a frame becomes. A `pong` becomes its position alone, which tells a browser's page nothing."""
+        """Return the event for a frame. A `pong` becomes only an `id`, which reaches no listener in a browser."""
         parts = parts_of(frame)
         before = self._lowest()
         match parts.event:
@@ -153,7 +153,7 @@ class EventStreamWriter:
         return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
     def _vouch(self, vouched: Cursor) -> None:
-        """Take positions that are later, and those of queues that have none yet."""
+        """Take over the positions of a `pong` where they are later, or where a queue has none yet."""
         for after in self._after:
             for queue, reached in vouched.items():
                 known = after.get(queue)
@@ -175,7 +175,7 @@ class EventStreamWriter:
             for queue, text in after.items():
                 stream_id = text.partition("~")[0]
                 known = lowest.get(queue, stream_id)
-                # Of subscriptions that are all over, the highest: nothing follows.
+                # If all subscriptions are over, take the highest positions, since nothing follows.
                 lowest[queue] = lower(known, stream_id) if left else max(known, stream_id, key=position)
         return lowest
 

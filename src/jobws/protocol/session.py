@@ -1,7 +1,7 @@
-"""One connection's protocol state: a frame in, requests or an answer out.
+"""The state of the protocol for one connection: turns each frame of a client into a request or an answer.
 
-Nothing here waits and nothing raises: whatever a client sends becomes a request, an `error` frame, or the end of its
-own connection (protocol.md, rule M3).
+Nothing here waits or raises. Anything that a client sends becomes a request, an `error` frame, or the end of its own
+connection (protocol.md M3).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from jobws.protocol.request_types import Request
 if TYPE_CHECKING:
     from collections.abc import Container
 
-# A client in a loop would otherwise cost a sentence per frame for ever.
+# A client in a loop would otherwise get an error for each frame without end.
 ABUSE_ERRORS: Final = 20
 ABUSE_SECONDS: Final = 10.0
 
 
 class Close(Struct, frozen=True):
-    """The connection is to end with this code; `answer` goes out before."""
+    """The connection must end with this code, after `answer` is sent."""
 
     code: CloseCode
     reason: str
@@ -41,10 +41,10 @@ Asked = TypeVar("Asked")
 
 
 class Conversation(ABC, Generic[Asked]):
-    """What the protocol remembers of one connection, whatever may be asked on it.
+    """The state of the protocol for one connection, of `/ws` or of `/logs`.
 
     Args:
-        max_message_bytes: Largest message that a client may send.
+        max_message_bytes: The largest message that a client may send.
     """
 
     __slots__ = ("_errors", "_max_message_bytes")
@@ -55,16 +55,16 @@ class Conversation(ABC, Generic[Asked]):
 
     @abstractmethod
     def _request(self, event: str, data: object, ref: Ref | None) -> Asked:
-        """The request that these make. Raises RequestError."""
+        """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
     def receive(self, message: str | bytes, now: float) -> Asked | Frame | Close:
-        """What a client's message asks for: a valid request, the frame to answer with, or the end.
+        """Return the request in a client's message, the frame to answer with, or the end of the connection.
 
         Args:
-            message: The payload of a text frame as `str`, of a binary frame as `bytes`.
+            message: The payload: `str` of a text frame, `bytes` of a binary frame.
             now: Seconds on a clock that never goes back.
         """
-        # A character of UTF-8 has at most 4 bytes, so most messages need no second look.
+        # A character has at most 4 bytes of UTF-8, so the exact size of most messages need not be computed.
         if 4 * len(message) > self._max_message_bytes and _size(message) > self._max_message_bytes:
             return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message_bytes} bytes")
         ref: Ref | None = None
@@ -79,7 +79,7 @@ class Conversation(ABC, Generic[Asked]):
             return self.refuse(error.code, error.message, known, ref, now)
 
     def refuse(self, code: str, message: str, request: str | None, ref: Ref | None, now: float) -> Frame | Close:
-        """The `error` frame, or the end of a connection that earned too many of them."""
+        """Return the `error` frame, or the end of a connection that has caused too many errors."""
         answer = error_frame(code, message, request, ref)
         if self._errors is None:
             self._errors = deque(maxlen=ABUSE_ERRORS)
@@ -91,11 +91,11 @@ class Conversation(ABC, Generic[Asked]):
 
 
 class Session(Conversation[Request]):
-    """The conversation of `/ws`.
+    """The state of the protocol for one connection to `/ws`.
 
     Args:
-        queues: The labels that may be named; a live view, since discovery adds to it.
-        max_message_bytes: Largest message that a client may send.
+        queues: The labels that a request may name. The session sees labels that discovery adds later.
+        max_message_bytes: The largest message that a client may send.
         max_items: How many items a list may have.
     """
 
@@ -111,7 +111,7 @@ class Session(Conversation[Request]):
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:
-    """The frame that refuses a request; `request` and `ref` are None where they could not be read."""
+    """Return the frame that refuses a request. `request` and `ref` are None if they could not be read."""
     data = ErrorData(code, message, UNSET if request is None else request)
     return encode(Error(data, echoed(ref)))
 

@@ -1,4 +1,4 @@
-"""What is sent to Redis, and an entry of a stream as Redis sends it. Pure."""
+"""The types of a command for Redis, and of a stream entry as Redis sends it. Pure."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ Command: TypeAlias = tuple[str | bytes | int, ...]
 """A Redis command and its arguments."""
 
 Entry: TypeAlias = "tuple[bytes, Sequence[bytes]]"
-"""A stream entry: its id, and names and values alternating."""
+"""A stream entry: its id, and a flat list in which names and values alternate."""

@@ -1,7 +1,7 @@
-"""The log stream in Redis: what to ask of it, and what the answers say. Pure.
+"""Builds the commands that read and write the stream of log lines, and parses the replies. Pure.
 
-BullMQ knows nothing of it, but it is read as BullMQ's streams are. A page of entries comes with what the stream was at
-that very moment, so that what was trimmed before it was read can be counted (Redis 7 and later).
+The stream belongs to jobws, not to BullMQ, but is read in a similar way. A page of entries comes with the state of the
+stream at the same moment, so that entries that were trimmed before they were read can be counted (Redis 7 and later).
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from msgspec import Struct
 
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import START, before, position
+from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# A page is read in one go while job events wait: this much takes some 0.2 ms.
+# Events of jobs wait while a page is parsed. This size takes about 0.2 ms.
 PAGE_BYTES: Final = 32 * 1024
 FIRST_COUNT: Final = 20
 MAX_COUNT: Final = 100
 
 
 class State(Struct, frozen=True):
-    """The stream at one moment. Ids are `0-0` where there is nothing.
+    """The state of the stream at one moment. An id is `0-0` if there is no entry.
 
-    `first` is the oldest entry's id, `generated` that of the last one ever added, `added` how many ever were (None:
-    Redis does not count them).
+    Attributes:
+        length: How many entries the stream holds.
+        first: The id of its oldest entry.
+        generated: The highest id that was ever added.
+        added: How many entries were ever added. None means that Redis does not count them.
     """
 
     length: int = 0
@@ -38,19 +42,19 @@ class State(Struct, frozen=True):
 
     @property
     def removed(self) -> int | None:
-        """How many entries were trimmed; None: unknown."""
+        """How many entries were trimmed; None if unknown."""
         return None if self.added is None else self.added - self.length
 
     @property
     def floor(self) -> str:
-        """The id up to which entries may have been trimmed; `0-0` if that never happened."""
+        """The id up to which entries may have been trimmed; `0-0` if no entry ever was."""
         if self.removed == 0:
             return START
         return before(self.first) if self.length else self.generated
 
 
 class Page(NamedTuple):
-    """Entries, the stream's state at that moment, and whether there were as many as asked for."""
+    """Entries, the state of the stream at the same moment, and whether there were as many entries as were asked for."""
 
     state: State
     entries: Sequence[Entry]
@@ -58,33 +62,41 @@ class Page(NamedTuple):
 
 
 class StateOf(Struct, frozen=True):
-    """A question to `Store.ask`: what the stream is now."""
+    """A question to `Store.ask` that reads the present state of the stream."""
 
     key: bytes
 
     def commands(self) -> list[Command]:
-        """The command whose reply `parse` reads."""
+        """Return the command whose reply `parse` reads."""
         return [("XINFO", "STREAM", self.key)]
 
     def parse(self, replies: Sequence[object]) -> State:
-        """The state. Raises RedisUnavailableError: Redis cannot tell."""
+        """Return the state.
+
+        Raises:
+            RedisUnavailableError: Redis cannot answer now.
+        """
         return _state(replies[0])
 
 
 class PageAfter(Struct, frozen=True):
-    """A question: the first `count` entries after the id `after`."""
+    """A question to `Store.ask` that reads the first `count` entries after the id `after`."""
 
     key: bytes
     after: str
     count: int
 
     def commands(self) -> list[Command]:
-        """The commands, MULTI to EXEC, whose replies `parse` reads."""
+        """Return the commands, MULTI to EXEC, whose replies `parse` reads."""
         entries = ("XRANGE", self.key, f"({self.after}", "+", "COUNT", self.count)
         return [("MULTI",), ("XINFO", "STREAM", self.key), entries, ("EXEC",)]
 
     def parse(self, replies: Sequence[object]) -> Page:
-        """The page. Raises RedisUnavailableError: Redis cannot tell."""
+        """Return the page.
+
+        Raises:
+            RedisUnavailableError: Redis cannot answer now.
+        """
         reply = replies[-1]
         if not isinstance(reply, list):
             raise RedisUnavailableError(f"Redis cannot read the log stream now: {reply!r}")
@@ -93,40 +105,50 @@ class PageAfter(Struct, frozen=True):
 
 
 class EntriesUpTo(Struct, frozen=True):
-    """A question: the last `count` entries up to the id `end`, newest first; with `(` before it, without that entry."""
+    """A question to `Store.ask` that reads the last `count` entries up to the id `end`, newest first.
+
+    If `end` begins with `(`, the entry with this id is excluded.
+    """
 
     key: bytes
     end: str
     count: int
 
     def commands(self) -> list[Command]:
-        """The command whose reply `parse` reads."""
+        """Return the command whose reply `parse` reads."""
         return [("XREVRANGE", self.key, self.end, "-", "COUNT", self.count)]
 
     def parse(self, replies: Sequence[object]) -> Sequence[Entry]:
-        """The entries. Raises RedisUnavailableError: Redis cannot tell."""
+        """Return the entries.
+
+        Raises:
+            RedisUnavailableError: Redis cannot answer now.
+        """
         return _entries(replies[0])
 
 
 class Append(Struct, frozen=True, eq=False):
-    """Entries to add; two are never the same question. The stream keeps about `limit`."""
+    """A question to `Store.ask` that adds entries. The stream keeps about `limit` entries.
+
+    Two of these questions are never equal, so each one is sent.
+    """
 
     key: bytes
     limit: int
     entries: Sequence[Mapping[str, str]]
 
     def commands(self) -> list[Command]:
-        """The commands whose replies `parse` reads."""
+        """Return the commands whose replies `parse` reads."""
         return [
             ("XADD", self.key, "MAXLEN", "~", self.limit, "*", *(part for pair in entry.items() for part in pair))
             for entry in self.entries
         ]
 
     def parse(self, replies: Sequence[object]) -> int:
-        """How many were added before Redis refused one.
+        """Return how many entries Redis took before it refused one.
 
         Raises:
-            RedisUnavailableError: It refused the first.
+            RedisUnavailableError: Redis refused the first entry.
         """
         for number, reply in enumerate(replies):
             if not isinstance(reply, bytes):
@@ -137,9 +159,9 @@ class Append(Struct, frozen=True, eq=False):
 
 
 def next_count(entries: Sequence[Entry]) -> int:
-    """How many entries to ask for, so that their page stays near PAGE_BYTES, after a page of `entries`."""
+    """Return how many entries to ask for next, so that a page stays near PAGE_BYTES, judging by the page `entries`."""
     size = sum(len(part) for _, fields in entries for part in fields)
-    return max(1, min(MAX_COUNT, PAGE_BYTES * len(entries) // max(size, 1), 4 * len(entries)))
+    return batch_size(len(entries), size, wanted_bytes=PAGE_BYTES, most=min(MAX_COUNT, 4 * len(entries)))
 
 
 def _state(info: object) -> State:
@@ -164,7 +186,7 @@ def _entries(reply: object) -> Sequence[Entry]:
 
 
 class Missing(Struct, frozen=True):
-    """How many lines were not read; `approximate`: it is about so many, nobody can tell."""
+    """How many lines were not read. `approximate` says that the number is only an estimate."""
 
     count: int
     approximate: bool
@@ -174,8 +196,8 @@ class Place:
     """How far the stream was read.
 
     Attributes:
-        id: The entry that was read last, or after which to read.
-        count: How many entries had ever been added up to there; None: unknown.
+        id: The id of the entry that was read last, or after which to begin.
+        count: How many entries had been added to the stream up to this id; None if unknown.
     """
 
     __slots__ = ("count", "id")
@@ -185,12 +207,13 @@ class Place:
         self.count = count
 
     def check(self, state: State) -> Missing | None:
-        """What is missing between this place and the entries that were read with `state`; None: nothing.
+        """Return what is missing between this place and the entries that were read with `state`, or None if nothing is.
 
-        Trimming takes from the front. So entries are missing only if the oldest one lies behind this place; and those
-        that were trimmed are then all that were ever removed, less those that came up to here.
+        Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
+        place. This place then moves to just before the oldest one. The number of missing entries is the number of all
+        removed ones, minus those up to this place.
         """
-        if position(state.generated) < position(self.id):  # the stream began again, or went back
+        if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed
             return Missing(state.removed or 0, approximate=True)
         trimmed = before(state.first) if state.length else state.generated
@@ -199,24 +222,24 @@ class Place:
         old, self.id = self.id, trimmed
         count, self.count = self.count, state.removed
         if count is None or state.removed is None:
-            # Behind the beginning of a stream nobody knows whether anything was.
+            # From the beginning of a stream, nobody knows whether there was an entry before.
             return None if old == START else Missing(_estimate(old, state), approximate=True)
-        if state.removed < count:  # it is another stream
+        if state.removed < count:  # a stream that was deleted and created again
             return Missing(state.removed, approximate=True)
         return Missing(state.removed - count, approximate=False) if state.removed > count else None
 
     def pass_by(self, stream_id: str) -> None:
-        """The next entry was read."""
+        """Take note that the next entry was read."""
         self.id = stream_id
         if self.count is not None:
             self.count += 1
 
     def behind(self, state: State) -> int:
-        """How many entries there were after this place at that moment; 0 if that is not known."""
+        """Return how many entries there were after this place when `state` was read, or 0 if unknown."""
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
-        """Whether everything was read that was there at that moment; then how much that was is known, too."""
+        """Return whether everything was read that the stream held when `state` was read. If so, take over its count."""
         if self.id != state.generated:
             return False
         self.count = state.added
@@ -224,7 +247,7 @@ class Place:
 
 
 def _estimate(stream_id: str, state: State) -> int:
-    """About how many entries were trimmed after `stream_id`, if they came as fast as those that are there."""
+    """Estimate how many entries were trimmed after `stream_id`, if they came as fast as the remaining ones."""
     first, last = position(state.first)[0], position(state.generated)[0]
     gone = max(first - position(stream_id)[0], 1)
     return max(1, state.length * gone // max(last - first, 1)) if state.length else 1

@@ -1,6 +1,6 @@
-"""Connecting and logging in, which is redis-py's part: URLs, TLS, users; and what its errors mean to a user.
+"""Connects and logs in with redis-py, which knows URLs, TLS and users, and explains its errors to the user.
 
-Everything here blocks, and so runs in a thread.
+All functions here block, so they run in a thread.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LoggedIn: TypeAlias = redis.connection.AbstractConnection
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 FAILURES: Final = (redis.RedisError, OSError)
-"""What `Login.connect` and `ask_blocking` raise; `trouble` makes ours of them."""
-# Made for each connection, it would read redis-py's version from its package's files: 2 ms.
+"""What `Login.connect` and `ask_blocking` raise. `trouble` turns these errors into ours."""
+# Shared, since each new object would read redis-py's version from the files of its package, which takes 2 ms.
 _DRIVER: Final = redis.DriverInfo()
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
@@ -40,18 +40,19 @@ class Place(NamedTuple):
 
 
 class Login:
-    """How to reach one Redis or Sentinel, from a URL as redis-py takes it.
+    """How to reach one Redis or Sentinel, from a URL in redis-py's format.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        username, password: For a URL that names none.
+        username: Used if the URL contains no user.
+        password: Used if the URL contains no password.
 
     Attributes:
         db: The number of the database.
 
     Raises:
-        ValueError: The URL cannot be understood. The message never holds the password.
-        ConfigurationError: It names a file that cannot be read.
+        ValueError: The URL cannot be parsed. The message never contains the password.
+        ConfigurationError: The URL names a file that cannot be read.
     """
 
     def __init__(self, url: str, username: str | None = None, password: str | None = None) -> None:
@@ -64,16 +65,16 @@ class Login:
                 driver_info=_DRIVER,
                 socket_timeout=CONNECT_TIMEOUT_SECONDS,
                 socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                # A silent retry would repeat a read behind our back; reconnecting is the caller's decision.
+                # redis-py would repeat a command without our knowledge. Reconnecting is the caller's decision.
                 retry=Retry(NoBackoff(), 0),
             )
             self._options = self._pool.connection_kwargs
             str(self._options.get("host", "")).encode("idna")
-            self._pool.connection_class(**self._options)  # an option that it does not know is a TypeError
+            self._pool.connection_class(**self._options)  # an unknown option raises TypeError
         except (TypeError, redis.RedisError) as error:
             raise ValueError(str(error)) from None
         except ValueError as error:
-            # urllib's own messages show what stands before the first slash, which may be a piece of a password.
+            # urllib's messages quote what precedes the first slash, which may be a part of a password.
             if str(error).startswith(("Invalid value for '", "Redis URL must specify")):
                 raise
             raise ValueError("host or port is malformed; in a password write / ? # @ as %2F %3F %23 %40") from None
@@ -83,9 +84,9 @@ class Login:
                 _check_readable(option, name)
 
     def connect(self, place: Place | None = None) -> LoggedIn:
-        """A connection that is logged in, to the URL's place or another.
+        """Return a connection that is logged in, to `place` or, by default, to the host and port of the URL.
 
-        Blocks for at most a few times 3 s; raises one of `FAILURES`.
+        Blocks for at most a few times 3 s. Raises one of `FAILURES`.
         """
         elsewhere = {} if place is None else place._asdict()
         connection: LoggedIn = self._pool.connection_class(**{**self._options, **elsewhere})
@@ -94,16 +95,16 @@ class Login:
 
 
 def ask_blocking(connection: LoggedIn, *command: str) -> object:
-    """The reply to one command, as bytes; raises one of `FAILURES`, also for an error reply."""
+    """Send one command and return its reply, undecoded. Raises one of `FAILURES`, also for an error reply."""
     connection.send_command(*command)  # type: ignore[no-untyped-call]
     return connection.read_response()
 
 
 def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, ...]]) -> Iterator[object]:
-    """The replies to commands that are sent in one piece, as they come.
+    """Send commands together and yield their replies as they come.
 
-    An error reply is a RedisRefusedError, as a value. Where the connection breaks, one of `FAILURES` is raised; the
-    replies before were given.
+    An error reply is yielded as a RedisRefusedError. If the connection breaks, one of `FAILURES` is raised, after the
+    replies that came before were yielded.
     """
     connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
     for _ in commands:
@@ -114,7 +115,10 @@ def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, .
 
 
 def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:
-    """What one of `FAILURES` means: refused for good, or to be tried again. `hint` is where a password goes."""
+    """Turn one of `FAILURES` into our error: refused for good, or worth another attempt.
+
+    `hint` says where the user can put a password.
+    """
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RedisRefusedError(
@@ -122,7 +126,7 @@ def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError |
             "?ssl_ca_certs=FILE in the URL names the authority that signed it"
         )
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
-        # Redis 6.2 says so at the login, 7.0 only when the first command comes.
+        # Redis 6.2 reports this at the login, Redis 7.0 only at the first command.
         if str(error).startswith("Authentication required"):
             return RedisRefusedError(f"{who} wants a password: {hint}")
         return RedisRefusedError(f"{who} refuses the login: {error}")

@@ -1,7 +1,7 @@
-"""A URL of Sentinels, and what they say about who is the master.
+"""Parses a URL of Sentinels, and asks them for the master.
 
-All are asked together, and the newest configuration wins, as among the Sentinels themselves: one that was cut off goes
-on naming the master of before.
+All Sentinels are asked together, and the answer with the newest configuration wins, as among the Sentinels themselves:
+a Sentinel that was cut off still reports the old master.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from jobws.redis.login import FAILURES, Login, Place, ask_blocking, trouble
 
 FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
 TIMEOUT_SECONDS: Final = 3.0
-# How long to wait for what the others say once one has answered; a Sentinel that is down must not hold up the rest.
+# How long to wait for the others after one has answered. A Sentinel that is down must not delay the answer.
 OTHERS_SECONDS: Final = 0.3
-# Threads that ask; those for a Sentinel that is silent are left behind for some seconds.
+# How many threads may ask. A thread whose Sentinel does not answer is abandoned, and lives for some more seconds.
 MAX_THREADS: Final = 40
 
 _URL: Final = re.compile(
@@ -30,12 +30,12 @@ _URL: Final = re.compile(
 _PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORT: Final = 26379
 HINT: Final = "?sentinel_username=…&sentinel_password=… in the URL"
-"""Where a password for Sentinels goes; without a user name, the second alone."""
+"""Tells users where to put a password for Sentinels. Without a user name, `sentinel_password` is enough."""
 _OWN_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 
 
 def is_sentinel(url: str) -> bool:
-    """Whether the URL's scheme is one of ours."""
+    """Whether the URL's scheme is `redis+sentinel` or `rediss+sentinel`."""
     return url.startswith(("redis+sentinel:", "rediss+sentinel:"))
 
 
@@ -43,16 +43,18 @@ class Sentinels:
     """The Sentinels of one master.
 
     Args:
-        url: As `FORM`; with `rediss+sentinel` master and Sentinels speak TLS. Options in the query string:
-            `sentinel_username` and `sentinel_password`, and those of redis-py, which are for the master, except that
-            `ssl_…` are for both.
+        url: A URL of the form `FORM`. With `rediss+sentinel`, master and Sentinels use TLS. The query string may
+            contain `sentinel_username`, `sentinel_password`, and options of redis-py. The options of redis-py apply to
+            the master only, except that `ssl_…` also applies to the Sentinels.
 
     Attributes:
+        places: The host and port of each Sentinel.
+        master_name: The name of the master.
         address: The URL without passwords and options, for log lines.
 
     Raises:
-        ValueError: The URL cannot be understood. The message never holds the password.
-        ConfigurationError: As `Login`.
+        ValueError: The URL cannot be parsed. The message never contains the password.
+        ConfigurationError: The URL names a file that cannot be read.
     """
 
     def __init__(self, url: str) -> None:
@@ -80,11 +82,11 @@ class Sentinels:
         self._limiter: anyio.CapacityLimiter | None = None
 
     def url_at(self, place: Place) -> str:
-        """The URL of the master, as redis-py takes it, if it is at `place`."""
+        """Return the URL, in redis-py's format, of a master at `place`."""
         return f"{self._before_place}{place}{self._after_place}"
 
     async def master(self) -> Place:
-        """Where the master is; known after 3 s at most.
+        """Ask the Sentinels, and return the place of the master. Takes at most 3 s.
 
         Raises:
             RedisUnavailableError: No Sentinel answered, or none knows the master.
@@ -123,7 +125,7 @@ class Sentinels:
         hearing.scope.deadline = min(hearing.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
 
     def _ask(self, login: Login) -> tuple[int, Place] | None:
-        """What one Sentinel says: the epoch of its configuration, and the place. None: it does not know the master."""
+        """Return a Sentinel's answer: the epoch of its configuration, and the master's place; None if it knows none."""
         connection = login.connect()
         try:
             reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
@@ -136,7 +138,7 @@ class Sentinels:
 
 
 class _Hearing:
-    """What the Sentinels said so far."""
+    """The answers of the Sentinels so far."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
@@ -146,7 +148,7 @@ class _Hearing:
 
 
 def _epoch(connection: object, master_name: str) -> int:
-    """The epoch of the Sentinel's configuration; -1 if it may not tell."""
+    """Return the epoch of the Sentinel's configuration, or -1 if the Sentinel does not report it."""
     try:
         reply = ask_blocking(connection, "SENTINEL", "MASTER", master_name)  # type: ignore[arg-type]
     except FAILURES:

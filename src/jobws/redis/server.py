@@ -1,4 +1,4 @@
-"""Which servers jobws can read, from what they say of themselves. Pure."""
+"""Decides which servers jobws can read, from what they report about themselves. Pure."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import hiredis
 
 from jobws.errors import RedisRefusedError
 
-# ZMSCORE, with which snapshots are read, came with Redis 6.2.
+# Snapshots are read with ZMSCORE, which came with Redis 6.2.
 OLDEST_REDIS: Final = (6, 2)
 HINT: Final = "--redis redis://:password@host:port/db"
-"""Where a password goes."""
+"""Tells users where to put a password."""
 UNKNOWN_SERVER: Final = "Redis of unknown version"
 
 
 def check_server(info: object, address: str) -> str:
-    """The server's name and version (`Redis 7.0.15`, `Valkey 9.1.2`), from the reply to `INFO server`.
+    """Return the server's name and version (`Redis 7.0.15`, `Valkey 9.1.2`), from the reply to `INFO server`.
 
-    Where an ACL refuses that command, the version is unknown and nothing is checked.
+    If an ACL forbids this command, the version is unknown and nothing is checked.
 
     Raises:
-        RedisRefusedError: It is too old, a cluster, a Sentinel, or wants a password.
+        RedisRefusedError: The server is too old, is a cluster or a Sentinel, or requires a password.
     """
     if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
         raise RedisRefusedError(f"Redis at {address} wants a password: {HINT}")
     if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
         return UNKNOWN_SERVER
     lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
-    # Valkey says `server_mode` instead of `redis_mode`, and in `redis_version` with which Redis it is compatible.
+    # Valkey reports `server_mode` instead of `redis_mode`, and in `redis_version` the version of Redis it is compatible
+    # with.
     mode = lines.get("redis_mode", lines.get("server_mode"))
     version = lines.get("redis_version", "")
     if mode == "cluster":

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.errors import ConfigurationError, RedisUnavailableError
-from jobws.server.bridge import RESTART, SERVER, Bridge
+from jobws.server.bridge import RESTART, Bridge
 from jobws.server.own_log import own_log
 from jobws.server.startup_report import report
 from jobws.server.transport.acceptor import Transport
+from jobws.server.websocket.hello import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.redis.retry import Retry
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-FIRST_WAIT_SECONDS: Final = 0.1
-MAX_WAIT_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 10.0
 # After so long without a crash the next one counts as the first again.
 HEALTHY_SECONDS: Final = 60.0
 
@@ -43,11 +43,11 @@ class Health:
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Health) -> None:
-    """Run `run` for ever: when it crashes or returns, again after a jittered, growing pause.
+    """Run `run` for ever: when it crashes or returns, again after a pause, which grows (see `Retry`).
 
     Only cancellation ends it. `Exception` does not include it, nor a group that holds it.
     """
-    wait = FIRST_WAIT_SECONDS
+    retry = Retry(LONGEST_PAUSE_SECONDS)
     while True:
         started = anyio.current_time()
         try:
@@ -60,6 +60,5 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Healt
         now = anyio.current_time()
         health.note(problem, now)
         if now - started >= HEALTHY_SECONDS:
-            wait = FIRST_WAIT_SECONDS
-        await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
-        wait = min(wait * 2, MAX_WAIT_SECONDS)
+            retry.reset()
+        await anyio.sleep(retry.fail())

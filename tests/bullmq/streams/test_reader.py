@@ -16,6 +16,7 @@ from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.redis.connection import Connection, RedisTarget
 from tests.support import eventually
+from tests.support.fanout import SILENT, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +145,7 @@ class Hub(Fanout):
     """Notes what is published."""
 
     def __init__(self) -> None:
-        super().__init__(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        super().__init__(Rooms(ignore), 1 << 20, lambda: 0.0, SILENT)
         self.seen: list[bytes] = []
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

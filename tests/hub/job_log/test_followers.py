@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, settle
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
+from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
@@ -30,12 +29,14 @@ class Bridge:
     """A fanout, clients, and the lists of lines that Redis would hold."""
 
     def __init__(self) -> None:
-        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        self.news: list[tuple[tuple[str, str], bool]] = []
+        self.waiting: list[Subscription] = []
+        self.fanout = new_fanout(
+            on_job_log_news=lambda job, urgent: self.news.append((job, urgent)), on_job_log_wait=self.waiting.append
+        )
         for queue in QUEUES:
             do_all(self.fanout.fill(queue, [], "0-0"))
         self.lists: dict[tuple[str, str], list[bytes]] = {}
-        self.news: list[tuple[tuple[str, str], bool]] = []
-        self.fanout.job_lines.on_news = lambda job, urgent: self.news.append((job, urgent))
         self.number = 0
 
     def client(self) -> Client:
@@ -165,10 +166,9 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     bridge.publish(OUTCOME)
     (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
     assert (("http", "7"), True) in bridge.news
-    begun: list[Subscription] = []
-    bridge.fanout.job_lines.on_drain = begun.append
+    bridge.waiting.clear()
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
-    assert not begun, "its time runs already"
+    assert not bridge.waiting, "its time runs already"
     bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
@@ -180,12 +180,11 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
     bridge = Bridge()
     client = bridge.client()
     client.subscribe("active", logs=True, until="end")
-    begun: list[Subscription] = []
     bridge.look()
-    bridge.fanout.job_lines.on_drain = begun.append
+    bridge.waiting.clear()
     bridge.publish(OUTCOME)
     assert client.told() == []
-    (subscription,) = begun
+    (subscription,) = bridge.waiting
     bridge.fanout.job_lines.give_up(subscription)
     assert client.told() == ["completed"]
     assert not bridge.fanout.job_lines.draining

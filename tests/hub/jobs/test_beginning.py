@@ -8,9 +8,12 @@ import pytest
 
 from jobws.hub.jobs.pending_subscription import AMBIGUOUS_MILLISECONDS
 from tests.hub.one_bridge import QUEUES, Bridge, Client, event, hash_of
+from tests.support.fanout import ignore
 from tests.support.steps import begin_again
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.hub.one_bridge import Found
 
 JOB = ("http", "1")
@@ -57,9 +60,9 @@ class Begun:
         return self.ack.keys() & {"unknown", "gap", "ambiguous", "unknownQueue"}
 
 
-def bridge_with(*entries: tuple[str, str], queue: str = "http") -> Bridge:
+def bridge_with(*entries: tuple[str, str], queue: str = "http", on_gap: Callable[[str], None] = ignore) -> Bridge:
     """A stream with these: ids and names."""
-    bridge = Bridge()
+    bridge = Bridge(on_gap=on_gap)
     for stream_id, name in entries:
         bridge.publish(stream_id, event(name), queue)
     return bridge
@@ -203,9 +206,8 @@ def test_what_was_trimmed_after_a_position_is_a_gap() -> None:
 
 
 def test_a_queue_of_which_something_was_forgotten_since_has_a_gap_and_its_jobs_looked_up_again() -> None:
-    bridge = bridge_with(("1-0", "added"), ("4-0", "completed"))
     told: list[str] = []
-    bridge.fanout.on_gap = told.append
+    bridge = bridge_with(("1-0", "added"), ("4-0", "completed"), on_gap=told.append)
     for stale in (False, True):
         client = Client(bridge)
         join = client.begin({"jobId": "1", "queue": "http", "after": "4-0~5"})

@@ -13,18 +13,20 @@ from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.replay import replay, settle
-from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.outbox import Outbox
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import JobSnapshot, Pong, PongData
 from jobws.protocol.request_types import Room
 from jobws.protocol.session import Close, Session
+from tests.support.fanout import ignore, new_fanout
 from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
 
@@ -41,8 +43,8 @@ rooms = st.builds(Room, st.sampled_from((None, *QUEUES)), job_ids)
 events = st.sampled_from((None, ["completed"], ["*"], ["active", "failed"]))
 
 
-def new_fanout() -> Fanout:
-    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+def fanout_with_queues(on_gap: Callable[[str], None] = ignore) -> Fanout:
+    fanout = new_fanout(on_gap=on_gap)
     for queue in QUEUES:
         do_all(fanout.fill(queue, [], "0-0"))
     return fanout
@@ -124,7 +126,7 @@ class Hub(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.fanout = new_fanout()
+        self.fanout = fanout_with_queues()
         self.clients = [Client(self.fanout) for _ in range(CLIENTS)]
         self.ref = 0
         self.entry = 0
@@ -237,7 +239,7 @@ TestHub.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_what_happened_before_the_ack_is_read_back_after_it() -> None:
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     client = Client(fanout)
     client.ask("subscribe-job", "1", 1)
     publish(fanout, "http", b"1-0", DONE)
@@ -250,7 +252,7 @@ def test_what_happened_before_the_ack_is_read_back_after_it() -> None:
 
 
 def test_a_client_that_does_not_read_overflows_alone() -> None:
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     slow, good = Client(fanout), Client(fanout)
     for client in (slow, good):
         client.ask("subscribe-job", "1", 1)
@@ -264,7 +266,7 @@ def test_a_client_that_does_not_read_overflows_alone() -> None:
 
 
 def test_a_large_result_of_several_subscriptions_counts_once() -> None:
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     client = Client(fanout)
     for ref in (1, 2, 3):
         client.ask("subscribe-job", {"sub": ref, "jobId": "1"}, ref)
@@ -283,7 +285,7 @@ def test_a_large_result_of_several_subscriptions_counts_once() -> None:
 
 def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> None:
     """It was acknowledged, so a client that resumes from the pong would lose it."""
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     client = Client(fanout)
     publish(fanout, "http", b"5-0", DONE)
     fanout.verified["http"] = "5-0"
@@ -309,9 +311,8 @@ def ended(finished_on: float = 5.0) -> JobSnapshot:
 
 
 def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up_again() -> None:
-    fanout = new_fanout()
     holed: list[str] = []
-    fanout.on_gap = holed.append
+    fanout = fanout_with_queues(holed.append)
     for queue in ("analyzer", "http"):
         do_all(fanout.fill(queue, [], "0-0"))
         fanout.cursors[queue] = fanout.verified[queue] = "9-0"
@@ -337,7 +338,7 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
     """The stream still has it, so each ack has a position in that queue."""
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     publish(fanout, "http", b"5-0", DONE)
     after: object = None
     for ref, expected in enumerate((["ack", "completed"], ["ack"], ["ack"]), 1):
@@ -351,7 +352,7 @@ def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() 
 
 
 def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
-    fanout = new_fanout()
+    fanout = fanout_with_queues()
     do_all(fanout.fill("http", [], "8-0"))
     fanout.cursors["http"] = fanout.verified["http"] = "9-0"
     client = Client(fanout)

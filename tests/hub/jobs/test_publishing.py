@@ -122,9 +122,8 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
 
 
 def test_who_hears_of_a_hole_and_of_its_end() -> None:
-    bridge = Bridge()
     told: list[str] = []
-    bridge.fanout.on_gap = told.append
+    bridge = Bridge(on_gap=told.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
     bridge.fanout.end_again("http", "0-0")
@@ -132,9 +131,8 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
 
 
 def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> None:
-    bridge = Bridge()
     told: list[str] = []
-    bridge.fanout.on_gap = told.append
+    bridge = Bridge(on_gap=told.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.query import Query
-from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.request_types import Identity, SubscriptionRequest
+from tests.support.fanout import new_fanout
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.subscription import Subscriber
     from jobws.redis.commands import Entry
 
@@ -32,7 +32,7 @@ def labels() -> dict[str, None]:
 
 @pytest.fixture
 def fanout(labels: dict[str, None]) -> Fanout:
-    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+    fanout = new_fanout()
     for queue in labels:
         do_all(fanout.fill(queue, [], "0-0"))
         fanout.publish(queue, [entry("7-0"), entry("9-0")])

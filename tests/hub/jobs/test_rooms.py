@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.request_types import Identity, SubscriptionRequest
 from jobws.protocol.session import Session
+from tests.support.fanout import new_fanout
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_rooms_may_come_and_go_while_they_are_walked() -> None:
 
 
 def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
-    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+    fanout = new_fanout()
     session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
     connection = JobClient(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
     subscription = Subscription(connection, SubscriptionRequest(Identity(None, "1"), frozenset()), fanout.rooms)

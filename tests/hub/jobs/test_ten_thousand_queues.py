@@ -9,11 +9,10 @@ import pytest
 
 from jobws.bullmq.snapshot import Found, LookUp
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from jobws.server.settings import Settings
+from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all
 
 QUEUES = 10_000
@@ -25,7 +24,7 @@ LIMIT = Settings().max_message_bytes
 @pytest.mark.long
 def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     labels = {f"queue-{number}": None for number in range(QUEUES)}
-    fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+    fanout = new_fanout()
     for queue in labels:
         do_all(fanout.fill(queue, [], "0-0"))
         fanout.cursors[queue] = fanout.verified[queue] = f"{NOW}-0"

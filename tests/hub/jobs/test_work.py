@@ -12,10 +12,9 @@ import pytest
 from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, QueueHistory
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.session import Session
+from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all
 from tests.support.work import counted
 
@@ -36,7 +35,7 @@ class Hub:
 
     def __init__(self, queues: int) -> None:
         self.labels = {f"q{number}": None for number in range(queues)}
-        self.fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        self.fanout = new_fanout()
         for queue in self.labels:
             do_all(self.fanout.fill(queue, [], "0-0"))
 

@@ -19,6 +19,7 @@ from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
 from jobws.redis.log_stream import MAX_COUNT, Missing, Page, Place, State, next_count
 from jobws.server.log.history import beginning_after
+from tests.support.fanout import ignore
 
 if TYPE_CHECKING:
     from jobws.hub.log.subscription import LogSubscription
@@ -69,7 +70,9 @@ class LogMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         ticks = count()
-        self.hub = LogHub(lambda: next(ticks) * MAX_SECONDS / 2)  # so that a call often stops before its end
+        self.hub = LogHub(
+            lambda: next(ticks) * MAX_SECONDS / 2, ignore, ignore
+        )  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
         self.read: tuple[Place, Page, int] | None = None
@@ -244,7 +247,7 @@ def test_many_interleavings(seeds: range) -> None:
 
 
 def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     hub.place = Place("2-0", 2)
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
@@ -300,7 +303,7 @@ def test_what_is_missing(
 
 
 def test_a_hole_is_approximate_for_who_filters() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     for data, approximate in (({}, None), ({"level": "info"}, True)):
         connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
@@ -318,7 +321,7 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
 
 def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
     """Of the lines that were read the client wants none, so nothing else wakes its writer."""
-    hub, woken = LogHub(lambda: 0.0), []
+    hub, woken = LogHub(lambda: 0.0, ignore, ignore), []
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
@@ -335,7 +338,7 @@ def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
 
 
 def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     connection = LogClient(LogSession(1 << 18), hub, 1000, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
@@ -351,7 +354,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
 
 
 def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
@@ -377,7 +380,7 @@ def test_an_open_filter_is_known() -> None:
 def test_a_text_of_each_client_is_no_long_step() -> None:
     """A line of 64 KiB takes a millisecond each; a client that joins meanwhile has it, too."""
     ticks = count()
-    hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS)
+    hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS, ignore, ignore)
     clients = []
     for text in ("a", "b", "C", "a", "nowhere"):
         connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)

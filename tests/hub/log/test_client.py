@@ -16,6 +16,7 @@ from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import Missing, Page, Place, State
+from tests.support.fanout import ignore
 
 UNAVAILABLE = ItemError("unavailable", "later")
 
@@ -24,7 +25,7 @@ class Client:
     """A connection to a hub of its own, if it is given none."""
 
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
-        self.hub = LogHub(lambda: 0.0) if hub is None else hub
+        self.hub = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
         self.woken = 0
         self.connection = LogClient(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
 
@@ -175,8 +176,7 @@ def test_texts_of_who_left_are_looked_for_no_more() -> None:
 
 def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
     wanted: list[bool] = []
-    client = Client()
-    client.hub.on_wanted = lambda: wanted.append(True)
+    client = Client(LogHub(lambda: 0.0, lambda: wanted.append(True), ignore))
     client.live()
     Client(client.hub).live()
     assert wanted == [True]
@@ -185,7 +185,7 @@ def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
 
 
 def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     every, some = Client(hub), Client(hub)
     every.live()
     some.live(text="b")
@@ -219,7 +219,7 @@ def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
 
 
 def test_so_many_are_woken_in_one_step() -> None:
-    hub = LogHub(lambda: 0.0)
+    hub = LogHub(lambda: 0.0, ignore, ignore)
     clients = [Client(hub) for _ in range(MAX_FLUSHES + 1)]
     for client in clients:
         client.live()
@@ -233,9 +233,8 @@ def test_so_many_are_woken_in_one_step() -> None:
 
 
 def test_who_does_not_take_its_lines_is_told_how_many_it_lacks() -> None:
-    client = Client(outbox_bytes=1000)
     due: list[bool] = []
-    client.hub.on_due = lambda: due.append(True)
+    client = Client(LogHub(lambda: 0.0, ignore, lambda: due.append(True)), outbox_bytes=1000)
     client.live()
     place = client.hub.place
     assert place is not None

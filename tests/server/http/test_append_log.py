@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -13,21 +13,15 @@ import pytest
 
 from jobws.errors import RequestError
 from jobws.server.http.append_log import MAX_RECORDS, parse_records
-from tests.server.http.test_routes import call
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import call
+from tests.support.log_lines import NDJSON, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.redis import Redis
-
-NDJSON = "application/x-ndjson"
-
-
-def entries(redis: Redis) -> list[dict[str, str]]:
-    found: Any = redis.client.xrange("jobws:logs")
-    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]
 
 
 def written(redis: Redis) -> list[str]:

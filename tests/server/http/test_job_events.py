@@ -15,12 +15,14 @@ import pytest
 from jobws.protocol.identifiers import position
 from jobws.protocol.server_sent_events import encode_position
 from jobws.server.bridge import RESTART
-from tests.server.http.test_routes import call
+from jobws.server.intervals import Intervals
 from tests.support import eventually
-from tests.support.bridge import BridgeProcess, Live, live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import Event, cursor_of, event_source
+from tests.support.http import call
 from tests.support.mounted import APPS, mounted_bridge
+from tests.support.waiting import is_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 OLD = 1_000_000_000_000
-
-
-def is_free(live: Live) -> bool:
-    return not live.bridge.fanout.rooms and not live.bridge.clients.connected
 
 
 async def test_events_are_those_of_the_websocket_and_ids_are_the_lowest_positions(redis: Redis) -> None:
@@ -230,15 +228,15 @@ async def test_pages_of_allowed_origins_may_read_it(redis: Redis) -> None:
 # ---- how it lasts, and how it ends ----
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.server.http.event_stream.KEEP_ALIVE_SECONDS", 0.1)
+QUICK = Intervals(keep_alive_seconds=0.1)
 
 
-@pytest.mark.usefixtures("quick")
 async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis) -> None:
     """Longer than a WebSocket may be silent: this client has nothing to say."""
-    async with live_bridge(redis.url, silence_seconds=0.5) as live, event_source(live.url, "1") as source:
+    async with (
+        live_bridge(redis.url, intervals=QUICK, silence_seconds=0.5) as live,
+        event_source(live.url, "1") as source,
+    ):
         await source.receive()
         redis.add_event("http", "completed", "1", returnvalue="0")
         await source.receive()
@@ -252,11 +250,10 @@ async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis
         assert (await source.receive()).event == "completed"
 
 
-@pytest.mark.usefixtures("quick")
 async def test_before_the_answer_no_position_is_told(own_redis: Callable[..., Redis]) -> None:
     """It would be one behind which nothing of the subscription was sent."""
     redis = own_redis()
-    async with live_bridge(redis.url) as live:
+    async with live_bridge(redis.url, intervals=QUICK) as live:
         await IN_THREAD(redis.server.kill)
         async with event_source(live.url, "1") as source:
             for _ in range(5):
@@ -295,10 +292,9 @@ async def test_a_client_that_leaves_is_gone_at_once(redis: Redis) -> None:
         await eventually(lambda: len(live.bridge.clients.connected) == 1)
 
 
-@pytest.mark.usefixtures("quick")
 async def test_a_client_that_asks_ahead_and_leaves_is_gone_as_well(redis: Redis) -> None:
     """Its next request waits behind the stream, so nobody reads that it has left."""
-    async with live_bridge(redis.url) as live:
+    async with live_bridge(redis.url, intervals=QUICK) as live:
         with socket.create_connection(("127.0.0.1", urlsplit(live.url).port or 0)) as sock:
             request = b"GET /events?job=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
             sock.sendall(request * 3)

@@ -9,10 +9,10 @@ import anyio
 import pytest
 
 from jobws.server.http.job_log import PAGE_BYTES
-from tests.server.http.test_routes import call
 from tests.support import EVENTUALLY_SECONDS
 from tests.support.bridge import live_bridge
 from tests.support.event_source import cursor_of, event_source, poll
+from tests.support.http import call
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

@@ -12,23 +12,19 @@ import anyio.to_thread
 import pytest
 
 from jobws.server.bridge import RESTART
-from tests.server.http.test_job_events import is_free
-from tests.server.http.test_routes import call
+from jobws.server.intervals import Intervals
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import frame_source, poll
+from tests.support.http import call
 from tests.support.mounted import APPS, mounted_bridge
+from tests.support.waiting import RESULT, is_free, subscribe
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 IN_THREAD = anyio.to_thread.run_sync
-RESULT = '"' + "x" * 50_000 + '"'
-
-
-def subscribe(jobs: object, **rest: object) -> dict[str, Any]:
-    return {"event": "subscribe-job", "data": {"jobs": jobs, **rest}}
 
 
 async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> None:
@@ -69,11 +65,10 @@ async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> N
 
 
 async def test_a_late_client_gets_its_outcome_and_one_that_returns_what_it_missed(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis,
 ) -> None:
-    monkeypatch.setattr("jobws.server.http.event_stream.KEEP_ALIVE_SECONDS", 3600)
     finished = redis.add_event("http", "completed", "1", returnvalue="[1]")
-    async with live_bridge(redis.url) as live:
+    async with live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=3600)) as live:
         async with frame_source(live.url, [subscribe(["1"], queue="http")]) as source:
             _, ack, outcome = [await source.frame() for _ in range(3)]
             assert "unknown" not in ack["data"]["results"][0]
@@ -101,11 +96,10 @@ async def test_two_jobs_of_one_id_are_told_apart(redis: Redis) -> None:
             assert told == {(None, "http", sent[0]), (None, "sparql", sent[1]), ("queue", "sparql", sent[1])}
 
 
-async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis) -> None:
     """Also longer than a WebSocket may be silent, and beside events that come all the time."""
-    monkeypatch.setattr("jobws.server.http.event_stream.KEEP_ALIVE_SECONDS", 0.2)
     redis.add_event("http", "completed", "1", returnvalue="1")
-    async with live_bridge(redis.url, silence_seconds=0.5) as live:
+    async with live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=0.2), silence_seconds=0.5) as live:
         async with frame_source(live.url, [subscribe(["1"], until="end")]) as source:
             assert [(await source.frame())["event"] for _ in range(3)] == ["hello", "ack", "completed"]
             assert not live.bridge.fanout.rooms
@@ -152,9 +146,8 @@ async def test_what_is_no_list_of_requests_is_a_problem(redis: Redis) -> None:
         assert is_free(live)
 
 
-async def test_a_body_that_trickles_is_refused(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.server.http.request.BODY_SECONDS", 0.2)
-    async with live_bridge(redis.url) as live:
+async def test_a_body_that_trickles_is_refused(redis: Redis) -> None:
+    async with live_bridge(redis.url, intervals=Intervals(body_seconds=0.2)) as live:
         async with await anyio.connect_tcp("127.0.0.1", urlsplit(live.url).port or 0) as stream:
             head = b"POST /events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             await stream.send(head + b"Content-Length: 50\r\n\r\n[")

@@ -11,12 +11,11 @@ import anyio.to_thread
 import pytest
 
 from jobws.protocol.identifiers import position
-from tests.server.http.test_job_events import is_free
-from tests.server.http.test_post_events import RESULT, subscribe
 from tests.support import eventually
 from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.event_source import frame_source, poll
 from tests.support.servers import server_counts
+from tests.support.waiting import RESULT, is_free, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

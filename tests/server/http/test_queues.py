@@ -12,10 +12,10 @@ import anyio.to_thread
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server.http.test_routes import call
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import call
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

@@ -16,35 +16,13 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from jobws.server.intervals import Intervals
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import JSON, call
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
-
-JSON = "application/json"
-
-
-async def call(
-    method: str, url: str, body: object = None, content_type: str = JSON, **headers: str
-) -> tuple[int, dict[str, Any]]:
-    """Status and JSON; a body that is `bytes` is sent as it is."""
-    data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    if data is not None:
-        named["Content-Type"] = content_type
-    return await anyio.to_thread.run_sync(partial(_call, urllib.request.Request(url, data, named, method=method)))
-
-
-def _call(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            answer = error.code, error.headers["Content-Type"], error.read()
-    assert answer[1] == "application/problem+json", answer
-    return answer[0], json.loads(answer[2])
 
 
 async def test_the_walk_from_submitting_to_the_outcome(redis: Redis) -> None:
@@ -262,9 +240,8 @@ async def test_a_body_that_ends_early_is_no_trouble(redis: Redis, caplog: pytest
     assert redis.client.keys("bull:*") == []
 
 
-async def test_a_slow_body_is_not_waited_for(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobws.server.http.request.BODY_SECONDS", 0.1)
-    async with live_bridge(redis.url) as live:
+async def test_a_slow_body_is_not_waited_for(redis: Redis) -> None:
+    async with live_bridge(redis.url, intervals=Intervals(body_seconds=0.1)) as live:
         answer = await anyio.to_thread.run_sync(_exchange, live.url, HEAD)
         assert answer.split(b" ")[1] == b"408"
         assert b"the body must come within 0.1 s" in answer

@@ -12,9 +12,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.server.http.test_routes import call
 from tests.support import eventually
-from tests.support.bridge import BridgeProcess, Live, live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.http import call
+from tests.support.waiting import Held, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,42 +24,6 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 LONG_AGO = 1_000_000_000_000
-
-
-class Held:
-    """A request that is under way. `answer` waits for it."""
-
-    def __init__(self, live: Live, tasks: anyio.abc.TaskGroup, path: str) -> None:
-        self._live = live
-        self._done = anyio.Event()
-        self._answer: tuple[int, Any] = (0, None)
-        tasks.start_soon(self._ask, live.url + path)
-
-    async def _ask(self, url: str) -> None:
-        self._answer = await call("GET", url)
-        self._done.set()
-
-    async def waits(self) -> None:
-        """Until it is subscribed and its look-up is done."""
-
-        def subscribed() -> bool:
-            connected = list(self._live.bridge.clients.connected)
-            return bool(connected) and not any(each.catching_up for each in connected)
-
-        await eventually(subscribed)
-        assert not self._done.is_set()
-
-    async def answer(self) -> tuple[int, Any]:
-        with anyio.fail_after(20):
-            await self._done.wait()
-        return self._answer
-
-
-def finish(redis: Redis, job_id: str, state: str, queue: str = "http", **fields: str) -> str:
-    """What a worker's last word leaves: the hash, the set and the event, whose id is returned."""
-    redis.client.lrem(f"bull:{queue}:active", 1, job_id)
-    redis.add_job(queue, job_id, state=state, finishedOn=str(round(time.time() * 1000)), **fields)
-    return redis.add_event(queue, state, job_id, prev="active", **fields)
 
 
 @pytest.mark.parametrize(

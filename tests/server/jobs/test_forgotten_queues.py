@@ -19,19 +19,19 @@ from jobws.bullmq.streams.read_state import Tail
 from jobws.hub.job_log.followers import Group, JobLines
 from jobws.hub.job_log.reader import JobLineReader
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.history import QueueHistory
-from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget
-from jobws.server.jobs.job_log_poller import JobLinePolls
+from jobws.server.jobs.job_log_poller import JobLogPoller
+from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import MAX_LISTENERS
-from tests.server.http.test_routes import call
-from tests.server.http.test_wait import finish
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.fanout import ignore, new_fanout
+from tests.support.http import call
 from tests.support.steps import ask_for, do_all
+from tests.support.waiting import finish
 
 if TYPE_CHECKING:
     from tests.support.bridge import Live
@@ -172,9 +172,9 @@ async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis
 
 
 async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
-    lines = JobLines(set(), Counter(), lambda _membership: None)
+    lines = JobLines(set(), Counter(), ignore, ignore, ignore)
     store = Store(RedisTarget(redis.url), {})
-    polls = JobLinePolls(lines, {}, store)
+    polls = JobLogPoller(lines, {}, store, JobLogSchedule(hold_seconds=1.0))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         assert await polls._tell([Group(("gone", "1"), JobLineReader())]) == set()
@@ -185,7 +185,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
     """Between its look-up and its answer, so that nothing of the queue is left."""
     for queue in (None, "gone"):
         labels = dict.fromkeys(("gone", "http"))
-        fanout = Fanout(Rooms(lambda _queue: None), 1 << 20, lambda: 0.0)
+        fanout = new_fanout()
         limits = 10, 1 << 20
         connection = JobClient(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
         for label in labels:

@@ -9,11 +9,11 @@ import pytest
 
 from jobws.client import connect
 from jobws.errors import JobUnknown, ResponseError
-from tests.server.http.test_routes import call
-from tests.server.http.test_wait import Held, finish
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import call
+from tests.support.waiting import Held, finish
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import eventually
 from tests.support.bridge import QUICK, live_bridge, quick_bridge
 from tests.support.client import raw_client
+from tests.support.watching import (
+    EVENTS,
+    OLD,
+    be_quiet_and_busy,
+    finish,
+    gap_then_outcome,
+    nothing_more,
+    read_to,
+    subscribe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.bridge import Live
-    from tests.support.client import Frame, RawClient
     from tests.support.redis import Redis
-
-EVENTS = "bull:http:events"
-
-
-async def read_to(live: Live, stream_id: str) -> None:
-    """Wait until the bridge has read an entry."""
-    await eventually(lambda: live.bridge.fanout.cursors["http"] == stream_id)
-
-
-async def gap_then_outcome(client: RawClient, reason: str) -> Frame:
-    gap = await client.receive()
-    assert (gap["event"], gap["data"]["queue"], gap["data"]["jobs"]) == ("gap", "http", None), gap
-    assert gap["data"]["reason"] == reason
-    return await client.receive()
 
 
 async def test_what_was_trimmed_before_it_was_read_is_made_up_for(redis: Redis) -> None:
@@ -127,23 +119,6 @@ async def test_quiet_and_busy_streams_have_no_holes(redis: Redis) -> None:
     """Also when they are trimmed behind the reader, as BullMQ does all the time."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await be_quiet_and_busy(redis, live, client)
-
-
-async def be_quiet_and_busy(redis: Redis, live: Live, client: RawClient) -> None:
-    await subscribe(client, {"jobId": "1", "events": ["*"], "queue": "http"})
-    deadline = time.monotonic() + 1
-    number = 0
-    while time.monotonic() < deadline:
-        for _ in range(50):
-            redis.add_event("http", "progress", "1", data=number)
-            number += 1
-            assert (await client.receive())["event"] == "progress"
-        redis.client.xtrim(EVENTS, maxlen=5, approximate=False)
-    redis.client.xtrim(EVENTS, maxlen=0, approximate=False)
-    check = live.bridge.queues._tails["http"].check_at
-    await eventually(lambda: live.bridge.queues._tails["http"].check_at > check + 0.3)
-    assert live.bridge.fanout.counts["gaps"] == 0
-    await nothing_more(client)
 
 
 async def test_silent_ends_are_found(redis: Redis) -> None:

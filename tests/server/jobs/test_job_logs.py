@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from jobws.protocol.server_sent_events import parts_of
-from jobws.server.jobs import job_log_poller as job_line_polls
+from jobws.server.intervals import USUAL_INTERVALS, Intervals
+from jobws.server.jobs import job_log_schedule
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
@@ -165,13 +166,13 @@ async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis:
 
 
 async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis,
 ) -> None:
     """More lines than its outbox may hold; it is told what is left of them before, however long it takes."""
-    monkeypatch.setattr(job_line_polls, "HOLD_SECONDS", 3 * job_line_polls.FAST_SECONDS)
+    intervals = Intervals(job_log_hold_seconds=3 * job_log_schedule.FAST_SECONDS)
     redis.add_job("http", "j", state="active")
-    async with live_bridge(redis.url, queues=("http",)) as live:
-        with live.bridge.service.listener() as listener:
+    async with live_bridge(redis.url, intervals=intervals, queues=("http",)) as live:
+        with live.bridge.service.listener(None) as listener:
             outbox = listener.connection.outbox
             listener.subscribe(WITH_LOGS)
             await eventually(lambda: knows_the_list(live))
@@ -180,7 +181,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
             await eventually(lambda: not outbox.roomy)
             redis.add_event("http", "completed", "j", returnvalue="1")
             await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
-            await trio.sleep(4 * job_line_polls.HOLD_SECONDS)
+            await trio.sleep(4 * intervals.job_log_hold_seconds)
             lines, events = 0, list[str]()
             with trio.fail_after(EVENTUALLY_SECONDS):
                 while not events:
@@ -224,7 +225,8 @@ async def test_without_redis_the_outcome_comes_all_the_same(
         began = trio.current_time()
         redis.add_event("http", "completed", "j", returnvalue="1")
         assert await told(client, "completed") == ["completed"]
-        assert job_line_polls.HOLD_SECONDS <= trio.current_time() - began < job_line_polls.HOLD_SECONDS + 20
+        waited = trio.current_time() - began
+        assert USUAL_INTERVALS.job_log_hold_seconds <= waited < USUAL_INTERVALS.job_log_hold_seconds + 20
 
 
 async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:
@@ -300,7 +302,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
                 redis.add_event("http", "progress", "j", data=str(number))
             for _ in range(20):
                 assert (await client.receive())["event"] == "progress"
-            await trio.sleep(4 * job_line_polls.FAST_SECONDS)
+            await trio.sleep(4 * job_log_schedule.FAST_SECONDS)
             assert reads(redis) == 0
 
         await events_cost_nothing()
@@ -329,7 +331,7 @@ async def test_a_job_with_many_events_is_not_looked_at_for_each(redis: Redis) ->
         for _ in range(500):
             await client.receive()
         looks = reads(redis)
-        assert 1 <= looks <= 2 + (trio.current_time() - began) / job_line_polls.SPACING_SECONDS
+        assert 1 <= looks <= 2 + (trio.current_time() - began) / job_log_schedule.SPACING_SECONDS
 
 
 async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
@@ -360,7 +362,7 @@ def knows_the_list(live: Live) -> bool:
 
 async def quiet(bridge: Any, job_id: str = "j") -> None:
     """Wait until the bridge looks at the job rarely."""
-    while bridge._job_line_polls._paces["http", job_id].pause < job_line_polls.SLOW_SECONDS:
+    while bridge._job_log_poller._paces["http", job_id].pause < job_log_schedule.SLOW_SECONDS:
         await trio.sleep(0.05)
 
 

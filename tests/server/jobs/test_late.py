@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.bridge import live_bridge
-from tests.support.client import Frame, RawClient, raw_client
+from tests.support.client import raw_client
+from tests.support.watching import OLD, finish, nothing_more, subscribe
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
-
-OLD = 1_000_000_000_000
-
-
-async def subscribe(client: RawClient, data: object) -> Frame:
-    answer = await client.ask("subscribe-job", data)
-    assert answer["event"] == "ack", answer
-    ack: Frame = answer["data"]
-    return ack
-
-
-async def nothing_more(client: RawClient) -> Frame:
-    """The pong of a ping, which must be the next frame."""
-    answer = await client.ask("ping")
-    assert answer["event"] == "pong", answer
-    return answer
-
-
-def finish(redis: Redis, job_id: str, queue: str = "http", **fields: Any) -> str:
-    """A job that ran and completed, and is removed at once; the id of its outcome."""
-    for event in ("added", "waiting", "active"):
-        redis.add_event(queue, event, job_id)
-    return redis.add_event(queue, "completed", job_id, prev="active", **{"returnvalue": "1", **fields})
 
 
 async def test_an_outcome_before_the_start_of_the_bridge_is_replayed(redis: Redis) -> None:

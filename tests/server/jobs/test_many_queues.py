@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server.http.test_routes import call
-from tests.server.test_serve import get
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import call, get
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

@@ -11,11 +11,10 @@ import pytest
 from jobws.bullmq.streams.schedule import Pauses
 from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
-from tests.server.jobs.test_holes import EVENTS, read_to
-from tests.server.jobs.test_late import OLD, finish, nothing_more, subscribe
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.client import raw_client
+from tests.support.watching import EVENTS, OLD, finish, nothing_more, read_to, subscribe
 
 if TYPE_CHECKING:
     from tests.support.client import Frame, RawClient

@@ -8,10 +8,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.server.test_serve import get
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
+from tests.support.http import get
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis

@@ -17,12 +17,12 @@ import pytest
 from jobws.bullmq.streams.schedule import Pauses
 from jobws.bullmq.streams.unblock import Unblocker
 from jobws.redis.connection import Connection, RedisTarget
-from tests.server.jobs.test_late import nothing_more, subscribe
-from tests.server.test_serve import get
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.documents import block
+from tests.support.http import get
+from tests.support.watching import nothing_more, subscribe
 
 if TYPE_CHECKING:
     from jobws.bullmq.streams.read_state import Tail

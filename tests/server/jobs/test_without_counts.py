@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobws.embedded import EmbeddedRedis
-from tests.server.jobs.test_holes import EVENTS, be_quiet_and_busy, gap_then_outcome, read_to
-from tests.server.jobs.test_late import OLD, nothing_more, subscribe
 from tests.support.bridge import quick_bridge
 from tests.support.client import raw_client
 from tests.support.redis import Redis
 from tests.support.servers import redis_6
+from tests.support.watching import EVENTS, OLD, be_quiet_and_busy, gap_then_outcome, nothing_more, read_to, subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

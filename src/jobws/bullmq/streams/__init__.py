@@ -1,5 +1,6 @@
-"""Reading BullMQ's event streams, from the first look at a queue on, without missing an entry.
+"""Reads BullMQ's event streams without missing an entry.
 
-`discovery` finds the queues, `reader` reads on in their streams, `read_state` holds how far one was read, `gap_check`
-notices what was trimmed unread, and `backfill` reads what was there before.
+`discovery` finds the queues. `reader` reads their streams, and `schedule` decides which stream is read when.
+`read_state` holds how far a stream was read, `gap_check` notices entries that were trimmed before they were read, and
+`backfill` reads what a stream held before reading began.
 """

@@ -1,4 +1,4 @@
-"""Reads back what streams held before a listener came: which events each job had, not what they held."""
+"""Reads what streams held before reading began. Only the kinds of the events are kept, not their payloads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from jobws.bullmq.events import field, kind_of
 from jobws.errors import RedisUnavailableError
+from jobws.redis.batch_size import batch_size
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from jobws.redis.connection import Connection
 
 READ_TIMEOUT_SECONDS: Final = 5.0
-# Entries hold whole results: the count adapts so that one conversation stays near this size.
+# Entries contain whole results, so the count adapts to keep one conversation near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
-# Of all streams together. Nothing is known of their size yet; they may be of megabytes.
+# How many entries to ask for at first, of all streams together. Their size is unknown; each may have megabytes.
 FIRST_COUNT: Final = 10
 MAX_COUNT: Final = 10_000
 
@@ -28,11 +29,12 @@ class Backfill:
     """What one stream held up to a cursor.
 
     Attributes:
-        found: Its job events, newest first.
-        entries: How many entries were read, those of no job included.
-        newest: The last entry up to the cursor; None: there is none.
-        oldest: The id of the first entry that was read; None: none was.
-        is_complete: Whether that is all that is worth reading, or all that there is: then also `is_whole`.
+        found: The events of jobs, newest first.
+        entries: How many entries were read, including those without a job.
+        newest: The newest entry up to the cursor; None if there is none.
+        oldest: The id of the oldest entry that was read; None if no entry was read.
+        is_whole: Whether the stream holds nothing older.
+        is_complete: Whether reading is over: the stream holds nothing older, or as many entries as wanted were read.
     """
 
     def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
@@ -47,11 +49,11 @@ class Backfill:
         self._left = limit
 
     def command(self, count: int) -> tuple[str | bytes | int, ...]:
-        """What to ask next, for at most `count` entries."""
+        """Return the next command, which reads at most `count` entries."""
         return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
 
     def take(self, entries: Sequence[Entry], count: int) -> None:
-        """The answer to `command(count)`."""
+        """Take the reply to `command(count)`."""
         if entries:
             self.newest = self.newest or entries[0]
             self.oldest = entries[-1][0].decode()
@@ -69,7 +71,7 @@ class Backfill:
 async def read_back(
     connection: Connection, tails: Sequence[Tail], cursors: Sequence[str], limits: Sequence[int]
 ) -> list[Backfill]:
-    """The newest entries of some streams up to a cursor each, at most so many of each.
+    """Read the newest entries of some streams, each up to its cursor and at most as many as its limit.
 
     Cancelling closes the connection.
 
@@ -92,6 +94,7 @@ async def read_back(
             backfill.take(cast("list[Entry]", reply), count)
         unread = [backfill for backfill in unread if not backfill.is_complete]
         entries = sum(len(reply) for reply in replies if isinstance(reply, list))
-        fitting = REPLY_BYTES * entries // max(connection.received_bytes - received, 1)
-        count = max(1, min(MAX_COUNT, fitting // max(len(unread), 1), count * 8))
+        each = REPLY_BYTES // max(len(unread), 1)
+        size = connection.received_bytes - received
+        count = batch_size(entries, size, wanted_bytes=each, most=min(MAX_COUNT, count * 8))
     return backfills

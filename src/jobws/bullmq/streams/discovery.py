@@ -1,6 +1,6 @@
-"""Which queues there are: all of a prefix are looked for again and again, and one that somebody names immediately.
+"""Finds the queues under a prefix: by a pass over all keys again and again, and by name when a client asks for a queue.
 
-One whose keys are gone is forgotten after a while, if nobody is subscribed to it.
+A queue whose keys are gone is forgotten after a while, if nobody is subscribed to it.
 """
 
 from __future__ import annotations
@@ -22,51 +22,54 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 RETRY_SECONDS: Final = 0.5
-# SCAN of a million keys takes Redis 1.4 s of its one thread, so each step is followed by a rest of 99 times its length.
+# SCAN of a million keys takes 1.4 s of Redis's only thread. So a step is followed by a pause of 99 times its duration.
 REST: Final = 99
-# The quickest of so many steps tells how busy Redis is; the others tell how busy this process is.
+# The fastest of the last 8 steps shows how busy Redis is. Slower steps show how busy this process is.
 STEPS: Final = 8
-# Names that are looked for together, and how many a second: a name takes Redis a microsecond.
+# How many names are looked for in one conversation, and in a second. A name takes Redis a microsecond.
 NAMES_TOGETHER: Final = 100
 NAMES_PER_SECOND: Final = 1000
-# Between two looks for the queues that subscriptions wait for.
+# The time between two searches for the queues that subscriptions wait for.
 AWAITED_SECONDS: Final = 1.0
-# Of the queues that were found together.
+# How many names of new queues one log line shows.
 SHOWN_NAMES: Final = 5
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Registry(Protocol):
-    """What discovery tells: `server.jobs.queue_readers.Queues`."""
+    """What discovery calls; `server.jobs.queue_readers.Queues` implements it."""
 
     def knows(self, name: str) -> bool:
-        """Whether a queue of that name is read, or never can be, since its label is another's."""
+        """Whether a queue of that name is read, or can never be read because its label belongs to another queue."""
         ...
 
     def found(self, name: str, since: str | None) -> None:
-        """A queue is there. It was not yet at the stream id `since`; None: it was there before us."""
+        """Take a queue that exists.
+
+        The queue did not exist yet at the stream id `since`. None means that the queue may be older than this process.
+        """
         ...
 
     def found_all(self) -> None:
-        """All queues were found that were there before us."""
+        """Take note that all queues that existed at the start were found."""
         ...
 
     def awaited(self, count: int) -> Collection[str]:
-        """At most so many names of queues that are not known and that subscriptions wait for, in turns."""
+        """Return up to `count` names of unknown queues that subscriptions wait for. Later calls begin with others."""
         ...
 
     def is_needed(self, name: str) -> bool:
-        """Whether somebody is subscribed to the queue, or to a job that it was seen to have."""
+        """Whether anyone is subscribed to the queue, or to a job that the queue was seen to have."""
         ...
 
     def forget(self, name: str) -> None:
-        """The queue is gone: keep nothing of it. If it comes back it is `found` again. It must not wait."""
+        """Drop everything about a queue that is gone. If it comes back, `found` is called again. Must not block."""
         ...
 
 
 class _Search:
-    """Names that somebody wants to be looked for: `left` are to be asked for, `open` of them have no answer yet."""
+    """Names to look for: `left` are still to be sent to Redis, and `open` counts those without an answer."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.left = deque(names)
@@ -77,15 +80,15 @@ class _Search:
 class Discovery:
     """Finds the queues under a prefix.
 
-    One task asks over one connection, one thing after the other, and costs Redis about 1 % of its thread.
+    One task uses one connection and sends one command after the other, which takes about 1 % of Redis's thread.
 
     Args:
         target: Where Redis is.
-        prefix: Which queues.
-        seconds: Between the beginnings of two passes over all keys; more if there are so many that this would cost
-            Redis more.
-        forget_seconds: After how long a queue is forgotten, once its keys are gone.
-        registry: Is told what was found.
+        prefix: The prefix of the queues.
+        seconds: The time between the beginnings of two passes over all keys. It grows if there are so many keys that
+            passes would take more of Redis's thread.
+        forget_seconds: How long a queue's keys must be gone before the queue is forgotten.
+        registry: Is called with what was found.
     """
 
     def __init__(
@@ -97,11 +100,12 @@ class Discovery:
         self._forget_seconds = forget_seconds
         self._registry = registry
         self._scanned = anyio.Event()
-        # All that were found, those of the present pass, and since when passes find some no more.
+        # The names that were found, those of the present pass, and since when the missing ones were not found any more.
         self._names: set[str] = set()
         self._seen: set[str] = set()
         self._missed: dict[str, float] = {}
-        # The pass: where it goes on, when the next step is due, and when it began, by both clocks.
+        # The pass: the cursor of its next step, when this step is due, and when the pass began, by our clock and by
+        # Redis's.
         self._cursor: bytes = b"0"
         self._step_at = self._began_at = 0.0
         self._began = ""
@@ -113,18 +117,19 @@ class Discovery:
         self._asked = anyio.Event()
 
     async def scanned(self) -> None:
-        """Wait until all keys were passed over once."""
+        """Wait until the first pass over all keys has ended."""
         await self._scanned.wait()
 
     @property
     def is_complete(self) -> bool:
-        """Whether all keys were passed over once."""
+        """Whether the first pass over all keys has ended."""
         return self._scanned.is_set()
 
     async def find(self, names: Collection[str]) -> None:
-        """Return once each of the queues is known, or was not there after this call. Waits while Redis is away.
+        """Look for queues by name. Return when each one is known to the registry or has turned out not to exist.
 
-        Cancelling is safe.
+        A queue counts as not existing only if Redis says so after this call began. Waits for the end of the first pass
+        over all keys, and while Redis is unavailable. Cancelling is safe.
         """
         await self._scanned.wait()
         unknown = dict.fromkeys(name for name in names if not self._registry.knows(name))
@@ -139,7 +144,7 @@ class Discovery:
             self._searches.pop(search, None)
 
     async def run(self) -> None:
-        """Look for queues until cancelled. Trouble with Redis is tried again."""
+        """Look for queues until cancelled. If Redis is unavailable, try again."""
         connection: Connection | None = None
         try:
             while True:
@@ -156,7 +161,7 @@ class Discovery:
                 connection.close()
 
     async def _step(self, connection: Connection) -> None:
-        """Wait for the next thing to do, and do it. What somebody waits for comes first."""
+        """Wait for the next step of a search or of the pass, and do it. Searches come first."""
         now = anyio.current_time()
         self._await(now)
         if self._searches and now >= self._search_at:
@@ -167,13 +172,13 @@ class Discovery:
             due = min(self._step_at, self._awaited_at, self._search_at if self._searches else self._step_at)
             self._asked = anyio.Event()
             with anyio.move_on_after(max(0.0, due - now)):
-                # While searches wait for their time, further ones change nothing.
+                # While a search waits until it is due, another search changes nothing.
                 await (anyio.sleep_forever() if self._searches else self._asked.wait())
 
     # ---- by name ----
 
     def _await(self, now: float) -> None:
-        """Search for what subscriptions wait for, once a second."""
+        """Start a search for the queues that subscriptions wait for, once a second."""
         if now < self._awaited_at or not self._scanned.is_set():
             return
         self._awaited_at = now + AWAITED_SECONDS
@@ -182,7 +187,7 @@ class Discovery:
             self._searches[self._awaited] = None
 
     async def _search(self, connection: Connection) -> None:
-        """Look for some names of each search in turn, so that a long one holds up no other."""
+        """Look for some names of each search in turn, so that a long search does not delay the others."""
         asked: dict[str, list[_Search]] = {}
         while self._searches and len(asked) < NAMES_TOGETHER:
             search = next(iter(self._searches))
@@ -209,13 +214,13 @@ class Discovery:
     # ---- all of them ----
 
     def _begin_again(self) -> None:
-        """A pass that was cut short says nothing: another server may have answered since."""
+        """Restart the pass. An interrupted pass proves nothing, since the next answer may come from another server."""
         self._cursor = b"0"
         self._step_at = anyio.current_time()
         self._seen.clear()
 
     async def _scan_on(self, connection: Connection) -> None:
-        """One step of a pass, and its rest."""
+        """Do one step of the pass, and set when the next one is due."""
         began_at = anyio.current_time()
         if self._cursor == b"0":
             self._began_at = began_at
@@ -230,7 +235,7 @@ class Discovery:
         are_there = await are_queues(connection, [Queue(name, self.prefix, name).key("meta") for name in unknown])
         self._found([name for name, is_there in zip(unknown, are_there, strict=True) if is_there])
         if self._cursor == b"0":
-            # A queue that a later pass finds was not there when this one began.
+            # A queue that is found after this pass did not exist when the pass began.
             self._previous = self._began
             if not self._scanned.is_set():
                 self._registry.found_all()
@@ -242,7 +247,7 @@ class Discovery:
                 self._step_at = max(self._step_at, self._began_at + self._seconds)
 
     async def _forget(self, connection: Connection) -> None:
-        """A pass has ended: forget the queues that passes have not found for long."""
+        """Forget the queues that no pass has found for `forget_seconds`. Called at the end of a pass."""
         now = anyio.current_time()
         self._missed = {name: self._missed.get(name, now) for name in self._names - self._seen}
         self._seen.clear()
@@ -257,7 +262,7 @@ class Discovery:
             asked: list[Command] = [("EXISTS", queue.key("meta"), queue.key("events")) for queue in queues]
             replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
             for name, reply in zip(some, replies, strict=True):
-                # Somebody may need it by now.
+                # A client may have subscribed since the question was sent.
                 if reply == 0 and not self._registry.is_needed(name):
                     self._names.discard(name)
                     del self._missed[name]

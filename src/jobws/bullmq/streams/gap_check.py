@@ -1,6 +1,6 @@
-"""Where reading of a stream begins, and whether entries were missed since: asked of Redis now and then.
+"""Decides where reading of a stream begins, and asks Redis now and then whether entries were missed since.
 
-Checks come in batches, so that a thousand streams are not one long step, nor a thousand round trips.
+Streams are checked in batches. So a thousand streams take neither one long step nor a thousand round trips.
 """
 
 from __future__ import annotations
@@ -33,57 +33,67 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Hub(Protocol):
-    """What a check tells: `hub.jobs.fanout.Fanout`."""
+    """What a check calls; `hub.jobs.fanout.Fanout` implements it."""
 
     cursors: Cursor
     verified: Cursor
     without_events: set[str]
 
     def keep(self, queue: str, max_length: int) -> int:
-        """A stream may hold so many entries; how many of them are worth reading back."""
+        """Take note of how many entries the stream keeps. Return how many of them are worth reading back."""
         ...
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take what the stream held before the cursor, in short steps."""
+        """Take the events that the stream held up to the cursor, in short steps.
+
+        Events up to the id `floor` may be missing.
+        """
         ...
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Redis has trimmed what lies before that entry."""
+        """Take note that Redis has trimmed the entries before this id."""
         ...
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """The stream, whose last id is `generated`, will be read again; then `tell_gap` is due.
+        """Prepare for reading the stream once more. `tell_gap` must follow.
 
-        Returns after which id, and up to which id entries may be missing.
+        Args:
+            queue: The queue's label.
+            reason: The reason that clients get in `gap`.
+            generated: The stream's highest id.
+            oldest: The id before the stream's oldest entry.
+
+        Returns:
+            The id after which to read, and the id up to which entries may be missing.
         """
         ...
 
     def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Tell the clients of the queue of the gap, in short steps."""
+        """Send the gap to the clients of the queue, in short steps."""
         ...
 
     def end_again(self, queue: str, floor: str) -> None:
-        """The stream was read again; entries up to the id `floor` may be missing all the same."""
+        """Take note that the stream was read once more. Entries up to the id `floor` may still be missing."""
         ...
 
 
 class GapCheck:
-    """Begins with streams, and checks them.
+    """Begins reading of streams, and checks them for missed entries.
 
     Args:
-        hub: Is told what was found. Its cursors say how far each stream was read.
+        hub: Is called with what was found. Its cursors say how far each stream was read.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
-        """Check these streams, and begin with those that are new.
+        """Check these streams, and begin with the new ones.
 
-        A key that is no stream is noted in its `problem` alone, since the others share the connection.
+        If a key is not a stream, only the `problem` of its tail says so, since the other streams share the connection.
 
         Raises:
-            RedisUnavailableError: Redis did not answer, or cannot tell now.
+            RedisUnavailableError: Redis did not answer, or cannot answer now.
         """
         for start in range(0, len(tails), STREAMS_PER_BATCH):
             await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
@@ -122,7 +132,7 @@ class GapCheck:
             _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
         tail.problem = problem
         if not tail.ready.is_set():
-            # No event was missed, so subscriptions to all queues must not wait for this one.
+            # No event was missed, and subscriptions to all queues must not wait for this queue.
             await self._start(tail, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
@@ -140,7 +150,7 @@ class GapCheck:
     # ---- beginning ----
 
     async def _begin(self, connection: Connection, begun: Sequence[tuple[Tail, Stream]]) -> None:
-        """Take the cursors, and read back what the streams hold before them."""
+        """Choose the cursors of new streams, and read back what the streams hold up to there."""
         cursors = {}
         for tail, seen in begun:
             preset = self._hub.cursors.get(tail.queue.label)
@@ -155,7 +165,7 @@ class GapCheck:
             floor = before(back.oldest) if back.oldest else START
             if back.is_whole:
                 floor = stream.floor_below(seen, cursors[tail], back.oldest)
-            # Where Redis does not count, the entry at the cursor tells whether those after it are all there.
+            # If Redis does not count entries, the entry at the cursor shows whether all later entries are still there.
             cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
             await self._start(tail, cursor, counted, back.found, floor)
 
@@ -174,7 +184,7 @@ class GapCheck:
     # ---- checking ----
 
     async def _check(self, tail: Tail, seen: Stream) -> None:
-        """Find out whether entries were missed, and if so read the stream again as far as it is needed."""
+        """Find out whether entries were missed. If they were, read the stream once more, as far back as needed."""
         label = tail.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
@@ -194,7 +204,9 @@ class GapCheck:
             tail.expected = (seen.last, seen.added)
 
     async def look_behind(self, connection: Connection, tails: Sequence[Tail]) -> None:
-        """Where Redis does not count: if the entry before those just read is gone, some between them may be, too.
+        """If Redis does not count entries, suspect a gap in each stream where the entry at the cursor is gone.
+
+        In this case entries between the cursor and those that were just read may be gone, too.
 
         Raises:
             RedisUnavailableError: Redis did not answer.
@@ -225,13 +237,13 @@ class GapCheck:
     async def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
         label = tail.queue.label
         if label in self._hub.without_events:
-            # Its entries never last; the sweep finds the outcomes.
+            # Its stream keeps no entries. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
             tail.counted, tail.read = seen.added, None
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
-        # Also if nothing was trimmed: what the stream held before it was made again is gone.
+        # This holds even if nothing was trimmed: the entries of a stream that was deleted before are gone.
         oldest = before(seen.first) if seen.length else seen.generated
         start, floor = self._hub.begin_again(label, reason, seen.generated, oldest)
         self._hub.verified[label] = start
@@ -247,7 +259,7 @@ class GapCheck:
             self._end_again(tail, 0)
 
     def _end_again(self, tail: Tail, after: int) -> None:
-        """The stream was read again; `after` entries came to it since."""
+        """Take note that the stream was read once more, and that `after` newer entries were read since."""
         again, tail.again = tail.again, None
         if again is not None:
             tail.counted = None if again.added is None else again.added + after

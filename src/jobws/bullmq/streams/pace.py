@@ -1,19 +1,19 @@
-"""How fast a stream grows, as far as that decides how it is read."""
+"""Measures how fast a stream grows, which decides how it is read."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# A stream that keeps fewer entries than this may be trimmed between two reads, however slowly it grew until now.
+# A stream that keeps fewer entries may be trimmed between two reads, however slowly it grew before.
 LEAST_LAZY_LENGTH: Final = 1000
-# A stream is read now and then only while it keeps what comes in ten seconds.
+# A stream is read now and then only if it keeps the entries of at least ten seconds.
 REACH_SECONDS: Final = 10
-# To be woken for so few entries a second costs no more than to look several times a second.
+# Up to this rate, being woken for each entry costs no more than reading several times a second.
 QUIET_ENTRIES: Final = 4
 
 
 class Pace:
-    """Counts a stream's entries by the second. Times are seconds on a clock that never goes back."""
+    """Counts a stream's entries by the second. Times are seconds of a clock that never goes back."""
 
     __slots__ = ("_before", "_entries", "_second")
 
@@ -22,7 +22,7 @@ class Pace:
         self._entries = self._before = 0
 
     def note(self, entries: int, now: float) -> None:
-        """Take note of entries that came."""
+        """Take note of new entries."""
         age = now - self._second
         if age >= 1:
             self._before = self._entries if age < 2 else 0
@@ -30,14 +30,14 @@ class Pace:
         self._entries += entries
 
     def outlasts(self, max_length: int, now: float) -> bool:
-        """Whether a stream of so many entries keeps so much that nothing is trimmed between two reads."""
+        """Whether a stream that keeps `max_length` entries loses none of them between two reads at the present rate."""
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 
     def is_quiet(self, now: float) -> bool:
-        """Whether next to nothing came lately."""
+        """Whether at most `QUIET_ENTRIES` a second came lately."""
         return self._per_second(now) <= QUIET_ENTRIES
 
     def _per_second(self, now: float) -> int:
-        """How many entries came in this second, or in the one before if that had more."""
+        """Return how many entries came in this second or in the one before, whichever had more."""
         age = now - self._second
         return 0 if age >= 2 else max(self._entries, self._before if age < 1 else 0)

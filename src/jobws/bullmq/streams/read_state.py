@@ -1,4 +1,4 @@
-"""One queue's stream as a listener reads it: how far, how well, and who waits for it."""
+"""How far one queue's stream was read, what the next check compares, and when it is due."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Again(NamedTuple):
-    """How far a stream is read again: up to its entry `end`, when `added` had been added to it.
+    """How far a stream is read once more: up to the entry `end`, when `added` entries had been added to the stream.
 
-    Entries up to the id `floor` may be missing.
+    `added` is None if Redis does not count entries. Entries up to the id `floor` may be missing.
     """
 
     end: str
@@ -29,12 +29,12 @@ class Again(NamedTuple):
 
 
 class Tail:
-    """One queue's stream as a listener reads it.
+    """The state of one queue's stream while a listener reads it.
 
     Attributes:
-        ready: Set once what the stream holds is known, and what is written from now on is not missed.
-        last_read: When Redis last answered a read of this stream, on anyio's clock; None: never.
-        problem: Why it is not being read now; None: it is.
+        ready: Set when the entries that the stream holds are known, and no later entry will be missed.
+        last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
+        problem: Why the stream is not being read now; None if it is.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -43,34 +43,34 @@ class Tail:
         self.ready = anyio.Event()
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
-        # Whether Redis counts entries (None: not known yet), how many had been added up to the cursor, the entry there,
-        # and when to check.
+        # Whether Redis counts added entries (None while unknown), how many had been added up to the cursor, the entry
+        # at the cursor, and when the next check is due.
         self.is_counted: bool | None = None
         self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
-        # A count that can be compared once the entry of that id is read, and why the one before was wrong.
+        # The id of an entry, and the count to compare when this entry is read; and why the last comparison failed.
         self.expected: tuple[str, int] | None = None
         self.suspicion: str | None = None
         self.again: Again | None = None
         # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
         self.pace = Pace()
-        # Whether somebody waits for the next entry, or it may be trimmed before it is read; and whether it is read now
-        # and then only.
+        # Whether the stream must be read immediately, because a client waits for it or entries may be trimmed; and
+        # whether it is read only now and then.
         self.is_wanted = True
         self.is_lazy = False
-        # The queue is gone: what is on its way is dropped.
+        # The queue is gone, and entries that still arrive are dropped.
         self.is_removed = False
         self._moved: anyio.Event | None = None
 
     def answered(self, now: float) -> None:
-        """Redis answered a read of this stream; `now` is on anyio's clock."""
+        """Take note that Redis answered a read of this stream at the time `now`, on anyio's clock."""
         self.last_read = now
         self.problem = None
 
     def moved(self) -> None:
-        """Wake those who wait for the cursor."""
+        """Wake the tasks that wait until the cursor moves."""
         if self._moved is not None:
             self._moved.set()
             self._moved = None
@@ -82,29 +82,30 @@ class Tail:
         await self._moved.wait()
 
     def check_by(self, when: float) -> None:
-        """Check the stream at that time, on anyio's clock, at the latest."""
+        """Have the stream checked at the time `when`, on anyio's clock, or earlier."""
         self.check_at = min(self.check_at, when)
 
     @property
     def is_readable(self) -> bool:
-        """Whether reading has begun, and the key is a stream: any other would fail a read of several."""
+        """Whether reading has begun and the key is a stream. One key of another type makes an XREAD of several fail."""
         return self.ready.is_set() and not (self.problem or "").startswith("WRONGTYPE")
 
     def may_be_lazy(self, now: float) -> bool:
-        """Whether nothing is lost if it is read now and then only, as long as nobody waits for it."""
+        """Whether the stream can be read only now and then without losing entries."""
         return self.again is None and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
-        """Entries may have been missed: the next check, which is due now, will see to it."""
+        """Take note that entries may have been missed. The next check, which is now due, handles this."""
         self.suspicion = reason
         self.check_at = 0.0
 
     def count(self, entries: Sequence[Entry]) -> tuple[int | None, str | None]:
-        """Take note of what was read.
+        """Take note of entries that were read.
 
         Returns:
-            How many entries came after the end of a second reading, once that is reached; and the id up to which it is
-            certain now that none was missed. None: neither was found out.
+            Two values. While the stream is read once more, the first one is how many of the entries came after the end
+            of this reading. It is None until the end is reached. The second one is an id up to which it is now certain
+            that no entry was missed, or None.
         """
         if not entries:
             return None, None
@@ -131,7 +132,7 @@ class Tail:
 
 
 def _after(end: str, entries: Sequence[Entry]) -> int | None:
-    """How many of `entries` come after `end`; None if `end` is not reached."""
+    """Return how many of `entries` come after the id `end`, or None if they do not reach it."""
     limit = position(end)
     if position(entries[-1][0]) < limit:
         return None

@@ -1,13 +1,12 @@
-"""Tails event streams from a cursor.
+"""Reads event streams from a cursor on, and publishes their entries.
 
-Never from `$`: the cursor is taken once, and every read goes on from the entry that was published last, so nothing that
-was written meanwhile is missed. A broken connection is made again, for ever.
+XREAD never begins at `$`: each read continues after the entry that was published last, so entries that were written
+meanwhile are not missed. A broken connection is replaced, without a limit on attempts.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio
@@ -17,7 +16,9 @@ from jobws.bullmq.streams.backfill import MAX_COUNT, REPLY_BYTES
 from jobws.bullmq.streams.gap_check import GapCheck
 from jobws.bullmq.streams.schedule import USUAL_PAUSES, Schedule
 from jobws.errors import RedisRefusedError, RedisUnavailableError
+from jobws.redis.batch_size import batch_size
 from jobws.redis.connection import Connection, RedisTarget, Reply
+from jobws.redis.retry import Retry
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
@@ -29,50 +30,52 @@ if TYPE_CHECKING:
 
 ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
-# Where a blocked read cannot be ended early, new streams are read this late.
+# If a blocked read cannot be ended early, it ends after this time, so that new streams are read.
 IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
-RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-# In one command: each may have an entry of a megabyte.
+LONGEST_PAUSE_SECONDS: Final = 2.0
+# The failures in a row that are logged, as is every tenth one: the first attempts follow each other quickly.
+TOLD_FAILURES: Final = (1, 5)
+# In one command, since each stream may have an entry of a megabyte.
 STREAMS_PER_READ: Final = 250
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Waker(Protocol):
-    """What ends blocked reads: `unblock.Unblocker`."""
+    """Ends blocked reads; `unblock.Unblocker` implements it."""
 
     works: bool
 
     def unblock(self) -> None:
-        """End those of the listeners that are woken, soon. Never waits."""
+        """Soon end the blocked reads of the listeners that are woken. Never waits."""
         ...
 
 
 class Hub(gap_check.Hub, Protocol):
-    """What a listener tells: `hub.jobs.fanout.Fanout`."""
+    """What a listener calls; `hub.jobs.fanout.Fanout` implements it."""
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """Take entries from `start` on, and say how far it came."""
+        """Publish entries from the index `start` on. Return the index of the first one that was not published."""
         ...
 
 
 class Listener:
     """Reads one or several streams over one connection.
 
-    Streams that somebody waits for are read in a blocked read. The others are read a few times a second, all in one go,
-    since to be woken for each of their entries would cost thirty times as much.
+    Streams that clients wait for are read in a blocked read. The others are read together a few times a second, since
+    being woken for each of their entries would cost thirty times as much.
 
     Args:
         target: Where Redis is.
         hub: Takes what was read. Its cursors say after which id to read.
-        audience: Who listens to which queue.
-        unblocker: Ends the blocked read of this listener, if it can.
-        listeners: How many there are, which share what idle streams may cost.
-        pauses: How long to wait for what.
+        audience: Says which queues are listened to.
+        unblocker: Ends the blocked read of this listener, if Redis permits it.
+        listeners: How many listeners there are. Together they keep to a limit on what idle streams cost.
+        pauses: The intervals of reads and checks.
 
     Attributes:
-        client_id: By which Redis knows the connection whose read is blocked; None: none is, or it is not known.
+        client_id: Redis' id of the connection whose read is blocked; None if no read is, or if the id is unknown.
     """
 
     def __init__(
@@ -95,54 +98,54 @@ class Listener:
 
     @property
     def tails(self) -> Collection[Tail]:
-        """The streams that it reads."""
+        """The streams that this listener reads."""
         return self._schedule.tails
 
     @property
     def is_woken(self) -> bool:
-        """Whether it was woken and has not looked yet what there is to do."""
+        """Whether `wake` was called and the listener has not yet reacted."""
         return self._woken.is_set()
 
     def add(self, tail: Tail) -> None:
-        """Read this stream, too, from now on."""
+        """Begin to read one more stream."""
         self._schedule.add(tail)
         self.wake()
 
     def remove(self, tail: Tail) -> None:
-        """Read this stream no more; what is on its way is dropped."""
+        """Stop reading a stream, and drop its entries that still arrive."""
         tail.is_removed = True
         self._schedule.remove(tail)
 
     def wake(self) -> None:
-        """Read all streams now, those that nobody listened to until now, too."""
+        """Read all streams now, including those that nobody listened to until now."""
         self._schedule.hurry()
         self._woken.set()
         if self.client_id is not None:
             self._unblocker.unblock()
 
     async def run(self) -> None:
-        """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
-        failures = 0
+        """Read and publish until cancelled. Trouble with Redis is logged, and reading is tried again.
+
+        Any exception that this method raises is a bug.
+        """
+        retry = Retry(LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 connection = await Connection.open(self._target)
                 try:
-                    if failures:
+                    if retry.failures:
                         _log.info("Redis at %s answers again", self._target.address)
-                    failures = 0
+                    retry.reset()
                     await self._read_on(connection)
                 finally:
                     connection.close()
             except (RedisUnavailableError, RedisRefusedError) as error:
-                wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                failures += 1
-                # The first attempts come quickly and are many; afterwards one line each says that we still try.
-                if failures in (1, len(RETRY_SECONDS)) or failures % 10 == 0:
+                pause = retry.fail()
+                if retry.failures in TOLD_FAILURES or retry.failures % 10 == 0:
                     _log.warning("%s; %s waits and tries again", error, self._names())
                 for tail in self.tails:
                     tail.problem = str(error)
-                # Full jitter: many listeners must not knock at a restarting Redis in step.
-                await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
+                await anyio.sleep(pause)
 
     def _names(self) -> str:
         names = [tail.queue.label for tail in self.tails]
@@ -173,19 +176,19 @@ class Listener:
                 await self._wait(connection, client_id, seconds)
 
     async def _wait(self, connection: Connection, client_id: Reply, seconds: float) -> None:
-        """Wait for entries of the streams that are waited for, and publish them."""
+        """Wait for entries of the streams that clients wait for, and publish them."""
         if isinstance(client_id, int) and self._unblocker.works:
             self.client_id = client_id
         else:
             seconds = min(seconds, IMPATIENT_SECONDS)
         try:
-            # Not 0 ms, which is for ever.
+            # At least 1 ms, since 0 means without a limit.
             await self._read(connection, self._schedule.eager, "BLOCK", int(seconds * 1000) + 1)
         finally:
             self.client_id = None
 
     async def _read(self, connection: Connection, tails: Sequence[Tail], *options: str | int) -> None:
-        """Read what came to these streams, and publish it. `options` are XREAD's."""
+        """Read new entries of these streams, and publish them. `options` are those of XREAD."""
         cursors = self._hub.cursors
         received = connection.received_bytes
         tails = [tail for tail in tails if not tail.is_removed]
@@ -218,7 +221,7 @@ class Listener:
         try:
             while index < len(entries) and not tail.is_removed:
                 index = self._hub.publish(tail.queue.label, entries, index)
-                # Not after each stream: a checkpoint costs as much as a few entries of those that nobody wants.
+                # A checkpoint after each stream would cost as much as a few entries that nobody wants.
                 await turn.pause()
         finally:
             if not tail.is_removed:
@@ -226,12 +229,12 @@ class Listener:
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:
-            fitting = REPLY_BYTES * entries // max(received_bytes, 1)
-            self._count = max(1, min(MAX_COUNT, fitting, self._count * 2))
+            most = min(MAX_COUNT, self._count * 2)
+            self._count = batch_size(entries, received_bytes, wanted_bytes=REPLY_BYTES, most=most)
 
 
 def _streams(reply: Reply) -> Sequence[ReadStream]:
-    """The streams of XREAD's answer under RESP2: key and entries each; a time-out is answered with nil."""
+    """Return the key and the entries of each stream, from XREAD's reply under RESP2, which is nil after a time-out."""
     if reply is None:
         return ()
     if not isinstance(reply, list):

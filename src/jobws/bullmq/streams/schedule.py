@@ -1,4 +1,4 @@
-"""Which of a listener's streams are waited for, which are read now and then, and when each is checked. Pure."""
+"""Decides which streams of a listener are read in a blocked read, which now and then, and when to check them. Pure."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.streams.read_state import Tail
 
-# A read of a stream that has nothing new takes Redis about 1 us; all of them may take 1 % of its time.
+# A read of a stream without new entries takes Redis about 1 us. All such reads together may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001
-# A check takes us 100 us; those of streams from which nothing is read may take half a percent of a core.
+# A check takes us 100 us. The checks of streams without new entries may take half a percent of a core.
 CHECK_SECONDS_PER_STREAM: Final = 0.02
 CHECKS_TOGETHER: Final = 64
-# Who listens to what is asked so often without a sign of a change.
+# How often to ask again which queues are listened to, if nothing indicates a change.
 SORT_SECONDS: Final = 1.0
 
 
 class Pauses(NamedTuple):
-    """How long a listener waits for what.
+    """The intervals of a listener's reads and checks.
 
     Attributes:
-        check_seconds: Between two checks of a stream, as long as streams are few, besides the one after each reconnect.
-        verify_seconds: From entries that were read to the check of their stream: no client is told a position before.
-        lazy_seconds: Between two reads of streams that nobody listens to, as long as they are few.
-        block_seconds: For entries, at most. Health turns red after 5 s without a read.
-        answer_seconds: For an answer of Redis; a blocked read's comes after `block_seconds` at the latest.
+        check_seconds: Between two checks of a stream, if there are few streams. After a reconnect each stream is
+            checked, too.
+        verify_seconds: From reading entries to the check of their stream. Clients get no position before this check.
+        lazy_seconds: Between two reads of the streams that nobody listens to, if there are few.
+        block_seconds: How long a read waits for entries, at most. The health check fails after 5 s without a read.
+        answer_seconds: How long Redis may take to answer. A blocked read is answered after `block_seconds` at the
+            latest.
     """
 
     check_seconds: float = 5.0
@@ -42,25 +44,25 @@ USUAL_PAUSES: Final = Pauses()
 
 
 class Audience(Protocol):
-    """Who listens to which queue."""
+    """Says which queues are listened to."""
 
     def is_wanted(self, queue: str) -> bool:
-        """Whether somebody waits for the queue's next event, so that it is to be read immediately."""
+        """Whether a client waits for the queue's next event, so that the event must be read immediately."""
         ...
 
 
 class Schedule:
-    """The streams of one listener, and what is to be done when. Times are seconds on anyio's clock.
+    """The streams of one listener, and when to read and check them. Times are seconds on anyio's clock.
 
     Args:
-        audience: Who listens to which queue.
-        listeners: How many there are, which share what idle streams may cost.
-        pauses: How long to wait for what.
+        audience: Says which queues are listened to.
+        listeners: How many listeners there are. Together they keep to a limit on what idle streams cost.
+        pauses: The intervals of reads and checks.
 
     Attributes:
-        pauses: How long to wait for what.
-        eager: The streams to wait for.
-        lazy: Those to read now and then.
+        pauses: The intervals of reads and checks.
+        eager: The streams to read in a blocked read.
+        lazy: The streams to read now and then.
     """
 
     def __init__(self, audience: Audience, listeners: int, pauses: Pauses) -> None:
@@ -70,44 +72,44 @@ class Schedule:
         self._audience = audience
         self._listeners = listeners
         self._tails: dict[Tail, None] = {}
-        # Of the streams that nobody waits for, together.
+        # The pace of all streams together that nobody waits for.
         self._pace = Pace()
         self._check_at = self._sort_at = self._lazy_at = 0.0
 
     @property
     def tails(self) -> Collection[Tail]:
-        """All streams that it schedules."""
+        """All streams of the schedule."""
         return self._tails.keys()
 
     def add(self, tail: Tail) -> None:
-        """One more stream, which is to be checked first."""
+        """Add a stream. The first thing to do with it is a check."""
         self._tails[tail] = None
         self.hurry()
 
     def remove(self, tail: Tail) -> None:
-        """Schedule this stream no more."""
+        """Remove a stream."""
         del self._tails[tail]
         self._sort_at = 0.0
 
     def begin(self) -> None:
-        """Check all streams: the connection is a new one."""
+        """Have all streams checked, since the connection is new."""
         for tail in self._tails:
             tail.check_at = 0.0
         self.hurry()
 
     def hurry(self) -> None:
-        """Something changed: look what is to be checked, and read all streams soon."""
+        """React to a change: look soon for streams to check, and soon read all streams."""
         self._check_at = self._lazy_at = 0.0
 
     def seconds_left(self, now: float) -> float:
-        """Until there is something to do besides waiting for entries."""
+        """Return the seconds until something other than waiting for entries is due, at most `block_seconds`."""
         due = min(self._check_at, self._lazy_at if self.lazy else float("inf"))
         return min(max(due - now, 0.0), self.pauses.block_seconds)
 
     # ---- checking ----
 
     def to_check(self, now: float) -> Sequence[Tail]:
-        """The streams that are to be checked now, some at a time, so that reading does not wait for long."""
+        """Return the streams to check now, at most `CHECKS_TOGETHER`, so that reading does not wait for long."""
         if now < self._check_at:
             return ()
         due = [tail for tail in self._tails if now >= tail.check_at]
@@ -120,7 +122,7 @@ class Schedule:
         return some
 
     def _check_seconds(self, streams: int) -> float:
-        """Between two checks of so many streams, if nothing is read from them."""
+        """Return the time between two checks of a stream among so many, if nothing is read from it."""
         return max(self.pauses.check_seconds, self._spread_seconds(streams))
 
     def _spread_seconds(self, streams: int) -> float:
@@ -129,10 +131,10 @@ class Schedule:
     # ---- reading ----
 
     def sort(self, now: float) -> None:
-        """Tell the streams to wait for from those to read now and then. A key that is no stream is neither.
+        """Divide the streams into `eager` and `lazy`. A key that is not a stream is in neither.
 
-        Those that nobody waits for are waited for all the same where that costs nothing: while they are quiet, all
-        together, and no read for others has to name them each time.
+        Streams that nobody waits for are eager, too, where this costs nothing: while no other stream is eager, and few
+        entries come to them all together.
         """
         if now < self._sort_at:
             return
@@ -148,7 +150,7 @@ class Schedule:
         self.lazy = [tail for tail in readable if tail.is_lazy]
         wanted_at = (tail.check_at for tail in readable if tail.is_wanted)
         unwanted_at = (tail.check_at for tail in readable if not tail.is_wanted)
-        # Those that nobody waits for are checked together; to wake up for each would cost as much as its check.
+        # Streams that nobody waits for are checked together. To wake up for each one would cost as much as its check.
         pause = min(
             max(self.pauses.verify_seconds, self._spread_seconds(len(self._tails)) / 10), self.pauses.block_seconds
         )
@@ -156,21 +158,22 @@ class Schedule:
         self._check_at = min(self._check_at, together, *wanted_at)
 
     def to_read_lazily(self, now: float) -> Sequence[Tail]:
-        """The streams that are read now and then, if it is time."""
+        """Return the lazy streams if it is time to read them. Otherwise return an empty sequence."""
         if not self.lazy or now < self._lazy_at:
             return ()
         self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
-        """Take note of how many entries each of these streams gave, when asked for `count`."""
+        """Take note of how many entries each of these streams returned when it was asked for at most `count`."""
         unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
         if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):
             self._sort_at = 0.0
         if any(entries == count and tail.is_lazy for tail, entries in unwanted):
-            self._lazy_at = now  # there is more
-        # No client is told a position before. Those that nobody waits for may cost half a percent of a core in all.
+            self._lazy_at = now  # the stream has more entries
+        # Clients get no position before this check. The checks of streams that nobody waits for may take half a percent
+        # of a core in all.
         verify_seconds = self.pauses.verify_seconds
         later = max(verify_seconds, self._spread_seconds(len(self._tails)))
         for tail, _ in streams:

@@ -1,4 +1,4 @@
-"""Ends blocked reads early (CLIENT UNBLOCK, since Redis 5), so that a listener can read other streams, too."""
+"""Ends blocked reads early with CLIENT UNBLOCK (Redis 5), so that a listener can read other streams, too."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from jobws.bullmq.streams.reader import Listener
 
 TIMEOUT_SECONDS: Final = 5.0
-# Redis may meet our command before the read that it is to end.
+# Redis may execute our command before the read that it is to end.
 AGAIN_SECONDS: Final = 0.002
-# Between two attempts to connect, and to learn whether a user that may not do this is allowed to by now.
+# The time between two attempts to connect, and between two attempts to unblock as a user without this permission.
 RETRY_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 60.0
 
@@ -27,14 +27,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Unblocker:
-    """Ends the reads of listeners that are woken, over a connection of its own, while `run` runs.
+    """Ends the blocked reads of woken listeners, over a connection of its own, while `run` runs.
 
     Args:
         target: Where Redis is.
-        listeners: The listeners; a live view.
+        listeners: The listeners. The unblocker sees later changes of this collection.
 
     Attributes:
-        works: Whether Redis is known to let us; else no read may be blocked for long.
+        works: Whether Redis is known to permit CLIENT UNBLOCK. If not, no read may be blocked for long.
     """
 
     def __init__(self, target: RedisTarget, listeners: Collection[Listener]) -> None:
@@ -44,11 +44,11 @@ class Unblocker:
         self._asked = anyio.Event()
 
     def unblock(self) -> None:
-        """End the blocked reads of those listeners that are woken, soon. Never waits."""
+        """Soon end the blocked reads of the listeners that are woken. Never waits."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Do it until cancelled. Trouble with Redis is waited out, while reads end by themselves."""
+        """Unblock reads until cancelled. While Redis is unavailable or refuses, blocked reads end by their time-out."""
         is_refusal_said = False
         while True:
             pause = RETRY_SECONDS
@@ -69,7 +69,7 @@ class Unblocker:
             await anyio.sleep(pause)
 
     async def _serve(self, connection: Connection) -> None:
-        # There is no client 0, so this only tells whether we may.
+        # There is no client 0, so this command only shows whether Redis permits CLIENT UNBLOCK.
         await _execute(connection, ["0"])
         self.works = True
         while True:
@@ -81,11 +81,11 @@ class Unblocker:
 
 
 async def _execute(connection: Connection, client_ids: Collection[str]) -> None:
-    """End these clients' reads, if they are blocked.
+    """End the reads of these clients, if they are blocked.
 
     Raises:
-        RedisUnavailableError: Redis did not answer, or cannot do it now.
-        RedisRefusedError: We may not.
+        RedisUnavailableError: Redis did not answer, or cannot do this now.
+        RedisRefusedError: Redis does not permit CLIENT UNBLOCK.
     """
     commands = [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
     for reply in await connection.execute(*commands, timeout_seconds=TIMEOUT_SECONDS):

@@ -67,21 +67,26 @@ class JobLines:
         without_events: The queues whose stream is switched off; a live view.
         counts: Where to count lines that are told.
         release: Lets through what was held for a member, once its lines were read.
+        on_news: Told that a job may have new lines, and whether an outcome waits for them; must not wait.
+        on_drain: Told who waits, and for how long at most is up to it; must not wait.
 
     Attributes:
         followers: By job id in UTF-8, as it stands in the stream.
         draining: Those whose lines must be read up to now, and what is to be done then.
-        on_news: Told that a job may have new lines, and whether an outcome waits for them; must not wait.
-        on_drain: Told who waits, and for how long at most is up to it; must not wait.
     """
 
     def __init__(
-        self, without_events: Collection[str], counts: Counter[str], release: Callable[[Subscription], None]
+        self,
+        without_events: Collection[str],
+        counts: Counter[str],
+        release: Callable[[Subscription], None],
+        on_news: Callable[[Job, bool], None],
+        on_drain: Callable[[Subscription], None],
     ) -> None:
         self.followers: dict[bytes, dict[Subscription, Following]] = {}
         self.draining: dict[Subscription, Callable[[], None]] = {}
-        self.on_news: Callable[[Job, bool], None] = _ignore_news
-        self.on_drain: Callable[[Subscription], None] = _ignore_drain
+        self._on_news = on_news
+        self._on_drain = on_drain
         self._without_events = without_events
         self._counts = counts
         self._release = release
@@ -104,12 +109,12 @@ class JobLines:
             following.unread[queue] = self._asked
         # Where no event tells that the job begins to live, its list is looked at without.
         for queue in {*following.unread, *self._without_events}:
-            self.on_news((queue, job_id), urgent)
+            self._on_news((queue, job_id), urgent)
         if not following.unread:
             then()
             return
         if subscription not in self.draining:
-            self.on_drain(subscription)
+            self._on_drain(subscription)
         self.draining[subscription] = then
         self._draining_of.setdefault(subscription.connection, {})[subscription] = None
 
@@ -140,7 +145,7 @@ class JobLines:
         for subscription in list(self.followers[job_id]) if ends else ():
             if subscription.request.room.queue in (None, queue):
                 self.hold(subscription, queue)
-        self.on_news((queue, job_id.decode()), False)
+        self._on_news((queue, job_id.decode()), False)
 
     def forget(self, subscription: Subscription, queue: str) -> None:
         """The queue is gone: a subscription without a queue follows no lines there, and waits for none."""
@@ -257,11 +262,3 @@ def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
 def as_texts(lines: Sequence[bytes]) -> list[str]:
     """Lines as a frame has them. What is no UTF-8 becomes U+FFFD."""
     return [line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines]
-
-
-def _ignore_news(_job: Job, _urgent: bool) -> None:
-    """Ignore that there is something to look at: nobody is there to look."""
-
-
-def _ignore_drain(_subscription: Subscription) -> None:
-    """Ignore that a job's lines are to be read: nobody is there to read them."""

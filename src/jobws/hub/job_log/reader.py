@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jobws.protocol.job_line_position import MAX_TAIL, JobLinePosition, digest
+from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,4 +147,5 @@ def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 
 def _fitting(lines: Sequence[bytes]) -> int:
     """How many lines of that size may be asked for together; never less than a search needs."""
-    return max(FIRST_LINES, min(MAX_LINES, MAX_BYTES * len(lines) // max(sum(map(len, lines)), 1)))
+    size = sum(map(len, lines))
+    return batch_size(len(lines), size, wanted_bytes=MAX_BYTES, most=MAX_LINES, least=FIRST_LINES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobws.bullmq.events import Life, field, kind_of
-from jobws.hub.jobs.subscription import Held, Subscriber, Subscription
+from jobws.hub.jobs.subscription import BufferedEvent, Subscriber, Subscription
 from jobws.protocol.codec import job_frame, json_text
 from jobws.protocol.identifiers import is_after
 
@@ -25,8 +25,17 @@ class Batch:
     """One call of `publish`: what it has offered, and whom it must flush."""
 
     __slots__ = (
-        *("_anywhere", "_fanout", "_followed", "_named", "_published", "_queue", "_queue_json", "_history", "_touched"),
-        *("_whole_queue", "offers"),
+        "_anywhere",
+        "_fanout",
+        "_followed",
+        "_history",
+        "_named",
+        "_published",
+        "_queue",
+        "_queue_json",
+        "_touched",
+        "_whole_queue",
+        "offers",
     )
 
     def __init__(self, fanout: Fanout, queue: str) -> None:
@@ -117,7 +126,7 @@ class Batch:
             self._touched[connection] = None
             if subscription.held is not None:
                 if connection.outbox.hold(tail):
-                    subscription.held.append(Held(kind, queue, stream_id, tail, replayed=False))
+                    subscription.held.append(BufferedEvent(kind, queue, stream_id, tail, replayed=False))
                 continue
             # A subscription to a whole queue is owed nothing.
             hidden = (without_position and request.room.job_id is not None) or (

@@ -52,10 +52,7 @@ class JobClient(Client[Request, PendingSubscription]):
         backlog: What is to be read back for it.
     """
 
-    __slots__ = (
-        *("_fanout", "_matching", "_max_subscriptions", "_pending", "_queues", "_read_back", "_subscriptions"),
-        "backlog",
-    )
+    __slots__ = ("_fanout", "_limit", "_matching", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
 
     def __init__(
         self,
@@ -71,7 +68,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self.backlog: Backlog | None = None
         self._fanout = fanout
         self._queues = queues
-        self._max_subscriptions = max_subscriptions
+        self._limit = max_subscriptions
         self._read_back = read_back
         self._subscriptions: dict[Identity, Subscription] = {}
         self._matching: Matching | None = None
@@ -156,10 +153,10 @@ class JobClient(Client[Request, PendingSubscription]):
         self, request: SubscriptionRequest, pending: PendingSubscription, evictable: Iterator[Subscription]
     ) -> Subscription | ItemError:
         room = request.room
-        if len(self._subscriptions) >= self._max_subscriptions:
+        if len(self._subscriptions) >= self._limit:
             evicted = next(evictable, None)
             if evicted is None:
-                limit = f"a connection may have {self._max_subscriptions} subscriptions"
+                limit = f"a connection may have {self._limit} subscriptions"
                 return ItemError("too-many-subscriptions", limit)
             self.leave(evicted)
             pending.evicted.append(name_evicted(evicted.request.room))

@@ -14,7 +14,7 @@ from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
 from jobws.hub.jobs.history import History, KnownStream
-from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
+from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import HistoryEntry, Kind
     from jobws.hub.jobs.history import QueueHistory
     from jobws.hub.jobs.rooms import Rooms
+    from jobws.hub.jobs.signals import Signals
     from jobws.redis.commands import Entry
 
 
@@ -43,6 +44,7 @@ class Fanout:
         rooms: Who wants what.
         max_payload_bytes: Larger payloads are truncated.
         clock: Seconds, never going back; asked while a batch is published.
+        signals: Whom to tell what is to be done.
 
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
@@ -50,7 +52,6 @@ class Fanout:
             nothing of a hole that this one has not found yet, can go on.
         history: The events that were published, and what the streams held before.
         counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
-        on_gap: Told which queue's events may be missing; must not wait.
         without_events: The queues whose stream is switched off.
         knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
         without_position: The queues in which no position is told now: entries were missed, and it is not looked up yet
@@ -59,13 +60,12 @@ class Fanout:
         job_lines: The lines of jobs' logs that are followed.
     """
 
-    def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float], signals: Signals) -> None:
         self.rooms = rooms
         self.cursors: Cursor = {}
         self.verified: Cursor = {}
         self.history = History()
         self.counts: Counter[str] = Counter()
-        self.on_gap: Callable[[str], None] = _ignore
         self.without_events: set[str] = set()
         self.knows_all = True
         self.without_position: set[str] = set()
@@ -73,7 +73,10 @@ class Fanout:
         # By queue, up to where something may be missing after a position; and positions that may be of another stream.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
-        self.job_lines = JobLines(self.without_events, self.counts, self.release)
+        self._on_gap = signals.on_gap
+        self.job_lines = JobLines(
+            self.without_events, self.counts, self.release, signals.on_job_log_news, signals.on_job_log_wait
+        )
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
@@ -166,7 +169,7 @@ class Fanout:
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
         if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
-            subscription.held.append(Held(None, queue, b"", frame.payload, replayed=False))
+            subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
         """A stream was published again. Up to the id `floor` some entries may be missing."""
@@ -181,7 +184,7 @@ class Fanout:
         """
         self.without_position.add(queue)
         if queue not in self.published:
-            self.on_gap(queue)
+            self._on_gap(queue)
 
     def resolve(self, queue: str) -> None:
         """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
@@ -283,7 +286,3 @@ class _Span(NamedTuple):
 
     after: Position
     up_to: Position
-
-
-def _ignore(_queue: str) -> None:
-    """Ignore a gap: nobody asked to be told."""

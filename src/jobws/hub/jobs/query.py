@@ -37,8 +37,22 @@ class Query:
     """
 
     __slots__ = (
-        *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_needed"),
-        *("_stale", "_stale_anywhere", "_unread", "known", "queues", "unknown"),
+        "_ahead",
+        "_anywhere",
+        "_changes",
+        "_fanout",
+        "_found",
+        "_holed",
+        "_labels",
+        "_look_up",
+        "_named",
+        "_needed",
+        "_stale",
+        "_stale_anywhere",
+        "_unread",
+        "known",
+        "queues",
+        "unknown",
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:

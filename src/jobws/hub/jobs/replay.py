@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.missed import FINISHED, NEVER, finished_text, misses
-from jobws.hub.jobs.subscription import Held
+from jobws.hub.jobs.subscription import BufferedEvent
 from jobws.protocol.codec import encode, json_text
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, later, position
@@ -111,7 +111,7 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     if subscription.held is None:
         fanout.send(subscription, kind, queue, at, tail, replayed=True)
     elif connection.outbox.hold(tail):
-        subscription.held.append(Held(kind, queue, at, tail, replayed=True))
+        subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=True))
     connection.outbox.flush()
 
 

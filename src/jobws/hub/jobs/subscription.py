@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DOUBTED: Final = b"0-0"
 
 
-class Held(NamedTuple):
+class BufferedEvent(NamedTuple):
     """An event, or a gap, that waits until what comes before it was sent: what is read back, or log lines.
 
     Attributes:
@@ -75,7 +75,7 @@ class Subscription:
         self.connection = connection
         self.request = request
         self.acked = False
-        self.held: list[Held] | None = None
+        self.held: list[BufferedEvent] | None = None
         self.job_states: dict[str, bytes | None] = {}
         self.delivered: dict[str, str] | None = None
         self.owed: set[str] | None = None

@@ -29,19 +29,19 @@ class LogHub:
 
     Args:
         clock: Seconds, never going back; asked while lines are published.
+        on_wanted: Called when the stream is to be read from `place` on. It must not wait.
+        on_due: Called when `settle` has something to do. It must not wait.
 
     Attributes:
         place: How far the stream was read; None: nobody wants it to be.
         counts: `sent`, `replayed` and `dropped` lines, for the metrics.
-        on_wanted: Called when the stream is to be read from `place` on. It must not wait.
-        on_due: Called when `settle` has something to do. It must not wait.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], on_wanted: Callable[[], None], on_due: Callable[[], None]) -> None:
         self.place: Place | None = None
         self.counts: Counter[str] = Counter()
-        self.on_wanted: Callable[[], None] = _ignore
-        self.on_due: Callable[[], None] = _ignore
+        self._on_wanted = on_wanted
+        self._on_due = on_due
         self.clock = clock
         self._live: dict[LogSubscription, None] = {}
         self._touched: dict[Client[LogRequest, LogSubscription], None] = {}
@@ -74,7 +74,7 @@ class LogHub:
         if (text := subscription.request.filter.text) is not None:
             self._texts[text] += 1
         if len(self._live) == 1:
-            self.on_wanted()
+            self._on_wanted()
         return True
 
     def leave(self, subscription: LogSubscription) -> None:
@@ -130,7 +130,7 @@ class LogHub:
     def due(self, subscription: LogSubscription) -> None:
         """A client has room again to be told what it missed."""
         self._due[subscription] = None
-        self.on_due()
+        self._on_due()
 
     def settle(self) -> None:
         """Tell those who are due."""
@@ -138,7 +138,3 @@ class LogHub:
         for subscription in due:
             subscription.tell_dropped()
             subscription.connection.outbox.flush()
-
-
-def _ignore() -> None:
-    """Ignore what there is to read: nobody reads."""

@@ -36,12 +36,21 @@ class LogSubscription:
         end: The id of the last line that was there when it was answered.
         live: Whether it gets lines as they happen.
         left: Whether it is over.
-        on_leave: Called when it is over, once that is of interest.
+        on_leave: Called when it is over; None: nothing is under way for it. Its task sets this, since only a task has a
+            scope that can be cancelled.
     """
 
     __slots__ = (
-        *("_approximate", "_dropped", "_hub"),
-        *("connection", "end", "left", "live", "on_leave", "place", "request"),
+        "_approximate",
+        "_dropped",
+        "_hub",
+        "connection",
+        "end",
+        "left",
+        "live",
+        "on_leave",
+        "place",
+        "request",
     )
 
     def __init__(self, connection: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:

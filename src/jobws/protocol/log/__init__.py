@@ -1,1 +1,1 @@
-"""What goes over the wire on `/logs`: `requests` that clients make, `answers` to them, and the `records`, its lines."""
+"""The messages of `/logs`: the `requests` of clients, the `answers` to them, and the `records`, which are its lines."""

@@ -1,4 +1,4 @@
-"""What the bridge says on `/logs` that is not as on `/ws`; a line itself is a frame of `records`."""
+"""The bridge's messages on `/logs` that differ from those on `/ws`. The frame of a log line is made in `records`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from jobws.protocol.messages import Ref
 
 
 class LogAckData(Struct, frozen=True, omit_defaults=True):
-    """Which request is answered. `after` is where the subscription begins; `gap`: lines before it may be missing."""
+    """The data of an ack.
+
+    `request` names the request. `after` is where the subscription begins. `gap` says that lines before `after` may be
+    missing. `left` says whether there was a subscription to end.
+    """
 
     request: str
     after: str | UnsetType = UNSET
@@ -19,14 +23,17 @@ class LogAckData(Struct, frozen=True, omit_defaults=True):
 
 
 class LogAck(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The one answer to a request that was understood."""
+    """The answer to a request that was served."""
 
     data: LogAckData
     ref: Ref | UnsetType = UNSET
 
 
 class LogPongData(Struct, frozen=True):
-    """`after`: every line of the subscription up to there was sent, or told as dropped; null: there is none."""
+    """`after` is the stream id up to which every line of the subscription was sent, or reported as dropped.
+
+    `after` is None if there is no subscription.
+    """
 
     after: str | None
 
@@ -39,14 +46,14 @@ class LogPong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=
 
 
 class DroppedData(Struct, frozen=True, omit_defaults=True):
-    """`count` lines are missing here. `approximate`: the number is not exact."""
+    """How many lines are missing at this place. `approximate` says that `count` is not exact."""
 
     count: int
     approximate: bool | UnsetType = UNSET
 
 
 class Dropped(Struct, tag_field="event", tag="dropped", frozen=True):
-    """Lines of the subscription were not sent."""
+    """Some lines of the subscription were not sent."""
 
     data: DroppedData
 

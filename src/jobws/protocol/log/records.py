@@ -1,7 +1,7 @@
-"""A line of the log: as an entry of the Redis stream that all programs share, and as they hand it in. Pure.
+"""Lines of the log: as entries of the Redis stream that all programs share, and as records sent over HTTP. Pure.
 
-Anybody's program writes into the stream, so it is read leniently: nothing there is refused, and nothing of it is lost
-but what is too large. Who hands a record in over HTTP is told what is wrong with it.
+Any program may write into the stream, so an entry is never refused, and only what is too large is left out. A program
+that sends a record over HTTP gets an error that says what is wrong with the record.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 DEFAULT_STREAM: Final = "jobws:logs"
 DEFAULT_LIMIT_ENTRIES: Final = 10_000
-"""How many lines the stream keeps: `XADD jobws:logs MAXLEN ~ 10000 * …`."""
+"""About how many lines the stream keeps: `XADD jobws:logs MAXLEN ~ 10000 * …`."""
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-"""From the least severe to the most."""
-# What Node's loggers (pino, bunyan, winston) and Java's call them.
+"""The levels, from the least severe to the most severe."""
+# Names of levels in Node's loggers (pino, bunyan, winston) and in Java's.
 _SYNONYMS: Final = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 DEFAULT_LEVEL: Final = "info"
 UNKNOWN_SOURCE: Final = "unknown"
-# A stack trace of Python's deepest recursion has about that.
+# The stack trace of Python's deepest recursion is about this long.
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_FIELDS_BYTES: Final = 64 * 1024
 MAX_NAME_CHARACTERS: Final = 512
@@ -46,9 +46,14 @@ _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 class LogRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One line.
 
-    `time` is in epoch milliseconds, of the clock of the program that wrote it; `level` one of LEVELS; `source` says
-    which program that was. `queue` and `job_id` are those of the job that it is about, None: of none. `fields` is what
-    else the program had to say, as a JSON object; its key `truncated` is true where something was too large.
+    Attributes:
+        time: Epoch milliseconds of the clock of the program that wrote the line.
+        level: One of LEVELS.
+        source: The program that wrote the line.
+        message: The text.
+        queue: The queue of the job that the line is about, if it is about a job.
+        job_id: The id of this job.
+        fields: Further values, as a JSON object. Its key `truncated` is true if something was too large.
     """
 
     time: int
@@ -61,14 +66,14 @@ class LogRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 def parse_level(text: str) -> str | None:
-    """The level that `text` names, in upper or lower case; None: it names none."""
+    """Return the level that `text` names, in upper or lower case, or None."""
     name = text.lower()
     name = _SYNONYMS.get(name, name)
     return name if name in LEVELS else None
 
 
 def severity(level: str) -> int:
-    """How severe a level of LEVELS is; more is worse."""
+    """Return the rank of a level of LEVELS; a higher rank is more severe."""
     return LEVELS.index(level)
 
 
@@ -76,11 +81,11 @@ def severity(level: str) -> int:
 
 
 def from_entry(stream_id: str | bytes, fields: Mapping[bytes, bytes]) -> LogRecord:
-    """The line in an entry, whatever it holds; nothing is raised.
+    """Return the line that an entry of the stream contains. Never raises.
 
-    An unknown level is `info`, a missing source `unknown`, a missing message empty, a missing time the entry's own;
-    bytes that are no UTF-8 become U+FFFD. Names that are not known go into `fields`. A message of more than
-    MAX_MESSAGE_BYTES is cut, and what is more than MAX_FIELDS_BYTES of fields left out.
+    An unknown level becomes `info`, a missing source `unknown`, a missing message the empty string, and a missing time
+    that of the entry's id. Bytes that are not valid UTF-8 become U+FFFD. Unknown names go into `fields`. A message is
+    cut at MAX_MESSAGE_BYTES, and fields beyond MAX_FIELDS_BYTES are left out.
     """
     message = fields.get(b"message", b"")
     time = fields.get(b"time", b"")
@@ -107,7 +112,7 @@ def _name(value: bytes) -> str:
 
 
 def _fields_of(entry: Mapping[bytes, bytes]) -> tuple[dict[str, Any], bool]:
-    """What an entry has besides the known fields, and whether it was too much."""
+    """Return the values of an entry that have no place of their own, and whether some were too large."""
     found: dict[str, Any] = {}
     left = MAX_FIELDS_BYTES
     for name, value in entry.items():
@@ -116,7 +121,7 @@ def _fields_of(entry: Mapping[bytes, bytes]) -> tuple[dict[str, Any], bool]:
     text = entry.get(b"fields")
     if text is None or (left := left - len(text)) < 0:
         return found, left < 0
-    # What a program says under `fields` stands against what it says beside it.
+    # A key of `fields` overrides a field of the entry with the same name.
     known = _json_object(text)
     found.update({"fields": text.decode(errors="replace")} if known is None else known)
     return found, False
@@ -133,10 +138,11 @@ def _json_object(text: bytes) -> dict[str, Any] | None:
 
 
 def to_entry(record: LogRecord) -> dict[str, str]:
-    """The entry of a line, which `from_entry` reads; nothing is raised.
+    """Return the entry of a line, which `from_entry` can read. Never raises.
 
-    What is too large is cut or left out as there. Lone surrogates become U+FFFD, values that JSON does not know their
-    `str()`, and fields that are no JSON all the same (a cycle) one text.
+    Values that are too large are cut or left out as in `from_entry`. Lone surrogates become U+FFFD, and a value without
+    a JSON form becomes its `str()`. If the fields still cannot be encoded, for instance because of a cycle, they become
+    a single string.
     """
     message, fields = _text(record.message), record.fields
     if len(message.encode()) > MAX_MESSAGE_BYTES:
@@ -157,7 +163,7 @@ def to_entry(record: LogRecord) -> dict[str, str]:
 
 
 def _json_or_text(fields: dict[str, Any]) -> str:
-    """What their own `str()` raises is no reason to lose the line."""
+    """Return `fields` as JSON, or else as text. An exception of a value's `str()` does not lose the line."""
     with suppress(Exception):
         if not is_value_too_deep(fields):
             return _encode(fields).decode()
@@ -176,13 +182,14 @@ def _text(value: str) -> str:
 
 
 def parse_record(value: object, now_ms: int) -> LogRecord:
-    """The record that somebody hands in as JSON. `now_ms` is its time if it has none, in epoch milliseconds.
+    """Return the record that a program sent as JSON.
 
-    `message` is required. Keys that are not known go into `fields`, as loggers put what they have to say beside the
-    message; a key of `fields` stands against one beside it. null counts as absent.
+    `message` is required. Unknown keys go into `fields`, since loggers put further values beside the message. A key of
+    `fields` overrides such a key. A value of null counts as absent. `now_ms`, in epoch milliseconds, is the time of a
+    record that has none.
 
     Raises:
-        RequestError: `bad-data`, naming the field that is wrong.
+        RequestError: `bad-data`, with a message that names the wrong field.
     """
     if not isinstance(value, dict):
         raise RequestError("bad-data", f"a log record must be an object, not {type_name(value)}")
@@ -227,6 +234,6 @@ def _optional_text(value: dict[str, Any], key: str) -> str | None:
 
 
 def log_frame(stream_id: bytes, record: LogRecord, *, replayed: bool) -> Frame:
-    """The frame `log` of a line; `replayed`: it was read back."""
+    """Return the frame `log` of a line. `replayed` says that the line was read back."""
     data = _encode(record)
     return job_frame(_LOG, tail_of(data), position=stream_id, replayed=replayed)

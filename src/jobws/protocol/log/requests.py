@@ -1,6 +1,6 @@
-"""What may be asked on `/logs`: a value to a checked request, or a RequestError.
+"""Checks the requests of `/logs`: turns a JSON value into a request, or raises a RequestError.
 
-Unknown keys are ignored, as on `/ws` (protocol.md, rule M4).
+Unknown keys are ignored, as on `/ws` (protocol.md M4).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping"
 
 
 class LogFilter(Struct, frozen=True):
-    """Which lines a client wants. None: any.
+    """The lines that a client wants. A filter of None passes every line.
 
-    `severity` is that of the least severe level; `text` is in lower case, as the message is when it is looked for.
+    `severity` is the rank of the least severe level. `text` is in lower case, and is looked for in the message in lower
+    case.
     """
 
     severity: int = 0
@@ -37,7 +38,7 @@ class LogFilter(Struct, frozen=True):
     text: str | None = None
 
     def wants(self, record: LogRecord) -> bool:
-        """Whether `record` is one of them, but for `text`, which takes long to look for in a large message."""
+        """Whether the filters other than `text` pass `record`. To look for `text` in a large message takes long."""
         return (
             (not self.severity or severity(record.level) >= self.severity)
             and (self.sources is None or record.source in self.sources)
@@ -55,10 +56,10 @@ _ALL: Final = LogFilter()
 
 
 class SubscribeLogs(Struct, frozen=True):
-    """`subscribe-logs`.
+    """The request `subscribe-logs`.
 
-    `after` is the stream id after which every line is wanted; `tail` how many of the last ones. At most one of them is
-    set; with neither, lines are wanted from now on.
+    `after` is a stream id: every later line is wanted. `tail` is how many of the last lines are wanted. At most one of
+    them is set. If neither is, lines are wanted from now on.
     """
 
     filter: LogFilter
@@ -77,7 +78,7 @@ LogRequest: TypeAlias = SubscribeLogs | UnsubscribeLogs | Ping
 
 
 class LogSession(Conversation[LogRequest]):
-    """The conversation of `/logs`."""
+    """The state of the protocol for one connection to `/logs`."""
 
     __slots__ = ()
 

@@ -57,8 +57,7 @@ class LogPosting:
 
     async def post(self, request: Request) -> Response:
         """`POST /logs`: one record, a list of them, or one a line."""
-        limit = self._service.settings.max_body_bytes
-        text = await body_text(request, limit, ("application/json", NDJSON))
+        text = await body_text(request, self._service.body_limits, ("application/json", NDJSON))
         now = int(time.time() * 1000)
         if content_type(request) == NDJSON:
             texts: Iterable[str] = StringIO(text, newline="\n")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# Proxies cut what is silent for a minute, some after 30 s.
-KEEP_ALIVE_SECONDS: Final = 15.0
 # A client has `send_seconds`, 30 s, for each piece: that is the `slow_bytes_per_second` of a WebSocket.
 PIECE_BYTES: Final = 128 * 1024
 HEADERS: Final = {
@@ -65,15 +63,15 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Cancelling cuts the response."""
-        with self._service.listener() as listener:
+        response = anyio.CancelScope()
+
+        def overflowed() -> None:
+            # Else the end of the stream is told.
+            if self._sending:
+                response.cancel()
+
+        with response, self._service.listener(overflowed) as listener:
             async with anyio.create_task_group() as tasks:
-
-                def overflowed() -> None:
-                    # Else the end of the stream is told.
-                    if self._sending:
-                        tasks.cancel_scope.cancel()
-
-                listener.on_overflow = overflowed
                 tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._send(send, self._begin)

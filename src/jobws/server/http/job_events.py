@@ -55,14 +55,17 @@ class EventStreams:
                 raise RequestError(item.code, item.message)
         if request.method == "HEAD":
             return Response(headers=streaming.HEADERS)
-        return streaming.EventStream(service, _Events(data), b"retry: %d\n" % RETRY_MILLISECONDS)
+        return streaming.EventStream(
+            service, _Events(data, service.intervals.keep_alive_seconds), b"retry: %d\n" % RETRY_MILLISECONDS
+        )
 
 
 class _Events:
     """The events of one request's subscriptions (see `streaming.Conversation`)."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: dict[str, Any], keep_alive_seconds: float) -> None:
         self._data = data
+        self._keep_alive_seconds = keep_alive_seconds
         until_end = data.get("until") == "end"
         self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
         # What is unknown to one that comes back has ended, and that was sent.
@@ -74,7 +77,7 @@ class _Events:
 
     def patience(self) -> float:
         """Seconds after which the client gets its position."""
-        return streaming.KEEP_ALIVE_SECONDS
+        return self._keep_alive_seconds
 
     def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
         """The events that came. It ends after the last one that can come."""

@@ -7,7 +7,7 @@ comes out is another job's.
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import anyio
@@ -19,8 +19,6 @@ from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json
 from jobws.server.http.problems import problem
 
-# For a body of `max_body_bytes` that is 280 kbit/s.
-BODY_SECONDS = 30.0
 # What a sentence about the body begins with.
 SUBJECT = "the body"
 
@@ -32,6 +30,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+class BodyLimits(NamedTuple):
+    """How many bytes a body may have, and how many seconds it may take."""
+
+    bytes: int
+    seconds: float
 
 
 class ExactPaths:
@@ -86,9 +91,9 @@ def _query(request: Request) -> list[tuple[str, str]]:
         raise RequestError("bad-data", "the query must be UTF-8, percent-encoded") from None
 
 
-async def json_body(request: Request, limit: int) -> object:
+async def json_body(request: Request, limits: BodyLimits) -> object:
     """The body's JSON value. Raises RequestError as `body_text` does, or `bad-json` or `too-deep`."""
-    return decode_json(await body_text(request, limit), SUBJECT)
+    return decode_json(await body_text(request, limits), SUBJECT)
 
 
 def content_type(request: Request) -> str:
@@ -96,8 +101,8 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def body_text(request: Request, limit: int, types: Sequence[str] = ("application/json",)) -> str:
-    """The body, of at most `limit` bytes, which should be JSON.
+async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] = ("application/json",)) -> str:
+    """The body within `limits`, which should be JSON.
 
     Only `application/json`, or others of `types`: a form of a foreign page cannot send those unasked.
 
@@ -108,14 +113,14 @@ async def body_text(request: Request, limit: int, types: Sequence[str] = ("appli
         raise RequestError("bad-content-type", f"the body must have the content type {' or '.join(types)}")
     body = bytearray()
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        with anyio.fail_after(limits.seconds):
             async with aclosing(request.stream()) as chunks:
                 async for chunk in chunks:
                     body += chunk
-                    if len(body) > limit:
-                        raise RequestError("too-large", f"the body may have {limit} bytes")
+                    if len(body) > limits.bytes:
+                        raise RequestError("too-large", f"the body may have {limits.bytes} bytes")
     except TimeoutError:
-        raise RequestError("too-slow", f"the body must come within {BODY_SECONDS:g} s") from None
+        raise RequestError("too-slow", f"the body must come within {limits.seconds:g} s") from None
     except ClientDisconnect:
         raise RequestError("bad-json", "the body ended before its length") from None
     try:

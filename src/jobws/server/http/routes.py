@@ -109,7 +109,7 @@ class _Asking:
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many jobs together; what is wrong with one is said in its place."""
         service = self._service
-        body = await json_body(request, service.settings.max_body_bytes)
+        body = await json_body(request, service.body_limits)
         rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
         named = [room.queue for room in rooms if isinstance(room, Room)]
         if None in named:

@@ -10,6 +10,7 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import ItemError
+from jobws.server.http.request import BodyLimits
 from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
+    from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
+    from jobws.server.tasks import Tasks
     from jobws.server.websocket.endpoint import Clients
 
 Answer = TypeVar("Answer")
@@ -37,7 +40,8 @@ class Service:
 
     Args:
         settings: The bridge's.
-        is_running: Whether the bridge runs.
+        intervals: How long to wait where no setting says it.
+        tasks: Those of the bridge, which exist while it runs.
         queues: The queues and who reads them.
         clients: Those of `/ws`, which one inside of this process joins.
         logs: The log.
@@ -49,7 +53,8 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        is_running: Callable[[], bool],
+        intervals: Intervals,
+        tasks: Tasks,
         queues: Queues,
         clients: Clients[JobClient, PendingSubscription],
         logs: Logs,
@@ -58,7 +63,9 @@ class Service:
         submitter: Submitter,
     ) -> None:
         self.settings = settings
-        self._is_running = is_running
+        self.intervals = intervals
+        self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
+        self._tasks = tasks
         self._queues = queues
         self._clients = clients
         self._logs = logs
@@ -67,7 +74,7 @@ class Service:
         self._submitter = submitter
 
     def _check_running(self) -> None:
-        if not self._is_running():
+        if not self._tasks.are_running:
             raise RedisUnavailableError(NOT_RUNNING)
 
     @property
@@ -116,12 +123,15 @@ class Service:
 
     def problems(self) -> Mapping[str, str]:
         """By label, why a queue is not being read; `*` is the bridge as a whole."""
-        return {"*": NOT_RUNNING} if not self._is_running() else self._queues.problems(anyio.current_time())
+        return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
-    def listener(self) -> InProcessClient:
-        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running."""
+    def listener(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
+        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running.
+
+        `on_overflow` is as for `InProcessClient`.
+        """
         self._check_running()
-        return InProcessClient(self._clients)
+        return InProcessClient(self._clients, on_overflow)
 
     async def ask(self, question: Question[Answer]) -> Answer:
         """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""

@@ -36,7 +36,7 @@ class Submitting:
     async def submit(self, request: Request) -> Response:
         """`POST /jobs/{queue}`, or `POST /jobs?queue=…`."""
         queue = await self._queue(request)
-        body = shaped(await json_body(request, self._service.settings.max_body_bytes), NewJob)
+        body = shaped(await json_body(request, self._service.body_limits), NewJob)
         if not is_text(body.name):
             raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
         opts = {} if body.opts is None else msgspec.to_builtins(body.opts)
@@ -45,7 +45,7 @@ class Submitting:
     async def analyze(self, request: Request) -> Response:
         """`POST /analyze/{queue}`: the whole body is the job's data."""
         queue = await self._queue(request)
-        data = await json_body(request, self._service.settings.max_body_bytes)
+        data = await json_body(request, self._service.body_limits)
         return await self._add(request, queue, DEFAULT_NAME, data, None, {})
 
     async def _add(

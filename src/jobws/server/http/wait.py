@@ -57,7 +57,7 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     found: Parts | RequestError | None = None
     # As one who returns, for an outcome of more than a minute ago counts here, in whatever queue.
     item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
-    with service.listener() as listener, anyio.move_on_after(seconds):
+    with service.listener(None) as listener, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
             listener.subscribe(item)

@@ -47,12 +47,14 @@ class FrameStreams:
         settings = self._service.settings
         wait = parameters(request, ("wait",)).get("wait")
         seconds = None if wait is None else parse_wait(wait, min(MAX_WAIT_SECONDS, settings.max_wait_seconds))
-        text = await body_text(request, settings.max_body_bytes)
+        text = await body_text(request, self._service.body_limits)
         requests = decode_list(text, SUBJECT, settings.max_subscriptions, "requests")
         limit = settings.max_message_bytes
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")
-        return streaming.EventStream(self._service, _Frames(requests, seconds))
+        return streaming.EventStream(
+            self._service, _Frames(requests, seconds, self._service.intervals.keep_alive_seconds)
+        )
 
 
 class _Frames:
@@ -61,13 +63,15 @@ class _Frames:
     Args:
         requests: The client's messages, in order.
         seconds: How long to wait for news; None: go on for ever.
+        keep_alive_seconds: Between two positions.
     """
 
-    def __init__(self, requests: Sequence[str], seconds: float | None) -> None:
+    def __init__(self, requests: Sequence[str], seconds: float | None, keep_alive_seconds: float) -> None:
         now = anyio.current_time()
         self._requests = requests
+        self._keep_alive_seconds = keep_alive_seconds
         self._until = None if seconds is None else now + seconds
-        self._pong_at = now + streaming.KEEP_ALIVE_SECONDS
+        self._pong_at = now + keep_alive_seconds
         self._asked = False
         self._caught_up = False
         self._told = False
@@ -108,7 +112,7 @@ class _Frames:
             connection.leave_all()  # what happens while this is being sent is the next answer's
         elif now >= self._pong_at:
             listener.ping()
-            self._pong_at = now + streaming.KEEP_ALIVE_SECONDS
+            self._pong_at = now + self._keep_alive_seconds
         closing = connection.closing
         blocks = [frame_block(frame) for frame in frames]
         if closing is not None:

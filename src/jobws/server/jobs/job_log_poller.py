@@ -16,6 +16,8 @@ import anyio.lowlevel
 from jobws.bullmq.job_log import JobLineSlice, JobLineSlices
 from jobws.errors import RedisUnavailableError
 from jobws.hub.job_log.reader import Seen
+from jobws.redis.batch_size import batch_size
+from jobws.server.jobs.job_log_schedule import FAST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,18 +26,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
     from jobws.hub.job_log.followers import Group, JobLines
-    from jobws.hub.jobs.subscription import Subscription
+    from jobws.server.jobs.job_log_schedule import JobLogSchedule
 
-# After lines or an event of the job; then each pause is 1.5 times the one before.
-FAST_SECONDS: Final = 0.1
-SLOW_SECONDS: Final = 1.0
-SLOWER: Final = 1.5
-# Events of one job make it due immediately, but not more often than this: there may be a thousand a second.
-SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis tells no lines at all; and how long while it tells others, as
-# after a subscription to a thousand jobs that each have a quarter of a megabyte.
-HOLD_SECONDS: Final = 1.0
-MAX_HOLD_SECONDS: Final = 10.0
 # Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
 MIN_JOBS: Final = 2
 MAX_JOBS: Final = 200
@@ -48,70 +40,29 @@ TURN_SECONDS: Final = 0.0005
 _log: Final = logging.getLogger(__name__)
 
 
-class _Pace:
-    """When a job's lines are looked at."""
-
-    __slots__ = ("asked", "due", "pause", "urgent")
-
-    def __init__(self) -> None:
-        self.asked = -inf
-        self.due = inf
-        self.pause = FAST_SECONDS
-        self.urgent = False
-
-
-class JobLinePolls:
+class JobLogPoller:
     """Reads log lines for their followers.
 
     Args:
         lines: Who follows what.
         queues: The queues by label; a live view.
         store: Answers the looks.
+        schedule: When the lines of which job are due.
     """
 
-    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store) -> None:
+    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
         self._lines = lines
         self._queues = queues
         self._store = store
-        self._paces: dict[Job, _Pace] = {}
-        self._woken = anyio.Event()
-        self._sleeping_until = -inf
+        self._schedule = schedule
+        self._paces = schedule.paces
         self._at_once = MAX_JOBS
-        # When it is asked whether to wait on, and from when on not any more.
-        self._deadlines: dict[Subscription, tuple[float, float]] = {}
         self._answered = -inf
-        self._begun = anyio.Event()
-        lines.on_news = self._news
-        lines.on_drain = self._begin
-
-    def _news(self, job: Job, urgent: bool) -> None:
-        now = anyio.current_time()
-        pace = self._paces.setdefault(job, _Pace())
-        pace.pause = FAST_SECONDS
-        pace.urgent = pace.urgent or urgent
-        pace.due = min(pace.due, now if urgent else max(now, pace.asked + SPACING_SECONDS))
-        if pace.due < self._sleeping_until:
-            self._woken.set()
-
-    def _begin(self, subscription: Subscription) -> None:
-        now = anyio.current_time()
-        self._deadlines[subscription] = now + HOLD_SECONDS, now + MAX_HOLD_SECONDS
-        self._begun.set()
 
     async def run(self) -> None:
         """Look at the lines of followed jobs until cancelled."""
         while True:
-            now = anyio.current_time()
-            # Those for whom an outcome waits go first.
-            due = sorted((not pace.urgent, pace.due, job) for job, pace in self._paces.items() if pace.due <= now)
-            if due:
-                await self._look(self._first([job for _, _, job in due]))
-                continue
-            self._woken = anyio.Event()
-            self._sleeping_until = min((pace.due for pace in self._paces.values()), default=inf)
-            with anyio.move_on_after(self._sleeping_until - now):
-                await self._woken.wait()
-            self._sleeping_until = -inf
+            await self._look(self._first(await self._schedule.due()))
 
     def _first(self, due: list[Job]) -> list[Job]:
         """The jobs to look at together; at least one."""
@@ -121,20 +72,19 @@ class JobLinePolls:
 
     async def give_up(self) -> None:
         """Let subscriptions go on, until cancelled, that have waited too long for lines."""
+        schedule, draining = self._schedule, self._lines.draining
         while True:
             now = anyio.current_time()
-            for subscription, (due, last) in list(self._deadlines.items()):
-                if due > now and subscription in self._lines.draining:
+            for subscription, (due, last) in list(schedule.deadlines.items()):
+                if due > now and subscription in draining:
                     continue
-                answered = now - self._answered < HOLD_SECONDS and now < last
-                if subscription in self._lines.draining and answered:
-                    self._deadlines[subscription] = now + HOLD_SECONDS, last
+                answered = now - self._answered < schedule.hold_seconds and now < last
+                if subscription in draining and answered:
+                    schedule.deadlines[subscription] = now + schedule.hold_seconds, last
                     continue
-                del self._deadlines[subscription]
+                del schedule.deadlines[subscription]
                 self._lines.give_up(subscription)
-            self._begun = anyio.Event()
-            with anyio.move_on_after(min((due for due, _ in self._deadlines.values()), default=inf) - now):
-                await self._begun.wait()
+            await schedule.deadline()
 
     async def _look(self, jobs: list[Job]) -> None:
         groups: list[Group] = []
@@ -144,8 +94,8 @@ class JobLinePolls:
             if full:
                 self._paces[job].pause = FAST_SECONDS
                 for subscription in full:
-                    if subscription in self._deadlines:  # it waits for its own client
-                        self._begin(subscription)
+                    if subscription in self._schedule.deadlines:  # it waits for its own client
+                        self._schedule.note_waiting(subscription)
             elif not found:
                 del self._paces[job]
                 continue
@@ -163,8 +113,7 @@ class JobLinePolls:
         finally:
             now = anyio.current_time()
             for pace in [self._paces[job] for job in jobs if job in self._paces]:
-                pace.due = min(pace.due, now + pace.pause)
-                pace.pause = min(pace.pause * SLOWER, SLOW_SECONDS)
+                pace.slow_down(now)
         for job in again:
             self._paces[job].due = now
 
@@ -180,7 +129,8 @@ class JobLinePolls:
         if told:
             self._answered = anyio.current_time()
         size = sum(len(line) for lines, _ in told for line in lines)
-        self._at_once = max(MIN_JOBS, min(MAX_JOBS, LOOK_BYTES * len(slices) // max(size, 1), 4 * len(slices)))
+        most = max(MIN_JOBS, min(MAX_JOBS, 4 * len(slices)))
+        self._at_once = batch_size(len(slices), size, wanted_bytes=LOOK_BYTES, most=most, least=MIN_JOBS)
         again: set[Job] = set()
         turn_ends = anyio.current_time() + TURN_SECONDS
         for group, each in zip(groups, asked, strict=True):

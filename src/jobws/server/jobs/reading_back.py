@@ -21,6 +21,7 @@ from jobws.hub.jobs.replay import replay, settle
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close
+from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -92,7 +93,7 @@ class ReadingBack:
             else:
                 connection.backlog = None
                 return
-            count = max(1, min(MAX_ENTRIES, CHUNK_BYTES * count // max(size, 1), 4 * count))
+            count = batch_size(count, size, wanted_bytes=CHUNK_BYTES, most=min(MAX_ENTRIES, 4 * count))
 
     async def _replay(self, connection: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
         """Read events back from their streams, and return how many bytes they have."""

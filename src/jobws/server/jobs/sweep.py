@@ -13,6 +13,7 @@ import anyio
 
 from jobws.errors import RedisUnavailableError
 from jobws.hub.jobs.replay import look_again
+from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
@@ -22,46 +23,64 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.jobs.queue_readers import Queues
 
-TICK_SECONDS: Final = 1.0
 # Jobs in one look-up, so that others' questions come in between.
 JOBS_AT_ONCE: Final = 1000
 
 _log: Final = logging.getLogger(__name__)
 
 
+class Holes:
+    """The queues whose events may have been missed, until they are swept.
+
+    Attributes:
+        queues: Their labels.
+    """
+
+    def __init__(self) -> None:
+        self.queues: set[str] = set()
+        self._noted = AutoResetEvent()
+
+    def note(self, queue: str) -> None:
+        """Have a queue swept soon. Never waits."""
+        self.queues.add(queue)
+        self._noted.set()
+
+    async def noted(self) -> None:
+        """Wait until there is another one."""
+        await self._noted.wait()
+
+
 class Sweeper:
     """Finds outcomes that no event told of.
 
     Args:
-        fanout: Who watches what. Its gaps are swept immediately.
+        fanout: Who watches what.
         queues: Which queues there are.
         store: Answers the look-ups.
+        holes: The queues to sweep immediately.
         seconds: Between two sweeps of everything.
+        hole_seconds: Between two sweeps of queues whose events were missed, or are not written.
     """
 
-    def __init__(self, fanout: Fanout, queues: Queues, store: Store, seconds: float) -> None:
+    def __init__(
+        self, fanout: Fanout, queues: Queues, store: Store, holes: Holes, seconds: float, hole_seconds: float
+    ) -> None:
         self._fanout = fanout
         self._queues = queues
         self._store = store
         self._seconds = seconds
-        self._holed: set[str] = set()
-        self._asked = anyio.Event()
-        fanout.on_gap = self._soon
-
-    def _soon(self, queue: str) -> None:
-        self._holed.add(queue)
-        self._asked.set()
+        self._hole_seconds = hole_seconds
+        self._holes = holes
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
-            with anyio.move_on_after(min(TICK_SECONDS, self._seconds)):
-                await self._asked.wait()
-            self._asked = anyio.Event()
-            self._holed &= labels
-            holed = self._holed | (self._fanout.without_events & labels)
+            with anyio.move_on_after(min(self._hole_seconds, self._seconds)):
+                await self._holes.noted()
+            self._holes.queues &= labels
+            holed = self._holes.queues | (self._fanout.without_events & labels)
             for queue in holed:
                 await self._sweep_hole(queue)
             if anyio.current_time() >= everything_at:
@@ -71,14 +90,14 @@ class Sweeper:
 
     async def _sweep_hole(self, queue: str) -> None:
         """Sweep a queue whose events were missed, or are not written; again soon if that did not succeed."""
-        self._holed.discard(queue)
+        self._holes.queues.discard(queue)
         complete = False
         try:
             complete = await self._sweep(queue, self._fanout.rooms.watched(queue))
         finally:
             if not complete:
-                self._holed.add(queue)
-            elif queue not in self._holed:
+                self._holes.queues.add(queue)
+            elif queue not in self._holes.queues:
                 self._fanout.resolve(queue)
 
     async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:

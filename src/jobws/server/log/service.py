@@ -9,62 +9,60 @@ from jobws.bullmq.store import Store
 from jobws.errors import RedisUnavailableError
 from jobws.hub.log.broadcaster import LogHub
 from jobws.hub.log.client import LogClient
+from jobws.hub.log.subscription import LogSubscription
 from jobws.protocol.log.records import to_entry
 from jobws.protocol.log.requests import LogSession
 from jobws.redis.log_stream import Append
+from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.log.history import LogHistory
 from jobws.server.log.tail import LogTail
-from jobws.server.supervisor import Health, supervise
-from jobws.server.websocket.endpoint import Clients
+from jobws.server.websocket.endpoint import Clients, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from anyio.abc import TaskGroup
-
-    from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
     from jobws.server.settings import Settings
+    from jobws.server.tasks import Tasks
+    from jobws.server.websocket.hello import Greeting
 
 # To make an entry takes some 5 µs, and to make its command as much: job events wait meanwhile.
 APPENDED_AT_ONCE: Final = 50
 
 
-class Logs:
-    """Everything of the log.
+class Logs(Endpoint[LogClient, LogSubscription]):
+    """Everything of the log. It is the endpoint of `/logs`.
 
     Args:
         target: Where Redis is.
         settings: The limits.
-        hello: Makes the first frame.
+        greeting: Makes the first frame.
+        tasks: Those of the bridge, which exist while it runs.
 
     Attributes:
         clients: The WebSockets.
         hub: Where lines pass; its counters feed the metrics.
     """
 
-    def __init__(self, target: RedisTarget, settings: Settings, hello: Callable[[], Frame]) -> None:
+    def __init__(self, target: RedisTarget, settings: Settings, greeting: Greeting, tasks: Tasks) -> None:
         key = settings.logs_stream.encode()
         self._settings = settings
         self._store = Store(target, {})
-        self._tasks: TaskGroup | None = None
-        self.hub = LogHub(time.perf_counter)
-        self.clients: Clients[LogClient, LogSubscription] = Clients(self._connect, self._start, hello, settings)
-        self._tail = LogTail(target, self.hub, key)
+        self._greeting = greeting
+        self._tasks = tasks
+        wanted, due = AutoResetEvent(), AutoResetEvent()
+        self.hub = LogHub(time.perf_counter, wanted.set, due.set)
+        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings)
+        self._tail = LogTail(target, self.hub, key, wanted, due)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
-    def start(self, tasks: TaskGroup) -> None:
-        """Serve in `tasks`; returns immediately."""
-        self._tasks = tasks
-        tasks.start_soon(supervise, "the store of logs", self._store.run, Health())
-        tasks.start_soon(supervise, "the tail of the log", self._tail.run, Health())
-        tasks.start_soon(supervise, "the telling of dropped lines", self._tail.tell, Health())
-
-    def stop(self) -> None:
-        """Begin no new task."""
-        self._tasks = None
+    def start(self) -> None:
+        """Serve; returns immediately."""
+        self._tasks.keep("the store of logs", self._store.run)
+        self._tasks.keep("the tail of the log", self._tail.run)
+        self._tasks.keep("the telling of dropped lines", self._tail.tell)
 
     async def append(self, records: Sequence[LogRecord]) -> None:
         """Write lines to the stream, in order. Cancelling leaves out what was not sent yet.
@@ -73,7 +71,7 @@ class Logs:
             RedisUnavailableError: Redis did not take all of them, or the bridge does not run.
         """
         settings, taken = self._settings, 0
-        if self._tasks is None:
+        if not self._tasks.are_running:
             raise RedisUnavailableError("the bridge is not running")
         for start in range(0, len(records), APPENDED_AT_ONCE):
             some = records[start : start + APPENDED_AT_ONCE]
@@ -87,10 +85,17 @@ class Logs:
             if added < len(some):
                 raise RedisUnavailableError(f"Redis took {taken} of {len(records)} lines, and no more")
 
-    def _connect(self, wake: Callable[[], None]) -> LogClient:
+    # ---- as the endpoint of its WebSockets ----
+
+    def connect(self, wake: Callable[[], None]) -> LogClient:
+        """See `Endpoint.connect`."""
         session = LogSession(self._settings.max_message_bytes)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
-    def _start(self, connection: LogClient, subscription: LogSubscription) -> None:
-        if self._tasks is not None:
-            self._tasks.start_soon(self._history.run, connection, subscription)
+    def look_up(self, client: LogClient, sought: LogSubscription) -> None:
+        """See `Endpoint.look_up`."""
+        self._tasks.spawn(self._history.run, client, sought)
+
+    def hello(self) -> Frame:
+        """See `Endpoint.hello`."""
+        return self._greeting.frame()

@@ -7,7 +7,6 @@ read. The blocking read after the last page only wakes: lines may come in bursts
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -16,14 +15,18 @@ import anyio.lowlevel
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.redis.connection import Connection, RedisTarget
 from jobws.redis.log_stream import FIRST_COUNT, PageAfter, next_count
+from jobws.redis.retry import Retry
 
 if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.redis.log_stream import Page, Place
+    from jobws.server.auto_reset_event import AutoResetEvent
 
 BLOCK_MILLISECONDS: Final = 2000
 TIMEOUT_SECONDS: Final = 5.0
-RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+LONGEST_PAUSE_SECONDS: Final = 2.0
+# The log is told of the first failure, and of the one that shows that it is no short trouble.
+TOLD_FAILURES: Final = (1, 5)
 # A line may be so late, and whatever is written meanwhile comes with it: a waking costs as much as a hundred lines.
 PAUSE_SECONDS: Final = 0.01
 # Between two pages of a burst job events find the loop and the processor idle; but who is far behind, in a stream that
@@ -41,37 +44,31 @@ class LogTail:
         target: Where Redis is.
         hub: Takes what was read.
         key: Of the stream.
+        wanted: Set when the hub begins to want the stream.
+        due: Set when clients are to be told what they missed.
     """
 
-    def __init__(self, target: RedisTarget, hub: LogHub, key: bytes) -> None:
+    def __init__(
+        self, target: RedisTarget, hub: LogHub, key: bytes, wanted: AutoResetEvent, due: AutoResetEvent
+    ) -> None:
         self._target = target
         self._hub = hub
         self._key = key
-        self._wanted = anyio.Event()
-        self._due = anyio.Event()
+        self._wanted = wanted
+        self._due = due
         self._count = FIRST_COUNT
-        self._failures = 0
-        hub.on_wanted = self._want
-        hub.on_due = self._note_due
-
-    def _want(self) -> None:
-        self._wanted.set()
-
-    def _note_due(self) -> None:
-        self._due.set()
+        self._retry = Retry(LONGEST_PAUSE_SECONDS)
 
     async def tell(self) -> None:
         """Tell clients that have room again what they missed, until cancelled."""
         while True:
             await self._due.wait()
-            self._due = anyio.Event()
             self._hub.settle()
 
     async def run(self) -> None:
         """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
         while True:
-            if self._hub.place is None:
-                self._wanted = anyio.Event()
+            while self._hub.place is None:
                 await self._wanted.wait()
             try:
                 connection = await Connection.open(self._target)
@@ -80,18 +77,17 @@ class LogTail:
                 finally:
                     connection.close()
             except (RedisUnavailableError, RedisRefusedError) as error:
-                wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
-                self._failures += 1
-                if self._failures in (1, len(RETRY_SECONDS)):
+                pause = self._retry.fail()
+                if self._retry.failures in TOLD_FAILURES:
                     _log.warning("%s; the log stream waits and tries again", error)
-                await anyio.sleep(random.uniform(wait / 2, wait))  # noqa: S311 - not a secret
+                await anyio.sleep(pause)
 
     async def _read_on(self, connection: Connection) -> None:
         """Read until nobody wants it any more, or the connection breaks."""
         while (place := self._hub.place) is not None:
             question = PageAfter(self._key, place.id, self._count)
             page = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
-            self._failures = 0
+            self._retry.reset()
             await self._publish(place, page)
             if place.behind(page.state) < HURRY_LINES:
                 await anyio.sleep(BREATH_SECONDS)

@@ -52,8 +52,20 @@ class WebSocketConnection:
     """
 
     __slots__ = (
-        *("_closed_at", "_ended", "_handler", "_heard_at", "_reader", "_mark", "_pinged_at", "_pong", "_settings"),
-        *("_sock", "_spawn", "_written", "deflate", "_buffer"),
+        "_buffer",
+        "_closed_at",
+        "_ended",
+        "_handler",
+        "_heard_at",
+        "_mark",
+        "_pinged_at",
+        "_pong",
+        "_reader",
+        "_settings",
+        "_sock",
+        "_spawn",
+        "_written",
+        "deflate",
     )
 
     def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:

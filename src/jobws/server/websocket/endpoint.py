@@ -7,6 +7,7 @@ outbox goes out as fast as the client takes it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
@@ -41,31 +42,39 @@ AnyClient = TypeVar("AnyClient", bound=Client[Any, Any])
 Sought = TypeVar("Sought", bound=Counted)
 
 
+class Endpoint(ABC, Generic[AnyClient, Sought]):
+    """What the clients of one path are served: `/ws` or `/logs`."""
+
+    @abstractmethod
+    def connect(self, wake: Callable[[], None]) -> AnyClient:
+        """Make the hub's side of a client; `wake` is told when there is something to write."""
+
+    @abstractmethod
+    def look_up(self, client: AnyClient, sought: Sought) -> None:
+        """Start what a subscription has to look up before it is answered; returns immediately."""
+
+    @abstractmethod
+    def hello(self) -> Frame:
+        """The first frame."""
+
+
 class Clients(Generic[AnyClient, Sought]):
     """Makes clients, and knows those that are connected.
 
     Args:
-        connect: Makes the hub's connection, given what wakes its writer.
-        start: Starts what a subscription has to look up; returns immediately.
-        hello: Makes the first frame.
+        endpoint: What they are served.
         settings: The limits.
 
     Attributes:
         connected: The hub's connections.
+        endpoint: What they are served.
+        settings: The limits.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[Callable[[], None]], AnyClient],
-        start: Callable[[AnyClient, Sought], None],
-        hello: Callable[[], Frame],
-        settings: Settings,
-    ) -> None:
-        self.connect = connect
-        self.start = start
+    def __init__(self, endpoint: Endpoint[AnyClient, Sought], settings: Settings) -> None:
+        self.endpoint = endpoint
         self.settings = settings
         self.connected: set[AnyClient] = set()
-        self.hello = hello
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a WebSocket: accept it, and under `jobws.direct` return; elsewhere until it ends.
@@ -77,21 +86,25 @@ class Clients(Generic[AnyClient, Sought]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        client = _DirectEndpoint(self, direct) if direct is not None else _AsgiEndpoint(self)
+        client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
         connection = client.connection
-        connection.outbox.append(self.hello())
+        connection.outbox.append(self.endpoint.hello())
         if offered and not known:
             connection.close(_UNKNOWN_PROTOCOL)
         connection.outbox.flush()
-        if isinstance(client, _AsgiEndpoint):
+        if isinstance(client, _AsgiClient):
             try:
                 await client.run(receive, send)
             finally:
                 client.lost()
 
 
-class Endpoint(Generic[AnyClient, Sought]):
-    """What all ways share: it is counted from its making on, until `lost`."""
+class ConnectedClient(Generic[AnyClient, Sought]):
+    """One client, however its messages come: it is counted from its making on, until `lost`.
+
+    Attributes:
+        connection: The hub's side.
+    """
 
     __slots__ = ("_bucket", "_clients", "connection")
 
@@ -99,7 +112,7 @@ class Endpoint(Generic[AnyClient, Sought]):
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
-        self.connection = clients.connect(wake)
+        self.connection = clients.endpoint.connect(wake)
         clients.connected.add(self.connection)
 
     def received(self, message: str | bytes) -> float:
@@ -109,7 +122,7 @@ class Endpoint(Generic[AnyClient, Sought]):
         cost = 1 + len(message) // BYTES_PER_MESSAGE
         if sought is None:
             return self._bucket.take(now, cost)
-        self._clients.start(self.connection, sought)
+        self._clients.endpoint.look_up(self.connection, sought)
         wait = self._bucket.take(now, cost + sought.size // ITEMS_PER_MESSAGE)
         return wait or (TURN_SECONDS if sought.size > LONG_LIST else 0.0)
 
@@ -119,7 +132,7 @@ class Endpoint(Generic[AnyClient, Sought]):
         self._clients.connected.discard(self.connection)
 
 
-class _DirectEndpoint(Endpoint[AnyClient, Sought]):
+class _DirectClient(ConnectedClient[AnyClient, Sought]):
     """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
 
     __slots__ = ("_busy", "_direct")
@@ -163,7 +176,7 @@ class _DirectEndpoint(Endpoint[AnyClient, Sought]):
             direct.close(closing.code, closing.reason)
 
 
-class _AsgiEndpoint(Endpoint[AnyClient, Sought]):
+class _AsgiClient(ConnectedClient[AnyClient, Sought]):
     """Through any ASGI server: one task reads, one writes."""
 
     __slots__ = ("_woken",)

@@ -12,7 +12,7 @@ import msgspec
 
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.pending_subscription import PendingSubscription
-from jobws.server.websocket.endpoint import SLOW, Endpoint
+from jobws.server.websocket.endpoint import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,20 +25,23 @@ if TYPE_CHECKING:
 _PING: Final = '{"event":"ping"}'
 
 
-class InProcessClient(Endpoint[JobClient, PendingSubscription]):
+class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
     """A connection of this process's own, until this context manager is left, however it is left.
 
     Args:
         clients: Who counts it.
+        on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
+            None: `wait` returns, and that is enough.
 
     Attributes:
         connection: The hub's side.
-        on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
     """
 
-    def __init__(self, clients: Clients[JobClient, PendingSubscription]) -> None:
+    def __init__(
+        self, clients: Clients[JobClient, PendingSubscription], on_overflow: Callable[[], None] | None
+    ) -> None:
         self._woken = anyio.Event()
-        self.on_overflow: Callable[[], None] = _ignore
+        self._on_overflow = on_overflow
         super().__init__(clients, self._wake)
 
     def __enter__(self) -> Self:
@@ -49,7 +52,7 @@ class InProcessClient(Endpoint[JobClient, PendingSubscription]):
 
     def greet(self) -> None:
         """Put `hello` after what waits, as on a WebSocket."""
-        self.connection.outbox.append(self._clients.hello())
+        self.connection.outbox.append(self._clients.endpoint.hello())
         self.connection.outbox.flush()
 
     def subscribe(self, data: dict[str, Any]) -> None:
@@ -77,7 +80,8 @@ class InProcessClient(Endpoint[JobClient, PendingSubscription]):
         self._woken.set()
         if self.connection.outbox.overflowed and self.connection.closing is None:
             self.connection.close(SLOW)
-            self.on_overflow()
+            if self._on_overflow is not None:
+                self._on_overflow()
 
 
 async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -85,7 +89,3 @@ async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-def _ignore() -> None:
-    """Nobody is in the midst of anything."""

@@ -1,0 +1,16 @@
+"""Computes how many items to ask for, so that a reply has a certain size. Pure."""
+
+from __future__ import annotations
+
+
+def batch_size(items: int, received_bytes: int, *, wanted_bytes: int, most: int, least: int = 1) -> int:
+    """Return how many items to ask for next, so that they have about `wanted_bytes` together.
+
+    Args:
+        items: How many items came last.
+        received_bytes: The size of these items together.
+        wanted_bytes: The size that the next items should have together.
+        most: The highest result. A caller that has seen few items does not ask for many times as many.
+        least: The lowest result.
+    """
+    return max(least, min(most, wanted_bytes * items // max(received_bytes, 1)))

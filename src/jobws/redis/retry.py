@@ -1,0 +1,39 @@
+"""Computes how long to wait before another attempt: twice as long each time, with equal jitter.
+
+Equal jitter means half of the time and a random part of the other half. So no attempt follows immediately, and clients
+that lost the same Redis do not try again at the same moments.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+FIRST_SECONDS: Final = 0.1
+
+
+class Retry:
+    """The pauses after failures in a row.
+
+    Args:
+        longest_seconds: The longest pause.
+
+    Attributes:
+        failures: How many attempts have failed since the last one that worked.
+    """
+
+    def __init__(self, longest_seconds: float) -> None:
+        self.failures = 0
+        self._longest = longest_seconds
+        self._next = FIRST_SECONDS
+
+    def fail(self) -> float:
+        """Take note that an attempt failed. Return the seconds until the next one."""
+        self.failures += 1
+        pause, self._next = self._next, min(2 * self._next, self._longest)
+        return random.uniform(pause / 2, pause)  # noqa: S311 - not a secret
+
+    def reset(self) -> None:
+        """Take note that an attempt worked, so that the next pause is a short one."""
+        self.failures = 0
+        self._next = FIRST_SECONDS

@@ -1,0 +1,48 @@
+"""The tasks of a bridge, which exist while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobws.server.supervisor import Health, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from anyio.abc import TaskGroup
+
+
+class Tasks:
+    """Starts tasks while the bridge runs."""
+
+    def __init__(self) -> None:
+        self._group: TaskGroup | None = None
+
+    @property
+    def are_running(self) -> bool:
+        """Whether the bridge runs, so that new tasks are started."""
+        return self._group is not None
+
+    def begin(self, group: TaskGroup) -> None:
+        """Start tasks in `group` from now on."""
+        self._group = group
+
+    def end(self) -> None:
+        """Start no task any more. Those that run are the group's to cancel."""
+        self._group = None
+
+    def spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Start a task that ends by itself. Nothing happens unless the bridge runs."""
+        if self._group is not None:
+            self._group.start_soon(run, *args)
+
+    def keep(self, name: str, run: Callable[[], Awaitable[None]], health: Health | None = None) -> None:
+        """Start a task that is started again when it ends. Nothing happens unless the bridge runs.
+
+        Args:
+            name: What the log calls it.
+            run: The task.
+            health: Counts its crashes; None: nobody asks for them.
+        """
+        if self._group is not None:
+            self._group.start_soon(supervise, name, run, health or Health())

@@ -1,0 +1,35 @@
+"""A hub without tasks: what it tells them is dropped, unless a test wants to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.hub.jobs.fanout import Fanout
+from jobws.hub.jobs.rooms import Rooms
+from jobws.hub.jobs.signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.bullmq.snapshot import Job
+    from jobws.hub.jobs.subscription import Subscription
+
+
+def ignore(*_: object) -> None:
+    """Nobody is there to be told."""
+
+
+SILENT = Signals(ignore, ignore, ignore)
+
+
+def new_fanout(
+    *,
+    on_listened: Callable[[str | None], None] = ignore,
+    on_gap: Callable[[str], None] = ignore,
+    on_job_log_news: Callable[[Job, bool], None] = ignore,
+    on_job_log_wait: Callable[[Subscription], None] = ignore,
+    max_payload_bytes: int = 1 << 20,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Fanout:
+    """A fanout that knows no queue."""
+    return Fanout(Rooms(on_listened), max_payload_bytes, clock, Signals(on_gap, on_job_log_news, on_job_log_wait))

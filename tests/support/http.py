@@ -1,0 +1,46 @@
+"""Requests to a bridge, and their answers."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+
+JSON = "application/json"
+
+
+async def call(
+    method: str, url: str, body: object = None, content_type: str = JSON, **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """Status and JSON; a body that is `bytes` is sent as it is."""
+    data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if data is not None:
+        named["Content-Type"] = content_type
+    return await anyio.to_thread.run_sync(partial(_call, urllib.request.Request(url, data, named, method=method)))
+
+
+def _call(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            answer = error.code, error.headers["Content-Type"], error.read()
+    assert answer[1] == "application/problem+json", answer
+    return answer[0], json.loads(answer[2])
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and body; `_` in a header's name stands for `-`."""
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
