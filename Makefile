@@ -12,17 +12,21 @@ unexport PYTHONDONTWRITEBYTECODE
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
 PURE := $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
-.PHONY: demo test test-fast coverage mutate test-redis bench chaos adapter check docs clean
+.PHONY: demo test test-all test-fast coverage mutate test-redis bench chaos adapter check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
 
 # In several processes, each with servers of its own; ARGS="tests/cli/test_commands.py -n0" runs one file in one process.
+# Without what is marked thorough, which takes minutes; test-all runs that, too.
 test: $(STAMP)
+	@$(BIN)/python -m pytest -rs -n auto -m "not thorough" $(ARGS)
+
+test-all: $(STAMP)
 	@$(BIN)/python -m pytest -rs -n auto $(ARGS)
 
 test-fast: $(STAMP)
-	@JOBWS_SEEDS=20 $(BIN)/python -m pytest -q -n 2 $(PURE) $(ARGS)
+	@JOBWS_SEEDS=10 $(BIN)/python -m pytest -q -n 2 $(PURE) $(ARGS)
 
 # Every branch of hub/ and protocol/ is taken by these tests; fails under 100 %.
 coverage: $(STAMP)

@@ -96,6 +96,7 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis, tmp_path: Path) -> None:
     fresh = await anyio.to_thread.run_sync(Environment, tmp_path)
     await anyio.to_thread.run_sync(fresh.install)

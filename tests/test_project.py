@@ -39,9 +39,13 @@ def test_pre_commit_runs_what_make_check_runs() -> None:
 def test_both_ci_run_targets_that_there_are() -> None:
     for name in (".ci/run", ".github/workflows/ci.yml"):
         targets = re.findall(r"\bmake ([a-z-]+)", page(name))
-        assert {"check", "docs", "test", "demo"} <= set(targets)
+        assert {"check", "docs", "test-all", "demo"} <= set(targets)
         for target in targets:
             recipe(target)
+
+
+def test_the_bare_machine_runs_the_two_commands() -> None:
+    assert re.findall(r"^make ([a-z-]+)", page(".ci/bare"), re.MULTILINE) == ["demo", "test"]
 
 
 def test_both_ci_require_the_same() -> None:

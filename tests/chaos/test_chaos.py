@@ -38,6 +38,7 @@ async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
     assert report.gaps
 
 
+@pytest.mark.thorough
 async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_has_its_id() -> None:
     report = await run(SMALL._replace(harsh=False))
     print(report)
@@ -47,6 +48,7 @@ async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_
     assert report.frames["replayed"]
 
 
+@pytest.mark.thorough
 async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     """Two processes, with nothing in common but Redis."""
     report = await run(SMALL._replace(harsh=False, bridges=2, only=("bridge kills",)))
@@ -56,7 +58,7 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     assert report.broken["bridge kills"] >= 3
 
 
-@pytest.mark.parametrize("harsh", [True, False])
+@pytest.mark.parametrize("harsh", [True, pytest.param(False, marks=pytest.mark.thorough)])
 async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
     """Over WebSocket, over HTTP alone, and from one to the other and back."""
     require("node")
@@ -70,6 +72,7 @@ async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
         nothing_needless(report)
 
 
+@pytest.mark.thorough
 async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:
     """So the harness can tell. Its clients come back, and join their rooms again.
 

@@ -1,4 +1,4 @@
-"""Joining at a random moment around a job's completion, two thousand times: each outcome comes once."""
+"""Joining at a random moment around a job's completion, a thousand times: each outcome comes once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.client import RawClient
     from tests.support.redis import Redis
 
-ROUNDS = 2000
+ROUNDS = 1000
 # Of each way. The moment of one is a tenth of a millisecond long, so there may be more rounds before it comes so often.
 LEAST = 100
 MOST_ROUNDS = 10_000

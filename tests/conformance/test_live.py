@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -12,12 +13,16 @@ import trio_websocket
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.mounted import mounted_bridge
+from tests.support.mounted import APPS, mounted_bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.redis import Redis
+
+
+# In apps of both kinds by turns: what is mounted does not know where.
+MOUNTED = list(zip((each for each in load_vectors("live") if each.get("redis") != "away"), cycle(APPS), strict=False))
 
 
 class LiveTarget:
@@ -91,10 +96,7 @@ class LiveTarget:
         await self.connect()
 
 
-@pytest.mark.parametrize("kind", ["starlette", "fastapi"])
-@pytest.mark.parametrize(
-    "vector", [vector for vector in load_vectors("live") if vector.get("redis") != "away"], ids=vector_id
-)
+@pytest.mark.parametrize(("vector", "kind"), MOUNTED, ids=[f"{vector_id(vector)}-{kind}" for vector, kind in MOUNTED])
 async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis: Redis) -> None:
     """Under uvicorn, which runs on asyncio, below a path prefix."""
     give(redis, vector)

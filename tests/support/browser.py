@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -32,7 +33,8 @@ class Chromium:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        program = require("chromium")
+        # The same browser without tabs and windows, where there is one: a page costs a quarter.
+        program = shutil.which("chromium-headless-shell") or require("chromium")
         self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
         self._playwright = self._stack.enter_context(self._portal.wrap_async_context_manager(async_playwright()))
         launch = partial(self._playwright.chromium.launch, executable_path=program, args=ARGUMENTS)

@@ -30,6 +30,7 @@ async def _first(url: str) -> str | None:
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 async def test_the_client(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]

@@ -238,7 +238,8 @@ ACTIONS = (
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
     *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )
-SEEDS = int(os.environ.get("JOBWS_SEEDS", "500"))
+# As many as `make mutate` tries: mutants die in these.
+SEEDS = int(os.environ.get("JOBWS_SEEDS", "200"))
 
 
 def run(seed: int, *, harsh: bool, steps: int = 120) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from jobws.bullmq.snapshot import Found, LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.protocol.messages import JobSnapshot
@@ -19,6 +21,7 @@ NOW = 1795435729358
 LIMIT = Settings().max_message_bytes
 
 
+@pytest.mark.long
 def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     labels = {f"queue-{number}": None for number in range(QUEUES)}
     fanout = new_fanout()

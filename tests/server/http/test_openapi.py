@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path) -> None:
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")

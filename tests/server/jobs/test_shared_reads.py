@@ -6,7 +6,6 @@ was read because something ended the pause.
 
 from __future__ import annotations
 
-import statistics
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,6 +53,7 @@ async def keep_busy(live: Live, redis: Redis, queue: str) -> None:
 
 
 async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redis) -> None:
+    """Also a 17th; and a subscription without a queue is answered when it is read."""
     make_queues(redis, 16)
     async with (
         patient_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
@@ -71,26 +71,6 @@ async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redi
             await client.ask("subscribe-queue", f"q{number}")
             sent = redis.add_event(f"q{number}", "completed", "1", returnvalue="1")
             assert (await client.receive())["id"] == sent
-
-
-async def test_a_17th_queue_stalls_nobody(redis: Redis) -> None:
-    """It joins a read that is blocked for up to 2 s, and a subscription without a queue waits until it is read."""
-    make_queues(redis, 16)
-    acked, ready = [], []
-    async with (
-        live_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
-        raw_client(live.url) as client,
-    ):
-        for number in range(16, 25):
-            redis.make_queue(f"q{number}")
-            await eventually(lambda: f"q{number}" in live.bridge.queues.by_label)  # noqa: B023 - waited for in its turn
-            began = time.monotonic()
-            await subscribe(client, f"job{number}")
-            acked.append(time.monotonic() - began)
-            await eventually(lambda: not live.bridge.queues.problems(0.0))
-            ready.append(time.monotonic() - began)
-    assert statistics.median(acked) < 0.1
-    assert statistics.median(ready) < 0.5
 
 
 @pytest.mark.parametrize("rule", ["-client", "-client +client|id"])

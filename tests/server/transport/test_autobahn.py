@@ -20,6 +20,7 @@ LARGEST_MESSAGE = 16 * 1024 * 1024
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 @pytest.mark.parametrize("direct", [False, True], ids=["asgi", "direct"])
 @pytest.mark.parametrize(
     ("cases", "together", "count"),

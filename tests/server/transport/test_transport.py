@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -319,6 +320,18 @@ async def test_half_open_connections_end_and_cost_the_others_nothing() -> None:
                 sock.settimeout(10)
                 await IN_THREAD(sock.recv, 1000)
                 sock.close()
+
+
+async def test_who_says_something_only_after_its_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """As one does whose process did not run meanwhile."""
+    async with echo_server(request_seconds=1.0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            await anyio.sleep(1.5)
+            late.send(b"GET / HTTP/1.1\r\n")
+            late.settimeout(EVENTUALLY_SECONDS)
+            with suppress(ConnectionError):
+                assert await IN_THREAD(late.recv, 1000) == b""
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize(

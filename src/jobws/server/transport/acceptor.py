@@ -142,6 +142,9 @@ class Transport:
         except BaseException:
             sock.close()
             raise
+        if not head:
+            sock.close()
+            return None
         upgrade = read_upgrade(head)
         if upgrade is None:
             upgrade = await self._http.serve(sock, head, client, server)
