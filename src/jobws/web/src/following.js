@@ -1,6 +1,6 @@
 /** What the module is for: to watch a job to its end, and to wait for its result. */
 
-import { JobFailed, JobRemoved, JobwsError, timedOut } from './errors.js';
+import { JobFailed, JobRemoved, JobTimeout, JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
 import { OUTCOMES } from './subscription.js';
 
@@ -68,7 +68,7 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
 export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
   const watched = watch(share, connection, jobId, { ...options, expect });
   const result = resultOf(watched, connection, jobId, options);
-  const limited = timeout === undefined ? result : within(result, timeout, () => timedOut(jobId, options.queue, timeout));
+  const limited = timeout === undefined ? result : within(result, timeout, () => new JobTimeout(jobId, options.queue, timeout));
   return limited.finally(watched.return);
 }
 

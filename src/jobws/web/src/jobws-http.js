@@ -18,7 +18,7 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
   let abort = new AbortController();
   let gathering = null;
   let poll;
-  let silence;
+  let silence = setTimeout(() => to.end(1006, 'timeout'), timeout);
   let upgrading;
   let patience = 0; // until when an answer is not given up before it told what was asked for
 

@@ -34,12 +34,13 @@ export function settingsOf(url, options) {
   if (logs) path = path.slice(0, -5);
   if (options.path?.startsWith('/socket.io')) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
   else if (options.path) path = options.path.replace(/\/(ws)?\/*$/, '');
-  const { transports, WebSocket = globalThis.WebSocket } = options;
+  const { transports, token = options.auth, WebSocket = globalThis.WebSocket } = options;
   const fallback = !logs && (!transports || transports.some((name) => name !== 'websocket'));
   if (!WebSocket && !fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
   return {
     ...DEFAULTS,
     ...options,
+    token,
     WebSocket,
     base: `${at.protocol.replace('ws', 'http')}//${at.host}${path}`,
     endpoint: logs ? '/logs' : '/ws',

@@ -2,11 +2,11 @@
  * The usual link to a bridge. `to.frame` takes what comes, and `to.end`, at last, a close code and why; `to.messages` gives
  * what to send. Times are in milliseconds.
  */
-export function WebSocketLink({ WebSocket, base, endpoint, token, network, pingInterval, pongTimeout }, to) {
+export function WebSocketLink({ WebSocket, base, endpoint, token, network, timeout, pingInterval, pongTimeout }, to) {
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
   const send = (message) => socket.send(JSON.stringify(message));
   let beat;
-  let silence = null;
+  let silence = setTimeout(() => to.end(1006, 'timeout'), timeout);
   let due = false;
   socket.onmessage = ({ data }) => {
     clearTimeout(silence); // whatever comes shows that it is alive
