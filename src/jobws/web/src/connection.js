@@ -26,6 +26,7 @@ export function Connection(settings, jobs, to) {
   let tries = 0; // links without `hello` since the last one with
   let losses = 0; // since the last answer
   let begun = false; // there was a connection
+  let polls = false; // the network seems to hold streams back
 
   function connect() {
     if (connection.active) return;
@@ -69,9 +70,9 @@ export function Connection(settings, jobs, to) {
     timer = null;
     try {
       const given = await token();
-      const http = fallback && (next || !WebSocket || tries % 3 === 2) && (await loadHttp().catch(() => {}));
+      const http = fallback && (next || !WebSocket || tries % 3 === 2) && (await loadHttp(settings.timeout).catch(() => {}));
       if (!connection.active || link) return;
-      if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given);
+      if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given, polls);
       else ended(null, 1006, 'no jobws-http.js');
     } catch (error) {
       stop(error);
@@ -83,11 +84,11 @@ export function Connection(settings, jobs, to) {
     open(next);
   }
 
-  function dial(Link, given) {
-    const made = Link({ ...settings, token: given }, {
+  function dial(Link, given, polls) {
+    const made = Link({ ...settings, token: given, polls }, {
       frame: (text) => take(made, text),
       end: (code, reason) => ended(made, code, reason),
-      upgrade: async () => dial(WebSocketLink, await token().catch(() => {})),
+      upgrade: async (Link = WebSocketLink) => dial(Link, await token().catch(() => {})),
       size: subscriptions.size,
       awaited: () => subscriptions.awaited() || requests.pending(),
       messages(all) {
@@ -126,6 +127,7 @@ export function Connection(settings, jobs, to) {
     if (upgrade) link.close();
     link = from;
     connection.transport = link.kind;
+    polls = link.kind === 'polling';
     clearTimeout(timer); // an interval, too
     timer = setInterval(subscriptions.turn, TURN);
     again(limits);
@@ -141,7 +143,7 @@ export function Connection(settings, jobs, to) {
   function ended(which, code, reason) {
     if (which !== link) return which.close();
     const { reconnection, reconnectionAttempts = Infinity, reconnectionDelay, reconnectionDelayMax } = settings;
-    const was = lose(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
+    const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const origin = globalThis.location?.origin;
     const allowed = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
@@ -151,7 +153,9 @@ export function Connection(settings, jobs, to) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
-    const http = !was && fallback && (reason === 'buffered' || (reason === 'timeout' && which.kind === 'websocket'));
+    // What holds one way back is tried to be got round immediately: by a stream, then by polls.
+    const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
+    polls ||= http && which.kind === 'sse';
     // Those that lost the same bridge do not come back together: a wait is random up to what doubles.
     const most = Math.min(reconnectionDelay * 2 ** losses++, reconnectionDelayMax);
     timer = setTimeout(retry, http ? 0 : Math.random() * most, http);

@@ -3,19 +3,11 @@
 import { JobFailed, JobRemoved, JobTimeout, JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
 import { OUTCOMES } from './subscription.js';
+import { within } from './within.js';
 
 export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
 /** The id as text; empty: it is none. */
 export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
-
-/** What the promise gives, or an error if that takes longer. */
-export function within(promise, milliseconds, late) {
-  let timer;
-  const over = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(late()), milliseconds);
-  });
-  return Promise.race([promise, over]).finally(() => clearTimeout(timer));
-}
 
 /** An iterator; see `Jobs.watch` in jobws.d.ts. */
 export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {

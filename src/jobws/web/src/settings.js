@@ -45,6 +45,5 @@ export function settingsOf(url, options) {
     base: `${at.protocol.replace('ws', 'http')}//${at.host}${path}`,
     endpoint: logs ? '/logs' : '/ws',
     fallback,
-    network: { buffers: false }, // it holds streams back
   };
 }

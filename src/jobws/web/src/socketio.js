@@ -3,10 +3,11 @@
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { JobwsError } from './errors.js';
-import { lookup, wait, watch, within } from './following.js';
+import { lookup, wait, watch } from './following.js';
 import { Pages } from './pages.js';
 import { settingsOf } from './settings.js';
 import { Sharing } from './sharing.js';
+import { within } from './within.js';
 
 /** What is passed last may be an acknowledgement, which is taken away. */
 const acknowledgement = (args) => (typeof args.at(-1) === 'function' ? args.pop() : () => {});

@@ -2,7 +2,7 @@
  * The usual link to a bridge. `to.frame` takes what comes, and `to.end`, at last, a close code and why; `to.messages` gives
  * what to send. Times are in milliseconds.
  */
-export function WebSocketLink({ WebSocket, base, endpoint, token, network, timeout, pingInterval, pongTimeout }, to) {
+export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingInterval, pongTimeout }, to) {
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
   const send = (message) => socket.send(JSON.stringify(message));
   let beat;
@@ -19,7 +19,7 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, network, timeo
   /** A half-open connection stands for ever; and a `pong` keeps positions young [P4]. */
   function check() {
     send({ event: 'ping' });
-    silence ??= setTimeout(() => to.end(1006, 'ping timeout'), pongTimeout);
+    silence ??= setTimeout(() => to.end(1006, 'timeout'), pongTimeout);
   }
 
   return {
@@ -28,7 +28,6 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, network, timeo
 
     /** The bridge has greeted. */
     begin() {
-      network.buffers = false; // what held streams back is no longer in the way
       beat = setInterval(check, pingInterval);
     },
 
