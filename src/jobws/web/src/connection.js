@@ -20,7 +20,7 @@ export function Connection(settings, jobs, to) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
-  const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, failure: null, transport: null };
+  const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
   let link = null; // what is open, or about to be
   let timer; // of the next attempt, or of turns
   let tries = 0; // links without `hello` since the last one with
@@ -73,7 +73,7 @@ export function Connection(settings, jobs, to) {
       const http = fallback && (next || !WebSocket || tries % 3 === 2) && (await loadHttp(settings.timeout).catch(() => {}));
       if (!connection.active || link) return;
       if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given, polls);
-      else ended(null, 1006, 'no jobws-http.js');
+      else ended(null, 1006, 'jobws-http.js does not load');
     } catch (error) {
       stop(error);
     }
@@ -112,9 +112,9 @@ export function Connection(settings, jobs, to) {
     } catch {} // below
     const event = frame?.event;
     const greeted = from === link && connection.transport;
-    if (greeted ? !event : event !== 'hello') ended(from, 1006, 'what answers does not speak jobws.v1');
-    else if (!greeted) greet(from, frame.data);
-    else if (event !== 'hello') {
+    if (event === 'hello') greeted || greet(from, frame.data); // each answer over HTTP begins with one
+    else if (!greeted || !event) ended(from, 1006, 'what answers does not speak jobws.v1');
+    else {
       if (event === 'ack') losses = 0; // the bridge works: back-off begins again
       subscriptions.receive(frame);
       to.frame(frame);
@@ -142,7 +142,7 @@ export function Connection(settings, jobs, to) {
 
   function ended(which, code, reason) {
     if (which !== link) return which.close();
-    const { reconnection, reconnectionAttempts = Infinity, reconnectionDelay, reconnectionDelayMax } = settings;
+    const { reconnection, reconnectionAttempts, reconnectionDelay, reconnectionDelayMax } = settings;
     const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const origin = globalThis.location?.origin;
@@ -153,7 +153,7 @@ export function Connection(settings, jobs, to) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
-    // What holds one way back is tried to be got round immediately: by a stream, then by polls.
+    // Where one way hangs, the next is tried immediately: a stream, then polls.
     const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
     polls ||= http && which.kind === 'sse';
     // Those that lost the same bridge do not come back together: a wait is random up to what doubles.
@@ -168,7 +168,7 @@ export function Connection(settings, jobs, to) {
     clearTimeout(timer);
     timer = link = connection.transport = null;
     lost?.close();
-    subscriptions.disconnected();
+    subscriptions.lost();
     if (was) jobs.fire('disconnect', reason);
     return was;
   }

@@ -60,7 +60,7 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
 export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
   const watched = watch(share, connection, jobId, { ...options, expect });
   const result = resultOf(watched, connection, jobId, options);
-  const limited = timeout === undefined ? result : within(result, timeout, () => new JobTimeout(jobId, options.queue, timeout));
+  const limited = timeout === undefined ? result : within(result, timeout, new JobTimeout(jobId, options.queue, timeout));
   return limited.finally(watched.return);
 }
 

@@ -3,7 +3,7 @@
 import { JobwsError } from './errors.js';
 
 // `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
+// network may hold it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
 // only HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,

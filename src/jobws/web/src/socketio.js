@@ -100,8 +100,8 @@ export class Jobs extends Emitter {
 
   /** `timeout(ms).emit(…, (error, answer) => …)` and `.emitWithAck(…)`, which rejects. */
   timeout(milliseconds) {
-    const late = () => new JobwsError('operation has timed out');
-    const emitWithAck = (event, data) => within(this.emitWithAck(event, data), milliseconds, late);
+    const emitWithAck = (event, data) =>
+      within(this.emitWithAck(event, data), milliseconds, new JobwsError('operation has timed out'));
     return {
       emitWithAck,
       emit: (event, ...args) => {

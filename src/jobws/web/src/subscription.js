@@ -38,7 +38,7 @@ export function Subscription(queue, jobId, watcher, after, lines) {
     alive: () => [...told.keys()].filter((each) => !told.get(each)),
 
     /** Its outcome was told, and nothing is expected of it. */
-    idle: () => told.size > 0 && !self.alive().length,
+    idle: () => told.size && !self.alive().length,
 
     /** The item of `subscribe-job`. */
     item(name) {

@@ -16,11 +16,11 @@ export const bytes = (text) => new TextEncoder().encode(text).length;
 /** Items in lists that the bridge takes; one that is too large for it is alone. */
 function lists(items, { maxMessage, maxSubscriptions }) {
   const all = [];
-  let size = 0;
+  let size = Infinity;
   for (const item of items) {
     const more = bytes(JSON.stringify(item)) + 1;
     size += more;
-    if (!all.length || size > maxMessage || all.at(-1).length >= maxSubscriptions) {
+    if (size > maxMessage || all.at(-1).length >= maxSubscriptions) {
       all.push([]);
       size = FRAME + more;
     }
@@ -90,11 +90,11 @@ export function Subscriptions(changed) {
   /** Everything is asked for again: by another connection, whose limits those are, or as if it were one. */
   function restart(given = limits) {
     limits = given;
-    disconnected();
-    for (const idle of [false, true]) for (const each of all) if (each.idle() === idle) want(each);
+    lost();
+    [...all].sort((a, b) => a.idle() - b.idle()).forEach(want);
   }
 
-  function disconnected() {
+  function lost() {
     leaving.length = 0;
     for (const each of [waiting, named, asked]) each.clear();
     for (const each of all) each.release();
@@ -102,7 +102,7 @@ export function Subscriptions(changed) {
 
   /** Nothing will come for now. */
   function fail(error) {
-    for (const each of [...all]) if (!each.watcher.stays) refuse(each, error);
+    for (const each of all) each.watcher.stays || refuse(each, error);
   }
 
   /** Those that had a place longest give it to those that wait for one. */
@@ -128,7 +128,7 @@ export function Subscriptions(changed) {
       const request = message('subscribe-job', data);
       asked.set(request.ref, data.map(({ sub }) => sub));
       if (bytes(JSON.stringify(request)) > limits.maxMessage)
-        answered(request.ref, { error: { code: 'too-large', message: 'it is too large for the bridge' } });
+        answered(request.ref, { error: { code: 'too-large', message: 'too large for the bridge' } });
       else messages.push(request);
     }
     return messages;
@@ -163,9 +163,9 @@ export function Subscriptions(changed) {
     const { error, unknown, gap } = result;
     if (PASSING.includes(error?.code)) {
       release(each, false);
-      setTimeout(() => all.has(each) && each.name === null && want(each), 500 + 1000 * Math.random());
-    } else if (error) refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
-    if (error) return;
+      return setTimeout(() => all.has(each) && each.name === null && want(each), 500 + 1000 * Math.random());
+    }
+    if (error) return refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
     const vanished = each.acknowledge(common, result);
     watcher.answer({ ...result, after: { ...each.after } }, !unknown || vanished.length);
     if (gap) watcher.deliver({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true);
@@ -190,7 +190,7 @@ export function Subscriptions(changed) {
   }
 
   return {
-    next, join, leave, renew, restart, disconnected, fail, turn, unsent, receive,
+    next, join, leave, renew, restart, lost, fail, turn, unsent, receive,
     size: () => all.size,
     awaited: () => asked.size,
   };

@@ -6,7 +6,8 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingI
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
   const send = (message) => socket.send(JSON.stringify(message));
   let beat;
-  let silence = setTimeout(() => to.end(1006, 'timeout'), timeout);
+  const late = () => to.end(1006, 'timeout');
+  let silence = setTimeout(late, timeout);
   let due = false;
   socket.onmessage = ({ data }) => {
     clearTimeout(silence); // whatever comes shows that it is alive
@@ -19,7 +20,7 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingI
   /** A half-open connection stands for ever; and a `pong` keeps positions young [P4]. */
   function check() {
     send({ event: 'ping' });
-    silence ??= setTimeout(() => to.end(1006, 'timeout'), pongTimeout);
+    silence ??= setTimeout(late, pongTimeout);
   }
 
   return {
