@@ -168,7 +168,7 @@ class Subscriptions:
             subscription.acknowledge(common, result)
         elif error.code in _PASSING:
             self._places.drop(subscription, tell=False)
-            self._places.want_at(subscription, now + AGAIN_SECONDS + self._chance())
+            self._places.want(subscription, now + AGAIN_SECONDS + self._chance())
         else:
             subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
         self._handed(subscription, tell=error is None)
