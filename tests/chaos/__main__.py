@@ -110,7 +110,7 @@ def _is_bad(report: Report) -> bool:
     if report.kind == "socketio":
         return not report.lost
     # A server that does not count its entries makes a bridge tell gaps where there is none.
-    needless = report.kind in ("mild", "two") and report.is_counted and (report.without_id or report.gaps)
+    needless = report.kind in ("mild", "two") and report.is_counted and (report.from_hash or report.gaps)
     return bool(report.wrong or needless)
 
 

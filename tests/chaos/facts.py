@@ -132,7 +132,7 @@ class Facts:
             + [fault for watcher in watchers for fault in watcher.faults]
             + [line for judgement in judgements for line in judgement.wrong],
             trouble=[*self._trouble, *trouble, *(line for each in self._world.bridges for line in each.trouble)],
-            without_id=sum(ledger.without_id for ledger in ledgers),
+            from_hash=sum(ledger.from_hash for ledger in ledgers),
             repeated=sum(ledger.repeated for ledger in ledgers),
             watched=watched,
             frames=frames,

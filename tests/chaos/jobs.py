@@ -110,7 +110,7 @@ class Ledger:
         return key in self._over
 
     @property
-    def without_id(self) -> int:
+    def from_hash(self) -> int:
         """The jobs whose first outcome did not come from a stream."""
         return sum(told[0].id is None or "~" in told[0].id for told in self._outcomes.values())
 
@@ -138,7 +138,7 @@ class Ledger:
 
     @property
     def repeated(self) -> int:
-        """Outcomes that came again after a reconnect because one of both has no id, or after a gap."""
+        """Outcomes that came again, after a gap or since a stream has lost them."""
         return max(0, sum(len(told) - 1 for told in self._outcomes.values()) - len(self.doubles))
 
     def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome, *, over: bool = True) -> None:

@@ -27,8 +27,8 @@ class Report(NamedTuple):
         silent: Events of whole queues that did not come though no gap was told.
         faults: Whatever else clients were told and must not be.
         trouble: What was wrong with bridges and jobs.
-        without_id: Outcomes that did not come from a stream.
-        repeated: Outcomes that came again because one of both has no id.
+        from_hash: Outcomes that came from a hash, not from a stream.
+        repeated: Outcomes that came again, after a gap or since a stream has lost them.
         watched: What came of whole queues; see `Judgement.counts`.
         frames: What clients got, by kind.
         bridge: What the bridges counted.
@@ -47,7 +47,7 @@ class Report(NamedTuple):
     silent: list[str]
     faults: list[str]
     trouble: list[str]
-    without_id: int
+    from_hash: int
     repeated: int
     watched: Counter[str]
     frames: Counter[str]
@@ -76,7 +76,7 @@ class Report(NamedTuple):
             f"{self.server}, {self.kind}, seed {self.seed}: {self.size}, {self.seconds:.0f} s; lost {len(self.lost)}, "
             f"doubled {len(self.doubles)}, silent gaps {len(self.silent)}, "
             f"wrong {len(self.faults) + len(self.trouble)}, late {self.late:.1f} s",
-            f"  outcomes without id {self.without_id}, repeated without id {self.repeated}",
+            f"  outcomes from hashes {self.from_hash}, told again after a gap {self.repeated}",
             f"  what broke: {listed(self.broken)}",
             *([f"  whole queues: {listed(self.watched)}"] if self.watched else []),
             f"  frames: {listed(self.frames)}",

@@ -27,7 +27,7 @@ def nothing_needless(report: Report) -> None:
     Redis 6.2 cannot tell: test_without_counts.py says when.
     """
     if report.is_counted:
-        assert (report.gaps, report.without_id, report.repeated) == (0, 0, 0), report
+        assert (report.gaps, report.from_hash, report.repeated) == (0, 0, 0), report
 
 
 async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:

@@ -12,7 +12,7 @@ from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.replay import replay, see, settle
+from jobws.hub.jobs.replay import replay, settle
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
@@ -140,7 +140,7 @@ class CoreTarget:
             for item in owed:
                 job_id = item.subscription.request.room.job_id
                 found = self._look_up(item.queue, str(job_id), results=True)
-                settle(self.fanout, item, found, self._end(item.queue), see(self.fanout, item.queue))
+                settle(self.fanout, item, found, self._end(item.queue), self.fanout.known(item.queue))
 
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None

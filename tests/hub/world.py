@@ -18,7 +18,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.missed import FINISHED
-from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
+from jobws.hub.jobs.replay import look_again, replay, settle
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.snapshot import Job
+    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
@@ -230,7 +231,7 @@ class InHand(NamedTuple):
     entries: list[tuple[Replay, int, Entry | None]]
     owed: list[Owed]
     look_up: LookUp
-    seen: dict[str, Seen]
+    seen: dict[str, KnownStream]
 
 
 class Bridge:
@@ -254,7 +255,7 @@ class Bridge:
         self.unordered: set[str] = set()
         self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
-            JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, Seen]]
+            JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, KnownStream]]
         ] = {}
         self.connections: list[JobClient] = []
         redis.on_loss.append(self._lost)
@@ -426,7 +427,7 @@ class Bridge:
                 return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
             jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
-            seen = {queue: see(self.fanout, queue) for queue, _ in jobs}
+            seen = {queue: self.fanout.known(queue) for queue, _ in jobs}
             self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
         entries, owed, look_up, seen = self.in_hand[connection]

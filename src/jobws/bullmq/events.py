@@ -9,13 +9,12 @@ missed.
 from __future__ import annotations
 
 from enum import Enum, auto
-from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
 from jobws.protocol.codec import json_text, raw_json
-from jobws.protocol.messages import RESERVED_EVENTS
+from jobws.protocol.messages import OUTCOMES, RESERVED_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +46,11 @@ class Life(Enum):
 
 
 class Kind(Struct, frozen=True):
-    """An event's name, and what the event says of its job's life."""
+    """An event's name, what the event says of its job's life, and whether it is an outcome."""
 
     name: EventName
     life: Life
+    is_outcome: bool
 
 
 HistoryEntry: TypeAlias = tuple[bytes, bytes, Kind]
@@ -77,10 +77,15 @@ def kind_of(fields: Sequence[bytes]) -> Kind | None:
         # A key's name stands in `prev` (includes/removeJobWithChildren.lua). Not kept: it is not the name's alone.
         finished = field(fields, b"prev") in _FINISHED
         return _REMOVED[finished]
-    kind = Kind(event_name(raw), Life.ENDS if raw in _FINISHED else Life.LIVES if raw in _LIVING else Life.SAME)
+    kind = _kind(raw, Life.ENDS if raw in _FINISHED else Life.LIVES if raw in _LIVING else Life.SAME)
     if len(_kinds) < _NAMES_KEPT:
         _kinds[raw] = kind
     return kind
+
+
+def _kind(raw: bytes, life: Life) -> Kind:
+    name = event_name(raw)
+    return Kind(name, life, name.text in OUTCOMES)
 
 
 def event_name(raw: bytes) -> EventName:
@@ -97,7 +102,7 @@ def event_name(raw: bytes) -> EventName:
     return name
 
 
-_REMOVED: Final = (Kind(event_name(b"removed"), Life.GONE), Kind(event_name(b"removed"), Life.SAME))
+_REMOVED: Final = (_kind(b"removed", Life.GONE), _kind(b"removed", Life.SAME))
 
 
 def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
@@ -125,26 +130,27 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
     event = fields[1] if fields[0] == b"event" else field(fields, b"event")
     json_field = _JSON_FIELDS.get(event) if event is not None else None
     parts: dict[bytes, bytes] = {}
-    pairs = iter(fields)
-    for name, value in zip(pairs, pairs, strict=False):
-        if name == b"event":
+    for index in range(0, len(fields) - 1, 2):
+        field_name, value = fields[index], fields[index + 1]
+        if field_name == b"event":
             continue
-        if name == json_field:
+        name = _field_names.get(field_name) or _field_name(field_name)
+        if field_name == json_field:
             encoded = raw_json(value)
             if encoded is None:
                 anomalies.append("bad-json")
                 encoded = _text(value, anomalies)
+            parts[name] = name + encoded
         else:
-            encoded = _text(value, anomalies)
-        parts[_field_names.get(name) or _field_name(name)] = encoded
+            parts[name] = name + _text(value, anomalies)
     parts.pop(b',"queue":', None)  # ours says more than a custom event's
     if json_field is not None and _field_name(json_field) not in parts:
         anomalies.append("missing-field")
-    rest = b"".join(chain.from_iterable(parts.items()))
+    rest = b"".join(parts.values())
     if len(rest) > max_bytes:
         anomalies.append("truncated")
         _truncate(parts, max_bytes)
-        rest = b"".join(chain.from_iterable(parts.items()))
+        rest = b"".join(parts.values())
     return b'{"queue":%b%b}' % (queue_json, rest), anomalies
 
 
@@ -167,12 +173,15 @@ def _field_name(name: bytes) -> bytes:
 
 
 def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
-    missing = 0
+    """Leave the largest fields out. `parts` are by name; each has its name in front."""
+    missing = left_out = 0
     total = sum(map(len, parts.values()))
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
-        if total - missing <= max_bytes:
+        if total - left_out <= max_bytes:
             break
         if name != b',"jobId":':
-            missing += len(parts.pop(name))
-    parts[b',"truncated":'] = b"true"
-    parts[b',"bytes":'] = b"%d" % missing
+            part = parts.pop(name)
+            left_out += len(part)
+            missing += len(part) - len(name)
+    parts[b',"truncated":'] = b',"truncated":true'
+    parts[b',"bytes":'] = b',"bytes":%d' % missing

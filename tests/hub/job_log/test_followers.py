@@ -9,7 +9,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.replay import replay, see, settle
+from jobws.hub.jobs.replay import replay, settle
 from jobws.hub.jobs.rooms import Rooms
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
@@ -449,7 +449,7 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client.connection.owe(subscription, "http")
     assert client.connection.backlog is not None
     _, (owed,) = client.connection.backlog.take(1)
-    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", see(bridge.fanout, "http"))
+    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", bridge.fanout.known("http"))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()

@@ -1,4 +1,4 @@
-"""Any interleaving of requests, look-ups and events leaves the rooms consistent and keeps G1 and G2."""
+"""Any interleaving of requests, look-ups and events leaves the rooms consistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec import Raw
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.fanout import Fanout
-from jobws.hub.jobs.replay import replay, see, settle
+from jobws.hub.jobs.replay import replay, settle
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.outbox import Outbox
 from jobws.protocol.close_codes import CloseCode
@@ -365,6 +365,6 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     backlog = client.connection.backlog
     assert backlog is not None
     (owed,) = backlog.take(16)[1]
-    settle(fanout, owed, ended(), "9-0", see(fanout, "http"))
+    settle(fanout, owed, ended(), "9-0", fanout.known("http"))
     (outcome,) = client.drain()
     assert (outcome["event"], outcome["id"]) == ("completed", "9-0~5.0")

@@ -8,12 +8,13 @@ import pytest
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE
-from jobws.hub.jobs.replay import Seen, look_again, replay, see, settle
+from jobws.hub.jobs.replay import look_again, replay, settle
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
 
 if TYPE_CHECKING:
+    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed
 
 JOB = ("http", "1")
@@ -33,8 +34,8 @@ def owe(client: Client) -> Owed:
     return owed
 
 
-def seen(client: Client) -> Seen:
-    return see(client.fanout, "http")
+def seen(client: Client) -> KnownStream:
+    return client.fanout.known("http")
 
 
 def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:

@@ -30,7 +30,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
             *("--seed", "1", "--max-examples", "20", "--no-color"),
             # To JSON Schema 5.0 is an integer, and some job ids are not (protocol.md, J2); the bridge refuses both.
             *("--exclude-checks", "positive_data_acceptance"),
-            # It has no end; test_events.py tries it.
+            # It has no end; test_job_events.py tries it.
             *("--exclude-path", "/events"),
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

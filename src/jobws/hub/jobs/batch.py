@@ -11,7 +11,6 @@ from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.subscription import Held, Subscriber, Subscription
 from jobws.protocol.codec import job_frame, json_text
 from jobws.protocol.identifiers import is_after
-from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +59,7 @@ class Batch:
         if anywhere is None and named is None and not self._whole_queue:
             return
         if job_id in self._followed:
-            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.name.text in OUTCOMES)
+            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.is_outcome)
         takers: list[Subscription] = []
         if self._whole_queue:
             self._choose(takers, self._whole_queue, kind)
@@ -81,8 +80,7 @@ class Batch:
 
         An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
         """
-        event, queue, life = kind.name.text, self._queue, kind.life
-        ends = event in OUTCOMES
+        event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         tells, lives = ends or life is not Life.SAME, life is Life.LIVES
         # Members of one room were mostly settled by the same event, so one comparison does for all of them.
         compared, is_news = None, True
@@ -109,7 +107,7 @@ class Batch:
 
     def _send(self, takers: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
         """A frame for each: those of one name share it, and all of them share a large tail."""
-        queue, ends = self._queue, kind.name.text in OUTCOMES
+        queue, ends = self._queue, kind.is_outcome
         without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}
         without: dict[Sub | None, Frame] = {}

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobws.bullmq.events import payload
 from jobws.hub.job_log.followers import JobLines
 from jobws.hub.jobs.batch import Batch
-from jobws.hub.jobs.history import History
+from jobws.hub.jobs.history import History, KnownStream
 from jobws.hub.jobs.subscription import DOUBTED, Held, Subscription
 from jobws.protocol.codec import Frame, encode, job_frame, tail_of
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
-from jobws.protocol.messages import OUTCOMES, Cursor, Gap, GapData
+from jobws.protocol.messages import Cursor, Gap, GapData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,6 +188,10 @@ class Fanout:
         if queue not in self.published:
             self.without_position.discard(queue)
 
+    def known(self, queue: str) -> KnownStream:
+        """What is known of a queue's stream now."""
+        return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
+
     def may_miss(self, queue: str, after: str) -> bool:
         """Whether a client may miss events that goes on after that position."""
         doubtful = self._doubtful.get(queue)
@@ -218,7 +222,7 @@ class Fanout:
                 stream_id, fields = entries[index]
                 try:
                     batch.offer(stream_id, fields)
-                except Exception:  # noqa: BLE001 - one poison entry stops nothing (G6)
+                except Exception:  # noqa: BLE001 - one poison entry stops nothing
                     if not self.counts["poison"]:
                         _log.exception(
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
@@ -257,13 +261,13 @@ class Fanout:
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
     ) -> None:
         """Send an event to one subscription, which may end with it. The caller flushes."""
-        ends = kind.name.text in OUTCOMES
-        told = ends or not (queue in self.without_position or (subscription.owed and queue in subscription.owed))
+        is_owed = subscription.owed is not None and queue in subscription.owed
+        told = kind.is_outcome or not (is_owed or queue in self.without_position)
         sub = subscription.request.room.sub
         subscription.connection.outbox.append(
             job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
         )
-        if ends and subscription.request.until_end:
+        if kind.is_outcome and subscription.request.until_end:
             subscription.connection.leave(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:

@@ -192,6 +192,13 @@ def _first_after(known: list[Any], stream_id: str | bytes) -> int:
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))
 
 
+class KnownStream(NamedTuple):
+    """What is known of a queue's stream at some time: its events, and the stream id up to which it was published."""
+
+    history: QueueHistory
+    cursor: str
+
+
 class History:
     """The recent events of every queue.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
     from jobws.protocol.request_types import Identity
@@ -38,7 +38,7 @@ class Query:
 
     __slots__ = (
         *("_ahead", "_anywhere", "_changes", "_fanout", "_found", "_holed", "_labels", "_look_up", "_named", "_needed"),
-        *("_seen", "_stale", "_stale_anywhere", "_unread", "known", "queues", "unknown"),
+        *("_stale", "_stale_anywhere", "_unread", "known", "queues", "unknown"),
     )
 
     def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
@@ -52,14 +52,13 @@ class Query:
             self._add(room)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
-        self.known: dict[str, QueueHistory] = {}
+        self.known: dict[str, KnownStream] = {}
         # By queue, after which id every event is needed.
         self._needed: Cursor = {}
         # Which queues are stale, all those that are, and how much had changed when that was found.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
         self._changes = fanout.history.changes
-        self._seen: Cursor = {}
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
         # What was found of jobs without a queue: by job id, by queue.
@@ -94,9 +93,8 @@ class Query:
     def ask(self) -> None:
         """The streams that it is about are known; Redis is asked after this."""
         for queue in self.queues:
-            seen = self._seen[queue] = self._fanout.cursors.get(queue, START)
-            known = self.known[queue] = self._fanout.history.of(queue)
-            self._needed[queue] = later(seen, known.floor or START)
+            known = self.known[queue] = self._fanout.known(queue)
+            self._needed[queue] = later(known.cursor, known.history.floor or START)
 
     def take(self, look_up: LookUp) -> None:
         """What Redis said; as far as streams had been written then, they have been read as far as can be."""
@@ -104,7 +102,7 @@ class Query:
         cursors = self._fanout.cursors
         self._unread = {
             queue
-            for queue in self._seen
+            for queue in self.known
             if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
             and position(end) > position(cursor)
         }
@@ -161,7 +159,7 @@ class Query:
         is_stale = self._stale.get(queue)
         if is_stale is None:
             history = self._fanout.history
-            known = self.known[queue] if queue in self.known else history.of(queue)
+            known = self.known[queue].history if queue in self.known else history.of(queue)
             is_whole = known.has_all_after(self._needed.get(queue, START))
             is_stale = self._stale[queue] = not (is_whole and history.is_current(queue, known))
         return is_stale
@@ -197,11 +195,11 @@ class Query:
 
     def moment(self, queue: str, job_id: str) -> str:
         """How far what was said of the job speaks."""
-        if queue not in self._seen:  # it was found since, and not asked
+        if queue not in self.known:  # it was found since, and not asked
             return self._fanout.cursors.get(queue, START)
         # An empty stream does not say, and one that went back says too little.
         asked = {} if self._look_up is None else self._look_up.moments
-        moment = later(self._seen[queue], asked.get((queue, job_id), START))
+        moment = later(self.known[queue].cursor, asked.get((queue, job_id), START))
         if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
             return START  # the stream was made again since
         return moment
@@ -214,7 +212,7 @@ class Query:
         """Whether the queue was asked, and its stream was read that far, or was made again since; None: all of them."""
         if queue is None:
             return all(map(self._is_stale, self._unread))
-        return queue in self._seen and (queue not in self._unread or self._is_stale(queue))
+        return queue in self.known and (queue not in self._unread or self._is_stale(queue))
 
     def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:
         """Whether events after a client's positions may be gone in the queue, or in any that they name."""

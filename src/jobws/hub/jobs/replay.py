@@ -6,7 +6,7 @@ Each call is one synchronous step, so anyone who reads may wait between two of t
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
@@ -64,19 +64,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     connection.outbox.flush()
 
 
-class Seen(NamedTuple):
-    """What was known of a queue, whose stream was not being read again, before hashes were read."""
-
-    history: QueueHistory
-    cursor: str
-
-
-def see(fanout: Fanout, queue: str) -> Seen:
-    """What is known of a queue now."""
-    return Seen(fanout.history.of(queue), fanout.cursors.get(queue, START))
-
-
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, seen: Seen) -> None:
+def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
     """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
 
     Nothing happens if the outcome came meanwhile, the client has it, or the job lives again. It is put off if there was
@@ -87,17 +75,17 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
         owed: What is to be delivered.
         snapshot: What the hash said.
         moment: How far the stream went then, `0-0` if it held nothing; it was read that far.
-        seen: What was known before.
+        known: What was known of the queue's stream before that. It was not being read again.
     """
     subscription, queue = owed
     if subscription.left or subscription.owed is None or queue not in subscription.owed:
         return
     subscription.pay(queue)
-    if not fanout.history.is_current(queue, seen.history):
+    if not fanout.history.is_current(queue, known.history):
         subscription.connection.owe(subscription, queue)
         return
     # A stream that was emptied ends nowhere, and one that went back ends too early.
-    last = later(moment, seen.cursor)
+    last = later(moment, known.cursor)
     request, connection = subscription.request, subscription.connection
     job_id = (request.room.job_id or "").encode()
     transition = fanout.history.of(queue).last_transition(job_id)

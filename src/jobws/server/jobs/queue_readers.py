@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.streams.schedule import Pauses
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.history import KnownStream
     from jobws.redis.connection import RedisTarget
 
 MAX_LISTENERS: Final = 16
@@ -114,7 +114,7 @@ class Queues:
     def _is_ready(self, tail: Tail) -> bool:
         return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
 
-    async def passed(self, ends: Mapping[str, str], known: Mapping[str, QueueHistory]) -> None:
+    async def passed(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
         """Wait until everything up to those stream ids was published, but not longer than 5 s.
 
         A queue that is forgotten meanwhile is not waited for. Nor is a queue whose stream has been begun again: the ids
@@ -122,8 +122,8 @@ class Queues:
 
         Args:
             ends: The stream ids, by label.
-            known: By label, the queue's history as it was before its end was asked for. A stream that was begun again
-                has another one.
+            known: By label, what was known of the stream before its end was asked for. One that was begun again has
+                another history.
         """
 
         def lags(tail: Tail, end: str) -> bool:
@@ -133,7 +133,7 @@ class Queues:
                 cursor != end
                 and not tail.is_removed
                 and position(cursor) < position(end)
-                and self._fanout.history.is_current(label, known[label])
+                and self._fanout.history.is_current(label, known[label].history)
             )
 
         behind = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]

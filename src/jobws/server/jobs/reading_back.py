@@ -17,7 +17,7 @@ from msgspec import UNSET
 from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
-from jobws.hub.jobs.replay import replay, see, settle
+from jobws.hub.jobs.replay import replay, settle
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close
@@ -115,11 +115,11 @@ class ReadingBack:
         jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
         # While a stream is read again positions go back, and some are still to be told of the gap.
         await self._queues.ready({queue for queue, _ in jobs})
-        seen = {queue: see(self._fanout, queue) for queue, _ in jobs}
+        known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # They may have ended again since, with events that are on their way.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
-        await self._queues.passed(ends, {queue: each.history for queue, each in seen.items()})
+        await self._queues.passed(ends, known)
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.subscription.left:
@@ -129,7 +129,7 @@ class ReadingBack:
             if isinstance(found, ItemError):
                 each.subscription.pay(each.queue)  # the next sweep asks again
             else:
-                settle(self._fanout, each, found, look_up.moments[job], seen[each.queue])
+                settle(self._fanout, each, found, look_up.moments[job], known[each.queue])
                 size += _size(found)
         return size
 

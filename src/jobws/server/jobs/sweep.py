@@ -85,7 +85,7 @@ class Sweeper:
         """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
         complete = True
         while some := await _portion(job_ids):
-            known = {queue: self._fanout.history.of(queue)}
+            known = {queue: self._fanout.known(queue)}
             try:
                 look_up = await self._store.look_up({queue: some})
             except RedisUnavailableError as error:
