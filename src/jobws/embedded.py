@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,6 +25,8 @@ from jobws.errors import ConfigurationError
 
 START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.01
+_LOWEST_PORT: Final = 20_000
+_PORTS: Final = 12_000
 _PORT_ATTEMPTS: Final = 5
 _NAMES_ON_PATH: Final = ("redis-server", "valkey-server")
 ENVIRONMENT_VARIABLE: Final = "JOBWS_REDIS_SERVER"
@@ -119,7 +122,7 @@ class EmbeddedRedis:
         )
         # Another process may take the free port before the server does.
         for attempt in range(_PORT_ATTEMPTS):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 self._launch()
             except ConfigurationError:
@@ -190,11 +193,17 @@ def _answer(keeper: subprocess.Popen[str]) -> str:
     return line.strip()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now, and that no outgoing connection gets.
+
+    Systems give outgoing connections the ports from 32768 on. A server that is started again on one of those may find
+    that a connection has it.
+    """
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
 
 
 def _is_alive(pid: int) -> bool:

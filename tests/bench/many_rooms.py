@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
-from jobws.embedded import find_redis_server
+from jobws.embedded import find_redis_server, free_port
 from tests.bench.clients import Clients, masked, raise_file_limit
-from tests.bench.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 
-from jobws.embedded import find_redis_server
+from jobws.embedded import find_redis_server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +67,6 @@ class Events:
         for queue in ("http", "sparql", "techstack", "analyzer"):
             self.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 10000)
             self.client.xadd(f"bull:{queue}:events", {"event": "drained"})
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def redis_version() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobws.embedded import free_port
 from tests.bench.servers import OPPONENT
 from tests.support import EVENTUALLY_SECONDS
 from tests.support.started import PIPE, STDOUT, Started
@@ -59,8 +59,7 @@ class BridgeAtPort:
         self._options = options
         self._process: subprocess.Popen[str] | Started | None = None
         self._log: threading.Thread | None = None
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
 
     def __enter__(self) -> BridgeAtPort:
         return self

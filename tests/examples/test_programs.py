@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -22,6 +21,7 @@ import pytest
 from trio_websocket import ConnectionRejected
 
 from jobws.client import connect, connect_logs
+from jobws.embedded import free_port
 from tests.support import eventually, require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -113,8 +113,7 @@ async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
 def nginx(folder: Path, bridge: str) -> Iterator[int]:
     """The port where nginx listens, with the example's configuration; `bridge` is host and port."""
     program = require("nginx", "/usr/sbin/nginx")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
     changes = {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}
     if os.geteuid() == 0:  # its workers would be somebody who cannot read the test's folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ import anyio
 import pytest
 
 from jobws.client.rest import submit
-from jobws.embedded import EmbeddedRedis
+from jobws.embedded import EmbeddedRedis, free_port
 from jobws.errors import ConfigurationError, RedisRefusedError
 from jobws.redis.connection import Connection, RedisTarget
 from tests.support import EVENTUALLY_SECONDS, require
@@ -63,8 +62,7 @@ class Servers:
         )
 
     def make(self, *config: str, binary: Path | None = None) -> Server:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         server = self._stack.enter_context(
             EmbeddedRedis((f"tls-port {port}", *self._config, *config), binary or tls_server())
         )

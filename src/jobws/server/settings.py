@@ -76,7 +76,7 @@ class Settings:
     silence_seconds: float = 45.0
     """A client that sent not one byte for so long is gone."""
     slow_seconds: float = 30.0
-    """A client for which something waits, and that took less than slow_bytes_per_second for so long, is closed with 4000."""
+    """A client that takes less than slow_bytes_per_second for so long, while frames wait, is closed with 4000."""
     slow_bytes_per_second: float = 4.0 * KIB
     """See slow_seconds."""
     max_connections: int = 20_000
