@@ -9,9 +9,9 @@ import { minify } from 'terser';
 
 // Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
 // users see (jobws.d.ts), or of the language's.
-const INTERNAL = `acknowledge acknowledged answer ask asked awaited base begin buffers calls check chosen deliver endpoint fail
-  failure fallback frame greeted handles idle item kind late leave messages move network nudge pending receive
-  refuse release renew requests seen sent settings stays stopped strict subscription subscriptions take tells turn unsent
+const INTERNAL = `acknowledge acknowledged again alive answer ask asked awaited base begin check chosen deliver end endpoint fail
+  failure fallback frame handler handles idle item kind leave lost messages move nudge pending polls receive
+  refuse release renew requests restart sent settings stays stop stopped strict subscription subscriptions take tells turn unsent
   upgrade wanted watcher`.split(/\s+/);
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
@@ -32,7 +32,7 @@ async function make(name, source, external) {
     write: false,
   });
   mangleCache = made.mangleCache;
-  const { code } = await minify(made.outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3, hoist_funs: true } });
+  const { code } = await minify(made.outputFiles[0].text, { module: true, ecma: 2022, compress: { hoist_funs: true, unsafe_arrows: true } });
   await writeFile(join(folder, name), `// jobws, MIT. Sources: src/\n${code}\n`);
 }
 

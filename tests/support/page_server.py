@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGES: Final = Path(__file__).parent.parent / "web" / "pages"
+ADAPTER: Final = Path(__file__).parent.parent.parent / "src" / "jobws" / "web" / "jobws.js"
+_SOCKET_IO: Final = PAGES / "node_modules" / "socket.io-client" / "dist" / "socket.io.esm.min.js"
 _TYPES: Final = {"html": "text/html; charset=utf-8", "js": "text/javascript", "mjs": "text/javascript"}
 
 
@@ -52,3 +54,21 @@ class PageServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def page_file(path: str) -> bytes | None:
+    """The pages, and the adapter beside them."""
+    match path:
+        case "jobws.js" | "jobws-http.js" | "jobws-all.js":
+            return ADAPTER.with_name(path).read_bytes()
+        case "socket.io.esm.min.js":
+            return _SOCKET_IO.read_bytes()
+        case "new.html":
+            before, line, after = (
+                (PAGES / "old.html").read_bytes().partition(b"import { io } from '/socket.io.esm.min.js'")
+            )
+            assert line
+            return before + b"import { io } from '/jobws.js'" + after
+        case _:
+            file = PAGES / path
+            return file.read_bytes() if file.is_file() else None

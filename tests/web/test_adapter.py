@@ -16,7 +16,7 @@ from tests.support.adapter import Adapter, Rejected, adapter
 from tests.support.bridge import live_bridge
 from tests.support.documents import page
 from tests.support.fake_bridge import fake_bridge
-from tests.web.conftest import ADAPTER
+from tests.support.page_server import ADAPTER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -68,7 +68,8 @@ async def test_who_no_longer_waits_leaves_the_job(redis: Redis) -> None:
     async with in_node() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
         client = await node.io(live.url, **SOON)
         rooms = live.bridge.fanout.rooms
-        late = {"name": "TimeoutError", "message": "job 1 of queue http has not ended within 1000 ms"}
+        message = "job 1 of queue http has not ended within 1000 ms"
+        late = {"name": "TimeoutError", "message": message, "jobId": "1", "queue": "http", "reason": 1000}
         nursery.start_soon(eventually, lambda: bool(rooms.of_job("http", "1")))
         assert await rejection(client, "1", queue="http", expect=True, timeout=1000) == late
         await eventually(lambda: not rooms)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support import require
 from tests.support.node import NODE, install_packages
-from tests.web.conftest import ADAPTER
+from tests.support.page_server import ADAPTER
 
 ROOT = Path(__file__).parent.parent.parent
 BUILD = NODE.parent / "node-build"

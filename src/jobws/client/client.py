@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from jobws.client import rest
 from jobws.client.connection.reconnecting import Session, require_trio, running
 from jobws.client.connection.token import Credentials, Token
-from jobws.client.jobs.inbox import open_inbox
+from jobws.client.jobs.inbox import Inbox
 from jobws.client.jobs.iterators import Events, Outcomes
 from jobws.client.jobs.subscriptions import Subscriptions
 from jobws.errors import ClientError, RequestError, ResponseError
@@ -94,7 +94,7 @@ class Client:
             ResponseError: An id, or the label of the queue, is malformed.
         """
         rooms = _rooms(job_ids, queue)
-        with open_inbox(self._session, rooms, strict=not expect) as inbox:
+        with Inbox(self._session, rooms, strict=not expect) as inbox:
             yield Outcomes(inbox, self.lookup)
 
     @asynccontextmanager
@@ -126,7 +126,7 @@ class Client:
             RefusedError: The bridge refuses this client.
         """
         rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
-        with open_inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
+        with Inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
             watched = Events(inbox)
             await watched.answered(set(rooms))
             yield watched
@@ -163,12 +163,11 @@ class Client:
             ResponseError: The bridge refuses this job; `code` and message say why.
         """
         return await rest.submit(
-            *(self._url, queue, data),
+            *(self._url, queue, data, await self._credentials.headers()),
             name=name,
             job_id=job_id,
             opts=opts,
             idempotency_key=idempotency_key,
-            token=await self._credentials.token(),
         )
 
     async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
@@ -182,7 +181,7 @@ class Client:
             ResponseError: `unknown-queue`, `bad-job-id` or `unavailable`.
         """
         try:
-            return await rest.look_up(self._url, str(job_id), queue, token=await self._credentials.token())
+            return await rest.look_up(self._url, str(job_id), queue, await self._credentials.headers())
         except ResponseError as error:
             if error.code == "unknown-job":
                 return []

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 import trio
 
-from jobws.client.connection.token import authorization
-from jobws.client.connection.urls import http_url
+from jobws.client.connection.transport import EMPTY
+from jobws.client.connection.urls import url_below
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.codec import decode_as
 from jobws.protocol.http_resources import Problem, Submitted
@@ -37,58 +37,34 @@ async def submit(
     base: str,
     queue: str,
     data: object,
+    headers: Mapping[str, str] = EMPTY,
     *,
     name: str | None = None,
     job_id: str | None = None,
     opts: Mapping[str, object] | None = None,
     idempotency_key: str | None = None,
-    token: str | None = None,
 ) -> Submitted:
-    """Add a job to the queue with that label.
-
-    Cancelling returns immediately; the job may be added all the same. With `job_id` or `idempotency_key` it is harmless
-    to submit again.
-
-    Args:
-        base: The bridge's base URL.
-        queue: The label.
-        data: The job's data, anything that JSON can hold.
-        name: The job's name; None: `job`.
-        job_id: Its id; None: derived from `idempotency_key`, or else random.
-        opts: BullMQ's options, as far as the bridge allows them (protocol.md, §9).
-        idempotency_key: Requests with the same key make one job.
-        token: What opens the bridge; None: nothing.
-
-    Raises:
-        UnreachableError: No bridge answers at that URL.
-        RefusedError: The bridge refuses this client.
-        ResponseError: It refuses this job; `code` and message say why.
-    """
-    fields = {"name": name, "jobId": job_id, "opts": opts}
-    body = {"data": data, **{key: value for key, value in fields.items() if value is not None}}
-    headers = authorization(token)
-    if idempotency_key is not None:
-        headers["Idempotency-Key"] = idempotency_key
-    path = f"/jobs?{urlencode({'queue': queue})}"
+    """Add a job. Arguments, result and errors are those of `Client.submit`; `headers` carry the token."""
+    options = {"name": name, "jobId": job_id, "opts": opts}
+    job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:
-        text = json.dumps(body, allow_nan=False)
+        text = json.dumps(job, allow_nan=False)
     except RecursionError:  # far beyond what the bridge would refuse
         raise ResponseError("too-deep", TOO_DEEP) from None
-    answer = await _request(base, "POST", path, text.encode(), headers)
-    return _decode(base, answer, Submitted)
+    key = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    path = f"/jobs?{urlencode({'queue': queue})}"
+    return _decode(base, await _request(base, "POST", path, {**headers, **key}, text.encode()), Submitted)
 
 
-async def look_up(base: str, job_id: str, queue: str | None = None, *, token: str | None = None) -> list[JsonObject]:
+async def look_up(
+    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY
+) -> list[JsonObject]:
     """Snapshots, with results, of the jobs of that id: one per queue that has it, or that of `queue`. Never empty.
 
-    Raises:
-        UnreachableError: No bridge answers at that URL.
-        RefusedError: The bridge refuses this client.
-        ResponseError: `unknown-job`, `unknown-queue`, `bad-job-id` or `unavailable`.
+    Raises what `Client.lookup` raises, and ResponseError with `unknown-job`.
     """
     query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
-    path = f"/jobs?{urlencode(query, quote_via=quote)}"
-    answer = await _request(base, "GET", path, headers=authorization(token))
+    answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
     if queue is not None:
         return [_decode(base, answer, dict[str, object])]
     return _decode(base, answer, _Found).jobs
@@ -105,13 +81,10 @@ def _decode(base: str, answer: bytes, shape: type[Shape]) -> Shape:
         raise UnreachableError(f"no bridge at {base}: what answers is none ({error})") from None
 
 
-async def _request(
-    base: str, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> bytes:
-    url = http_url(base, path)
-    named = {**(headers or {}), **({} if body is None else {"Content-Type": _JSON})}
+async def _request(base: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+    url = url_below(base, "http", path)
     try:
-        answer = await trio.to_thread.run_sync(_exchange, url, method, body, named, abandon_on_cancel=True)
+        answer = await trio.to_thread.run_sync(_exchange, url, method, body, headers, abandon_on_cancel=True)
     # Not ASCII where HTTP or a host's name has to be, or a line feed in a header: nothing was sent.
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(f"no bridge at {base}: {str(error) or type(error).__name__}") from None
@@ -137,7 +110,7 @@ def _exchange(url: str, method: str, body: bytes | None, headers: Mapping[str, s
     connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
     try:
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.request(method, target, body, dict(headers))
+        connection.request(method, target, body, {**headers, **({} if body is None else {"Content-Type": _JSON})})
         response = connection.getresponse()
         content_type = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         return response.status, content_type, response.read()

@@ -41,7 +41,10 @@ export interface Options {
   pingInterval?: number;
   /** A bridge that does not answer that for so long is gone, and the client comes back (default 10000). */
   pongTimeout?: number;
-  /** Where only HTTP gets through, WebSocket is tried again after so long (default 30000), which doubles each time. */
+  /**
+   * Where only HTTP gets through, WebSocket is tried again after so long (default 30000), and a stream where only polls do;
+   * doubles each time.
+   */
   upgradeDelay?: number;
   /** What that doubles to at most (default 300000). */
   upgradeDelayMax?: number;

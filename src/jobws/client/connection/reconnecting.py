@@ -14,10 +14,11 @@ import msgspec
 import trio
 
 from jobws.client.connection.backoff import Backoff
-from jobws.client.connection.transport import CONNECT_SECONDS, Transport, open_transport
+from jobws.client.connection.transport import CONNECT_SECONDS, Transport, open_websocket
+from jobws.client.connection.urls import url_below
 from jobws.client.frames import decode_frame, not_ours
 from jobws.errors import ClientError, ConnectionLostError, UnreachableError
-from jobws.protocol.messages import HelloData
+from jobws.protocol.messages import PROTOCOL, HelloData
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -82,7 +83,7 @@ class Session(Generic[AnyTalk]):
         self._url = url
         self._credentials = credentials
         self._backoff = Backoff(random.random)
-        self._wake = trio.Event()
+        self._wake = trio.lowlevel.ParkingLot()
         self._sleeping_until = inf
         self._expiring = trio.Event()
         self._talking: trio.CancelScope | None = None
@@ -97,7 +98,7 @@ class Session(Generic[AnyTalk]):
     def nudge(self) -> None:
         """Send soon what the talk has to send; what it gets before the writer runs goes out, too."""
         if self.talk.due() < self._sleeping_until:
-            self._wake.set()
+            self._wake.unpark_all()
 
     def close(self, scope: trio.CancelScope) -> None:
         """End `run`, which runs in `scope`: a connection that stands is closed in good manners."""
@@ -127,7 +128,8 @@ class Session(Generic[AnyTalk]):
 
     async def _connect(self) -> None:
         """One connection, from its handshake to its end."""
-        async with open_transport(self._url, self._path, await self._credentials.token()) as transport:
+        url, headers = url_below(self._url, "ws", self._path), await self._credentials.headers()
+        async with open_websocket(url, (PROTOCOL,), headers) as transport:
             self.hello = await self._greeted(transport)
             self._ping_seconds = min(PING_SECONDS, max(1.0, self.hello.heartbeat))
             self.talk.connected(self.hello, trio.current_time())
@@ -186,8 +188,7 @@ class Session(Generic[AnyTalk]):
         while True:
             self._sleeping_until = min(self.talk.due(), ping_due)
             with trio.move_on_at(self._sleeping_until):
-                await self._wake.wait()
-            self._wake = trio.Event()
+                await self._wake.park()
             self._sleeping_until = -inf
             for message in self.talk.requests(trio.current_time()):
                 await transport.send(message)

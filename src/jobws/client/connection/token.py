@@ -46,7 +46,7 @@ class Credentials:
             raise ClientError("a token must be printable ASCII without spaces")
         return token
 
-
-def authorization(token: str | None) -> dict[str, str]:
-    """The header that carries the token; none without one."""
-    return {} if token is None else {"Authorization": f"Bearer {token}"}
+    async def headers(self) -> dict[str, str]:
+        """The header that carries the token; none without one. Raises what `token` raises."""
+        token = await self.token()
+        return {} if token is None else {"Authorization": f"Bearer {token}"}

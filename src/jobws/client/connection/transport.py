@@ -17,11 +17,8 @@ from urllib.parse import urlsplit
 import trio
 import trio_websocket
 
-from jobws.client.connection.token import authorization
-from jobws.client.connection.urls import websocket_url
 from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
 from jobws.protocol.close_codes import may_return
-from jobws.protocol.messages import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -76,13 +73,6 @@ class Transport:
         if may_return(code):
             return ConnectionLostError(code, reason)
         return RefusedError(f"the bridge ended the connection: {code} {reason}".rstrip())
-
-
-@asynccontextmanager
-async def open_transport(base: str, path: str, token: str | None) -> AsyncIterator[Transport]:
-    """A connection to the bridge at `base`, closed at the end of the context. Raises what `open_websocket` raises."""
-    async with open_websocket(websocket_url(base, path), (PROTOCOL,), authorization(token)) as transport:
-        yield transport
 
 
 @asynccontextmanager

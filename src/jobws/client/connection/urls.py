@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from jobws.errors import UnreachableError
 
-_SECURE: Final = {"http": False, "ws": False, "https": True, "wss": True}
 
-
-def websocket_url(base: str, path: str) -> str:
-    """The URL of the WebSocket at `path`; a path prefix is kept.
+def url_below(base: str, scheme: Literal["http", "ws"], path: str) -> str:
+    """The URL of `path`, beginning with a slash, maybe with a query; with TLS if `base` has it. A path prefix is kept.
 
     Raises:
         UnreachableError: `base` is no URL of a bridge.
     """
-    return _below(base, ("ws", "wss"), path)
-
-
-def http_url(base: str, path: str) -> str:
-    """The URL of `path`, which begins with a slash and may have a query; a path prefix is kept.
-
-    Raises:
-        UnreachableError: `base` is no URL of a bridge.
-    """
-    return _below(base, ("http", "https"), path)
-
-
-def _below(base: str, schemes: tuple[str, str], path: str) -> str:
     try:
         parts = urlsplit(base)
-        usable = parts.scheme in _SECURE and parts.hostname and parts.port != 0
+        usable = parts.scheme in ("http", "ws", "https", "wss") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
         raise UnreachableError(f"{base} is no URL of a bridge; expected http://host:port")
-    return urlunsplit(
-        (schemes[_SECURE[parts.scheme]], parts.netloc, quote(parts.path.rstrip("/"), safe="/%") + path, "", "")
-    )
+    tls = "s" if parts.scheme in ("https", "wss") else ""
+    return urlunsplit((scheme + tls, parts.netloc, quote(parts.path.rstrip("/"), safe="/%") + path, "", ""))

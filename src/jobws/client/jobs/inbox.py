@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -12,7 +11,7 @@ from jobws.client.jobs.subscription import Item, Subscription, Watch
 from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from jobws.client.connection.reconnecting import Session
     from jobws.client.jobs.subscriptions import Subscriptions
@@ -20,13 +19,36 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Items of a watch, in order. Use `open_inbox`."""
+    """Items of a watch of the rooms, in order; a context manager, inside which they are watched.
 
-    def __init__(self, session: Session[Subscriptions], watch: Watch, items: trio.MemoryReceiveChannel[Item]) -> None:
-        self._open = len(watch.open)
+    Arguments are those of `Watch`.
+    """
+
+    def __init__(
+        self,
+        session: Session[Subscriptions],
+        rooms: Iterable[Room],
+        events: frozenset[str] | None = OUTCOMES,
+        *,
+        strict: bool,
+        logs: bool = False,
+    ) -> None:
+        # Bounded by the watch's backlog (`subscriptions.BACKLOG_BYTES`), not by the channel.
+        send, self._items = trio.open_memory_channel[Item](math.inf)
         self._session = session
-        self._watch = watch
-        self._items = items
+        self._watch = Watch(send.send_nowait, events, strict, logs)
+        for room in rooms:
+            Subscription(self._watch, room)
+        self._open = len(self._watch.open)
+
+    def __enter__(self) -> Self:
+        self._session.talk.join(self._watch)
+        self._session.nudge()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.talk.leave(self._watch)
+        self._session.nudge()
 
     @property
     def ended(self) -> bool:
@@ -40,28 +62,3 @@ class Inbox:
         self._session.talk.consume(self._watch, item.size)
         self._session.nudge()
         return item
-
-
-@contextmanager
-def open_inbox(
-    session: Session[Subscriptions],
-    rooms: Iterable[Room],
-    events: frozenset[str] | None = OUTCOMES,
-    *,
-    strict: bool,
-    logs: bool = False,
-) -> Iterator[Inbox]:
-    """Watch the rooms while inside. Arguments as those of `Watch`."""
-    # Bounded by the watch's backlog (`subscriptions.BACKLOG_BYTES`), not by the channel.
-    send, items = trio.open_memory_channel[Item](math.inf)
-    watch = Watch(send.send_nowait, events, strict, logs)
-    for room in rooms:
-        Subscription(watch, room)
-    inbox = Inbox(session, watch, items)
-    session.talk.join(watch)
-    session.nudge()
-    try:
-        yield inbox
-    finally:
-        session.talk.leave(watch)
-        session.nudge()

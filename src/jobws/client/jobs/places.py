@@ -36,14 +36,13 @@ class Places:
         self._changed = False  # since `take`
         self._turn_due = inf  # nobody waits
 
-    def want(self, subscription: Subscription) -> None:
-        """Have it wait for a place."""
-        self._waiting[subscription] = None
-        self._changed = True
-
-    def want_at(self, subscription: Subscription, due: float) -> None:
-        """Have it wait for a place from then on."""
-        self._later[subscription] = due
+    def want(self, subscription: Subscription, due: float = -inf) -> None:
+        """Have it wait for a place, from then on."""
+        if due > -inf:
+            self._later[subscription] = due
+        else:
+            self._waiting[subscription] = None
+            self._changed = True
 
     def drop(self, subscription: Subscription, *, tell: bool) -> None:
         """Take it from its place, or from those that wait; `tell` the bridge, if that may hold it."""

@@ -7,7 +7,6 @@ comes. Nothing here waits or reads a clock.
 from __future__ import annotations
 
 from itertools import count
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -48,8 +47,8 @@ class Subscriptions:
         self._chance = chance
         self._backlog_bytes = backlog_bytes
         self._watches: dict[Watch, None] = {}
-        self._max_message: int | None = None  # None: not connected
-        self._places = Places(0)
+        self._max_message = 0
+        self._places = Places(0)  # while it is not connected
         # By the refs of unanswered requests: the names of what they ask for.
         self._asked: dict[Ref | None, list[int | None]] = {}
         self._numbers = count(1)
@@ -93,7 +92,6 @@ class Subscriptions:
 
     def disconnected(self) -> None:
         """The connection ended, and with it everything that the bridge knew of us."""
-        self._max_message = None
         self._asked.clear()
         for subscription in self._places.taken.values():
             subscription.release()
@@ -101,12 +99,10 @@ class Subscriptions:
 
     def due(self) -> float:
         """When `requests` has something to send."""
-        return inf if self._max_message is None else self._places.due()
+        return self._places.due()
 
     def requests(self, now: float) -> list[str]:
         """What to send now. What is left goes first, since it makes place."""
-        if self._max_message is None:
-            return []
         limit = self._max_message - _ENVELOPE_BYTES
         items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
         leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
@@ -168,7 +164,7 @@ class Subscriptions:
             subscription.acknowledge(common, result)
         elif error.code in _PASSING:
             self._places.drop(subscription, tell=False)
-            self._places.want_at(subscription, now + AGAIN_SECONDS + self._chance())
+            self._places.want(subscription, now + AGAIN_SECONDS + self._chance())
         else:
             subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
         self._handed(subscription, tell=error is None)

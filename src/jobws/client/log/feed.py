@@ -90,7 +90,7 @@ class LogFeed:
         *,
         follow: bool,
         now_ms: Callable[[], int],
-        changed: Callable[[], None],
+        changed: Callable[[], object],
         chance: Callable[[], float],
     ) -> None:
         self.failure: ClientError | None = None

@@ -28,7 +28,7 @@ class LogLines:
     It ends by itself only with `follow=False`. Otherwise it raises what ended it. Cancelling loses no line.
     """
 
-    def __init__(self, feed: LogFeed, news: _News) -> None:
+    def __init__(self, feed: LogFeed, news: trio.lowlevel.ParkingLot) -> None:
         self._feed = feed
         self._news = news
 
@@ -45,21 +45,7 @@ class LogLines:
                 raise StopAsyncIteration
             if self._feed.failure is not None:
                 raise self._feed.failure
-            await self._news.wait()
-
-
-class _News:
-    """Wakes the tasks that wait for something new."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def tell(self) -> None:
-        self._event.set()
-        self._event = trio.Event()
-
-    async def wait(self) -> None:
-        await self._event.wait()
+            await self._news.park()
 
 
 @asynccontextmanager
@@ -106,18 +92,18 @@ async def connect_logs(
     filters = {"level": level, "source": source, "queue": queue, "jobId": job_id, "text": text}
     chosen = {key: value for key, value in filters.items() if value is not None}
     begin = {key: value for key, value in {"tail": tail, "after": after}.items() if value is not None}
-    news = _News()
+    news = trio.lowlevel.ParkingLot()  # of the tasks that wait for something new
     feed = LogFeed(
         chosen,
         begin,
         follow=follow,
         now_ms=lambda: time.time_ns() // 1_000_000,
-        changed=news.tell,
+        changed=news.unpark_all,
         chance=random.random,
     )
     async with running(Session(url, Credentials(token), feed, "/logs")):
         while not feed.answered and feed.failure is None:
-            await news.wait()
+            await news.park()
         if feed.failure is not None:
             raise feed.failure
         yield LogLines(feed, news)

@@ -2,6 +2,7 @@
 
 import { JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
+import { Requests } from './requests.js';
 import { Subscriptions } from './subscriptions.js';
 import { WebSocketLink } from './websocket.js';
 
@@ -12,34 +13,46 @@ const TURN = 5000;
 const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500);
 
 /**
- * `settings` are those of `settings.js`. `jobs` is told of it by its own state and events. `to` is called: `frame` with what
- * comes, `calls` for requests that are about no job (true: with those that were sent), `pending` (is one unanswered?),
- * `stopped` with why there will be nothing more.
+ * `settings` are those of `settings.js`; `jobs` is told its events. `to` is called: `frame` with what comes, and `stopped`
+ * with why there will be nothing more.
  */
 export function Connection(settings, jobs, to) {
-  const { base, fallback, WebSocket, auth, token: source = auth } = settings;
+  const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
-  const connection = { base, subscriptions, connect, nudge, token, stop, active: false, failure: null };
-  let link = null;
+  const requests = Requests(jobs, subscriptions.next, nudge);
+  const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
+  let link = null; // what is open, or about to be
   let timer; // of the next attempt, or of turns
   let tries = 0; // links without `hello` since the last one with
   let losses = 0; // since the last answer
-  let http = false; // it is tried next, immediately
   let begun = false; // there was a connection
-  let unlisten; // to the page
+  let polls = false; // the network seems to hold streams back
 
   function connect() {
     if (connection.active) return;
     connection.active = true;
     connection.failure = null;
     tries = 0;
-    listen();
+    listen('addEventListener');
     open();
+  }
+
+  /** A network that comes back, and a page that is looked at again, are reasons to see whether the bridge is there. */
+  function listen(how) {
+    globalThis[how]?.('online', check);
+    globalThis.document?.[how]('visibilitychange', shown);
+  }
+
+  const shown = () => document.hidden || check();
+
+  function check() {
+    if (connection.transport) link.check();
+    else if (timer) retry(); // else it is tried now
   }
 
   /** There is something to ask for. */
   function nudge() {
-    if (link?.greeted) link.nudge();
+    if (connection.transport) link.nudge();
   }
 
   async function token() {
@@ -51,39 +64,45 @@ export function Connection(settings, jobs, to) {
     }
   }
 
-  /** WebSocket; where it does not get through, HTTP. */
-  async function open() {
+  /** WebSocket; where it does not get through, HTTP, which is `next` if that is known. */
+  async function open(next) {
+    clearTimeout(timer);
     timer = null;
     try {
       const given = await token();
-      let Link = WebSocketLink;
-      if (fallback && (http || !WebSocket || tries % 3 === 2))
-        ({ HttpLink: Link } = await loadHttp().catch(() => ({ HttpLink: WebSocket && WebSocketLink })));
+      const http = fallback && (next || !WebSocket || tries % 3 === 2) && (await loadHttp(settings.timeout).catch(() => {}));
       if (!connection.active || link) return;
-      if (Link) link = dial(Link, given);
-      else ended(null, 1006, 'no jobws-http.js');
+      if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given, polls);
+      else ended(null, 1006, 'jobws-http.js does not load');
     } catch (error) {
       stop(error);
     }
   }
 
-  function dial(Link, given) {
-    let fresh = true;
-    const made = Link({ ...settings, token: given }, {
+  function retry(next) {
+    jobs.io.fire('reconnect_attempt', tries + 1);
+    open(next);
+  }
+
+  function dial(Link, given, polls) {
+    const made = Link({ ...settings, token: given, polls }, {
       frame: (text) => take(made, text),
       end: (code, reason) => ended(made, code, reason),
-      upgrade: async () => dial(WebSocketLink, await token().catch(() => {})),
+      upgrade: async (Link = WebSocketLink) => dial(Link, await token().catch(() => {})),
       size: subscriptions.size,
-      awaited: () => subscriptions.awaited() || to.pending(),
+      awaited: () => subscriptions.awaited() || requests.pending(),
       messages(all) {
-        if (all) subscriptions.connected();
-        const calls = to.calls(all || fresh);
-        fresh = false;
-        return [...subscriptions.requests(), ...calls];
+        if (all) again();
+        return [...subscriptions.unsent(), ...requests.unsent()];
       },
     });
-    made.late = setTimeout(() => ended(made, 1006, 'timeout'), settings.timeout);
     return made;
+  }
+
+  /** Everything is to be asked for, by a connection with those limits. */
+  function again(limits) {
+    subscriptions.restart(limits);
+    requests.again();
   }
 
   function take(from, text) {
@@ -92,79 +111,66 @@ export function Connection(settings, jobs, to) {
       frame = JSON.parse(text);
     } catch {} // below
     const event = frame?.event;
-    if (from.greeted ? !event : event !== 'hello') ended(from, 1006, 'what answers does not speak jobws.v1');
-    else if (!from.greeted) greet(from, frame.data);
-    else if (from === link && event !== 'hello') {
+    const greeted = from === link && connection.transport;
+    if (event === 'hello') greeted || greet(from, frame.data); // each answer over HTTP begins with one
+    else if (!greeted || !event) ended(from, 1006, 'what answers does not speak jobws.v1');
+    else {
       if (event === 'ack') losses = 0; // the bridge works: back-off begins again
       subscriptions.receive(frame);
       to.frame(frame);
     }
   }
 
-  function greet(from, hello) {
-    clearTimeout(from.late);
+  function greet(from, { limits }) {
     const upgrade = from !== link;
-    if (upgrade) {
-      if (!link?.greeted || link.kind === 'websocket') return from.close(); // it comes too late
-      link.close();
-    }
-    const attempt = tries + 1;
-    tries = 0;
-    from.greeted = true;
+    if (upgrade && (connection.transport ?? 'websocket') === 'websocket') return from.close(); // it comes too late
+    if (upgrade) link.close();
     link = from;
+    connection.transport = link.kind;
+    polls = link.kind === 'polling';
     clearTimeout(timer); // an interval, too
     timer = setInterval(subscriptions.turn, TURN);
-    subscriptions.connected(hello);
+    again(limits);
     link.begin();
-    jobs.connected = true;
-    jobs.transport = link.kind;
-    if (!upgrade && begun) jobs.io.fire('reconnect', attempt);
+    if (begun && !upgrade) jobs.io.fire('reconnect', tries + 1);
     begun = true;
+    tries = 0;
     if (!upgrade) jobs.fire('connect');
     jobs.fire('transport', link.kind);
     nudge();
   }
 
   function ended(which, code, reason) {
-    if (which !== link) return close(which);
-    const { reconnection, reconnectionAttempts = Infinity, reconnectionDelay, reconnectionDelayMax } = settings;
-    const was = lose(reason === 'ping timeout' ? reason : code === 1006 ? 'transport close' : `${code} ${reason}`);
+    if (which !== link) return which.close();
+    const { reconnection, reconnectionAttempts, reconnectionDelay, reconnectionDelayMax } = settings;
+    const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const origin = globalThis.location?.origin;
     const allowed = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
     const error = new JobwsError(`no jobws bridge at ${base}: is it running there, is that its URL${allowed}? (${reason || 'refused'})`);
-    http = !was && fallback && (reason === 'buffered' || (reason === 'timeout' && which.kind === 'websocket'));
     if (!was && ++tries >= 3) jobs.fire('connect_error', error);
     if (reconnection === false || tries > reconnectionAttempts) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
+    // Where one way hangs, the next is tried immediately: a stream, then polls.
+    const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
+    polls ||= http && which.kind === 'sse';
     // Those that lost the same bridge do not come back together: a wait is random up to what doubles.
     const most = Math.min(reconnectionDelay * 2 ** losses++, reconnectionDelayMax);
-    timer = setTimeout(retry, http ? 0 : Math.random() * most);
+    timer = setTimeout(retry, http ? 0 : Math.random() * most, http);
   }
 
-  function retry() {
-    jobs.io.fire('reconnect_attempt', tries + 1);
-    open();
-  }
-
-  function close(which) {
-    clearTimeout(which?.late);
-    which?.close();
-  }
-
-  /** The connection is over; returns whether there had been one. */
+  /** The connection is over; returns what it was. */
   function lose(reason) {
+    const was = connection.transport;
     const lost = link;
     clearTimeout(timer);
-    timer = link = null;
-    close(lost);
-    subscriptions.disconnected();
-    jobs.connected = false;
-    jobs.transport = null;
-    if (lost?.greeted) jobs.fire('disconnect', reason);
-    return lost?.greeted;
+    timer = link = connection.transport = null;
+    lost?.close();
+    subscriptions.lost();
+    if (was) jobs.fire('disconnect', reason);
+    return was;
   }
 
   /** End for good, or until `connect` is called. */
@@ -173,28 +179,10 @@ export function Connection(settings, jobs, to) {
     connection.active = false;
     connection.failure = error;
     lose(reason);
-    unlisten();
+    listen('removeEventListener');
     subscriptions.fail(error);
     to.stopped(error);
     if (reason !== 'io client disconnect') jobs.fire('connect_error', error);
-  }
-
-  /** A network that comes back, and a page that is looked at again, are reasons to see whether the bridge is there. */
-  function listen() {
-    const check = () => {
-      if (link?.greeted) return link.check();
-      if (!timer) return; // it is tried
-      clearTimeout(timer);
-      retry();
-    };
-    const { document } = globalThis;
-    const shown = () => document.visibilityState === 'visible' && check();
-    const listen = (how) => {
-      globalThis[how]?.('online', check);
-      document?.[how]('visibilitychange', shown);
-    };
-    listen('addEventListener');
-    unlisten = () => listen('removeEventListener');
   }
 
   return connection;

@@ -1,7 +1,5 @@
 /** What goes wrong, by name. */
 
-const named = (jobId, queue) => (queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`);
-
 /** Base of all errors of this module. `code` is the bridge's, if it is the bridge that refused. */
 export class JobwsError extends Error {
   name = 'JobwsError';
@@ -17,7 +15,7 @@ const ofJob = (name, say) =>
     name = name;
 
     constructor(jobId, queue, reason) {
-      super(say(named(jobId, queue), reason));
+      super(say(queue === undefined ? `job ${jobId}` : `job ${jobId} of queue ${queue}`, reason));
       Object.assign(this, { jobId, queue, reason });
     }
   };
@@ -33,6 +31,5 @@ export const JobUnknown = ofJob('JobUnknown', (job) => `no ${job}; if it is abou
 export const queueUnknown = (jobId, queue) =>
   new JobwsError(`${jobId}: no queue ${queue}; if it is about to come, wait with {expect: true}`, 'unknown-queue');
 
-/** It has not ended within the time that its user gave it. */
-export const timedOut = (jobId, queue, milliseconds) =>
-  Object.assign(new JobwsError(`${named(jobId, queue)} has not ended within ${milliseconds} ms`), { name: 'TimeoutError' });
+/** It has not ended within the time that its user gave it: `reason`, in milliseconds. */
+export const JobTimeout = ofJob('TimeoutError', (job, milliseconds) => `${job} has not ended within ${milliseconds} ms`);

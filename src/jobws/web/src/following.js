@@ -1,21 +1,13 @@
 /** What the module is for: to watch a job to its end, and to wait for its result. */
 
-import { JobFailed, JobRemoved, JobwsError, timedOut } from './errors.js';
+import { JobFailed, JobRemoved, JobTimeout, JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
 import { OUTCOMES } from './subscription.js';
+import { within } from './within.js';
 
 export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
 /** The id as text; empty: it is none. */
 export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
-
-/** What the promise gives, or an error if that takes longer. */
-export function within(promise, milliseconds, late) {
-  let timer;
-  const over = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(late()), milliseconds);
-  });
-  return Promise.race([promise, over]).finally(() => clearTimeout(timer));
-}
 
 /** An iterator; see `Jobs.watch` in jobws.d.ts. */
 export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
@@ -68,7 +60,7 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
 export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
   const watched = watch(share, connection, jobId, { ...options, expect });
   const result = resultOf(watched, connection, jobId, options);
-  const limited = timeout === undefined ? result : within(result, timeout, () => timedOut(jobId, options.queue, timeout));
+  const limited = timeout === undefined ? result : within(result, timeout, new JobTimeout(jobId, options.queue, timeout));
   return limited.finally(watched.return);
 }
 

@@ -11,10 +11,11 @@ const POLL_PAUSE = 300;
 const GATHER = 50;
 const GATHER_EACH = 2;
 
-/** What HTTP carries, as WebSocketLink does; each request begins another `POST /events`, and gives the one before up. */
-export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDelay, upgradeDelayMax }, to) {
-  // Polls are answers that end with the first news, since nobody sees them before they end.
-  const polls = network.buffers;
+/**
+ * What HTTP carries, as WebSocketLink does; each request begins another `POST /events`, and gives the one before up. `polls`:
+ * the answers end with the first news, for where nobody sees them before they end.
+ */
+export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay, upgradeDelayMax }, to) {
   let abort = new AbortController();
   let gathering = null;
   let poll;
@@ -41,16 +42,12 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
   function send(messages, wait) {
     abort.abort();
     abort = new AbortController();
+    listen(STREAM_SILENCE);
     answer(messages, wait, abort.signal);
   }
 
   async function answer(messages, wait, signal) {
     const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
-    const buffered = setTimeout(() => {
-      if (polls) return;
-      network.buffers = true;
-      end(signal, 1006, 'buffered');
-    }, timeout / 2);
     try {
       const url = `${base}/events${polls ? `?wait=${wait}` : ''}`;
       const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(messages), signal, cache: 'no-store' });
@@ -64,7 +61,6 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
       for (let text = ''; ; ) {
         const { done, value } = await reader.read();
         if (done) break;
-        clearTimeout(buffered);
         const blocks = (text + decoder.decode(value, { stream: true })).split('\n\n');
         text = blocks.pop();
         for (const block of blocks) if (!signal.aborted) take(block, signal);
@@ -73,8 +69,6 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
       else end(signal, 1006, 'the stream ended');
     } catch (error) {
       end(signal, 1006, String(error));
-    } finally {
-      clearTimeout(buffered);
     }
   }
 
@@ -85,7 +79,7 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
       const { code, reason } = JSON.parse(data);
       end(signal, code, reason);
     } else if (data) {
-      listen();
+      listen(STREAM_SILENCE);
       to.frame(data);
     }
   }
@@ -97,9 +91,10 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
     else clearTimeout(silence);
   }
 
-  function listen() {
+  /** Something is to come within so long. */
+  function listen(milliseconds) {
     clearTimeout(silence);
-    silence = setTimeout(() => to.end(1006, 'ping timeout'), STREAM_SILENCE);
+    silence = setTimeout(() => to.end(1006, 'timeout'), milliseconds);
   }
 
   function end(signal, code, reason) {
@@ -108,23 +103,27 @@ export function HttpLink({ base, token, timeout, network, WebSocket, upgradeDela
     to.end(code, reason);
   }
 
-  /** WebSocket is tried after `delay`, then after twice as long, and so on. */
+  /**
+   * What is better is tried after `delay`, then after twice as long, and so on: WebSocket, and where it polls, a stream, too,
+   * since one that was only slow looked as if it were held back.
+   */
   function upgrade(delay) {
     upgrading = setTimeout(() => {
       upgrade(Math.min(2 * delay, upgradeDelayMax));
-      to.upgrade();
+      if (WebSocket) to.upgrade();
+      if (polls) to.upgrade(HttpLink);
     }, delay);
   }
 
   // `hello` comes before anything is asked for, but not before the connection knows of this link.
   send([], 0);
+  listen(polls ? timeout : timeout / 2);
   return {
     kind: polls ? 'polling' : 'sse',
     nudge,
     check() {}, // who is silent is found out, and the browser ends answers whose network is gone
     begin() {
-      listen();
-      if (WebSocket) upgrade(upgradeDelay);
+      if (WebSocket || polls) upgrade(upgradeDelay);
     },
     close() {
       abort.abort();

@@ -7,6 +7,8 @@ export function Requests(jobs, next, nudge) {
   const unanswered = new Map(); // by ref
   const standing = new Map(); // subscriptions to queues and to the log
 
+  const all = () => [...new Set([...standing.values(), ...unanswered.values()])];
+
   return {
     /** Ask the bridge; resolves with its ack's data, or with `{error: {code, message}}`. */
     ask: (event, data) =>
@@ -21,12 +23,16 @@ export function Requests(jobs, next, nudge) {
         nudge();
       }),
 
-    /** What to send now. `all`: also what was sent. */
-    unsent(all) {
-      const due = [...new Set([...standing.values(), ...unanswered.values()])].filter(({ sent }) => all || !sent);
-      for (const request of due) request.sent = true;
-      return due.map(({ message }) => message);
-    },
+    /** What to send now. */
+    unsent: () =>
+      all().flatMap((request) => {
+        if (request.sent) return [];
+        request.sent = true;
+        return request.message;
+      }),
+
+    /** Everything is to be sent once more. */
+    again: () => all().forEach((request) => (request.sent = false)),
 
     pending: () => [...unanswered.values()].some(({ sent }) => sent),
 

@@ -3,7 +3,7 @@
 import { JobwsError } from './errors.js';
 
 // `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network holds it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
+// network may hold it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
 // only HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,
@@ -34,16 +34,16 @@ export function settingsOf(url, options) {
   if (logs) path = path.slice(0, -5);
   if (options.path?.startsWith('/socket.io')) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
   else if (options.path) path = options.path.replace(/\/(ws)?\/*$/, '');
-  const { transports, WebSocket = globalThis.WebSocket } = options;
+  const { transports, token = options.auth, WebSocket = globalThis.WebSocket } = options;
   const fallback = !logs && (!transports || transports.some((name) => name !== 'websocket'));
   if (!WebSocket && !fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
   return {
     ...DEFAULTS,
     ...options,
+    token,
     WebSocket,
     base: `${at.protocol.replace('ws', 'http')}//${at.host}${path}`,
     endpoint: logs ? '/logs' : '/ws',
     fallback,
-    network: { buffers: false }, // it holds streams back
   };
 }

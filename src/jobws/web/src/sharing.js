@@ -5,10 +5,10 @@ import { OUTCOMES, wants } from './subscription.js';
 import { keyOf } from './subscriptions.js';
 
 /** Whether a member gets from the subscription what one of its own would bring. */
-function brings({ chosen, acknowledged, seen, after }, { events, logs, strict }) {
+function brings({ chosen, acknowledged, alive, after }, { events, logs, strict }) {
   if (!chosen) return true;
   // A look-up that is under way may be of before a job was added.
-  if (logs || (acknowledged ? !seen.size : after || strict)) return false;
+  if (logs || (acknowledged ? !alive().length : after || strict)) return false;
   return events.every((name) => wants(chosen, name));
 }
 

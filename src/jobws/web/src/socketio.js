@@ -3,20 +3,17 @@
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { JobwsError } from './errors.js';
-import { lookup, wait, watch, within } from './following.js';
+import { lookup, wait, watch } from './following.js';
 import { Pages } from './pages.js';
-import { Requests } from './requests.js';
 import { settingsOf } from './settings.js';
 import { Sharing } from './sharing.js';
+import { within } from './within.js';
 
 /** What is passed last may be an acknowledgement, which is taken away. */
 const acknowledgement = (args) => (typeof args.at(-1) === 'function' ? args.pop() : () => {});
 
 /** A connection to a bridge that comes back by itself; made by `io`. */
 export class Jobs extends Emitter {
-  connected = false;
-  /** What carries the events now: `websocket`, `sse`, `polling`, or null. */
-  transport = null;
   /** What socket.io-client calls the manager: `jobs.io.on('reconnect', …)`. */
   io = new Emitter();
   #connection;
@@ -27,16 +24,13 @@ export class Jobs extends Emitter {
   constructor(url, options = {}) {
     super();
     const settings = settingsOf(url, options);
-    const { token = options.auth } = options;
     const connection = (this.#connection = Connection(settings, this, {
-      calls: (all) => requests.unsent(all),
-      pending: () => requests.pending(),
       frame: (frame) => {
         const { event, data, ref, sub } = frame;
         requests.take(frame, settings.endpoint === '/logs');
         // What is said to a subscription that was left is nobody's.
         if (ref !== undefined || typeof sub === 'number' || event === 'ack' || event === 'pong' || pages.tells(event, data)) return;
-        if (event === 'expiring' && typeof token === 'function')
+        if (event === 'expiring' && typeof settings.token === 'function')
           connection.token().then((given) => this.emit('authenticate', { token: given }), connection.stop);
         this.fire(event, data);
       },
@@ -44,11 +38,20 @@ export class Jobs extends Emitter {
         for (const each of [requests, pages]) each.refuse({ error: { code, message } });
       },
     }));
-    const { subscriptions } = connection;
-    const requests = (this.#requests = Requests(this, subscriptions.next, connection.nudge));
+    const { subscriptions, requests } = connection;
+    this.#requests = requests;
     const pages = (this.#pages = Pages(this, subscriptions));
     this.#share = Sharing(subscriptions);
     if (options.autoConnect !== false) this.connect();
+  }
+
+  /** What carries the events now: `websocket`, `sse`, `polling`, or null. */
+  get transport() {
+    return this.#connection.transport;
+  }
+
+  get connected() {
+    return !!this.transport;
   }
 
   get active() {
@@ -97,8 +100,8 @@ export class Jobs extends Emitter {
 
   /** `timeout(ms).emit(…, (error, answer) => …)` and `.emitWithAck(…)`, which rejects. */
   timeout(milliseconds) {
-    const late = () => new JobwsError('operation has timed out');
-    const emitWithAck = (event, data) => within(this.emitWithAck(event, data), milliseconds, late);
+    const emitWithAck = (event, data) =>
+      within(this.emitWithAck(event, data), milliseconds, new JobwsError('operation has timed out'));
     return {
       emitWithAck,
       emit: (event, ...args) => {

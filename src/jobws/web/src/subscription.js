@@ -20,23 +20,25 @@ function summary(event, { returnvalue, failedReason }) {
 
 /**
  * `watcher`: see `Subscriptions`. `after` and `lines` are positions by queue: everything up to there has come [P3], and all
- * log lines [S12]; `after` is null until it was acknowledged once [R4].
+ * log lines [S12]; `after` is undefined until it was acknowledged once [R4].
  */
 export function Subscription(queue, jobId, watcher, after, lines) {
-  const told = {}; // by queue: the last outcome of the job's present life, and its `id`
-  const seen = new Set(); // queues in which the job was seen, and no outcome told since
+  // By queue: null, the job was seen, and no outcome told since; or what tells its last outcome from others, and its `id`.
+  const told = new Map();
   const self = {
     queue,
     jobId,
     watcher,
-    after: after ?? null,
-    seen,
+    after: after ?? undefined,
     name: null, // on this connection [P1]; null: it is not asked for
     acknowledged: false,
     chosen: null, // the events that it was asked for; null: it never was
 
+    /** The queues in which the job was seen, and no outcome told since. */
+    alive: () => [...told.keys()].filter((each) => !told.get(each)),
+
     /** Its outcome was told, and nothing is expected of it. */
-    idle: () => !seen.size && Object.keys(told).length > 0,
+    idle: () => told.size && !self.alive().length,
 
     /** The item of `subscribe-job`. */
     item(name) {
@@ -49,7 +51,7 @@ export function Subscription(queue, jobId, watcher, after, lines) {
         queue,
         events: events.size > OUTCOMES.length ? self.chosen : undefined,
         until: watcher.until ? 'end' : undefined,
-        after: self.after ?? undefined,
+        after: self.after,
         logs: watcher.logs ? !lines || { after: lines } : undefined,
       };
     },
@@ -65,8 +67,8 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       const all = { ...common, ...after };
       self.acknowledged = true;
       self.after = queue === undefined ? all : { [queue]: all[queue] }; // whatever it was [P5]
-      for (const { queue, state } of jobs) if (state !== 'completed' && state !== 'failed') seen.add(queue);
-      return unknown ? [...seen] : [];
+      for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) told.set(queue, null);
+      return unknown ? self.alive() : [];
     },
 
     /** Take the positions of a `pong`, as far as they are later; what follows `~` stays [P4]. */
@@ -82,18 +84,15 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       const { queue } = data;
       if (event === 'job-log') return (lines = { ...lines, [queue]: data.position });
       if (id !== undefined) self.after[queue] = id;
-      const [before, at] = told[queue] ?? [];
-      const lived = seen.has(queue);
+      const [before, at] = told.get(queue) ?? [];
       if (!OUTCOMES.includes(event)) {
-        if (event !== 'progress') delete told[queue];
-        return seen.add(queue);
+        if (event !== 'progress' || !before) told.set(queue, null); // it may come after the outcome
+        return true;
       }
-      seen.delete(queue);
-      if (watcher.until) return true;
-      const now = summary(event, data);
       const made = !id || id.includes('~'); // by the bridge, of what it finds in Redis
-      if (before && made && !lived && event === 'removed') return false;
-      told[queue] = [now, id];
+      if (before && made && event === 'removed') return false;
+      const now = watcher.until || summary(event, data);
+      told.set(queue, [now, id]);
       return now !== before || !(made || id === at);
     },
   };

@@ -5,29 +5,26 @@ import { OUTCOMES, Subscription } from './subscription.js';
 
 // What a message has beside its items, at most.
 const FRAME = 128;
-// Errors that pass by themselves, and when to ask again, in milliseconds.
+// Errors that pass by themselves.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
-const soon = () => 500 + 1000 * Math.random();
 
 /** What names a job. */
 export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 export const bytes = (text) => new TextEncoder().encode(text).length;
 
-
-/** Items in lists that the bridge takes. */
+/** Items in lists that the bridge takes; one that is too large for it is alone. */
 function lists(items, { maxMessage, maxSubscriptions }) {
   const all = [];
-  let list = null;
-  let size;
+  let size = Infinity;
   for (const item of items) {
     const more = bytes(JSON.stringify(item)) + 1;
-    if (!list || list.length >= maxSubscriptions || size + more > maxMessage) {
-      all.push((list = []));
-      size = FRAME;
-    }
-    list.push(item);
     size += more;
+    if (size > maxMessage || all.at(-1).length >= maxSubscriptions) {
+      all.push([]);
+      size = FRAME + more;
+    }
+    all.at(-1).push(item);
   }
   return all;
 }
@@ -39,17 +36,18 @@ function lists(items, { maxMessage, maxSubscriptions }) {
  * which is the end.
  */
 export function Subscriptions(changed) {
-  let hello = null; // null: not connected
-  let leaving = []; // what to unsubscribe
+  let limits;
   let count = 0;
-  const all = new Set(); // everything that is watched, across connections; at the end what gave its place away last
-  const waiting = new Set(); // of it, what is still to be asked for
+  const all = new Set(); // across connections
+  const waiting = new Set(); // of them, what is still to be asked for
   const named = new Map(); // what this connection was asked for, by name [P1]
   const asked = new Map(); // ref -> the names in that request, in order, until it is answered
+  const leaving = []; // items of the next `unsubscribe-job`
 
   /** A ref that no other request of this client has, or a name that no other subscription has. */
   const next = () => ++count;
-  const acknowledged = () => [...named.values()].filter((each) => each.acknowledged);
+  /** Those of which something is expected. */
+  const busy = () => [...named.values()].filter(({ idle }) => !idle());
 
   function want(each) {
     waiting.add(each);
@@ -89,75 +87,63 @@ export function Subscriptions(changed) {
     want(each);
   }
 
-  /** By another connection, or as if it were one. */
-  function connected(greeting = hello) {
-    disconnected();
-    hello = greeting;
-    for (const idle of [false, true]) for (const each of all) if (each.idle() === idle) want(each);
+  /** Everything is asked for again: by another connection, whose limits those are, or as if it were one. */
+  function restart(given = limits) {
+    limits = given;
+    lost();
+    [...all].sort((a, b) => a.idle() - b.idle()).forEach(want);
   }
 
-  function disconnected() {
-    hello = null;
-    leaving = [];
+  function lost() {
+    leaving.length = 0;
     for (const each of [waiting, named, asked]) each.clear();
     for (const each of all) each.release();
   }
 
   /** Nothing will come for now. */
   function fail(error) {
-    for (const each of [...all]) if (!each.watcher.stays) refuse(each, error);
+    for (const each of all) each.watcher.stays || refuse(each, error);
   }
 
   /** Those that had a place longest give it to those that wait for one. */
   function turn() {
-    for (const each of acknowledged().filter(({ idle }) => !idle()).slice(0, waiting.size)) {
-      all.delete(each);
-      all.add(each);
-      renew(each);
-    }
+    busy().filter(({ acknowledged }) => acknowledged).slice(0, waiting.size).forEach(renew);
   }
 
   /** What to ask for now. */
-  function requests() {
-    if (!hello) return [];
-    const { limits } = hello;
-    const messages = lists(leaving.splice(0), limits).map((data) => ({ event: 'unsubscribe-job', ref: next(), data }));
+  function unsent() {
+    const message = (event, data) => ({ event, ref: next(), data });
+    const messages = lists(leaving.splice(0), limits).map((data) => message('unsubscribe-job', data));
     const items = [];
     // The bridge itself takes the places of those whose outcome was told [S10].
-    let free = limits.maxSubscriptions;
-    if (waiting.size) for (const { idle } of named.values()) free -= !idle();
+    let free = limits.maxSubscriptions - (waiting.size && busy().length);
     for (const each of waiting) {
       if (free-- <= 0) break;
       waiting.delete(each);
       const item = each.item(next());
-      if (FRAME + bytes(JSON.stringify(item)) >= limits.maxMessage) {
-        refuse(each, new JobwsError('it is too large for the bridge', 'too-large'));
-        continue;
-      }
       named.set(item.sub, each);
       items.push(item);
     }
     for (const data of lists(items, limits)) {
-      const ref = next();
-      asked.set(ref, data.map(({ sub }) => sub));
-      messages.push({ event: 'subscribe-job', ref, data });
+      const request = message('subscribe-job', data);
+      asked.set(request.ref, data.map(({ sub }) => sub));
+      if (bytes(JSON.stringify(request)) > limits.maxMessage)
+        answered(request.ref, { error: { code: 'too-large', message: 'too large for the bridge' } });
+      else messages.push(request);
     }
     return messages;
   }
 
   function receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
-    const each = named.get(sub);
     if (event === 'ack') answered(ref, data);
     else if (event === 'error') answered(ref, { error: data });
-    else if (event === 'pong') for (const each of acknowledged()) each.move(data.after ?? {});
-    else if (event === 'gap' && sub === undefined) {
-      const { queue, jobs } = data;
-      for (const each of acknowledged())
-        if ((each.queue ?? queue) === queue && (jobs?.includes(each.jobId) ?? true)) interrupt(each, frame, false);
-    } else if (!each?.acknowledged) return; // nothing precedes its answer [P2]
-    else if (event === 'gap') interrupt(each, frame, true);
-    else if (data?.jobId !== undefined) hand(each, frame);
+    else
+      for (const each of sub === undefined ? named.values() : [named.get(sub)])
+        if (!each?.acknowledged) continue; // nothing precedes its answer [P2]
+        else if (event === 'pong') each.move(data.after ?? {});
+        else if (event === 'gap') interrupt(each, frame, sub !== undefined);
+        else if (sub !== undefined && data?.jobId !== undefined) hand(each, frame);
   }
 
   function answered(ref, { results = [], after, error, evicted = [] }) {
@@ -166,9 +152,7 @@ export function Subscriptions(changed) {
       if (each) settle(each, after, error ? { error } : (results[index] ?? {}));
     });
     asked.delete(ref);
-    for (const { sub } of evicted) {
-      const each = named.get(sub);
-      if (!each) continue;
+    for (const each of evicted.flatMap(({ sub }) => named.get(sub) ?? [])) {
       release(each, false);
       if (!each.idle()) want(each); // it was not told the outcome
     }
@@ -177,11 +161,11 @@ export function Subscriptions(changed) {
   function settle(each, common, result) {
     const { queue, jobId, watcher } = each;
     const { error, unknown, gap } = result;
-    if (error && PASSING.includes(error.code)) {
+    if (PASSING.includes(error?.code)) {
       release(each, false);
-      setTimeout(() => all.has(each) && each.name === null && want(each), soon());
-    } else if (error) refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
-    if (error) return;
+      return setTimeout(() => all.has(each) && each.name === null && want(each), 500 + 1000 * Math.random());
+    }
+    if (error) return refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
     const vanished = each.acknowledge(common, result);
     watcher.answer({ ...result, after: { ...each.after } }, !unknown || vanished.length);
     if (gap) watcher.deliver({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true);
@@ -189,9 +173,10 @@ export function Subscriptions(changed) {
       if (all.has(each)) hand(each, { event: 'removed', data: { queue: gone, jobId }, replayed: true });
   }
 
-  /** A `gap`: its positions may be those of another stream [R6]. */
+  /** A `gap`, if it concerns this one: its positions may be those of another stream [R6]. */
   function interrupt(each, frame, own) {
-    const { queue, reason } = frame.data;
+    const { queue, jobs, reason } = frame.data;
+    if ((each.queue ?? queue) !== queue || (jobs && !jobs.includes(each.jobId))) return;
     if (reason !== 'trimmed') each.after[queue] = '0-0';
     each.watcher.deliver(frame, own);
   }
@@ -205,8 +190,8 @@ export function Subscriptions(changed) {
   }
 
   return {
-    next, join, leave, renew, connected, disconnected, fail, turn, requests, receive,
+    next, join, leave, renew, restart, lost, fail, turn, unsent, receive,
     size: () => all.size,
-    awaited: () => asked.size > 0,
+    awaited: () => asked.size,
   };
 }

@@ -2,11 +2,12 @@
  * The usual link to a bridge. `to.frame` takes what comes, and `to.end`, at last, a close code and why; `to.messages` gives
  * what to send. Times are in milliseconds.
  */
-export function WebSocketLink({ WebSocket, base, endpoint, token, network, pingInterval, pongTimeout }, to) {
+export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingInterval, pongTimeout }, to) {
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
   const send = (message) => socket.send(JSON.stringify(message));
   let beat;
-  let silence = null;
+  const late = () => to.end(1006, 'timeout');
+  let silence = setTimeout(late, timeout);
   let due = false;
   socket.onmessage = ({ data }) => {
     clearTimeout(silence); // whatever comes shows that it is alive
@@ -19,7 +20,7 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, network, pingI
   /** A half-open connection stands for ever; and a `pong` keeps positions young [P4]. */
   function check() {
     send({ event: 'ping' });
-    silence ??= setTimeout(() => to.end(1006, 'ping timeout'), pongTimeout);
+    silence ??= setTimeout(late, pongTimeout);
   }
 
   return {
@@ -28,7 +29,6 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, network, pingI
 
     /** The bridge has greeted. */
     begin() {
-      network.buffers = false; // what held streams back is no longer in the way
       beat = setInterval(check, pingInterval);
     },
 
