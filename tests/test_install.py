@@ -51,6 +51,15 @@ logging.error("written")
 """
 
 
+# An app that mounts the bridge, and which of what only `jobws serve` needs is installed.
+MOUNTED = """
+from importlib.util import find_spec
+from jobws.server import Bridge, Settings
+unneeded = ("cyclopts", "rich", "hypercorn", "httptools")
+print(callable(Bridge(Settings()).app), [name for name in unneeded if find_spec(name)])
+"""
+
+
 class Environment:
     """A fresh virtual environment with the project's wheel."""
 
@@ -123,11 +132,18 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
     )
     assert (done.returncode, done.stderr, redis.client.xlen("jobws:logs")) == (0, "", 1)
 
+    await anyio.to_thread.run_sync(fresh.install, "[server]")
+    mount = [fresh.program("python"), "-c", MOUNTED]
+    done = await anyio.to_thread.run_sync(
+        partial(subprocess.run, mount, env=_environment(), capture_output=True, text=True)
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True []\n", "")
+
     await anyio.to_thread.run_sync(fresh.install, "[cli]")
-    assert fresh.jobws("serve") == (2, "jobws: jobws serve needs an extra: pip install 'jobws[server]'\n")
+    assert fresh.jobws("serve") == (2, "jobws: jobws serve needs an extra: pip install 'jobws[serve]'\n")
     assert fresh.jobws("status", "1", "--url", "http://127.0.0.1:1")[0] == 3
 
-    await anyio.to_thread.run_sync(fresh.install, "[server]")
+    await anyio.to_thread.run_sync(fresh.install, "[serve]")
     assert fresh.jobws("demo", "--once") == (2, "jobws: jobws demo needs an extra: pip install 'jobws[demo]'\n")
     assert await anyio.to_thread.run_sync(_submit_to, fresh, redis.url) == (
         *(501, '"detail":"adding jobs needs an extra: pip install \'jobws[submit]\'"'),

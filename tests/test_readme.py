@@ -193,7 +193,7 @@ async def test_the_first_commands(redis: Redis) -> None:
     redis.make_queue("found")
     for code in {each.code for each in blocks() if "jobws serve --redis" in each.code}:
         install, serve = code.splitlines()
-        assert install.startswith("pip install 'jobws[server]'")
+        assert install.startswith("pip install 'jobws[serve]'")
         command = shlex.split(serve.replace("redis://127.0.0.1:6379", redis.url))
         assert command[:2] == ["jobws", "serve"]
         with BridgeProcess(*command[2:], "--port", "0") as bridge:

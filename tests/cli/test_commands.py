@@ -204,8 +204,8 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
     ("arguments", "hide", "sentence"),
     [
         (("watch", "1"), "cyclopts", "the command line needs an extra: pip install 'jobws[cli]'"),
-        (("serve",), "redis", "jobws serve needs an extra: pip install 'jobws[server]'"),
-        (("serve",), "hypercorn", "jobws serve needs an extra: pip install 'jobws[server]'"),
+        (("serve",), "redis", "jobws serve needs an extra: pip install 'jobws[serve]'"),
+        (("serve",), "hypercorn", "jobws serve needs an extra: pip install 'jobws[serve]'"),
         (("demo", "--once"), "bullmq", "jobws demo needs an extra: pip install 'jobws[demo]'"),
         (("demo", "--once"), "rdflib", "jobws demo needs an extra: pip install 'jobws[demo]'"),
         (

@@ -18,6 +18,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from jobws.cli.arguments import check_text, json_object, needs_extra, parse_json
+from jobws.cli.flags import Flags
 from jobws.cli.follow import follow_logs
 from jobws.cli.watch import UNKNOWN, line_of
 from jobws.cli.watch import watch as watch_jobs
@@ -28,7 +29,6 @@ from jobws.errors import (
     ConfigurationError,
     ResponseError,
 )
-from jobws.server.settings import Settings
 
 DEFAULT_URL: Final = "http://127.0.0.1:8787"
 
@@ -39,7 +39,7 @@ RedisServer: TypeAlias = Annotated[str | None, Parameter(env_var=ENVIRONMENT_VAR
 
 @app.command(config=Env("JOBWS_", command=False))
 def serve(
-    settings: Annotated[Settings, Parameter(name="*")] | None = None,
+    settings: Annotated[Flags, Parameter(name="*")] | None = None,
     *,
     embedded: bool = False,
     redis_server: RedisServer = None,
@@ -51,10 +51,10 @@ def serve(
         embedded: Start a private Redis that ends with the bridge, and read from it.
         redis_server: The program to start with --embedded. By default, the Valkey of `jobws[demo]`, or one on PATH.
     """
-    with needs_extra("server", "jobws serve"):
+    with needs_extra("serve", "jobws serve"):
         from jobws.server.serve import run as run_bridge
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    chosen = settings or Settings()
+    chosen = settings or Flags()
     if embedded:
         with EmbeddedRedis(binary=redis_server) as server:
             run_bridge(replace(chosen, redis=server.url))

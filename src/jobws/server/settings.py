@@ -1,7 +1,7 @@
 """Every setting of the bridge, with its default and its unit, in one class.
 
-Flags of `jobws serve`, names in the environment (`JOBWS_…`) and the help text come from here. It imports nothing of the
-extra `server`, so that the command line can show its help without it.
+`jobws.cli.flags` makes the flags of `jobws serve` and the names in the environment (`JOBWS_…`) from them. This module
+imports nothing of the extra `server`, so that the command line can show its help without it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, TypeAlias
-
-from cyclopts import Parameter
+from typing import TypeAlias
 
 from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
@@ -27,14 +25,9 @@ Texts: TypeAlias = tuple[str, ...]
 class Settings:
     """What can be set. Sizes are in bytes, times in seconds."""
 
-    redis: Annotated[str, Parameter(env_var=("JOBWS_REDIS", "REDIS_URL"))] = "redis://127.0.0.1:6379"
+    redis: str = "redis://127.0.0.1:6379"
     """Where Redis is: redis://, rediss:// (TLS), unix://, or redis+sentinel://host:port,host:port/master-name/db."""
-    queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = (
-        "http",
-        "sparql",
-        "techstack",
-        "analyzer",
-    )
+    queues: Texts = ("http", "sparql", "techstack", "analyzer")
     """A queue: name, prefix:name or label=prefix:name; repeatable. '*' finds all under the prefix, also later ones."""
     prefix: str = DEFAULT_PREFIX
     """BullMQ's key prefix of queues that name none."""
@@ -45,9 +38,9 @@ class Settings:
     """Port to listen on; 0 takes a free one."""
     auth: bool = True
     """With --no-auth everybody who can reach the port may use it."""
-    allowed_origins: Annotated[Texts, Parameter(name=("--allow-origin", "--allowed-origins"), negative=())] = ()
+    allowed_origins: Texts = ()
     """An origin whose pages may connect, besides the bridge's own; repeatable."""
-    allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
+    allowed_hosts: Texts = ()
     """A Host header that is served without a key, besides loopback names; repeatable."""
 
     logs_stream: str = DEFAULT_STREAM
