@@ -1,4 +1,4 @@
-"""What is to be read back for one client, in order: events from streams, outcomes from hashes."""
+"""The queue of what is to be read back for one client: events from streams, and outcomes from jobs' hashes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jobws.hub.jobs.missed import Owed, Replay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Events to read back, each as its replay and its number in that; or outcomes.
+# Events to read back, each as its replay and its index in the replay; or, if there are none, outcomes.
 Batch = tuple[list[tuple[Replay, int]], list[Owed]]
 
 
 class Backlog:
-    """What is to be read back for one client."""
+    """What is to be read back for one client, in order. It is true while there is something, or a batch is taken."""
 
     __slots__ = ("_items", "_taken")
 
@@ -31,9 +31,9 @@ class Backlog:
         self._items.extend(items)
 
     def take(self, count: int) -> Batch:
-        """The next of them, as many as `count`: either events or outcomes. Both are empty if nothing is left.
+        """Take up to `count` events or up to `count` outcomes, never both. Both lists are empty if nothing is left.
 
-        What was taken counts until the next call.
+        The backlog stays true until the next call, since the batch is still to be delivered.
         """
         events: list[tuple[Replay, int]] = []
         owed: list[Owed] = []
