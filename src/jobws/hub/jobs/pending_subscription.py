@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import Evicted
     from jobws.protocol.request_types import Identity, Subscribe
 
-# If several queues have a job id, older outcomes are not sent: they may be of a job that the client did not mean.
+# If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
@@ -155,7 +155,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
 
 
 def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
-    """Begin a subscription to a queue that does not exist yet. It gets all events from the queue's first entry on."""
+    """Return the beginning of a subscription to a queue that does not exist yet: it gets all events of the queue."""
     gone = (subscription.request.after or {}).get(queue, START) != START
     is_job = subscription.request.room.job_id is not None
     return Begun(

@@ -246,7 +246,7 @@ class Query:
         return known[1]
 
     def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
-        """Return those of a client's positions that this bridge has not reached, in the queue or (None) in any queue."""
+        """Return a client's positions that this bridge has not reached yet, in the queue or (None) in any queue."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
         known = self._ahead.get(id(after))
