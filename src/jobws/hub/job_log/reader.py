@@ -137,7 +137,7 @@ class JobLineReader(Struct, frozen=True):
         """Return the result for `lines`, of which the first `old` are known. The known lines end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
-            known = replace(position, tail=_tail(lines))  # some of it may have been trimmed
+            known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed
             return Step(JobLineReader(known, self.window, searching=False), None, again=False)
         end, size = old, 0
         while end < len(lines) and (end == old or size + len(lines[end]) <= MAX_BYTES):

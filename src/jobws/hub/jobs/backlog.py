@@ -15,7 +15,10 @@ Batch = tuple[list[tuple[Replay, int]], list[Owed]]
 
 
 class Backlog:
-    """What is to be read back for one client, in order. It is true while there is something, or a batch is taken."""
+    """What is to be read back for one client, in order.
+
+    Its truth value is False if nothing is left to be read back, and the batch that was taken last has been delivered.
+    """
 
     __slots__ = ("_items", "_taken")
 
@@ -27,13 +30,13 @@ class Backlog:
         return bool(self._items) or self._taken
 
     def add(self, items: Iterable[Replay | Owed]) -> None:
-        """Put items last."""
+        """Add items at the end."""
         self._items.extend(items)
 
     def take(self, count: int) -> Batch:
         """Take up to `count` events or up to `count` outcomes, never both. Both lists are empty if nothing is left.
 
-        The backlog stays true until the next call, since the batch is still to be delivered.
+        The caller delivers the batch and then calls `take` again. Until this call, the backlog's truth value is True.
         """
         events: list[tuple[Replay, int]] = []
         owed: list[Owed] = []

@@ -220,7 +220,7 @@ class JobClient(Client[Request, PendingSubscription]):
             subscription.held = []
             if subscription.request.logs is None:
                 self._add(begun.replays)
-            else:  # an outcome comes after the lines
+            else:  # the lines that are there come before the outcome
                 self._fanout.job_lines.drain(
                     subscription, subscription.job_states, partial(self._read_later, begun.replays)
                 )

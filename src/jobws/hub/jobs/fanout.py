@@ -100,7 +100,7 @@ class Fanout:
     def forget(self, queue: str) -> None:
         """Forget all about a queue that is gone and whose stream is not read. If it comes back, it is a new queue.
 
-        Subscriptions that name the queue stay. Those without a queue go on as if their job had never been in it.
+        Subscriptions that name the queue stay. Those without a queue stay, too, as if their job had never been in it.
         """
         for subscription in self.rooms.forget(queue):
             self.job_lines.forget(subscription, queue)
@@ -247,7 +247,7 @@ class Fanout:
         held_back, subscription.held = subscription.held or [], None
         outbox = subscription.connection.outbox
         for index, held in enumerate(held_back):
-            if subscription.left:  # with this one's outcome
+            if subscription.left:  # it ended with the event before this one
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return

@@ -40,10 +40,10 @@ class QueueHistory:
     """The recent events of one queue.
 
     Args:
-        capacity: How many are remembered.
+        capacity: How many events are remembered.
 
     Attributes:
-        capacity: How many are remembered.
+        capacity: How many events are remembered.
     """
 
     __slots__ = ("_by_job", "_floor", "_is_filled", "_order", "capacity")
@@ -117,7 +117,7 @@ class QueueHistory:
     def may_miss(self, after: str) -> bool:
         """Whether events after the position `after` may be gone.
 
-        If nothing was trimmed and the stream begins after `after`, then `after` is from another stream, so they may be.
+        This is also so if nothing was trimmed but the stream begins after `after`: then `after` is from another stream.
         """
         floor = self.floor or START
         if floor == START != after and self._order:

@@ -1,4 +1,4 @@
-"""The positions in a `pong`. Only those of the queues of the client's subscriptions, since there may be thousands."""
+"""Finds the positions in a `pong`: those of the queues of the client's subscriptions, since queues may be thousands."""
 
 from __future__ import annotations
 

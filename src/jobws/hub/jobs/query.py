@@ -93,7 +93,7 @@ class Query:
             if room.job_id is not None:
                 self._named.setdefault(room.queue, {})[room.job_id] = None
 
-    # ---- asking ----
+    # ---- the look-up ----
 
     @property
     def job_ids(self) -> Mapping[str, Collection[str]]:
@@ -128,7 +128,7 @@ class Query:
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
-    # ---- whether it can be answered ----
+    # ---- whether subscriptions can be answered ----
 
     def is_outdated(self, rooms: Iterable[Identity]) -> bool:
         """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed."""
@@ -187,7 +187,7 @@ class Query:
             self._changes = self._fanout.history.changes
             self._stale, self._stale_anywhere = {}, None
 
-    # ---- what was found ----
+    # ---- the results ----
 
     def knows(self, queue: str) -> bool:
         """Whether the queue existed at the look-up and exists now."""

@@ -261,7 +261,7 @@ def _operation(
     parameters: list[JsonObject] | None = None,
     body: JsonObject | None = None,
 ) -> JsonObject:
-    """Return the description of one method of one path. An answer is a JSON schema, or the content type of a text."""
+    """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
     responses = {str(status): _answer(content) for status, content in answers.items()}
     for status in (*errors, 405):
         responses[str(status)] = _answer(_ref("Problem"), "application/problem+json", _MEANINGS[status])

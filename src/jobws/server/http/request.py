@@ -46,7 +46,7 @@ class ExactPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
+        """Pass the request on, or answer it with 400."""
         if scope["type"] == "http":
             try:
                 _check_path(scope.get("raw_path", b""))
@@ -110,7 +110,7 @@ def content_type(request: Request) -> str:
 
 
 async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] = ("application/json",)) -> str:
-    """Return the body as text, which is not parsed.
+    """Return the body as text. The text is not parsed.
 
     Args:
         request: The request.

@@ -103,7 +103,7 @@ class _Asking:
 
         Args:
             room: The job id, and the queue or None.
-            may_come: Whether an unknown queue is no error, but has no jobs.
+            may_come: Whether an unknown queue gives an empty list. Otherwise it is an error.
 
         Raises:
             RequestError: `unknown-queue`, or a job could not be looked up.

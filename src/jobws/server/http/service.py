@@ -109,7 +109,7 @@ class Service:
 
         Args:
             label: The queue's label.
-            new: Whether a queue that does not exist may be created, so that it is no error.
+            new: Whether the queue may be one that does not exist yet and that BullMQ will create.
 
         Raises:
             RequestError: `unknown-queue`; or `bad-queue` if BullMQ would refuse to create the queue.
@@ -153,9 +153,14 @@ class Service:
         return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
-        """Add a job. Raises what `Submitter.add` raises."""
+        """Add a job.
+
+        Raises:
+            MissingExtraError: BullMQ's package is not installed.
+            RedisUnavailableError: Redis did not answer in time, or refused the job.
+        """
         await self._submitter.add(queue, name, data, job_id, opts)
 
     async def append_logs(self, records: Sequence[LogRecord]) -> None:
-        """Write lines to the log. Raises what `Logs.append` raises."""
+        """Write lines to the log. Raises RedisUnavailableError if Redis did not take all of them."""
         await self._logs.append(records)

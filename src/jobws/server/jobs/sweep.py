@@ -73,7 +73,7 @@ class Sweeper:
         self._holes = holes
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep holes when they are noted, and all queues that are listened to at intervals, until cancelled."""
         rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
