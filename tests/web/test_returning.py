@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support.adapter import adapter
-from tests.support.fake_bridge import fake_bridge
+from tests.support.fake_bridge import HELLO, fake_bridge
 
 if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
@@ -111,7 +111,7 @@ async def test_what_is_said_to_a_subscription_that_was_left_is_nobodys() -> None
 
 async def test_a_job_that_ended_in_one_queue_stays_for_the_other() -> None:
     """Of more watches than there are places, only those of which nothing is expected lose theirs before their turn."""
-    async with adapter() as node, fake_bridge(limits={"maxSubscriptions": 1}) as server:
+    async with adapter() as node, fake_bridge(limits={**HELLO["limits"], "maxSubscriptions": 1}) as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed")
         await client.send("subscribe-job", "1")
@@ -234,7 +234,7 @@ async def test_who_asks_while_a_job_is_looked_up_is_not_told_what_was_before() -
 
 
 async def test_what_is_larger_than_a_message_is_refused_alone() -> None:
-    async with adapter() as node, fake_bridge(limits={"maxMessage": 1000}) as server:
+    async with adapter() as node, fake_bridge(limits={**HELLO["limits"], "maxMessage": 1000}) as server:
         client = await node.io(server.url, **OPTIONS)
         (answer,) = await client.emit("subscribe-job", "x" * 1000)
         assert answer["error"]["code"] == "too-large"
