@@ -142,7 +142,7 @@ class JobLines:
         return then
 
     def hold(self, subscription: Subscription, queue: str) -> None:
-        """Hold the events of a subscription until the last lines in this queue were sent. An outcome comes next."""
+        """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome."""
         if subscription.held is None:
             subscription.held = []
             self.drain(subscription, (queue,), partial(self._release, subscription), urgent=True)
@@ -150,7 +150,7 @@ class JobLines:
             self.drain(subscription, (queue,), self.draining[subscription], urgent=True)
 
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
-        """Note that an event of a followed job is about to be sent. `ends` is true if the event is an outcome."""
+        """Note that an event of a followed job will be sent next. `ends` is true if the event is an outcome."""
         for subscription in list(self.followers[job_id]) if ends else ():
             if subscription.request.room.queue in (None, queue):
                 self.hold(subscription, queue)
@@ -192,7 +192,7 @@ class JobLines:
     # ---- called when a list is read ----
 
     def groups(self, job: Job) -> tuple[list[Group], list[Subscription]]:
-        """Return the followers of a job in groups, and the followers whose outbox must have room first."""
+        """Return the followers of a job in groups, and those that get no lines now, since their outbox has no room."""
         queue, job_id = job
         groups: dict[JobLineReader, Group] = {}
         full: list[Subscription] = []
@@ -211,7 +211,7 @@ class JobLines:
         return list(groups.values()), full
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
-        """Whether the subscription may get lines of this queue, or waits for them."""
+        """Return whether the subscription may get lines of this queue, or waits for them."""
         if subscription.request.room.queue not in (None, queue):
             return False
         if queue in subscription.job_states:

@@ -1,4 +1,4 @@
-"""The queue of what is to be read back for one client: events from streams, and outcomes from jobs' hashes."""
+"""The backlog: what is to be read back for one client, which are events from streams and outcomes from jobs' hashes."""
 
 from __future__ import annotations
 

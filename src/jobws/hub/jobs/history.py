@@ -115,7 +115,7 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Whether events after the position `after` may be gone.
+        """Return whether events after the position `after` may be gone.
 
         This is also so if nothing was trimmed but the stream begins after `after`: then `after` is from another stream.
         """
@@ -145,7 +145,7 @@ class QueueHistory:
         return known[first::2], known[first + 1 :: 2]
 
     def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
-        """Whether the event with this job, stream id and kind is here."""
+        """Return whether the event with this job, stream id and kind is here."""
         known = self._by_job.get(job_id)
         if known is None:
             return False
@@ -271,7 +271,7 @@ class History:
         self.changes += 1
 
     def filled(self, queue: str) -> bool:
-        """Whether the queue's history was filled with the events that the stream held."""
+        """Return whether the queue's history was filled with the events that the stream held."""
         known = self._queues.get(queue)
         return known is not None and known.floor is not None
 

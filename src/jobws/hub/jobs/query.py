@@ -112,10 +112,7 @@ class Query:
             self._needed[queue] = later(known.cursor, known.history.floor or START)
 
     def take(self, look_up: LookUp) -> None:
-        """Take what was read from Redis.
-
-        Before this, the caller has waited until the streams were published up to their ends of that time, if possible.
-        """
+        """Take the answer of Redis. Before this call, the streams should be published up to `look_up.ends`."""
         self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
@@ -190,7 +187,7 @@ class Query:
     # ---- the results ----
 
     def knows(self, queue: str) -> bool:
-        """Whether the queue existed at the look-up and exists now."""
+        """Return whether the queue existed at the look-up and exists now."""
         return queue in self.queues and queue in self._labels
 
     def having(self, room: Identity) -> Mapping[str, JobSnapshot | ItemError | None]:

@@ -51,11 +51,11 @@ class Rooms:
     # ---- finding subscriptions ----
 
     def named(self, queue: str) -> Mapping[bytes, Members]:
-        """The rooms of subscriptions to one job of this queue, by job id."""
+        """Return the rooms of subscriptions to one job of this queue, by job id."""
         return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
-        """The subscriptions to the whole queue."""
+        """Return the subscriptions to the whole queue."""
         return self._queues.get(queue, _NOBODY)
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
@@ -64,7 +64,7 @@ class Rooms:
         return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
 
     def listened(self, queue: str) -> bool:
-        """Whether a subscription names the queue, or names no queue and has a job that was seen in this one."""
+        """Return whether a subscription names the queue, or names no queue and has a job that was seen in this one."""
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property
@@ -136,7 +136,7 @@ class Rooms:
             self._on_listened(room.queue)
 
     def found(self, subscription: Subscription, queue: str) -> None:
-        """Note that the queue was seen to have the job of a member of a room."""
+        """Note that an event or a look-up showed that the queue has the job of `subscription`."""
         if subscription.request.room.queue is None:
             unheard = not self.listened(queue)
             _add(self._found, queue, subscription)

@@ -111,11 +111,11 @@ class Subscription:
         return ended and self.acked and self.held is None and not self.owed
 
     def was_delivered(self, queue: str, finished: str) -> bool:
-        """Whether the outcome with this `finished_text` was sent, or need not be sent."""
+        """Return whether the outcome with this `finished_text` was sent, or need not be sent."""
         return self.delivered is not None and self.delivered.get(queue) == finished
 
     def has(self, queue: str, stream_id: bytes) -> bool:
-        """Whether the client has the event `stream_id` already, from a bridge that had read further than this one."""
+        """Return whether the client has the event `stream_id` from a bridge that had read further than this one."""
         at = None if self.had is None else self.had.get(queue)
         return at is not None and not is_after(stream_id, at)
 

@@ -146,7 +146,7 @@ class LogHub:
         self._on_due()
 
     def settle(self) -> None:
-        """Send `dropped` to the clients that were noted with `due`."""
+        """Send `dropped` to the clients for which `due` was called."""
         due, self._due = self._due, {}
         for subscription in due:
             subscription.tell_dropped()

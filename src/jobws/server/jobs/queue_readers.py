@@ -189,7 +189,7 @@ class Queues:
     # ---- called by discovery (`Registry`) ----
 
     def knows(self, name: str) -> bool:
-        """Whether a queue of that name is read, or can never be read because its label belongs to another queue."""
+        """Return whether a queue of that name is read, or cannot be read since its label belongs to another queue."""
         return name in self.by_label or (self._prefix, name) in self._places
 
     def found(self, name: str, since: str | None) -> None:
