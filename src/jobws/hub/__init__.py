@@ -1,5 +1,6 @@
-"""From an event, or a line of a log, to the clients that want it: synchronous, in memory, without a clock.
+"""Decides which clients get an event or a log line, and puts its frame into their outboxes.
 
-`client` is what all clients have in common, `outbox` what waits for one of them. `jobs` is about events of jobs,
-`job_log` about the lines that a worker writes for its job, `log` about the log that all programs share.
+All code here is synchronous, works in memory and reads no clock of its own. `client` has what all clients have in
+common, `outbox` the frames that wait for one client. `jobs` handles events of jobs, `job_log` the lines that a worker
+writes with `job.log()`, and `log` the log that all programs share.
 """

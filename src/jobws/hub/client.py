@@ -1,6 +1,6 @@
-"""One client, whatever it is told about: its protocol session, its outbox, and how it ends.
+"""The base class of the clients of `/ws` and `/logs`: a protocol session, an outbox, and the end of the connection.
 
-`/ws` and `/logs` differ in what may be asked; how a message is taken, answered, refused and punished is the same.
+The two endpoints differ in the requests that they serve. They take, answer, refuse and punish messages the same way.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 SEARCH_SIZE: Final = 240
-"""What a search for a queue counts: a client has four a second at most, at 50 messages of 20 things each."""
+"""The size of a search for an unknown queue. It counts as some 50 messages, so a client gets four searches a second."""
 
 
 class Counted(Protocol):
-    """What a request needs of Redis before it can be answered."""
+    """What must be looked up in Redis before a request can be answered."""
 
     @property
     def size(self) -> int:
-        """How many things are looked up, or what costs as much."""
+        """The cost of the look-up, as a number of jobs to look up."""
         ...
 
 
@@ -36,16 +36,16 @@ Sought = TypeVar("Sought", bound=Counted)
 
 
 class Client(ABC, Generic[Asked, Sought]):
-    """One client.
+    """One client of an endpoint.
 
     Args:
-        session: Its protocol state.
-        outbox_bytes: How much may wait for it.
-        wake: Told when frames wait or the connection is to close; must not wait.
+        session: The client's protocol state.
+        outbox_bytes: How many bytes may wait for the client.
+        wake: Called when frames wait or the connection is to close. It must not wait.
 
     Attributes:
-        outbox: Every frame to the client goes through it, answers too, so that their order is one.
-        closing: Why the connection is to end, once it is.
+        outbox: The frames to the client. Answers and events go through the same outbox, so their order is kept.
+        closing: Why the connection is to end. None while it is not to end.
     """
 
     __slots__ = ("closing", "outbox", "session")
@@ -56,7 +56,10 @@ class Client(ABC, Generic[Asked, Sought]):
         self.closing: Close | None = None
 
     def receive(self, message: str | bytes, now: float) -> Sought | None:
-        """Take one message of the client and answer it, or return what has to be looked up before it can be."""
+        """Answer one message of the client, or return what must be looked up before the message can be answered.
+
+        Returns None also if the message was refused, or if the connection is closing and the message is ignored.
+        """
         if self.closing is not None:
             return None
         request = self.session.receive(message, now)
@@ -73,10 +76,13 @@ class Client(ABC, Generic[Asked, Sought]):
 
     @abstractmethod
     def _serve(self, request: Asked) -> Sought | None:
-        """Answer a valid request, or return what has to be looked up before."""
+        """Answer a valid request, or return what must be looked up before the request can be answered."""
 
     def close(self, why: Close) -> None:
-        """End the connection: what waits still goes out, nothing else is taken in. The first reason stands."""
+        """End the connection. Frames that wait are still sent, further messages are ignored.
+
+        If `close` is called again, the first reason is kept.
+        """
         if self.closing is None:
             if why.answer is not None:
                 self.outbox.append(why.answer)
@@ -86,8 +92,8 @@ class Client(ABC, Generic[Asked, Sought]):
 
     @abstractmethod
     def leave_all(self) -> None:
-        """End every subscription: the client is gone."""
+        """End all subscriptions, because the client is gone or the connection is closing."""
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
-        """Answer with an error that is not the client's fault, and so does not count as abuse."""
+        """Answer with an error that does not count as abuse, since the client did nothing wrong."""
         self.outbox.append(error_frame(error.code, error.message, request, ref))

@@ -1,7 +1,7 @@
-"""Frames waiting for one connection, bounded in bytes.
+"""The frames that wait for one connection, bounded in bytes.
 
-It does not care how bytes leave: the writer of the socket is woken by `flush`, takes what waits, and says when it
-is gone. A client that does not read fills its outbox, and an outbox that is full ends that client alone.
+`flush` wakes the writer of the socket. The writer calls `take` to get the frames, and `written` after it has sent them.
+The outbox of a client that does not read becomes full, and then only this client's connection is ended.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """The frames of one connection, in the order in which they will leave.
+    """The frames of one connection, in the order in which they will be sent.
 
     Args:
-        limit_bytes: What may wait, counting also what is held back for pending subscriptions and what the writer has
-            taken but not yet got rid of. While nothing is on its way, one frame of any size is accepted.
-        wake: Called when there is something for the writer to do. It must not wait.
+        limit_bytes: How many bytes may wait. Events that are held until a subscription's earlier events were read back
+            count, too, and frames that the writer has taken but not yet sent. If no frame waits or is being written,
+            one frame of any size is accepted.
+        wake: Called when the writer has something to do. It must not wait.
 
     Attributes:
-        size: Bytes that wait, are held, or are being written.
-        overflowed: A frame did not fit, so the stream of frames has a hole: nothing may follow.
+        size: How many bytes wait, are held, or are being written.
+        overflowed: Whether a frame did not fit. No frame is accepted after that, since one is missing.
     """
 
     __slots__ = (
@@ -48,7 +49,8 @@ class Outbox:
         self._frames: list[Frame] = []
         self._waiting = 0
         self._taken = 0
-        # Tails of what waits and of what was taken; and by identity, how many frames have each. None: there is none.
+        # The tails of the frames that wait and of those that were taken. `_tails` counts by `id(tail)` how often each
+        # tail is waiting, held or taken; None if there is no tail.
         self._waiting_tails: tuple[bytes, ...] = ()
         self._taken_tails: tuple[bytes, ...] = ()
         self._tails: dict[int, int] | None = None
@@ -59,25 +61,28 @@ class Outbox:
 
     @property
     def roomy(self) -> bool:
-        """Whether it is less than half full, so that what was read back may follow.
+        """Whether more may be read back for this client: the outbox is at most half full.
 
-        Or nothing is on its way: what is held goes out only after what is read back, so it must not stop that. Or the
-        client is gone.
+        Also true if no frame waits or is being written: held events are sent only after those that are read back, so
+        held events must not prevent reading back. Also true if the client is gone.
         """
         return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
     def has_room(self, size: int) -> bool:
-        """Whether a frame of `size` bytes leaves a quarter for answers; or nothing is on its way."""
+        """Whether a frame of `size` bytes fits and leaves a quarter of the limit free for answers.
+
+        Also true if no frame waits or is being written. False after an overflow.
+        """
         return not self.overflowed and (
             self.size + size <= self._limit - self._limit // 4 or not (self._waiting or self._taken)
         )
 
     def when_roomy(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, as soon as it is `roomy`. It must not wait."""
+        """Call `callback` once, when the writer has made the outbox `roomy`, or on `abandon`. It must not wait."""
         self._when_roomy += (callback,)
 
     def abandon(self) -> None:
-        """The client is gone: nobody is to wait for room, now or later."""
+        """Note that the client is gone: call all callbacks of `when_roomy` now, and be `roomy` from now on."""
         self._abandoned = True
         self._release_waiting()
 
@@ -87,7 +92,7 @@ class Outbox:
             callback()
 
     def append(self, frame: Frame) -> None:
-        """Put `frame` last. It is shared with other outboxes and never copied."""
+        """Put `frame` last, or set `overflowed` if it does not fit. The frame may be in other outboxes, too."""
         size, tail = len(frame.head), frame.tail
         more = size + self._unseen(tail) if tail else size
         if self.overflowed or (self.size + more > self._limit and (self._waiting or self._taken)):
@@ -101,7 +106,10 @@ class Outbox:
         self._frames.append(frame)
 
     def hold(self, tail: bytes) -> bool:
-        """Count what is kept elsewhere for this connection, a frame's tail. False: it does not fit."""
+        """Count the tail of a frame that a subscription of this connection holds.
+
+        Returns False, and sets `overflowed`, if the tail does not fit.
+        """
         size = self._unseen(tail)
         if self.overflowed or (self.size and self.size + size > self._limit):
             self.overflowed = True
@@ -111,11 +119,11 @@ class Outbox:
         return True
 
     def release(self, tail: bytes) -> None:
-        """Take back what `hold` counted."""
+        """Stop counting a tail that `hold` counted."""
         self._drop((tail,))
 
     def _unseen(self, tail: bytes) -> int:
-        """How many bytes a tail adds: none, if a frame that waits has the same."""
+        """Return how many bytes a tail adds to `size`: none if the same object is counted already."""
         return 0 if self._tails is not None and id(tail) in self._tails else len(tail)
 
     def _count(self, tail: bytes) -> None:
@@ -134,12 +142,12 @@ class Outbox:
         self._tails = counts or None
 
     def flush(self) -> None:
-        """Tell the writer, if it has something to do."""
+        """Wake the writer if frames wait or the outbox has overflowed."""
         if self._frames or self.overflowed:
             self.wake()
 
     def take(self) -> list[Frame]:
-        """All that waits, for the writer. It counts until `written`, or until the next `take`."""
+        """Return all frames that wait, and remove them. They count in `size` until `written` or the next `take`."""
         self._forget_taken()
         frames, self._frames = self._frames, []
         self._taken, self._waiting = self._waiting, 0
@@ -149,7 +157,7 @@ class Outbox:
         return frames
 
     def written(self) -> None:
-        """What was taken is gone."""
+        """Note that the frames of the last `take` were sent, so that they no longer count in `size`."""
         self._forget_taken()
         if self._when_roomy and self.roomy:
             self._release_waiting()

@@ -1,4 +1,4 @@
-"""Lines that a worker writes with `job.log()`.
+"""The log lines that a worker writes with `job.log()`.
 
-`followers` has who follows which job's lines and how far, `reader` which lines of a list are new.
+`followers` has the subscriptions that get lines, and how far each was sent. `reader` finds the new lines of a list.
 """

@@ -1,8 +1,8 @@
-"""Who follows the lines of which job's log, how far, and whose events wait until the last lines were read.
+"""The followers: subscriptions that asked for the log lines of their job, how far each was sent, and which wait.
 
-A subscription that asked for lines is followed from its ack on. Its outcome is held, by the means of a pending
-subscription, until a look at the list that began after the outcome has found no more lines, or is overdue. Nobody else
-waits, and who has no lines to follow costs an event one look at an empty dictionary.
+A subscription with `logs` follows lines from its ack on. Its outcome is held (`Subscription.held`) until a read of the
+list that began after the outcome has found no more lines, or until the time is up. Other subscriptions do not wait. If
+nobody follows lines, an event costs one look-up in an empty dictionary.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 _NAME: Final = b'"job-log"'
 MAX_LINE_BYTES: Final = 64 * 1024
-"""What a line may have in a frame; a longer one is cut, and HTTP has it whole."""
+"""How many bytes of a line a frame has at most. A longer line is cut. `GET /job-logs` returns the whole line."""
 
 
 class Following:
-    """One subscription's lines.
+    """The state of one subscription that follows lines.
 
     Attributes:
-        readers: How far, by queue.
-        unread: The queues whose lines must be read before the subscription goes on. The value is the number with which
-            that was asked for: a look that began before does not count.
+        readers: By queue, how far lines were sent.
+        unread: The queues whose lines must be read before held events are sent. The value is the number of the demand:
+            a read of the list that began before this demand does not satisfy it.
     """
 
     __slots__ = ("readers", "unread")
@@ -48,10 +48,12 @@ class Following:
 
 
 class Group:
-    """Followers that are equally far, so that one look at the list serves all of them.
+    """Followers of a job that were sent the same lines, so that one read of the list serves all of them.
 
     Attributes:
-        members: Each with its number in `Following.unread`; None: it waits for nothing.
+        job: The queue and the job id.
+        reader: How far the members were sent.
+        members: Each subscription with its number in `Following.unread`, or None if it does not wait.
     """
 
     def __init__(self, job: Job, reader: JobLineReader) -> None:
@@ -61,18 +63,19 @@ class Group:
 
 
 class JobLines:
-    """All followed lines of jobs' logs.
+    """All subscriptions that follow log lines.
 
     Args:
         without_events: The queues whose stream is switched off; a live view.
-        counts: Where to count lines that are told.
-        release: Lets through what was held for a member, once its lines were read.
-        on_news: Told that a job may have new lines, and whether an outcome waits for them; must not wait.
-        on_drain: Told who waits, and for how long at most is up to it; must not wait.
+        counts: The counters in which lines that are sent are counted.
+        release: Sends the held events of a subscription. Called after its lines were read.
+        on_news: Called with a job that may have new lines, and with True if an outcome waits for them. Must not wait.
+        on_drain: Called with a subscription that waits for lines. The callee ends the wait in time with `give_up`. It
+            must not wait itself.
 
     Attributes:
-        followers: By job id in UTF-8, as it stands in the stream.
-        draining: Those whose lines must be read up to now, and what is to be done then.
+        followers: The followers of each job, by job id in UTF-8, as in the stream.
+        draining: The subscriptions that wait until their present lines were read, with the function to call then.
     """
 
     def __init__(
@@ -93,21 +96,27 @@ class JobLines:
         self._asked = 0
         self._draining_of: dict[Subscriber, dict[Subscription, None]] = {}
 
-    # ---- what the hub tells ----
+    # ---- called by the hub ----
 
     def drain(
         self, subscription: Subscription, queues: Iterable[str], then: Callable[[], None], *, urgent: bool = False
     ) -> None:
-        """Have the lines read that there are now in these queues, and then call `then`, also if it has left.
+        """Have the present lines in these queues read and sent, and then call `then`.
 
-        That is immediately if there is no queue. `urgent`: before those of others, since an event waits.
+        `then` is called even if the subscription ends meanwhile, and immediately if no queue has lines to be read.
+
+        Args:
+            subscription: The follower.
+            queues: The queues whose lines are to be read.
+            then: The function to call. It replaces that of an earlier call for the same subscription.
+            urgent: Whether an event waits for the lines, so that they are read before those of other jobs.
         """
         job_id = subscription.request.room.job_id or ""
         following = self.followers.setdefault(job_id.encode(), {}).setdefault(subscription, Following())
         for queue in queues:
             self._asked += 1
             following.unread[queue] = self._asked
-        # Where no event tells that the job begins to live, its list is looked at without.
+        # In queues without events nothing shows that the job begins to live, so its list is always read.
         for queue in {*following.unread, *self._without_events}:
             self._on_news((queue, job_id), urgent)
         if not following.unread:
@@ -119,11 +128,11 @@ class JobLines:
         self._draining_of.setdefault(subscription.connection, {})[subscription] = None
 
     def draining_of(self, member: Subscriber) -> Collection[Subscription]:
-        """The subscriptions of one client that wait for lines."""
+        """Return the subscriptions of one client that wait for lines."""
         return self._draining_of.get(member, {}).keys()
 
     def _end_draining(self, subscription: Subscription) -> Callable[[], None] | None:
-        """End a subscription's wait for lines, and return what is to be done then. None: it did not wait."""
+        """End a subscription's wait for lines, and return the function to call then, or None if it did not wait."""
         then = self.draining.pop(subscription, None)
         if then is not None:
             of_client = self._draining_of[subscription.connection]
@@ -133,7 +142,7 @@ class JobLines:
         return then
 
     def hold(self, subscription: Subscription, queue: str) -> None:
-        """An outcome of that queue is about to be offered: the last lines go first."""
+        """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome."""
         if subscription.held is None:
             subscription.held = []
             self.drain(subscription, (queue,), partial(self._release, subscription), urgent=True)
@@ -141,14 +150,14 @@ class JobLines:
             self.drain(subscription, (queue,), self.draining[subscription], urgent=True)
 
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
-        """An event of a followed job is about to be offered. `ends`: it is an outcome."""
+        """Note that an event of a followed job will be sent next. `ends` is true if the event is an outcome."""
         for subscription in list(self.followers[job_id]) if ends else ():
             if subscription.request.room.queue in (None, queue):
                 self.hold(subscription, queue)
         self._on_news((queue, job_id.decode()), False)
 
     def forget(self, subscription: Subscription, queue: str) -> None:
-        """The queue is gone: a subscription without a queue follows no lines there, and waits for none."""
+        """Stop following lines in a queue that is gone, for a subscription that names no queue."""
         following = self.followers.get((subscription.request.room.job_id or "").encode(), {}).get(subscription)
         if following is not None:
             following.readers.pop(queue, None)
@@ -156,7 +165,7 @@ class JobLines:
                 self.give_up(subscription)
 
     def leave(self, subscription: Subscription) -> None:
-        """Follow no lines for this subscription any more."""
+        """Stop following lines for a subscription that has ended."""
         job_id = (subscription.request.room.job_id or "").encode()
         followers = self.followers.get(job_id, {})
         followers.pop(subscription, None)
@@ -167,23 +176,23 @@ class JobLines:
             then()
 
     def give_up(self, subscription: Subscription) -> None:
-        """What waits for lines goes on without further ones. They follow, if it is still there then."""
+        """End a subscription's wait for lines. Lines that are found later are still sent while it has not ended."""
         then = self._end_draining(subscription)
         if then is not None:
             then()
             subscription.connection.outbox.flush()
-            subscription.connection.outbox.wake()  # some wait for that, and nothing may have been held
+            subscription.connection.outbox.wake()  # the writer must see the end of the wait even if there is no frame
 
     def give_up_all(self, queue: str) -> None:
-        """Give up the wait for lines of all subscriptions that see a queue's events."""
+        """End the wait for lines of all subscriptions that name this queue or no queue."""
         for subscription in list(self.draining):
             if subscription.request.room.queue in (None, queue):
                 self.give_up(subscription)
 
-    # ---- looking ----
+    # ---- called when a list is read ----
 
     def groups(self, job: Job) -> tuple[list[Group], list[Subscription]]:
-        """Who follows the lines of a job, and whose client must first take what waits for it."""
+        """Return the followers of a job in groups, and those that get no lines now, since their outbox has no room."""
         queue, job_id = job
         groups: dict[JobLineReader, Group] = {}
         full: list[Subscription] = []
@@ -202,7 +211,7 @@ class JobLines:
         return list(groups.values()), full
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
-        """Whether lines of that queue may come, or are waited for."""
+        """Return whether the subscription may get lines of this queue, or waits for them."""
         if subscription.request.room.queue not in (None, queue):
             return False
         if queue in subscription.job_states:
@@ -210,9 +219,9 @@ class JobLines:
         return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:
-        """Deliver what a look at a group's lines yielded, and let those go on that waited for it.
+        """Send the lines that were read for a group, and end the wait of members that waited for them.
 
-        False: for a client that must take first what waits for it the same look is to be taken again.
+        Returns False if a member's outbox had no room. The list must then be read again for this member.
         """
         queue, _ = group.job
         frames: dict[Sub | None, Frame] = {}
@@ -260,5 +269,5 @@ def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
 
 
 def as_texts(lines: Sequence[bytes]) -> list[str]:
-    """Lines as a frame has them. What is no UTF-8 becomes U+FFFD."""
+    """Return lines as strings, cut to `MAX_LINE_BYTES`. Bytes that are not valid UTF-8 become U+FFFD."""
     return [line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines]

@@ -1,8 +1,8 @@
-"""Which lines of a job's log are new, from one look at its list to the next.
+"""Finds the new lines of a job's log, each time the list is read.
 
-BullMQ tells of no line: `job.log()` is an RPUSH, and an LTRIM with `keepLogs`. As long as the lines that were read last
-still stand where they stood, what follows them is new. Otherwise the list was trimmed or cleared, and they are searched
-in it: of all places the one that explains the list with the fewest trimmed lines.
+BullMQ emits no event for a line: `job.log()` is an RPUSH, followed by an LTRIM with `keepLogs`. If the lines that were
+read last are still at their place in the list, the lines after them are new. Otherwise the list was trimmed or cleared.
+Then they are searched in the list, and the place with the fewest trimmed lines is taken.
 """
 
 from __future__ import annotations
@@ -18,32 +18,35 @@ from jobws.redis.batch_size import batch_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What one look asks for at most, and how much of what is there when a subscription begins: lines, and about as many
-# bytes, judged by the lines that were seen before.
+# How much one read asks for at most, and how many of the present lines a new subscription gets: so many lines, and
+# about so many bytes, estimated from the lines that were read before.
 MAX_LINES: Final = 1000
 MAX_BYTES: Final = 256 * 1024
-# Nothing is known of their size yet.
+# How many lines the first read asks for, before the size of the lines is known.
 FIRST_LINES: Final = 16
-# The lines that are read again each time to see that they stand where they stood; at least one.
+# How many bytes of known lines, at least one line, are read again each time to check that they are at their place.
 TAIL_BYTES: Final = 16 * 1024
 
 
 class Slice(NamedTuple):
-    """Which lines to ask for: `limit` from the place `start` on, or the last `limit` and how many there are (None)."""
+    """The lines to ask for: `limit` lines from the index `start` on.
+
+    If `start` is None: the last `limit` lines, and the length of the list.
+    """
 
     start: int | None
     limit: int
 
 
 class Seen(NamedTuple):
-    """The lines of a slice. `length` is how many there are in all, if that was asked."""
+    """The lines of a slice, and the length of the list if `Slice.start` was None."""
 
     lines: Sequence[bytes]
     length: int | None = None
 
 
 class Batch(NamedTuple):
-    """New lines. `first` is the number of the first one, `gap`: lines before it may be missing."""
+    """New lines. `first` is the number of the first one. `gap` says whether lines before it may be missing."""
 
     first: int
     lines: Sequence[bytes]
@@ -51,7 +54,13 @@ class Batch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a look at the list yielded. `again`: there is more, so look again immediately."""
+    """The result of one read of the list.
+
+    Attributes:
+        reader: The reader for the next read.
+        batch: The new lines. None means that there are none.
+        again: Whether the list is to be read again immediately, since there may be more lines.
+    """
 
     reader: JobLineReader
     batch: Batch | None
@@ -59,9 +68,12 @@ class Step(NamedTuple):
 
 
 class JobLineReader(Struct, frozen=True):
-    """How far a list was read. Equal readers see the same, so one look serves all of them.
+    """How far a list was read. Equal readers find the same lines, so one read of the list serves all of them.
 
-    `searching`: it is not known where in the list `position` is; `window` is how many lines to ask for.
+    Attributes:
+        position: The position after the last line that was read.
+        window: How many lines to ask for.
+        searching: Whether the place of `position` in the list is unknown.
     """
 
     position: JobLinePosition = JobLinePosition()
@@ -70,12 +82,12 @@ class JobLineReader(Struct, frozen=True):
 
     @classmethod
     def after(cls, position: JobLinePosition) -> JobLineReader:
-        """A reader that goes on after `position`."""
+        """Return a reader that continues after `position`."""
         return cls(position, searching=not position.tail)
 
     @property
     def slice(self) -> Slice:
-        """Which lines to ask for."""
+        """The lines to ask for in the next read."""
         if self.searching:
             return Slice(None, self.window)
         tail = len(self.position.tail)
@@ -86,7 +98,7 @@ class JobLineReader(Struct, frozen=True):
         return self.position.end - self.position.gone
 
     def step(self, seen: Seen) -> Step:
-        """What `seen`, the answer to `slice`, says."""
+        """Return the result of a read; `seen` has the lines of `slice`."""
         if seen.length is not None:
             return self._search(seen.lines, seen.length)
         tail = self.position.tail
@@ -107,22 +119,25 @@ class JobLineReader(Struct, frozen=True):
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
 
     def _find(self, lines: Sequence[bytes], begin: int, length: int) -> int | None:
-        """Where in the list `position` is now, if `lines` begin at `begin`. None: nowhere, as far as they reach."""
+        """Return the index in the list of the end of the known lines, or None if `lines` do not contain them.
+
+        `lines` begin at the index `begin` of the list, which has `length` lines.
+        """
         tail = self.position.tail
         digests = [digest(line) for line in lines] if tail else []
         for place in range(min(self._place, length) if tail else 0, begin, -1):
-            known = tail[-place:]  # what lay before them was trimmed
+            known = tail[-place:]  # the lines before these were trimmed
             offset = place - begin
-            # What was not asked for equals nothing: a slice that begins before `digests` is empty.
+            # If the known lines begin before `lines`, the slice is empty and does not match.
             if tuple(digests[offset - len(known) : offset]) == known:
                 return place
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLinePosition, *, gap: bool, full: bool) -> Step:
-        """Take over `lines` after the first `old`, which end at `position`."""
+        """Return the result for `lines`, of which the first `old` are known. The known lines end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
-            known = replace(position, tail=_tail(lines))  # some of it may have been trimmed
+            known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed
             return Step(JobLineReader(known, self.window, searching=False), None, again=False)
         end, size = old, 0
         while end < len(lines) and (end == old or size + len(lines[end]) <= MAX_BYTES):
@@ -134,7 +149,7 @@ class JobLineReader(Struct, frozen=True):
 
 
 def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The digests of the last lines."""
+    """Return the digests of the last lines."""
     tail: list[bytes] = []
     size = 0
     for line in reversed(lines[-MAX_TAIL:]):
@@ -146,6 +161,6 @@ def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _fitting(lines: Sequence[bytes]) -> int:
-    """How many lines of that size may be asked for together; never less than a search needs."""
+    """Return how many lines of the size of `lines` to ask for together: at least FIRST_LINES, at most MAX_LINES."""
     size = sum(map(len, lines))
     return batch_size(len(lines), size, wanted_bytes=MAX_BYTES, most=MAX_LINES, least=FIRST_LINES)

@@ -1,5 +1,6 @@
-"""Events of jobs: who is subscribed to which, what each gets, and where a subscription begins.
+"""The subscriptions to jobs and queues: where each begins, and which events it gets.
 
-`fanout` takes events in, `rooms` knows who wants them, `client` takes requests. `pending_subscription` decides where a
-subscription begins, `missed` and `replay` give it what happened before, found by `history`.
+`fanout` and `batch` pass events on, `rooms` finds the subscriptions that want them, `client` serves requests.
+`pending_subscription` decides where a subscription begins. `history` knows which events happened before, and `missed`
+and `replay` deliver those that a subscription missed.
 """

@@ -1,4 +1,4 @@
-"""What an ack says of all subscriptions of a request: what they have in common, and what each has of its own."""
+"""Builds the ack of `subscribe-job`: the positions that all items have in common, and the result of each item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
-    """The data of the ack of a request whose items have these results; or why its only item is refused."""
+    """Return the data of a request's ack, or the error if the request has a single item, not a list, and it is refused.
+
+    Args:
+        pending: The request.
+        results: The result of each item, in order.
+        fanout: Where the positions of the ack come from.
+    """
     request, evicted = pending.request, pending.evicted or UNSET
     if request.many:
         common = _common(pending, fanout)
@@ -39,7 +45,7 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
 
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
-    """The positions of what happens from now on, if every item names a queue."""
+    """Return the present position of each queue of the items, or no positions if an item names no queue."""
     rooms = [item.room for item in pending.request.items if not isinstance(item, ItemError)]
     if any(room.queue is None for room in rooms):
         return {}
@@ -47,7 +53,7 @@ def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
 
 
 def _without(result: Result, common: Cursor) -> Result:
-    """A result without the positions that its list has in common."""
+    """Return `result` without the positions that equal those of `common`."""
     if result.after is UNSET or not common:
         return result
     own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}

@@ -1,4 +1,4 @@
-"""What is to be read back for one client, in order: events from streams, outcomes from hashes."""
+"""The backlog: what is to be read back for one client, which are events from streams and outcomes from jobs' hashes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from jobws.hub.jobs.missed import Owed, Replay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Events to read back, each as its replay and its number in that; or outcomes.
+# Events to read back, each as its replay and its index in the replay; or, if there are none, outcomes.
 Batch = tuple[list[tuple[Replay, int]], list[Owed]]
 
 
 class Backlog:
-    """What is to be read back for one client."""
+    """What is to be read back for one client, in order.
+
+    Its truth value is False if nothing is left to be read back, and the batch that was taken last has been delivered.
+    """
 
     __slots__ = ("_items", "_taken")
 
@@ -27,13 +30,13 @@ class Backlog:
         return bool(self._items) or self._taken
 
     def add(self, items: Iterable[Replay | Owed]) -> None:
-        """Put items last."""
+        """Add items at the end."""
         self._items.extend(items)
 
     def take(self, count: int) -> Batch:
-        """The next of them, as many as `count`: either events or outcomes. Both are empty if nothing is left.
+        """Take up to `count` events or up to `count` outcomes, never both. Both lists are empty if nothing is left.
 
-        What was taken counts until the next call.
+        The caller delivers the batch and then calls `take` again. Until this call, the backlog's truth value is True.
         """
         events: list[tuple[Replay, int]] = []
         owed: list[Owed] = []

@@ -1,6 +1,6 @@
-"""Events of one queue to the outboxes of those who want them.
+"""Puts events of one queue into the outboxes of the clients whose subscriptions chose them.
 
-Subscriptions are looked up before anything is decoded, so an event that nobody wants costs two hash look-ups.
+Subscriptions are looked up before the event is decoded, so an event without subscriptions costs two hash look-ups.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """One call of `publish`: what it has offered, and whom it must flush."""
+    """The state of one call of `Fanout.publish`.
+
+    Attributes:
+        offers: How often an event was offered to a subscription so far.
+    """
 
     __slots__ = (
         "_anywhere",
@@ -52,7 +56,7 @@ class Batch:
         self.offers = 0
 
     def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Send an event to those who want it."""
+        """Send an event to the subscriptions that chose it, and note what it says of its job."""
         # BullMQ writes `event` and `jobId` first; custom events may not.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
         if job_id is None:
@@ -80,18 +84,19 @@ class Batch:
             self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
     def _choose(self, takers: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
-        """Add those who chose this event."""
+        """Add the members that chose this event to `takers`."""
         event = kind.name.text
         takers += [each for each in members if each.request.events is None or event in each.request.events]
 
     def _note(self, takers: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind) -> None:
-        """Add those who chose this event. What it says of the job's life concerns the others too.
+        """Note for all members what the event says of the job's life, and add those that chose the event to `takers`.
 
-        An outcome made from the hash may be ahead of the stream, whose outcomes up to there are then no news.
+        A member may have got a later outcome from the job's hash already. Then `job_states` has the id up to which the
+        stream's outcomes are old, and an outcome up to that id is not sent.
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         tells, lives = ends or life is not Life.SAME, life is Life.LIVES
-        # Members of one room were mostly settled by the same event, so one comparison does for all of them.
+        # Most members of a room have the same id in `job_states`, so one comparison is enough for all of them.
         compared, is_news = None, True
         for subscription in members:
             if tells:
@@ -105,7 +110,7 @@ class Batch:
                 elif life is not Life.SAME and not lives:
                     continue
                 if ends and subscription.owed:
-                    subscription.pay(queue)  # what was missed before it is gone: the hash tells of this one
+                    subscription.pay(queue)  # the hash has this outcome now, no longer the one that was owed
             elif queue not in subscription.job_states:
                 subscription.see(queue)
             chosen = subscription.request.events
@@ -115,7 +120,7 @@ class Batch:
                 takers.append(subscription)
 
     def _send(self, takers: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
-        """A frame for each: those of one name share it, and all of them share a large tail."""
+        """Append a frame for each taker. Takers with the same `sub` share a frame; all frames share a large tail."""
         queue, ends = self._queue, kind.is_outcome
         without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}
@@ -128,7 +133,7 @@ class Batch:
                 if connection.outbox.hold(tail):
                     subscription.held.append(BufferedEvent(kind, queue, stream_id, tail, replayed=False))
                 continue
-            # A subscription to a whole queue is owed nothing.
+            # No outcome is ever owed to a subscription to a whole queue, so its frames keep their positions.
             hidden = (without_position and request.room.job_id is not None) or (
                 subscription.owed is not None and queue in subscription.owed
             )
@@ -143,10 +148,10 @@ class Batch:
 
     @property
     def forgets(self) -> bool:
-        """Whether older events of the queue were forgotten."""
+        """Whether the queue's history is full, so that each new event displaces an older one."""
         return self._history.is_full
 
     def finish(self) -> None:
-        """Flush every connection that was offered something."""
+        """Flush every connection that has a new frame."""
         for connection in self._touched:
             connection.outbox.flush()

@@ -1,7 +1,7 @@
-"""One client as the hub sees it: its protocol session, its subscriptions and its outbox.
+"""One client of `/ws` in the hub: its protocol session, its subscriptions and its outbox.
 
-Everything here is synchronous. What needs Redis leaves as a `PendingSubscription`, and comes back
-through `complete` or `fail`.
+All code here is synchronous. A request that needs Redis is returned as a `PendingSubscription`. The caller looks the
+jobs up and then calls `complete` or `fail`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again l
 
 
 class JobClient(Client[Request, PendingSubscription]):
-    """One client.
+    """One client of `/ws`.
 
     Args:
-        session: Its protocol state.
+        session: The client's protocol state.
         fanout: Where events come from.
-        queues: The labels that exist; a live view.
-        max_subscriptions: How many subscriptions it may have.
-        outbox_bytes: How much may wait for it.
-        wake: Told when frames wait or the connection is to close; must not wait.
-        read_back: Told when `backlog` holds something; must not wait.
+        queues: The labels of all queues; a live view.
+        max_subscriptions: How many subscriptions the client may have.
+        outbox_bytes: How many bytes may wait for the client.
+        wake: Called when frames wait or the connection is to close. It must not wait.
+        read_back: Called when something was added to `backlog`. It must not wait.
 
     Attributes:
-        backlog: What is to be read back for it.
+        backlog: What is to be read back for the client. None until there is something.
     """
 
     __slots__ = ("_fanout", "_limit", "_matching", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
@@ -76,17 +76,17 @@ class JobClient(Client[Request, PendingSubscription]):
 
     @property
     def rooms(self) -> Collection[Identity]:
-        """The names of the client's subscriptions, oldest first."""
+        """The rooms of the client's subscriptions, oldest first."""
         return self._subscriptions.keys()
 
     @property
     def catching_up(self) -> bool:
-        """Whether a subscription is not answered yet, or something is still to be read back for one."""
+        """Whether a subscription is not answered yet, is still to be read back, or waits for log lines."""
         return bool(self._pending or self.backlog or self._fanout.job_lines.draining_of(self))
 
     @property
     def is_owed(self) -> bool:
-        """Whether an outcome is to come that the stream does not have, or may be: a hole was just found."""
+        """Whether missed outcomes are still being looked up in a queue of an acknowledged subscription."""
         without_position = self._fanout.without_position
         return bool(without_position) and any(
             subscription.acked
@@ -110,7 +110,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return None
 
     def leave(self, subscription: Subscription) -> None:
-        """End one subscription, answered or not."""
+        """End one subscription, whether it was answered or not. Does nothing if it has ended already."""
         if subscription.left:
             return
         subscription.left = True
@@ -127,7 +127,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 self._fanout.job_lines.leave(subscription)
 
     def leave_all(self) -> None:
-        """End every subscription: the client is gone."""
+        """End all subscriptions, because the client is gone or the connection is closing."""
         for subscription in list(self._subscriptions.values()):
             self.leave(subscription)
         self._pending.clear()
@@ -171,18 +171,18 @@ class JobClient(Client[Request, PendingSubscription]):
         return subscription
 
     def _evictable(self) -> Iterator[Subscription]:
-        """The client's subscriptions whose outcome was delivered, oldest first. One pass serves a whole request."""
+        """Yield the client's subscriptions whose outcome was delivered, oldest first. A request uses one such pass."""
         for subscription in list(self._subscriptions.values()):
             if not subscription.left and subscription.has_outcome:
                 yield subscription
 
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
-        """Answer a subscription. From now on it is in its rooms, and what `begin` found for it is to be read back.
+        """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read back.
 
         Args:
-            pending: What waits for it.
-            query: What Redis said.
-            now_milliseconds: The time as Redis tells it.
+            pending: The request.
+            query: The result of the look-up.
+            now_milliseconds: The present time, in milliseconds since the epoch.
         """
         if pending not in self._pending:
             return
@@ -213,14 +213,14 @@ class JobClient(Client[Request, PendingSubscription]):
         self.outbox.flush()
 
     def _admit(self, subscription: Subscription, begun: Begun) -> None:
-        """Let an answered subscription into its room, and read back what it misses before it is live."""
+        """Let an answered subscription into its room. It goes live after the events that it missed were read back."""
         subscription.acked = True
         self._fanout.rooms.join(subscription)
         if begun.replays:
             subscription.held = []
             if subscription.request.logs is None:
                 self._add(begun.replays)
-            else:  # an outcome comes after the lines
+            else:  # the lines that are there come before the outcome
                 self._fanout.job_lines.drain(
                     subscription, subscription.job_states, partial(self._read_later, begun.replays)
                 )
@@ -241,7 +241,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self.backlog.add(items)
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """An outcome is to be sent that the stream does not have. Until then no position in that queue is told."""
+        """Have an outcome made from the job's hash. Until it was sent, frames of that queue have no position."""
         if subscription.owed is None:
             subscription.owed = set()
         if queue not in subscription.owed:
@@ -249,7 +249,7 @@ class JobClient(Client[Request, PendingSubscription]):
             self._read_later([Owed(subscription, queue)])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
-        """Refuse a subscription as a whole."""
+        """Refuse a request to subscribe, with all its items."""
         if pending not in self._pending:
             return
         self._pending.remove(pending)
@@ -275,7 +275,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._answer(Ack(data, echoed(request.ref)))
 
     def _answer_abandoned(self) -> None:
-        """Answer single subscriptions that were left before, so that their answers follow nothing that comes later."""
+        """Refuse requests whose single subscription ended unanswered, so that the error precedes later answers."""
         for pending in list(self._pending):
             if pending.request.many or not pending.subscriptions:
                 continue

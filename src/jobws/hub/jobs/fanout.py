@@ -1,7 +1,6 @@
-"""From a batch of stream entries to the outboxes of those who want them, in one synchronous call.
+"""Passes stream entries on to the outboxes of the clients that chose them, in one synchronous call.
 
-No await stands between looking up members and offering to them, so there are no locks and no copies; and members are
-looked up before anything is decoded, so an event that nobody wants costs two hash look-ups.
+There is no await between finding the subscriptions and sending to them, so locks and copies are not needed.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-# One call may take this long: other connections' requests wait meanwhile.
+# The limits of one call of `publish`, since the requests of all connections wait meanwhile.
 MAX_OFFERS: Final = 20_000
 MAX_SECONDS: Final = 0.020
 
@@ -41,23 +40,23 @@ class Fanout:
     """The one path of an event through the process.
 
     Args:
-        rooms: Who wants what.
+        rooms: The rooms of all subscriptions.
         max_payload_bytes: Larger payloads are truncated.
-        clock: Seconds, never going back; asked while a batch is published.
-        signals: Whom to tell what is to be done.
+        clock: Returns seconds that never go back. It is called while a batch is published.
+        signals: The callbacks for work that needs Redis.
 
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
-        verified: The same, up to where it is certain that none was missed: from there another bridge, which knows
-            nothing of a hole that this one has not found yet, can go on.
-        history: The events that were published, and what the streams held before.
-        counts: What happened, for the metrics: `entries`, `deliveries`, and one key per anomaly.
-        without_events: The queues whose stream is switched off.
-        knows_all: Whether all queues are known that were there at the start; a room without a queue waits for that.
-        without_position: The queues in which no position is told now: entries were missed, and it is not looked up yet
-            which outcomes were among them.
-        published: By queue whose stream is read again, what was published of it before.
-        job_lines: The lines of jobs' logs that are followed.
+        verified: By queue label, the stream id up to which certainly no entry was missed. A client can continue from
+            this position at another bridge, which does not know of holes that this one has not found yet.
+        history: The events that were published, and those that the streams held before.
+        counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
+        without_events: The queues whose event stream is switched off.
+        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for that.
+        without_position: The queues whose frames have no position now, because entries were missed and the outcomes
+            among them were not looked up yet.
+        published: By queue whose stream is read again, the history of what was published before.
+        job_lines: The followers of jobs' log lines.
     """
 
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float], signals: Signals) -> None:
@@ -70,7 +69,8 @@ class Fanout:
         self.knows_all = True
         self.without_position: set[str] = set()
         self.published: dict[str, QueueHistory] = {}
-        # By queue, up to where something may be missing after a position; and positions that may be of another stream.
+        # By queue: the position up to which events may be missing, and the range of positions that may be from the
+        # stream that was there before.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
         self._on_gap = signals.on_gap
@@ -80,27 +80,27 @@ class Fanout:
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
-    # ---- what a listener tells ----
+    # ---- called by the readers of streams ----
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """What the stream held before it was read on: nobody is told, but late subscribers may ask for it.
+        """Take the events that a stream held before jobws read it into the history. They are not sent to anyone.
 
-        It is done when the last of its short steps is.
+        This is a generator of short steps, which the caller must exhaust.
         """
         return self.history.fill(queue, newest_first, floor)
 
     def keep(self, queue: str, max_length: int) -> int:
-        """A stream may hold so many entries; how many of them are remembered."""
+        """Note how many entries a stream may hold, and return how many of its events are remembered."""
         return self.history.keep(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Redis has trimmed what lies before that entry."""
+        """Forget events that Redis has trimmed: those before the entry `stream_id`."""
         self.history.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
-        """The queue is gone and nobody reads its stream: keep nothing of it. If it comes back it is a new one.
+        """Forget all about a queue that is gone and whose stream is not read. If it comes back, it is a new queue.
 
-        Subscriptions that name it stay. For one without a queue its job was never there.
+        Subscriptions that name the queue stay. Those without a queue stay, too, as if their job had never been in it.
         """
         for subscription in self.rooms.forget(queue):
             self.job_lines.forget(subscription, queue)
@@ -114,19 +114,19 @@ class Fanout:
         self.without_position.discard(queue)
 
     def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """The stream will be published again, since it is not what it was. `tell_gap` is due.
+        """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
-        Events that were published before are skipped.
+        The caller must call `tell_gap` next. Events that were published before will be skipped.
 
         Args:
-            queue: The label.
-            reason: That of the wire's `gap`.
+            queue: The queue's label.
+            reason: Why; the `reason` of the `gap` frame.
             generated: The stream's last id.
             oldest: The id before its oldest entry.
 
         Returns:
-            The id after which to read: nothing older than what is remembered, unless the stream has gone back that far;
-            and the id up to which entries may be missing.
+            The id after which to read, and the id up to which entries may be missing. The first is the floor of the
+            history, or `0-0` if the stream's ids do not reach higher than this floor.
         """
         cursor = self.cursors[queue]
         known = self.history.floor(queue)
@@ -145,7 +145,7 @@ class Fanout:
         return start, floor
 
     def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Tell those whom it concerns, in a step each for a subscription or a client, before it is published again."""
+        """Send a `gap` to the queue's clients, and doubt their outcomes. Yields after each subscription and client."""
         limit = position(floor)
         concerned = self.rooms.concerned(queue)
         for subscription in list(self.rooms.seen(queue)):
@@ -164,7 +164,7 @@ class Fanout:
             yield
 
     def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
-        """Keep a gap among the events that a subscription holds: after those before it, before what is read again."""
+        """Add a gap to the held events, so that it is sent before the events that are read again."""
         room = subscription.request.room
         jobs = None if room.job_id is None else [room.job_id]
         frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
@@ -172,38 +172,38 @@ class Fanout:
             subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
 
     def end_again(self, queue: str, floor: str) -> None:
-        """A stream was published again. Up to the id `floor` some entries may be missing."""
+        """Note that a stream was published again. Entries up to the id `floor` may be missing."""
         self.published.pop(queue, None)
         self.history.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
-        """Outcomes may have been missed: watched jobs are to be looked up, and no position is told before that.
+        """Note that outcomes may have been missed: have the jobs looked up, and send no positions until `resolve`.
 
-        While the stream is read again they wait for `end_again`.
+        While the stream is read again, the look-up waits for `end_again`.
         """
         self.without_position.add(queue)
         if queue not in self.published:
             self._on_gap(queue)
 
     def resolve(self, queue: str) -> None:
-        """The outcomes that were missed were looked up: positions are told again, unless the stream is read again."""
+        """Note that missed outcomes were looked up. Positions are sent again, unless the stream is being read again."""
         if queue not in self.published:
             self.without_position.discard(queue)
 
     def known(self, queue: str) -> KnownStream:
-        """What is known of a queue's stream now."""
+        """Return what is known of a queue's stream now."""
         return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
 
     def may_miss(self, queue: str, after: str) -> bool:
-        """Whether a client may miss events that goes on after that position."""
+        """Return whether a client that continues from the position `after` may miss events."""
         doubtful = self._doubtful.get(queue)
         return (doubtful is not None and position(after) <= position(doubtful)) or self.history.of(queue).may_miss(
             after
         )
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
-        """Whether a position may be of another stream than the present one, which ended with `end` (`0-0`: empty)."""
+        """Return whether `after` may be from another stream than the present one, which ends with `end` or is empty."""
         last = self.cursors.get(queue, START) if end == START else end
         foreign = self._foreign.get(queue)
         return position(after) > position(last) or (
@@ -214,8 +214,8 @@ class Fanout:
         """Offer `entries[start:]` of one queue, in order, and flush each connection once.
 
         Returns:
-            The index of the first entry that was not looked at: `len(entries)`, or less if the call took its share of
-            time. The caller goes on from there after a checkpoint.
+            The index of the first entry that was not published: `len(entries)`, or less if the call reached its limit.
+            Then the caller passes this index as `start` after a checkpoint.
         """
         batch = Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS
@@ -243,11 +243,11 @@ class Fanout:
             batch.finish()
 
     def release(self, subscription: Subscription) -> None:
-        """Let through what was held for a subscription, and from now on everything. Nothing happens if it has left."""
+        """Send the held events of a subscription, and hold none from now on. Does nothing if it has ended."""
         held_back, subscription.held = subscription.held or [], None
         outbox = subscription.connection.outbox
         for index, held in enumerate(held_back):
-            if subscription.left:  # with this one's outcome
+            if subscription.left:  # it ended with the event before this one
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -263,7 +263,7 @@ class Fanout:
     def send(
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
     ) -> None:
-        """Send an event to one subscription, which may end with it. The caller flushes."""
+        """Send an event to one subscription, and end the subscription if it ends with it. The caller flushes."""
         is_owed = subscription.owed is not None and queue in subscription.owed
         told = kind.is_outcome or not (is_owed or queue in self.without_position)
         sub = subscription.request.room.sub
@@ -274,7 +274,7 @@ class Fanout:
             subscription.connection.leave(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
-        """How each frame of an event ends; what is wrong with it is counted."""
+        """Return the end `,"data":…}` that all frames of an event share, and count what is wrong with the event."""
         data, anomalies = payload(queue_json, fields, self._max_payload_bytes)
         for anomaly in anomalies:
             self.counts[anomaly] += 1
@@ -282,7 +282,7 @@ class Fanout:
 
 
 class _Span(NamedTuple):
-    """Positions: those after `after`, up to `up_to`."""
+    """The positions after `after`, up to and including `up_to`."""
 
     after: Position
     up_to: Position

@@ -1,7 +1,7 @@
-"""Which recent events each job had: their stream ids and kinds, never what they held.
+"""The recent events of each job: their stream ids and kinds, without their payloads.
 
-With it a late subscriber's outcome is one `XRANGE id id` away, and BullMQ's streams, which have no index by job, are
-read once. An entry costs about 130 bytes here (four events a job; measured), so the 10,000 of a usual stream 1.3 MB.
+BullMQ's streams have no index by job. This history is that index, so an event is read back with one `XRANGE id id`. An
+event costs about 130 bytes here (measured with four events a job), and the 10,000 of a usual stream 1.3 MB.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import HistoryEntry
 
-# BullMQ's own default for a stream; a queue that keeps more is followed as far as MOST_PER_QUEUE.
+# BullMQ's default length of a stream. For a queue that keeps more, up to MOST_PER_QUEUE events are remembered.
 LEAST_PER_QUEUE: Final = 10_000
 MOST_PER_QUEUE: Final = 100_000
 MOST_IN_ALL: Final = 1_000_000
-# Lists so short are kept without gaps.
+# Forgotten events are cut out of a list that is shorter than this immediately.
 FEW: Final = 32
-# In one step: 10,000 of them take 5 ms. What is left is forgotten at the next check of the stream.
+# In one step: 10,000 events take 5 ms. The rest is forgotten at the next check of the stream.
 FORGOTTEN_TOGETHER: Final = 10_000
 FILLED_TOGETHER: Final = 100
 
 
 class Recorded(NamedTuple):
-    """An event that a stream holds."""
+    """An event of a stream."""
 
     stream_id: bytes
     kind: Kind
@@ -40,22 +40,22 @@ class QueueHistory:
     """The recent events of one queue.
 
     Args:
-        capacity: How many are remembered.
+        capacity: How many events are remembered.
 
     Attributes:
-        capacity: How many are remembered.
+        capacity: How many events are remembered.
     """
 
     __slots__ = ("_by_job", "_floor", "_is_filled", "_order", "capacity")
 
     def __init__(self, capacity: int = LEAST_PER_QUEUE) -> None:
         self.capacity = capacity
-        # The job's id, the index of its first event, then stream ids and kinds alternating: a tuple for each would
-        # double the memory.
+        # By job id, a list: the job's id, the index of its first event, then stream ids and kinds alternating. A tuple
+        # for each event would double the memory.
         self._by_job: dict[bytes, list[Any]] = {}
-        # One of those lists per event, oldest event first.
+        # The list of the job of each event, oldest event first.
         self._order: deque[list[Any]] = deque()
-        # The last event that was forgotten, or the id up to which others are missing.
+        # The id of the last event that was forgotten, or, if higher, the id up to which events were not read.
         self._floor = START.encode()
         self._is_filled = False
 
@@ -63,7 +63,7 @@ class QueueHistory:
         return len(self._order)
 
     def add(self, job_id: bytes, stream_id: bytes, kind: Kind) -> None:
-        """Remember an event that is later than all others."""
+        """Remember an event. Its id must be higher than all others."""
         known = self._by_job.get(job_id)
         if known is None:
             known = self._by_job[job_id] = [job_id, 2, stream_id, kind]
@@ -74,7 +74,7 @@ class QueueHistory:
             self._forget_oldest()
 
     def fill(self, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take over what the stream holds, before the first `add`, in short steps; see `reach_to`."""
+        """Add the events that the stream holds, in short steps, before the first `add`. See `reach_to` for `floor`."""
         for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
             if index % FILLED_TOGETHER == FILLED_TOGETHER - 1:
@@ -83,31 +83,31 @@ class QueueHistory:
 
     @property
     def floor(self) -> str | None:
-        """Every event with a higher id is here; None: not filled yet."""
+        """The id above which every event is here. None means that this history was not filled yet."""
         return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
-        """Say that this history is filled: complete down to that id, or to what was forgotten meanwhile."""
+        """Note that this history is filled: it has every event after `floor` that was not forgotten meanwhile."""
         self._floor = max(self._floor, floor.encode(), key=position)
         self._is_filled = True
 
     @property
     def is_full(self) -> bool:
-        """Whether each event that is added has an older one forgotten."""
+        """Whether each new event displaces the oldest one."""
         return len(self._order) >= self.capacity
 
     def has_all_after(self, stream_id: str) -> bool:
-        """Whether every event of the stream after that position which was added is still here."""
+        """Whether this history was filled and has forgotten no event after the position `stream_id`."""
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
-        """Remember so many from now on, soon."""
+        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten now, the rest later."""
         self.capacity = capacity
         for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
 
     def forget_before(self, stream_id: str) -> None:
-        """Forget what Redis has trimmed: everything before its oldest entry, or as much as can be done in one step."""
+        """Forget events before `stream_id`, which Redis has trimmed; at most `FORGOTTEN_TOGETHER` of them."""
         limit = position(stream_id)
         for _ in range(min(len(self._order), FORGOTTEN_TOGETHER)):
             if position(self._oldest()) >= limit:
@@ -115,9 +115,9 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Whether events after that position may be gone.
+        """Return whether events after the position `after` may be gone.
 
-        A stream of which nothing was trimmed, and which begins after `after`, is not the one that `after` is of.
+        This is also so if nothing was trimmed but the stream begins after `after`: then `after` is from another stream.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
@@ -126,18 +126,18 @@ class QueueHistory:
 
     @property
     def reach(self) -> str | None:
-        """The id of the oldest entry that the stream has, or before which it was trimmed; None: it has none."""
+        """The id up to which events are gone, or else the id of the oldest event. None means that there is no event."""
         if self._is_filled and self._floor != START.encode():
             return self._floor.decode()
         return self._oldest().decode() if self._order else None
 
     @property
     def job_ids(self) -> Collection[bytes]:
-        """The jobs that known events are about."""
+        """The ids of the jobs that have events here."""
         return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
-        """The stream ids and kinds of a job's events after that position, oldest first."""
+        """Return the stream ids and the kinds of a job's events after the position `stream_id`, oldest first."""
         known = self._by_job.get(job_id)
         if known is None:
             return [], []
@@ -145,7 +145,7 @@ class QueueHistory:
         return known[first::2], known[first + 1 :: 2]
 
     def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
-        """Whether this very event was added."""
+        """Return whether the event with this job, stream id and kind is here."""
         known = self._by_job.get(job_id)
         if known is None:
             return False
@@ -153,9 +153,9 @@ class QueueHistory:
         return known[first : first + 2] == [stream_id, kind]
 
     def last_transition(self, job_id: bytes) -> Recorded | None:
-        """The last event that told something of the job's life: it lives, has its outcome, or is gone. None: unknown.
+        """Return the last event that changed the job's life: the job lived, ended or was removed. None if unknown.
 
-        An outcome before it is that of an earlier life: ids are used again, after a retry by hand or a removal.
+        Outcomes before this event are from earlier lives. A job id is used again after a manual retry or a removal.
         """
         known = self._by_job.get(job_id, ())
         for index in range(len(known) - 1, known[1] if known else 0, -2):
@@ -177,7 +177,7 @@ class QueueHistory:
         if first == len(known):
             del self._by_job[known[0]]
         elif first > len(known) // 2 or len(known) < FEW:
-            # Not for each event: of a job with 100,000 that took 20 µs.
+            # Done rarely: of a job with 100,000 events it took 20 µs.
             del known[2:first]
             known[1] = 2
         else:
@@ -186,14 +186,14 @@ class QueueHistory:
 
 
 def _first_after(known: list[Any], stream_id: str | bytes) -> int:
-    """The index in a job's list of its first event after that position."""
+    """Return the index in a job's list of its first event after the position `stream_id`."""
     first: int = known[1]
     events = range(first, len(known), 2)
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))
 
 
 class KnownStream(NamedTuple):
-    """What is known of a queue's stream at some time: its events, and the stream id up to which it was published."""
+    """A queue's history at some time, and the stream id up to which its events were published then."""
 
     history: QueueHistory
     cursor: str
@@ -203,7 +203,7 @@ class History:
     """The recent events of every queue.
 
     Attributes:
-        changes: Grows whenever events may have been forgotten, or are known again, of any queue.
+        changes: A number that grows when events of any queue may have been forgotten, or are known again.
     """
 
     def __init__(self) -> None:
@@ -212,7 +212,7 @@ class History:
         self._job_ids: dict[str, Collection[bytes]] = {}
 
     def of(self, queue: str) -> QueueHistory:
-        """The events of one queue, which is made if it is new."""
+        """Return the history of one queue. An empty one is made for a new queue."""
         known = self._queues.get(queue)
         if known is None:
             known = self._put(queue, QueueHistory(self._capacity(LEAST_PER_QUEUE)))
@@ -224,7 +224,7 @@ class History:
         return known
 
     def keep(self, queue: str, max_length: int) -> int:
-        """Remember as many events of `queue` as its stream may hold, within the bounds; how many that is."""
+        """Set a queue's capacity to the length that its stream may have, within the bounds, and return the capacity."""
         capacity = self._capacity(max_length)
         known = self.of(queue)
         self.changes += len(known) > capacity
@@ -232,51 +232,51 @@ class History:
         return capacity
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Redis has trimmed what lies before that entry of the queue's stream."""
+        """Forget events of the queue before the entry `stream_id`, which Redis has trimmed."""
         known = self.of(queue)
         count = len(known)
         known.forget_before(stream_id)
         self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take over what a stream holds, in short steps; whatever was known of it is forgotten."""
+        """Replace a queue's history by the events that the stream holds. This is a generator of short steps."""
         self.begin_again(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1
 
     def reach_to(self, queue: str, floor: str) -> None:
-        """See `QueueHistory.reach_to`."""
+        """Note that a queue's history has every event after `floor`; see `QueueHistory.reach_to`."""
         self.of(queue).reach_to(floor)
         self.changes += 1
 
     def begin_again(self, queue: str) -> QueueHistory:
-        """Begin again, unfilled; returns what was known until now."""
+        """Begin a queue's history again, empty and not filled. Returns the previous one."""
         known = self.of(queue)
         self._put(queue, QueueHistory(known.capacity))
         self.changes += 1
         return known
 
     def is_current(self, queue: str, known: QueueHistory) -> bool:
-        """Whether that is what is known of the queue: it was not begun again, nor forgotten."""
+        """Whether `known` is still the queue's history: it was not begun again or forgotten."""
         return self._queues.get(queue) is known
 
     def having(self, job_id: bytes) -> list[str]:
-        """The queues in which events of the job are known."""
+        """Return the queues that have events of the job."""
         return [queue for queue, job_ids in self._job_ids.items() if job_id in job_ids]
 
     def forget(self, queue: str) -> None:
-        """Forget a queue altogether, as if it had never been there."""
+        """Forget a queue, as if it had never existed."""
         self._queues.pop(queue, None)
         self._job_ids.pop(queue, None)
         self.changes += 1
 
     def filled(self, queue: str) -> bool:
-        """Whether what the stream holds was taken over."""
+        """Return whether the queue's history was filled with the events that the stream held."""
         known = self._queues.get(queue)
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """The position above which every event of the queue is known."""
+        """Return the position above which every event of the queue is known, `0-0` if it was not filled yet."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

@@ -1,4 +1,7 @@
-"""How many subscriptions of one client match the same job: each brings a frame for each of its events."""
+"""Counts how many subscriptions of one client match the same job.
+
+There is a limit, since the client gets a frame for each event and each subscription that matches.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ MAX_MATCHING: Final = 16
 
 
 class Matching:
-    """The subscriptions of a client that has at least `MAX_MATCHING` of them.
+    """The rooms of one client's subscriptions. It exists only for a client with at least `MAX_MATCHING` of them.
 
     Args:
-        rooms: Those that it has.
+        rooms: The rooms of the client's present subscriptions.
     """
 
     __slots__ = ("_by_job", "_whole")
 
     def __init__(self, rooms: Iterable[Room]) -> None:
-        # The queues that they name, None for none, by job; and of those to whole queues.
+        # The queue of each subscription (None if it names no queue): by job id, and of subscriptions to whole queues.
         self._by_job: dict[str, list[str | None]] = {}
         self._whole: list[str | None] = []
         for room in rooms:
@@ -32,18 +35,18 @@ class Matching:
         return self._whole if room.job_id is None else self._by_job.setdefault(room.job_id, [])
 
     def add(self, room: Room) -> None:
-        """Count a subscription that was added."""
+        """Count a new subscription."""
         self._alike(room).append(room.queue)
 
     def remove(self, room: Room) -> None:
-        """Count a subscription that was removed."""
+        """Stop counting a subscription that has ended."""
         alike = self._alike(room)
         alike.remove(room.queue)
         if not alike and room.job_id is not None:
             del self._by_job[room.job_id]
 
     def most(self, room: Room) -> int:
-        """How many match some job that `room` would match, too."""
+        """Return the highest number of subscriptions that match one job, among the jobs that `room` would match."""
         jobs = self._by_job.values() if room.job_id is None else [self._by_job.get(room.job_id, [])]
         most = 0
         for queues in jobs:

@@ -1,4 +1,4 @@
-"""What a subscription misses: events that the stream still has, and outcomes that only the job's hash has."""
+"""What must be delivered late to a subscription: events that the stream has, and outcomes that only a hash has."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import JobSnapshot
 
 FINISHED: Final = frozenset({"completed", "failed"})
-"""States whose job has its outcome in its hash."""
-# What follows `~` where the job is gone, or its hash does not say when it finished.
+"""The states in which a job's hash holds its outcome."""
+# What a position has after `~` if the job is gone, or if its hash does not say when the job finished.
 NEVER: Final = "0"
 
 
 def finished_text(snapshot: JobSnapshot) -> str:
-    """When a job finished, as text that is only compared: two lives of a job do not finish in the same millisecond."""
+    """Return when a job finished, as a string that tells the lives of a job apart. It is only compared for equality.
+
+    Two lives of a job do not finish in the same millisecond.
+    """
     return NEVER if snapshot.finished_on is UNSET else f"{snapshot.finished_on}"
 
 
 def misses(
     subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
-    """Whether a subscription that was answered misses an outcome that the hash has, or stands for because it vanished.
+    """Return whether the client has not been sent an outcome that the job's hash shows. Updates `job_states`.
+
+    The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished.
 
     Args:
-        subscription: Whose.
-        queue: The label.
-        snapshot: What the hash said; None: there was none.
-        all_read: Whether the stream was read as far as it went then. If not, a hash that vanished says nothing: the
-            event that tells why may be unread.
-        without_events: Whether the queue has no events, so that only its hashes tell of second lives.
+        subscription: The acknowledged subscription to check.
+        queue: The queue's label.
+        snapshot: The contents of the hash. None means that there was no hash.
+        all_read: Whether the stream was read up to the time of the snapshot. If not, a vanished hash does not count,
+            since the event that explains it may still be unread.
+        without_events: Whether the queue emits no events, so that only its hashes show that a job lives again.
     """
     if snapshot is None:
         return all_read and subscription.job_states.get(queue, DOUBTED) is None
     settled = subscription.see(queue)
-    # A second life may have begun, and ended, where no event told of it.
+    # The job may have begun a second life, and ended it, without an event that was read.
     doubted = settled == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
@@ -50,13 +55,13 @@ def misses(
 
 
 class Replay:
-    """Events of one queue to be read back for a subscription, in the order of their ids.
+    """Events of one queue that are to be read back for a subscription, in the order of their ids.
 
-    Two lists, since a client may ask for all that is known of a thousand jobs: 16 bytes an event.
+    Ids and kinds are two lists, which cost 16 bytes an event: a client may ask for all events of a thousand jobs.
 
     Attributes:
-        is_last: Whether the subscription is live after it.
-        index: The next event.
+        is_last: Whether this is the subscription's last replay, after which the subscription is live.
+        index: The index of the next event to deliver.
     """
 
     __slots__ = ("index", "is_last", "kinds", "queue", "stream_ids", "subscription")
@@ -74,7 +79,7 @@ class Replay:
 
 
 class Owed(NamedTuple):
-    """An outcome of a job in a queue that a subscription misses and the stream does not have."""
+    """A subscription that must still get its job's outcome in a queue, though the stream no longer has the event."""
 
     subscription: Subscription
     queue: str

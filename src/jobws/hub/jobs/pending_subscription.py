@@ -1,9 +1,9 @@
-"""Where a subscription begins: what is read back, what the hash has to tell, what may be missing.
+"""Decides where a subscription begins: which events are read back, and which outcomes are made from hashes.
 
-A subscription enters its room in the very step that answers it, and everything here is decided in that step: from what
-the hub knows of the streams, and from what Redis said of the job a moment before. What happened between the two is
-read back; where not all of that is known, the job is looked up once more. So nothing falls between looking and
-listening, and nothing is held for an answer.
+This is decided in the same synchronous step that sends the ack and lets the subscription into its room. It follows from
+the job's snapshot, which was read from Redis before, and from the hub's history of the streams. Events after the
+snapshot are read back. If the history has lost some of them, the job is looked up again. So no outcome is missed
+between the look-up and the ack.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import Evicted
     from jobws.protocol.request_types import Identity, Subscribe
 
-# Of several queues that know an id, one may have ended a job of that id last week, which nobody asked about.
+# If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
 
 class PendingSubscription:
-    """A request to subscribe that waits for what Redis knows of its jobs.
+    """A request to subscribe that waits until its jobs were looked up in Redis.
 
     Args:
-        request: What the client asked for.
-        labels: The queues that exist; a live view.
+        request: The request.
+        labels: The labels of all queues that exist; a live view.
 
     Attributes:
-        subscriptions: One per item of the request, in order.
-        evicted: The subscriptions that were left to make place.
+        subscriptions: The subscription of each item of the request, in order, or the error of the item.
+        evicted: The older subscriptions that were ended to make room.
     """
 
     __slots__ = ("_labels", "evicted", "request", "subscriptions")
@@ -59,13 +59,13 @@ class PendingSubscription:
 
     @property
     def size(self) -> int:
-        """How many subscriptions it has; a search for queues counts as many."""
+        """The number of subscriptions, plus SEARCH_SIZE if the request names an unknown queue."""
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
     @property
     def present(self) -> list[Subscription]:
-        """The subscriptions that are still there."""
+        """The subscriptions that have not ended."""
         return [
             subscription
             for subscription in self.subscriptions
@@ -74,23 +74,23 @@ class PendingSubscription:
 
     @property
     def queues(self) -> set[str | None]:
-        """The queues that these name, and None if any names none."""
+        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
         return {room.queue for room in self.rooms}
 
     @property
     def rooms(self) -> list[Identity]:
-        """The rooms of the subscriptions that are still there."""
+        """The rooms of the subscriptions that have not ended."""
         return [subscription.request.room for subscription in self.present]
 
 
 class Begun:
-    """One subscription as it begins.
+    """What a subscription begins with.
 
     Attributes:
-        result: What the ack says of it.
-        replays: What is to be read back, in order.
-        owed: The queues whose outcome the job's hash has, or stands for because it vanished.
-        stale: The queues in which the job may have ended since it was looked up.
+        result: The part of the ack that is about this subscription.
+        replays: The events to read back, in order.
+        owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
+        stale: The queues in which the job may have ended, without a known event, since it was looked up.
     """
 
     __slots__ = ("owed", "replays", "result", "stale")
@@ -105,13 +105,13 @@ class Begun:
 
 
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
-    """What a subscription gets from before its answer; its `job_states` and `delivered` are set.
+    """Return what a subscription begins with, and set its `job_states`, `delivered` and `had`.
 
     Args:
-        subscription: The one that begins.
-        query: What Redis said.
+        subscription: The subscription.
+        query: The result of the look-up.
         fanout: What is known of the streams now.
-        now_milliseconds: The time as Redis tells it.
+        now_milliseconds: The present time, in milliseconds since the epoch.
     """
     room = subscription.request.room
     if room.queue is not None and not query.knows(room.queue):
@@ -155,7 +155,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
 
 
 def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
-    """What a subscription gets that names a queue that is not there yet: everything, from the first entry on."""
+    """Return the beginning of a subscription to a queue that does not exist yet: it gets all events of the queue."""
     gone = (subscription.request.after or {}).get(queue, START) != START
     is_job = subscription.request.room.job_id is not None
     return Begun(
@@ -170,19 +170,19 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
 
 
 def now_in(queue: str, fanout: Fanout) -> str:
-    """The position of what happens from now on."""
+    """Return the present position of a queue, after which all events will be sent."""
     return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
 
 
 class _Part:
-    """What one queue has to tell a subscription.
+    """The beginning of a subscription in one queue.
 
     Attributes:
-        stream_ids, kinds: What is to be read back.
-        owed: Whether the outcome comes from the hash, or from its having vanished.
-        withheld: Whether an outcome is not told: the client has it, or it is too old.
-        is_had: Whether the client's own position says that it has the outcome that the stream holds. Without a position
-            in this queue it would get that again.
+        stream_ids, kinds: The events to read back.
+        owed: Whether an outcome is to be made from the job's hash, or from its absence.
+        withheld: Whether there is an outcome that is not sent, since the client has it or it is too old.
+        is_had: Whether the client has the stream's outcome, by its own position. The ack must then give a position in
+            this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
@@ -211,17 +211,17 @@ class _Part:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the job lives, as far as is known."""
+        """Whether the job is known to live."""
         return self._subscription.job_states.get(self.queue, b"") is None
 
     @property
     def is_here(self) -> bool:
-        """Whether the queue has the job, has something to tell of it, or holds that back."""
+        """Whether the queue has the job, or has events or an outcome of it, sent or withheld."""
         tells = self.stream_ids or self.owed or self.withheld or self.is_had
         return bool(self.snapshot is not None or tells or self.is_alive)
 
     def decide(self, oldest: float) -> None:
-        """Find what is told. An outcome from before `oldest`, epoch milliseconds, is withheld."""
+        """Set the attributes. An outcome from before `oldest`, in milliseconds since the epoch, is withheld."""
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
         self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
@@ -232,7 +232,7 @@ class _Part:
             self._subscription.note_delivered(self.queue, self._finished)
 
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
-        """Events after the client's position, or the snapshot; and the outcome, if that was before and not sent."""
+        """Choose the events after the client's position or the snapshot, and an earlier outcome if it was not sent."""
         request = self._subscription.request
         start = self._moment if self._after is None else self._after
         self.stream_ids, self.kinds = self._history.after(self._job_id, start)
@@ -250,10 +250,10 @@ class _Part:
             self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
 
     def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
-        """What the stream does not tell: an outcome that it has lost, or an end that was silent."""
+        """Find an outcome that has no event in the stream: it was trimmed, or the job ended without one."""
         subscription, queue = self._subscription, self.queue
         if transition is not None and position(transition.stream_id) > position(self._moment):
-            return  # it says more than the snapshot
+            return  # the event is newer than the snapshot
         if self._finished is not None:
             self.withheld = self._was_sent or self._is_older(oldest)
             self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
@@ -262,7 +262,7 @@ class _Part:
             else:
                 subscription.settle(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
-            # Only one who was told that it lives, or would be, is told that it does no more.
+            # `removed` is sent only to clients that know, or would have been sent, that the job lived.
             self.owed = (
                 transition is not None
                 and self._after is not None
@@ -273,12 +273,12 @@ class _Part:
 
     @property
     def _was_sent(self) -> bool:
-        """Whether the client's own position names the hash's outcome."""
+        """Whether the client's own position shows that it was sent the hash's outcome."""
         sent = self._subscription.request.sent
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
     def _is_older(self, oldest: float) -> bool:
-        """Whether an outcome that the stream does not have is from before `oldest`."""
+        """Whether an outcome that is not in the stream is from before `oldest`."""
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
             return (0.0 if finished is UNSET else finished) < oldest
@@ -286,7 +286,7 @@ class _Part:
         return reach is not None and position(reach)[0] < oldest
 
     def begins(self) -> str:
-        """The position from which the client gets everything that it has not."""
+        """Return the position of the ack: after it comes everything that the client does not have."""
         ahead = self._subscription.had is not None and self.queue in self._subscription.had
         at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:

@@ -1,4 +1,4 @@
-"""The positions that a `pong` tells a client: of the queues of its subscriptions alone, for there may be thousands."""
+"""Finds the positions in a `pong`: those of the queues of the client's subscriptions, since queues may be thousands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
-    """Up to where everything that is acknowledged was surely sent. A queue is absent if that cannot be said of it."""
+    """Return by queue the position up to which every event of the acknowledged subscriptions was certainly sent.
+
+    A queue is absent while events or outcomes of it are held, owed or possibly missing, or if it emits no events.
+    """
     after: Cursor = {}
     unknown = fanout.without_position | fanout.without_events
     verified = fanout.verified

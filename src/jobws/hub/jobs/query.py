@@ -1,6 +1,7 @@
-"""What subscriptions look up together: jobs of named queues, and jobs in every queue; and what was found.
+"""One look-up in Redis for the jobs of several subscriptions, and its results.
 
-A thousand jobs in a thousand queues are not a million pairs: asking and answering cost what there is.
+Subscriptions may name a queue, or look for a job in every queue. The cost of a query grows with the jobs that are found
+and not with the product of jobs and queues.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ _NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
 
 
 class Query:
-    """One look-up for the jobs of some subscriptions.
+    """One look-up for the jobs of some subscriptions. Call `ask`, read the jobs of `job_ids` from Redis, call `take`.
 
     Args:
-        rooms: What they are to.
-        labels: The queues that exist; a live view.
-        fanout: What is known of their streams.
+        rooms: The rooms of the subscriptions.
+        labels: The labels of all queues that exist; a live view.
+        fanout: What is known of the queues' streams.
 
     Attributes:
-        queues: The labels of those that it is about, in order.
-        unknown: The labels that are named and do not exist.
-        known: By label, what was known of its stream when it was asked for.
+        queues: The labels of the queues in which jobs are looked up, in order.
+        unknown: The labels that subscriptions name and that do not exist.
+        known: By label, what was known of the queue's stream when `ask` was called.
     """
 
     __slots__ = (
@@ -67,18 +68,18 @@ class Query:
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         self.known: dict[str, KnownStream] = {}
-        # By queue, after which id every event is needed.
+        # By queue, the id after which every event must be known.
         self._needed: Cursor = {}
-        # Which queues are stale, all those that are, and how much had changed when that was found.
+        # Whether a queue is stale, the list of all stale queues, and the value of `changes` for which both are valid.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
         self._changes = fanout.history.changes
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
-        # What was found of jobs without a queue: by job id, by queue.
+        # What was found of jobs that are looked up in every queue: by job id, then by queue.
         self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
-        # By the identity of a client's positions, these, and whether events after them may be gone in any queue; and
-        # those that this bridge has not reached.
+        # Caches by `id` of a mapping of positions, with the mapping: whether events after the positions may be gone in
+        # any queue; and those of the positions that this bridge has not reached.
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
         self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
@@ -92,11 +93,11 @@ class Query:
             if room.job_id is not None:
                 self._named.setdefault(room.queue, {})[room.job_id] = None
 
-    # ---- asking ----
+    # ---- the look-up ----
 
     @property
     def job_ids(self) -> Mapping[str, Collection[str]]:
-        """What to ask Redis, by queue; empty if nothing is needed."""
+        """The ids of the jobs to read from Redis, by queue. Empty if none is needed."""
         if not self._anywhere:
             return self._named
         return {
@@ -105,13 +106,13 @@ class Query:
         }
 
     def ask(self) -> None:
-        """The streams that it is about are known; Redis is asked after this."""
+        """Note what is known of the queues' streams. Call this immediately before jobs are read from Redis."""
         for queue in self.queues:
             known = self.known[queue] = self._fanout.known(queue)
             self._needed[queue] = later(known.cursor, known.history.floor or START)
 
     def take(self, look_up: LookUp) -> None:
-        """What Redis said; as far as streams had been written then, they have been read as far as can be."""
+        """Take the answer of Redis. Before this call, the streams should be published up to `look_up.ends`."""
         self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
@@ -124,19 +125,19 @@ class Query:
             if job_id in self._anywhere and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
-    # ---- whether it can be answered ----
+    # ---- whether subscriptions can be answered ----
 
     def is_outdated(self, rooms: Iterable[Identity]) -> bool:
-        """Whether a queue has come that these name and that was unknown: another query is needed."""
+        """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed."""
         return bool(self.unknown) and any(
             room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
 
     def read_again(self, subscriptions: Iterable[Subscription]) -> list[str]:
-        """The queues of these whose streams are read again now: until that is done nothing can be said of them.
+        """Return the queues whose streams are being read again and for which the subscriptions must wait.
 
-        A subscription without a queue waits for no queue in which its job was not seen: of forty queues one may always
-        be read again.
+        A subscription without a queue waits only for queues in which its job was seen, or in which it has a position.
+        Otherwise it might wait for ever, since among many queues there may always be one that is read again.
         """
         if not self._fanout.published:
             return []
@@ -155,9 +156,9 @@ class Query:
         ]
 
     def stale(self, room: Identity) -> Collection[str]:
-        """The queues in which events since the look-up were forgotten, or fell into a hole.
+        """Return the room's queues in which events since the look-up were forgotten, or were lost in a hole.
 
-        The job may have ended there without anybody knowing.
+        In these queues the job may have ended without an event that is known.
         """
         if room.job_id is None:
             return ()
@@ -183,16 +184,16 @@ class Query:
             self._changes = self._fanout.history.changes
             self._stale, self._stale_anywhere = {}, None
 
-    # ---- what was found ----
+    # ---- the results ----
 
     def knows(self, queue: str) -> bool:
-        """Whether the queue was there, and was not forgotten since."""
+        """Return whether the queue existed at the look-up and exists now."""
         return queue in self.queues and queue in self._labels
 
     def having(self, room: Identity) -> Mapping[str, JobSnapshot | ItemError | None]:
-        """By queue that has, or had, the job, what Redis said of it: also those that were found since.
+        """Return what was found of the room's job, by queue that has the job or has events of it.
 
-        None: the job was not there when it was asked for.
+        None means that the queue has events of the job, but did not have the job at the look-up or was not asked.
         """
         job_id = room.job_id or ""
         if room.queue is not None:
@@ -208,28 +209,31 @@ class Query:
         return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
 
     def moment(self, queue: str, job_id: str) -> str:
-        """How far what was said of the job speaks."""
-        if queue not in self.known:  # it was found since, and not asked
+        """Return the stream id up to which the job's snapshot takes events into account."""
+        if queue not in self.known:  # the queue was found after the look-up
             return self._fanout.cursors.get(queue, START)
-        # An empty stream does not say, and one that went back says too little.
+        # The answer of Redis is missing if the stream is empty, and too low if the stream began again with lower ids.
         asked = {} if self._look_up is None else self._look_up.moments
         moment = later(self.known[queue].cursor, asked.get((queue, job_id), START))
         if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
-            return START  # the stream was made again since
+            return START  # the stream was created again since the look-up
         return moment
 
     def end(self, queue: str) -> str:
-        """How far the queue's stream went; `0-0` if it held nothing, or may have been made again since."""
+        """Return the last id of the queue's stream, `0-0` if the stream was empty or may be another one since."""
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_read(self, queue: str | None) -> bool:
-        """Whether the queue was asked, and its stream was read that far, or was made again since; None: all of them."""
+        """Whether the queue was looked up and its stream was published up to the end of that time.
+
+        Also true if the stream may have been created again since. None asks for all queues.
+        """
         if queue is None:
             return all(map(self._is_stale, self._unread))
         return queue in self.known and (queue not in self._unread or self._is_stale(queue))
 
     def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:
-        """Whether events after a client's positions may be gone in the queue, or in any that they name."""
+        """Return whether events after a client's positions may be gone, in the queue or (None) in any queue."""
         if queue is not None:
             return queue in after and self._may_miss(queue, after[queue])
         known = self._holed.get(id(after))
@@ -239,7 +243,7 @@ class Query:
         return known[1]
 
     def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
-        """A client's positions, in the queue or in any, that this bridge has not reached yet."""
+        """Return a client's positions that this bridge has not reached yet, in the queue or (None) in any queue."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
         known = self._ahead.get(id(after))
@@ -249,7 +253,7 @@ class Query:
         return known[1]
 
     def _is_ahead(self, queue: str, after: str) -> bool:
-        # Streams that were read are not behind any position of theirs.
+        # A stream that was published up to its end has reached every position in it.
         return queue in self._unread and position(self._fanout.cursors.get(queue, START)) < position(after) <= position(
             self.end(queue)
         )

@@ -1,6 +1,6 @@
-"""What was read back, to the subscriptions that miss it: events from the stream, outcomes from the job's hash.
+"""Delivers what was read back to the subscriptions: events from the stream, and outcomes from the job's hash.
 
-Each call is one synchronous step, so anyone who reads may wait between two of them until the client has taken the last.
+Each call is one synchronous step. Between two calls the caller may wait until the client has room in its outbox.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def go_live(fanout: Fanout, subscription: Subscription) -> None:
-    """Let a subscription get what happens: now, or, if it asked for log lines, after those that are there already."""
+    """Release the held events of a subscription, and send it events when they happen from now on.
+
+    If the subscription asked for log lines, this is done after the present lines were sent.
+    """
     if subscription.request.logs is None or subscription.left:
         fanout.release(subscription)
     else:
@@ -39,10 +42,16 @@ def go_live(fanout: Fanout, subscription: Subscription) -> None:
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
-    """Deliver the event `index` of a replay; after its last one a subscription is live.
+    """Deliver one event of a replay. After the last event of the last replay the subscription goes live.
 
-    `entry` is what the stream holds under that id. If that is not the event any more, the client is told of the gap;
-    and if it was the outcome, the hash may have it.
+    If the stream no longer has the event, the client gets a `gap` in its place. If the event was the job's outcome, the
+    outcome is then looked for in the job's hash.
+
+    Args:
+        fanout: Where events pass.
+        of: The replay.
+        index: The index of the event in the replay.
+        entry: The entry that the stream has under the event's id. None means that there is none.
     """
     subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
     if subscription.left:
@@ -65,17 +74,18 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
 
 
 def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
-    """Deliver an outcome that the stream does not have: as the hash tells it, or (None) that the job is gone.
+    """Deliver an outcome that the stream does not have, made from the job's hash.
 
-    Nothing happens if the outcome came meanwhile, the client has it, or the job lives again. It is put off if there was
-    a gap in the queue since: the job may have had another outcome in it.
+    Nothing is delivered if the outcome came meanwhile, if the client has it already, or if the job lives again. The
+    outcome is looked up again if the queue had a gap since, because the job may have had another outcome in the gap.
 
     Args:
         fanout: Where events pass.
-        owed: What is to be delivered.
-        snapshot: What the hash said.
-        moment: How far the stream went then, `0-0` if it held nothing; it was read that far.
-        known: What was known of the queue's stream before that. It was not being read again.
+        owed: The subscription and the queue.
+        snapshot: The contents of the hash. None means that the job is gone, so that its outcome is `removed`.
+        moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty. All entries up to this
+            id were published.
+        known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
     if subscription.left or subscription.owed is None or queue not in subscription.owed:
@@ -84,7 +94,7 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     if not fanout.history.is_current(queue, known.history):
         subscription.connection.owe(subscription, queue)
         return
-    # A stream that was emptied ends nowhere, and one that went back ends too early.
+    # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
     request, connection = subscription.request, subscription.connection
     job_id = (request.room.job_id or "").encode()
@@ -116,10 +126,16 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
 
 
 def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
-    """Have outcomes told that no event told of: the hash has them, or it vanished without one.
+    """Find subscriptions that miss an outcome because it had no event, and have it delivered from the job's hash.
 
-    Yields after each subscription whether the stream was read as far as it went when the hashes were. If not, one that
-    vanished says nothing.
+    After each subscription this yields whether the stream had been read up to the time at which the hashes were read.
+    If not, hashes that have vanished were not taken for outcomes.
+
+    Args:
+        fanout: Where events pass.
+        queue: The queue's label.
+        job_ids: The jobs to check.
+        look_up: The contents of their hashes. A job that could not be looked up is skipped.
     """
     all_read = position(look_up.ends.get(queue, START)) <= position(fanout.cursors.get(queue, START))
     without_events = queue in fanout.without_events
@@ -136,7 +152,7 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
 
 
 def _outcome(job_id: bytes, snapshot: JobSnapshot | None) -> list[bytes]:
-    """The fields of the event that a hash stands for."""
+    """Return the fields of an event with the outcome that a hash shows; `removed` if there is no hash (None)."""
     fields = [b"jobId", job_id]
     if snapshot is None:
         return [b"event", b"removed", *fields]

@@ -1,7 +1,8 @@
-"""Who wants which job or queue.
+"""The rooms: which subscriptions want the events of which job or queue.
 
-A room is all subscriptions of one (queue or none, job id) or of one whole queue. They are found by queue: an event that
-nobody wants costs two hash look-ups, however many rooms there are, and what concerns one queue walks only its rooms.
+A room has all subscriptions to one job id, in one queue or in any, or all subscriptions to one whole queue. Rooms are
+found by queue. So an event without subscriptions costs two hash look-ups, however many rooms there are, and work for
+one queue visits only the rooms of this queue.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from jobws.hub.jobs.subscription import Subscriber, Subscription
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-# A dictionary is a set that keeps its order: the oldest member first, whatever the hashes are.
+# A dictionary is used as a set that keeps its order: the oldest member comes first.
 Members: TypeAlias = dict[Subscription, None]
 JobRooms: TypeAlias = "dict[bytes, Members]"
-"""Rooms by job id in UTF-8, as it stands in the stream."""
+"""Rooms by job id. The id is in UTF-8, as in the stream."""
 
 _NOBODY: Final[Mapping[Subscription, None]] = {}
 _NO_ROOMS: Final[Mapping[bytes, Members]] = {}
@@ -26,10 +27,11 @@ class Rooms:
     """All rooms. A room exists as long as it has a member.
 
     Args:
-        on_listened: Told the queue for which `listened` is another than before; None: `seeking` is. It must not wait.
+        on_listened: Called with a queue when `listened` has changed for it, and with None when `seeking` has changed.
+            It must not wait.
 
     Attributes:
-        anywhere: The rooms without a queue.
+        anywhere: The rooms of subscriptions that name a job id and no queue.
     """
 
     def __init__(self, on_listened: Callable[[str | None], None]) -> None:
@@ -37,37 +39,37 @@ class Rooms:
         self._on_listened = on_listened
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
-        # The rooms without a queue, by queue that was seen to have the job, and the members for which none was.
+        # Of the rooms without a queue: the members by queue that was seen to have their job, and those without any.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
-        # How many subscriptions each connection has, by the queue that they name, or None.
+        # How many subscriptions each connection has, by the queue that they name (None if they name no queue).
         self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
         return len(self._queues) + len(self.anywhere) + sum(map(len, self._named.values()))
 
-    # ---- who wants what ----
+    # ---- finding subscriptions ----
 
     def named(self, queue: str) -> Mapping[bytes, Members]:
-        """The rooms of jobs that name the queue."""
+        """Return the rooms of subscriptions to one job of this queue, by job id."""
         return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
-        """The members that want every job of the queue."""
+        """Return the subscriptions to the whole queue."""
         return self._queues.get(queue, _NOBODY)
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
-        """The members that want that job of that queue."""
+        """Return the subscriptions to this job that name this queue or no queue."""
         key = job_id.encode()
         return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
 
     def listened(self, queue: str) -> bool:
-        """Whether somebody listens to the queue: names it, or wants a job without a queue that was seen to be there."""
+        """Return whether a subscription names the queue, or names no queue and has a job that was seen in this one."""
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property
     def seeking(self) -> bool:
-        """Whether somebody wants a job without a queue that no queue was seen to have."""
+        """Whether there is a subscription without a queue whose job was not seen in any queue."""
         return bool(self._seeking)
 
     @property
@@ -76,7 +78,7 @@ class Rooms:
         return {**self._named, **self._queues, **self._found}.keys()
 
     def watched(self, queue: str) -> Iterator[bytes]:
-        """The jobs that somebody watches in a queue. Rooms may come and go until the next one is asked for."""
+        """Yield the job ids of all subscriptions that name this queue or no queue. Rooms may change between steps."""
         named = self.named(queue)
         yield from list(named)
         for job_id in list(self.anywhere):
@@ -84,9 +86,10 @@ class Rooms:
                 yield job_id
 
     def unsettled(self, queue: str) -> Iterator[bytes | None]:
-        """The watched jobs of a queue that it has, or is said to have, and whose outcome some member has not got.
+        """Yield the ids of a queue's watched jobs for which a member still waits for an outcome.
 
-        None in place of each other one, so that it never takes long to be told the next.
+        A job of a subscription without a queue counts only if it was seen in this queue. None is yielded in place of a
+        job for which no member waits, so that no step takes long.
         """
         named = self.named(queue)
         for job_id in list(named):
@@ -99,19 +102,22 @@ class Rooms:
         return any(each.job_states.get(queue) is None for each in members)
 
     def concerned(self, queue: str) -> set[Subscriber]:
-        """Who sees a queue's events: those with a subscription that it matters for."""
+        """Return the clients that have a subscription that names the queue, or one that names no queue."""
         return {*self._counts.get(queue, ()), *self._counts.get(None, ())}
 
     def seen(self, queue: str) -> Iterator[Subscription]:
-        """The members whose job the queue was seen to have, or is said to have. No room may change meanwhile."""
+        """Yield the subscriptions to one job that name the queue, or name no queue and whose job was seen in this one.
+
+        No room may change meanwhile.
+        """
         for rooms in (self.named(queue), self._found.get(queue, _NO_ROOMS)):
             for members in rooms.values():
                 yield from members
 
-    # ---- coming and going ----
+    # ---- changes ----
 
     def join(self, subscription: Subscription) -> None:
-        """Make `subscription` a member of its room."""
+        """Add `subscription` to its room."""
         room = subscription.request.room
         self._count(subscription, 1)
         if room.queue is None:
@@ -130,7 +136,7 @@ class Rooms:
             self._on_listened(room.queue)
 
     def found(self, subscription: Subscription, queue: str) -> None:
-        """A queue was seen to have a member's job."""
+        """Note that an event or a look-up showed that the queue has the job of `subscription`."""
         if subscription.request.room.queue is None:
             unheard = not self.listened(queue)
             _add(self._found, queue, subscription)
@@ -139,7 +145,10 @@ class Rooms:
             self._seek_no_more(subscription)
 
     def forget(self, queue: str) -> list[Subscription]:
-        """The queue is gone, and with it what it was seen to have; returns whose jobs these were."""
+        """Note that the queue is gone, and so no longer has any job of a subscription without a queue.
+
+        Returns these subscriptions.
+        """
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:
             del subscription.job_states[queue]
@@ -151,7 +160,7 @@ class Rooms:
         return members
 
     def leave(self, subscription: Subscription) -> None:
-        """End a subscription that `join` began. Empty rooms vanish."""
+        """Remove `subscription` from its room. A room without members is removed, too."""
         room = subscription.request.room
         self._count(subscription, -1)
         if room.queue is None:

@@ -1,4 +1,4 @@
-"""Whom the hub tells that there is something to do which needs Redis."""
+"""The callbacks with which the hub asks for work that needs Redis."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Signals(NamedTuple):
-    """What is called when. Nothing of it may wait.
+    """Callbacks of the hub. None of them may wait.
 
     Attributes:
-        on_gap: Told which queue's events may be missing.
-        on_job_log_news: Told that a job may have new lines, and whether an outcome waits for them.
-        on_job_log_wait: Told which subscription waits for lines; for how long at most is up to it.
+        on_gap: Called with the label of a queue whose events may be missing.
+        on_job_log_news: Called with a job that may have new log lines, and with True if an outcome waits for them.
+        on_job_log_wait: Called with a subscription that waits for log lines. The callee limits the time of the wait.
     """
 
     on_gap: Callable[[str], None]

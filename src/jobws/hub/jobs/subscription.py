@@ -1,4 +1,4 @@
-"""One subscription of one connection: what is held for it, what it was told of its job, and what it is owed."""
+"""One subscription of one connection, with the events that are held for it and what is known of its job."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from jobws.hub.outbox import Outbox
     from jobws.protocol.request_types import SubscriptionRequest
 
-# In `Subscription.job_states`, an outcome of a stream in which a hole was found since: a later one may have been in the
-# hole. It lies below every id that Redis gives.
+# The value in `Subscription.job_states` of an outcome after which a hole was found in the stream: a later outcome may
+# have been in the hole. It is lower than every id that Redis gives.
 DOUBTED: Final = b"0-0"
 
 
 class BufferedEvent(NamedTuple):
-    """An event, or a gap, that waits until what comes before it was sent: what is read back, or log lines.
+    """An event or a gap that is held until older events were read back for its subscription, or log lines were sent.
 
     Attributes:
-        kind: What happened; None: it is a gap, and `tail` its whole frame.
-        queue: The label.
-        position: Its `id`, unless an outcome is owed when it is sent.
-        tail: What its frame has in common with those of other subscriptions; see `codec.tail_of`.
-        replayed: Whether it was read back itself: it comes from the job's hash.
+        kind: The kind of the event. None means that this is a gap.
+        queue: The queue's label.
+        position: The `id` of the frame. The frame has no `id` if an outcome is owed when the frame is sent.
+        tail: The end of the event's frame, made by `codec.tail_of`. Of a gap, the whole frame.
+        replayed: Whether the event is an outcome that was made from the job's hash.
     """
 
     kind: Kind | None
@@ -38,34 +38,42 @@ class BufferedEvent(NamedTuple):
 
 
 class Subscriber(Protocol):
-    """Who can be in a room: `hub.jobs.client.JobClient`."""
+    """The owner of subscriptions. `hub.jobs.client.JobClient` implements it."""
 
     outbox: Outbox
 
     def leave(self, subscription: Subscription) -> None:
-        """See `JobClient.leave`."""
+        """End a subscription; see `JobClient.leave`."""
         ...
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """See `JobClient.owe`."""
+        """Note that an outcome is to be made from the job's hash; see `JobClient.owe`."""
         ...
 
 
 class Subscription:
     """One subscription of one connection.
 
+    `job_states` has what is known of the job in each queue:
+
+    | value in `job_states` | meaning |
+    |---|---|
+    | no entry for the queue | The queue was not seen to have the job. `see` adds the entry. |
+    | None | The job lives. Its next outcome is to be sent. |
+    | a stream id | The job has ended. Outcomes up to this id were sent, or need not be. |
+    | `DOUBTED` | The job has ended. It may have ended again since, without an event that was read. |
+
     Attributes:
-        acked: Whether it was answered. From then on it is in its room.
-        held: What happened since, while something is to be sent before that; None: nothing is, so events go out as they
-            happen.
-        job_states: What is known of the job, by queue: None while it lives, else the stream id up to which its outcome
-            is settled, or DOUBTED. A queue that is missing was not seen to have the job; `see` adds one.
-        delivered: By queue, when the outcome finished that the client has from the job's hash, or does not get, as
-            `finished_text` gives it; None: there are none.
-        owed: The queues that have an outcome to send which the stream does not have; None: there are none.
-        had: By queue, up to which stream id the client has everything, though this bridge has not read that far yet: it
-            comes from a faster one. None: there are none.
-        left: Whether it is over.
+        acked: Whether the subscription was answered. Then it is in its room.
+        held: The events that wait while older ones are read back, or log lines are read. None means that no event has
+            to wait: events are sent when they happen.
+        job_states: See the table above.
+        delivered: By queue, the `finished_text` of the outcome in the job's hash that was sent, or need not be sent.
+            None means that there are none.
+        owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
+        had: By queue, the stream id up to which the client has all events, although this bridge has not read that far:
+            the client comes from a faster bridge. None means that there are none.
+        left: Whether the subscription has ended.
     """
 
     __slots__ = ("_rooms", "acked", "connection", "delivered", "had", "held", "job_states", "left", "owed", "request")
@@ -84,12 +92,12 @@ class Subscription:
 
     @property
     def queues(self) -> Collection[str]:
-        """The queue that it names, or those that were seen to have the job."""
+        """The queue that the subscription names, or else the queues that were seen to have its job."""
         named = self.request.room.queue
         return self.job_states.keys() if named is None else {named}
 
     def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
-        """The queue has the job: what is known of its life there, which is `settled_by` if nothing was known."""
+        """Note that the queue has the job, and return the value of `job_states`: `settled_by` if there was none."""
         if queue not in self.job_states:
             self.job_states[queue] = settled_by
             if self.acked and not self.left:
@@ -98,30 +106,30 @@ class Subscription:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether the job has its outcome, in every queue that has the job, and the client was sent it."""
+        """Whether the job has ended in every queue that has it, and the client was sent the outcomes."""
         ended = bool(self.job_states) and None not in self.job_states.values()
         return ended and self.acked and self.held is None and not self.owed
 
     def was_delivered(self, queue: str, finished: str) -> bool:
-        """Whether the client has the outcome that finished then, or is not to be told it."""
+        """Return whether the outcome with this `finished_text` was sent, or need not be sent."""
         return self.delivered is not None and self.delivered.get(queue) == finished
 
     def has(self, queue: str, stream_id: bytes) -> bool:
-        """Whether the client has that event from a faster bridge."""
+        """Return whether the client has the event `stream_id` from a bridge that had read further than this one."""
         at = None if self.had is None else self.had.get(queue)
         return at is not None and not is_after(stream_id, at)
 
     def settle(self, queue: str, end: str, finished: str) -> None:
-        """The hash's outcome was told, or need not be: nothing up to the stream id `end` is news."""
+        """Note that the hash's outcome was sent, or need not be: outcomes up to the stream id `end` are old."""
         self.see(queue)
         self.job_states[queue] = end.encode()
         self.note_delivered(queue, finished)
 
     def note_delivered(self, queue: str, finished: str) -> None:
-        """The client has the outcome that finished then, or is not to be told it."""
+        """Note that the outcome with this `finished_text` was sent, or need not be sent."""
         self.delivered = {**(self.delivered or {}), queue: finished}
 
     def pay(self, queue: str) -> None:
-        """Say that no outcome of that queue is owed any more."""
+        """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)

@@ -1,4 +1,5 @@
-"""Lines of the log that all programs share, to the clients of `/logs`.
+"""Passes lines of the log that all programs share on to the clients of `/logs`.
 
-`broadcaster` has who gets lines as they happen, `subscription` what one client gets and missed, `client` its requests.
+`broadcaster` has the live subscriptions, `subscription` decides which lines one client gets and counts those that it
+missed, `client` serves requests.
 """

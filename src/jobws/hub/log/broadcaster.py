@@ -1,7 +1,7 @@
-"""From the log stream to the connections that want its lines, in synchronous steps.
+"""Passes lines of the log stream on to the subscriptions that chose them, in synchronous steps.
 
-Nobody is closed for being slow here: a line that does not fit is counted, and the client is told how many it missed as
-soon as it takes something again. A step is short, since job events wait meanwhile.
+A slow client is not closed here. Lines that do not fit into its outbox are dropped and counted, and it gets `dropped`
+with their number when it reads again. Each step is short, since job events wait meanwhile.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ MAX_FLUSHES: Final = 50
 
 
 class LogHub:
-    """Who gets lines as they happen, and how far the stream was read for them.
+    """The live subscriptions to the log, and how far the stream was read for them.
 
     Args:
-        clock: Seconds, never going back; asked while lines are published.
+        clock: Returns seconds that never go back. It is called while lines are published.
         on_wanted: Called when the stream is to be read from `place` on. It must not wait.
         on_due: Called when `settle` has something to do. It must not wait.
 
     Attributes:
-        place: How far the stream was read; None: nobody wants it to be.
-        counts: `sent`, `replayed` and `dropped` lines, for the metrics.
+        place: How far the stream was read for live subscriptions. None means that there are none.
+        counts: How many lines were `sent`, `replayed` and `dropped`, for the metrics.
     """
 
     def __init__(self, clock: Callable[[], float], on_wanted: Callable[[], None], on_due: Callable[[], None]) -> None:
@@ -50,9 +50,15 @@ class LogHub:
         self._begun: Line | None = None
 
     def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
-        """Let a client have lines as they happen. The first `index` entries of a page were offered before.
+        """Make a subscription live if it was offered the same entries as the live ones.
 
-        False: it is not where the others are, but behind them, or ahead of them; or the page is older than they are.
+        Returns False if the place of the subscription is before or after that of the live ones, or if the page is too
+        old to decide this. Returns True otherwise, also if the subscription has ended.
+
+        Args:
+            subscription: The subscription, for which lines are being read back.
+            page: The page that was read last.
+            index: How many entries of the page were offered to the subscription.
         """
         if subscription.place is None or subscription.left:
             return True
@@ -78,7 +84,7 @@ class LogHub:
         return True
 
     def leave(self, subscription: LogSubscription) -> None:
-        """A client wants no more lines. Behind the last one nothing is read."""
+        """Remove a subscription that has ended. After the last one the stream is no longer read."""
         if subscription in self._live:
             del self._live[subscription]
             if (text := subscription.request.filter.text) is not None:
@@ -88,12 +94,19 @@ class LogHub:
             self.place = self._begun = None
 
     def publish(self, place: Place, page: Page, start: int) -> int:
-        """Offer entries from `start` on, in order; the index of the first that was not looked at.
+        """Offer entries of a page to the live subscriptions, in order, for a short time.
 
-        `place` is the one after which the page was read. The caller calls `flush` until it is done, and goes on after a
-        checkpoint.
+        The caller then calls `flush` until it returns False, and calls `publish` again after a checkpoint.
+
+        Args:
+            place: The place after which the page was read.
+            page: The page.
+            start: The index of the first entry to offer.
+
+        Returns:
+            The index of the first entry that was not offered; `len(page.entries)` if all were.
         """
-        if place is not self.place:  # all left meanwhile
+        if place is not self.place:  # all subscriptions ended meanwhile
             return len(page.entries)
         if not start and (missing := place.check(page.state)) is not None:
             for subscription in self._live:
@@ -105,7 +118,7 @@ class LogHub:
             if self._begun is None or self._begun.id != page.entries[index][0]:
                 self._begun = Line(page.entries[index])
             line = self._begun
-            # A text takes up to a millisecond, and every client may have its own.
+            # To search a line for one text takes up to a millisecond, and every client may have another text.
             if self._texts and not line.seek(self._texts, lambda: self.clock() > deadline):
                 break
             self._begun = None
@@ -121,19 +134,19 @@ class LogHub:
         return index
 
     def flush(self) -> bool:
-        """Wake the writers of some clients for which something was published. Whether there are more."""
+        """Wake the writers of some of the clients that have new frames. Returns whether there are more of them."""
         for connection in list(self._touched)[:MAX_FLUSHES]:
             del self._touched[connection]
             connection.outbox.flush()
         return bool(self._touched)
 
     def due(self, subscription: LogSubscription) -> None:
-        """A client has room again to be told what it missed."""
+        """Note that a client that missed lines has room again, so that `settle` sends it `dropped`."""
         self._due[subscription] = None
         self._on_due()
 
     def settle(self) -> None:
-        """Tell those who are due."""
+        """Send `dropped` to the clients for which `due` was called."""
         due, self._due = self._due, {}
         for subscription in due:
             subscription.tell_dropped()

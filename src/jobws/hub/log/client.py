@@ -1,4 +1,4 @@
-"""One client of `/logs` as the hub sees it: at most one subscription that is answered, and one that is not yet."""
+"""One client of `/logs` in the hub. It has at most one subscription that was answered, and one that was not yet."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replac
 
 
 class LogClient(Client[LogRequest, LogSubscription]):
-    """One client.
+    """One client of `/logs`.
 
     Args:
-        session: Its protocol state.
+        session: The client's protocol state.
         hub: Where lines come from.
-        outbox_bytes: How much may wait for it.
-        wake: Told when frames wait or the connection is to close; must not wait.
+        outbox_bytes: How many bytes may wait for the client.
+        wake: Called when frames wait or the connection is to close. It must not wait.
     """
 
     __slots__ = ("_current", "_hub", "_pending")
@@ -65,7 +65,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         return None
 
     def leave_all(self) -> None:
-        """See `Client`."""
+        """End both subscriptions, because the client is gone or the connection is closing."""
         if self._pending is not None:
             self._end(self._pending)
             self._pending = None
@@ -73,9 +73,13 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self.outbox.abandon()
 
     def complete(self, subscription: LogSubscription, place: Place, end: str, *, gap: bool) -> None:
-        """Answer a subscription, which takes the place of the one before: its lines begin after `place`.
+        """Answer a subscription, and end the previous one, which it replaces.
 
-        `end` is the id of the last line that is there, `gap` whether lines before `place` may be missing.
+        Args:
+            subscription: The subscription. If it is no longer pending, nothing happens.
+            place: The place after which its lines begin.
+            end: The id of the last line that the stream has now.
+            gap: Whether lines before `place` may be missing.
         """
         if subscription is not self._pending:
             return
@@ -87,7 +91,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self.outbox.flush()
 
     def fail(self, subscription: LogSubscription, error: ItemError) -> None:
-        """Refuse a subscription. One that was answered before goes on."""
+        """Refuse a pending subscription. The subscription that was answered before stays."""
         if subscription is self._pending:
             self._pending = None
             self._end(subscription)

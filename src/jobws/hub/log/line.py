@@ -1,4 +1,4 @@
-"""A line of the log on its way to many clients: what is made of it for one is kept for the next."""
+"""A line of the log that is offered to many clients. Its frame and the results of searches are kept for all of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from jobws.protocol.log.requests import LogFilter
     from jobws.redis.commands import Entry
 
-# A job event may come this much later because of a line.
+# How long a step with lines may take. Job events wait meanwhile.
 MAX_SECONDS: Final = 0.0002
 
 
 class Line:
-    """An entry of the stream; what is made of it for one client is kept for the next."""
+    """An entry of the log stream, with its frame and the results of searches in its message, each made once.
+
+    Attributes:
+        id: The stream id.
+        record: The contents.
+    """
 
     __slots__ = ("_frame", "_holds", "_lower", "id", "record")
 
@@ -31,11 +36,11 @@ class Line:
         self._holds: dict[str, bool] = {}
 
     def passes(self, filter: LogFilter) -> bool:
-        """Whether a line is one of those that the filter wants."""
+        """Return whether the filter chooses this line."""
         return filter.wants(self.record) and (filter.text is None or self.holds(filter.text))
 
     def holds(self, text: str) -> bool:
-        """Whether the message has `text`, which is in lower case."""
+        """Return whether the message contains `text`, in upper or lower case. `text` must be in lower case."""
         if (known := self._holds.get(text)) is not None:
             return known
         if self._lower is None:
@@ -44,7 +49,10 @@ class Line:
         return found
 
     def seek(self, texts: Iterable[str], late: Callable[[], bool]) -> bool:
-        """Look for texts until it is late; whether all were looked for. It goes on there when called again."""
+        """Search the message for texts until `late` returns True. Returns whether all texts were searched for.
+
+        A further call continues with the texts that are left.
+        """
         for text in texts:
             if text not in self._holds:
                 self.holds(text)
@@ -54,7 +62,7 @@ class Line:
 
     @property
     def frame(self) -> Frame:
-        """The frame of the line as it happens."""
+        """The frame of the live line, without `replayed`."""
         if self._frame is None:
             self._frame = log_frame(self.id, self.record, replayed=False)
         return self._frame

@@ -1,4 +1,4 @@
-"""One client's subscription to the log: which lines it gets, and how many it is to be told it missed."""
+"""One client's subscription to the log: which lines the client gets, and how many lines it missed."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
     from jobws.redis.log_stream import Missing, Page, Place
 
-# A subscription of so many lines costs the client as much as a hundred jobs.
+# So many lines to read back count as one item of a list.
 LINES_PER_ITEM: Final = 10
 MAX_LINES: Final = 10_000
 
 
 class LogSubscription:
-    """A subscription of one client, from its request on.
+    """A subscription of one client, pending or answered.
 
     Attributes:
         connection: The client.
-        request: What it asked for.
-        place: While lines are read back for it, up to where.
-        end: The id of the last line that was there when it was answered.
-        live: Whether it gets lines as they happen.
-        left: Whether it is over.
-        on_leave: Called when it is over; None: nothing is under way for it. Its task sets this, since only a task has a
-            scope that can be cancelled.
+        request: The request.
+        place: How far lines were read back. None before the answer.
+        end: The id of the last line that the stream had when the subscription was answered.
+        live: Whether the subscription gets lines when they happen.
+        left: Whether the subscription has ended.
+        on_leave: Called when the subscription ends. The task that works for it sets this, to be cancelled. None means
+            that there is no such task.
     """
 
     __slots__ = (
@@ -67,22 +67,22 @@ class LogSubscription:
 
     @property
     def size(self) -> int:
-        """How much is to be read back, counted as items of a list."""
+        """The cost of reading back, as a number of items of a list."""
         lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
         return lines // LINES_PER_ITEM
 
     @property
     def reached(self) -> str | None:
-        """The id up to which every line was sent, or is told as dropped."""
+        """The id up to which every line was sent or counted as dropped. None before the answer."""
         place = self._hub.place if self.live else self.place
         return None if place is None else place.id
 
     def offer(self, line: Line) -> bool:
-        """Give the client a line that happens, if it wants it; or count it. Whether there is something to flush."""
+        """Send a live line if the filter chooses it, or count it if it does not fit. Returns whether to flush."""
         return line.passes(self.request.filter) and self._give(line.frame, "sent")
 
     def _give(self, frame: Frame, counter: str) -> bool:
-        """Send a line after what is to be told before it, or count it. Whether there is something to flush."""
+        """Send a line, after a `dropped` that is due, or count it if it does not fit. Returns whether to flush."""
         outbox, told = self.connection.outbox, False
         if self._has_missed:
             if not outbox.roomy:
@@ -98,7 +98,10 @@ class LogSubscription:
         return True
 
     def miss(self, missing: Missing) -> None:
-        """Count lines of the stream that were not read. How many of them the client wanted nobody knows."""
+        """Count lines that were gone from the stream before they were read, and send `dropped` if there is room.
+
+        With a filter the number is approximate, since it is unknown how many of the lines the filter would choose.
+        """
         self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.connection.outbox.roomy:
             self.tell_dropped()
@@ -118,20 +121,27 @@ class LogSubscription:
         self._hub.due(self)
 
     def tell_dropped(self) -> None:
-        """Say how many lines are missing, if any are. Somebody has to flush."""
+        """Append `dropped` with the number of missing lines, if any are missing. The caller flushes."""
         if self._has_missed and not self.left:
             data = DroppedData(self._dropped, self._approximate or UNSET)
             self.connection.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
 
     def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
-        """Offer entries from `start` on that were read back; the index of the first that was not looked at.
+        """Send entries that were read back, until the outbox is half full or a short time is over.
 
-        It stops when the client has enough for now, or the call took its share of time; and where the others are, since
-        from there on the client gets what they get.
+        It also stops at the place of the live subscriptions, since from there on this one can get the same lines.
+
+        Args:
+            page: The page that was read.
+            start: The index of the first entry to offer.
+            clock: Returns seconds that never go back.
+
+        Returns:
+            The index of the first entry that was not offered; `len(page.entries)` if all were.
         """
         place, outbox = self.place, self.connection.outbox
-        if place is None or self.left:  # while the page was on its way
+        if place is None or self.left:  # it ended while the page was being read
             return len(page.entries)
         if not start and (missing := place.check(page.state)) is not None:
             self.miss(missing)
@@ -144,7 +154,8 @@ class LogSubscription:
                 break
             if line.passes(self.request.filter):
                 replayed = position(line.id) <= end
-                # One that does not fit though there is room, a quarter of what may ever wait, is dropped.
+                # The outbox is at most half full here. A line that does not fit even so is dropped: it is larger than a
+                # quarter of the limit.
                 self._give(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
             place.pass_by(line.id.decode())
             index += 1

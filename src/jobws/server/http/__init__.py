@@ -1,5 +1,5 @@
-"""The same over HTTP: one file per kind of request, wired in `routes`.
+"""The HTTP interface of protocol.md §9: one module for each kind of request, and `routes` with the routes to them.
 
-`request` reads what was asked, `problems` says what is wrong with it, `service` is what the endpoints need of the
-bridge, `openapi` describes them all, `static` is the JavaScript.
+`request` reads requests strictly, `problems` makes the responses to errors, `service` is what the endpoints need of the
+bridge, `openapi` describes them, and `static` serves the JavaScript adapter.
 """

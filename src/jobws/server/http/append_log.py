@@ -1,4 +1,4 @@
-"""`POST /logs`: lines of the log from programs that cannot write to Redis; what is wrong with one costs no other."""
+"""`POST /logs`: adds lines to the log, for programs that cannot write to Redis. Invalid lines do not affect others."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
 
 NDJSON: Final = "application/x-ndjson"
-# More than that is more than the stream keeps.
+# The stream keeps no more than about this number of lines.
 MAX_RECORDS: Final = 10_000
 MAX_ERRORS: Final = 100
-# A record takes from 2 µs to some milliseconds, and a body may have a million empty lines.
+# After this time other tasks run. A record takes from 2 µs to some milliseconds, and a body may have a million empty
+# lines.
 TURN_SECONDS: Final = 0.0005
 _NAME: Final[dict[str, Any]] = {"type": ["string", "null"]}
 _LOG_RECORD: Final[dict[str, Any]] = {
@@ -45,7 +46,8 @@ _LOG_RECORD: Final[dict[str, Any]] = {
     "required": ["message"],
     "description": "Further keys go into `fields`.",
 }
-# As /openapi.json describes it. What is wrong with one of a list is said in the answer.
+# The schema of the body for /openapi.json. It does not describe the items of a list, since invalid ones are no problem
+# but are listed in the answer.
 LOG_RECORDS: Final[dict[str, Any]] = {"anyOf": [_LOG_RECORD, {"type": "array", "description": "Log records."}]}
 
 
@@ -56,7 +58,7 @@ class LogPosting:
         self._service = service
 
     async def post(self, request: Request) -> Response:
-        """`POST /logs`: one record, a list of them, or one a line."""
+        """`POST /logs`: a record, a list of records, or one record on each line (NDJSON)."""
         text = await body_text(request, self._service.body_limits, ("application/json", NDJSON))
         now = int(time.time() * 1000)
         if content_type(request) == NDJSON:
@@ -75,7 +77,11 @@ class LogPosting:
 
 
 async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogRecord], list[LineError]]:
-    """The records, and what is wrong with the others; empty lines are none. `now_ms` is as for `parse_record`.
+    """Return the valid records, and an error for each invalid one. Empty lines are ignored.
+
+    Args:
+        texts: The JSON text of each record.
+        now_ms: The time of records without `time`, in milliseconds since the epoch.
 
     Raises:
         RequestError: `too-many`.
@@ -92,7 +98,7 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
                 except RequestError as error:
                     errors.append(LineError(number, error.code, error.message))
         if time.perf_counter() > turn_ends:
-            await anyio.lowlevel.checkpoint()  # job events wait
+            await anyio.lowlevel.checkpoint()  # other tasks run
             turn_ends = time.perf_counter() + TURN_SECONDS
     if found > MAX_RECORDS:
         raise RequestError("too-many", f"{SUBJECT} may have {MAX_RECORDS} records, this one has {found}")

@@ -1,6 +1,7 @@
-"""A listener's frames as a response of server-sent events, for as long as the client takes them.
+"""A streaming response of server-sent events, made from the frames of an in-process client.
 
-What is asked, and what becomes of a frame, is the `Conversation`'s; how bytes leave, and how that ends, is here.
+A `Conversation` decides what is requested from the hub and how its frames become events. `EventStream` sends the bytes,
+and ends the response.
 """
 
 from __future__ import annotations
@@ -18,38 +19,38 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# A client has `send_seconds`, 30 s, for each piece: that is the `slow_bytes_per_second` of a WebSocket.
+# A client must take each piece within `send_seconds`, 30 s. This is about the `slow_bytes_per_second` of a WebSocket.
 PIECE_BYTES: Final = 128 * 1024
 HEADERS: Final = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-store",
-    "x-accel-buffering": "no",  # nginx would collect the events
+    "x-accel-buffering": "no",  # otherwise nginx would collect events before it sends them
 }
 
 
 class Conversation(Protocol):
-    """What one client asked for, and what it is told."""
+    """The requests of one client, and how the answers and events become server-sent events."""
 
     async def ask(self, listener: InProcessClient) -> None:
-        """Put the client's requests. The rest goes on meanwhile."""
+        """Pass the client's requests to the hub. This runs in a task of its own, while frames are sent."""
         ...
 
     def patience(self) -> float:
-        """Seconds after which there is something to do though no frame came."""
+        """Return the seconds after which `step` is to be called even if no frame came."""
         ...
 
     def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
-        """Take what came. What to send of it, and whether that is all."""
+        """Take the frames that came. Returns the bytes to send, and whether the response ends after them."""
         ...
 
 
 class EventStream(Response):
-    """The answer, which lasts until the client leaves, everything was told, or the bridge ends.
+    """The response. It lasts until the client leaves, the conversation is over, or the bridge stops.
 
     Args:
-        service: The bridge.
-        conversation: What is told.
-        begin: The first bytes.
+        service: Makes the in-process client.
+        conversation: Decides what is sent.
+        begin: The first bytes of the body.
     """
 
     def __init__(self, service: Service, conversation: Conversation, begin: bytes = b"") -> None:
@@ -62,11 +63,11 @@ class EventStream(Response):
         self._sending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Cancelling cuts the response."""
+        """Serve one request. If it is cancelled, the response ends without its last chunk."""
         response = anyio.CancelScope()
 
         def overflowed() -> None:
-            # Else the end of the stream is told.
+            # If nothing is being sent, the conversation can still send the reason, and then the response ends.
             if self._sending:
                 response.cancel()
 
@@ -81,7 +82,7 @@ class EventStream(Response):
                 tasks.cancel_scope.cancel()
 
     async def _tell(self, listener: InProcessClient, send: Send) -> None:
-        """Send what comes, until nothing can come any more."""
+        """Send what `step` returns until the conversation is over."""
         over = False
         while not over:
             with anyio.move_on_after(self._conversation.patience()):

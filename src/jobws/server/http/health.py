@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: whether the process answers, and whether all of its queues are being read."""
+"""`/healthz`, which says that the process answers, and `/readyz`, which says whether all queues are being read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def routes(service: Service) -> list[Route]:
-    """The routes `/healthz` and `/readyz`."""
+    """Return the routes `/healthz` and `/readyz`."""
 
     async def readyz(_request: Request) -> Response:
         problems = service.problems()

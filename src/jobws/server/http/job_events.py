@@ -1,4 +1,4 @@
-"""`GET /events`: jobs' events as a stream of server-sent events, for pages that have `EventSource`, and for curl."""
+"""`GET /events`: events of jobs as a stream of server-sent events, for the `EventSource` of browsers, and for curl."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# How long a browser waits before it comes back.
+# How long a browser waits before it connects again.
 RETRY_MILLISECONDS: Final = 1000
 
 
@@ -43,10 +43,10 @@ class EventStreams:
             data["events"] = asked["events"].split(",")
         if "logs" in asked:
             data["logs"] = _logs(asked["logs"])
-        # A browser that comes back asks for the same URL, so its header is the newer one.
+        # A browser that connects again uses the same URL, so the header is newer than the parameter.
         last = request.headers.get("last-event-id") or asked.get("lastEventId")
         if last:
-            # What follows `~` is one job's alone.
+            # The part of a position after `~` belongs to one job. An item may have it, the common `after` may not.
             (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
         parsed = parse_request("subscribe-job", data, None, service.nameable, service.settings.max_subscriptions)
@@ -61,26 +61,26 @@ class EventStreams:
 
 
 class _Events:
-    """The events of one request's subscriptions (see `streaming.Conversation`)."""
+    """The conversation of one `GET /events`: a list of subscriptions, and their events."""
 
     def __init__(self, data: dict[str, Any], keep_alive_seconds: float) -> None:
         self._data = data
         self._keep_alive_seconds = keep_alive_seconds
         until_end = data.get("until") == "end"
         self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
-        # What is unknown to one that comes back has ended, and that was sent.
+        # For a client that returns, an unknown job is one that has ended and whose outcome the client has.
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
     async def ask(self, listener: InProcessClient) -> None:
-        """Send the subscription that the URL asks for."""
+        """Subscribe to the jobs of the URL."""
         listener.subscribe(self._data)
 
     def patience(self) -> float:
-        """Seconds after which the client gets its position."""
+        """Return the seconds after which the client gets a position if no event came."""
         return self._keep_alive_seconds
 
     def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
-        """The events that came. It ends after the last one that can come."""
+        """Return the events that came as bytes, and whether no further ones can come."""
         connection = listener.connection
         frames = listener.take()
         blocks = b"".join(map(self._writer.block, frames))

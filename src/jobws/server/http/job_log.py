@@ -1,4 +1,4 @@
-"""A job's log lines over HTTP, page by page."""
+"""The endpoints that return a job's log lines, page by page."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 DEFAULT_LINES: Final = 100
 MAX_LINES: Final = 1000
-# A page ends early rather than being larger, but for one line.
+# How many bytes the lines of a page have at most, unless a single line is larger.
 PAGE_BYTES: Final = 1024 * 1024
-# Nothing is known yet of how large the lines are.
+# How many lines the first read asks for, before the size of the lines is known.
 FIRST_LINES: Final = 16
 _START: Final = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
 class JobLogPages:
-    """The endpoints that list the lines of a job."""
+    """The endpoints that return the log lines of a job."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -38,7 +38,7 @@ class JobLogPages:
         return await self._page(request, request.path_params["queue"], request.path_params["job_id"])
 
     async def query(self, request: Request) -> Response:
-        """`GET /job-logs?queue=&jobId=&start=&limit=`: for ids with a slash, too."""
+        """`GET /job-logs?queue=&jobId=&start=&limit=`. This form serves ids with a slash, too."""
         asked = parameters(request, ("queue", "jobId"))
         if asked.keys() != {"queue", "jobId"}:
             raise RequestError("bad-data", "expected ?queue=…&jobId=…")
@@ -55,7 +55,13 @@ class JobLogPages:
         return json_answer(JobLogs(queue.label, job_id, texts, first, total, end if end < total else None))
 
     async def _lines(self, queue: Queue, job_id: str, start: int, limit: int) -> tuple[list[bytes], int, int]:
-        """The lines, the place of the first one, and how many there are in all.
+        """Return the lines, the index of the first one, and how many lines the job has.
+
+        Args:
+            queue: The queue.
+            job_id: The job.
+            start: The index of the first line; a negative one counts from the end.
+            limit: How many lines to return at most.
 
         Raises:
             RequestError: `unknown-job`.

@@ -1,4 +1,4 @@
-"""`/openapi.json`: the HTTP interface for generators and testers, made from the Structs that go over the wire."""
+"""`/openapi.json`: describes the HTTP interface for tools. It is made from the Structs of requests and answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ID: Final[JsonObject] = {
     "description": f"At most {MAX_JOB_ID_BYTES} bytes of UTF-8, and none of BullMQ's own keys.",
 }
 _LABEL: Final[JsonObject] = {"type": "string", "description": "A queue's label; `/queues` lists them."}
-# What follows a slash in a path may hold none.
+# A parameter in the path must not contain a slash.
 _SEGMENT: Final[JsonObject] = {"minLength": 1, "pattern": "^[^/]+$"}
 _ANY_JSON: Final[JsonObject] = {}
 _ID_JSON: Final[JsonObject] = {
@@ -56,12 +56,12 @@ _ROOM: Final[JsonObject] = {
             "type": "object",
             "properties": {"jobId": _ID_JSON, "queue": {"anyOf": [_LABEL, {"type": "null"}]}},
             "required": ["jobId"],
-            # With `jobs` it would be a list.
+            # An object with `jobs` is a list of rooms.
             "not": {"required": ["jobs"]},
         },
     ]
 }
-# What is wrong with an item of a list is said in its place, with status 200; so is its own queue's label.
+# Items are not described: an invalid item, or its unknown queue, is an error in its place, with status 200.
 _LIST: Final[JsonObject] = {"type": "array", "description": "Job ids, or objects with `jobId` and `queue`."}
 _ROOMS: Final[JsonObject] = {
     "anyOf": [
@@ -101,13 +101,13 @@ _SUBMITTING: Final = (*_POSTING, 501)
 
 
 async def answer(request: Request) -> Response:
-    """`GET /openapi.json`; its `servers` is where the bridge is mounted."""
+    """`GET /openapi.json`. Its `servers` has the path at which the bridge is mounted."""
     return json_answer({**document(), "servers": [{"url": request.scope.get("root_path", "") or "/"}]})
 
 
 @lru_cache(maxsize=1)
 def document() -> JsonObject:
-    """The whole description (OpenAPI 3.1), without `servers`."""
+    """Return the whole description (OpenAPI 3.1), without `servers`."""
     shapes = (
         *(JobLogs, JobSnapshot, Jobs, JobPage, LogsAccepted, NewJob),
         *(Problem, QueueList, Readiness, Results, Submitted),
@@ -261,7 +261,7 @@ def _operation(
     parameters: list[JsonObject] | None = None,
     body: JsonObject | None = None,
 ) -> JsonObject:
-    """One method of one path. An answer is a schema of JSON, or the content type of what is none."""
+    """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
     responses = {str(status): _answer(content) for status, content in answers.items()}
     for status in (*errors, 405):
         responses[str(status)] = _answer(_ref("Problem"), "application/problem+json", _MEANINGS[status])

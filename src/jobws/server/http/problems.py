@@ -1,4 +1,4 @@
-"""What goes wrong with an HTTP request, as `application/problem+json` (RFC 9457)."""
+"""The responses to HTTP requests that fail, as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ _OTHER_STATUS: Final = 400
 
 
 def problem(code: str, detail: str, status: int | None = None) -> Response:
-    """The response for an error code of protocol.md, or one of HTTP's own; `detail` is the sentence.
+    """Return the response for an error.
 
-    The status follows from the code, unless it is given.
+    Args:
+        code: An error code of protocol.md, or one that only HTTP has.
+        detail: A sentence for people.
+        status: The HTTP status. None means that it follows from the code.
     """
     status = status or _STATUS.get(code, _OTHER_STATUS)
     content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
@@ -41,7 +44,10 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
 
 
 async def answer_routing(request: Request, error: Exception) -> Response:
-    """Starlette's handler for paths and methods that do not exist."""
+    """Answer a request to a path that does not exist, or with a method that the path does not serve.
+
+    This is a handler of exceptions for Starlette.
+    """
     if isinstance(error, HTTPException) and error.status_code == 405:
         allowed = _methods(request)
         response = problem("bad-method", f"{request.method} is not served here; {' and '.join(allowed)} are")
@@ -51,14 +57,14 @@ async def answer_routing(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path takes (RFC 9110 §15.5.6). Starlette's own header names the methods of the first route alone."""
+    """Return the methods that the path serves (RFC 9110 §15.5.6). Starlette's `Allow` has those of one route only."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in matching for method in route.methods or ()})
 
 
 async def answer_error(_request: Request, error: Exception) -> Response:
-    """Starlette's handler for whatever jobws raises on purpose."""
+    """Answer a request for which jobws raised one of its own errors. This is a handler of exceptions for Starlette."""
     match error:
         case RequestError():
             return problem(error.code, error.message)

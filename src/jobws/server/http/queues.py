@@ -1,4 +1,4 @@
-"""The queues over HTTP: what Redis holds of each, and the jobs of one state, page by page."""
+"""The endpoints that list queues with their counts, and the jobs of a queue that are in one state, page by page."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MAX_LIMIT: Final = 200
 
 
 class QueueListing:
-    """The endpoints about queues."""
+    """The endpoints `GET /queues` and `GET /queues/{queue}/jobs`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def queues(self, request: Request) -> Response:
-        """`GET /queues?limit=&cursor=`. Queues that come or go move nothing in the pages."""
+        """`GET /queues?limit=&cursor=`. Queues that come or go between two pages do not move the others."""
         asked = parameters(request, ("limit", "cursor"))
         limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")
         known, problems = self._service.labels, self._service.problems()
@@ -54,7 +54,8 @@ class QueueListing:
     async def jobs(self, request: Request) -> Response:
         """`GET /queues/{queue}/jobs?state=&limit=&cursor=`.
 
-        A job that moves on between the two reads is shown as it is then, and one that vanishes is left out.
+        The ids are read before the jobs. A job that changes its state between these reads is returned in its new state,
+        and one that is removed is left out.
         """
         queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))

@@ -1,7 +1,7 @@
-"""What a request over HTTP says: its path, its parameters, its body, each read strictly; and the answer.
+"""Reads the path, the query and the body of HTTP requests strictly, and makes JSON responses.
 
-Servers and frameworks decode leniently: `%2F` becomes a separator and `%FF` the replacement character, and the id that
-comes out is another job's.
+Servers and frameworks decode leniently: `%2F` becomes a separator and `%FF` the replacement character. The result could
+be the id of another job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json
 from jobws.server.http.problems import problem
 
-# What a sentence about the body begins with.
+# The subject of error messages about the body.
 SUBJECT = "the body"
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 
 class BodyLimits(NamedTuple):
-    """How many bytes a body may have, and how many seconds it may take."""
+    """How many bytes a body may have, and how many seconds its transfer may take."""
 
     bytes: int
     seconds: float
 
 
 class ExactPaths:
-    """ASGI middleware: 400 for a path that would be read as another one."""
+    """ASGI middleware that answers 400 to a path which would be decoded as another one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
+        """Pass the request on, or answer it with 400."""
         if scope["type"] == "http":
             try:
                 _check_path(scope.get("raw_path", b""))
@@ -66,10 +66,10 @@ def _check_path(raw: bytes) -> None:
 
 
 def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
-    """The query's parameters. Unknown ones are ignored.
+    """Return the parameters of the query whose names are in `known`. Others are ignored.
 
     Raises:
-        RequestError: `bad-data`: one was given twice, or is no UTF-8.
+        RequestError: `bad-data`: a known parameter was given twice, or the query is not valid UTF-8.
     """
     found: dict[str, str] = {}
     for name, value in _query(request):
@@ -80,7 +80,11 @@ def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
 
 
 def repeated(request: Request, name: str) -> list[str]:
-    """The values of a parameter that may be given several times. Raises RequestError as `parameters` does."""
+    """Return all values of a parameter that may be given several times.
+
+    Raises:
+        RequestError: `bad-data`: the query is not valid UTF-8.
+    """
     return [value for each, value in _query(request) if each == name]
 
 
@@ -92,22 +96,29 @@ def _query(request: Request) -> list[tuple[str, str]]:
 
 
 async def json_body(request: Request, limits: BodyLimits) -> object:
-    """The body's JSON value. Raises RequestError as `body_text` does, or `bad-json` or `too-deep`."""
+    """Return the JSON value of the body.
+
+    Raises:
+        RequestError: `bad-json` or `too-deep`, or an error of `body_text`.
+    """
     return decode_json(await body_text(request, limits), SUBJECT)
 
 
 def content_type(request: Request) -> str:
-    """The body's type, in lower case and without parameters."""
+    """Return the content type of the body, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] = ("application/json",)) -> str:
-    """The body within `limits`, which should be JSON.
+    """Return the body as text. The text is not parsed.
 
-    Only `application/json`, or others of `types`: a form of a foreign page cannot send those unasked.
+    Args:
+        request: The request.
+        limits: The limits of the body.
+        types: The content types that are accepted. They must not be types that a form of a foreign page can send.
 
     Raises:
-        RequestError: `bad-content-type`, `too-large` or `too-slow`; `bad-json`: it is not whole, or no UTF-8.
+        RequestError: `bad-content-type`, `too-large`, `too-slow`, or `bad-json`: the body is cut or not valid UTF-8.
     """
     if content_type(request) not in types:
         raise RequestError("bad-content-type", f"the body must have the content type {' or '.join(types)}")
@@ -130,10 +141,10 @@ async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] =
 
 
 def shaped(body: object, shape: type[Shape]) -> Shape:
-    """`body` as a `shape`.
+    """Convert a JSON value to a Struct of the type `shape`.
 
     Raises:
-        RequestError: `bad-data`, naming the field that is wrong.
+        RequestError: `bad-data`. The message names the field that is wrong.
     """
     try:
         return msgspec.convert(body, shape)
@@ -146,5 +157,5 @@ def shaped(body: object, shape: type[Shape]) -> Shape:
 
 
 def json_answer(content: object, status: int = 200) -> Response:
-    """A response with `content`, a Struct or what holds some, as JSON."""
+    """Return a response with `content` as JSON. Structs are encoded, too."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -1,4 +1,7 @@
-"""The same over HTTP: submit a job, ask for its state and result. The fallback where no WebSocket gets through."""
+"""The routes of the HTTP interface (protocol.md §9), and the endpoints that return the state and result of jobs.
+
+Clients use HTTP to submit jobs, and as the fallback in networks through which no WebSocket gets.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
 
 
-# One look-up costs Redis some 10 µs, and everybody else waits meanwhile.
+# To look up one job takes Redis some 10 µs, and all other clients of Redis wait meanwhile.
 MAX_LOOKUPS: Final = 10_000
 
 
 def routes(service: Service) -> list[Route]:
-    """The routes of `service`."""
+    """Return the routes of the HTTP interface, except those of `health`, `openapi`, `static` and the metrics."""
     asking, submitting, queues = _Asking(service), Submitting(service), QueueListing(service)
     return [
         Route("/jobs", asking.query, methods=["GET"]),
@@ -58,7 +61,7 @@ def routes(service: Service) -> list[Route]:
 
 
 class _Asking:
-    """The endpoints that tell about jobs."""
+    """The endpoints that return the state and result of jobs."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -73,14 +76,14 @@ class _Asking:
         return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
 
     async def query(self, request: Request) -> Response:
-        """`GET /jobs?queue=&jobId=`: for ids with a slash, too."""
+        """`GET /jobs?queue=&jobId=`. This form serves ids with a slash, too."""
         asked = parameters(request, ("queue", "jobId"))
         if "jobId" not in asked:
             raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
         return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
 
     async def _job(self, request: Request, room: Room) -> Response:
-        """The job of that id, or with no queue named, the list of all that have it; once it has ended with `?wait=`."""
+        """Return a job, or the list of jobs with this id if no queue is named. `?wait=` waits until it has ended."""
         service = self._service
         seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
         may_come = bool(seconds) and room.queue in service.nameable
@@ -96,7 +99,16 @@ class _Asking:
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
 
     async def _look_up(self, room: Room, *, may_come: bool = False) -> list[JobSnapshot]:
-        """What there is now. `may_come`: the queue may not be there yet; otherwise that is an error."""
+        """Return the present snapshots of the jobs of a room.
+
+        Args:
+            room: The job id, and the queue or None.
+            may_come: Whether an unknown queue gives an empty list. Otherwise it is an error.
+
+        Raises:
+            RequestError: `unknown-queue`, or a job could not be looked up.
+            RedisUnavailableError: Redis did not answer.
+        """
         await self._service.find([] if room.queue is None else [room.queue])
         jobs = self._jobs_of(room)
         if isinstance(jobs, ItemError):
@@ -107,7 +119,7 @@ class _Asking:
         return _snapshots(found.get(job) for job in jobs)
 
     async def look_up(self, request: Request) -> Response:
-        """`POST /lookup`: many jobs together; what is wrong with one is said in its place."""
+        """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
         service = self._service
         body = await json_body(request, service.body_limits)
         rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
@@ -115,7 +127,7 @@ class _Asking:
         if None in named:
             await service.find([])
         await service.find({queue for queue in named if queue is not None})
-        # Kept, since discovery may add a queue meanwhile.
+        # The list is made once, since discovery may add a queue during the look-up.
         asked = [room if isinstance(room, ItemError) else self._jobs_of(room) for room in rooms]
         jobs = {job: None for item in asked if isinstance(item, list) for job in item}
         if len(jobs) > MAX_LOOKUPS:

@@ -1,4 +1,4 @@
-"""What the HTTP endpoints need of the bridge: its queues, questions to Redis, and clients inside of this process."""
+"""What the HTTP endpoints need of the bridge: its queues, its connections to Redis, and clients inside this process."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ UNKNOWN_QUEUE: Final = ItemError("unknown-queue", "this bridge has no `queue` of
 
 
 class Service:
-    """What the routes ask for. While the bridge is not running, nothing is answered.
+    """The bridge as the HTTP endpoints use it. While the bridge is not running, its methods raise an error.
 
     Args:
-        settings: The bridge's.
-        intervals: How long to wait where no setting says it.
-        tasks: Those of the bridge, which exist while it runs.
-        queues: The queues and who reads them.
-        clients: Those of `/ws`, which one inside of this process joins.
+        settings: The settings of the bridge.
+        intervals: Times that are not settings.
+        tasks: The tasks of the bridge.
+        queues: The queues that are read.
+        clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
-        store: Answers questions. What is asked for over HTTP must not hold up the subscriptions, so it is not theirs.
-        result_store: Looks up jobs with their results, which may be megabytes.
+        store: Answers questions to Redis. It is not the store of subscriptions, so HTTP requests do not delay those.
+        result_store: Looks up jobs with their results, which may have megabytes.
         submitter: Adds jobs.
     """
 
@@ -84,11 +84,11 @@ class Service:
 
     @property
     def nameable(self) -> Container[str]:
-        """The labels that a client may name: also those of queues that may come."""
+        """The labels that a client may name; a live view. With discovery these include queues that may come."""
         return self._queues.nameable
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for those of the queues that are not known; with no labels, wait until discovery has looked once.
+        """Look for those of the queues that are unknown. Without labels, wait until discovery has finished a pass.
 
         Raises:
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
@@ -105,10 +105,14 @@ class Service:
             raise RedisUnavailableError("Redis does not tell whether there is such a queue; ask again") from None
 
     async def queue(self, label: str, *, new: bool = False) -> Queue:
-        """The queue of that label, which is looked for if it is not known; `new`: it need not be there.
+        """Return the queue with this label. If it is unknown, look for it first.
+
+        Args:
+            label: The queue's label.
+            new: Whether the queue may be one that does not exist yet and that BullMQ will create.
 
         Raises:
-            RequestError: `unknown-queue`, or `bad-queue`: BullMQ would refuse to make it.
+            RequestError: `unknown-queue`; or `bad-queue` if BullMQ would refuse to create the queue.
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
         """
         await self.find([label])
@@ -122,32 +126,41 @@ class Service:
         return Queue(label, self._queues.discovery.prefix, label)
 
     def problems(self) -> Mapping[str, str]:
-        """By label, why a queue is not being read; `*` is the bridge as a whole."""
+        """Return by label why a queue is not being read. The key `*` is for the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
     def listener(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
-        """A client inside of this process. Raises RedisUnavailableError while the bridge is not running.
+        """Return a new client of `/ws` inside this process.
 
-        `on_overflow` is as for `InProcessClient`.
+        `on_overflow` is called when the client's outbox has overflowed; see `InProcessClient`. Raises
+        RedisUnavailableError while the bridge is not running.
         """
         self._check_running()
         return InProcessClient(self._clients, on_overflow)
 
     async def ask(self, question: Question[Answer]) -> Answer:
-        """The answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""
+        """Return Redis's answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""
         self._check_running()
         return await self._store.ask(question)
 
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
-        """What Redis knows of `jobs`. Raises RedisUnavailableError, also while the bridge is not running."""
+        """Return the snapshots of `jobs`, with or without their results.
+
+        Raises RedisUnavailableError, also while the bridge is not running.
+        """
         self._check_running()
         store = self._result_store if results else self._store
         return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
-        """Add a job. Raises what `Submitter.add` raises."""
+        """Add a job.
+
+        Raises:
+            MissingExtraError: BullMQ's package is not installed.
+            RedisUnavailableError: Redis did not answer in time, or refused the job.
+        """
         await self._submitter.add(queue, name, data, job_id, opts)
 
     async def append_logs(self, records: Sequence[LogRecord]) -> None:
-        """Write lines to the log. Raises what `Logs.append` raises."""
+        """Write lines to the log. Raises RedisUnavailableError if Redis did not take all of them."""
         await self._logs.append(records)

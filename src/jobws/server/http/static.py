@@ -1,4 +1,4 @@
-"""The JavaScript adapter, for pages that load it from the bridge that they talk to, and its sources, to be read."""
+"""Serves the JavaScript adapter, so that pages can load it from their bridge, and the adapter's sources."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-# The whole of it but for what `jobws-http.js` has, which it loads when no WebSocket gets through; and both in one.
+# The adapter, the part that it loads when no WebSocket gets through, and both in one file.
 BUNDLES = ("jobws.js", "jobws-http.js", "jobws-all.js")
 HEADERS = {
-    # Browsers ask each time whether it is still the same: a page never runs an older adapter than its bridge's.
+    # Browsers ask each time whether the file has changed, so the adapter of a page is never older than the bridge.
     "cache-control": "no-cache",
     "vary": "accept-encoding",
-    # It holds no secret, and a page that may not talk to this bridge may talk to another one.
+    # The files hold no secrets, and a page that may not use this bridge may use another one.
     "access-control-allow-origin": "*",
 }
 
 
 @cache
 def routes() -> list[Route]:
-    """The routes of the adapter's files, which are read from the package by the first call."""
+    """Return the routes of the adapter's files. The first call reads the files from the package."""
     web = files("jobws") / "web"
     sources = {each.name: _File(each) for each in (web / "src").iterdir()}
 
@@ -48,7 +48,7 @@ def routes() -> list[Route]:
 
 
 class _File:
-    """A module as it is served."""
+    """A JavaScript file, with its compressed form and its ETag."""
 
     def __init__(self, path: Traversable) -> None:
         self._content = path.read_bytes()
@@ -59,7 +59,7 @@ class _File:
         smaller = _takes_gzip(",".join(request.headers.getlist("accept-encoding")))
         etag = f'"{self._tag}-gzip"' if smaller else f'"{self._tag}"'
         known = ",".join(request.headers.getlist("if-none-match")).split(",")
-        # `*` means any version; proxies that compress mark an ETag as a weak one (RFC 9110, 13.1.2).
+        # `*` matches any version. Proxies that compress make the ETag a weak one, with `W/` (RFC 9110, 13.1.2).
         if not {"*", etag}.isdisjoint(each.strip().removeprefix("W/") for each in known):
             return Response(status_code=304, headers={**HEADERS, "etag": etag})
         about = {**HEADERS, "etag": etag, **({"content-encoding": "gzip"} if smaller else {})}
@@ -67,7 +67,7 @@ class _File:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an `Accept-Encoding` names gzip, other than to refuse it."""
+    """Return whether an `Accept-Encoding` header names gzip, and does not refuse it with `q=0`."""
     codings = (each.partition(";") for each in accepted.lower().split(","))
     weights = {name.strip(): weight.replace(" ", "") for name, _, weight in codings}
     return re.fullmatch(r"q=0(\.0*)?", weights.get("gzip", "q=0")) is None

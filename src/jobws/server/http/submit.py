@@ -1,4 +1,4 @@
-"""Adding a job over HTTP: its id, its options, and the answer."""
+"""The endpoints that add a job, and how the id of a new job is chosen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Submitting:
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
         existing = await self._exists(queue, job_id)
         await self._service.submit(queue, name, data, job_id, opts)
-        # It may be a new one, which from now on is known.
+        # If the queue is new, it is known from now on.
         await self._service.find([queue.label])
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
@@ -83,9 +83,10 @@ class Submitting:
 
 
 def _new_id(queue: str, wanted: str | None, key: str | None) -> str:
-    """The id of a new job: the caller's, or derived from its Idempotency-Key, or random.
+    """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
 
-    Node's BullMQ refuses more ids than its Python package does (src/classes/job.ts, validateOptions).
+    Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
+    accepts some of them.
     """
     if key == "":
         raise RequestError("bad-data", "`Idempotency-Key`: it is empty")

@@ -1,4 +1,4 @@
-"""`?wait=`: an HTTP request that is answered once its job has ended."""
+"""Implements `?wait=` of `GET /jobs…`: the request is answered when its job has ended."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 def parse_wait(text: str | None, limit: float) -> float:
-    """The seconds of `?wait=`; 0 without it.
+    """Return the seconds of `?wait=`, or 0 if `text` is None.
 
     Raises:
-        RequestError: `bad-data`.
+        RequestError: `bad-data`: `text` is not a number from 0 to `limit`.
     """
     if text is None:
         return 0
@@ -43,19 +43,21 @@ def parse_wait(text: str | None, limit: float) -> float:
 
 
 def has_ended(snapshots: Iterable[JobSnapshot]) -> bool:
-    """Whether one of the jobs has its outcome."""
+    """Return whether one of the jobs is completed or failed."""
     return any(each.state in FINISHED for each in snapshots)
 
 
 async def first_outcome(service: Service, request: Request, room: Room, seconds: float) -> Parts | None:
-    """The first outcome of the jobs of `room`, old ones included; None: none came in time, or the client has left.
+    """Wait for the first outcome of the jobs of `room`. An outcome that happened before counts, too.
+
+    Returns None if no outcome came within `seconds`, or if the HTTP client has left.
 
     Raises:
-        RequestError: `unavailable`.
+        RequestError: The subscription was refused, or the bridge stops (`unavailable`).
         RedisUnavailableError: The bridge is not running.
     """
     found: Parts | RequestError | None = None
-    # As one who returns, for an outcome of more than a minute ago counts here, in whatever queue.
+    # With `after`, outcomes of more than a minute ago count even if several queues have the id.
     item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
     with service.listener(None) as listener, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
@@ -85,9 +87,13 @@ async def _first(listener: InProcessClient) -> Parts | RequestError:
 def with_outcome(
     snapshots: Sequence[JobSnapshot], outcome: Parts, job_id: str, before: Sequence[JobSnapshot]
 ) -> list[JobSnapshot]:
-    """The snapshots; the one that has ended shows its outcome, though its hash may be gone, or live again.
+    """Return the snapshots, with one that shows `outcome` even if the job's hash is gone or the job lives again.
 
-    `before` are the snapshots of an earlier look: what else is known of the job.
+    Args:
+        snapshots: The present snapshots of the jobs.
+        outcome: The frame of the outcome.
+        job_id: The id of the jobs.
+        before: The snapshots of an earlier look-up. They give the other fields of the job that has ended.
     """
     queue = outcome.queue
     if any(each.queue == queue and each.state in FINISHED for each in snapshots):
@@ -116,7 +122,7 @@ def _values(data: bytes) -> _Values:
         return msgspec.json.decode(data, type=_Values)
     except msgspec.DecodeError:
         pass
-    # It holds escapes of lone surrogates, which are JSON, though msgspec refuses them.
+    # The text has escapes of lone surrogates, which are valid JSON but which msgspec refuses.
     try:
         loose: dict[str, Any] = json.loads(data)
         if "returnvalue" in loose:

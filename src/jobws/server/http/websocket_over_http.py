@@ -1,4 +1,7 @@
-"""`POST /events`: the WebSocket's requests in a body, and its frames as server-sent events, lasting or polled."""
+"""`POST /events`: takes requests of the WebSocket in the body, and answers with its frames as server-sent events.
+
+The response is a stream without an end, or with `?wait=` a long poll.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# Proxies give up after a minute, and the way takes time, too.
+# Proxies give up after a minute, and the transfer takes time, too.
 MAX_WAIT_SECONDS: Final = 55.0
-# So long after everything that was asked for a position follows, without which the client would have to ask for all of
-# it again. Positions lag behind by up to 0.3 s (rule M5).
+# A `pong` with positions follows so long after everything was answered and read back. Without it a client that returns
+# would have to ask for all events again. Positions are up to 0.3 s old (protocol.md P4).
 POSITION_SECONDS: Final = 0.5
-# How long an answer goes on for an outcome that is owed, and how soon to look again whether it is.
+# How long a long poll lasts longer for an owed outcome, and how often it checks whether the outcome is still owed.
 OWED_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.1
-# What answers the client, or itself asks for nothing. Everything else is news.
+# How the frames that do not end a long poll begin. All other frames do.
 _ANSWERS: Final = tuple(b'{"event":"%b",' % name for name in (b"hello", b"ack", b"error", b"pong"))
 
 
@@ -43,7 +46,7 @@ class FrameStreams:
         self._service = service
 
     async def frames(self, request: Request) -> Response:
-        """`POST /events`, a stream, and `POST /events?wait=25`, an answer that ends."""
+        """`POST /events`, a stream without an end, or `POST /events?wait=25`, a long poll."""
         settings = self._service.settings
         wait = parameters(request, ("wait",)).get("wait")
         seconds = None if wait is None else parse_wait(wait, min(MAX_WAIT_SECONDS, settings.max_wait_seconds))
@@ -58,12 +61,12 @@ class FrameStreams:
 
 
 class _Frames:
-    """What a WebSocket would carry (see `streaming.Conversation`).
+    """The conversation of one `POST /events`: the messages and frames that a WebSocket would carry.
 
     Args:
         requests: The client's messages, in order.
-        seconds: How long to wait for news; None: go on for ever.
-        keep_alive_seconds: Between two positions.
+        seconds: How long a long poll waits for an event. None means that the response is a stream without an end.
+        keep_alive_seconds: The time between two `pong` frames with positions.
     """
 
     def __init__(self, requests: Sequence[str], seconds: float | None, keep_alive_seconds: float) -> None:
@@ -78,17 +81,17 @@ class _Frames:
         self._owed_until: float | None = None
 
     async def ask(self, listener: InProcessClient) -> None:
-        """Put the requests, no faster than a WebSocket's are read."""
+        """Pass the requests to the hub, no faster than those of a WebSocket are read."""
         listener.greet()
         pause = 0.0
         for request in self._requests:
             await anyio.sleep(pause)
             pause = listener.received(request)
-        # In the same step as the last one, whose answer wakes who waits.
+        # This is set in the same step as the last request, whose answer wakes the sender.
         self._asked = True
 
     def patience(self) -> float:
-        """Seconds to the next `pong`, or to the end of the wait."""
+        """Return the seconds until the next `pong`, the end of the wait, or the next check for owed outcomes."""
         now = anyio.current_time()
         if self._owed_until is not None:
             return LOOK_SECONDS
@@ -97,7 +100,10 @@ class _Frames:
         return min(self._pong_at, self._until) - now
 
     def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
-        """The frames that came; after the last of them a `pong`, or why the connection ends."""
+        """Return the frames that came as bytes, and whether the response ends after them.
+
+        A long poll ends with a `pong`. If the connection was closed, the last event is `close` with the reason.
+        """
         connection, now = listener.connection, anyio.current_time()
         frames = listener.take()
         if self._asked and not self._caught_up and not connection.catching_up:
@@ -106,10 +112,10 @@ class _Frames:
         self._told = self._told or any(map(_is_news, frames))
         over = self._is_over(connection, now)
         if over:
-            listener.written()  # else the pong might not fit after what was taken
+            listener.written()  # otherwise the pong might not fit after the frames that were taken
             listener.ping()
             frames += listener.take()
-            connection.leave_all()  # what happens while this is being sent is the next answer's
+            connection.leave_all()  # events from now on belong to the next poll
         elif now >= self._pong_at:
             listener.ping()
             self._pong_at = now + self._keep_alive_seconds
@@ -120,7 +126,11 @@ class _Frames:
         return b"".join(blocks), over or closing is not None
 
     def _is_over(self, connection: JobClient, now: float) -> bool:
-        """Whether the wait has come to its end."""
+        """Whether a long poll ends now: it has an event, no subscription is left, or its time is over.
+
+        It does not end while requests are being served or events read back. It lasts up to OWED_SECONDS longer while an
+        outcome is owed.
+        """
         if self._until is None or not self._asked or connection.catching_up:
             return False
         if not (self._told or not connection.rooms or now >= self._until):

@@ -1,5 +1,5 @@
-"""The tasks that feed the hub with events of jobs, and fetch what subscriptions need of Redis.
+"""The tasks that read events of jobs for the hub, and look up in Redis what subscriptions need.
 
-`queue_readers` reads all queues, `subscribe` looks up what is asked for, `reading_back` gives what was missed, `sweep`
-finds ends that no event tells of, `job_log_poller` reads jobs' lines.
+`queue_readers` reads the streams of all queues, `subscribe` looks up the jobs of new subscriptions, `reading_back`
+delivers what was missed, `sweep` finds outcomes that have no event, `job_log_poller` reads jobs' log lines.
 """

@@ -1,4 +1,4 @@
-"""The endpoint `/ws`: how a client of it is made, and what a subscription needs."""
+"""The endpoint `/ws`: makes its clients, and has their subscriptions looked up."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
-    """What `/ws` serves.
+    """The endpoint `/ws`.
 
     Args:
         settings: The limits.
         greeting: Makes the first frame.
         fanout: Where events pass.
-        queues: Which queues there are.
-        subscribing: Brings subscriptions to their answers.
-        reading_back: Gives clients what they missed.
-        tasks: Those of the bridge, which exist while it runs.
+        queues: The queues that are read.
+        subscribing: Looks up the jobs of subscriptions and has the subscriptions answered.
+        reading_back: Delivers what clients missed.
+        tasks: The tasks of the bridge.
     """
 
     def __init__(
@@ -54,17 +54,20 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         self._tasks = tasks
 
     def connect(self, wake: Callable[[], None]) -> JobClient:
-        """See `Endpoint.connect`."""
+        """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
         settings = self._settings
         session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
         limits = settings.max_subscriptions, settings.outbox_bytes
         return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
 
     def look_up(self, client: JobClient, sought: PendingSubscription) -> None:
-        """See `Endpoint.look_up`. Nothing happens while the bridge stops: the client is being closed."""
+        """Have a request to subscribe answered; see `Endpoint.look_up`.
+
+        Does nothing while the bridge stops, since the client is being closed.
+        """
         if self._tasks.are_running:
             self._subscribing.add(client, sought)
 
     def hello(self) -> Frame:
-        """See `Endpoint.hello`."""
+        """Return the first frame of a connection."""
         return self._greeting.frame()

@@ -1,7 +1,7 @@
-"""Looks at the log lines of followed jobs: soon after activity, slower when it is quiet, never if nobody follows.
+"""Reads the log lines of followed jobs: soon after an event or new lines, less often when nothing happens.
 
-BullMQ tells of no line, so their lists are read, those of all jobs that are due in one conversation. A client that has
-not taken what waits for it is left out: its lines stay in Redis until it has.
+BullMQ emits no event for a line, so the lists are polled, those of all jobs that are due together. No lines are read
+for a client whose outbox is more than half full. They stay in Redis until there is room.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from jobws.hub.job_log.followers import Group, JobLines
     from jobws.server.jobs.job_log_schedule import JobLogSchedule
 
-# Jobs in one look: most have no news, and some have a quarter of a megabyte for a client that must take it first.
+# How many jobs are read together. Most have no new lines, and some have a quarter of a megabyte.
 MIN_JOBS: Final = 2
 MAX_JOBS: Final = 200
-# What those have that were never looked at nobody knows: lines of a megabyte are 16 MB each.
+# Of these, how many that were never read before. Their size is unknown: with lines of a megabyte, 16 MB for each job.
 MAX_NEW_JOBS: Final = 8
 LOOK_BYTES: Final = 2 * 1024 * 1024
-# Then job events have their turn: a line of a megabyte takes a millisecond.
+# After this time job events get a turn. A line of a megabyte takes a millisecond.
 TURN_SECONDS: Final = 0.0005
 
 _log: Final = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ class JobLogPoller:
     """Reads log lines for their followers.
 
     Args:
-        lines: Who follows what.
+        lines: The followers of jobs' lines.
         queues: The queues by label; a live view.
-        store: Answers the looks.
-        schedule: When the lines of which job are due.
+        store: Reads the lists from Redis.
+        schedule: Decides when each job's lines are due.
     """
 
     def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
@@ -60,18 +60,18 @@ class JobLogPoller:
         self._answered = -inf
 
     async def run(self) -> None:
-        """Look at the lines of followed jobs until cancelled."""
+        """Read the lines of followed jobs when they are due, until cancelled."""
         while True:
             await self._look(self._first(await self._schedule.due()))
 
     def _first(self, due: list[Job]) -> list[Job]:
-        """The jobs to look at together; at least one."""
+        """Return the jobs whose lines are read together; at least one."""
         new = [job for job in due if self._paces[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
         return [job for job in due if job not in waiting][: self._at_once]
 
     async def give_up(self) -> None:
-        """Let subscriptions go on, until cancelled, that have waited too long for lines."""
+        """End the wait of subscriptions that have waited too long for lines, until cancelled."""
         schedule, draining = self._schedule, self._lines.draining
         while True:
             now = anyio.current_time()
@@ -94,14 +94,14 @@ class JobLogPoller:
             if full:
                 self._paces[job].pause = FAST_SECONDS
                 for subscription in full:
-                    if subscription in self._schedule.deadlines:  # it waits for its own client
+                    if subscription in self._schedule.deadlines:  # its client delays the lines, so it may wait longer
                         self._schedule.note_waiting(subscription)
             elif not found:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
             pace.due, pace.urgent = inf, False
-            # Without anybody to tell them to, its lines are not read: it stays one that was never looked at.
+            # If no follower has room the lines are not read, so the job may stay one that was never read.
             if found:
                 pace.asked = now
             groups += found
@@ -118,8 +118,8 @@ class JobLogPoller:
             self._paces[job].due = now
 
     async def _tell(self, groups: list[Group]) -> set[Job]:
-        """Ask for the groups' lines and tell them. Returns the jobs that have more."""
-        groups = [group for group in groups if group.job[0] in self._queues]  # the others were forgotten
+        """Read the groups' lines from Redis and send them. Returns the jobs that have more lines."""
+        groups = [group for group in groups if group.job[0] in self._queues]  # the other queues are forgotten by now
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))
         if not slices:

@@ -1,4 +1,4 @@
-"""When the lines of which job's log are looked at, and how long what waits for lines may wait."""
+"""Decides when each job's log lines are read, and how long subscriptions may wait for lines."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.subscription import Subscription
 
-# After lines or an event of the job; then each pause is 1.5 times the one before.
+# The pause between two reads of a job's lines: short after new lines or an event of the job, then 1.5 times longer each
+# time.
 FAST_SECONDS: Final = 0.1
 SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
-# Events of one job make it due immediately, but not more often than this: there may be a thousand a second.
+# An event of a job makes its lines due immediately, but not more often than this: there may be a thousand events a
+# second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for the last lines while Redis tells those of others, as after a subscription to a thousand
-# jobs that each have a quarter of a megabyte.
+# How long an outcome waits for its job's last lines while Redis is sending lines of other jobs. That takes long after a
+# subscription to a thousand jobs with a quarter of a megabyte each.
 MAX_HOLD_SECONDS: Final = 10.0
 
 
 class Pace:
-    """When one job's lines are looked at.
+    """When one job's lines are read. Times are in seconds on anyio's clock.
 
     Attributes:
-        asked: When they were looked at last, in seconds on anyio's clock; -inf: never.
-        due: When they are to be looked at next.
-        pause: How long after one look the next one follows, in seconds.
-        urgent: Whether an outcome waits for them.
+        asked: When the lines were read last; -inf means never.
+        due: When the lines are to be read next.
+        pause: The seconds from the end of a read to the next one.
+        urgent: Whether an outcome waits for the lines.
     """
 
     __slots__ = ("asked", "due", "pause", "urgent")
@@ -41,22 +43,22 @@ class Pace:
         self.urgent = False
 
     def slow_down(self, now: float) -> None:
-        """A look has ended: the next one comes after the pause, and the pause after that is longer."""
+        """Note that a read has ended. The next one is due after the pause, and later pauses are longer."""
         self.due = min(self.due, now + self.pause)
         self.pause = min(self.pause * SLOWER, SLOW_SECONDS)
 
 
 class JobLogSchedule:
-    """What is due when.
+    """When the lines of all followed jobs are due, and until when subscriptions wait for lines.
 
     Args:
-        hold_seconds: How long an outcome waits for the last lines while Redis tells no lines at all.
+        hold_seconds: How long an outcome waits for the last lines if Redis sends no lines of any job meanwhile.
 
     Attributes:
-        hold_seconds: See above.
-        paces: Of each job whose lines are followed.
-        deadlines: By subscription that waits for lines: when it is asked whether to wait on, and from when on not any
-            more.
+        hold_seconds: The argument.
+        paces: The pace of each job whose lines are followed.
+        deadlines: For each subscription that waits for lines: when to decide whether it waits longer, and when the wait
+            ends in any case, in seconds on anyio's clock.
     """
 
     def __init__(self, hold_seconds: float) -> None:
@@ -68,7 +70,7 @@ class JobLogSchedule:
         self._waiting = anyio.Event()
 
     def note_news(self, job: Job, urgent: bool) -> None:
-        """A job may have new lines; `urgent`: an outcome waits for them. Never waits."""
+        """Note that a job may have new lines. `urgent` says whether an outcome waits for them. Never waits."""
         now = anyio.current_time()
         pace = self.paces.setdefault(job, Pace())
         pace.pause = FAST_SECONDS
@@ -78,13 +80,13 @@ class JobLogSchedule:
             self._due.set()
 
     def note_waiting(self, subscription: Subscription) -> None:
-        """A subscription waits for lines from now on. Never waits itself."""
+        """Note that a subscription waits for lines from now on. Returns immediately."""
         now = anyio.current_time()
         self.deadlines[subscription] = now + self.hold_seconds, now + MAX_HOLD_SECONDS
         self._waiting.set()
 
     async def due(self) -> list[Job]:
-        """Wait until lines of jobs are due, and return these jobs: those for whom an outcome waits come first."""
+        """Wait until lines of jobs are due, and return these jobs. Those for which an outcome waits come first."""
         while True:
             now = anyio.current_time()
             due = sorted((not pace.urgent, pace.due, job) for job, pace in self.paces.items() if pace.due <= now)
@@ -97,7 +99,7 @@ class JobLogSchedule:
             self._sleeping_until = -inf
 
     async def deadline(self) -> None:
-        """Wait until a subscription's time is over, or one more begins to wait."""
+        """Wait until the first deadline of a subscription, or until another subscription begins to wait."""
         self._waiting = anyio.Event()
         first = min((due for due, _ in self.deadlines.values()), default=inf)
         with anyio.move_on_after(first - anyio.current_time()):

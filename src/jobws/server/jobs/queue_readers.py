@@ -1,7 +1,7 @@
-"""Which queues there are, and the listeners that tail them.
+"""The queues that are known, and the listeners that read their streams.
 
-One listener a queue, up to sixteen; more queues share them, so connections to Redis stay constant. Every listener is
-supervised: one that crashes is started again from the last entry that was published, and no socket closes.
+There is a listener for each queue, but at most sixteen, which the queues then share: this limits the connections to
+Redis. A listener that crashes is started again after the last entry that was published. No client is disconnected.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from jobws.redis.connection import RedisTarget
 
 MAX_LISTENERS: Final = 16
-# A queue without a successful read for so long makes the bridge unready.
+# If a queue was not read successfully for this time, the bridge is not ready.
 STALE_SECONDS: Final = 5.0
-# A stream that is not read up to its end after so long is not waited for.
+# How long to wait until a stream is read up to its end.
 BEHIND_SECONDS: Final = 5.0
 
 
@@ -42,16 +42,16 @@ class Queues:
     Args:
         target: Where Redis is.
         configured: The queues that are known from the start.
-        discover_prefix: Look for other queues under this prefix, too; None: do not.
-        discover_seconds: How often to look.
-        forget_seconds: After how long a queue that discovery found is forgotten, once its keys are gone.
-        fanout: Takes what is read.
-        pauses: How long listeners wait for what.
+        discover_prefix: The prefix under which discovery finds other queues. None means that there is no discovery.
+        discover_seconds: The time between two passes of discovery.
+        forget_seconds: How long the keys of a queue that discovery found must be gone before the queue is forgotten.
+        fanout: Publishes the events that are read.
+        pauses: The pauses of listeners.
 
     Attributes:
-        by_label: The queues. Discovery adds to it, and takes away what is gone.
-        discovery: Looks for other queues; None: nobody does.
-        health: Of each listener, in the order of their start.
+        by_label: The queues. Discovery adds new ones and removes those that are gone.
+        discovery: Finds other queues. None if there is no discovery.
+        health: The health of each listener, in the order of their start.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Queues:
             self.discovery = Discovery(target, discover_prefix, discover_seconds, forget_seconds, self)
             fanout.knows_all = False
         self._places = {(queue.prefix, queue.name) for queue in self._configured}
-        # The queues that are not there yet and that subscriptions name.
+        # The queues that subscriptions name and that do not exist yet.
         self._awaited: dict[str, None] = {}
         self._listener_of: dict[Tail, Listener] = {}
         self._unblocker = Unblocker(target, self._listeners)
@@ -87,7 +87,7 @@ class Queues:
             self._tails[queue.label] = Tail(queue)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Start the listeners, and discovery, in `tasks`; returns immediately."""
+        """Start the listeners and discovery in `tasks`. Returns immediately."""
         self._tasks = tasks
         tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
@@ -96,16 +96,16 @@ class Queues:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
     def is_awaited(self, label: str) -> bool:
-        """Whether the queue is not known, or it is not known yet what its stream holds."""
+        """Whether the queue is unknown, or the events that its stream holds were not read yet."""
         tail = self._tails.get(label)
         return tail is None or not self._is_ready(tail)
 
     async def ready(self, labels: Iterable[str]) -> None:
-        """Wait until what the queues' streams hold is known, and what is written from now on will be published.
+        """Wait until the events that the queues' streams hold were read, so that all later ones will be published.
 
-        A queue that is forgotten meanwhile is not waited for.
+        Does not wait for unknown queues, or for a queue that is forgotten meanwhile.
         """
-        # Of ten thousand queues next to none has to be waited for.
+        # A list first: of ten thousand queues nearly all are ready.
         for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
             await tail.ready.wait()
             while not self._is_ready(tail):
@@ -115,14 +115,14 @@ class Queues:
         return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
 
     async def passed(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
-        """Wait until everything up to those stream ids was published, but not longer than 5 s.
+        """Wait until all entries up to these stream ids were published, but no longer than BEHIND_SECONDS.
 
-        A queue that is forgotten meanwhile is not waited for. Nor is a queue whose stream has been begun again: the ids
-        of the old stream may never come.
+        Does not wait for a queue that is forgotten meanwhile, or whose stream is begun again: the new stream may never
+        reach the ids of the old one.
 
         Args:
             ends: The stream ids, by label.
-            known: By label, what was known of the stream before its end was asked for. One that was begun again has
+            known: By label, what was known of the stream before its end was read. A stream that was begun again has
                 another history.
         """
 
@@ -145,15 +145,15 @@ class Queues:
                     await tail.wait_moved()
 
     def is_wanted(self, queue: str) -> bool:
-        """Whether somebody waits for the queue's next event.
+        """Whether a subscription waits for the queue's next event.
 
-        Where there are few queues, that is also so while somebody waits for a job that none of them has yet.
+        If there are at most MAX_LISTENERS queues, a subscription without a queue whose job was not seen counts, too.
         """
         rooms = self._fanout.rooms
         return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Take note that somebody begins or ceases to listen to a queue; None: to all, for a job that none has yet."""
+        """Note that `Rooms.listened` has changed for a queue, or `Rooms.seeking` (None). Wakes listeners if needed."""
         if queue is not None and self.discovery is not None and not self.knows(queue):
             if self._fanout.rooms.listened(queue):
                 self._awaited[queue] = None
@@ -168,32 +168,32 @@ class Queues:
 
     @property
     def nameable(self) -> Container[str]:
-        """The labels that a client may name: with discovery, also those of queues that may come; a live view."""
+        """The labels that a client may name; a live view. With discovery these include queues that may come."""
         return self.by_label if self.discovery is None else _Nameable(self)
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look immediately for queues that are not known. Waits while Redis is away; cancelling is safe."""
+        """Look for unknown queues immediately. Waits while Redis is unavailable. Cancelling is safe."""
         if self.discovery is not None:
             await self.discovery.find(labels)
 
     @property
     def is_scanned(self) -> bool:
-        """Whether discovery has looked once, or nobody discovers."""
+        """Whether discovery has finished its first pass, or there is no discovery."""
         return self.discovery is None or self.discovery.is_complete
 
     async def scanned(self) -> None:
-        """Wait until discovery has looked once."""
+        """Wait until discovery has finished its first pass. Returns immediately if there is no discovery."""
         if self.discovery is not None:
             await self.discovery.scanned()
 
-    # ---- what discovery asks and tells ----
+    # ---- called by discovery (`Registry`) ----
 
     def knows(self, name: str) -> bool:
-        """See `Registry.knows`."""
+        """Return whether a queue of that name is read, or cannot be read since its label belongs to another queue."""
         return name in self.by_label or (self._prefix, name) in self._places
 
     def found(self, name: str, since: str | None) -> None:
-        """See `Registry.found`."""
+        """Start to read a queue that exists. Entries after `since` are published; None means those from now on."""
         queue = Queue(name, self._prefix, name)
         if since is not None:
             self._fanout.cursors[name] = since
@@ -204,11 +204,11 @@ class Queues:
             self._listen(self._tails[name], self._tasks)
 
     def found_all(self) -> None:
-        """See `Registry.found_all`."""
+        """Note that all queues that existed at the start were found."""
         self._fanout.knows_all = True
 
     def awaited(self, count: int) -> Collection[str]:
-        """See `Registry.awaited`."""
+        """Return up to `count` names of unknown queues that subscriptions name. Later calls begin with others."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]
@@ -216,16 +216,16 @@ class Queues:
         return names
 
     def is_needed(self, name: str) -> bool:
-        """See `Registry.is_needed`."""
+        """Whether a subscription names the queue, or has a job that the queue was seen to have."""
         return self._fanout.rooms.listened(name)
 
     def forget(self, name: str) -> None:
-        """See `Registry.forget`."""
+        """Forget a queue that is gone, and stop reading its stream."""
         tail = self._tails.pop(name)
         del self.by_label[name]
         self._listener_of.pop(tail).remove(tail)
         self._fanout.forget(name)
-        # Those who wait for it need not any more.
+        # This ends `ready` and `passed` for tasks that wait for the queue.
         tail.ready.set()
         tail.moved()
 
@@ -236,11 +236,11 @@ class Queues:
     # ---- health ----
 
     def last_reads(self) -> dict[str, float | None]:
-        """By label, when the queue was last read, in seconds on anyio's clock; None: not yet."""
+        """Return by label when the queue was last read, in seconds on anyio's clock. None means not yet."""
         return {label: tail.last_read for label, tail in self._tails.items()}
 
     def problems(self, now: float) -> dict[str, str]:
-        """By label, why a queue is not being read. Empty: all is well."""
+        """Return by label why a queue is not being read. Discovery has the key `*`, and a crashed listener one, too."""
         found: dict[str, str] = {}
         if not self.is_scanned:
             found["*"] = "not discovered yet"
@@ -270,7 +270,7 @@ class Queues:
 
 
 class _Nameable:
-    """The labels of queues that are there, or may come."""
+    """The labels of queues that exist, or may come into existence."""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues

@@ -1,8 +1,8 @@
-"""What subscriptions miss, from Redis to their clients: events of streams, outcomes of hashes.
+"""Reads events and outcomes that subscriptions missed from Redis, and delivers them.
 
-How much is read back together depends on what the client takes: its outbox must be less than half full before the next
-events go in, so that a client that asks for a thousand results is not taken for slow. While there is something to read
-back for a client, it has a task.
+Reading back goes at the speed of the client: the next event is delivered only when the outbox is at most half full. So
+a client that asks for a thousand results is not closed as a slow one. A client has a task while there is something to
+read back for it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
-# Between two attempts of a look-up while Redis is away.
+# The time between two attempts while Redis is unavailable.
 RETRY_SECONDS: Final = 0.2
-# What is read back in one question, entries or results: each may have megabytes, and most have next to nothing.
+# How many entries or results one question to Redis asks for. Each may have megabytes; most are very small.
 FIRST_ENTRIES: Final = 16
 MAX_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 1024 * 1024
@@ -50,12 +50,12 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReadingBack:
-    """Empties clients' backlogs.
+    """Reads back and delivers what clients' backlogs hold.
 
     Args:
         fanout: Where events pass.
-        queues: Which queues are read, and how far.
-        store: Answers look-ups of results, and reads entries back.
+        queues: The queues that are read.
+        store: Reads entries and hashes from Redis.
         spawn: Starts a task of the bridge.
     """
 
@@ -67,7 +67,7 @@ class ReadingBack:
         self._busy: set[JobClient] = set()
 
     def start(self, connection: JobClient) -> None:
-        """Read back what a client's backlog holds, unless that is being done; returns immediately."""
+        """Start a task that empties the client's backlog, unless there is one. Returns immediately."""
         if connection not in self._busy:
             self._busy.add(connection)
             self._spawn(self._run, connection)
@@ -80,7 +80,7 @@ class ReadingBack:
             connection.close(FAILED)
         finally:
             self._busy.discard(connection)
-        connection.outbox.wake()  # some wait for that
+        connection.outbox.wake()  # a long poll waits for the end of reading back
 
     async def _empty(self, connection: JobClient) -> None:
         count = FIRST_ENTRIES
@@ -96,11 +96,11 @@ class ReadingBack:
             count = batch_size(count, size, wanted_bytes=CHUNK_BYTES, most=min(MAX_ENTRIES, 4 * count))
 
     async def _replay(self, connection: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
-        """Read events back from their streams, and return how many bytes they have."""
+        """Read events back from their streams, deliver them, and return how many bytes their fields have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
             stream_ids = tuple(of.stream_ids[index] for of, index in group)
-            if queue not in self._queues.by_label:  # forgotten since
+            if queue not in self._queues.by_label:  # the queue is forgotten by now
                 entries += [None] * len(stream_ids)
                 continue
             question = Entries(self._queues.by_label[queue], stream_ids)
@@ -111,24 +111,24 @@ class ReadingBack:
         return sum(len(field) for entry in entries if entry is not None for field in entry[1])
 
     async def _settle(self, connection: JobClient, owed: Sequence[Owed]) -> int:
-        """Read outcomes from their jobs' hashes; how many bytes the results have."""
-        owed = [each for each in owed if each.queue in self._queues.by_label]  # else it was forgotten since
+        """Read outcomes from their jobs' hashes, deliver them, and return how many bytes the results have."""
+        owed = [each for each in owed if each.queue in self._queues.by_label]  # the other queues are forgotten by now
         jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
-        # While a stream is read again positions go back, and some are still to be told of the gap.
+        # While a stream is read again its cursor has gone back, and some clients still wait for their `gap`.
         await self._queues.ready({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
-        # They may have ended again since, with events that are on their way.
+        # The jobs may have ended again since, with events that are not published yet.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
         await self._queues.passed(ends, known)
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.subscription.left:
-                continue  # and the client is perhaps gone: then there would never be room
+                continue  # its client may be gone, and then there would never be room
             await room_for_more(connection.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
-                each.subscription.pay(each.queue)  # the next sweep asks again
+                each.subscription.pay(each.queue)  # the next sweep looks the job up again
             else:
                 settle(self._fanout, each, found, look_up.moments[job], known[each.queue])
                 size += _size(found)
@@ -136,7 +136,7 @@ class ReadingBack:
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Ask until Redis answers, and return the answer."""
+    """Call `ask` until it raises no RedisUnavailableError, and return its result. Waits between two calls."""
     while True:
         try:
             return await ask()
@@ -145,7 +145,7 @@ async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def room_for_more(outbox: Outbox) -> None:
-    """Wait until a client has taken most of what waits for it, or is gone."""
+    """Wait until a client's outbox is `roomy`, which it also is when the client is gone."""
     if not outbox.roomy:
         roomy = anyio.Event()
         outbox.when_roomy(roomy.set)

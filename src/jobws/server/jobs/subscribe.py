@@ -1,6 +1,6 @@
-"""What subscriptions need of Redis: the look-up before their answers.
+"""Looks up the jobs of new subscriptions in Redis, and then has the subscriptions answered.
 
-All that were asked for within one turn of the loop are one batch: one look-up, one task, whatever clients asked.
+All requests to subscribe of one turn of the event loop, from all clients, share one look-up and one task.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Subscribing:
-    """Brings subscriptions to their answers.
+    """Looks up the jobs of subscriptions and has the subscriptions answered.
 
     Args:
         fanout: Where events pass.
-        queues: Which queues are read, and how far.
-        store: Answers look-ups.
+        queues: The queues that are read.
+        store: Reads jobs from Redis.
         spawn: Starts a task of the bridge.
-        join_seconds: How long a subscription may wait for its answer.
+        join_seconds: How long a subscription may wait for its answer. After that it is refused with `unavailable`.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class Subscribing:
         self._next: Waiting = []
 
     def add(self, connection: JobClient, pending: PendingSubscription) -> None:
-        """Answer a subscription, with all others of this turn; returns immediately."""
+        """Have a request answered together with all others of this turn of the event loop. Returns immediately."""
         self._next.append((connection, pending))
         if len(self._next) == 1:
             self._spawn(self._begin)
 
     async def _begin(self) -> None:
         batch, self._next = self._next, []
-        # Those that wait for a queue must not hold up the others.
+        # Requests that wait for a queue must not delay the others.
         apart: dict[tuple[str, ...], Waiting] = {}
         everywhere: tuple[str, ...] = ()
         if any(None in pending.queues for _, pending in batch):
-            # An empty label stands for queues that are still to be found.
+            # The empty label represents the queues that discovery has not found yet.
             everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
         for connection, pending in batch:
             named = (queue for queue in pending.queues if queue is not None)
@@ -80,14 +80,14 @@ class Subscribing:
             await self._run(apart[()])
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """The queues that are to be looked for, or read back, before a subscription to them is answered."""
+        """Return the queues that must be found or read back before a subscription to them is answered."""
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
     def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
         return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
-        """Answer a batch. What goes wrong ends these subscriptions alone."""
+        """Answer a batch. An error ends only the subscriptions of this batch."""
         try:
             with anyio.move_on_after(self._join_seconds):
                 await self._answer(batch)
@@ -106,11 +106,11 @@ class Subscribing:
                 await self._queues.ready(read_again)
 
     async def _complete(self, batch: Waiting, query: Query) -> set[str]:
-        """Answer those that can be answered; the others stay in the batch.
+        """Answer the requests that can be answered. The others stay in the batch.
 
         Returns:
-            The queues whose streams are read again: what is about them waits for that. Empty: the rest is to be asked
-            for again, since a queue has come that it names.
+            The queues whose streams are being read again. Requests about them wait for that. If there are none but the
+            batch is not empty, its requests name a queue that did not exist before, and need a new query.
         """
         turn = Turn()
         awaited: set[str] = set()
@@ -135,7 +135,7 @@ class Subscribing:
         await self._queues.ready(query.queues)
         query.ask()
         look_up = await persist(lambda: self._store.look_up(query.job_ids))
-        # What the hash tells of must have been published, or is nowhere; and so must what the client has seen.
+        # The events that the hashes reflect must be published before the answer. So must those that the client has.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         await self._queues.passed(ends, query.known)
         query.take(look_up)

@@ -1,7 +1,7 @@
-"""Ends that no event tells of: watched jobs are read again, now and then, and after every hole in a stream.
+"""The sweep: reads watched jobs again, regularly and after every hole in a stream, to find outcomes without an event.
 
-Draining, obliterating, cleaning and auto-removal emit nothing; an event may have been trimmed before it was read; and
-a queue with `maxLen: 0` keeps no events at all, so it is swept every second.
+BullMQ emits no event when it drains, obliterates or cleans a queue, or removes a job by itself. An event may also be
+trimmed before it is read. And a queue with `maxLen: 0` keeps no events, so it is swept every second.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.jobs.queue_readers import Queues
 
-# Jobs in one look-up, so that others' questions come in between.
+# How many jobs one look-up reads, so that other questions to Redis come in between.
 JOBS_AT_ONCE: Final = 1000
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Holes:
-    """The queues whose events may have been missed, until they are swept.
+    """The queues whose events may have been missed and that are to be swept.
 
     Attributes:
-        queues: Their labels.
+        queues: The labels of these queues.
     """
 
     def __init__(self) -> None:
@@ -41,25 +41,25 @@ class Holes:
         self._noted = AutoResetEvent()
 
     def note(self, queue: str) -> None:
-        """Have a queue swept soon. Never waits."""
+        """Note that a queue is to be swept soon. Never waits."""
         self.queues.add(queue)
         self._noted.set()
 
     async def noted(self) -> None:
-        """Wait until there is another one."""
+        """Wait until `note` is called, or return immediately if it was called since the last return."""
         await self._noted.wait()
 
 
 class Sweeper:
-    """Finds outcomes that no event told of.
+    """Finds outcomes that have no event, and has them delivered.
 
     Args:
-        fanout: Who watches what.
-        queues: Which queues there are.
-        store: Answers the look-ups.
+        fanout: Where events pass.
+        queues: The queues that are read.
+        store: Reads jobs from Redis.
         holes: The queues to sweep immediately.
-        seconds: Between two sweeps of everything.
-        hole_seconds: Between two sweeps of queues whose events were missed, or are not written.
+        seconds: The time between two sweeps of all queues.
+        hole_seconds: The time between two sweeps of queues that emit no events, or whose sweep was not complete.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Sweeper:
         self._holes = holes
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep holes when they are noted, and all queues that are listened to at intervals, until cancelled."""
         rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
@@ -89,7 +89,7 @@ class Sweeper:
                 everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str) -> None:
-        """Sweep a queue whose events were missed, or are not written; again soon if that did not succeed."""
+        """Sweep a queue whose events were missed, or that emits none. If this does not succeed it is repeated soon."""
         self._holes.queues.discard(queue)
         complete = False
         try:
@@ -101,7 +101,10 @@ class Sweeper:
                 self._fanout.resolve(queue)
 
     async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:
-        """Read these jobs again. False: it must be done again soon, for Redis is away or has more than was read."""
+        """Read these jobs again, and have outcomes delivered that have no event.
+
+        Returns False if the sweep must be repeated soon: Redis was unavailable, or the stream was not read to its end.
+        """
         complete = True
         while some := await _portion(job_ids):
             known = {queue: self._fanout.known(queue)}
@@ -119,7 +122,7 @@ class Sweeper:
 
 
 async def _portion(job_ids: Iterator[bytes | None]) -> list[str]:
-    """The next jobs to look up together; none: there are no more."""
+    """Return the next jobs to look up together, or none if there are no more."""
     some: list[str] = []
     turn = Turn()
     for job_id in job_ids:

@@ -1,4 +1,4 @@
-"""The log that all programs share: `service` puts together its WebSocket `/logs` and the way into its stream.
+"""The log that all programs share: the WebSocket `/logs`, and writing to the log's stream, both in `service`.
 
-`tail` reads on in the stream while anyone watches it, `history` reads back for one subscription.
+`tail` reads new lines for all live subscriptions, `history` reads older lines back for one subscription.
 """

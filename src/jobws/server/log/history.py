@@ -1,7 +1,8 @@
-"""What a subscription to the log needs of Redis: where it begins, and the lines from there on until it is live.
+"""Finds where a subscription to the log begins, and reads lines back from there until the subscription is live.
 
-Lines are read back in pages, each as the client takes them, and go on past the end of what was there: once a client has
-everything up to where the tail is, it has the tail. So nothing is held for it, and nothing can fall between.
+Lines are read back in pages, at the speed of the client, even past the line that was the last one at first. When the
+client has been offered everything up to the place of the tail, it gets the lines of the tail. So no line has to be held
+for it, and none is missed.
 """
 
 from __future__ import annotations
@@ -29,14 +30,20 @@ if TYPE_CHECKING:
     from jobws.hub.log.client import LogClient
     from jobws.hub.log.subscription import LogSubscription
 
-# A client that comes from another bridge may be ahead of this one's tail, which will pass it.
+# How long to wait if a page brought nothing. A client of a faster bridge may be ahead of the tail of this one.
 AHEAD_SECONDS: Final = 0.01
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Beginning(NamedTuple):
-    """Where a subscription begins, the id of the last line that is there, and whether lines before may be missing."""
+    """Where a subscription begins.
+
+    Attributes:
+        place: The place after which its lines begin.
+        end: The id of the last line that the stream has.
+        gap: Whether lines before `place` may be missing.
+    """
 
     place: Place
     end: str
@@ -44,13 +51,13 @@ class Beginning(NamedTuple):
 
 
 class LogHistory:
-    """Brings subscriptions to the log from their request to being live.
+    """Answers subscriptions to the log and reads lines back for them until they are live.
 
     Args:
         hub: Where lines pass.
-        store: Answers questions.
-        key: Of the stream.
-        join_seconds: How long a subscription may wait for its answer.
+        store: Reads the stream.
+        key: The stream's key in Redis.
+        join_seconds: How long a subscription may wait for its answer. After that it is refused with `unavailable`.
     """
 
     def __init__(self, hub: LogHub, store: Store, key: bytes, join_seconds: float) -> None:
@@ -61,11 +68,11 @@ class LogHistory:
         self._turns = anyio.Lock()
 
     async def run(self, connection: LogClient, subscription: LogSubscription) -> None:
-        """Answer one subscription, and let it go live. What goes wrong ends this subscription alone."""
+        """Answer one subscription, and read lines back until it is live or has ended. An error ends only this one."""
         try:
             with anyio.CancelScope() as scope:
                 subscription.on_leave = scope.cancel
-                if subscription.left:  # before this task ran
+                if subscription.left:  # it ended before this task ran
                     return
                 beginning = None
                 with anyio.move_on_after(self._join_seconds):
@@ -82,7 +89,7 @@ class LogHistory:
     async def _beginning(self, subscription: LogSubscription) -> Beginning:
         request, here = subscription.request, self._hub.place
         if request.after is None and not request.tail and here is not None:
-            # As far as others have it, so that a subscription that replaces one goes on where that was.
+            # The place of the live subscriptions: a subscription that replaces one of them continues where it was.
             return Beginning(Place(here.id, here.count), here.id)
         state = await persist(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
@@ -93,7 +100,10 @@ class LogHistory:
         )
 
     async def _last(self, subscription: LogSubscription, end: Place, wanted: int) -> Place:
-        """The place after which the stream has so many lines that the client wants, up to `end`; or all of them."""
+        """Return the place after which the stream has `wanted` lines that the filter chooses, up to the place `end`.
+
+        If the stream has fewer such lines, this is the place before its first entry.
+        """
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None
         while True:
@@ -116,7 +126,7 @@ class LogHistory:
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
     async def _read_back(self, connection: LogClient, subscription: LogSubscription) -> None:
-        """Give the client what lies after its place, until it is live."""
+        """Send the client the lines after its place, until it is live."""
         count = FIRST_COUNT
         while (place := subscription.place) is not None:
             await room_for_more(connection.outbox)
@@ -124,12 +134,12 @@ class LogHistory:
             page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
             seen, index = -1, 0
             while index > seen:
-                # Close to the end nobody queues: behind so many others the page would be old, and the end elsewhere.
+                # The last page is not queued for a turn: after many others the page would be old, and not the last.
                 async with self._turn() if page.full else nullcontext():
                     seen, index = index, subscription.read_back(page, index, self._hub.clock)
                     if self._hub.join(subscription, page, index):
                         return
-                await anyio.lowlevel.checkpoint()  # everybody else's turn
+                await anyio.lowlevel.checkpoint()  # other tasks run
                 await room_for_more(connection.outbox)
             count = next_count(page.entries) if page.entries else count
             if not index:
@@ -137,9 +147,10 @@ class LogHistory:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """A context inside which one client's lines are looked at, for a moment.
+        """Return a context in which one client at a time goes through lines, for a short time.
 
-        All who read back are often ready together; a hundred moments in a row would be one long wait for job events.
+        Many clients may have lines to go through at the same time. A hundred such steps in a row would delay job
+        events, so each step is followed by a checkpoint.
         """
         async with self._turns:
             yield
@@ -147,7 +158,11 @@ class LogHistory:
 
 
 def beginning_after(after: str, state: State) -> Beginning:
-    """Behind a position of the client's; that of another stream, or one that was trimmed, is the oldest there is."""
+    """Return the beginning after the client's position `after`.
+
+    If the position is from another stream, or entries after it were trimmed, this is the beginning of the stream, with
+    a gap.
+    """
     if position(after) > position(state.generated):
         return Beginning(Place(START, state.removed), state.generated, gap=True)
     if position(after) < position(state.floor):

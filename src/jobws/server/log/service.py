@@ -1,4 +1,4 @@
-"""The log that workers and API share: its WebSocket `/logs`, and the way into its stream, put together."""
+"""The log that all programs share: the endpoint `/logs`, its tasks, and writing lines to the log's stream."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.hello import Greeting
 
-# To make an entry takes some 5 µs, and to make its command as much: job events wait meanwhile.
+# How many lines one command adds. A line takes about 10 µs to encode, and job events wait meanwhile.
 APPENDED_AT_ONCE: Final = 50
 
 
 class Logs(Endpoint[LogClient, LogSubscription]):
-    """Everything of the log. It is the endpoint of `/logs`.
+    """The endpoint `/logs`, with the tasks that it needs, and writing to the log.
 
     Args:
         target: Where Redis is.
         settings: The limits.
         greeting: Makes the first frame.
-        tasks: Those of the bridge, which exist while it runs.
+        tasks: The tasks of the bridge.
 
     Attributes:
-        clients: The WebSockets.
-        hub: Where lines pass; its counters feed the metrics.
+        clients: The clients of `/logs`.
+        hub: Where lines pass. Its counters are part of the metrics.
     """
 
     def __init__(self, target: RedisTarget, settings: Settings, greeting: Greeting, tasks: Tasks) -> None:
@@ -59,16 +59,16 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
     def start(self) -> None:
-        """Serve; returns immediately."""
+        """Start the tasks of the log. Returns immediately."""
         self._tasks.keep("the store of logs", self._store.run)
         self._tasks.keep("the tail of the log", self._tail.run)
         self._tasks.keep("the telling of dropped lines", self._tail.tell)
 
     async def append(self, records: Sequence[LogRecord]) -> None:
-        """Write lines to the stream, in order. Cancelling leaves out what was not sent yet.
+        """Write lines to the stream, in order. If it is cancelled, lines that were not sent yet are not written.
 
         Raises:
-            RedisUnavailableError: Redis did not take all of them, or the bridge does not run.
+            RedisUnavailableError: Redis did not take all lines, or the bridge is not running.
         """
         settings, taken = self._settings, 0
         if not self._tasks.are_running:
@@ -85,17 +85,17 @@ class Logs(Endpoint[LogClient, LogSubscription]):
             if added < len(some):
                 raise RedisUnavailableError(f"Redis took {taken} of {len(records)} lines, and no more")
 
-    # ---- as the endpoint of its WebSockets ----
+    # ---- the endpoint `/logs` ----
 
     def connect(self, wake: Callable[[], None]) -> LogClient:
-        """See `Endpoint.connect`."""
+        """Make the hub's side of a client of `/logs`; see `Endpoint.connect`."""
         session = LogSession(self._settings.max_message_bytes)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
     def look_up(self, client: LogClient, sought: LogSubscription) -> None:
-        """See `Endpoint.look_up`."""
+        """Start the task that answers a subscription; see `Endpoint.look_up`."""
         self._tasks.spawn(self._history.run, client, sought)
 
     def hello(self) -> Frame:
-        """See `Endpoint.hello`."""
+        """Return the first frame of a connection."""
         return self._greeting.frame()

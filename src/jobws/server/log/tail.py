@@ -1,7 +1,8 @@
-"""Tails the log stream for those who watch it, and only while somebody does: else Redis is asked nothing.
+"""Reads new lines of the log stream while there are live subscriptions. Without any, Redis is asked nothing.
 
-A page is read with what the stream was at that moment, so it is known how many lines were trimmed before they were
-read. The blocking read after the last page only wakes: lines may come in bursts, and one page has many.
+A page is read together with the state of the stream, so the number of lines that were trimmed unread is known. After
+the last page a blocking read waits for a new line. Its reply is not used: since lines may come in bursts, they are then
+read as a page.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 BLOCK_MILLISECONDS: Final = 2000
 TIMEOUT_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 2.0
-# The log is told of the first failure, and of the one that shows that it is no short trouble.
+# Which failures in a row are logged: the first, and one that shows that the trouble lasts.
 TOLD_FAILURES: Final = (1, 5)
-# A line may be so late, and whatever is written meanwhile comes with it: a waking costs as much as a hundred lines.
+# How long to wait after a new line, for lines that follow it: to wake up costs as much as a hundred lines.
 PAUSE_SECONDS: Final = 0.01
-# Between two pages of a burst job events find the loop and the processor idle; but who is far behind, in a stream that
-# is trimmed, must hurry.
+# The pause after each page, in which job events find the event loop and the processor idle. It is left out if so many
+# lines are unread, since the stream may be trimmed.
 BREATH_SECONDS: Final = 0.001
 HURRY_LINES: Final = 2000
 
@@ -38,14 +39,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class LogTail:
-    """Reads the stream from the hub's place on, as long as it has one.
+    """Reads the stream from the place of the hub on, as long as the hub has a place.
 
     Args:
         target: Where Redis is.
-        hub: Takes what was read.
-        key: Of the stream.
-        wanted: Set when the hub begins to want the stream.
-        due: Set when clients are to be told what they missed.
+        hub: Publishes the lines that are read.
+        key: The stream's key in Redis.
+        wanted: Set when the hub has its first live subscription.
+        due: Set when `LogHub.settle` has something to do.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class LogTail:
         self._retry = Retry(LONGEST_PAUSE_SECONDS)
 
     async def tell(self) -> None:
-        """Tell clients that have room again what they missed, until cancelled."""
+        """Send `dropped` to clients that missed lines and have room again, until cancelled."""
         while True:
             await self._due.wait()
             self._hub.settle()
 
     async def run(self) -> None:
-        """Read and publish until cancelled. Trouble with Redis is logged and tried again; only bugs come out."""
+        """Read and publish until cancelled. Errors of Redis are logged, and reading is tried again after a pause."""
         while True:
             while self._hub.place is None:
                 await self._wanted.wait()
@@ -83,7 +84,12 @@ class LogTail:
                 await anyio.sleep(pause)
 
     async def _read_on(self, connection: Connection) -> None:
-        """Read until nobody wants it any more, or the connection breaks."""
+        """Read and publish until there is no live subscription any more.
+
+        Raises:
+            RedisUnavailableError: The connection broke.
+            RedisRefusedError: Redis refused a command.
+        """
         while (place := self._hub.place) is not None:
             question = PageAfter(self._key, place.id, self._count)
             page = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
@@ -101,9 +107,9 @@ class LogTail:
                 await anyio.sleep(PAUSE_SECONDS)
 
     async def _publish(self, place: Place, page: Page) -> None:
-        await anyio.lowlevel.checkpoint()  # to take the reply apart took its time
+        await anyio.lowlevel.checkpoint()  # to parse the reply took time
         index = self._hub.publish(place, page, 0)
         while self._hub.flush() or index < len(page.entries):
-            await anyio.lowlevel.checkpoint()  # everybody else's turn
+            await anyio.lowlevel.checkpoint()  # other tasks run
             if index < len(page.entries):
                 index = self._hub.publish(place, page, index)
