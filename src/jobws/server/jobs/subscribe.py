@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
+# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. In parts it answers some
+# of them in time, and the others when they ask again. In one look-up all of them would be late, each time.
+SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
@@ -87,15 +90,20 @@ class Subscribing:
         return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
-        """Answer a batch. An error ends only the subscriptions of this batch."""
+        """Answer a batch, part by part. An error ends only the subscriptions of this batch."""
+        error = UNAVAILABLE
+        part: Waiting = []
         try:
-            with anyio.move_on_after(self._join_seconds):
-                await self._answer(batch)
-                return
-            error = UNAVAILABLE
+            while batch:
+                part, batch = _divide(batch)
+                with anyio.move_on_after(self._join_seconds) as scope:
+                    await self._answer(part)
+                if scope.cancelled_caught:
+                    batch = part + batch
+                    break
         except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
             _log.exception("subscriptions failed")
-            error = INTERNAL
+            batch, error = part + batch, INTERNAL
         for connection, pending in batch:
             connection.fail(pending, error)
 
@@ -140,3 +148,13 @@ class Subscribing:
         await self._queues.passed(ends, query.known)
         query.take(look_up)
         return query
+
+
+def _divide(batch: Waiting) -> tuple[Waiting, Waiting]:
+    """Return the requests to look up next, and the rest. A request stays whole."""
+    size = 0
+    for index, (_, pending) in enumerate(batch):
+        size += len(pending.subscriptions)
+        if index and size > SUBSCRIPTIONS_PER_LOOK_UP:
+            return batch[:index], batch[index:]
+    return batch, []
