@@ -86,17 +86,17 @@ class Clients(Generic[AnyClient, Sought]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
-        connection = client.connection
-        connection.outbox.append(self.endpoint.hello())
+        connected = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
+        client = connected.connection
+        client.outbox.append(self.endpoint.hello())
         if offered and not known:
-            connection.close(_UNKNOWN_PROTOCOL)
-        connection.outbox.flush()
-        if isinstance(client, _AsgiClient):
+            client.close(_UNKNOWN_PROTOCOL)
+        client.outbox.flush()
+        if isinstance(connected, _AsgiClient):
             try:
-                await client.run(receive, send)
+                await connected.run(receive, send)
             finally:
-                client.lost()
+                connected.lost()
 
 
 class ConnectedClient(Generic[AnyClient, Sought]):
@@ -153,10 +153,10 @@ class _DirectClient(ConnectedClient[AnyClient, Sought]):
         self.connection.close(SLOW)
 
     def _wake(self) -> None:
-        connection, direct = self.connection, self._direct
-        outbox, closing = connection.outbox, connection.closing
+        client, direct = self.connection, self._direct
+        outbox, closing = client.outbox, client.closing
         if outbox.overflowed or closing is SLOW:
-            connection.close(SLOW)
+            client.close(SLOW)
             direct.close(SLOW.code, SLOW.reason, drop=True)
             return
         # Behind a close frame nothing comes, so all that waits may go before it; else the outbox counts it.
