@@ -43,7 +43,7 @@ class Client:
 
     @property
     def hello(self) -> HelloData:
-        """The bridge's version, limits and queues, sent on the latest connection. Raises ClientError before the first."""
+        """The bridge's version, limits and queues, sent on the latest connection. Raises ClientError before any."""
         if self._session.hello is None:
             raise ClientError("there was no connection yet")
         return self._session.hello
