@@ -15,7 +15,7 @@ JsonObject: TypeAlias = dict[str, object]
 
 
 class Event(Struct, frozen=True):
-    """What happened to a job.
+    """An event of a job, which the client yields to its user.
 
     Attributes:
         event: BullMQ's name of the event (protocol.md, E2), `job-log` (E8), `gap` or `unknown`. `gap` says that events

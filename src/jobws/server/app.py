@@ -42,7 +42,7 @@ def make_app(
 
     Args:
         settings: The limits, and the hosts and origins that are allowed.
-        service: What the HTTP endpoints need.
+        service: The parts of the bridge that the HTTP endpoints use.
         metrics: Answers `/metrics`.
         websockets: By path, the object that serves the WebSockets of this path.
         tasks: The tasks of the bridge. While they do not run, WebSockets are refused with 503.

@@ -58,7 +58,7 @@ class Bridge:
     Attributes:
         app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
         fanout: Publishes events to clients. Its counters feed the metrics.
-        service: What the HTTP endpoints need.
+        service: The parts of the bridge that the HTTP endpoints use.
     """
 
     def __init__(self, settings: Settings | None = None, intervals: Intervals = USUAL_INTERVALS) -> None:

@@ -54,7 +54,7 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Healt
             await run()
             problem = "it returned, though it should run for ever"
             _log.error("%s ended: %s", name, problem)
-        except Exception as error:  # noqa: BLE001 - keeping the others alive is what this is for
+        except Exception as error:  # noqa: BLE001 - a crash must not end other tasks
             problem = f"{type(error).__name__}: {error}"
             _log.exception("%s crashed and is started again", name)
         now = anyio.current_time()

@@ -28,7 +28,7 @@ class Tasks:
         self._group = group
 
     def end(self) -> None:
-        """From now on, start no tasks. Running tasks go on until the group is cancelled."""
+        """From now on, start no tasks. Running tasks continue until the group is cancelled."""
         self._group = None
 
     def spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:

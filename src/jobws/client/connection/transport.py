@@ -189,15 +189,15 @@ class _Ending(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See trio.abc.SendStream."""
+        """Send bytes. See trio.abc.SendStream."""
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """See trio.abc.SendStream."""
+        """Wait until sending may be possible. See trio.abc.SendStream."""
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """See trio.abc.AsyncResource."""
+        """Close the stream. See trio.abc.AsyncResource."""
         await self._stream.aclose()
 
 

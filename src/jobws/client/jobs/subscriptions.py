@@ -113,7 +113,7 @@ class Subscriptions:
             messages.append(_request("subscribe-job", batch, ref, until="end"))
         return messages
 
-    # ---- what comes ----
+    # ---- frames ----
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
         """Take a frame of `size` bytes. Raises UnreachableError if it is not a frame of jobws.v1."""

@@ -126,25 +126,25 @@ class LogFeed:
     # ---- the connection ----
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """See `Talk`."""
+        """Subscribe on a new connection."""
         self._ask_due = now
 
     def disconnected(self) -> None:
-        """See `Talk`."""
+        """Send nothing until the next connection."""
         self._ask_due = self._ping_due = inf
 
     def fail(self, error: ClientError) -> None:
-        """See `Talk`."""
+        """End the lines with `error`."""
         self.failure = error
         self.disconnected()
         self._changed()
 
     def due(self) -> float:
-        """See `Talk`."""
+        """Return when `requests` will have something to send."""
         return min(self._ask_due, self._ping_due)
 
     def requests(self, now: float) -> list[str]:
-        """See `Talk`."""
+        """Return the messages to send now."""
         messages = []
         if now >= self._ask_due:
             self._ask_due = inf
@@ -159,7 +159,7 @@ class LogFeed:
         return messages
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """See `Talk`."""
+        """Take a frame of `size` bytes. Raises UnreachableError if its data are malformed."""
         try:
             match frame.event:
                 case "ack" if frame.ref == self._asked and self._seeks_end:
@@ -184,7 +184,7 @@ class LogFeed:
             raise not_ours(error) from None
         self._end_if_reached()
 
-    # ---- what comes ----
+    # ---- frames ----
 
     @property
     def _seeks_end(self) -> bool:

@@ -62,12 +62,12 @@ class Clients(Generic[AnyClient, Sought]):
     """Serves the clients of one path, and knows which are connected.
 
     Args:
-        endpoint: What is special to this path.
+        endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
 
     Attributes:
         connected: The hub's side of each connected client.
-        endpoint: What is special to this path.
+        endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
     """
 

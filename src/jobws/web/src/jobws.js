@@ -1,7 +1,7 @@
 /**
  * jobws: live events and outcomes of BullMQ jobs, from a jobws bridge. One ES module without dependencies, for pages,
- * workers, extensions and Node. It has the methods of socket.io-client that job pages use (`io`, `on`, `emit` with acks), so pages
- * change one import. It misses no outcome: `await jobs.wait(id)`, `for await (const event of jobs.watch(id))`.
+ * workers, extensions and Node. It has the methods of socket.io-client that job pages use (`io`, `on`, `emit` with acks), so
+ * pages change one import. It misses no outcome: `await jobs.wait(id)`, `for await (const event of jobs.watch(id))`.
  */
 
 import { Jobs } from './socketio.js';
