@@ -58,9 +58,9 @@ class Subscribing:
         self._join_seconds = join_seconds
         self._next: Waiting = []
 
-    def add(self, connection: JobClient, pending: PendingSubscription) -> None:
+    def add(self, client: JobClient, pending: PendingSubscription) -> None:
         """Have a request answered together with all others of this turn of the event loop. Returns immediately."""
-        self._next.append((connection, pending))
+        self._next.append((client, pending))
         if len(self._next) == 1:
             self._spawn(self._begin)
 
@@ -72,10 +72,10 @@ class Subscribing:
         if any(None in pending.queues for _, pending in batch):
             # The empty label represents the queues that discovery has not found yet.
             everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
-        for connection, pending in batch:
+        for client, pending in batch:
             named = (queue for queue in pending.queues if queue is not None)
             awaited = self._unread(named) + (everywhere if None in pending.queues else ())
-            apart.setdefault(awaited, []).append((connection, pending))
+            apart.setdefault(awaited, []).append((client, pending))
         for awaited, some in apart.items():
             if awaited:
                 self._spawn(self._run, some)
@@ -104,8 +104,8 @@ class Subscribing:
         except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
             _log.exception("subscriptions failed")
             batch, error = part + batch, INTERNAL
-        for connection, pending in batch:
-            connection.fail(pending, error)
+        for client, pending in batch:
+            client.fail(pending, error)
 
     async def _answer(self, batch: Waiting) -> None:
         while batch:
@@ -123,13 +123,13 @@ class Subscribing:
         turn = Turn()
         awaited: set[str] = set()
         for _ in range(len(batch)):
-            connection, pending = batch.pop(0)
+            client, pending = batch.pop(0)
             queues = query.read_again(pending.present)
             if queues or query.is_outdated(pending.rooms):
                 awaited.update(queues)
-                batch.append((connection, pending))
+                batch.append((client, pending))
             else:
-                connection.complete(pending, query, time.time() * 1000)
+                client.complete(pending, query, time.time() * 1000)
             await turn.pause()
         return awaited
 
