@@ -8,9 +8,9 @@
         for line in lines:
             print(line.message)
 
-It is `jobws.client`, whose event loop runs in a thread of its own, so it works whether or not the caller has a loop.
-Every call may be made from any thread, and blocks it: in asyncio, `await asyncio.to_thread(jobs.wait, job_id)`. Ctrl-C
-ends a call, and cancels what it waited for.
+This module runs `jobws.client` on an event loop in its own thread, so it works whether or not the caller has a loop.
+Every method may be called from any thread, and blocks this thread. In asyncio, use
+`await asyncio.to_thread(jobs.wait, job_id)`. Ctrl-C ends a call, and cancels the operation in the client's thread.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ Value = TypeVar("Value")
 
 
 class Jobs:
-    """The client of one bridge; `connect` makes it. Its methods raise what those of `jobws.client.Client` raise."""
+    """A client of one bridge; `connect` makes it. Its methods raise what those of `jobws.client.Client` raise."""
 
     def __init__(self, portal: BlockingPortal, client: Client, close: Callable[[], None]) -> None:
         self._portal = portal
         self._client = client
         self._close = close
-        # Later, the interpreter would wait for a thread that it has stopped.
+        # Closing later than this would deadlock: the interpreter would wait for a thread that it has stopped.
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Jobs:
 
     @property
     def hello(self) -> HelloData:
-        """What the bridge said of itself when the client connected: its version, its limits, its queues."""
+        """The bridge's version, limits and queues, as sent on the latest connection."""
         return self._client.hello
 
     def submit(
@@ -82,7 +82,7 @@ class Jobs:
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
     def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """What Redis knows of the jobs of that id now, with results; see `Client.lookup`."""
+        """Return a snapshot, with the result, of the job in each queue that has it; see `Client.lookup`."""
         return _call(self._portal, partial(self._client.lookup, job_id, queue))
 
     def wait(
@@ -91,10 +91,10 @@ class Jobs:
         """Wait for a job to end, and return its result; see `Client.wait`.
 
         Args:
-            job_id: The job.
-            queue: The label of its queue. None: any queue; the first outcome counts.
-            timeout_s: Seconds after which to give up; None: wait for ever.
-            expect: Wait for a job that does not exist yet, since it is about to be added.
+            job_id: The id of the job.
+            queue: The label of the job's queue. None means any queue; the first outcome counts.
+            timeout_s: The longest time to wait, in seconds. None means no limit.
+            expect: If the job does not exist, wait until it is added.
 
         Raises:
             TimeoutError: The job had not ended after `timeout_s`.
@@ -120,13 +120,13 @@ class Jobs:
         """Wait for many jobs; yield each id with the result, or the exception that `wait` would raise, as they end.
 
         Args:
-            job_ids: The jobs. An id that is there twice counts once.
+            job_ids: The ids of the jobs. Duplicates count once.
             queue: As for `wait`.
-            timeout_s: Seconds, from this call on, after which to give up; None: wait for ever.
+            timeout_s: The longest time to wait for all jobs, in seconds from this call on. None means no limit.
             expect: As for `wait`.
 
         Raises:
-            TimeoutError: Not all had ended after `timeout_s`.
+            TimeoutError: Not all jobs had ended after `timeout_s`.
         """
         deadline = _call(self._portal, partial(_deadline, timeout_s))
         outcomes = _Stream(self._portal, self._client.wait_many(job_ids, queue, expect=expect))
@@ -141,16 +141,17 @@ class Jobs:
         expect: bool = True,
         logs: bool = False,
     ) -> Iterator[Event]:
-        """Yield what happens to a job, or to several, up to the outcome of each; see `Client.watch`.
+        """Yield the events of one job or several, up to the outcome of each; see `Client.watch`.
 
-        When this has returned, the client misses nothing that happens. A loop that ends early ends the subscription.
+        The client gets every event that happens after this call has returned. Closing the iterator, as happens after a
+        loop that ends early, ends the subscription.
         """
         stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect, logs=logs))
         return _each(stream, float("inf"))
 
 
 class _Stream(Generic[Value]):
-    """An async context manager that gives an async iterator, entered."""
+    """Enters an async context manager that yields an async iterator, and returns the iterator's values."""
 
     def __init__(self, portal: BlockingPortal, manager: AbstractAsyncContextManager[AsyncIterator[Value]]) -> None:
         self._portal = portal
@@ -158,7 +159,12 @@ class _Stream(Generic[Value]):
         self._values = self._manager.__enter__()
 
     def next(self, deadline: float) -> Value:
-        """The next value. `deadline` by trio's clock. Raises StopAsyncIteration, trio.TooSlowError."""
+        """Wait for the next value, and return it.
+
+        Raises:
+            StopAsyncIteration: There are no more values.
+            trio.TooSlowError: No value came until `deadline`, in seconds of trio's clock.
+        """
 
         async def following() -> Value:
             with trio.fail_at(deadline):
@@ -167,7 +173,7 @@ class _Stream(Generic[Value]):
         return _call(self._portal, following)
 
     def close(self) -> None:
-        """Leave the context. After the end of the whole client there is nothing left to leave."""
+        """Leave the context. Do nothing if the client is already closed."""
         with suppress(RuntimeError):
             self._manager.__exit__(None, None, None)
 
@@ -187,7 +193,7 @@ def _each(stream: _Stream[Value], deadline: float) -> Generator[Value, None, Non
 
 
 def _call(portal: BlockingPortal, function: Callable[[], Awaitable[Value]]) -> Value:
-    """Run `function` in the client's loop. What ends the waiting here, as Ctrl-C does, cancels it there."""
+    """Run `function` in the client's loop, and return its result. An exception here, such as Ctrl-C, cancels it."""
     future = portal.start_task_soon(function)
     try:
         return future.result()
@@ -204,24 +210,23 @@ def _seconds(timeout_s: float | None) -> float:
 
 
 def connect(url: str, *, token: Token | None = None) -> Jobs:
-    """A client of the bridge whose base URL is `url`; see `jobws.client.connect`.
+    """Connect to the bridge with the base URL `url`; see `jobws.client.connect`.
 
-    It is a context manager, and may as well be kept in a variable, as in a notebook, until its `close` or the end of
-    the program.
+    Use the client in a `with` statement. In a notebook, keep it in a variable until `close` or the end of the program.
 
     Args:
-        url: http(s) or ws(s), with the path below which the bridge is.
-        token: As there; a function is called in the client's thread.
+        url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
+        token: As for `jobws.client.connect`. A function is called in the client's thread.
 
     Raises:
-        UnreachableError: Nothing there speaks jobws.v1.
+        UnreachableError: No bridge at this URL speaks jobws.v1.
         RefusedError: The bridge refuses this client.
     """
     with ExitStack() as stack:
         portal = _portal(stack)
         manager = portal.wrap_async_context_manager(connect_async(url, token=token))
         client = manager.__enter__()
-        # Without an exception of the body: a KeyboardInterrupt would go through the loop and end it.
+        # The body's exception is not passed, since a KeyboardInterrupt would end the client's loop.
         stack.callback(manager.__exit__, None, None, None)
         return Jobs(portal, client, stack.pop_all().close)
 
@@ -253,8 +258,8 @@ def connect_logs(
 
 
 def _portal(stack: ExitStack) -> BlockingPortal:
-    """A client's loop, in a thread of its own, until the stack is closed."""
+    """Start a client's event loop in its own thread, until the stack is closed."""
     portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
-    # A loop that was left half-way may not have been closed yet, and would be waited for.
+    # Cancel what still runs, such as an iterator whose loop ended early. Closing would wait for it.
     stack.callback(portal.call, portal.stop, True)
     return portal

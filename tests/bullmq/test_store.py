@@ -9,7 +9,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from jobws.bullmq.keys import Queue
-from jobws.bullmq.store import IDS_PER_TRANSACTION, Store
+from jobws.bullmq.store import IDS_PER_TRANSACTION, JOBS_PER_ROUND, Store
 from jobws.protocol.identifiers import position
 from jobws.protocol.messages import JobSnapshot
 from jobws.redis.connection import RedisTarget
@@ -62,3 +62,39 @@ async def test_jobs_of_many_queues_are_looked_up_in_few_round_trips(redis: Redis
         tasks.cancel_scope.cancel()
     assert list(look_up.found) == [("q999", "1")]
     assert set(look_up.ends) == {*queues, "gone"}
+
+
+async def test_a_question_does_not_wait_for_a_large_one_that_came_later(redis: Redis) -> None:
+    redis.add_job("http", "1", state="active")
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    answers = {}
+
+    async def look_up(name: str, job_ids: list[str]) -> None:
+        answers[name] = await store.look_up({"http": job_ids})
+
+    large = [str(number) for number in range(JOBS_PER_ROUND)]
+    async with anyio.create_task_group() as tasks:
+        for name, job_ids in (("small", ["1"]), ("large", large), ("last", ["1"])):
+            tasks.start_soon(look_up, name, job_ids)
+            await anyio.lowlevel.checkpoint()
+        async with anyio.create_task_group() as running:
+            running.start_soon(store.run)
+            while len(answers) < 3:
+                await anyio.lowlevel.checkpoint()
+            running.cancel_scope.cancel()
+    assert list(answers) == ["small", "large", "last"]
+    assert [len(answer.moments) for answer in answers.values()] == [1, JOBS_PER_ROUND, 1]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_asked(redis: Redis) -> None:
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.look_up, {"http": [str(number) for number in range(JOBS_PER_ROUND)]})
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    before = redis.client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await store.look_up({"http": ["2"]})
+        tasks.cancel_scope.cancel()
+    assert redis.client.info("commandstats")["cmdstat_hmget"]["calls"] == before + 1

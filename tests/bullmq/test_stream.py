@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobws.bullmq.stream import Stream, count_up_to, floor_below, hole, is_anchored
+from jobws.bullmq.stream import Stream, count_up_to, floor_below, hole, is_anchored, miscounted
 
 CURSOR = "3-0"
 # Nothing was trimmed; older entries were; all of it is younger than the cursor, and some of it is gone.
@@ -81,5 +81,24 @@ def test_where_redis_does_not_count_the_entry_at_the_cursor_tells(
     read = ENTRY if was_read else None
     assert is_anchored(read, at_cursor, length, max_length) is expected
     stream = Stream(length, "4-0", "9-0", "9-0", None, at_cursor, max_length)
-    assert hole(stream, CURSOR, None, read) == (None if expected else "trimmed")
-    assert hole(stream, "9-0", None, None) is None, "there is nothing after the cursor"
+    assert hole(stream, CURSOR, None, read, 0) == (None if expected else "trimmed")
+    assert hole(stream, "9-0", None, None, 0) is None, "there is nothing after the cursor"
+
+
+@pytest.mark.parametrize(
+    ("added", "counted", "length", "unchecked", "expected"),
+    [
+        (80, 80, 20, 0, None),
+        (80, 80, 20, 19, None),
+        # Of what the last check saw nothing is left: the stream may be another one, of which 60 entries are missing.
+        (80, 80, 20, 20, "trimmed"),
+        (80, 80, 0, 20, "trimmed"),
+        (20, 20, 20, 20, None),
+        (81, 80, 20, 1, "trimmed"),
+        (79, 80, 20, 1, "recreated"),
+    ],
+)
+def test_a_stream_is_whole_if_its_count_is_right_and_it_is_the_one_of_the_last_check(
+    added: int, counted: int, length: int, unchecked: int, expected: str | None
+) -> None:
+    assert miscounted(added, counted, length, unchecked) == expected

@@ -7,6 +7,7 @@ sent once.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Hashable
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -23,7 +24,7 @@ from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.redis.connection import Connection, RedisTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
@@ -36,6 +37,8 @@ IDS_PER_TRANSACTION: Final = 200
 # To look up one job id in ten thousand queues takes 0.6 s with batches of 50, and 1.9 s with single transactions. The
 # replies to one batch are parsed within 3 ms.
 TRANSACTIONS_PER_BATCH: Final = 50
+# So that everyone who asks has an answer after a time that depends on what was asked before, not on all that is asked.
+JOBS_PER_ROUND: Final = 5_000
 TIMEOUT_SECONDS: Final = 5.0
 
 _log: Final = logging.getLogger(__name__)
@@ -57,6 +60,8 @@ class _Round:
     """All questions of one conversation, and their answers. Questions are added until the conversation begins."""
 
     def __init__(self) -> None:
+        self.size = 0
+        self.callers = 0
         self.job_ids: dict[str, dict[str, None]] = {}
         self.found: Found = {}
         self.moments: dict[Job, str] = {}
@@ -90,10 +95,10 @@ class Store:
         self._results = results
         self._queues = queues
         self._connection: Connection | None = None
-        self._next = _Round()
+        self._rounds: deque[_Round] = deque()
         self._asked = anyio.Event()
 
-    async def look_up(self, job_ids: Mapping[str, Iterable[str]]) -> LookUp:
+    async def look_up(self, job_ids: Mapping[str, Collection[str]]) -> LookUp:
         """Return what Redis knows of jobs. `job_ids` are by the label of their queue.
 
         A label that is not in `queues` when the question is sent has no jobs. Cancelling is safe and does not affect
@@ -105,7 +110,7 @@ class Store:
         if not job_ids:
             await anyio.lowlevel.checkpoint()
             return LookUp({}, {}, {})
-        current = self._next
+        current = self._round(sum(map(len, job_ids.values())))
         for label, some in job_ids.items():
             current.job_ids.setdefault(label, {}).update(dict.fromkeys(some))
         await self._finished(current)
@@ -117,14 +122,27 @@ class Store:
         Raises:
             RedisUnavailableError: Redis did not answer this time.
         """
-        current = self._next
+        current = self._round()
         current.replies[question] = ()
         await self._finished(current)
         return question.parse(current.replies[question])
 
+    def _round(self, jobs: int = 0) -> _Round:
+        """Return the round to which a question about so many jobs is added."""
+        last = self._rounds[-1] if self._rounds else None
+        if last is None or (last.size and last.size + jobs > JOBS_PER_ROUND):
+            last = _Round()
+            self._rounds.append(last)
+        last.size += jobs
+        return last
+
     async def _finished(self, current: _Round) -> None:
         self._asked.set()
-        await current.done.wait()
+        current.callers += 1
+        try:
+            await current.done.wait()
+        finally:
+            current.callers -= 1
         if current.failure is not None:
             raise RedisUnavailableError(str(current.failure)) from current.failure
 
@@ -133,7 +151,11 @@ class Store:
         try:
             while True:
                 await self._asked.wait()
-                current, self._next, self._asked = self._next, _Round(), anyio.Event()
+                current = self._rounds.popleft()
+                if not self._rounds:
+                    self._asked = anyio.Event()
+                if not current.callers:
+                    continue
                 try:
                     await self._answer(current)
                 except (RedisUnavailableError, RedisRefusedError) as error:

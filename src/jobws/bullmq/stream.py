@@ -179,7 +179,7 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
     return read is None and 0 < length < min(max_length, PUBLISHED_MAX_LENGTH)
 
 
-def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -> str | None:
+def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, unchecked: int) -> str | None:
     """Return why entries may be missing although everything was read up to `cursor`, or None if none is missing.
 
     Args:
@@ -187,6 +187,7 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -
         cursor: The id of the entry that was read last, or of the last entry before reading began.
         counted: How many entries had been added up to the cursor; None if unknown.
         read: The entry at the cursor, as it was read; None if no entry was read.
+        unchecked: How many entries were read since the last check.
 
     Returns:
         The reason that clients get in `gap`: `ahead`, `recreated` or `trimmed`.
@@ -203,14 +204,25 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None) -
     if counted is None or position(stream.last) > position(cursor):
         # Newer entries are not read yet. The count is compared after they are read.
         return "recreated" if counted is not None and stream.added <= counted else None
-    return miscounted(stream.added, counted)
+    return miscounted(stream.added, counted, stream.length, unchecked)
 
 
-def miscounted(added: int, counted: int) -> str | None:
-    """Return the reason of the gap if the number of added entries is not the counted one, or None if it is."""
-    if added == counted:
-        return None
-    return "trimmed" if added > counted else "recreated"
+def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | None:
+    """Return the reason of the gap if entries of a stream that was read to its end may be missing, or None if not.
+
+    The count alone can be right by chance, if a stream was deleted and filled again: after 60 entries that were read,
+    80 new ones of which 20 are left make 80, too. So the stream must also hold an entry from before the last check,
+    which shows that it is the same stream; or nothing of it may ever have been trimmed.
+
+    Args:
+        added: How many entries were ever added to the stream.
+        counted: How many of them were read, or were there before.
+        length: How many entries the stream holds.
+        unchecked: How many entries were read since the last check.
+    """
+    if added != counted:
+        return "trimmed" if added > counted else "recreated"
+    return None if length > unchecked or not unchecked or added == length else "trimmed"
 
 
 class Entries(Struct, frozen=True):

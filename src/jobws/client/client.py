@@ -1,4 +1,4 @@
-"""The client: submit jobs, wait for their results, watch what happens to them."""
+"""`connect`, and the `Client` that it returns: submits jobs, waits for their results, and watches their events."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ JobId: TypeAlias = str | int
 
 
 class Client:
-    """The client of one bridge; `connect` makes it. Any number of tasks may use it.
+    """A client of one bridge; `connect` makes it. Any number of tasks may use it.
 
-    After a lost connection it reconnects by itself and resumes where it was. A task that waits does not notice, except
-    that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this client,
-    each call raises RefusedError.
+    After a lost connection the client reconnects by itself and resumes where it was. Waiting tasks do not notice,
+    except that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this
+    client, each call raises RefusedError.
     """
 
     def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
@@ -43,28 +43,28 @@ class Client:
 
     @property
     def hello(self) -> HelloData:
-        """What the bridge said of itself when the client connected: its version, its limits, its queues."""
+        """The bridge's version, limits and queues, sent on the latest connection. Raises ClientError before any."""
         if self._session.hello is None:
             raise ClientError("there was no connection yet")
         return self._session.hello
 
     async def wait(self, job_id: JobId, queue: str | None = None, *, expect: bool = False) -> object:
-        """Wait for a job to end, and return its result; immediately if it has ended.
+        """Wait for a job to end, and return its result. If the job has already ended, return immediately.
 
-        Cancelling, as by a time limit, leaves the client usable.
+        Cancelling, for example by a time limit, leaves the client usable.
 
         Args:
-            job_id: The job.
-            queue: The label of its queue. None: any queue; the first outcome counts.
-            expect: Wait for a job that does not exist yet, since it is about to be added.
+            job_id: The id of the job.
+            queue: The label of the job's queue. None means any queue; the first outcome counts.
+            expect: If the job does not exist, wait until it is added.
 
         Returns:
-            The value that the worker returned, as JSON gives it back.
+            The worker's return value, decoded from JSON.
 
         Raises:
             JobFailed: The job failed, and will not be tried again.
             JobRemoved: The job was removed, drained or obliterated before it ended.
-            JobUnknown: Redis has no such job, and no outcome of one. Never with `expect`.
+            JobUnknown: Redis has neither the job nor its outcome. Never raised with `expect`.
             ResponseError: The bridge refused the request; `code` and message say why.
             RefusedError: The bridge refuses this client.
         """
@@ -82,16 +82,16 @@ class Client:
         """Wait for many jobs; yield the outcome of each once, as they end.
 
         `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`. An `outcome` is the
-        result, or the exception that `wait` would raise. There may be more jobs than the bridge lets one client
-        subscribe to: they then take turns, and an outcome may come some seconds late.
+        result, or the exception that `wait` would raise. If there are more jobs than the bridge's limit of
+        subscriptions, the jobs take turns, and an outcome may come some seconds late.
 
         Args:
-            job_ids: The jobs. An id that is there twice counts once.
+            job_ids: The ids of the jobs. Duplicates count once.
             queue: As for `wait`.
             expect: As for `wait`.
 
         Raises:
-            ResponseError: An id, or the label of the queue, is malformed.
+            ResponseError: A job id or the label of the queue is malformed.
         """
         rooms = _rooms(job_ids, queue)
         with Inbox(self._session, rooms, strict=not expect) as inbox:
@@ -107,19 +107,19 @@ class Client:
         expect: bool = True,
         logs: bool = False,
     ) -> AsyncIterator[Events]:
-        """Yield what happens to a job, or to several, up to the outcome of each.
+        """Yield the events of one job or several, up to the outcome of each.
 
-        `async with jobs.watch(id, events=["progress"]) as events: async for event in events: …`. Inside the context
-        the bridge has subscribed the client: it misses nothing that happens from then on.
+        `async with jobs.watch(id, events=["progress"]) as events: async for event in events: …`. Entering the context
+        waits until the bridge has subscribed the client. The client gets every event from then on.
 
         Args:
-            job_ids: The job, or the jobs.
-            queue: The label of their queue. None: any queue; the first outcome is the end.
-            events: Names of events (protocol.md, E2), or `*` for all. Outcomes always come; None: only they.
-            expect: Wait for jobs that do not exist yet. False: such a job ends with an event `unknown`.
-            logs: Yield the lines that the job's worker writes with `job.log()`, too, as events `job-log`; their data
-                have `lines` (protocol.md, E8). Lines that are there already come first, about the last 256 KiB; the
-                last lines come before the outcome.
+            job_ids: The id of the job, or the ids of the jobs.
+            queue: The label of the jobs' queue. None means any queue; the first outcome ends a job.
+            events: The names of further events (protocol.md, E2); `*` means all. None means outcomes only.
+            expect: Wait for jobs that do not exist yet. Without it, such a job ends with an event `unknown`.
+            logs: Also yield what the job's worker writes with `job.log()`, as events `job-log` with `lines` in their
+                data (protocol.md, E8). Existing lines come first, about the last 256 KiB. The last lines come before
+                the outcome.
 
         Raises:
             ResponseError: The bridge refused a job; `code` and message say why.
@@ -143,19 +143,19 @@ class Client:
     ) -> Submitted:
         """Add a job, over HTTP.
 
-        Cancelling returns immediately; the job may be added all the same. With `job_id` or `idempotency_key` it is
-        harmless to submit again.
+        Cancelling returns immediately, but the job may still be added. A job with `job_id` or `idempotency_key` can
+        safely be submitted again.
 
         Args:
             queue: The label of the queue.
-            data: The job's data: anything that JSON can hold.
-            name: The job's name; None: `job`.
-            job_id: Its id; None: one made from `idempotency_key`, or else a random one.
+            data: The job's data: any JSON value.
+            name: The job's name. None means `job`.
+            job_id: The job's id. None means an id made from `idempotency_key`, or a random id without a key.
             opts: BullMQ's options, as far as the bridge allows them (protocol.md, H2).
-            idempotency_key: All submits with the same key make one job.
+            idempotency_key: All submits with the same key add one job.
 
         Returns:
-            `job_id` and `queue`; and `existing`, whether there was such a job already, which is then as it was.
+            `job_id`, `queue`, and `existing`: whether the job already existed. An existing job is not changed.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -171,9 +171,9 @@ class Client:
         )
 
     async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """What Redis knows of the jobs of that id now, with results: a list of one snapshot per queue that has it.
+        """Return a snapshot, with the result, of the job in each queue that has it. If there is none, return [].
 
-        protocol.md (S2) describes a snapshot. The list is empty if there is no such job.
+        protocol.md (S2) describes a snapshot. With `queue`, only this queue counts.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -189,7 +189,7 @@ class Client:
 
 
 def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
-    # What is longer could end the connection, which others share.
+    # A longer label could end the connection, which other tasks share.
     if queue is not None and not (is_text(queue) and len(queue.encode()) <= MAX_QUEUE_BYTES):
         raise ResponseError("bad-queue", f"`queue` must be valid Unicode text of at most {MAX_QUEUE_BYTES} bytes")
     rooms: dict[Room, None] = {}
@@ -202,7 +202,7 @@ def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
 
 
 def _names(events: Collection[str] | None) -> frozenset[str] | None:
-    """The events to hand out; None: all."""
+    """Return the names of the events to yield, or None for all."""
     if events is None:
         return OUTCOMES
     if isinstance(events, str) or not all(
@@ -218,17 +218,17 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
 async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Client]:
     """Connect to a bridge. Works in programs on trio; others use `jobws.sync`.
 
-    An exception in the context's body comes out as it is, never in a group.
+    An exception of the context's body leaves the context unchanged, never in an exception group.
 
     Args:
-        url: The bridge's base URL, http(s) or ws(s); with the path if the bridge is mounted below one.
-        token: The token that the bridge asks for, or a function, plain or async, that returns it. The function is
-            called before each connection, and when the bridge says that the token is about to expire. If it raises,
-            each call of the client raises ClientError.
+        url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
+        token: The token for the bridge, or a plain or async function that returns it. The function is called before
+            each connection, and when the bridge says that the token is about to expire. If it raises, each call of the
+            client raises ClientError.
 
     Raises:
-        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
-            again.
+        UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are
+            tried again.
         RefusedError: The bridge refuses this client.
         ClientError: The program does not run on trio, or the token is malformed.
     """

@@ -1,4 +1,4 @@
-"""What the bridge sends, as the client reads it: frames, and the events that are handed to the user."""
+"""The types that the client decodes the bridge's frames to, and the events that it yields to its user."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ JsonObject: TypeAlias = dict[str, object]
 
 
 class Event(Struct, frozen=True):
-    """What happened to a job.
+    """An event of a job, which the client yields to its user.
 
     Attributes:
-        event: BullMQ's name of the event (protocol.md, E2), or `job-log` (E8). Two names are the client's own. `gap`:
-            events of the jobs in `data["jobs"]` (None: of any job of `data["queue"]`) may be missing. `unknown`: there
-            is no such job.
-        data: What BullMQ says of it, plus `queue`.
-        id: The position after the event (protocol.md, P3); do not compare it or take it apart. None: it has none.
-        replayed: Whether it was read back later than it happened.
+        event: BullMQ's name of the event (protocol.md, E2), `job-log` (E8), `gap` or `unknown`. `gap` says that events
+            of the jobs in `data["jobs"]` (None means any job of `data["queue"]`) may be missing. `unknown` says that
+            the job does not exist.
+        data: The event's fields in BullMQ, plus `queue`.
+        id: The position after the event (protocol.md, P3), an opaque string. None if the event has no position.
+        replayed: Whether the event was read back from Redis after it had happened.
     """
 
     event: str
@@ -33,7 +33,7 @@ class Event(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """One message of the bridge, as it comes."""
+    """One message of the bridge, with its data not yet decoded further."""
 
     event: str
     data: object = None
@@ -44,9 +44,9 @@ class Frame(Struct, frozen=True):
 
 
 class Result(Struct, rename="camel", frozen=True):
-    """What became of one subscription: snapshots of the jobs of that id, or an error (protocol.md, P5).
+    """The answer to one subscription: snapshots of the jobs with its id, or an error (protocol.md, P5).
 
-    `unknown_queue`: the queue that it names is not there yet.
+    `unknown_queue` says that the queue of the subscription does not exist yet.
     """
 
     jobs: list[JsonObject] = []
@@ -66,11 +66,7 @@ class AckData(Struct, frozen=True):
 
 
 def decode_frame(text: str) -> Frame:
-    """One message of the bridge.
-
-    Raises:
-        UnreachableError: It is no frame of jobws.v1.
-    """
+    """Decode one message of the bridge. Raises UnreachableError if it is not a frame of jobws.v1."""
     try:
         return decode_as(text, Frame)
     except msgspec.DecodeError as error:
@@ -78,5 +74,5 @@ def decode_frame(text: str) -> Frame:
 
 
 def not_ours(error: Exception) -> UnreachableError:
-    """What to raise when a message makes no sense."""
+    """Return the exception to raise when a message cannot be decoded."""
     return UnreachableError(f"what answers does not speak jobws.v1: {error}")

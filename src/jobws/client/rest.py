@@ -1,6 +1,6 @@
-"""The bridge's HTTP side: submit a job, ask for its state and result.
+"""The client's HTTP requests: submits jobs, and looks up their states and results.
 
-The standard library's HTTP client in a worker thread: one request now and then needs no more, and it brings TLS.
+It runs the standard library's HTTP client in a worker thread, which is enough for few requests and supports TLS.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape")
 
-# Longer than the bridge waits for Redis to take a job.
+# Longer than the bridge waits for Redis to add a job.
 TIMEOUT_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
 
@@ -44,7 +44,7 @@ async def submit(
     opts: Mapping[str, object] | None = None,
     idempotency_key: str | None = None,
 ) -> Submitted:
-    """Add a job. Arguments, result and errors are those of `Client.submit`; `headers` carry the token."""
+    """Add a job. Arguments, result and errors are those of `Client.submit`; `headers` contain the token."""
     options = {"name": name, "jobId": job_id, "opts": opts}
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:
@@ -59,9 +59,9 @@ async def submit(
 async def look_up(
     base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY
 ) -> list[JsonObject]:
-    """Snapshots, with results, of the jobs of that id: one per queue that has it, or that of `queue`. Never empty.
+    """Return snapshots, with results, of the jobs with this id, in `queue` or in every queue. Never returns [].
 
-    Raises what `Client.lookup` raises, and ResponseError with `unknown-job`.
+    Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
     """
     query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
     answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
@@ -85,7 +85,7 @@ async def _request(base: str, method: str, path: str, headers: Mapping[str, str]
     url = url_below(base, "http", path)
     try:
         answer = await trio.to_thread.run_sync(_exchange, url, method, body, headers, abandon_on_cancel=True)
-    # Not ASCII where HTTP or a host's name has to be, or a line feed in a header: nothing was sent.
+    # ValueError: a header or the host's name is not ASCII, or a header contains a line feed. Nothing was sent.
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(f"no bridge at {base}: {str(error) or type(error).__name__}") from None
     status, content_type, content = answer

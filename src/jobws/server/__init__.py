@@ -1,7 +1,7 @@
 """The ASGI application and the server that runs it.
 
-`Bridge` and `Settings` are what an app needs that mounts it. They are looked up when they are asked for: without the
-extra `server` the command line reads the settings only.
+An app that mounts the bridge needs `Bridge` and `Settings`. They are imported on first use, so that the command line
+can read the settings without the extra `server`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ASGI app: which path is whose, and what stands before all of them."""
+"""Builds the ASGI app: its routes, and the middleware that every request passes first."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def make_app(
     tasks: Tasks,
     lifespan: Callable[[object], AbstractAsyncContextManager[None]],
 ) -> ASGIApp:
-    """The app.
+    """Build the ASGI app.
 
     Args:
-        settings: Whom to let in.
-        service: What the HTTP endpoints need.
-        metrics: The endpoint `/metrics`.
-        websockets: By path, whose clients connect there.
-        tasks: Those of the bridge. While they do not run, WebSockets are refused.
-        lifespan: What the app enters when a server starts it.
+        settings: The limits, and the hosts and origins that are allowed.
+        service: The parts of the bridge that the HTTP endpoints use.
+        metrics: Answers `/metrics`.
+        websockets: By path, the object that serves the WebSockets of this path.
+        tasks: The tasks of the bridge. While they do not run, WebSockets are refused with 503.
+        lifespan: The context manager that the app enters when a server starts the app.
     """
     routes = [
         *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
@@ -58,7 +58,7 @@ def make_app(
     ]
     handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
-    # It would send `/jobs/http/`, a job without an id, to `/jobs/http`, the job called "http".
+    # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
     return Guard(with_cors(ExactPaths(inner), settings), settings)
 
@@ -66,7 +66,7 @@ def make_app(
 class _WhileRunning:
     """Serves WebSockets while the bridge runs.
 
-    An object, since Starlette takes a function for a handler of its own WebSocket class.
+    This is an object because Starlette treats a function as a handler that expects Starlette's own WebSocket class.
     """
 
     def __init__(self, clients: Clients[Any, Any], tasks: Tasks) -> None:

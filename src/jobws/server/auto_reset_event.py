@@ -1,4 +1,4 @@
-"""An event that resets itself: what one task waits for again and again."""
+"""An event that one task waits for repeatedly. The event resets itself after each wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import anyio
 
 
 class AutoResetEvent:
-    """Wakes the one task that waits for it. If it is set while nobody waits, the next wait ends immediately."""
+    """Wakes the one task that waits for the event. If no task waits when it is set, the next wait ends immediately."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -16,6 +16,6 @@ class AutoResetEvent:
         self._event.set()
 
     async def wait(self) -> None:
-        """Wait until it is set, and reset it. Cancelling leaves it as it is."""
+        """Wait until the event is set, then reset it. Cancelling does not reset it."""
         await self._event.wait()
         self._event = anyio.Event()

@@ -1,4 +1,4 @@
-"""The bridge: everything put together, as one ASGI app with one lifespan."""
+"""The bridge: builds all parts and connects them, as one ASGI app with one lifespan."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
 
 
 class Bridge:
-    """From BullMQ's streams to WebSockets.
+    """Sends the events of BullMQ's streams to WebSocket clients.
 
     Args:
-        settings: Every default is `Settings()`'s.
-        intervals: How long it waits where no setting says it.
+        settings: The settings. None means `Settings()`.
+        intervals: How long the bridge waits where no setting says so.
 
     Raises:
         ConfigurationError: The settings cannot work.
 
     Attributes:
-        app: The ASGI app. It answers 503 unless `running` (or `lifespan`) is entered.
-        fanout: Where events pass; its counters feed the metrics.
-        service: What the HTTP endpoints need.
+        app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
+        fanout: Publishes events to clients. Its counters feed the metrics.
+        service: The parts of the bridge that the HTTP endpoints use.
     """
 
     def __init__(self, settings: Settings | None = None, intervals: Intervals = USUAL_INTERVALS) -> None:
@@ -68,7 +68,7 @@ class Bridge:
         self._tasks = Tasks()
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         self.fanout = Fanout(
-            # The one circle: who listens decides what is read, and what is read is for those who listen.
+            # The only cycle: subscriptions decide which queues are read, and what is read goes to the subscriptions.
             Rooms(lambda queue: self.queues.note_listened(queue)),
             settings.max_result_bytes,
             time.perf_counter,
@@ -85,10 +85,10 @@ class Bridge:
         )
         labels = self.queues.by_label
         self._store = Store(self.target, labels)
-        # What is asked for over HTTP, megabytes of results or a thousand jobs, must not hold up the subscriptions.
+        # HTTP requests may read megabytes of results or a thousand jobs. They must not delay subscriptions.
         self._http_store = Store(self.target, labels)
         self._result_store = Store(self.target, labels, results=True)
-        # A worker's lines, perhaps megabytes, must not hold up other answers either.
+        # The log lines of jobs may have megabytes. They must not delay other answers.
         self._job_line_store = Store(self.target, labels)
         self._job_log_poller = JobLogPoller(self.fanout.job_lines, labels, self._job_line_store, job_logs)
         self._sweeper = Sweeper(
@@ -133,7 +133,8 @@ class Bridge:
     async def running(self) -> AsyncIterator[None]:
         """Read the queues and serve clients inside this context.
 
-        Leaving it closes every WebSocket with 1012 and stops reading. Trouble with Redis never comes out of it.
+        Leaving the context closes every WebSocket with 1012 and stops reading. Errors of Redis never leave the context:
+        the bridge waits until Redis works again.
         """
         async with anyio.create_task_group() as group:
             self._tasks.begin(group)
@@ -158,12 +159,12 @@ class Bridge:
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """`running` as Starlette and FastAPI want it: `FastAPI(lifespan=bridge.lifespan)`."""
+        """Do what `running` does. Starlette and FastAPI take this form: `FastAPI(lifespan=bridge.lifespan)`."""
         async with self.running():
             yield
 
     def close_all(self, why: Close) -> None:
-        """Begin to end every client, over HTTP too; what waits for them still goes out."""
+        """Begin to close every client, also clients over HTTP. Frames that already wait for a client are still sent."""
         for connection in self._members():
             connection.close(why)
 

@@ -1,7 +1,7 @@
-"""Who may talk to the bridge: Host, Origin and proxies, checked before anything else looks at a request.
+"""Decides which requests are served: checks Host, Origin and the headers of proxies before any other code.
 
-Starlette's CORS middleware never sees a WebSocket, and a browser sends cross-site WebSockets with all it has; so the
-checks are ours, on every WebSocket and on every request that could change something.
+Starlette's CORS middleware does not check WebSockets, and browsers let any page open a WebSocket to any site, with the
+user's cookies. So this module checks every WebSocket and every request that could change something.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
-# OPTIONS is not among them: anyone whose preflight is refused learns from our sentence what to allow.
+# OPTIONS is not safe here: a preflight that is refused gets a response that says what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-# Firefox gives an extension another origin in every profile.
+# In Firefox, an extension has a different origin in every profile.
 _ANY_FIREFOX_EXTENSION: Final = "moz-extension://*"
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Guard:
-    """ASGI middleware that refuses with 403 whom the settings do not let in.
+    """ASGI middleware that answers 403 to requests that the settings do not allow.
 
-    The refusal's sentence goes to the log and into the response, since it says what to allow.
+    The log and the response contain the reason, which says which flag would allow the request.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -53,7 +53,7 @@ class Guard:
         await self._app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> str | None:
-        """Why the request is refused; None: it is served."""
+        """Return why the request is refused, or None if it is served."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if (self._settings.auth or self._settings.allowed_hosts) and not self._is_served(host):
@@ -73,13 +73,13 @@ class Guard:
         return f"origin {origin} refused; allow it with --allow-origin {origin}"
 
     def _is_served(self, host: str) -> bool:
-        """Against DNS rebinding: a page's name that resolves to loopback still carries that name as its Host."""
+        """Whether a Host header is allowed. Stops DNS rebinding, where a foreign name resolves to loopback."""
         name = _host_and_port(host, 80)[0]
         return is_loopback(name) or name in self._settings.allowed_hosts or host in self._settings.allowed_hosts
 
 
 def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """`app`, with the headers that let pages of the allowed origins read its answers, preflights included."""
+    """Wrap `app` so that pages of the allowed origins can read its answers. Preflight requests are answered, too."""
     return CORSMiddleware(
         app,
         allow_origins=[origin for origin in settings.allowed_origins if origin != _ANY_FIREFOX_EXTENSION],
@@ -90,10 +90,10 @@ def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a page of `origin` may talk to the bridge that it reached as `host`.
+    """Whether a page of `origin` may use the bridge when the request has `host` as its Host header.
 
-    The scheme does not count, since TLS may end at a proxy; default ports do not either. `null`, the origin of
-    sandboxed and local pages, is foreign.
+    An origin with the same host and port is allowed. The schemes may differ, since TLS may end at a proxy. A missing
+    port means the default port. `null`, the origin of sandboxed and local pages, is not allowed.
     """
     if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
         return True

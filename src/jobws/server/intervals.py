@@ -1,4 +1,4 @@
-"""How long the bridge waits where no setting says it. Users need no other figures; tests do."""
+"""How long the bridge waits where no setting says so. Only tests need other values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from jobws.bullmq.streams.schedule import USUAL_PAUSES, Pauses
 
 
 class Intervals(NamedTuple):
-    """How long the bridge waits for what.
+    """The waiting times of the bridge that are not settings.
 
     Attributes:
-        streams: How long the listeners of Redis wait for what.
-        keep_alive_seconds: Between two frames of an event stream over HTTP. Proxies cut what is silent for a minute,
-            some after 30 s.
-        body_seconds: For the body of a request. For one of `max_body_bytes` that is 280 kbit/s.
-        sweep_seconds: Between two sweeps of queues whose events were missed, or are not written.
-        job_log_hold_seconds: For the last lines of a job, before its outcome goes out while Redis tells no lines.
+        streams: The waiting times of the listeners that read Redis streams.
+        keep_alive_seconds: The longest time between two frames of an event stream over HTTP. Proxies cut connections
+            that are silent for a minute, some after 30 s.
+        body_seconds: How long a client may take to send the body of a request. A body of `max_body_bytes` needs
+            280 kbit/s.
+        sweep_seconds: The time between two sweeps of queues whose events were missed or are not written.
+        job_log_hold_seconds: How long the outcome of a job waits for the job's last log lines if Redis does not return
+            them.
     """
 
     streams: Pauses = USUAL_PAUSES

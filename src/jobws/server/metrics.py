@@ -1,4 +1,4 @@
-"""What Prometheus asks for: the bridge's counters, read when it asks, so that an event pays for none of it."""
+"""The metrics for Prometheus. Counters are read only when Prometheus asks, so events cost no extra work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.server.jobs.queue_readers import Queues
 
-# Keys of `Fanout.counts` that are no anomalies.
+# Keys of `Fanout.counts` that do not count anomalies.
 _COUNTERS: Final = {
     "entries": "Entries read from the queues' event streams.",
     "deliveries": "Events given to clients as they happened.",
@@ -43,7 +43,7 @@ _LOG_COUNTERS: Final = {
 
 
 class Metrics(Collector):
-    """The endpoint `/metrics`."""
+    """Collects the bridge's metrics, and answers requests for `/metrics`."""
 
     def __init__(self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized]) -> None:
         self._fanout = fanout
@@ -59,11 +59,11 @@ class Metrics(Collector):
         return Response(generate_latest(self._registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def describe(self) -> Iterable[Metric]:
-        """Describe nothing: prometheus-client would else collect immediately, outside of an event loop."""
+        """Return nothing. Without this method, prometheus-client would call `collect` outside an event loop."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """One family per figure."""
+        """Yield one metric family per metric."""
         counts = dict(self._fanout.counts)
         yield GaugeMetricFamily(
             "jobws_connections", "WebSockets, event streams and waiting requests.", value=len(self._connections())
@@ -86,7 +86,7 @@ class Metrics(Collector):
             "Since the queue was read that was not read for longest; +Inf: never.",
             value=max(ages.values(), default=0.0),
         )
-        # Ten thousand series, which come and go, would be a burden to Prometheus.
+        # Ten thousand series that appear and disappear would burden Prometheus, so the number is limited.
         age = GaugeMetricFamily(
             "jobws_seconds_since_read",
             f"Since a queue was last read, of the first {NAMED_QUEUES}; +Inf: never.",

@@ -1,4 +1,4 @@
-"""The bridge's own log, for those who follow all programs' logs in one place."""
+"""Writes the bridge's own log to the log stream, where readers follow the logs of all programs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ SOURCE: Final = "jobws"
 
 @contextmanager
 def own_log(settings: Settings) -> Iterator[None]:
-    """A context inside which what this process logs is also written to the log stream, unless `own_log` is off.
+    """Also write what this process logs to the log stream, inside this context, unless the setting `own_log` is off.
 
-    Leaving it waits for what is not yet written, 2 s at most. Raises ConfigurationError if the Redis URL cannot be
-    understood.
+    Leaving the context waits for lines that are not yet written, for 2 s at most.
+
+    Raises:
+        ConfigurationError: The Redis URL is malformed.
     """
     if not settings.own_log:
         yield

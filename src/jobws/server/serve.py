@@ -1,4 +1,4 @@
-"""Runs the bridge as a program: sockets, signals, the start-up report, and the order of the end."""
+"""Runs the bridge as a program: the listening socket, signals, the start-up report, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     """Serve until SIGTERM or SIGINT.
 
     Args:
-        settings: All of them.
-        started: Told the base URL once connections are accepted.
+        settings: The settings of the bridge.
+        started: Called with the base URL once connections are accepted.
 
     Raises:
-        ConfigurationError: It cannot start: a setting, the port, or a Redis that refuses us.
+        ConfigurationError: The bridge cannot start: a setting is wrong, the port is in use, or Redis refuses the
+            bridge.
     """
     settings.check()
     bridge = Bridge(settings)
@@ -48,11 +49,12 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
 
 
 def _relax_garbage_collector() -> None:
-    """What is there now stays; and what comes is mostly freed by its reference count.
+    """Exclude existing objects from garbage collection, and make it rare for new ones.
 
-    With the default thresholds the collector took a quarter of the CPU at 1,000 connections. A look at what is young
-    takes 30 ms at most, at what is of middle age (250,000 objects) 90, and at all that there is a third of a
-    microsecond an object; that comes after 100 million objects only.
+    Existing objects stay anyway, and reference counts free most new ones. With the default thresholds the collector
+    took a quarter of the CPU at 1,000 connections. With these thresholds a collection of the youngest generation takes
+    30 ms at most, and one of the middle generation (250,000 objects) 90 ms. A full collection takes a third of a
+    microsecond per object, and happens only after 100 million objects.
     """
     gc.collect()
     gc.freeze()
@@ -60,10 +62,10 @@ def _relax_garbage_collector() -> None:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket.
+    """Return a listening socket, bound to `host` and `port`.
 
     Raises:
-        ConfigurationError: The address cannot be had.
+        ConfigurationError: The socket cannot be bound to this address.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -76,9 +78,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str], None] | None) -> None:
-    """Serve `bridge` on a bound socket, which it takes over, until a signal.
+    """Serve `bridge` on `listener` until SIGTERM or SIGINT. `listener` is closed at the end.
 
-    At the end clients are told first (1012), then what is left is cut after `shutdown_seconds`.
+    At the end WebSockets are closed with 1012. Connections that are still open after `shutdown_seconds` are cut.
     """
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -100,7 +102,7 @@ async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str]
             if waiting:
                 reporting.start_soon(_report_later, bridge)
             await stop.wait()
-            reporting.cancel_scope.cancel()  # Redis may never come
+            reporting.cancel_scope.cancel()  # Redis may never answer
     _log.info("stopped")
 
 
@@ -116,7 +118,7 @@ async def _stop_on_signal(
 
 
 async def _report_later(bridge: Bridge) -> None:
-    """Print the report once Redis has come. A refusal then is waited out too: the listeners say what is wrong."""
+    """Log the report once Redis answers. If Redis refuses the bridge, try again; the listeners log the reason."""
     while True:
         await anyio.sleep(1)
         try:

@@ -1,7 +1,7 @@
 """Every setting of the bridge, with its default and its unit, in one class.
 
-`jobws.cli.flags` makes the flags of `jobws serve` and the names in the environment (`JOBWS_…`) from them. This module
-imports nothing of the extra `server`, so that the command line can show its help without it.
+`jobws.cli.flags` derives the flags of `jobws serve` and the environment variables (`JOBWS_…`) from the settings. This
+module needs no package of the extra `server`, so that the command line can show its help without the extra.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Texts: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What can be set. Sizes are in bytes, times in seconds."""
+    """The settings of a bridge. Sizes are in bytes, times in seconds."""
 
     redis: str = "redis://127.0.0.1:6379"
     """Where Redis is: redis://, rediss:// (TLS), unix://, or redis+sentinel://host:port,host:port/master-name/db."""
@@ -99,18 +99,18 @@ class Settings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """The largest message that the server sends: one event, the ack of a full list, or a log line.
+        """The size of the largest message that the server sends: one event, the ack of a full list, or a log line.
 
-        A snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers. A line has
-        64 KiB of message and of fields; as JSON these may be six times as long.
+        In an ack, a snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers.
+        A log line has at most 64 KiB of message and of fields; as JSON they may be six times as long.
         """
         return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB, MIB)
 
     def check(self) -> None:
-        """Refuse what cannot work together.
+        """Check that the settings are valid and can be used together.
 
         Raises:
-            ConfigurationError: With what to change.
+            ConfigurationError: A setting must be changed; the message says how.
         """
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(f"there is no port {self.port}; it must be 0 to 65535")

@@ -1,4 +1,4 @@
-"""What `serve` says at its start: which queues it found, and how far back their streams reach."""
+"""The report that `serve` logs at its start: which queues it found, and how far back their streams reach."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from jobws.server.bridge import Bridge
 
 TIMEOUT_SECONDS: Final = 5.0
-# Below that a late subscriber may find the result of a removed job gone.
+# If a stream keeps events for less time, a late subscriber may not get the result of a removed job.
 SHORT_RETENTION_SECONDS: Final = 30.0
-# Looking through all keys of a large Redis for queues under other prefixes is not worth a slow start.
+# A search through all keys of a large Redis for queues under other prefixes must not make the start slow.
 SEARCH_SECONDS: Final = 2.0
-# Of those that were discovered, and of those under other prefixes.
+# Each of two lists is cut to this length: the discovered queues, and the queues under other prefixes.
 SHOWN_QUEUES: Final = 20
 
 _log: Final = logging.getLogger(__name__)
 
 
 async def report(bridge: Bridge) -> None:
-    """Log one line per queue, and what the user can do about those that were not found.
+    """Log one line per queue, and one warning per queue that was not found, with the queues that exist.
 
     Raises:
-        RedisUnavailableError: Redis does not answer (yet).
-        RedisRefusedError: It refuses us, is too old, or is a cluster.
+        RedisUnavailableError: Redis does not answer yet.
+        RedisRefusedError: Redis refuses the bridge, is too old, or is a cluster.
     """
     connection = await Connection.open(bridge.target)
     try:
@@ -78,7 +78,7 @@ async def _report_queue(connection: Connection, queue: Queue) -> bool:
 
 
 async def _others(connection: Connection, queues: list[Queue]) -> str:
-    """The first queues that there are, as `prefix:name`, whatever their prefix."""
+    """Return the names of the first other queues in Redis, under any prefix, as `prefix:name`, separated by commas."""
     known = {f"{queue.prefix}:{queue.name}" for queue in queues}
     names: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""Keeps a task alive: a crash is logged, counted and followed by another start; nobody else notices."""
+"""Keeps a task alive: a crash is logged and counted, and the task is started again. Other tasks do not notice."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LONGEST_PAUSE_SECONDS: Final = 10.0
-# After so long without a crash the next one counts as the first again.
+# After this time without a crash, the next crash counts as the first again.
 HEALTHY_SECONDS: Final = 60.0
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Health:
-    """What is known of a supervised task.
+    """The health of a supervised task: how often it crashed, and its last crash.
 
     Attributes:
-        crashes: How often it crashed.
+        crashes: How often the task crashed.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class Health:
         self._at = 0.0
 
     def note(self, problem: str, now: float) -> None:
-        """Take note of a crash at `now`, in seconds on anyio's clock."""
+        """Record the crash `problem` at `now`, in seconds of anyio's clock."""
         self.crashes += 1
         self._last = problem
         self._at = now
 
     def problem(self, now: float) -> str | None:
-        """The last crash, until the task has been well for a minute after it; None: it is well."""
+        """Return the last crash if it was less than a minute before `now`. Otherwise return None: the task is well."""
         return self._last if self.crashes and now - self._at < HEALTHY_SECONDS else None
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Health) -> None:
-    """Run `run` for ever: when it crashes or returns, again after a pause, which grows (see `Retry`).
+    """Run `run` forever: after it crashes or returns, run it again after a pause. The pauses grow (see `Retry`).
 
-    Only cancellation ends it. `Exception` does not include it, nor a group that holds it.
+    Only cancellation ends the loop: `except Exception` does not catch it, nor an exception group that contains it.
     """
     retry = Retry(LONGEST_PAUSE_SECONDS)
     while True:
@@ -54,7 +54,7 @@ async def supervise(name: str, run: Callable[[], Awaitable[None]], health: Healt
             await run()
             problem = "it returned, though it should run for ever"
             _log.error("%s ended: %s", name, problem)
-        except Exception as error:  # noqa: BLE001 - keeping the others alive is what this is for
+        except Exception as error:  # noqa: BLE001 - a crash must not end other tasks
             problem = f"{type(error).__name__}: {error}"
             _log.exception("%s crashed and is started again", name)
         now = anyio.current_time()

@@ -24,25 +24,25 @@ class Tasks:
         return self._group is not None
 
     def begin(self, group: TaskGroup) -> None:
-        """Start tasks in `group` from now on."""
+        """From now on, start tasks in `group`."""
         self._group = group
 
     def end(self) -> None:
-        """Start no task any more. Those that run are the group's to cancel."""
+        """From now on, start no tasks. Running tasks continue until the group is cancelled."""
         self._group = None
 
     def spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        """Start a task that ends by itself. Nothing happens unless the bridge runs."""
+        """Start a task that ends by itself. Do nothing if the bridge does not run."""
         if self._group is not None:
             self._group.start_soon(run, *args)
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]], health: Health | None = None) -> None:
-        """Start a task that is started again when it ends. Nothing happens unless the bridge runs.
+        """Start a task that is started again when it ends. Do nothing if the bridge does not run.
 
         Args:
-            name: What the log calls it.
-            run: The task.
-            health: Counts its crashes; None: nobody asks for them.
+            name: The name of the task in the log.
+            run: The task's function.
+            health: Counts the crashes of the task. None means that nobody reads the count.
         """
         if self._group is not None:
             self._group.start_soon(supervise, name, run, health or Health())

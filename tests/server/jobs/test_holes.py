@@ -60,6 +60,26 @@ async def test_what_was_trimmed_before_it_was_read_is_made_up_for(redis: Redis) 
         await nothing_more(client)
 
 
+@pytest.mark.counts
+async def test_a_stream_that_is_filled_again_to_the_very_count_that_was_expected_has_a_gap(redis: Redis) -> None:
+    """60 entries were counted; of 80 new ones 20 are left, and 60 and 20 are 80."""
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+        pipe = redis.client.pipeline(transaction=True)
+        for number in range(60):
+            pipe.xadd(EVENTS, {"event": "progress", "jobId": str(number)})
+        last = pipe.execute()[-1].decode()
+        await client.read_up_to("http", last)
+        await eventually(lambda: live.bridge.fanout.verified["http"] == last)
+        assert live.bridge.fanout.counts["gaps"] == 0
+        pipe.delete(EVENTS)
+        for number in range(80):
+            pipe.xadd(EVENTS, {"event": "progress", "jobId": str(number)}, maxlen=20, approximate=False)
+        pipe.execute()
+        while (frame := await client.receive())["event"] != "gap":
+            pass
+        assert frame["data"]["reason"] == "trimmed"
+
+
 @pytest.mark.parametrize("old_entries", [1, 3])
 async def test_a_stream_that_is_made_anew_within_the_same_millisecond_is_read(redis: Redis, old_entries: int) -> None:
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:

@@ -192,16 +192,19 @@ class GapCheck:
             if not unread:
                 self._end_again(tail, 0)
             return
-        reason, tail.suspicion = tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read), None
+        reason, tail.suspicion = (
+            tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read, tail.unchecked),
+            None,
+        )
         if reason is not None:
             await self._begin_again(tail, reason, seen)
             return
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
-            tail.counted = seen.added
+            tail.counted, tail.unchecked = seen.added, 0
             self._hub.verified[label] = cursor
         elif seen.added is not None:
-            tail.expected = (seen.last, seen.added)
+            tail.expected = seen
 
     async def look_behind(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """If Redis does not count entries, suspect a gap in each stream where the entry at the cursor is gone.
@@ -239,7 +242,7 @@ class GapCheck:
         if label in self._hub.without_events:
             # Its stream keeps no entries. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
-            tail.counted, tail.read = seen.added, None
+            tail.counted, tail.read, tail.unchecked = seen.added, None, 0
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
@@ -263,6 +266,7 @@ class GapCheck:
         again, tail.again = tail.again, None
         if again is not None:
             tail.counted = None if again.added is None else again.added + after
+            tail.unchecked = after
             self._hub.end_again(tail.queue.label, again.floor)
             self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
             tail.moved()

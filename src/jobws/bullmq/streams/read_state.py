@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.bullmq.keys import Queue
+    from jobws.bullmq.stream import Stream
     from jobws.redis.commands import Entry
 
 
@@ -49,8 +50,10 @@ class Tail:
         self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
-        # The id of an entry, and the count to compare when this entry is read; and why the last comparison failed.
-        self.expected: tuple[str, int] | None = None
+        # How many entries were read since the last check.
+        self.unchecked = 0
+        # What the last check saw, to compare when its newest entry is read; and why the last comparison failed.
+        self.expected: Stream | None = None
         self.suspicion: str | None = None
         self.again: Again | None = None
         # How many entries the stream keeps, and how fast they come.
@@ -113,20 +116,24 @@ class Tail:
         self.pace.note(len(entries), anyio.current_time())
         if self.counted is not None:
             self.counted += len(entries)
+        self.unchecked += len(entries)
+        if 2 * self.unchecked >= self.max_length:
+            self.check_at = 0.0  # before the stream holds none of the entries that the last check saw
         if self.again is not None:
             return _after(self.again.end, entries), None
         if self.expected is None:
             return None, None
-        end, added = self.expected
-        after = _after(end, entries)
-        if after is None:
+        seen = self.expected
+        after = _after(seen.last, entries)
+        if after is None or seen.added is None:
             return None, None
         self.expected = None
         if self.counted is None:
-            self.counted = added + after
-        reason = miscounted(added, self.counted - after)
+            self.counted = seen.added + after
+        reason = miscounted(seen.added, self.counted - after, seen.length, self.unchecked - after)
+        self.unchecked = after
         if reason is None:
-            return None, end
+            return None, seen.last
         self.suspect(reason)
         return None, None
 

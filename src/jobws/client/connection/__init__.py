@@ -1,1 +1,1 @@
-"""Staying connected: `reconnecting` keeps one connection alive, on a `transport`, with a `token`, after a `backoff`."""
+"""The client's connection: `reconnecting` opens a `transport` with a `token`, and again after a `backoff`."""

@@ -1,6 +1,6 @@
-"""Keeps a client connected: the thin shell round a talk (`jobs.subscriptions`, `log.feed`), which decides everything.
+"""Keeps a client connected. A `Talk` (`jobs.subscriptions`, `log.feed`) decides what is sent and handles what comes.
 
-One task reads, one writes, and after a loss they begin again with another connection. Tasks that wait do not notice.
+On each connection one task reads and one writes. After a loss a new connection is made. Waiting tasks do not notice.
 """
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ if TYPE_CHECKING:
 
 
 class Talk(Protocol):
-    """What is asked for and what is made of the answers, on one connection after the other. Times are trio's clock.
+    """Makes requests and handles frames, over successive connections. Times are seconds of trio's clock.
 
     Attributes:
-        failure: Why nothing will come any more; None: it goes on.
+        failure: Why there will be no connection any more. None while there may be one.
     """
 
     failure: ClientError | None
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """Take note that a connection was made."""
+        """Prepare to send requests on a new connection."""
 
     def disconnected(self) -> None:
-        """Take note that the connection ended."""
+        """Record that the connection ended."""
 
     def fail(self, error: ClientError) -> None:
-        """Take note that no connection will be made any more, and why."""
+        """Record that no connection will be made any more, because of `error`."""
 
     def due(self) -> float:
-        """When `requests` has something to send."""
+        """Return when `requests` will have something to send."""
 
     def requests(self, now: float) -> list[str]:
-        """The requests that are to be sent now."""
+        """Return the messages to send now."""
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Take a frame that has `size` bytes. Raises UnreachableError: it is none of jobws.v1."""
+        """Take a frame of `size` bytes. Raises UnreachableError if it is not a frame of jobws.v1."""
 
 
-# The bridge shows that it is alive, and refreshes positions, at least so often.
+# The longest time between two pings. The answers show that the bridge is alive, and refresh positions.
 PING_SECONDS: Final = 20.0
 
 AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
 
 class Session(Generic[AnyTalk]):
-    """A conversation with the bridge that goes on across connections.
+    """Connects a talk with the bridge, over successive connections.
 
     Args:
         url: The bridge's base URL.
-        credentials: What to show it.
-        talk: What it is about.
-        path: Where below the URL.
+        credentials: The token for the bridge.
+        talk: Makes the requests and handles the frames.
+        path: The WebSocket's path below the URL.
 
     Attributes:
-        hello: What the bridge said first, on the latest connection; None before the first.
+        hello: The data of `hello` on the latest connection. None before the first connection.
     """
 
     def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
@@ -90,25 +90,25 @@ class Session(Generic[AnyTalk]):
         self._closed = False
 
     async def opened(self) -> None:
-        """Wait for the first connection. Raises what `jobws.client.connect` raises."""
+        """Wait until the first connection is made. Raises what `jobws.client.connect` raises."""
         await self._opened.wait()
         if self.talk.failure is not None:
             raise self.talk.failure
 
     def nudge(self) -> None:
-        """Send soon what the talk has to send; what it gets before the writer runs goes out, too."""
+        """Wake the writer if the talk has something to send. The writer runs later, and sends all there is then."""
         if self.talk.due() < self._sleeping_until:
             self._wake.unpark_all()
 
     def close(self, scope: trio.CancelScope) -> None:
-        """End `run`, which runs in `scope`: a connection that stands is closed in good manners."""
+        """End `run`, which runs in `scope`. An open connection is closed with a close frame."""
         self._closed = True
         if self.talk.failure is None:
             self.talk.fail(ClientError("this client is closed"))
         (self._talking or scope).cancel()
 
     async def run(self) -> None:
-        """Stay connected until closed, or until the bridge refuses. Raises nothing: tasks that wait are told."""
+        """Stay connected until `close`, or until the bridge refuses. Errors go to `Talk.fail`; none is raised."""
         while not self._closed:
             try:
                 await self._connect()
@@ -127,7 +127,7 @@ class Session(Generic[AnyTalk]):
         self._opened.set()
 
     async def _connect(self) -> None:
-        """One connection, from its handshake to its end."""
+        """Make one connection, and serve it until it ends."""
         url, headers = url_below(self._url, "ws", self._path), await self._credentials.headers()
         async with open_websocket(url, (PROTOCOL,), headers) as transport:
             self.hello = await self._greeted(transport)
@@ -148,7 +148,7 @@ class Session(Generic[AnyTalk]):
         raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
 
     async def _talk(self, transport: Transport) -> None:
-        """Read and write until one of both fails; its error comes out alone, not in a group."""
+        """Read and write until one of the tasks fails. Raise its error alone, not in an exception group."""
         failure: ClientError | None = None
 
         async def until_error(task: Callable[[Transport], Awaitable[None]]) -> None:
@@ -168,7 +168,7 @@ class Session(Generic[AnyTalk]):
             raise failure
 
     async def _read(self, transport: Transport) -> None:
-        # Our pings are answered, so a bridge that is there is heard at least so often.
+        # The bridge answers the pings, so a longer silence means that it is gone.
         silence = 2 * self._ping_seconds + 5
         while True:
             with trio.move_on_after(silence) as patience:
@@ -197,7 +197,7 @@ class Session(Generic[AnyTalk]):
                 await transport.send('{"event":"ping"}')
 
     async def _renew(self, transport: Transport) -> None:
-        """Show another token before the first one ends. One that cannot be renewed ends the connection, later."""
+        """Send a new token when the bridge says that the present one expires, if the token can be renewed."""
         while True:
             self._expiring = trio.Event()
             await self._expiring.wait()
@@ -208,11 +208,11 @@ class Session(Generic[AnyTalk]):
 
 @asynccontextmanager
 async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
-    """Run a session, from its first connection on, until the end of the context.
+    """Run a session until the end of the context. Entering waits for the first connection, as `Session.opened` does.
 
-    An exception of the context's body comes out as it is, never in a group. Raises what `Session.opened` raises.
+    An exception of the context's body leaves the context unchanged, never in an exception group.
     """
-    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    # An exception raised inside the nursery would leave it in a group, so it is raised after the nursery.
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         try:
@@ -227,11 +227,7 @@ async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
 
 
 def require_trio(instead: str) -> None:
-    """Refuse to run elsewhere; `instead` names what runs everywhere.
-
-    Raises:
-        ClientError: This is no trio program.
-    """
+    """Raise ClientError unless the program runs on trio. The message recommends `instead`."""
     try:
         trio.lowlevel.current_trio_token()
     except RuntimeError:

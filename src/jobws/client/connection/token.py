@@ -1,4 +1,4 @@
-"""The token that opens a bridge: a text, or a function that gets one whenever it is needed."""
+"""The token for the bridge: a string, or a function that returns one when a token is needed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
 
 class Credentials:
-    """What a client shows.
+    """The token that a client sends.
 
     Args:
-        token: A text; a function, plain or async, that returns one; None: nothing. A plain function must not block.
+        token: A string, a plain or async function that returns one, or None for no token. A plain one must not block.
     """
 
     def __init__(self, token: Token | None) -> None:
@@ -23,15 +23,11 @@ class Credentials:
 
     @property
     def renewable(self) -> bool:
-        """Whether asking again can give another token."""
+        """Whether `token` may return another token later."""
         return callable(self._token)
 
     async def token(self) -> str | None:
-        """The token to show now; None: none.
-
-        Raises:
-            ClientError: The function failed, or what it gave can be no token.
-        """
+        """Return the token to send now, or None. Raises ClientError if the function fails or the token is malformed."""
         token = self._token
         if callable(token):
             try:
@@ -41,12 +37,12 @@ class Credentials:
                 raise ClientError(f"the function that gets the token failed: {error!r}") from error
         if token is None:
             return None
-        # It travels in a header.
+        # The token is sent in a header.
         if not (token and token.isascii() and token.isprintable() and " " not in token):
             raise ClientError("a token must be printable ASCII without spaces")
         return token
 
     async def headers(self) -> dict[str, str]:
-        """The header that carries the token; none without one. Raises what `token` raises."""
+        """Return the header with the token, or {} without a token. Raises what `token` raises."""
         token = await self.token()
         return {} if token is None else {"Authorization": f"Bearer {token}"}

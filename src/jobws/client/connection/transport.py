@@ -1,9 +1,9 @@
-"""A WebSocket to the bridge on trio-websocket, behind an adapter that always drains.
+"""A WebSocket to the bridge on trio-websocket, with a task that always takes messages.
 
-trio-websocket answers pings in the task that also delivers messages: while nobody takes a message it answers none, and
-leaving it then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes avoids both. What it took waits
-without a bound, so the user of a transport must not let it: the client takes each message immediately, and leaves the
-subscriptions of those who do not keep up (`subscriptions.BACKLOG_BYTES`).
+trio-websocket answers pings in the task that also delivers messages. While no task takes a message it answers no
+pings, and leaving its context then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes messages
+avoids both. Taken messages wait without a limit, so `Transport.receive` must be called immediately. The client does,
+and ends the subscriptions of a watch that does not keep up (`subscriptions.BACKLOG_BYTES`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
-# What the library's own task may take to read the answer that came before the end of a connection.
+# How long the library's own task may take to read an answer that came before the end of the connection.
 TAKE_SECONDS: Final = 0.05
-# Before `hello` has told how large the server's frames can be; its default is 4,096,000 bytes.
+# The limit for all frames. `hello`, which says how large frames can be, comes after this must be set.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -35,7 +35,7 @@ _Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
 
 class Transport:
-    """Text messages to and from the bridge."""
+    """An open WebSocket that sends and receives text messages."""
 
     def __init__(
         self, connection: trio_websocket.WebSocketConnection, received: trio.MemoryReceiveChannel[str]
@@ -48,7 +48,7 @@ class Transport:
 
         Raises:
             ConnectionLostError: The connection has ended.
-            RefusedError: It has, and the bridge told us to stay away.
+            RefusedError: The connection has ended with a close code that forbids to reconnect.
         """
         try:
             await self._connection.send_message(text)
@@ -56,11 +56,11 @@ class Transport:
             raise self._end() from None
 
     async def receive(self) -> str:
-        """The next message. Cancelling is safe: no message is lost.
+        """Wait for the next message, and return it. Cancelling loses no message.
 
         Raises:
-            ConnectionLostError: The connection has ended, and everything before that was received.
-            RefusedError: It has, and the bridge told us to stay away.
+            ConnectionLostError: The connection has ended, and all messages before its end were received.
+            RefusedError: The same, with a close code that forbids to reconnect.
         """
         try:
             return await self._received.receive()
@@ -79,15 +79,15 @@ class Transport:
 async def open_websocket(
     url: str, subprotocols: Sequence[str] = (), headers: Mapping[str, str] = EMPTY
 ) -> AsyncIterator[Transport]:
-    """A connection to a WebSocket's own URL, closed at the end of the context.
+    """Connect to `url`, the WebSocket's own URL. The connection is closed at the end of the context.
 
-    An exception of the context's body comes out as it is, never in a group.
+    An exception of the context's body leaves the context unchanged, never in an exception group.
 
     Raises:
-        UnreachableError: Nothing at that URL speaks jobws.v1.
-        RefusedError: The bridge refused the handshake; the message is its own sentence.
+        UnreachableError: No bridge at this URL speaks jobws.v1.
+        RefusedError: The bridge refused the handshake; the message contains its reason.
     """
-    # What is raised in the nursery would leave it in a group, so it is carried past it.
+    # An exception raised inside the nursery would leave it in a group, so it is raised after the nursery.
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -101,20 +101,20 @@ async def open_websocket(
                     with trio.move_on_after(CLOSE_SECONDS):
                         await connection.aclose()
                 finally:
-                    # The library leaves the socket open after a refusal, and when the peer closed first.
+                    # The library does not close the socket after a refusal, or when the peer closed first.
                     await trio.aclose_forcefully(stream)
             except Exception as error:  # noqa: BLE001 - raised again below
                 failure = error
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as refusals:
-        # The library's reader raises it, in a task of its own.
+        # The library's reader raises this exception in its own task.
         failure = _refusal(refusals.exceptions[0], url)
     if failure is not None:
         raise failure
 
 
 def _refusal(error: BaseException, url: str) -> Exception:
-    """A refused handshake, in our words. A bridge that refuses says why; other servers at the URL do not."""
+    """Return the exception for a refused handshake. If the bridge gave a reason, the message contains it."""
     if not isinstance(error, trio_websocket.ConnectionRejected):
         return UnreachableError(f"no bridge at {url}: {error}")
     sentence = (error.body or b"").decode(errors="replace").strip()
@@ -145,7 +145,7 @@ async def _shake_hands(
         with trio.fail_after(CONNECT_SECONDS), ending.scope:
             return await trio_websocket.wrap_client_stream(
                 nursery,
-                ending,  # type: ignore[arg-type] # it uses nothing that other streams lack
+                ending,  # type: ignore[arg-type] # it uses only methods that every stream has
                 parts.netloc.rpartition("@")[2],
                 f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 subprotocols=list(subprotocols),
@@ -160,10 +160,10 @@ async def _shake_hands(
 
 
 class _Ending(trio.abc.Stream):
-    """A stream that ends the handshake when it ends: trio-websocket would wait for the answer for ever.
+    """A stream whose end ends the handshake. trio-websocket alone would wait for the answer forever.
 
     Attributes:
-        scope: What is cancelled then.
+        scope: The cancel scope of the handshake, which is cancelled after the end of the stream.
     """
 
     def __init__(self, stream: _Stream) -> None:
@@ -172,13 +172,13 @@ class _Ending(trio.abc.Stream):
         self._ended = trio.Event()
 
     async def give_up(self) -> None:
-        """Cancel the scope once nothing more comes, and what came was taken."""
+        """Cancel `scope` when the stream has ended and `TAKE_SECONDS` have passed."""
         await self._ended.wait()
         await trio.sleep(TAKE_SECONDS)
         self.scope.cancel()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See trio.abc.ReceiveStream."""
+        """Receive bytes, and note the end of the stream. See trio.abc.ReceiveStream."""
         try:
             data = bytes(await self._stream.receive_some(max_bytes))
         except trio.BrokenResourceError:
@@ -189,15 +189,15 @@ class _Ending(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See trio.abc.SendStream."""
+        """Send bytes. See trio.abc.SendStream."""
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """See trio.abc.SendStream."""
+        """Wait until sending may be possible. See trio.abc.SendStream."""
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """See trio.abc.AsyncResource."""
+        """Close the stream. See trio.abc.AsyncResource."""
         await self._stream.aclose()
 
 

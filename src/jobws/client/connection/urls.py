@@ -1,4 +1,4 @@
-"""A bridge's base URL to the URLs below it. Every scheme that people write is taken: http, https, ws and wss."""
+"""Makes the URLs below a bridge's base URL, whose scheme may be http, https, ws or wss."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from jobws.errors import UnreachableError
 
 
 def url_below(base: str, scheme: Literal["http", "ws"], path: str) -> str:
-    """The URL of `path`, beginning with a slash, maybe with a query; with TLS if `base` has it. A path prefix is kept.
+    """Return the URL of `path`, which begins with a slash and may have a query, below `base`. TLS is kept.
 
-    Raises:
-        UnreachableError: `base` is no URL of a bridge.
+    Raises UnreachableError if `base` is not a valid URL of a bridge.
     """
     try:
         parts = urlsplit(base)

@@ -1,4 +1,4 @@
-"""A client's subscriptions to jobs: `subscriptions` decides what to ask for and whom a frame is for. Mostly pure.
+"""A client's subscriptions to jobs. `subscriptions` makes requests and finds the subscription of each frame.
 
-`iterators` are what the user takes outcomes and events from, `inbox` is what waits for one of them.
+`iterators` yield outcomes and events to the user. An `inbox` waits for their items. All other modules are pure.
 """

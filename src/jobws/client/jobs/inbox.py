@@ -1,4 +1,4 @@
-"""What waits for one watch."""
+"""The queue between a watch and the task that takes its items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Items of a watch of the rooms, in order; a context manager, inside which they are watched.
+    """Watches rooms inside its context, and returns the items of the watch in order.
 
     Arguments are those of `Watch`.
     """
@@ -52,11 +52,11 @@ class Inbox:
 
     @property
     def ended(self) -> bool:
-        """Whether there is no other item."""
+        """Whether all items have been taken."""
         return not self._open
 
     async def get(self) -> Item:
-        """The next item. Cancelling loses none."""
+        """Wait for the next item, and return it. Cancelling loses no item."""
         item = await self._items.receive()
         self._open -= item.last
         self._session.talk.consume(self._watch, item.size)

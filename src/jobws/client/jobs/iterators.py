@@ -1,4 +1,4 @@
-"""What a client hands to its user: the outcomes that were waited for, or the events that were watched."""
+"""The async iterators that a client gives to its user: `Outcomes` of jobs, and `Events` of watched jobs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Outcomes:
-    """Pairs of a job's id and its result, or the exception that says why there is none. `Client.wait_many` makes it."""
+    """Yields pairs of a job's id and its result or exception. `Client.wait_many` makes it."""
 
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
         self._inbox = inbox
         self._lookup = lookup
-        self._last: Item | None = None  # until it is handed out: what follows may be cancelled
+        self._last: Item | None = None  # kept until it is returned, since `_outcome` may be cancelled
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> tuple[str, object]:
-        """Wait for the next outcome. Cancelling loses none."""
+        """Wait for the next outcome, and return it. Cancelling loses no outcome."""
         while self._last is not None or not self._inbox.ended:
             item = self._last or await self._inbox.get()
             if item.last:
@@ -48,7 +48,7 @@ class Outcomes:
         key = "returnvalue" if event.event == "completed" else "failedReason"
         value = event.data.get(key)
         if key not in event.data and event.data.get("truncated"):
-            try:  # it was too large for an event
+            try:  # the value was too large for an event
                 found = await self._lookup(job_id, label)
             except ClientError as error:
                 return error
@@ -59,11 +59,11 @@ class Outcomes:
 
 
 class Events:
-    """Events of the watched jobs; it ends after the outcome of each. `Client.watch` makes it.
+    """Yields events of the watched jobs, and ends after the outcome of each. `Client.watch` makes it.
 
     Attributes:
-        snapshots: By job id, what Redis knew when the watch began: one snapshot per queue that has such a job
-            (protocol.md, S2).
+        snapshots: By job id, the job's snapshots (protocol.md, S2) at the beginning of the watch: one per queue that
+            has the job.
     """
 
     def __init__(self, inbox: Inbox) -> None:
@@ -72,15 +72,15 @@ class Events:
         self._early: deque[Event] = deque()
 
     async def answered(self, rooms: set[Room]) -> None:
-        """Wait until the bridge has answered for each of these rooms."""
+        """Wait until the bridge has answered the subscription to each of `rooms`."""
         while rooms:
-            rooms.discard(await self._take())  # nothing of a job comes before its answer
+            rooms.discard(await self._take())  # the first item of a room is its answer
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        """Wait for the next event. Cancelling loses none."""
+        """Wait for the next event, and return it. Cancelling loses no event."""
         if self._early:
             await trio.lowlevel.checkpoint()
         while not self._early:

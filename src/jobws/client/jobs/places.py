@@ -1,4 +1,4 @@
-"""The places that a connection has for subscriptions. Of more, those that were there longest give theirs away. PURE."""
+"""The places for subscriptions on a connection. If there are more subscriptions, they take turns. PURE."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     from jobws.client.frames import JsonObject
 
-# How long a subscription keeps its place while others wait for one.
+# How long a subscription keeps its place while other subscriptions wait.
 TURN_SECONDS: Final = 5.0
-# How many of one connection may be to one job id (protocol.md, S6).
+# How many subscriptions to one job id a connection may have (protocol.md, S6).
 PER_JOB: Final = 16
 
 
 class Places:
-    """Those of one connection: `most` of them. All times are of one clock that never goes back.
+    """The `most` places of one connection. All times are seconds of one clock that never goes back.
 
     Attributes:
-        taken: By name, the subscriptions that the bridge may hold for us, the oldest first.
-        leaving: What the bridge is to be told that we left, as `unsubscribe-job` names it.
+        taken: By name, the subscriptions that have a place, which the bridge may know. The oldest is first.
+        leaving: The items of the next `unsubscribe-job`.
     """
 
     def __init__(self, most: int) -> None:
@@ -33,11 +33,11 @@ class Places:
         self._most = most
         self._waiting: dict[Subscription, None] = {}
         self._later: dict[Subscription, float] = {}
-        self._changed = False  # since `take`
-        self._turn_due = inf  # nobody waits
+        self._changed = False  # whether a place or a waiting subscription changed since `take`
+        self._turn_due = inf  # no subscription waits
 
     def want(self, subscription: Subscription, due: float = -inf) -> None:
-        """Have it wait for a place, from then on."""
+        """Let a subscription wait for a place, from the time `due` on."""
         if due > -inf:
             self._later[subscription] = due
         else:
@@ -45,7 +45,7 @@ class Places:
             self._changed = True
 
     def drop(self, subscription: Subscription, *, tell: bool) -> None:
-        """Take it from its place, or from those that wait; `tell` the bridge, if that may hold it."""
+        """Remove a subscription. With `tell`, unsubscribe it at the bridge if it has a place."""
         self._waiting.pop(subscription, None)
         self._later.pop(subscription, None)
         if self.taken.pop(subscription.sub, None) is not None:
@@ -55,20 +55,20 @@ class Places:
             self._changed = True
 
     def due(self) -> float:
-        """When there is something to `take`, or in `leaving`."""
+        """Return when `take` may give places, or -inf if `leaving` is not empty."""
         if self.leaving or (self._waiting and self._changed):
             return -inf
         return min(self._turn_due, *self._later.values(), inf)
 
     def take(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give places and names to those whose turn it is; those that lose theirs are in `leaving`."""
+        """Give places and names to waiting subscriptions, and return them. Add those that lose a place to `leaving`."""
         for subscription in [each for each, due in self._later.items() if due <= now]:
             del self._later[subscription]
             self.want(subscription)
         turn = now >= self._turn_due
         if turn:
             self._take_turns()
-        # The bridge takes few messages a second, so places that become free are given many together.
+        # The bridge limits messages per second, so many free places are given together.
         chosen = self._give(names) if turn or self._free >= min(len(self._waiting), self._most // 4 + 1) else []
         self._changed = False
         if not self._waiting:
@@ -93,7 +93,7 @@ class Places:
         return chosen
 
     def _take_turns(self) -> None:
-        # Who waits for a job that has all its places needs one of them; all others need any.
+        # A subscription to a job that already has PER_JOB places needs one of these. All others need any place.
         crowd, line = _by_job(self.taken.values()), _by_job(self._waiting)
         crowded = {job_id for job_id in line if crowd[job_id] >= PER_JOB}
         needed = Counter({job_id: line[job_id] for job_id in crowded})

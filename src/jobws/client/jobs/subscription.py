@@ -1,4 +1,4 @@
-"""One subscription: what a watch wants of one job, and how far that has come. PURE. [P1] and such: protocol.md."""
+"""One subscription of a watch to one job, and the position that it has reached. PURE. [P1] is a rule of protocol.md."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Item(Struct, frozen=True):
-    """What is handed out of a job: snapshots with the first answer, events, or at last why nothing will come.
+    """One item for the user of a watch: snapshots with the first answer, an event, or the error that ends the job.
 
-    `size` is about how many bytes it takes. After an item with `last` there is no other of the job.
+    `size` is the item's size in bytes, about. An item with `last` is the last item of its room.
     """
 
     room: Room
@@ -34,16 +34,16 @@ class Item(Struct, frozen=True):
 
 @dataclasses.dataclass(eq=False)
 class Watch:
-    """Somebody who watches jobs, each until its first outcome.
+    """One use of `wait_many` or `watch`: it watches jobs, each until its first outcome.
 
     Attributes:
-        put: Takes what is handed out, and does not wait.
-        events: What is wanted besides outcomes; None: all events.
+        put: Called with each item. It must not wait.
+        events: The wanted events, in addition to outcomes. None means all events.
         strict: Whether a job that does not exist ends its subscription.
         logs: Whether lines of the jobs' logs are wanted.
         open: The subscriptions that have not ended.
-        backlog: Bytes that were handed out and not consumed.
-        full: Whether that is too much, so that its subscriptions are left for now.
+        backlog: How many bytes of items have not been consumed.
+        full: Whether the backlog is too large, so that the subscriptions are ended at the bridge for now.
     """
 
     put: Callable[[Item], None]
@@ -56,11 +56,11 @@ class Watch:
 
 
 class Subscription:
-    """A watch of one job, across connections.
+    """A subscription of a watch to one job, across connections.
 
     Attributes:
-        sub: Its name on this connection [P1]; None: that was not asked for it.
-        acked: Whether it was acknowledged there.
+        sub: The subscription's name on this connection [P1]. None if it was not requested on this connection.
+        acked: Whether the bridge has acknowledged it on this connection.
     """
 
     def __init__(self, watch: Watch, room: Room) -> None:
@@ -75,18 +75,18 @@ class Subscription:
         watch.open[self] = None
 
     def release(self) -> None:
-        """Nothing comes by its name any more."""
+        """Forget the name, since no more frames come for it."""
         self.sub, self.acked = None, False
 
     def name(self) -> JsonObject:
-        """The item of `unsubscribe-job` that ends this subscription [S8]."""
+        """Return the item of `unsubscribe-job` that ends this subscription [S8]."""
         queue = {} if self.room.queue is None else {"queue": self.room.queue}
         return {"sub": self.sub, "jobId": self.room.job_id, **queue}
 
     def item(self) -> JsonObject:
-        """The item of `subscribe-job` that begins this subscription, or goes on after what has come [R4, S12]."""
+        """Return the item of `subscribe-job` that begins or resumes this subscription [R4, S12]."""
         item, events = self.name(), self.watch.events
-        if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # more are not taken [S4]
+        if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # the bridge refuses more [S4]
             item["events"] = ["*"]
         elif not events <= OUTCOMES:
             item["events"] = sorted(events | OUTCOMES)
@@ -97,7 +97,7 @@ class Subscription:
         return item
 
     def acknowledge(self, common: Cursor, result: Result) -> None:
-        """Take the answer: positions that are common to a list, and what concerns this item [P5]."""
+        """Take the answer: the positions `common` to a list of items, and the `result` of this item [P5]."""
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:
             self._hand(result.jobs)
@@ -116,7 +116,7 @@ class Subscription:
             self.end(JobUnknown(job_id, queue))
 
     def receive(self, event: Event, size: int) -> None:
-        """Take an event: its `id` is a position [P3], log lines have one of their own [S12], an outcome is the end."""
+        """Take an event of `size` bytes. Keep its position [P3], or that of log lines [S12]. An outcome is the end."""
         queue, events = str(event.data.get("queue")), self.watch.events
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
@@ -129,21 +129,21 @@ class Subscription:
             self._hand(event, size)
 
     def vouch(self, reached: Cursor) -> None:
-        """Take the positions of a `pong` where they are later, or where there is none [P4]."""
+        """Take the positions of a `pong` that are later than the own ones, or of new queues [P4]."""
         for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
             own, tilde, suffix = self._after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def interrupt(self, gap: GapData, size: int) -> None:
-        """Take a `gap`, if it concerns this subscription [R6]."""
+        """Take a `gap` of `size` bytes, if it concerns this subscription [R6]."""
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START
             self._hand(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
-        """Hand out the last [S5]."""
+        """Give the watch its last item of this job, and end the subscription [S5]."""
         del self.watch.open[self]
         self._hand(what, size, last=True)
 

@@ -1,7 +1,7 @@
-"""The subscriptions of a client: what to ask the bridge for, and what its frames are to whom. PURE.
+"""The subscriptions of a client: makes requests, and passes each frame to its subscription. PURE.
 
-One watch of one job is one subscription. Each has `until: "end"`, so that the bridge has left it, too, when its outcome
-comes. Nothing here waits or reads a clock.
+One watch of one job is one subscription. Each has `until: "end"`, so the bridge ends the subscription when it sends the
+outcome. No function here waits or reads a clock.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from jobws.client.jobs.subscription import Subscription, Watch
 
-# What one watch may leave unread: above it its subscriptions are left, and come back when half of it is read.
+# The largest backlog of a watch. Above it the subscriptions end, and they resume when half of it is consumed.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
-# Errors that pass by themselves: the client asks again after so long, and up to a second more.
+# Temporary errors. The client asks again after AGAIN_SECONDS and up to a second more.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
 AGAIN_SECONDS: Final = 0.5
-# What a message holds besides its items.
+# How many bytes a message has in addition to its items, at most.
 _ENVELOPE_BYTES: Final = 128
 
 
@@ -35,11 +35,11 @@ class Subscriptions:
     """The subscriptions of one client, across its connections; the talk of its `Session`.
 
     Args:
-        chance: Gives numbers from 0 to below 1.
-        backlog_bytes: What one watch may leave unread.
+        chance: Returns random numbers from 0 to below 1.
+        backlog_bytes: The largest backlog of a watch.
 
     Attributes:
-        failure: Why nothing will come any more; None: it goes on.
+        failure: Why there will be no connection any more. None while there may be one.
     """
 
     def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:
@@ -49,33 +49,33 @@ class Subscriptions:
         self._watches: dict[Watch, None] = {}
         self._max_message = 0
         self._places = Places(0)  # while it is not connected
-        # By the refs of unanswered requests: the names of what they ask for.
+        # By the ref of each unanswered request, the names of the subscriptions in it.
         self._asked: dict[Ref | None, list[int | None]] = {}
         self._numbers = count(1)
 
     # ---- watches ----
 
     def join(self, watch: Watch) -> None:
-        """Begin to watch jobs for somebody."""
+        """Begin to request the subscriptions of a watch."""
         self._watches[watch] = None
         self._want(watch)
         if self.failure is not None:
             self.fail(self.failure)
 
     def leave(self, watch: Watch) -> None:
-        """Watch no longer for somebody."""
+        """End the subscriptions of a watch."""
         self._watches.pop(watch, None)
         self._drop(watch)
 
     def consume(self, watch: Watch, size: int) -> None:
-        """A watch has taken that many bytes of what was handed to it."""
+        """Subtract `size` bytes, which the user has taken, from the backlog of a watch."""
         watch.backlog -= size
         if watch.full and watch.backlog <= self._backlog_bytes // 2:
             watch.full = False
             self._want(watch)
 
     def fail(self, error: ClientError) -> None:
-        """Tell every watch that nothing will come any more, and why."""
+        """End every subscription with `error`, which is the last item of its job."""
         self.failure = error
         self.disconnected()
         for subscription in [each for watch in self._watches for each in watch.open]:
@@ -84,25 +84,25 @@ class Subscriptions:
     # ---- the connection ----
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """A connection stands; everything that is watched is to be asked for."""
+        """Request all subscriptions on a new connection."""
         self._max_message = hello.limits.max_message
         self._places = Places(hello.limits.max_subscriptions)
         for watch in self._watches:
             self._want(watch)
 
     def disconnected(self) -> None:
-        """The connection ended, and with it everything that the bridge knew of us."""
+        """Release all subscriptions, since the connection ended. They keep their positions."""
         self._asked.clear()
         for subscription in self._places.taken.values():
             subscription.release()
         self._places = Places(0)
 
     def due(self) -> float:
-        """When `requests` has something to send."""
+        """Return when `requests` will have something to send."""
         return self._places.due()
 
     def requests(self, now: float) -> list[str]:
-        """What to send now. What is left goes first, since it makes place."""
+        """Return the messages to send now. `unsubscribe-job` comes first, since it frees places."""
         limit = self._max_message - _ENVELOPE_BYTES
         items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
         leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
@@ -113,14 +113,10 @@ class Subscriptions:
             messages.append(_request("subscribe-job", batch, ref, until="end"))
         return messages
 
-    # ---- what comes ----
+    # ---- frames ----
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Take a frame that has `size` bytes.
-
-        Raises:
-            UnreachableError: It is none of jobws.v1.
-        """
+        """Take a frame of `size` bytes. Raises UnreachableError if it is not a frame of jobws.v1."""
         try:
             match frame.event:
                 case "ack" if frame.ref in self._asked:
@@ -151,14 +147,14 @@ class Subscriptions:
             raise not_ours(error) from None
 
     def _acked(self, sub: object) -> list[Subscription]:
-        """The acknowledged subscription of that name; None: all. Late frames of one that was left are nobody's."""
+        """Return the acknowledged subscription called `sub`, or all for None. An ended one is not found."""
         taken = self._places.taken
         found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
         return [each for each in found if each.acked]
 
     def _answered(self, sub: int | None, common: Cursor, result: Result, now: float) -> None:
         subscription, error = self._places.taken.get(sub), result.error
-        if subscription is None:  # it was left meanwhile
+        if subscription is None:  # it was dropped meanwhile
             return
         if error is None:
             subscription.acknowledge(common, result)
@@ -170,7 +166,7 @@ class Subscriptions:
         self._handed(subscription, tell=error is None)
 
     def _handed(self, subscription: Subscription, *, tell: bool) -> None:
-        """It has handed something out: maybe its last, and then the bridge may have to be told; maybe too much."""
+        """Drop the subscription if it has ended, and all subscriptions of its watch if the backlog is too large."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.drop(subscription, tell=tell)
@@ -188,7 +184,7 @@ class Subscriptions:
 
 
 def _lists(items: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
-    """The items, in as few lists as there must be if each has at most `limit` bytes."""
+    """Yield the items in order, in as few lists of at most `limit` bytes as possible."""
     batch: list[bytes] = []
     size = 0
     for item in items:

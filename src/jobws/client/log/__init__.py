@@ -1,1 +1,1 @@
-"""Following the log: `feed` makes lines of what the bridge sends, `iterator` is what the user takes them from."""
+"""Reads the log: `feed` makes lines of the bridge's frames, and `iterator` yields the lines to the user."""

@@ -1,7 +1,7 @@
-"""The lines of the log that a client follows, across its connections. PURE.
+"""The lines of the log that a client reads, across its connections. PURE.
 
-What the bridge sends is taken immediately. What its reader does not take in time is counted, and the reader is told, as
-the bridge does with clients that do not keep up.
+All lines of the bridge are taken immediately. If the reader is too slow, lines are dropped and counted, and the reader
+gets a line that says how many.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from jobws.client.frames import Frame
     from jobws.errors import ClientError
 
-# What a reader may leave unread.
+# The most bytes of lines that wait for the reader.
 BACKLOG_BYTES: Final = 16 * 1024 * 1024
-# How soon to ask whether the last line was sent, where it is waited for; then twice as long, and so on.
+# Without `follow`: the pause before the first `ping`, which asks for the position reached. Each pause is doubled.
 END_SECONDS: Final = 0.02
 LONGEST_END_SECONDS: Final = 20.0
-# Errors that pass by themselves.
+# Temporary errors.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed"})
 _SOURCE: Final = "jobws"
 
@@ -41,10 +41,10 @@ class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
     """One line of the log. `time` is in epoch milliseconds; `level` is debug, info, warning, error or critical.
 
     Attributes:
-        id: The line's id in the stream, which `after` takes; None on a line that the client itself adds.
-        replayed: Whether it was read back later than it was written.
-        dropped: How many lines are missing here, at least. Not 0 on a line that the client itself adds; its message
-            says it, too.
+        id: The line's id in the stream, for the argument `after`. None on a line that the client itself adds.
+        replayed: Whether the line was read back from Redis after it had been written.
+        dropped: How many lines are missing here, at least. It is 0 on all lines except those that the client itself
+            adds, whose message says the same.
     """
 
     id: str | None = None
@@ -67,20 +67,20 @@ class _DroppedData(Struct, frozen=True):
 
 
 class LogFeed:
-    """A subscription, and the lines that came.
+    """A subscription to the log, and the lines that have come but not been taken.
 
     Args:
-        chosen: The filters, as `subscribe-logs` takes them.
-        begin: Where it begins: `{"tail": n}`, `{"after": id}` or nothing, which is now.
-        follow: Whether it goes on after the lines that are there.
-        now_ms: The time in epoch milliseconds, for the client's own lines.
-        changed: Told when there is something new. It must not wait.
-        chance: Gives numbers from 0 to below 1.
+        chosen: The filters, in the form of `subscribe-logs`.
+        begin: Where to begin: `{"tail": n}`, `{"after": id}`, or {} for now.
+        follow: Whether to continue with new lines after the existing lines.
+        now_ms: Returns the time in epoch milliseconds, for the client's own lines.
+        changed: Called when there is a new line or an attribute has changed. It must not wait.
+        chance: Returns random numbers from 0 to below 1.
 
     Attributes:
-        failure: Why nothing will come any more; None: it goes on.
-        ended: Whether every line was received, without `follow`.
-        answered: Whether the subscription was acknowledged once.
+        failure: Why no more lines will come. None while lines may come.
+        ended: Whether all lines have come. Always False with `follow`.
+        answered: Whether the subscription has been acknowledged, on any connection.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class LogFeed:
         self._refs = count(1)
         self._asked = 0
         self._listening = False
-        self._ask_due = self._ping_due = inf  # also while it is not connected
+        self._ask_due = self._ping_due = inf  # inf: not due, or not connected
         self._end_seconds = END_SECONDS
 
     def take(self) -> LogLine | None:
-        """The next line; None: there is none yet."""
+        """Take the next line. Return None if there is none yet."""
         if self._lines:
             line, size = self._lines.popleft()
             self._bytes -= size
@@ -126,30 +126,30 @@ class LogFeed:
     # ---- the connection ----
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """See `Talk`."""
+        """Subscribe on a new connection."""
         self._ask_due = now
 
     def disconnected(self) -> None:
-        """See `Talk`."""
+        """Send nothing until the next connection."""
         self._ask_due = self._ping_due = inf
 
     def fail(self, error: ClientError) -> None:
-        """See `Talk`."""
+        """End the lines with `error`."""
         self.failure = error
         self.disconnected()
         self._changed()
 
     def due(self) -> float:
-        """See `Talk`."""
+        """Return when `requests` will have something to send."""
         return min(self._ask_due, self._ping_due)
 
     def requests(self, now: float) -> list[str]:
-        """See `Talk`."""
+        """Return the messages to send now."""
         messages = []
         if now >= self._ask_due:
             self._ask_due = inf
             begin = self._begin if self._position is None else {"after": self._position}
-            # A subscription to what comes begins where the stream ends now.
+            # The answer to a subscription without `begin` has the position of the stream's end.
             data = {} if self._seeks_end else {**self._chosen, **begin}
             self._asked = next(self._refs)
             messages.append(_message("subscribe-logs", data, self._asked))
@@ -159,7 +159,7 @@ class LogFeed:
         return messages
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """See `Talk`."""
+        """Take a frame of `size` bytes. Raises UnreachableError if its data are malformed."""
         try:
             match frame.event:
                 case "ack" if frame.ref == self._asked and self._seeks_end:
@@ -170,7 +170,7 @@ class LogFeed:
                 case "error" if frame.ref == self._asked:
                     self._refused(msgspec.convert(frame.data, ErrorData), now)
                 case "log" if self._listening and isinstance(frame.data, dict) and frame.id is not None:
-                    self._position = frame.id  # first: a line that makes no sense must not be asked for again
+                    self._position = frame.id  # first, so that a malformed line is not requested again
                     line = msgspec.convert({**frame.data, "id": frame.id, "replayed": frame.replayed}, LogLine)
                     self._put(line, size)
                 case "dropped" if self._listening:
@@ -184,7 +184,7 @@ class LogFeed:
             raise not_ours(error) from None
         self._end_if_reached()
 
-    # ---- what comes ----
+    # ---- frames ----
 
     @property
     def _seeks_end(self) -> bool:
@@ -200,7 +200,7 @@ class LogFeed:
         self._changed()
 
     def _refused(self, error: ErrorData, now: float) -> None:
-        # Who does not follow wants an end.
+        # Without `follow` the reader waits for the end, so the client does not wait for Redis.
         if error.code in _PASSING and (self._follow or error.code != "unavailable"):
             self._ask_due = now + self._backoff.next()
         else:
@@ -223,7 +223,7 @@ class LogFeed:
             self._changed()
 
     def _put(self, line: LogLine, size: int) -> None:
-        # Behind a line that was dropped all are, until that can be told in its place.
+        # After a dropped line all lines are dropped, until `take` has returned the line that counts them.
         if self._missed or (self._lines and self._bytes + size > BACKLOG_BYTES):
             self._missed += line.dropped or 1
         elif not self.ended:

@@ -1,4 +1,4 @@
-"""Following the log that all programs share: `connect_logs`."""
+"""`connect_logs`, which reads the log that all programs share, and the iterator that it returns."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from jobws.client.log.feed import LogLine
 
 Names: TypeAlias = "str | Sequence[str] | None"
-"""One, several, or any."""
+"""One name, several names, or None for any."""
 
 
 class LogLines:
-    """The lines of the log, in the order of the stream; an async iterator. `connect_logs` makes it.
+    """An async iterator over lines of the log, in the order of the stream. `connect_logs` makes it.
 
-    It ends by itself only with `follow=False`. Otherwise it raises what ended it. Cancelling loses no line.
+    Only with `follow=False` it ends by itself. It raises the error that ends the connection for good. Cancelling loses
+    no line.
     """
 
     def __init__(self, feed: LogFeed, news: trio.lowlevel.ParkingLot) -> None:
@@ -64,35 +65,35 @@ async def connect_logs(
 ) -> AsyncIterator[LogLines]:
     """Read the log that programs share, from now on, or from `tail` or `after` on. Works in programs on trio.
 
-    `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. Inside the context no line
-    is missed: after a lost connection the client reconnects and goes on after the last line. If lines are missing all
-    the same, the client adds a line of its own that says so (`LogLine.dropped`).
+    `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. After a lost connection the
+    client reconnects and continues after the last line. If lines are missing nevertheless, the client adds a line that
+    says so (`LogLine.dropped`).
 
     Args:
         url: The bridge's base URL, as for `jobws.client.connect`.
         level: The least severe level: debug, info, warning, error or critical.
-        source: The program, or the programs, that wrote the lines; None: any.
-        queue: The label, or labels, of the queues that the lines are about; None: any.
-        job_id: The job, or the jobs, that the lines are about; None: any.
-        text: What the message must hold, in upper or lower case.
-        tail: Begin with the last lines that pass the filters, so many at most.
-        after: Begin after the line of this id. Not together with `tail`.
-        follow: Go on with what comes. False: end after the last line that is there at the beginning.
+        source: The name or names of the programs that wrote the lines. None means any.
+        queue: The label or labels of the queues that the lines concern. None means any.
+        job_id: The id or ids of the jobs that the lines concern. None means any.
+        text: Text that the message must contain, in upper or lower case.
+        tail: Begin with the last lines that pass the filters, at most this many.
+        after: Begin after the line with this id. It cannot be combined with `tail`.
+        follow: Continue with new lines. False means to end after the last line that exists at the beginning.
         token: As for `jobws.client.connect`.
 
     Raises:
-        UnreachableError: Nothing at that URL speaks jobws.v1. Only at the first connection: later ones are tried
-            again.
+        UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are
+            tried again.
         RefusedError: The bridge refuses this client.
-        ResponseError: A filter is wrong; the message says which. With `follow=False` also if Redis does not answer the
-            bridge: `code` is then `unavailable`.
+        ResponseError: A filter is malformed; the message says which. With `follow=False` also raised if Redis does not
+            answer the bridge; `code` is then `unavailable`.
         ClientError: The program does not run on trio, or the token is malformed.
     """
     require_trio("jobws.sync.connect_logs")
     filters = {"level": level, "source": source, "queue": queue, "jobId": job_id, "text": text}
     chosen = {key: value for key, value in filters.items() if value is not None}
     begin = {key: value for key, value in {"tail": tail, "after": after}.items() if value is not None}
-    news = trio.lowlevel.ParkingLot()  # of the tasks that wait for something new
+    news = trio.lowlevel.ParkingLot()  # tasks wait here until `changed` is called
     feed = LogFeed(
         chosen,
         begin,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
+# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. In parts it answers some
+# of them in time, and the others when they ask again. In one look-up all of them would be late, each time.
+SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
@@ -55,9 +58,9 @@ class Subscribing:
         self._join_seconds = join_seconds
         self._next: Waiting = []
 
-    def add(self, connection: JobClient, pending: PendingSubscription) -> None:
+    def add(self, client: JobClient, pending: PendingSubscription) -> None:
         """Have a request answered together with all others of this turn of the event loop. Returns immediately."""
-        self._next.append((connection, pending))
+        self._next.append((client, pending))
         if len(self._next) == 1:
             self._spawn(self._begin)
 
@@ -69,10 +72,10 @@ class Subscribing:
         if any(None in pending.queues for _, pending in batch):
             # The empty label represents the queues that discovery has not found yet.
             everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
-        for connection, pending in batch:
+        for client, pending in batch:
             named = (queue for queue in pending.queues if queue is not None)
             awaited = self._unread(named) + (everywhere if None in pending.queues else ())
-            apart.setdefault(awaited, []).append((connection, pending))
+            apart.setdefault(awaited, []).append((client, pending))
         for awaited, some in apart.items():
             if awaited:
                 self._spawn(self._run, some)
@@ -87,17 +90,22 @@ class Subscribing:
         return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
-        """Answer a batch. An error ends only the subscriptions of this batch."""
+        """Answer a batch, part by part. An error ends only the subscriptions of this batch."""
+        error = UNAVAILABLE
+        part: Waiting = []
         try:
-            with anyio.move_on_after(self._join_seconds):
-                await self._answer(batch)
-                return
-            error = UNAVAILABLE
+            while batch:
+                part, batch = _divide(batch)
+                with anyio.move_on_after(self._join_seconds) as scope:
+                    await self._answer(part)
+                if scope.cancelled_caught:
+                    batch = part + batch
+                    break
         except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
             _log.exception("subscriptions failed")
-            error = INTERNAL
-        for connection, pending in batch:
-            connection.fail(pending, error)
+            batch, error = part + batch, INTERNAL
+        for client, pending in batch:
+            client.fail(pending, error)
 
     async def _answer(self, batch: Waiting) -> None:
         while batch:
@@ -115,13 +123,13 @@ class Subscribing:
         turn = Turn()
         awaited: set[str] = set()
         for _ in range(len(batch)):
-            connection, pending = batch.pop(0)
+            client, pending = batch.pop(0)
             queues = query.read_again(pending.present)
             if queues or query.is_outdated(pending.rooms):
                 awaited.update(queues)
-                batch.append((connection, pending))
+                batch.append((client, pending))
             else:
-                connection.complete(pending, query, time.time() * 1000)
+                client.complete(pending, query, time.time() * 1000)
             await turn.pause()
         return awaited
 
@@ -140,3 +148,13 @@ class Subscribing:
         await self._queues.passed(ends, query.known)
         query.take(look_up)
         return query
+
+
+def _divide(batch: Waiting) -> tuple[Waiting, Waiting]:
+    """Return the requests to look up next, and the rest. A request stays whole."""
+    size = 0
+    for index, (_, pending) in enumerate(batch):
+        size += len(pending.subscriptions)
+        if index and size > SUBSCRIPTIONS_PER_LOOK_UP:
+            return batch[:index], batch[index:]
+    return batch, []

@@ -1,5 +1,6 @@
-"""The server's sockets, from `accept` to the last byte: HTTP through Hypercorn, WebSockets without it.
+"""The server's sockets, from `accept` to the last byte. Hypercorn serves HTTP; this package serves WebSockets itself.
 
-`acceptor` tells the two apart, `http1` serves requests, `websocket_connection` one WebSocket: `frame_reader` is its way
-in, `send_buffer` its way out. Nothing here knows what is in a message.
+`acceptor` accepts connections and distinguishes the two protocols. `http1` serves HTTP requests. `websocket_connection`
+serves one WebSocket: `frame_reader` reads its frames, `send_buffer` writes them. No module here depends on what a
+message contains.
 """

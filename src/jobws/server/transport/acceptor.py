@@ -1,7 +1,7 @@
-"""The server's sockets: accepts, tells HTTP and WebSockets apart, looks after both, and ends in good order.
+"""Accepts connections, distinguishes HTTP from WebSockets, watches both, and closes all at shutdown.
 
-`http1` serves requests, `websocket_connection` serves WebSockets; most connections become one, and need nothing else of
-HTTP.
+`http1` serves HTTP requests, and `websocket_connection` serves WebSockets. Most connections become a WebSocket with
+their first request.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
     from jobws.server.transport.websocket_connection import WebSocketConnection
 
-# Between two looks at what is due on a WebSocket: pings, silence, slowness.
+# The time between two checks of a WebSocket: whether a ping is due, and whether the client is silent or slow.
 TICK_SECONDS: Final = 1.0
-# So many are looked at in one turn, which takes at most 2 ms; the turns share the second. To ping 10,000 clients
-# together held up everybody for 400 ms.
+# At most this many WebSockets are checked in one turn, which takes at most 2 ms. The turns are spread over the second.
+# To ping 10,000 clients in one turn delayed all clients by 400 ms.
 TICK_WIRES: Final = 200
-# Files that are not connections: Redis, listeners, logs.
+# Open files that are not clients: connections to Redis, listening sockets, logs.
 SPARE_FILES: Final = 100
-# What the kernel may hold unsent for a client; the rest waits in its outbox, where it is counted.
+# How many unsent bytes the kernel holds for a client. More bytes wait in the client's outbox, where they are counted.
 UNSENT_BYTES: Final = 128 * 1024
 _FULL_SENTENCE: Final = b"the bridge has as many connections as it may have; try again later\n"
 _FULL: Final = (
@@ -52,7 +52,7 @@ class Transport:
     """Serves an ASGI app on a listening socket.
 
     Args:
-        app: Its lifespan is not run: that is the caller's.
+        app: The ASGI app. The caller must run its lifespan.
         settings: The limits.
     """
 
@@ -65,13 +65,13 @@ class Transport:
         self._http = Http1(app, settings)
 
     async def serve(self, listener: socket.socket, stop: anyio.Event) -> None:
-        """Accept until `stop`, then let what is under way end within `shutdown_seconds`. Closes `listener`.
+        """Accept connections until `stop` is set. Then give open connections `shutdown_seconds` to end.
 
-        At the stop WebSockets are the app's to close, before or after.
+        Closes `listener`. The app must close its WebSockets, before or after `stop` is set.
         """
         self._limit = raise_file_limit(self._settings.max_connections)
         listener.setblocking(False)
-        # Accepted sockets inherit both.
+        # Accepted sockets inherit both options.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -87,15 +87,15 @@ class Transport:
             connections.start_soon(self._end, connections)
 
     async def _end(self, connections: trio.Nursery) -> None:
-        """Keep the WebSockets' time until the last connection has ended."""
-        while len(connections.child_tasks) > 1:  # this one
+        """Check the WebSockets every 50 ms until the last connection has ended."""
+        while len(connections.child_tasks) > 1:  # one is this task
             await _tick(tuple(self._websockets))
             await trio.sleep(0.05)
 
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            # As many as there are, but not for ever: those that are connected have a turn, too.
+            # Accept all that wait, but at most 64 in a turn, so that connected clients have a turn, too.
             for _ in range(64):
                 try:
                     accepted, address = listener.accept()
@@ -114,7 +114,7 @@ class Transport:
                 connections.start_soon(self._serve, accepted, address, connections.start_soon)
 
     async def _serve(self, sock: socket.socket, address: Any, spawn: Any) -> None:
-        """One connection, whose end concerns nobody else."""
+        """Serve one connection. Its errors end no other connection."""
         try:
             found = await self._serve_http(sock, address, spawn)
             if found is not None:
@@ -127,7 +127,7 @@ class Transport:
                     self._websockets.discard(connection)
         except OSError:
             pass  # the client is gone
-        except Exception:  # noqa: BLE001 - it must not end the others
+        except Exception:  # noqa: BLE001 - an error must not end the other connections
             _log.exception("a connection failed")
         finally:
             self._connections -= 1
@@ -135,7 +135,14 @@ class Transport:
     async def _serve_http(
         self, sock: socket.socket, address: Any, spawn: Any
     ) -> tuple[WebSocketConnection, bytes] | None:
-        """Serve HTTP requests and the handshake. What they needed is freed when this returns."""
+        """Serve HTTP requests, and the handshake of a WebSocket.
+
+        The objects that HTTP and the handshake need are freed when this returns.
+
+        Returns:
+            The WebSocket that a handler took over, and the bytes that followed its handshake. None if the connection
+            has ended.
+        """
         try:
             head = await self._read_head(sock)
             client, server = address[:2], sock.getsockname()[:2]
@@ -150,7 +157,7 @@ class Transport:
             upgrade = await self._http.serve(sock, head, client, server)
             if upgrade is None:
                 return None
-            sock = socket.socket(fileno=sock.detach())  # Hypercorn's objects may not close it any more
+            sock = socket.socket(fileno=sock.detach())  # so that Hypercorn's objects cannot close it
         request, rest = upgrade
         websocket = AsgiWebSocket(sock, Handshake(request, client, server), self._settings, spawn)
         self._websockets.add(websocket.connection)
@@ -168,10 +175,14 @@ class Transport:
         return None
 
     async def _read_head(self, sock: socket.socket) -> bytes:
-        """The head of the first request, and what came with it; less, if it is too long or its time is over."""
+        """Return the head of the first request, and what came with it.
+
+        The head is incomplete if it is longer than `HEAD_BYTES`, if it takes longer than `request_seconds`, or if the
+        client closes the connection.
+        """
         head = b""
         with suppress(BlockingIOError):
-            head = sock.recv(HEAD_BYTES)  # who comes among many has waited to be accepted, and said it all
+            head = sock.recv(HEAD_BYTES)  # with many new clients, the request is there before `accept`
         if _is_whole(head):
             return head
         with trio.move_on_after(self._settings.request_seconds), suppress(BlockingIOError):
@@ -184,7 +195,7 @@ class Transport:
         return head
 
     async def _watch(self) -> None:
-        """Look after every WebSocket once in `TICK_SECONDS`, some at a time."""
+        """Check every WebSocket once in `TICK_SECONDS`, at most `TICK_WIRES` together."""
         due: list[WebSocketConnection] = []
         turns = 1
         while True:
@@ -204,12 +215,16 @@ async def _tick(connections: Iterable[WebSocketConnection]) -> None:
     now, turn = trio.current_time(), Turn()
     for connection in connections:
         connection.tick(now)
-        # It may have found a client gone, which then leaves a thousand rooms.
+        # `tick` may end a client with a thousand subscriptions, which takes long.
         await turn.pause()
 
 
 def raise_file_limit(connections: int) -> int:
-    """Let this process open as many files as `connections` need; how many connections it may have after that."""
+    """Raise the limit of open files so that `connections` are possible.
+
+    Returns:
+        How many connections are possible: `connections`, or fewer if the limit cannot be raised that far.
+    """
     try:
         import resource
     except ModuleNotFoundError:  # Windows has no such limit
@@ -231,7 +246,7 @@ def raise_file_limit(connections: int) -> int:
 
 
 def _refuse(sock: socket.socket) -> None:
-    """503, before a byte was read. It fits into any socket's buffer."""
+    """Answer 503 and close the socket, without reading. The answer fits into the buffer of any socket."""
     try:
         sock.setblocking(False)
         sock.send(_FULL)

@@ -1,4 +1,4 @@
-"""A WebSocket's handshake, and its conversation with an ASGI app that does not take the direct way."""
+"""The handshake of a WebSocket, and its messages to and from an ASGI app that does not use `jobws.direct`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _log: Final = logging.getLogger(__name__)
 
 
 class AsgiWebSocket:
-    """One connection from its upgrade request to the return of the app.
+    """One WebSocket, from its upgrade request to the return of the app.
 
-    The app runs in the connection's own task, so `receive` reads the socket itself: there is no queue between, and an
-    app that does not receive slows its client down.
+    The app runs in the connection's own task, and `receive` reads the socket itself. So there is no queue, and an app
+    that does not call `receive` slows its client down.
 
     Attributes:
-        connection: What carries it, from the handshake on.
+        connection: Reads and writes the frames.
     """
 
     def __init__(self, sock: socket.socket, handshake: Handshake, settings: Settings, spawn: Any) -> None:
@@ -42,7 +42,12 @@ class AsgiWebSocket:
         self.connection = WebSocketConnection(sock, settings, spawn)
 
     async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
-        """Run the app. What was received after the handshake if a handler took over; None: the connection is over."""
+        """Run the app, which answers the handshake.
+
+        Returns:
+            The bytes that followed the handshake if a handler has taken the connection over. None if the connection is
+            closed or closing.
+        """
         self._rest = rest
         if self._handshake.problem is not None:
             status, sentence = self._handshake.problem
@@ -51,7 +56,7 @@ class AsgiWebSocket:
         code = 1011
         try:
             await app(self._handshake.scope(self.connection if direct else None), self.receive, self.send)
-        except Exception:  # noqa: BLE001 - the app's failure ends this connection alone
+        except Exception:  # noqa: BLE001 - an error of the app ends only this connection
             _log.exception("the app failed to serve a WebSocket")
         else:
             code = 1000
@@ -64,7 +69,7 @@ class AsgiWebSocket:
         return None
 
     async def receive(self) -> dict[str, Any]:
-        """The next event, as ASGI's `receive`."""
+        """Return the next event for the app, as ASGI's `receive`."""
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
@@ -85,7 +90,11 @@ class AsgiWebSocket:
         return {"type": "websocket.receive", "bytes": message}
 
     async def send(self, event: Any) -> None:
-        """ASGI: one event of the app. Returns once it has left, or the connection is over."""
+        """Send one event of the app, as ASGI's `send`. Return when its bytes have left, or the connection has ended.
+
+        Raises:
+            RuntimeError: The event is not allowed in this state.
+        """
         match event["type"]:
             case "websocket.accept" if not self._accepted:
                 self._accepted = True
@@ -117,7 +126,7 @@ class AsgiWebSocket:
             self.connection.cut()
 
     async def _refuse(self, status: int, headers: Any, body: bytes) -> None:
-        """An HTTP response, after which nothing may be written."""
+        """Send an HTTP response in place of the 101. Nothing may be written after it."""
         self.connection.write([self._handshake.refuse(status, headers, body)])
         self.connection.shut()
         await self.connection.flush(self._settings.send_seconds)

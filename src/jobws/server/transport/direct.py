@@ -1,12 +1,16 @@
-"""The ASGI extension `jobws.direct`: ready-made frames to the socket without a task, and messages without a queue.
+"""The ASGI extension `jobws.direct`: the app writes encoded frames to the socket, and gets messages, by plain calls.
 
-`scope["extensions"]["jobws.direct"]` of a WebSocket is a `Direct` under `jobws serve`. It is absent under other servers
-and in tests without one, where the app sends and receives through ASGI: the same behaviour, slower.
+Under `jobws serve`, `scope["extensions"]["jobws.direct"]` of a WebSocket is a `Direct`. Other servers do not have the
+extension; there the app sends and receives through ASGI, which does the same but is slower.
 
-An app that wants it accepts as usual, calls `attach` and returns. From then on the connection is the handler's, and
-what the handshake needed is freed. What a transport promises: the bytes of a connection leave in the order of the
-calls, whole frame after whole frame, its own pings, pongs and close frames between them; nothing follows a close frame;
-`lost` is called exactly once, whatever happens; nothing here blocks, and nothing raises.
+An app that uses the extension accepts the WebSocket as usual, calls `attach` and returns. From then on the transport
+calls the handler, and the objects that the handshake needed are freed.
+
+The transport guarantees that:
+- frames leave whole and in the order of the calls, with the transport's own pings, pongs and close frames between them;
+- nothing follows a close frame;
+- `lost` is called exactly once, whatever happens;
+- no method of `Direct` blocks or raises.
 """
 
 from __future__ import annotations
@@ -20,31 +24,31 @@ EXTENSION: Final = "jobws.direct"
 
 
 class Handler(Protocol):
-    """The app's side of one connection. Every call is synchronous and must not wait."""
+    """The app's side of one connection. Its methods are synchronous and must not wait."""
 
     def received(self, message: str | bytes) -> float:
-        """Take a text or binary message; the seconds to wait before the next one is read."""
+        """Take a text or binary message. Return how many seconds to wait before the next message is read."""
         ...
 
     def writable(self) -> None:
-        """Everything that was written has left."""
+        """Called when everything that was written has left."""
         ...
 
     def stalled(self) -> None:
-        """The client takes next to nothing, though something waits for it."""
+        """Called when the client takes fewer bytes than `slow_bytes_per_second` while bytes wait for it."""
         ...
 
     def lost(self) -> None:
-        """The connection is over."""
+        """Called when the connection has ended."""
         ...
 
 
 class Direct(Protocol):
-    """What the transport offers to an app that takes a WebSocket over."""
+    """The transport's side of one connection, for an app that takes the WebSocket over."""
 
     @property
     def deflate(self) -> bool:
-        """Whether the client takes compressed frames, without a context kept between them."""
+        """Whether compressed frames may be sent. Each must be compressed on its own, without context takeover."""
         ...
 
     def attach(self, handler: Handler) -> None:
@@ -54,13 +58,16 @@ class Direct(Protocol):
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
         """Send whole frames, each in one piece or two (see `codec.Frame.wire`).
 
-        False: not all of it has left; `writable` will be called, unless the end comes first.
+        Returns:
+            Whether all bytes have left. After False, `writable` is called when they have, unless the connection ends
+            first.
         """
         ...
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Send a close frame after what was written, or with `drop` in place of the frames that have not begun.
+        """Send a close frame. Further calls do nothing.
 
-        The first call counts. The client gets some seconds to answer; then the connection is cut.
+        Frames that wait are sent before the close frame; with `drop`, those of which no byte has left are dropped. The
+        client has 5 s to answer; then the connection is cut.
         """
         ...

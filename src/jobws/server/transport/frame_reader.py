@@ -1,4 +1,4 @@
-"""What a client's bytes say: its messages, and what to answer. No I/O; wsproto reads frames, the bounds are ours."""
+"""Reads messages, pings and close frames from a client's bytes, with wsproto, and limits their sizes. No I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from wsproto.extensions import Extension
     from wsproto.frame_protocol import Frame
 
-# Compressed data can grow a thousandfold: so much of it is inflated before the message's length is looked at again.
+# Compressed data can grow a thousandfold, so the length of a message is checked after this many compressed bytes.
 INFLATE_BYTES: Final = 512
-# Smaller fragments, and control frames, cost as much as a message.
+# Smaller fragments cost as much CPU as a message, and so do control frames.
 TINY_BYTES: Final = 32
 
 
@@ -20,14 +20,15 @@ class FrameReader:
     """The receiving side of one connection.
 
     Args:
-        extensions: What was negotiated.
-        max_message_bytes: A larger message ends the connection; no more than this is kept of one.
+        extensions: The extensions that were negotiated.
+        max_message_bytes: A larger message ends the connection. At most this many bytes of a message are kept.
 
     Attributes:
-        pings: Payloads of the pings of the last `feed`, to be answered in order.
-        idle_frames: How many of its frames were control frames or tiny fragments.
-        peer_code: The code of the client's close frame; 0: none came.
-        end: The code and reason with which to close, once there is one: nothing is read after that.
+        pings: The payloads of the pings in the last `feed`, in order; they must be answered. None if there were none.
+        idle_frames: How many frames in the last `feed` were pings, pongs or tiny fragments.
+        peer_code: The code of the client's close frame, or 0 while none has come.
+        end: The code and reason with which to close the connection. None while it is not to be closed. Nothing is read
+            once this is set.
     """
 
     __slots__ = ("_frames", "_length", "_max_message_bytes", "_parts", "end", "idle_frames", "peer_code", "pings")
@@ -48,7 +49,7 @@ class FrameReader:
         return bool(self._frames.extensions)
 
     def feed(self, data: bytes) -> list[str | bytes]:
-        """The messages that are complete with `data`."""
+        """Read `data`, and return the messages that it completes."""
         found: list[str | bytes] = []
         self.idle_frames = 0
         self.pings = None
@@ -61,7 +62,7 @@ class FrameReader:
                 for frame in self._frames.received_frames():
                     self._take(frame, found)
             except ParseFailed as error:
-                # Where the next frame begins is not known any more.
+                # It is no longer known where the next frame begins.
                 self._parts = None
                 self.end = int(error.code), str(error)
         return found

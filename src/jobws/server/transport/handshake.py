@@ -1,4 +1,4 @@
-"""A request to become a WebSocket: what the ASGI app is told, and the answer (RFC 6455 §4.2)."""
+"""The handshake of a WebSocket: the ASGI scope of the request, and the response (RFC 6455 §4.2)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _VERSION: Final = b"13"
 
 
 class Handshake:
-    """One request.
+    """One request to open a WebSocket.
 
     Attributes:
-        problem: Why it cannot be accepted, as a status and a sentence; None: it can.
-        extensions: What `accept` negotiated.
+        problem: Why the request cannot be accepted, as an HTTP status and a sentence. None if it can be.
+        extensions: The extensions that `accept` negotiated.
     """
 
     def __init__(self, head: Head, client: Any, server: Any) -> None:
@@ -36,7 +36,7 @@ class Handshake:
         self._client = client
         self._server = server
         self._headers: dict[bytes, bytes] = {}
-        for name, value in head.headers:  # a list may stand in several (RFC 6455 §11.3.4)
+        for name, value in head.headers:  # several headers may form one list (RFC 6455 §11.3.4)
             self._headers[name] = value if name not in self._headers else b"%b, %b" % (self._headers[name], value)
         self.extensions: list[Extension] = []
         self.problem = self._problem()
@@ -51,7 +51,7 @@ class Handshake:
         return None
 
     def scope(self, direct: Direct | None) -> dict[str, Any]:
-        """The ASGI scope of the request."""
+        """Return the ASGI scope of the request. It has the extension `jobws.direct` unless `direct` is None."""
         offered = self._headers.get(b"sec-websocket-protocol", b"")
         path, _, query = self._head.target.partition(b"?")
         extensions: dict[str, object] = {"websocket.http.response": {}}
@@ -74,7 +74,10 @@ class Handshake:
         }
 
     def accept(self, subprotocol: str | None, headers: Headers, *, deflate: bool) -> bytes:
-        """The 101. `deflate` lets the client compress; `extensions` then holds how."""
+        """Return the bytes of the response 101.
+
+        With `deflate`, compression is negotiated if the client offers it; `extensions` then contains it.
+        """
         answer: Headers = [
             (b"upgrade", b"websocket"),
             (b"connection", b"Upgrade"),
@@ -85,9 +88,9 @@ class Handshake:
             answer.append((b"sec-websocket-protocol", subprotocol.encode()))
         offered = self._headers.get(b"sec-websocket-extensions")
         if deflate and offered is not None:
-            # Without a context a compressed frame is the same for everybody, so it is made once; and none is kept.
+            # Without context takeover a compressed frame is the same for all clients, and connections keep no context.
             deflating = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
-            # A client with little memory may ask for a smaller window than the shared frames have.
+            # Some clients ask for a smaller window than the shared frames have. Their offers are not taken.
             fitting = [offer for offer in split_comma_header(offered) if "server_max_window_bits" not in offer]
             agreed = server_extensions_handshake(fitting, [deflating])
             if agreed:
@@ -96,7 +99,7 @@ class Handshake:
         return _response(101, answer)
 
     def refuse(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
-        """An ordinary response in place of the 101; the connection ends with it."""
+        """Return the bytes of an HTTP response in place of the 101. It says that the connection ends."""
         framing = (b"content-length", b"connection", b"transfer-encoding")
         kept = [(name, value) for name, value in headers if name.lower() not in framing]
         length = (b"content-length", str(len(body)).encode())
@@ -104,7 +107,11 @@ class Handshake:
 
 
 def _response(status: int, headers: Headers) -> bytes:
-    """The head of an answer."""
+    """Return the head of a response.
+
+    Raises:
+        ValueError: A header contains a line break.
+    """
     lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
     lines += [b"%b: %b" % header for header in headers]
     if any(b"\r" in line or b"\n" in line for line in lines):

@@ -1,8 +1,8 @@
-"""HTTP/1.1 with Hypercorn's classes, under deadlines. This file alone knows Hypercorn's insides.
+"""Serves HTTP/1.1 with Hypercorn's classes, and with time limits. Only this file depends on Hypercorn's internals.
 
-Hypercorn 0.18 is not safe for many long connections: a send cannot be cancelled, permessage-deflate is always on, the
-limit of a message's size does not bound memory, pongs are ignored, and clients see 1006 at shutdown. So requests go
-through it, and WebSockets do not.
+Hypercorn 0.18 serves HTTP requests, but no WebSockets. It is not safe for many long WebSockets: a send cannot be
+cancelled, permessage-deflate is always on, the limit on the size of a message does not limit memory, pongs are ignored,
+and clients see 1006 at shutdown.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
     from jobws.server.settings import Settings
 
-# A longer head of a request is answered with 431.
+# A request with a longer head is answered with 431.
 HEAD_BYTES: Final = 16 * 1024
 
 
 class UpgradeRequestError(Exception):
-    """A request for a WebSocket. It leaves Hypercorn's parser as its own H2CProtocolRequiredError does."""
+    """Raised out of Hypercorn's parser when a request asks to open a WebSocket.
+
+    Hypercorn raises its own H2CProtocolRequiredError in the same place.
+    """
 
     def __init__(self, head: Head, rest: bytes) -> None:
         super().__init__()
@@ -45,8 +48,8 @@ class Http1:
     """Serves an ASGI app to HTTP connections.
 
     Args:
-        app: The app.
-        settings: The deadlines.
+        app: The ASGI app.
+        settings: The time limits.
     """
 
     def __init__(self, app: Any, settings: Settings) -> None:
@@ -61,11 +64,18 @@ class Http1:
         self._config.loglevel = "WARNING"
 
     async def serve(self, sock: socket.socket, head: bytes, client: Any, server: Any) -> tuple[Head, bytes] | None:
-        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket.
+        """Serve requests until the connection ends or becomes a WebSocket.
 
-        Closes the socket, unless it becomes one.
+        Args:
+            sock: The connection. It is closed at the end, unless it becomes a WebSocket.
+            head: The bytes that were already read.
+            client: The client's address, for the ASGI scope.
+            server: The server's address, for the ASGI scope.
+
+        Returns:
+            The request to open a WebSocket, and the bytes that follow it. None if the connection has ended.
         """
-        # Who waits for an answer says nothing; who vanished acknowledges nothing either.
+        # A client that waits for an answer sends nothing, but acknowledges what it gets. One that vanished does not.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
@@ -74,12 +84,12 @@ class Http1:
         ).serve(head)
 
     async def stop(self) -> None:
-        """End connections that are idle, and the others after their request."""
+        """End idle connections now, and the others after their present request."""
         await self._context.terminated.set()
 
 
 class _Connection(TCPServer):
-    """Hypercorn's side of a connection, with deadlines, until it becomes a WebSocket."""
+    """A connection that Hypercorn serves, with time limits, until it becomes a WebSocket."""
 
     def __init__(
         self,
@@ -97,7 +107,7 @@ class _Connection(TCPServer):
         self._scope = trio.CancelScope()
 
     async def serve(self, head: bytes) -> tuple[Head, bytes] | None:
-        """Serve requests, which begin with `head`, until the connection ends or becomes a WebSocket."""
+        """Serve requests, as `Http1.serve` does."""
         try:
             with self._scope:
                 async with TaskGroup() as self._task_group:
@@ -127,7 +137,10 @@ class _Connection(TCPServer):
             self.stream.socket.close()  # also when cancelled
 
     async def protocol_send(self, event: Event) -> None:
-        """Send as Hypercorn does, which would wait for ever: here a client that takes nothing loses its connection."""
+        """Send as Hypercorn does, but close the connection of a client that does not take the bytes in time.
+
+        Hypercorn would wait forever.
+        """
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
@@ -140,19 +153,19 @@ class _Connection(TCPServer):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             finally:
-                if not sent:  # also when cancelled: nothing may follow half a response
+                if not sent:  # also when cancelled, since nothing may follow half a response
                     self.stream.socket.close()
-                    self._scope.cancel()  # the app may wait for an event, and the reader for the end of this response
+                    self._scope.cancel()  # ends the app and the reader, which may both wait
 
 
 class _H11(H11Protocol):
-    """Hypercorn's HTTP/1.1, without its WebSockets and without HTTP/2, whose WebSockets would be its own."""
+    """Hypercorn's HTTP/1.1, without Hypercorn's WebSockets, and without HTTP/2, which would use them."""
 
     async def _check_protocol(self, _event: h11.Request) -> None:
-        """An offer of h2c is not taken."""
+        """Accept no upgrade to HTTP/2 (h2c)."""
 
     async def _send_error_response(self, status_code: int) -> None:
-        """What h11 cannot read: theirs has no body."""
+        """Answer a request that h11 cannot read. Hypercorn's own answer has no body."""
         answer = problem("bad-request", "this is no request of HTTP/1.1, or its head is too long", status_code)
         headers = [*answer.raw_headers, (b"connection", b"close")]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))

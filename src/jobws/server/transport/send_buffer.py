@@ -1,6 +1,6 @@
-"""The one way out of a connection: whole frames, in order, over a socket that takes as many bytes as it likes.
+"""Writes whole frames, in order, to a non-blocking socket. Keeps what the socket does not take yet.
 
-A frame comes in pieces, one after the other: first `bytes`, then, if it has more, a `memoryview` that others share.
+A frame has one piece or two: `bytes`, which may be followed by a `memoryview` that several clients' frames share.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# So much is joined into one send; what is larger alone is sent in slices of itself.
+# Pieces are joined up to this size for one send. A larger piece is sent alone.
 _JOIN_BYTES: Final = 128 * 1024
 
 
 class SendBuffer:
-    """Frames on their way out. Synchronous; who owns it calls `resume` when the socket is writable again.
+    """The frames that wait for a socket. Its methods never wait; call `resume` when the socket is writable again.
 
     Args:
-        send: A non-blocking socket's `send`: takes bytes, says how many it took, raises BlockingIOError for none and
-            another OSError when the peer is gone.
-        send_pieces: Its `sendmsg`, which does the same for several pieces without joining them.
+        send: The `send` of a non-blocking socket. It returns how many bytes it took. It raises BlockingIOError if it
+            can take none now, and another OSError if the peer is gone.
+        send_pieces: The `sendmsg` of the same socket, which sends several pieces without joining them.
 
     Attributes:
-        accepted: Bytes that the socket took.
-        broken: The peer is gone: whatever was or will be written is dropped.
-        waiting: Bytes that wait for the socket.
+        accepted: How many bytes the socket has taken.
+        broken: Whether the peer is gone. Then all frames are dropped, waiting and new ones.
+        waiting: How many bytes wait for the socket.
     """
 
     __slots__ = ("_frames", "_send", "_send_pieces", "accepted", "broken", "waiting")
@@ -39,20 +39,20 @@ class SendBuffer:
     ) -> None:
         self._send = send
         self._send_pieces = send_pieces
-        # None while nothing waits, which is nearly always: an empty deque has 760 bytes.
+        # None while nothing waits, which is nearly always the case. An empty deque would need 760 bytes.
         self._frames: deque[bytes | memoryview] | None = None
         self.accepted = 0
         self.waiting = 0
         self.broken = False
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """Append whole frames and send what the socket takes of them. True: nothing waits."""
+        """Append whole frames, and send what the socket takes. Return True if all bytes have left."""
         if self._frames is None and not self.broken:
             data: bytes | memoryview
             if len(frames) == 2 and type(frames[1]) is memoryview:
                 return self._write_pieces(frames)
             data = frames[0] if len(frames) == 1 else b"".join(frames)
-            try:  # `_try`, for every delivery
+            try:  # the code of `_try`, inlined since it runs for every delivery
                 sent = self._send(data)
                 self.accepted += sent
             except OSError as error:
@@ -78,7 +78,7 @@ class SendBuffer:
         return sent == size
 
     def resume(self) -> bool:
-        """Send what waits, as far as the socket takes it. True: nothing waits any more."""
+        """Send waiting bytes until the socket takes no more. Return True if all bytes have left."""
         while self._frames:
             data = self._next()
             sent = self._try(data)
@@ -88,14 +88,14 @@ class SendBuffer:
         return not self.broken
 
     def drop(self) -> None:
-        """Forget the frames that have not begun to leave."""
+        """Drop the waiting frames, except the rest of a frame that has begun to leave."""
         if self._frames is not None:
             begun = list(takewhile(lambda piece: type(piece) is memoryview, islice(self._frames, 2)))
             self._frames = deque(begun) if begun else None
             self.waiting = sum(map(len, begun))
 
     def _keep(self, frames: Sequence[bytes | memoryview], size: int, sent: int) -> None:
-        """Let frames wait, which have `size` bytes together; `sent` bytes of them have left."""
+        """Keep `frames`, which have `size` bytes together, except the first `sent` bytes, which have left."""
         if not self.broken:
             self._frames = deque(frames)
             self.waiting = size
@@ -114,7 +114,7 @@ class SendBuffer:
         return b"".join([frames[position] for position in range(count)])
 
     def _advance(self, sent: int) -> None:
-        """Take `sent` bytes off the front."""
+        """Remove the first `sent` bytes, which have left."""
         frames = self._frames
         if frames is None:
             return
@@ -135,7 +135,7 @@ class SendBuffer:
         return sent
 
     def _refused(self, error: OSError) -> int:
-        """How many bytes a socket took that raised `error`: none, now or for ever."""
+        """Handle an `error` of the socket: mark the buffer as broken if the peer is gone. Return 0, the bytes sent."""
         if not isinstance(error, BlockingIOError):
             self.broken = True
             self._frames = None

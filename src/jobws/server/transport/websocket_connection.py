@@ -1,6 +1,6 @@
-"""One WebSocket on a plain socket, from the 101 to its end: messages in, frames out, pings, silence and the close.
+"""Serves one WebSocket on a plain socket: reads messages, writes frames, pings, and closes silent or slow clients.
 
-One task reads, and another exists only while something waits to be written, so an idle connection costs one small task.
+One task reads. A second task exists only while bytes wait to be written, so an idle connection has one small task.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Handler
 
-# One turn of the reader; of the smallest frames that is 10 ms of work.
+# The most bytes that are read in one turn. If all frames are of the smallest size, that is 10 ms of work.
 RECEIVE_BYTES: Final = 8 * 1024
-# What a client that was told to go may take to say so too, and to take what was on its way.
+# How long a client may take to answer a close frame, and to take the frames before it.
 CLOSE_SECONDS: Final = 5.0
-# Control frames and tiny fragments cost as much as messages, which are limited: so many in a turn are free, more are
-# slowed down.
+# Control frames and tiny fragments cost as much CPU as messages. If more of them come in one turn, reading pauses.
 FREE_FRAMES: Final = 32
-# Control frames have no state of a connection.
+# All connections share this object, since control frames do not depend on the state of a connection.
 _CONTROL: Final = FrameProtocol(client=False, extensions=[])
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -40,15 +39,15 @@ _log: Final = logging.getLogger(__name__)
 
 
 class WebSocketConnection:
-    """The transport's side of one connection; see `direct.Direct`.
+    """The transport's side of one connection. It implements `direct.Direct`.
 
     Args:
-        sock: Connected, non-blocking; the connection owns it.
+        sock: A connected, non-blocking socket. The connection closes it.
         settings: The limits.
-        spawn: Starts a task that lives at most as long as the server.
+        spawn: Starts a task, which is cancelled at the end of the server.
 
     Attributes:
-        deflate: See `Direct.deflate`.
+        deflate: Whether compressed frames may be sent. See `Direct.deflate`.
     """
 
     __slots__ = (
@@ -74,30 +73,30 @@ class WebSocketConnection:
         self._spawn = spawn
         self._reader: FrameReader | None = None  # until the handshake is answered
         self._handler: Handler | None = None
-        # Set when nothing waits to be written any more; None: nothing does.
+        # Set when no bytes wait to be written any more. None while no bytes wait.
         self._written: trio.Event | None = None
         self._pong: bytes | None = None
         self._ended = False
         self._closed_at: float | None = None
         self._mark: tuple[float, int] | None = None
         self._heard_at = trio.current_time()
-        # The first ping comes up to half an interval early, so that who arrived together is not pinged together.
+        # Up to half an interval early, at random, so that clients that connected together are not pinged together.
         self._pinged_at = self._heard_at - random.uniform(0, settings.ping_seconds / 2)  # noqa: S311 - not a secret
         self.deflate = False
         self._buffer = SendBuffer(sock.send, sock.sendmsg)
 
     def open(self, extensions: list[Extension]) -> None:
-        """The handshake is answered: from now on bytes are frames. `extensions` were negotiated."""
+        """Read frames from now on: the handshake was answered, and negotiated `extensions`."""
         self._reader = FrameReader(extensions, self._settings.max_message_bytes)
         self.deflate = self._reader.deflates
 
     def shut(self) -> None:
-        """Forbid that anything more is written: the answer to the handshake was the last."""
+        """Write nothing more, since the handshake was refused."""
         self._closed_at = trio.current_time()
 
     @property
     def peer_code(self) -> int:
-        """The code of the client's close frame; 1006: there was none."""
+        """The code of the client's close frame, or 1006 if there was none."""
         return (self._reader.peer_code if self._reader is not None else 0) or 1006
 
     # ---- Direct ----
@@ -109,16 +108,16 @@ class WebSocketConnection:
 
     @property
     def closing(self) -> bool:
-        """Whether a close frame was written, or no frame can be any more."""
+        """Whether a close frame was written, or the connection was refused or has ended."""
         return self._closed_at is not None or self._ended
 
     def attach(self, handler: Handler) -> None:
-        """See `Direct.attach`."""
+        """Pass everything that happens to `handler`. See `Direct.attach`."""
         self._handler = handler
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """See `Direct.write`."""
-        if self._closed_at is not None or self._ended:  # `closing`, for every delivery
+        """Send whole frames. See `Direct.write`."""
+        if self._closed_at is not None or self._ended:  # `closing`, inlined, since every delivery needs it
             return False
         if self._buffer.write(frames):
             return True
@@ -126,7 +125,7 @@ class WebSocketConnection:
         return False
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """See `Direct.close`."""
+        """Send a close frame. See `Direct.close`."""
         if self.closing:
             return
         self._closed_at = trio.current_time()
@@ -143,7 +142,7 @@ class WebSocketConnection:
             self._spawn(self._write_on, self._written)
 
     async def _write_on(self, written: trio.Event) -> None:
-        """Send what waits; whatever ends the connection ends this."""
+        """Send waiting bytes until none waits or the connection ends. Then set `written`, and call the handler."""
         try:
             while not self._buffer.resume() and self._buffer.waiting:
                 await trio.lowlevel.wait_writable(self._sock)
@@ -161,7 +160,7 @@ class WebSocketConnection:
             self._handler.writable()
 
     async def flush(self, seconds: float) -> bool:
-        """Wait until nothing waits to be written. False: the connection ended, or it took longer."""
+        """Wait until all bytes have left, for `seconds` at most. Return whether they have."""
         if self._written is not None:
             with trio.move_on_after(seconds):
                 while self._written is not None:
@@ -171,7 +170,7 @@ class WebSocketConnection:
     # ---- in ----
 
     async def run(self, data: bytes) -> None:
-        """Serve the attached handler until the end. `data` was received after the handshake."""
+        """Call the handler with each message until the connection ends. `data` was received after the handshake."""
         try:
             while True:
                 for message in self.messages(data):
@@ -184,7 +183,7 @@ class WebSocketConnection:
                     return
         except (OSError, trio.ClosedResourceError):
             return
-        except Exception:  # noqa: BLE001 - a handler's defect ends its own connection
+        except Exception:  # noqa: BLE001 - an error of a handler ends only its own connection
             _log.exception("a connection failed")
             self.close(CloseReason.INTERNAL_ERROR, "the server failed to serve this connection")
         finally:
@@ -196,12 +195,15 @@ class WebSocketConnection:
             handler.lost()
 
     async def receive(self) -> bytes:
-        """What the client sent next; empty: it sent its close frame, or is gone. Waits for the socket in any case."""
+        """Wait for bytes of the client, and return them. Return b"" if it has sent its close frame or is gone.
+
+        Raises OSError if the connection breaks, and trio.ClosedResourceError if it is closed meanwhile.
+        """
         reader = self._reader
         if reader is not None and reader.idle_frames > FREE_FRAMES:
             await trio.sleep(reader.idle_frames / self._settings.frames_per_second)
             reader.idle_frames = 0
-        while (reader is None or not reader.peer_code) and not self._ended:  # it may have ended while we slept
+        while (reader is None or not reader.peer_code) and not self._ended:  # it may have ended during the pause
             await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(RECEIVE_BYTES)
@@ -212,9 +214,9 @@ class WebSocketConnection:
         return b""
 
     def messages(self, data: bytes) -> list[str | bytes]:
-        """The messages that are complete with `data`; control frames are answered on the way.
+        """Read `data`, and return the messages that it completes. Answer pings and a close frame.
 
-        After a close of theirs there are none; those after a close of ours are nobody's.
+        After the client's close frame there are no messages. The caller must drop messages that come while `closing`.
         """
         reader = self._reader
         if reader is None:
@@ -231,14 +233,14 @@ class WebSocketConnection:
             return
         pong = bytes(_CONTROL.pong(payload))
         if self._buffer.waiting:
-            self._pong = pong  # the last one is enough (RFC 6455 §5.5.3), and only one may wait
+            self._pong = pong  # the last pong is enough (RFC 6455 §5.5.3), so only one waits
         else:
             self.write([pong])
 
     # ---- the end ----
 
     def tick(self, now: float) -> None:
-        """What is due: a ping, the end of a silent client, of one that takes nothing, or of one told to go."""
+        """Do what is due at `now`, in seconds of trio's clock: send a ping, or end a silent, slow or closing client."""
         settings = self._settings
         if self._ended:
             return
@@ -264,13 +266,13 @@ class WebSocketConnection:
                 self._handler.stalled()
 
     async def finish(self) -> None:
-        """End in good order: what was written leaves, then the socket closes, and nothing lasts longer than 5 s."""
+        """Close the socket. After a close frame, first let bytes leave and the client close, for 5 s at most."""
         try:
             with trio.move_on_after(CLOSE_SECONDS):
                 if self.closing and not self._ended and not self._buffer.broken:
                     await self.flush(CLOSE_SECONDS)
                     self._sock.shutdown(socket.SHUT_WR)
-                    # A close with unread data would be a reset, which overtakes our last frames.
+                    # To close a socket with unread data sends a reset, after which the client may lose the last frames.
                     self._reader = None
                     while await self.receive():
                         pass
@@ -280,7 +282,7 @@ class WebSocketConnection:
             self.cut()
 
     def cut(self) -> None:
-        """Close the socket now; what the kernel still holds for it is dropped. Idempotent."""
+        """Close the socket now, with a reset if bytes wait, and call `Handler.lost`. Further calls do nothing."""
         if self._ended:
             return
         self._ended = True

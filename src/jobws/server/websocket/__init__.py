@@ -1,5 +1,5 @@
-"""One client between what carries its messages and the hub, which never waits.
+"""Connects each client's transport with the hub.
 
-`endpoint` serves WebSockets, `in_process_client` lets an HTTP request wait as a WebSocket would, `rate_limit` slows
-down who speaks too fast.
+`endpoint` serves WebSockets. `in_process_client` lets an HTTP request wait for a job as a WebSocket does. `rate_limit`
+slows down clients that send too fast. `hello` makes the first frame.
 """

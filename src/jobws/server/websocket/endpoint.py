@@ -1,8 +1,8 @@
-"""One client: between what carries its messages and the hub, which never waits.
+"""Serves clients: passes their messages to the hub, and the frames of their outboxes to their transport.
 
-Under `jobws serve` the transport calls it directly (`direct`); under another ASGI server two tasks do. Both do the
-same: the receiving side decides life and death, since only it learns that a client has left, and what waits in the
-outbox goes out as fast as the client takes it.
+Under `jobws serve` the transport calls a client's object directly (`direct`). Under another ASGI server, two tasks per
+client call ASGI's `receive` and `send`. In both cases the receiving side decides when a client ends, since only this
+side learns that the client is gone. Frames leave the outbox as fast as the client takes them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from jobws.server.transport.direct import Direct
 
 SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
-# A message costs 0.17 ms of CPU with its first job, a further job a fifth of that, and 8 KiB of JSON up to 0.5 ms.
+# A message with one job costs 0.17 ms of CPU, each further job a fifth of that, and 8 KiB of JSON up to 0.5 ms.
 ITEMS_PER_MESSAGE: Final = 5
 BYTES_PER_MESSAGE: Final = 8 * 1024
-# A list that is longer than this takes so long that others come in between.
+# After a longer list the reader pauses, so that other clients have a turn.
 LONG_LIST: Final = 20
 TURN_SECONDS: Final = 0.001
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
@@ -43,31 +43,31 @@ Sought = TypeVar("Sought", bound=Counted)
 
 
 class Endpoint(ABC, Generic[AnyClient, Sought]):
-    """What the clients of one path are served: `/ws` or `/logs`."""
+    """What `/ws` and `/logs` do differently: the hub's client, the look-up of a subscription, and the first frame."""
 
     @abstractmethod
     def connect(self, wake: Callable[[], None]) -> AnyClient:
-        """Make the hub's side of a client; `wake` is told when there is something to write."""
+        """Make the hub's side of a client. The hub calls `wake` when there is something to write."""
 
     @abstractmethod
     def look_up(self, client: AnyClient, sought: Sought) -> None:
-        """Start what a subscription has to look up before it is answered; returns immediately."""
+        """Start the look-up that the answer to a subscription needs. Return immediately."""
 
     @abstractmethod
     def hello(self) -> Frame:
-        """The first frame."""
+        """Return the first frame for a client."""
 
 
 class Clients(Generic[AnyClient, Sought]):
-    """Makes clients, and knows those that are connected.
+    """Serves the clients of one path, and knows which are connected.
 
     Args:
-        endpoint: What they are served.
+        endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
 
     Attributes:
-        connected: The hub's connections.
-        endpoint: What they are served.
+        connected: The hub's side of each connected client.
+        endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
     """
 
@@ -77,33 +77,35 @@ class Clients(Generic[AnyClient, Sought]):
         self.connected: set[AnyClient] = set()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a WebSocket: accept it, and under `jobws.direct` return; elsewhere until it ends.
+        """Accept a WebSocket and serve it.
 
-        Cancelling drops the client without a close frame.
+        With the ASGI extension `jobws.direct` this returns immediately after the handshake, and the transport goes on.
+        Without the extension this returns when the WebSocket has ended. Cancelling drops the client without a close
+        frame.
         """
         await receive()  # websocket.connect
         offered = scope["subprotocols"]
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        client = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
-        connection = client.connection
-        connection.outbox.append(self.endpoint.hello())
+        connected = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
+        client = connected.connection
+        client.outbox.append(self.endpoint.hello())
         if offered and not known:
-            connection.close(_UNKNOWN_PROTOCOL)
-        connection.outbox.flush()
-        if isinstance(client, _AsgiClient):
+            client.close(_UNKNOWN_PROTOCOL)
+        client.outbox.flush()
+        if isinstance(connected, _AsgiClient):
             try:
-                await client.run(receive, send)
+                await connected.run(receive, send)
             finally:
-                client.lost()
+                connected.lost()
 
 
 class ConnectedClient(Generic[AnyClient, Sought]):
-    """One client, however its messages come: it is counted from its making on, until `lost`.
+    """One client, over any transport. It is in `Clients.connected` from its construction until `lost` is called.
 
     Attributes:
-        connection: The hub's side.
+        connection: The hub's side of the client.
     """
 
     __slots__ = ("_bucket", "_clients", "connection")
@@ -116,7 +118,7 @@ class ConnectedClient(Generic[AnyClient, Sought]):
         clients.connected.add(self.connection)
 
     def received(self, message: str | bytes) -> float:
-        """Take a message; the seconds to wait before the next one is read."""
+        """Take a message. Return how many seconds to wait before the next message is read."""
         now = anyio.current_time()
         sought: Sought | None = self.connection.receive(message, now)
         cost = 1 + len(message) // BYTES_PER_MESSAGE
@@ -127,13 +129,13 @@ class ConnectedClient(Generic[AnyClient, Sought]):
         return wait or (TURN_SECONDS if sought.size > LONG_LIST else 0.0)
 
     def lost(self) -> None:
-        """Take note that the client is gone, and end its subscriptions."""
+        """Record that the client is gone, and end its subscriptions."""
         self.connection.leave_all()
         self._clients.connected.discard(self.connection)
 
 
 class _DirectClient(ConnectedClient[AnyClient, Sought]):
-    """Frames go to the socket in the very step in which an event is published, so no task waits for them."""
+    """A client on `jobws.direct`: the call that publishes an event also writes it to the socket, without a task."""
 
     __slots__ = ("_busy", "_direct")
 
@@ -144,27 +146,28 @@ class _DirectClient(ConnectedClient[AnyClient, Sought]):
         direct.attach(self)
 
     def writable(self) -> None:
-        """See `Handler.writable`."""
+        """Send more frames, since all earlier frames have left. See `Handler.writable`."""
         self._busy = False
         self._wake()
 
     def stalled(self) -> None:
-        """See `Handler.stalled`."""
+        """Close the client, since it reads too slowly. See `Handler.stalled`."""
         self.connection.close(SLOW)
 
     def _wake(self) -> None:
-        connection, direct = self.connection, self._direct
-        outbox, closing = connection.outbox, connection.closing
+        client, direct = self.connection, self._direct
+        outbox, closing = client.outbox, client.closing
         if outbox.overflowed or closing is SLOW:
-            connection.close(SLOW)
+            client.close(SLOW)
             direct.close(SLOW.code, SLOW.reason, drop=True)
             return
-        # Behind a close frame nothing comes, so all that waits may go before it; else the outbox counts it.
+        # Nothing may follow a close frame, so before one all waiting frames are written. Otherwise frames wait in the
+        # outbox, which counts them, until the socket is writable.
         if (closing is not None or not self._busy) and (frames := outbox.take()):
             shared: Sequence[bytes | memoryview]
             if direct.deflate:
                 shared = [piece for frame in frames for piece in frame.deflated]
-            elif len(frames) == 1:  # nearly always, and a comprehension costs a tenth of the rest
+            elif len(frames) == 1:  # nearly always the case; a comprehension would add a tenth of the time
                 shared = frames[0].wire
             else:
                 shared = [piece for frame in frames for piece in frame.wire]
@@ -177,7 +180,7 @@ class _DirectClient(ConnectedClient[AnyClient, Sought]):
 
 
 class _AsgiClient(ConnectedClient[AnyClient, Sought]):
-    """Through any ASGI server: one task reads, one writes."""
+    """A client on any ASGI server: one task reads, and one task writes."""
 
     __slots__ = ("_woken",)
 
@@ -189,14 +192,14 @@ class _AsgiClient(ConnectedClient[AnyClient, Sought]):
         self._woken.set()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serve the client until either side ends it."""
+        """Serve the client until either side ends the connection."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write, send, tasks.cancel_scope)
             await self._read(receive)
             tasks.cancel_scope.cancel()
 
     async def _read(self, receive: Receive) -> None:
-        """Take the client's messages until it is gone. After a close only its end is waited for."""
+        """Take the client's messages until the client is gone."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
@@ -206,7 +209,7 @@ class _AsgiClient(ConnectedClient[AnyClient, Sought]):
                 await anyio.sleep(wait)
 
     async def _write(self, send: Send, scope: anyio.CancelScope) -> None:
-        """Send what waits, as long as the client is there; then the close frame."""
+        """Send the frames of the outbox as they come. Then send the close frame, and cancel `scope`."""
         while True:
             await self._woken.wait()
             self._woken = anyio.Event()
@@ -219,13 +222,13 @@ class _AsgiClient(ConnectedClient[AnyClient, Sought]):
             closing = self.connection.closing
             if closing is not None:
                 await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
-                # The peer's answer is not worth waiting for: the server under us does that as far as it cares.
+                # The ASGI server waits for the client's close frame, if it wants to.
                 scope.cancel()
                 return
 
 
 def _payload(message: Message) -> str | bytes:
-    """A text frame's text or a binary frame's bytes; servers differ in whether the other key is there."""
+    """Return the text of a text frame or the bytes of a binary frame. The other key may be None or missing."""
     text: str | None = message.get("text")
     if text is not None:
         return text

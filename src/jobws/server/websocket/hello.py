@@ -1,4 +1,4 @@
-"""The first frame of every client."""
+"""Makes `hello`, the first frame that every client gets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SERVER: Final = f"jobws/{version('jobws')}"
 
 
 class Greeting:
-    """What `hello` says of the bridge.
+    """Makes the frame `hello`, which describes the bridge.
 
     Args:
         settings: The limits.
-        labels: The queues that are known; a live view.
-        without_events: Those whose stream is switched off; a live view.
+        labels: The labels of the known queues. The collection changes while the bridge runs.
+        without_events: The labels of queues whose workers write no events. It changes, too.
     """
 
     def __init__(self, settings: Settings, labels: Collection[str], without_events: Collection[str]) -> None:
@@ -35,7 +35,7 @@ class Greeting:
         self._without_events = without_events
 
     def frame(self) -> Frame:
-        """The frame `hello`, as it is now."""
+        """Return the frame `hello` with the present state of the bridge."""
         settings = self._settings
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
         named = tuple(islice(self._labels, NAMED_QUEUES))

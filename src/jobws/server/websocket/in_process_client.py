@@ -1,6 +1,6 @@
-"""A client inside of this process: what lets an HTTP request wait for a job as a WebSocket would.
+"""A client inside this process, with which an HTTP request waits for a job as a WebSocket does.
 
-It is one more connection of the hub, with the same limits: its outbox is bounded, and all of them are ended together.
+The hub treats it like the client of a WebSocket: its outbox has the same limit, and `Bridge.close_all` closes it, too.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _PING: Final = '{"event":"ping"}'
 
 
 class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
-    """A connection of this process's own, until this context manager is left, however it is left.
+    """A client of the hub without a WebSocket. It is a context manager; leaving it ends the client.
 
     Args:
-        clients: Who counts it.
-        on_overflow: Called when frames did not fit into the outbox any more: nothing can follow. It must not wait.
-            None: `wait` returns, and that is enough.
+        clients: The clients of `/ws`, which count this client.
+        on_overflow: Called when a frame did not fit into the outbox, after which nothing can follow. It must not wait.
+            None means that nothing is called; `wait` returns in any case.
 
     Attributes:
-        connection: The hub's side.
+        connection: The hub's side of the client.
     """
 
     def __init__(
@@ -51,29 +51,29 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.lost()
 
     def greet(self) -> None:
-        """Put `hello` after what waits, as on a WebSocket."""
+        """Append the frame `hello` to the outbox, as for a WebSocket."""
         self.connection.outbox.append(self._clients.endpoint.hello())
         self.connection.outbox.flush()
 
     def subscribe(self, data: dict[str, Any]) -> None:
-        """Ask as a client would with `subscribe-job`. The answer is a frame, too."""
+        """Take the request `subscribe-job` with `data`. The answer comes as a frame, as for other clients."""
         self.received(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
 
     def ping(self) -> None:
-        """Put a `pong` after what waits, which says how far everything before it was told."""
+        """Have a `pong` appended to the outbox. It has the positions that all frames before it have reached."""
         self.received(_PING)
 
     async def wait(self) -> None:
-        """Wait until there is something to take, or the connection is to end."""
+        """Wait until there are frames to take, or the client is to be closed."""
         await self._woken.wait()
 
     def take(self) -> list[Frame]:
-        """Take all frames that came since. They count as waiting until `written`."""
+        """Take all frames from the outbox. They count as waiting until `written` is called."""
         self._woken = anyio.Event()
         return self.connection.outbox.take()
 
     def written(self) -> None:
-        """Say that the frames that were taken are dealt with: more may come."""
+        """Report that the frames that were taken have been written, so that more may come."""
         self.connection.outbox.written()
 
     def _wake(self) -> None:
@@ -85,7 +85,7 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
 
 
 async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Cancel `scope` once the HTTP client has left; what else it sends is dropped."""
+    """Cancel `scope` when the HTTP client disconnects. Drop everything else that the client sends."""
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

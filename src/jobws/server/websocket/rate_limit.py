@@ -1,12 +1,12 @@
-"""How fast a client may speak: a token bucket that slows the reader down and refuses nothing."""
+"""Limits how fast a client's messages are read, with a token bucket. No message is refused."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Allows `burst` messages together, then `per_second`.
+    """Allows `burst` messages together, and after that `per_second` messages a second.
 
-    Time comes in as an argument, in seconds on a clock that never goes back.
+    The caller passes the time, in seconds of a clock that never goes back.
     """
 
     __slots__ = ("_burst", "_per_second", "_tokens", "_updated")
@@ -18,7 +18,7 @@ class TokenBucket:
         self._updated = now
 
     def take(self, now: float, tokens: int = 1) -> float:
-        """Take `tokens` for one message; the seconds to wait before the next one is read (0: none)."""
+        """Take `tokens` for one message. Return how many seconds to wait before the next message is read."""
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - tokens
         self._updated = now
         return max(0.0, -self._tokens / self._per_second)

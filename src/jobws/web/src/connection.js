@@ -1,4 +1,4 @@
-/** A connection to a bridge that is made again whenever it is lost. Times are in milliseconds. */
+/** A connection to a bridge, which reconnects whenever it is lost. Times are in milliseconds. Brackets: protocol.md. */
 
 import { JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
@@ -6,27 +6,27 @@ import { Requests } from './requests.js';
 import { Subscriptions } from './subscriptions.js';
 import { WebSocketLink } from './websocket.js';
 
-// Watches for which the bridge has no place get one after so long.
+// If there are more subscriptions than the bridge allows, they take turns of this length.
 const TURN = 5000;
 
 /** Whether a client whose connection ended with `code` should come back [X1]. */
 const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500);
 
 /**
- * `settings` are those of `settings.js`; `jobs` is told its events. `to` is called: `frame` with what comes, and `stopped`
- * with why there will be nothing more.
+ * Makes a connection. `settings` come from `settings.js`. Events of the connection are fired on `jobs`. `to.frame` is called
+ * with each frame, and `to.stopped` with the error when the connection ends for good.
  */
 export function Connection(settings, jobs, to) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
   const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
-  let link = null; // what is open, or about to be
-  let timer; // of the next attempt, or of turns
-  let tries = 0; // links without `hello` since the last one with
-  let losses = 0; // since the last answer
-  let begun = false; // there was a connection
-  let polls = false; // the network seems to hold streams back
+  let link = null; // the link that is open or opening
+  let timer; // for the next attempt to connect, or for turns while connected
+  let tries = 0; // failed attempts since the last `hello`
+  let losses = 0; // lost connections and failed attempts since the last ack
+  let begun = false; // whether there was a connection before
+  let polls = false; // whether to poll, since the network seems to delay streams
 
   function connect() {
     if (connection.active) return;
@@ -37,7 +37,7 @@ export function Connection(settings, jobs, to) {
     open();
   }
 
-  /** A network that comes back, and a page that is looked at again, are reasons to see whether the bridge is there. */
+  /** Check the connection when the network comes back, and when the page becomes visible. */
   function listen(how) {
     globalThis[how]?.('online', check);
     globalThis.document?.[how]('visibilitychange', shown);
@@ -47,10 +47,10 @@ export function Connection(settings, jobs, to) {
 
   function check() {
     if (connection.transport) link.check();
-    else if (timer) retry(); // else it is tried now
+    else if (timer) retry(); // without a timer, an attempt is under way
   }
 
-  /** There is something to ask for. */
+  /** Send new requests soon, if connected. */
   function nudge() {
     if (connection.transport) link.nudge();
   }
@@ -64,7 +64,7 @@ export function Connection(settings, jobs, to) {
     }
   }
 
-  /** WebSocket; where it does not get through, HTTP, which is `next` if that is known. */
+  /** Open a WebSocket. Open HTTP in every third attempt, where there is no WebSocket, and with `next`. */
   async function open(next) {
     clearTimeout(timer);
     timer = null;
@@ -99,7 +99,7 @@ export function Connection(settings, jobs, to) {
     return made;
   }
 
-  /** Everything is to be asked for, by a connection with those limits. */
+  /** Send all requests again, on a connection with these limits. */
   function again(limits) {
     subscriptions.restart(limits);
     requests.again();
@@ -109,13 +109,13 @@ export function Connection(settings, jobs, to) {
     let frame;
     try {
       frame = JSON.parse(text);
-    } catch {} // below
+    } catch {} // without a frame, the link is ended below
     const event = frame?.event;
     const greeted = from === link && connection.transport;
-    if (event === 'hello') greeted || greet(from, frame.data); // each answer over HTTP begins with one
+    if (event === 'hello') greeted || greet(from, frame.data); // each response over HTTP begins with a `hello`
     else if (!greeted || !event) ended(from, 1006, 'what answers does not speak jobws.v1');
     else {
-      if (event === 'ack') losses = 0; // the bridge works: back-off begins again
+      if (event === 'ack') losses = 0; // the bridge works, so the pauses are short again
       subscriptions.receive(frame);
       to.frame(frame);
     }
@@ -123,12 +123,12 @@ export function Connection(settings, jobs, to) {
 
   function greet(from, { limits }) {
     const upgrade = from !== link;
-    if (upgrade && (connection.transport ?? 'websocket') === 'websocket') return from.close(); // it comes too late
+    if (upgrade && (connection.transport ?? 'websocket') === 'websocket') return from.close(); // the upgrade comes too late
     if (upgrade) link.close();
     link = from;
     connection.transport = link.kind;
     polls = link.kind === 'polling';
-    clearTimeout(timer); // an interval, too
+    clearTimeout(timer); // also clears an interval
     timer = setInterval(subscriptions.turn, TURN);
     again(limits);
     link.begin();
@@ -153,15 +153,15 @@ export function Connection(settings, jobs, to) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
-    // Where one way hangs, the next is tried immediately: a stream, then polls.
+    // After a timeout, the next way is tried immediately: an HTTP stream after WebSocket, polling after a stream.
     const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
     polls ||= http && which.kind === 'sse';
-    // Those that lost the same bridge do not come back together: a wait is random up to what doubles.
+    // The pause is random up to a limit that doubles, so that clients do not all reconnect together.
     const most = Math.min(reconnectionDelay * 2 ** losses++, reconnectionDelayMax);
     timer = setTimeout(retry, http ? 0 : Math.random() * most, http);
   }
 
-  /** The connection is over; returns what it was. */
+  /** Close the connection, and return its transport, or null if there was none. */
   function lose(reason) {
     const was = connection.transport;
     const lost = link;
@@ -173,7 +173,7 @@ export function Connection(settings, jobs, to) {
     return was;
   }
 
-  /** End for good, or until `connect` is called. */
+  /** End the connection until `connect` is called. */
   function stop(error, reason = error.message) {
     if (!connection.active) return;
     connection.active = false;

@@ -1,4 +1,4 @@
-/** Handlers by name, as socket.io-client has them. */
+/** Event handlers by name, with the methods of socket.io-client. */
 export class Emitter {
   #handlers = new Map();
 
@@ -16,7 +16,7 @@ export class Emitter {
     return this.on(name, once);
   }
 
-  /** Without a handler all of that name are removed, without a name all. */
+  /** Remove a handler. Without `handler`, remove all handlers of this name. Without a name, remove all handlers. */
   off(name, handler) {
     if (name === undefined) this.#handlers.clear();
     const kept = (this.#handlers.get(name) ?? []).filter((each) => handler && each !== handler && each.handler !== handler);
@@ -29,7 +29,7 @@ export class Emitter {
     return [...this.#handlers.keys()];
   }
 
-  /** Calls the handlers. One that throws stops nothing; its error surfaces as an uncaught one. */
+  /** Call the handlers. If a handler throws, the others are still called, and the error is reported as uncaught. */
   fire(name, ...args) {
     for (const handler of this.#handlers.get(name) ?? [])
       try {

@@ -1,6 +1,6 @@
-/** What goes wrong, by name. */
+/** The errors of this module. */
 
-/** Base of all errors of this module. `code` is the bridge's, if it is the bridge that refused. */
+/** The base class of all errors of this module. `code` is the code of the bridge's error, if the bridge refused. */
 export class JobwsError extends Error {
   name = 'JobwsError';
 
@@ -20,16 +20,16 @@ const ofJob = (name, say) =>
     }
   };
 
-/** A job that was waited for failed, and will not be tried again. `reason` is its `failedReason`. */
+/** The job failed, and will not be tried again. `reason` is its `failedReason`. */
 export const JobFailed = ofJob('JobFailed', (job, reason) => `${job} failed: ${reason}`);
-/** A job that was waited for was removed before it had ended. */
+/** The job was removed before it ended. */
 export const JobRemoved = ofJob('JobRemoved', (job) => `${job} was removed before it had ended`);
-/** There is no such job, and no outcome of one, as far as Redis remembers. */
+/** Redis has neither the job nor its outcome. */
 export const JobUnknown = ofJob('JobUnknown', (job) => `no ${job}; if it is about to be added, wait with {expect: true}`);
 
-/** There is no such queue. */
+/** The queue does not exist. */
 export const queueUnknown = (jobId, queue) =>
   new JobwsError(`${jobId}: no queue ${queue}; if it is about to come, wait with {expect: true}`, 'unknown-queue');
 
-/** It has not ended within the time that its user gave it: `reason`, in milliseconds. */
+/** The job did not end within the time limit `reason`, in milliseconds. */
 export const JobTimeout = ofJob('TimeoutError', (job, milliseconds) => `${job} has not ended within ${milliseconds} ms`);

@@ -1,4 +1,4 @@
-/** What the module is for: to watch a job to its end, and to wait for its result. */
+/** Watches a job to its end, and waits for its result. */
 
 import { JobFailed, JobRemoved, JobTimeout, JobwsError } from './errors.js';
 import { loadHttp } from './loading.js';
@@ -6,10 +6,10 @@ import { OUTCOMES } from './subscription.js';
 import { within } from './within.js';
 
 export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
-/** The id as text; empty: it is none. */
+/** Returns the job id as a string, or '' if it is not valid. */
 export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
 
-/** An iterator; see `Jobs.watch` in jobws.d.ts. */
+/** Returns an async iterator of a job's events. See `Jobs.watch` in jobws.d.ts. */
 export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
   const items = [];
   let [wake, failure, over, leave] = [null, null, false, () => {}];
@@ -56,7 +56,7 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
   };
 }
 
-/** See `Jobs.wait` in jobws.d.ts. */
+/** Waits for a job to end. See `Jobs.wait` in jobws.d.ts. */
 export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
   const watched = watch(share, connection, jobId, { ...options, expect });
   const result = resultOf(watched, connection, jobId, options);
@@ -68,15 +68,15 @@ async function resultOf(watched, connection, jobId, { signal }) {
   let told;
   do told = (await watched.next()).value;
   while (told?.event === 'gap');
-  if (!told) return; // nobody waits for it any more
+  if (!told) return; // the watch was ended
   const { event, data } = told;
   if (event === 'removed') throw new JobRemoved(String(jobId), data.queue);
   const key = event === 'completed' ? 'returnvalue' : 'failedReason';
-  // It may have been too large for an event.
+  // A value that was too large for an event is looked up.
   const [job] = key in data || !data.truncated ? [data] : await lookup(connection, jobId, { queue: data.queue, signal });
   if (event === 'failed') throw new JobFailed(String(jobId), data.queue, job?.[key]);
   return job?.[key];
 }
 
-/** See `Jobs.lookup` in jobws.d.ts. */
+/** Looks up a job. See `Jobs.lookup` in jobws.d.ts. */
 export const lookup = async (...of) => (await loadHttp()).lookup(JobwsError, ...of);

@@ -1,19 +1,19 @@
-/** The fallback where no WebSocket gets through: the same frames over HTTP, in streams, or, where those are held back, in
- * answers that end. It is loaded when it is needed. Times are in milliseconds. Rules in brackets: protocol.md. */
+/** The fallback for networks that block WebSockets: the same frames over HTTP, in streams. If the network delays streams, the
+ * client polls instead. This file is loaded when it is needed. Times are in milliseconds. Brackets: protocol.md. */
 
-// A stream over HTTP tells its position every 15 s [H8]; some proxies hold all of it back until it ends.
+// A stream over HTTP sends its position every 15 s [H8], so after this silence it is dead, or a proxy delays it.
 const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
-// The position that ends an answer may be earlier than its events by 0.3 s [P4]: who asks sooner is told the same again.
+// The position at the end of a response may be 0.3 s older than its events [P4]. An earlier poll would repeat events.
 const POLL_PAUSE = 300;
-// Everything is asked for again with each further request, so they are gathered: for so long, and so long for each
+// Each new request sends all subscriptions again. So requests are gathered for GATHER ms, and GATHER_EACH ms more for each
 // subscription.
 const GATHER = 50;
 const GATHER_EACH = 2;
 
 /**
- * What HTTP carries, as WebSocketLink does; each request begins another `POST /events`, and gives the one before up. `polls`:
- * the answers end with the first news, for where nobody sees them before they end.
+ * A link over HTTP, with the methods of WebSocketLink. Each new request begins a `POST /events`, and aborts the one before.
+ * With `polls`, a response ends with the first news, since the network may deliver it only when it ends.
  */
 export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay, upgradeDelayMax }, to) {
   let abort = new AbortController();
@@ -21,18 +21,18 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   let poll;
   let silence;
   let upgrading;
-  let patience = 0; // until when an answer is not given up before it told what was asked for
+  let patience = 0; // until this time, a response with missing acks is not aborted
 
   function nudge() {
     gathering ??= setTimeout(() => {
       gathering = null;
-      // Who gives an answer up for each further request gets none.
+      // If each new request aborted the response before, no ack would ever come.
       if (to.awaited() && performance.now() < patience) return nudge();
       if (to.messages().some(({ event }) => event !== 'unsubscribe-job')) ask();
     }, GATHER + GATHER_EACH * to.size());
   }
 
-  /** Everything is asked for again; positions see to it that nothing comes twice. `wait`: for how many seconds for news. */
+  /** Send all subscriptions again, with positions, so no event comes twice. A poll waits for news for `wait` seconds. */
   function ask(wait = 0) {
     clearTimeout(poll);
     patience = wait ? 0 : performance.now() + timeout;
@@ -84,14 +84,14 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
     }
   }
 
-  /** A poll has ended. Where nothing is asked for, nothing comes. */
+  /** Poll again after a poll has ended, if there is a subscription. */
   function again(asked) {
     patience = 0;
     if (asked) poll = setTimeout(() => ask(POLL_SECONDS), POLL_PAUSE);
     else clearTimeout(silence);
   }
 
-  /** Something is to come within so long. */
+  /** End the link unless something comes within this time. */
   function listen(milliseconds) {
     clearTimeout(silence);
     silence = setTimeout(() => to.end(1006, 'timeout'), milliseconds);
@@ -104,8 +104,8 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   }
 
   /**
-   * What is better is tried after `delay`, then after twice as long, and so on: WebSocket, and where it polls, a stream, too,
-   * since one that was only slow looked as if it were held back.
+   * Try a better link after `delay`, then after twice as long, and so on: a WebSocket, and while polling also a stream, since
+   * a stream that was only slow is mistaken for one that a proxy delays.
    */
   function upgrade(delay) {
     upgrading = setTimeout(() => {
@@ -115,13 +115,13 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
     }, delay);
   }
 
-  // `hello` comes before anything is asked for, but not before the connection knows of this link.
+  // The first request asks for nothing, and gets `hello`. `hello` comes after the connection knows of this link.
   send([], 0);
   listen(polls ? timeout : timeout / 2);
   return {
     kind: polls ? 'polling' : 'sse',
     nudge,
-    check() {}, // who is silent is found out, and the browser ends answers whose network is gone
+    check() {}, // `listen` finds silent bridges, and the browser ends responses when the network is gone
     begin() {
       if (WebSocket || polls) upgrade(upgradeDelay);
     },
@@ -133,7 +133,7 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   };
 }
 
-/** See `Jobs.lookup` in jobws.d.ts; `JobwsError` is the class of that name. */
+/** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */
 export async function lookup(JobwsError, { base, token }, jobId, { queue, signal } = {}) {
   const given = await token();
   const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });

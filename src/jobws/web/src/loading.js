@@ -1,11 +1,11 @@
-/** What goes over HTTP is loaded when it is needed; the bundle for service workers, which can load nothing later, has it. */
+/** Loads `jobws-http.js` when it is needed. The bundle for service workers contains it, since they can load nothing later. */
 
 import { JobwsError } from './errors.js';
 import { within } from './within.js';
 
 let failures = 0;
 
-/** The module `jobws-http.js`, within so long. Browsers do not try again what could not be loaded: it has another URL then. */
+/** Load `jobws-http.js` within a time. Browsers do not load a failed URL again, so each attempt has another URL. */
 export async function loadHttp(milliseconds = 10000) {
   const loading = failures ? import(/* webpackIgnore: true */ /* @vite-ignore */ ['./jobws-http.js', failures].join('?')) : import('./jobws-http.js');
   try {

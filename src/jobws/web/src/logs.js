@@ -1,18 +1,19 @@
-/** The log, `io(url + '/logs')`, goes on where it was. Rules in brackets: protocol.md. */
+/** Resumes the log, `io(url + '/logs')`, after a lost connection. Brackets: protocol.md. */
 
 import { PASSING } from './subscriptions.js';
 
-// The log that does not come back for now is asked for once more after so long, in milliseconds.
+// After a temporary error, the log is requested again after this time, in milliseconds.
 const RETRY = 1000;
 
 /**
- * `asked` is the standing request, which from now on is to bring what comes after the last line, or after the position
- * of an `ack` or a `pong` [L5]. `own`: the frame answers the user's own request. `nudge`: it is to be sent again.
+ * Takes a frame of the log. Changes the subscription's request `asked` so that, sent again, it begins after the last line, or
+ * after the position of an `ack` or a `pong` [L5]. `own` says that the frame answers a request of the user. `nudge` is called
+ * when the request must be sent again.
  */
 export function resume(asked, { event, data, ref, id }, own, jobs, nudge) {
   const { message } = asked;
   if (ref === message.ref && !own) {
-    // Nobody sees the answers to what was asked again.
+    // This answers a request that was sent again. The user does not see it.
     if (data.gap) jobs.fire('dropped', { count: 0, approximate: true });
     if (PASSING.includes(data.code))
       setTimeout(() => {

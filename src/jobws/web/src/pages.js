@@ -1,17 +1,17 @@
-/** Jobs that a page subscribes by hand, with `emit('subscribe-job', …)`, and whose events go to its handlers. */
+/** Jobs that a page subscribes with `emit('subscribe-job', …)`. Their events go to the page's handlers. */
 
 import { asId, BAD_ID } from './following.js';
 import { OUTCOMES, wants } from './subscription.js';
 import { bytes, keyOf } from './subscriptions.js';
 
-// Handlers of these names want no job events. Custom job events of such names come as `custom:<name>` [E3].
+// Handlers of these names get no job events. Custom job events with such a name come as `custom:<name>` [protocol.md, E3].
 const OWN = 'connect disconnect connect_error transport error gap expiring log dropped job-log'.split(' ');
 const byQueue = (position, queue) => (typeof position === 'string' ? { [queue]: position } : position);
 
 export function Pages(jobs, subscriptions) {
-  const pages = new Map(); // by job
+  const pages = new Map(); // the watchers, by `keyOf` the job
 
-  /** The watcher of what a page subscribed. */
+  /** The watcher of one subscription of a page. */
   function Page(key, until) {
     const asked = [];
     const page = {
@@ -23,7 +23,7 @@ export function Pages(jobs, subscriptions) {
       },
       answer: (result) => asked.splice(0).forEach((resolve) => resolve(result)),
       deliver({ event, data }, own) {
-        if (!own) return; // a `gap` of all, which the page is told once
+        if (!own) return; // a `gap` of the whole queue, which the page gets once, as a frame without `sub`
         if (page.until && OUTCOMES.includes(event)) pages.delete(key);
         jobs.fire(event, data);
       },
@@ -45,7 +45,7 @@ export function Pages(jobs, subscriptions) {
     if (events) page.wanted = events;
     if (logs !== undefined) page.logs = !!logs;
     if (before) subscriptions.renew(page.subscription);
-    // A page may have kept positions itself.
+    // The page may pass positions that it has kept.
     else page.subscription = subscriptions.join(queue, id, page, byQueue(after, queue), byQueue(logs?.after, queue));
     return new Promise((resolve) => page.asked.push(resolve));
   }
@@ -60,7 +60,7 @@ export function Pages(jobs, subscriptions) {
   }
 
   return {
-    /** `subscribe-job` and `unsubscribe-job`: what a bridge would answer. */
+    /** Serve `subscribe-job` and `unsubscribe-job`. Resolves with what a bridge would answer. */
     async ask(event, data) {
       const many = Array.isArray(data) || Array.isArray(data?.jobs);
       const { jobs: items, ...common } = Array.isArray(data) ? { jobs: data } : many ? data : { jobs: [data] };
@@ -71,19 +71,19 @@ export function Pages(jobs, subscriptions) {
       return results[0].error ? results[0] : { request: event, ...results[0] };
     },
 
-    /** A page says by its handlers which events it wants; this one is new. */
+    /** Subscribe to the event `name`, for which the page has a new handler, unless the page chose its events. */
     handles(name) {
       if (!OWN.includes(name)) for (const { wanted, subscription } of pages.values()) if (!wanted) subscriptions.renew(subscription);
     },
 
-    /** Whether what a whole queue brings comes through a subscription to the job, too: a page is told each event once. */
+    /** Whether an event of a queue also comes through a subscription to its job. The page must get it only once. */
     tells: (event, data) =>
       [data?.queue, undefined].some((queue) => {
         const { acknowledged, chosen } = pages.get(keyOf(queue, data?.jobId))?.subscription ?? {};
         return acknowledged && wants(chosen, event);
       }),
 
-    /** There will be no answers for now. */
+    /** Answer all waiting requests with an error. */
     refuse: (answer) => pages.forEach((page) => page.answer(answer)),
   };
 }

@@ -1,16 +1,16 @@
-/** Requests that are about no job: what waits for an answer, and what each connection needs again. */
+/** All requests except those for jobs: requests that wait for an answer, and subscriptions to send on each connection. */
 
 import { resume } from './logs.js';
 
-/** `nudge` is called when there is something to ask for; `next` gives a ref that no other request has. */
+/** Calls `nudge` when there is a request to send. `next` returns a ref that no other request has. */
 export function Requests(jobs, next, nudge) {
-  const unanswered = new Map(); // by ref
+  const unanswered = new Map(); // requests, by ref
   const standing = new Map(); // subscriptions to queues and to the log
 
   const all = () => [...new Set([...standing.values(), ...unanswered.values()])];
 
   return {
-    /** Ask the bridge; resolves with its ack's data, or with `{error: {code, message}}`. */
+    /** Send a request. Resolves with the data of the ack, or with `{error: {code, message}}`. */
     ask: (event, data) =>
       new Promise((resolve) => {
         const ref = next();
@@ -23,7 +23,7 @@ export function Requests(jobs, next, nudge) {
         nudge();
       }),
 
-    /** What to send now. */
+    /** Return the messages to send now. */
     unsent: () =>
       all().flatMap((request) => {
         if (request.sent) return [];
@@ -31,12 +31,12 @@ export function Requests(jobs, next, nudge) {
         return request.message;
       }),
 
-    /** Everything is to be sent once more. */
+    /** Let `unsent` return all requests once more. */
     again: () => all().forEach((request) => (request.sent = false)),
 
     pending: () => [...unanswered.values()].some(({ sent }) => sent),
 
-    /** A frame has come. `logs`: from the log, which goes on where it was. */
+    /** Take a frame. With `logs`, it comes from the log, whose subscription must be able to resume. */
     take(frame, logs) {
       const { event, data, ref } = frame;
       const request = unanswered.get(ref);
@@ -46,7 +46,7 @@ export function Requests(jobs, next, nudge) {
       if (asked && !unanswered.has(asked.message.ref)) resume(asked, frame, request, jobs, nudge);
     },
 
-    /** There will be no answers. */
+    /** Answer all waiting requests with an error. */
     refuse(answer) {
       for (const { resolve } of unanswered.values()) resolve(answer);
       unanswered.clear();

@@ -1,10 +1,10 @@
-/** What `io` is given, and what is made of it. Times are in milliseconds. */
+/** Checks the options of `io`, and makes the settings. Times are in milliseconds. */
 
 import { JobwsError } from './errors.js';
 
-// `timeout`: a connection that has not begun after so long is given up, a stream that has not, after half of that: the
-// network may hold it back. `pongTimeout`: one of which nothing comes so long after a `ping` is dead. `upgradeDelay`: where
-// only HTTP gets through, WebSocket is tried again after so long, then after twice as long, and so on.
+// `timeout`: how long a connection may take to begin. A stream over HTTP has half of it, since the network may delay streams.
+// `pongTimeout`: a connection is dead if nothing comes within this time after a `ping`. `upgradeDelay`: over HTTP, WebSocket
+// is tried again after this time, then after twice as long, and so on.
 const DEFAULTS = {
   timeout: 10000,
   pingInterval: 20000,
@@ -24,7 +24,7 @@ function warn(text) {
   warned.add(text);
 }
 
-/** `fallback`: HTTP is to be tried, too. */
+/** Returns the settings for `url` and `options`. `fallback` says whether HTTP is tried, too. */
 export function settingsOf(url, options) {
   const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
   if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);

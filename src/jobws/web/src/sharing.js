@@ -1,24 +1,24 @@
-/** Watches that want the same have one subscription, so that a large result comes once, however many show it. */
+/** Lets watches of the same job share one subscription, so that the bridge sends a large result only once. */
 
 import { JobUnknown, queueUnknown } from './errors.js';
 import { OUTCOMES, wants } from './subscription.js';
 import { keyOf } from './subscriptions.js';
 
-/** Whether a member gets from the subscription what one of its own would bring. */
+/** Whether a member may share a subscription: it gets the same events as from a new one. */
 function brings({ chosen, acknowledged, alive, after }, { events, logs, strict }) {
   if (!chosen) return true;
-  // A look-up that is under way may be of before a job was added.
+  // A look-up that has begun may not see a job that was added since.
   if (logs || (acknowledged ? !alive().length : after || strict)) return false;
   return events.every((name) => wants(chosen, name));
 }
 
-/** Of one connection: a function that begins to follow a job, and returns how to leave it. */
+/** Returns the function that begins to watch a job on a connection. It returns a function that ends the watch. */
 export function Sharing(subscriptions) {
-  const latest = new Map(); // by job, the watcher that others may share
+  const latest = new Map(); // by `keyOf` the job, the group that new members may join
 
   function Group(key, queue, jobId) {
     let members = [];
-    /** It takes no more; whom it had. */
+    /** End the group: no member can join any more. Returns its members. */
     function over() {
       if (latest.get(key) === group) latest.delete(key);
       return members.splice(0);
@@ -57,7 +57,7 @@ export function Sharing(subscriptions) {
     return group;
   }
 
-  /** A member has `events`, `logs`, `strict` (no such job: it is refused), and `deliver`, `refuse` to be called. */
+  /** A member has `events`, `logs`, `strict` (a missing job is an error), and the callbacks `deliver` and `refuse`. */
   return (queue, jobId, member) => {
     const key = keyOf(queue, jobId);
     const group = latest.get(key);

@@ -1,4 +1,4 @@
-/** A bridge's client with the surface of socket.io-client that job pages use. */
+/** A client with the methods of socket.io-client that job pages use. */
 
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
@@ -9,12 +9,12 @@ import { settingsOf } from './settings.js';
 import { Sharing } from './sharing.js';
 import { within } from './within.js';
 
-/** What is passed last may be an acknowledgement, which is taken away. */
+/** Removes the callback for the ack from the arguments, if it is the last of them, and returns it. */
 const acknowledgement = (args) => (typeof args.at(-1) === 'function' ? args.pop() : () => {});
 
-/** A connection to a bridge that comes back by itself; made by `io`. */
+/** A client of one bridge, which reconnects by itself. `io` makes it. */
 export class Jobs extends Emitter {
-  /** What socket.io-client calls the manager: `jobs.io.on('reconnect', …)`. */
+  /** The events of reconnecting, as on socket.io-client's manager: `jobs.io.on('reconnect', …)`. */
   io = new Emitter();
   #connection;
   #share;
@@ -28,7 +28,7 @@ export class Jobs extends Emitter {
       frame: (frame) => {
         const { event, data, ref, sub } = frame;
         requests.take(frame, settings.endpoint === '/logs');
-        // What is said to a subscription that was left is nobody's.
+        // Answers, and frames of subscriptions that have a name, do not go to the handlers of the page.
         if (ref !== undefined || typeof sub === 'number' || event === 'ack' || event === 'pong' || pages.tells(event, data)) return;
         if (event === 'expiring' && typeof settings.token === 'function')
           connection.token().then((given) => this.emit('authenticate', { token: given }), connection.stop);
@@ -45,7 +45,7 @@ export class Jobs extends Emitter {
     if (options.autoConnect !== false) this.connect();
   }
 
-  /** What carries the events now: `websocket`, `sse`, `polling`, or null. */
+  /** The transport in use: `websocket`, `sse`, `polling`, or null without a connection. */
   get transport() {
     return this.#connection.transport;
   }
@@ -93,12 +93,12 @@ export class Jobs extends Emitter {
     return this;
   }
 
-  /** Ask the bridge; resolves with its ack's data, or with `{error: {code, message}}`. */
+  /** Send a request. Resolves with the data of the ack, or with `{error: {code, message}}`. */
   emitWithAck(event, data) {
     return (event === 'subscribe-job' || event === 'unsubscribe-job' ? this.#pages : this.#requests).ask(event, data);
   }
 
-  /** `timeout(ms).emit(…, (error, answer) => …)` and `.emitWithAck(…)`, which rejects. */
+  /** Limit the time for an ack: `timeout(ms).emit(…, (error, answer) => …)`, or `.emitWithAck(…)`, which rejects. */
   timeout(milliseconds) {
     const emitWithAck = (event, data) =>
       within(this.emitWithAck(event, data), milliseconds, new JobwsError('operation has timed out'));

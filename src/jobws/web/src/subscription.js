@@ -1,16 +1,16 @@
-/** One subscription, across connections: how far it has come. Rules in brackets: protocol.md. */
+/** One subscription to a job, and its position, across connections. Brackets: protocol.md. */
 
 export const OUTCOMES = ['completed', 'failed', 'removed'];
-/** Whether a list of events has that one. */
+/** Whether a list of event names contains `name` or `*`. */
 export const wants = (events, name) => events.includes('*') || events.includes(name);
 
-// Names of more events than a subscription may have are asked for as `*` [S4].
+// A subscription that wants more events than this asks for `*` [S4].
 const MAX_EVENTS = 32;
 
-/** A position as a number, which has two unsigned integers, without what follows `~` [E4]. */
+/** Returns a position, which is two unsigned integers, as one number, without the suffix after `~` [E4]. */
 const number = (position) => ((a, b) => (BigInt(a) << 64n) + BigInt(b))(...position.split(/[-~]/));
 
-/** What tells one outcome from another, without keeping a large result. */
+/** Returns a short summary of an outcome, to recognise it again without keeping a large result. */
 function summary(event, { returnvalue, failedReason }) {
   const text = JSON.stringify([event, returnvalue ?? failedReason]);
   let hash = 0;
@@ -19,28 +19,28 @@ function summary(event, { returnvalue, failedReason }) {
 }
 
 /**
- * `watcher`: see `Subscriptions`. `after` and `lines` are positions by queue: everything up to there has come [P3], and all
- * log lines [S12]; `after` is undefined until it was acknowledged once [R4].
+ * Makes a subscription. `Subscriptions` describes `watcher`. `after` and `lines` are positions by queue: all events up to
+ * `after` have come [P3], and all log lines up to `lines` [S12]. `after` is undefined before the first ack [R4].
  */
 export function Subscription(queue, jobId, watcher, after, lines) {
-  // By queue: null, the job was seen, and no outcome told since; or what tells its last outcome from others, and its `id`.
+  // By queue: null if the job was seen without an outcome since, or else the summary and the `id` of its last outcome.
   const told = new Map();
   const self = {
     queue,
     jobId,
     watcher,
     after: after ?? undefined,
-    name: null, // on this connection [P1]; null: it is not asked for
+    name: null, // on this connection [P1]; null if it was not requested
     acknowledged: false,
-    chosen: null, // the events that it was asked for; null: it never was
+    chosen: null, // the events in the last request; null before the first request
 
-    /** The queues in which the job was seen, and no outcome told since. */
+    /** Returns the queues in which the job was seen without an outcome since. */
     alive: () => [...told.keys()].filter((each) => !told.get(each)),
 
-    /** Its outcome was told, and nothing is expected of it. */
+    /** Whether the job has ended in every queue in which it was seen. */
     idle: () => told.size && !self.alive().length,
 
-    /** The item of `subscribe-job`. */
+    /** Gives the subscription a name, and returns its item of `subscribe-job`. */
     item(name) {
       const events = new Set([...OUTCOMES, ...watcher.events]);
       self.name = name;
@@ -56,22 +56,22 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       };
     },
 
-    /** Nothing comes by its name any more. */
+    /** Forget the name, since no more frames come for it. */
     release() {
       self.name = null;
       self.acknowledged = false;
     },
 
-    /** Take its answer; returns the queues from which the job vanished while nobody was told. */
+    /** Take the answer. Returns the queues where the job vanished without an outcome that was delivered. */
     acknowledge(common, { jobs = [], unknown, after }) {
       const all = { ...common, ...after };
       self.acknowledged = true;
-      self.after = queue === undefined ? all : { [queue]: all[queue] }; // whatever it was [P5]
+      self.after = queue === undefined ? all : { [queue]: all[queue] }; // replaces all earlier positions [P5]
       for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) told.set(queue, null);
       return unknown ? self.alive() : [];
     },
 
-    /** Take the positions of a `pong`, as far as they are later; what follows `~` stays [P4]. */
+    /** Take the positions of a `pong` that are later than the own ones. Keep the suffix after `~` [P4]. */
     move(after) {
       for (const each of queue === undefined ? Object.keys(after) : [queue]) {
         const [to, from] = [after[each], self.after[each]];
@@ -79,17 +79,17 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       }
     },
 
-    /** Take an event; whether it is news: not the outcome that was told, once more [R4], nor that its job is gone by now. */
+    /** Take an event. Returns whether to deliver it: not if it repeats an outcome [R4] or says that an ended job is gone. */
     take({ event, id, data }) {
       const { queue } = data;
       if (event === 'job-log') return (lines = { ...lines, [queue]: data.position });
       if (id !== undefined) self.after[queue] = id;
       const [before, at] = told.get(queue) ?? [];
       if (!OUTCOMES.includes(event)) {
-        if (event !== 'progress' || !before) told.set(queue, null); // it may come after the outcome
+        if (event !== 'progress' || !before) told.set(queue, null); // `progress` may come after the outcome
         return true;
       }
-      const made = !id || id.includes('~'); // by the bridge, of what it finds in Redis
+      const made = !id || id.includes('~'); // the bridge made this event from what it found in Redis
       if (before && made && event === 'removed') return false;
       const now = watcher.until || summary(event, data);
       told.set(queue, [now, id]);

@@ -1,19 +1,19 @@
-/** What is watched, what the bridge is asked for, and whose a frame is. Nothing here waits. Rules in brackets: protocol.md. */
+/** The subscriptions of a client: makes requests, and passes each frame to its subscription. Brackets: protocol.md. */
 
 import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
-// What a message has beside its items, at most.
+// How many bytes a message has in addition to its items, at most.
 const FRAME = 128;
-// Errors that pass by themselves.
+// Temporary errors.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
 
-/** What names a job. */
+/** Returns a key for a job of a queue. */
 export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 export const bytes = (text) => new TextEncoder().encode(text).length;
 
-/** Items in lists that the bridge takes; one that is too large for it is alone. */
+/** Splits items into lists within the bridge's limits. An item that is too large is in a list of its own. */
 function lists(items, { maxMessage, maxSubscriptions }) {
   const all = [];
   let size = Infinity;
@@ -30,23 +30,24 @@ function lists(items, { maxMessage, maxSubscriptions }) {
 }
 
 /**
- * `changed` is called when there is something to ask for. A watcher has `events` (beside outcomes), `logs`, `until` (it ends
- * with the first outcome), `stays` (also when nothing will come for now), and is called: `deliver` with a frame, and whether
- * it is of this subscription alone; `answer` with an answer, and whether there is or was such a job; `refuse` with an error,
- * which is the end.
+ * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `until` (whether
+ * it ends with the first outcome), `stays` (whether it stays when the connection stops), and callbacks:
+ * - `deliver(frame, own)`: a frame, and whether it is for this subscription alone;
+ * - `answer(result, known)`: an answer, and whether the job exists or did exist;
+ * - `refuse(error)`: the error that ends the subscription.
  */
 export function Subscriptions(changed) {
   let limits;
   let count = 0;
-  const all = new Set(); // across connections
-  const waiting = new Set(); // of them, what is still to be asked for
-  const named = new Map(); // what this connection was asked for, by name [P1]
-  const asked = new Map(); // ref -> the names in that request, in order, until it is answered
+  const all = new Set(); // all subscriptions, across connections
+  const waiting = new Set(); // subscriptions that must be requested
+  const named = new Map(); // subscriptions that were requested on this connection, by name [P1]
+  const asked = new Map(); // by ref of each unanswered request, the names in it, in order
   const leaving = []; // items of the next `unsubscribe-job`
 
-  /** A ref that no other request of this client has, or a name that no other subscription has. */
+  /** Returns a new number, for the ref of a request or the name of a subscription. */
   const next = () => ++count;
-  /** Those of which something is expected. */
+  /** Returns the requested subscriptions whose job has not ended. */
   const busy = () => [...named.values()].filter(({ idle }) => !idle());
 
   function want(each) {
@@ -54,7 +55,7 @@ export function Subscriptions(changed) {
     changed();
   }
 
-  /** Its name is no longer its own. `tell`: the bridge is to be told. */
+  /** Take the name of a subscription away. With `tell`, unsubscribe it at the bridge. */
   function release(each, tell = true) {
     const { name: sub, queue, jobId } = each;
     if (!named.delete(sub)) return;
@@ -81,13 +82,13 @@ export function Subscriptions(changed) {
     each.watcher.refuse(error);
   }
 
-  /** It goes on under another name, and misses nothing: its watcher wants something else, or others are to have its place. */
+  /** Request a subscription again under a new name, for other events or because others need its place. It misses nothing. */
   function renew(each) {
     release(each);
     want(each);
   }
 
-  /** Everything is asked for again: by another connection, whose limits those are, or as if it were one. */
+  /** Request all subscriptions again, on a new connection with the limits `given`, or as on a new connection. */
   function restart(given = limits) {
     limits = given;
     lost();
@@ -100,22 +101,22 @@ export function Subscriptions(changed) {
     for (const each of all) each.release();
   }
 
-  /** Nothing will come for now. */
+  /** Refuse all watchers except those that stay, since the connection stops. */
   function fail(error) {
     for (const each of all) each.watcher.stays || refuse(each, error);
   }
 
-  /** Those that had a place longest give it to those that wait for one. */
+  /** Let the oldest subscriptions give their places to those that wait. */
   function turn() {
     busy().filter(({ acknowledged }) => acknowledged).slice(0, waiting.size).forEach(renew);
   }
 
-  /** What to ask for now. */
+  /** Returns the messages to send now. */
   function unsent() {
     const message = (event, data) => ({ event, ref: next(), data });
     const messages = lists(leaving.splice(0), limits).map((data) => message('unsubscribe-job', data));
     const items = [];
-    // The bridge itself takes the places of those whose outcome was told [S10].
+    // If places are scarce, the bridge evicts subscriptions whose job has ended [S10], so they do not count.
     let free = limits.maxSubscriptions - (waiting.size && busy().length);
     for (const each of waiting) {
       if (free-- <= 0) break;
@@ -140,7 +141,7 @@ export function Subscriptions(changed) {
     else if (event === 'error') answered(ref, { error: data });
     else
       for (const each of sub === undefined ? named.values() : [named.get(sub)])
-        if (!each?.acknowledged) continue; // nothing precedes its answer [P2]
+        if (!each?.acknowledged) continue; // no frame precedes the answer [P2]
         else if (event === 'pong') each.move(data.after ?? {});
         else if (event === 'gap') interrupt(each, frame, sub !== undefined);
         else if (sub !== undefined && data?.jobId !== undefined) hand(each, frame);
@@ -148,13 +149,13 @@ export function Subscriptions(changed) {
 
   function answered(ref, { results = [], after, error, evicted = [] }) {
     asked.get(ref)?.forEach((name, index) => {
-      const each = named.get(name); // undefined: it was left
+      const each = named.get(name); // undefined if the subscription has ended
       if (each) settle(each, after, error ? { error } : (results[index] ?? {}));
     });
     asked.delete(ref);
     for (const each of evicted.flatMap(({ sub }) => named.get(sub) ?? [])) {
       release(each, false);
-      if (!each.idle()) want(each); // it was not told the outcome
+      if (!each.idle()) want(each); // its outcome has not come
     }
   }
 
@@ -173,7 +174,7 @@ export function Subscriptions(changed) {
       if (all.has(each)) hand(each, { event: 'removed', data: { queue: gone, jobId }, replayed: true });
   }
 
-  /** A `gap`, if it concerns this one: its positions may be those of another stream [R6]. */
+  /** Deliver a `gap` if it concerns this subscription. Unless the stream was trimmed, positions begin again [R6]. */
   function interrupt(each, frame, own) {
     const { queue, jobs, reason } = frame.data;
     if ((each.queue ?? queue) !== queue || (jobs && !jobs.includes(each.jobId))) return;
@@ -184,7 +185,7 @@ export function Subscriptions(changed) {
   function hand(each, frame) {
     const { watcher } = each;
     const news = each.take(frame);
-    // The bridge has left, too, unless it is the client that found out [S5].
+    // The bridge has ended the subscription, too, unless the client itself made this event [S5].
     if (watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
     if (news) watcher.deliver(frame, true);
   }

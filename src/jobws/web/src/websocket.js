@@ -1,6 +1,6 @@
 /**
- * The usual link to a bridge. `to.frame` takes what comes, and `to.end`, at last, a close code and why; `to.messages` gives
- * what to send. Times are in milliseconds.
+ * The usual link to a bridge, over a WebSocket. It calls `to.frame` with each frame, and `to.end` with the close code and the
+ * reason at the end. `to.messages` returns the messages to send. Times are in milliseconds.
  */
 export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingInterval, pongTimeout }, to) {
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
@@ -10,14 +10,14 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingI
   let silence = setTimeout(late, timeout);
   let due = false;
   socket.onmessage = ({ data }) => {
-    clearTimeout(silence); // whatever comes shows that it is alive
+    clearTimeout(silence); // any message shows that the bridge is alive
     silence = null;
     to.frame(data);
   };
-  socket.onerror = () => {}; // `close` follows
+  socket.onerror = () => {}; // the event `close` follows
   socket.onclose = ({ code, reason }) => to.end(code, reason);
 
-  /** A half-open connection stands for ever; and a `pong` keeps positions young [P4]. */
+  /** Send a `ping`, to detect a half-open connection, and to get new positions with the `pong` [protocol.md, P4]. */
   function check() {
     send({ event: 'ping' });
     silence ??= setTimeout(late, pongTimeout);
@@ -27,12 +27,12 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingI
     kind: 'websocket',
     check,
 
-    /** The bridge has greeted. */
+    /** Begin to ping, since `hello` has come. */
     begin() {
       beat = setInterval(check, pingInterval);
     },
 
-    /** What one turn of the program asks for goes out together. */
+    /** Send all requests of this turn of the event loop together. */
     nudge() {
       if (due) return;
       due = true;

@@ -1,4 +1,4 @@
-/** What the promise gives, or that error if it takes longer. */
+/** Resolves as the promise does, or rejects with `error` if it takes longer. */
 export function within(promise, milliseconds, error) {
   let timer;
   const over = new Promise((_, reject) => {
