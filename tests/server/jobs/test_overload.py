@@ -12,7 +12,7 @@ from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 
 if TYPE_CHECKING:
-    from tests.support.client import Client
+    from tests.support.client import RawClient
     from tests.support.redis import Redis
 
 CLIENTS = 10
@@ -20,12 +20,12 @@ SUBSCRIPTIONS = 200
 QUEUES = 10
 
 
-async def ask_for_all(clients: list[Client]) -> tuple[int, float]:
+async def ask_for_all(clients: list[RawClient]) -> tuple[int, float]:
     """Have each client subscribe to jobs in any queue. How many were answered, and the seconds that it took."""
     answered = 0
     began = time.monotonic()
 
-    async def ask(client: Client, number: int) -> None:
+    async def ask(client: RawClient, number: int) -> None:
         nonlocal answered
         items = [{"jobId": f"{number}-{job}", "sub": job} for job in range(SUBSCRIPTIONS)]
         results = (await client.ask("subscribe-job", items))["data"]["results"]
