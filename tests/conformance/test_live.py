@@ -70,6 +70,7 @@ class LiveTarget:
         self._redis.make_queue(name)
 
     async def trim(self, queue: str) -> None:
+        await self.read()  # else it is a gap: the bridge cannot be sure that it read all of this stream
         self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)
 
     async def vanish(self, queue: str, job_id: str) -> None:

@@ -49,6 +49,11 @@ async def gap_then_outcome(client: RawClient, reason: str) -> Frame:
     return await client.receive()
 
 
+async def checked(live: Live) -> None:
+    """Wait until the bridge is sure that it missed nothing of what it has read."""
+    await eventually(lambda: live.bridge.fanout.verified["http"] == live.bridge.fanout.cursors["http"])
+
+
 async def be_quiet_and_busy(redis: Redis, live: Live, client: RawClient) -> None:
     await subscribe(client, {"jobId": "1", "events": ["*"], "queue": "http"})
     deadline = time.monotonic() + 1
@@ -58,6 +63,7 @@ async def be_quiet_and_busy(redis: Redis, live: Live, client: RawClient) -> None
             redis.add_event("http", "progress", "1", data=number)
             number += 1
             assert (await client.receive())["event"] == "progress"
+        await checked(live)
         redis.client.xtrim(EVENTS, maxlen=5, approximate=False)
     redis.client.xtrim(EVENTS, maxlen=0, approximate=False)
     check = live.bridge.queues._tails["http"].check_at

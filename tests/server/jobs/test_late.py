@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.watching import OLD, finish, nothing_more, subscribe
+from tests.support.watching import OLD, checked, finish, nothing_more, subscribe
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -137,6 +137,7 @@ async def test_an_entry_that_was_trimmed_meanwhile_is_a_gap_and_the_hash_makes_u
         await subscribe(client, {"jobId": "2", "events": ["*"]})
         redis.add_event("http", "waiting", "2")
         await client.receive()  # so the outcome is known by now
+        await checked(live)
         redis.client.xtrim("bull:http:events", maxlen=0, approximate=False)
         redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="7")
         await subscribe(client, {"jobId": "1", "queue": "http"})
