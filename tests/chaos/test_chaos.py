@@ -58,7 +58,8 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
     assert report.broken["bridge kills"] >= 3
 
 
-@pytest.mark.parametrize("harsh", [True, pytest.param(False, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("harsh", [True, False])
 async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
     """Over WebSocket, over HTTP alone, and from one to the other and back."""
     require("node")

@@ -17,6 +17,7 @@ SECOND = [Added(f"{number}-0", has_job=True, stream=1) for number in (11, 12)]
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 async def test_no_outcome_is_lost_and_no_gap_is_missing_in_queues_that_come_and_go() -> None:
     report = await run(SMALL)
     print(report)

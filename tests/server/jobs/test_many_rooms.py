@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
+import pytest
 
 from tests.support.bridge import BridgeProcess
 from tests.support.client import raw_client
@@ -22,6 +23,8 @@ ROUNDS = 7
 SWEEP_SECONDS = 0.5
 
 
+@pytest.mark.thorough
+@pytest.mark.long
 async def test_the_slowest_pong_does_not_grow_with_the_number_of_queues(redis: Redis) -> None:
     """20,000 rooms, all of one queue, are swept again and again, beside one other queue and beside 199."""
     slowest: dict[int, list[float]] = {2: [], 200: []}
