@@ -95,7 +95,7 @@ class Subscribing:
         part: Waiting = []
         try:
             while batch:
-                part, batch = _divide(batch)
+                part, batch = divide(batch)
                 with anyio.move_on_after(self._join_seconds) as scope:
                     await self._answer(part)
                 if scope.cancelled_caught:
@@ -150,7 +150,7 @@ class Subscribing:
         return query
 
 
-def _divide(batch: Waiting) -> tuple[Waiting, Waiting]:
+def divide(batch: Waiting) -> tuple[Waiting, Waiting]:
     """Return the requests to look up next, and the rest. A request stays whole."""
     size = 0
     for index, (_, pending) in enumerate(batch):
