@@ -226,7 +226,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def keep(binary: str, directory: str) -> None:
-    """Run the keeper: start and kill the server as standard input says, and clean up when standard input ends."""
+    """Keep an embedded Redis, as a process of its own that reads commands from standard input, one a line.
+
+    `start` starts the server, `kill` kills it. At the end of the input the server is stopped and its files are removed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server: subprocess.Popen[bytes] | None = None

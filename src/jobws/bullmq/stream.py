@@ -139,11 +139,13 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
 
 
 def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
-    """Return the id up to which entries may be missing in what was read back; `0-0` means that none is missing.
+    """Return an id: in what was read back, entries up to it may be missing, and later ones are not.
+
+    `0-0` means that none is missing.
 
     Args:
         stream: The state of the stream before it was read back.
-        cursor: Where reading back began, towards the oldest entry.
+        cursor: The id where reading back began. It went from there to older entries.
         oldest: The id of the oldest entry that was read. It differs from `stream.first` if the stream was trimmed
             meanwhile. None means that no entry was read.
     """

@@ -136,7 +136,9 @@ class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """The data of an ack. A single item is answered with the keys of `Result`, a list with `results`.
+    """The data of an ack.
+
+    If the request has one item, the ack has the keys of `Result`. If it has a list, `results` has a `Result` for each.
 
     `request` names the request. `evicted` names the subscriptions that were ended to make room for new ones. `after` is
     where the subscriptions begin: all later frames of theirs come after these positions.

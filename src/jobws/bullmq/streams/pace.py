@@ -30,7 +30,10 @@ class Pace:
         self._entries += entries
 
     def outlasts(self, max_length: int, now: float) -> bool:
-        """Whether a stream that keeps `max_length` entries loses none of them between two reads at the present rate."""
+        """Whether a stream of `max_length` entries still holds all unread ones at the next lazy read.
+
+        This is judged by the present rate of new entries.
+        """
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 
     def is_quiet(self, now: float) -> bool:

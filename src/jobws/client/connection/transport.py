@@ -172,7 +172,7 @@ class _Ending(trio.abc.Stream):
         self._ended = trio.Event()
 
     async def give_up(self) -> None:
-        """Cancel `scope` when the stream has ended and `TAKE_SECONDS` have passed."""
+        """Cancel `scope` `TAKE_SECONDS` after the end of the connection's bytes."""
         await self._ended.wait()
         await trio.sleep(TAKE_SECONDS)
         self.scope.cancel()

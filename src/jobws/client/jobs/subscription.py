@@ -1,4 +1,7 @@
-"""One subscription of a watch to one job, and the position that it has reached. PURE. [P1] is a rule of protocol.md."""
+"""One subscription of a watch to one job, and the position that it has reached. No I/O.
+
+Brackets such as [P3] name rules of protocol.md.
+"""
 
 from __future__ import annotations
 

@@ -150,7 +150,10 @@ class JobLines:
             self.drain(subscription, (queue,), self.draining[subscription], urgent=True)
 
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
-        """Note that an event of a followed job will be sent next. `ends` is true if the event is an outcome."""
+        """Have the lines of a followed job read, because an event of the job is about to be sent.
+
+        `ends` is true if the event is an outcome: subscriptions to it hold back events until these lines are sent.
+        """
         for subscription in list(self.followers[job_id]) if ends else ():
             if subscription.request.room.queue in (None, queue):
                 self.hold(subscription, queue)
@@ -219,9 +222,9 @@ class JobLines:
         return queue in following.unread or queue in self._without_events
 
     def tell(self, group: Group, step: Step) -> bool:
-        """Send the lines that were read for a group, and end the wait of members that waited for them.
+        """Send lines of a job's log to the subscriptions of a group. End the wait of those that waited for the lines.
 
-        Returns False if a member's outbox had no room. The list must then be read again for this member.
+        Returns False if an outbox had no room. The job's log must then be read again for that subscription.
         """
         queue, _ = group.job
         frames: dict[Sub | None, Frame] = {}

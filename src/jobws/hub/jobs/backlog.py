@@ -36,7 +36,8 @@ class Backlog:
     def take(self, count: int) -> Batch:
         """Take up to `count` events or up to `count` outcomes, never both. Both lists are empty if nothing is left.
 
-        The caller delivers the batch and then calls `take` again. Until this call, the backlog's truth value is True.
+        The caller delivers the batch and then calls `take` again. The backlog is true until a call finds nothing, so
+        also while the last batch is being delivered.
         """
         events: list[tuple[Replay, int]] = []
         owed: list[Owed] = []

@@ -64,7 +64,7 @@ class Rooms:
         return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
 
     def listened(self, queue: str) -> bool:
-        """Return whether a subscription names the queue, or names no queue and has a job that was seen in this one."""
+        """Return whether any subscription names `queue`, or names none and is to a job that was seen in `queue`."""
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property

@@ -141,7 +141,7 @@ class LogHub:
         return bool(self._touched)
 
     def due(self, subscription: LogSubscription) -> None:
-        """Note that a client that missed lines has room again, so that `settle` sends it `dropped`."""
+        """Record that a client that missed lines has room again. `settle` then sends it the frame `dropped`."""
         self._due[subscription] = None
         self._on_due()
 

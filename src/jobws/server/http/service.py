@@ -84,7 +84,7 @@ class Service:
 
     @property
     def nameable(self) -> Container[str]:
-        """The labels that a client may name; a live view. With discovery these include queues that may come."""
+        """The labels that a client may name. With discovery, `in` is also true for queues that may be found later."""
         return self._queues.nameable
 
     async def find(self, labels: Collection[str]) -> None:

@@ -53,8 +53,8 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     Returns None if no outcome came within `seconds`, or if the HTTP client has left.
 
     Raises:
-        RequestError: The subscription was refused, or the bridge stops (`unavailable`).
-        RedisUnavailableError: The bridge is not running.
+        RequestError: The subscription was refused, or the bridge stopped during the wait (`unavailable`).
+        RedisUnavailableError: The bridge is not running, so nothing reads Redis.
     """
     found: Parts | RequestError | None = None
     # With `after`, outcomes of more than a minute ago count even if several queues have the id.
