@@ -1,4 +1,4 @@
-"""Splits long work into steps of a millisecond, after each of which other tasks can run."""
+"""Splits long work into steps of a millisecond. Other tasks can run after each step."""
 
 from __future__ import annotations
 

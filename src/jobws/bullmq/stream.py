@@ -212,9 +212,9 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, u
 def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | None:
     """Return the reason of the gap if entries of a stream that was read to its end may be missing, or None if not.
 
-    The count alone can be right by chance, if a stream was deleted and filled again: after 60 entries that were read,
-    80 new ones of which 20 are left make 80, too. So the stream must also hold an entry from before the last check,
-    which shows that it is the same stream; or nothing of it may ever have been trimmed.
+    The count alone can be right by chance. For example, 60 entries were read. Then the stream was deleted and got 80
+    new entries, and 60 of these were trimmed. The other 20 are read, and the count is 80, as for a whole stream. So one
+    more thing must be true: the stream holds an entry from before the last check, or it was never trimmed.
 
     Args:
         added: How many entries were ever added to the stream.

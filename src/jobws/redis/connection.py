@@ -187,7 +187,7 @@ class Connection:
 
         Raises:
             RedisUnavailableError: Redis did not answer, or answered with an error that may pass.
-            RedisRefusedError: The password or user is wrong, or the user lacks a permission.
+            RedisRefusedError: The password or the user is wrong, or the user does not have a permission.
         """
         place = await target.locate()
         opened: list[LoggedIn] = []

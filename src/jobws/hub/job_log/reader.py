@@ -134,7 +134,7 @@ class JobLineReader(Struct, frozen=True):
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLinePosition, *, gap: bool, full: bool) -> Step:
-        """Return the result for `lines`, of which the first `old` are known. The known lines end at `position`."""
+        """Return the result for `lines`. The first `old` of them are known. The known lines end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed

@@ -67,7 +67,7 @@ class Direct(Protocol):
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close frame. Further calls do nothing.
 
-        Frames that wait are sent before the close frame; with `drop`, those of which no byte has left are dropped. The
-        client has 5 s to answer; then the connection is cut.
+        Waiting frames are sent before the close frame. With `drop`, a waiting frame is dropped unless a part of it was
+        sent. The client has 5 s to answer. Then the connection is cut.
         """
         ...
