@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "root"
     # `build` above the project is none of its own.
     project = root / "build" / "project"
-    for name in ("src/app.py", "node_modules/x/hidden.py", ".venv/lib/hidden.py"):
+    for name in ("src/app.py", "node_modules/x/hidden.py", ".venv-docs/lib/hidden.py"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(FLAW)
     (project / "src" / "fine.py").write_text("print(1)\n")

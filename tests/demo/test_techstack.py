@@ -48,7 +48,7 @@ PLANTED = {
     "b.py": "pass\n",
     "c.rs": "x",
     "node_modules/c/package.json": '{"dependencies": {"hidden": "1"}}',
-    ".venv/lib/d.py": "pass\n",
+    ".venv-docs/lib/d.py": "pass\n",
 }
 
 

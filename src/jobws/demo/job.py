@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,13 +21,15 @@ STARTED: Final = "job started"
 COMPLETED: Final = "job completed"
 FAILED: Final = "job failed"
 
-# Directories with files that tools wrote, which say nothing about the project.
-IGNORED_DIRECTORIES: Final = frozenset(
-    {
-        *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"),
-        *("node_modules", "bower_components", "dist", "build", "target", "vendor", "__pycache__", ".eggs", ".next"),
-    }
+IGNORED_DIRECTORIES: Final = (
+    *(".*", "venv", "node_modules", "bower_components", "dist", "build", "target", "vendor", "__pycache__"),
 )
+"""Patterns of `fnmatch` for the names of directories whose files a tool wrote, which say nothing about the project."""
+
+
+def is_ignored(directory: str) -> bool:
+    """Whether a directory with this name is one of `IGNORED_DIRECTORIES`."""
+    return any(fnmatch(directory, pattern) for pattern in IGNORED_DIRECTORIES)
 
 
 class JobError(JobwsError, ValueError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobws.demo.job import IGNORED_DIRECTORIES, directory_below
+from jobws.demo.job import directory_below, is_ignored
 from jobws.demo.manifests import Dependency, reader_of
 from jobws.errors import RequestError
 
@@ -104,7 +104,7 @@ def process(data: Mapping[str, object], settings: TechstackSettings, progress: P
 def _files(directory: Path) -> Iterator[tuple[Path, int]]:
     """Yield the regular files below `directory`, sorted, with their sizes. Links, which may lead out, are skipped."""
     for folder, folders, names in os.walk(directory):
-        folders[:] = sorted(name for name in folders if name not in IGNORED_DIRECTORIES)
+        folders[:] = sorted(name for name in folders if not is_ignored(name))
         for name in sorted(names):
             file = Path(folder, name)
             try:

@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from jobws.cli.watch import Board
 from jobws.client import Event, connect, connect_logs
-from jobws.demo.job import IGNORED_DIRECTORIES, SOURCE
+from jobws.demo.job import SOURCE, is_ignored
 from jobws.demo.show import show_outcome
 from jobws.demo.worker_log import WorkerLog
 from jobws.protocol.messages import OUTCOMES
@@ -129,7 +129,7 @@ def _triples(root: Path) -> str:
 
 def _files(directory: Path) -> Iterator[Path]:
     for entry in sorted(directory.iterdir()):
-        if entry.is_symlink() or entry.name.startswith(".") or entry.name in IGNORED_DIRECTORIES:
+        if entry.is_symlink() or is_ignored(entry.name):
             continue
         if entry.is_dir():
             yield from _files(entry)
