@@ -166,6 +166,7 @@ def test_the_stream_is_kept_short(redis: Redis) -> None:
     assert kept[-1] == "999"
 
 
+@pytest.mark.thorough
 def test_redis_is_away_for_ten_seconds(own_redis: Callable[..., Redis]) -> None:
     """Whoever logs meanwhile does not notice, and all lines arrive in order."""
     redis = own_redis()

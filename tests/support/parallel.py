@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 # Tests wait more than they compute.
-PROCESSES_PER_PROCESSOR: Final = 2
+PROCESSES_PER_PROCESSOR: Final = 3
 # What their tests share takes seconds to make, or each of them keeps a processor busy.
 TOGETHER: Final = {
     "tests/redis/test_sentinel.py": "sentinels",

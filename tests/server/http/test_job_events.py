@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 OLD = 1_000_000_000_000
+QUICK = Intervals(keep_alive_seconds=0.1)
 
 
 async def test_events_are_those_of_the_websocket_and_ids_are_the_lowest_positions(redis: Redis) -> None:
     redis.add_job("http", "1", state="active", progress='{"é":1}')
     recorded = [("http", "1", "completed", '{"a":[1,"💥\\u2028"]}'), ("sparql", "1", "completed", "null")]
     async with (
-        live_bridge(redis.url) as live,
+        live_bridge(redis.url, intervals=QUICK) as live,
         raw_client(live.url) as client,
         event_source(live.url, ["1", "2"], events="*") as source,
     ):
@@ -76,7 +77,7 @@ async def test_only_what_was_asked_for_comes(redis: Redis) -> None:
 
 @pytest.mark.parametrize("by_header", [True, False])
 async def test_who_comes_back_gets_what_happened_since(redis: Redis, by_header: bool) -> None:
-    async with live_bridge(redis.url) as live:
+    async with live_bridge(redis.url, intervals=QUICK) as live:
         async with event_source(live.url, "1", events="progress,completed") as source:
             await source.receive()
             await source.position()
@@ -226,9 +227,6 @@ async def test_pages_of_allowed_origins_may_read_it(redis: Redis) -> None:
 
 
 # ---- how it lasts, and how it ends ----
-
-
-QUICK = Intervals(keep_alive_seconds=0.1)
 
 
 async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis) -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from jobws.server.http.job_log import PAGE_BYTES
+from jobws.server.intervals import Intervals
 from tests.support import EVENTUALLY_SECONDS
 from tests.support.bridge import live_bridge
 from tests.support.event_source import cursor_of, event_source, poll
@@ -98,7 +99,10 @@ async def test_what_is_wrong_is_named(redis: Redis, path: str, status: int, code
 async def test_a_stream_of_events_has_lines_before_the_outcome_and_its_position_waits(redis: Redis) -> None:
     redis.add_job("http", "7", state="active")
     redis.client.rpush("bull:http:7:logs", "a")
-    async with live_bridge(redis.url) as live, event_source(live.url, ["7", "8"], logs="1") as source:
+    async with (
+        live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=0.1)) as live,
+        event_source(live.url, ["7", "8"], logs="1") as source,
+    ):
         assert (await source.receive()).event == "ack"
         assert (await source.receive()).data["lines"] == ["a"]
         await source.position()
