@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from jobws.protocol.identifiers import position
@@ -65,6 +66,7 @@ class Moments:
                 self.late = self.early + STEP_SECONDS
 
 
+@pytest.mark.thorough
 async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: Redis) -> None:
     moments = Moments()
     came: Counter[str] = Counter()

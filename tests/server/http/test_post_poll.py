@@ -206,6 +206,7 @@ class Poller:
             self.positions[job_id]["http"] = max(self.positions[job_id]["http"], vouched, key=position)
 
 
+@pytest.mark.thorough
 async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis) -> None:
     """Jobs run and end at full speed: while a poll waits, between two polls, and before the first; most are removed."""
     chance = random.Random(7)

@@ -100,6 +100,7 @@ def account(frames: list[dict[str, Any]], ids: list[str]) -> int:
     return dropped
 
 
+@pytest.mark.thorough
 def test_a_burst_from_three_processes(redis: Redis) -> None:
     """Who keeps up sees all in order; who does not is told exactly how many it lacks."""
     arguments = ("--redis", redis.url, "--port", "0", "--outbox-bytes", "2097152", "--no-own-log")

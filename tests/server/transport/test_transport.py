@@ -185,7 +185,7 @@ def _bomb(peer: Peer) -> None:
         peer.send(data[start : start + 60_000], opcode=0x41 if start == 0 else 0x00)
 
 
-@pytest.mark.parametrize("attack", [_endless_frame, _endless_message, _bomb])
+@pytest.mark.parametrize("attack", [_endless_frame, _endless_message, pytest.param(_bomb, marks=pytest.mark.thorough)])
 async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[Peer], None]) -> None:
     deflate = ("--permessage-deflate",) if attack is _bomb else ()
     with BridgeProcess("--port", "0", "--redis", redis.url, *deflate) as bridge:
@@ -373,7 +373,9 @@ async def test_at_the_limit_new_connections_get_503() -> None:
             peer.socket.close()
 
 
-@pytest.mark.parametrize(("limit", "allowed"), [("-Sn 1024", None), ("-n 300", 200)])
+@pytest.mark.parametrize(
+    ("limit", "allowed"), [pytest.param("-Sn 1024", None, marks=pytest.mark.thorough), ("-n 300", 200)]
+)
 async def test_the_limit_of_open_files_is_raised_and_the_cap_follows_it(
     redis: Redis, limit: str, allowed: int | None
 ) -> None:
