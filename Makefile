@@ -23,7 +23,7 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest -rs -n auto -m "not thorough" $(ARGS)
 
 test-all: $(STAMP)
-	@$(BIN)/python -m pytest -rs -n auto $(ARGS)
+	@JOBWS_SEEDS=400 $(BIN)/python -m pytest -rs -n auto $(ARGS)
 
 test-fast: $(STAMP)
 	@JOBWS_SEEDS=10 $(BIN)/python -m pytest -q -n 2 $(PURE) $(ARGS)

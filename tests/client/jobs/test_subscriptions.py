@@ -65,7 +65,7 @@ def step(pair: Pair, users: list[User], number: int) -> None:
             pass
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(STEPS)
 def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
     pair = Pair(streams=4)
@@ -92,7 +92,7 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
     assert not pair.model.members
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(STEPS)
 def test_a_watch_misses_no_event(steps: list[int]) -> None:
     """Six rooms on three places, two of one job, through cuts: every event from the answer on, in order, once."""

@@ -238,8 +238,8 @@ ACTIONS = (
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
     *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )
-# As many as `make mutate` tries: mutants die in these.
-SEEDS = int(os.environ.get("JOBWS_SEEDS", "200"))
+# `make test-all` tries four times as many.
+SEEDS = int(os.environ.get("JOBWS_SEEDS", "100"))
 
 
 def run(seed: int, *, harsh: bool, steps: int = 120) -> None:
