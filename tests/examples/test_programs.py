@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from functools import partial
 from shutil import copy
 from typing import TYPE_CHECKING, Any
@@ -26,10 +24,10 @@ from tests.support import eventually, require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.documents import ROOT
+from tests.support.nginx import ask, nginx
 from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.redis import Redis
@@ -109,60 +107,36 @@ async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
     assert (last.level, last.message, last.job_id) == ("error", "status 404", refused.job_id)
 
 
-@contextmanager
-def nginx(folder: Path, bridge: str) -> Iterator[int]:
-    """The port where nginx listens, with the example's configuration; `bridge` is host and port."""
-    program = require("nginx", "/usr/sbin/nginx")
-    port = free_port()
+def nginx_example(folder: Path, bridge: str, port: int) -> str:
+    """The example's configuration, with a port to listen at; `bridge` is host and port."""
     text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
-    changes = {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}
-    if os.geteuid() == 0:  # its workers would be somebody who cannot read the test's folder
-        changes["events {}"] = "user root;\nevents {}"
-    for old, new in changes.items():
+    for old, new in {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    (folder / "nginx.conf").write_text(text)
-    (folder / "temp").mkdir()
     encrypted = subprocess.run(
         [require("openssl"), "passwd", "-apr1", "secret"], capture_output=True, text=True, check=True
     )
     (folder / "passwords").write_text(f"me:{encrypted.stdout}")
-    with subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf"]) as process:
-        try:
-            yield port
-        finally:
-            process.terminate()
+    return text
 
 
 PASSWORD = ("Authorization", "Basic " + base64.b64encode(b"me:secret").decode())
-
-
-def ask(url: str, *headers: tuple[str, str]) -> int:
-    """The status of an answer; 0: nobody listens."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
-            status: int = answer.status
-            return status
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    except urllib.error.URLError:
-        return 0
 
 
 async def test_nginx_in_front(redis: Redis, tmp_path: Path) -> None:
     redis.add_job("http", "42", state="active")
     own = ("Host", "jobs.example.com")
     async with live_bridge(redis.url, auth=False, allowed_hosts=("jobs.example.com",)) as live:
-        with nginx(tmp_path, live.url.removeprefix("http://")) as port:
+        port = free_port()
+        with nginx(tmp_path, nginx_example(tmp_path, live.url.removeprefix("http://"), port)):
             url = f"http://127.0.0.1:{port}"
-            await eventually(lambda: ask(url) != 0)
+            await eventually(lambda: ask(url)[0] != 0)
             answers = [
-                await anyio.to_thread.run_sync(partial(ask, url + "/queues", *headers))
+                (await anyio.to_thread.run_sync(partial(ask, url + "/queues", *headers)))[0]
                 for headers in [(), (PASSWORD,), (PASSWORD, own), (PASSWORD, ("Host", "rebound.example"))]
             ]
             assert answers == [401, 200, 200, 403]
-            assert await anyio.to_thread.run_sync(ask, live.url + "/queues") == 200
+            assert (await anyio.to_thread.run_sync(ask, live.url + "/queues"))[0] == 200
 
             with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True):
                 async with raw_client(url):

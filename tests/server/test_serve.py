@@ -10,13 +10,16 @@ import anyio
 import pytest
 import trio_websocket
 
+from jobws.embedded import free_port
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.http import get
+from tests.support.nginx import ask, nginx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.redis import Redis
 
@@ -168,12 +171,40 @@ async def test_strangers_are_refused_with_a_sentence(redis: Redis) -> None:
             "machine only; --no-auth serves everybody who can reach the port\n"
         )
         assert await _refusal(live.url, X_Forwarded_For="10.0.0.1") == (403, proxied)
+        for name in ("Forwarded", "Via", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Prefix"):
+            refused = proxied.replace("x-forwarded-for", name.lower())
+            assert await _refusal(live.url, **{name.replace("-", "_"): "a"}) == (403, refused)
         rebound = "host evil.example refused; allow it with --allow-host evil.example\n"
         answer = await anyio.to_thread.run_sync(lambda: get(live.url + "/healthz", Host="evil.example"))
         assert answer == (403, rebound)
         for origin in (live.url, live.url.replace("http", "https"), "https://app.example"):
             async with raw_client(live.url, headers=[("Origin", origin)]) as client:
                 assert (await client.ask("ping"))["event"] == "pong"
+
+
+async def test_a_proxy_without_a_trace_in_its_headers_is_refused(redis: Redis, tmp_path: Path) -> None:
+    """The shortest configuration of nginx: it sends a Host that is loopback, and no header of its own."""
+    port = free_port()
+    async with live_bridge(redis.url) as live:
+        configuration = (
+            "pid nginx.pid; error_log stderr; daemon off;\nevents {}\n"
+            "http { access_log off; client_body_temp_path temp/body; proxy_temp_path temp/proxy;\n"
+            "fastcgi_temp_path temp/fastcgi; uwsgi_temp_path temp/uwsgi; scgi_temp_path temp/scgi;\n"
+            f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {live.url}; }} }} }}"
+        )
+        with nginx(tmp_path, configuration):
+            url = f"http://127.0.0.1:{port}"
+            await eventually(lambda: ask(url)[0] != 0)
+            for path in ("/queues", "/healthz", "/events?job=1"):
+                status, body = await anyio.to_thread.run_sync(ask, url + path, ("Host", "jobs.example.com"))
+                assert (status, body) == (
+                    403,
+                    "request through a proxy refused (it speaks HTTP/1.0): without a key jobws serves its own machine "
+                    "only; --no-auth serves everybody who can reach the port\n",
+                )
+            with pytest.RaisesGroup(trio_websocket.ConnectionRejected, flatten_subgroups=True):
+                async with raw_client(url):
+                    pass
 
 
 async def test_no_auth_serves_everybody_but_foreign_pages(redis: Redis) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+_PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})
+_PROXY_HEADER_PREFIX: Final = "x-forwarded-"
 # OPTIONS is not safe here: a preflight that is refused gets a response that says what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 # In Firefox, an extension has a different origin in every profile.
@@ -59,12 +60,12 @@ class Guard:
         if (self._settings.auth or self._settings.allowed_hosts) and not self._is_served(host):
             return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
         if self._settings.auth:
-            for name in _PROXY_HEADERS:
-                if name in headers:
-                    return (
-                        f"request through a proxy refused (it carries {name}): without a key jobws serves its own "
-                        "machine only; --no-auth serves everybody who can reach the port"
-                    )
+            trace = _trace_of_a_proxy(scope, headers)
+            if trace is not None:
+                return (
+                    f"request through a proxy refused (it {trace}): without a key jobws serves its own "
+                    "machine only; --no-auth serves everybody who can reach the port"
+                )
         if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
             return None
         origin = headers.get("origin")
@@ -76,6 +77,15 @@ class Guard:
         """Whether a Host header is allowed. Stops DNS rebinding, where a foreign name resolves to loopback."""
         name = _host_and_port(host, 80)[0]
         return is_loopback(name) or name in self._settings.allowed_hosts or host in self._settings.allowed_hosts
+
+
+def _trace_of_a_proxy(scope: Scope, headers: Headers) -> str | None:
+    """Return what shows that a proxy sent the request, or None if nothing does."""
+    for name in headers:
+        if name in _PROXY_HEADERS or name.startswith(_PROXY_HEADER_PREFIX):
+            return f"carries {name}"
+    # nginx speaks it to the servers behind it, unless `proxy_http_version` says otherwise; then it adds no header.
+    return "speaks HTTP/1.0" if scope["http_version"] == "1.0" else None
 
 
 def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:

@@ -1,0 +1,44 @@
+"""nginx as a process of a test, with a configuration that the test writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.support import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def nginx(folder: Path, configuration: str) -> Iterator[None]:
+    """Run nginx in a folder, where its configuration may name files. The text must have `events {}` once."""
+    program = require("nginx", "/usr/sbin/nginx")
+    assert configuration.count("events {}") == 1
+    if os.geteuid() == 0:  # its workers would be somebody who cannot read the test's folder
+        configuration = configuration.replace("events {}", "user root;\nevents {}")
+    (folder / "nginx.conf").write_text(configuration)
+    (folder / "temp").mkdir()
+    with subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf"]) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def ask(url: str, *headers: tuple[str, str]) -> tuple[int, str]:
+    """The status and the body of an answer; status 0 means that nobody listens."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
