@@ -356,7 +356,7 @@ async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None
     def connections(url: str) -> str:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname or "", parts.port or 0)) as sock:
-            sock.sendall(f"GET {parts.path}/metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            sock.sendall(f"GET {parts.path}/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
             text = b""
             while data := sock.recv(65536):
                 text += data

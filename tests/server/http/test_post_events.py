@@ -282,7 +282,9 @@ async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None
 
         def connections() -> str:
             with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as sock:
-                sock.sendall(f"GET {urlsplit(url).path}/metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                sock.sendall(
+                    f"GET {urlsplit(url).path}/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+                )
                 text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
             return text.split("\njobws_connections ")[1].split("\n")[0]
 

@@ -222,7 +222,7 @@ async def test_a_bridge_that_restarts_says_so(redis: Redis) -> None:
 
         def connected() -> bool:
             with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as sock:
-                sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
                 text = b"".join(iter(lambda: sock.recv(65536), b""))
             return b"\njobws_connections 1.0" in text
 
