@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import frame_source, poll
-from tests.support.http import call
+from tests.support.http import call, connections
 from tests.support.mounted import APPS, mounted_bridge
 from tests.support.waiting import RESULT, is_free, subscribe
 
@@ -279,22 +278,13 @@ async def test_sigterm_ends_it_with_1012(redis: Redis) -> None:
 @pytest.mark.parametrize("kind", APPS)
 async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None:
     with mounted_bridge(redis.url, kind) as url:
-
-        def connections() -> str:
-            with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as sock:
-                sock.sendall(
-                    f"GET {urlsplit(url).path}/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
-                )
-                text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
-            return text.split("\njobws_connections ")[1].split("\n")[0]
-
         async with frame_source(url, [subscribe(["1"])]) as source:
             for _ in range(2):
                 await source.frame()
-            assert await IN_THREAD(connections) == "1.0"
+            assert await IN_THREAD(connections, url) == 1
             redis.add_event("http", "completed", "1", returnvalue="1")
             assert (await source.frame())["event"] == "completed"
-        await eventually(lambda: connections() == "0.0")
+        await eventually(lambda: connections(url) == 0)
         assert [frame["event"] for frame in await poll(url, [subscribe(["1"])], "9")] == [
             *("hello", "ack", "completed", "pong")
         ]
