@@ -34,6 +34,6 @@ def jobs_of(query: Query) -> list[Job]:
 
 def begin_again(fanout: Fanout, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
     """A hole is found: see `Fanout.begin_again`. All are told."""
-    start, floor = fanout.begin_again(queue, reason, generated, oldest)
-    do_all(fanout.tell_gap(queue, reason, floor))
+    start, floor = fanout.begin_reread(queue, reason, generated, oldest)
+    do_all(fanout.send_gap(queue, reason, floor))
     return start, floor

@@ -89,8 +89,8 @@ class Bridge:
         self._http_store = Store(self.target, labels)
         self._result_store = Store(self.target, labels, results=True)
         # The log lines of jobs may have megabytes. They must not delay other answers.
-        self._job_line_store = Store(self.target, labels)
-        self._job_log_poller = JobLogPoller(self.fanout.job_lines, labels, self._job_line_store, job_logs)
+        self._job_log_store = Store(self.target, labels)
+        self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
             self.fanout,
             self.queues,
@@ -142,7 +142,7 @@ class Bridge:
             self._tasks.keep("the store", self._store.run)
             self._tasks.keep("the store of HTTP", self._http_store.run)
             self._tasks.keep("the store of results", self._result_store.run)
-            self._tasks.keep("the store of jobs' lines", self._job_line_store.run)
+            self._tasks.keep("the store of jobs' lines", self._job_log_store.run)
             self._tasks.keep("the look at jobs' lines", self._job_log_poller.run)
             self._tasks.keep("the wait for jobs' lines", self._job_log_poller.give_up)
             self.queues.start(group)
@@ -165,8 +165,8 @@ class Bridge:
 
     def close_all(self, why: Close) -> None:
         """Begin to close every client, also clients over HTTP. Frames that already wait for a client are still sent."""
-        for connection in self._members():
-            connection.close(why)
+        for client in self._members():
+            client.close(why)
 
     def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]

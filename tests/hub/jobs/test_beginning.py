@@ -45,8 +45,8 @@ class Begun:
         self.member = client.member()
         self.replayed: list[tuple[str, bytes]] = []
         self.owed: list[str] = []
-        while client.connection.backlog:
-            events, owed = client.connection.backlog.take(100)
+        while client.hub_client.backlog:
+            events, owed = client.hub_client.backlog.take(100)
             self.replayed += [(of.queue, of.stream_ids[index]) for of, index in events]
             self.owed += [each.queue for each in owed]
 
@@ -79,7 +79,7 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
     assert [job["state"] for job in begun.ack["jobs"]] == ["completed"]
     assert begun.member.job_states == {"http": b"5-0"}
     assert begun.member.held == []
-    assert begun.client.read_back == [begun.client.connection]
+    assert begun.client.read_back == [begun.client.hub_client]
 
 
 def test_who_comes_late_gets_nothing_of_a_job_that_lives() -> None:
@@ -256,8 +256,8 @@ def test_the_last_of_several_replays_has_the_subscription_live() -> None:
     client = Client(bridge)
     found = {(queue, "1"): hash_of(queue=queue) for queue in QUEUES}
     client.subscribe({"jobId": "1"}, found, "7-0")
-    assert client.connection.backlog is not None
-    events, _ = client.connection.backlog.take(9)
+    assert client.hub_client.backlog is not None
+    events, _ = client.hub_client.backlog.take(9)
     assert [(of.queue, of.is_last) for of, _ in events] == [("http", False), ("analyzer", True)]
 
 
@@ -312,12 +312,12 @@ def test_positions_of_a_faster_bridge_are_kept_and_those_of_the_others_go_on() -
     bridge.publish("5-0", event("active"), "analyzer")
     found = {(queue, "1"): hash_of("active", queue=queue) for queue in QUEUES}
     begun = Begun(bridge, found, "8-0", after={"http": "7-0", "analyzer": "4-0"})
-    assert begun.member.had == {"http": b"7-0"}
+    assert begun.member.ahead == {"http": b"7-0"}
     assert begun.after == {"http": "7-0", "analyzer": "5-0"}
     begun = Begun(bridge, {}, "8-0", after={"http": "7-0"}, **HTTP)
-    assert (begun.member.had, begun.after) == ({"http": b"7-0"}, {"http": "7-0"})
+    assert (begun.member.ahead, begun.after) == ({"http": b"7-0"}, {"http": "7-0"})
     begun = Begun(bridge, {}, "8-0", after={"http": "5-0"}, **HTTP)
-    assert begun.member.had is None
+    assert begun.member.ahead is None
 
 
 # ---- queues ----
@@ -349,7 +349,7 @@ def test_a_whole_queue_begins_with_what_happens_now() -> None:
     client = Client(bridge)
     client.complete(client.begin("http", "subscribe-queue"), {}, "5-0")
     assert client.frames()[0]["data"] == {"request": "subscribe-queue", "after": {"http": "5-0"}}
-    assert client.connection.backlog is None
+    assert client.hub_client.backlog is None
     bridge.fanout.without_events.add("http")
     client.complete(client.begin("http", "subscribe-queue"), {}, "5-0")
     assert client.frames()[0]["data"]["after"] == {"http": "0-0"}
@@ -380,11 +380,11 @@ def test_a_position_up_to_where_a_hole_was_found_may_lack_something() -> None:
     bridge = bridge_with(("3-0", "active"), ("5-0", "progress"))
     fanout = bridge.fanout
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert [fanout.may_miss("http", after) for after in ("4-0", "5-0", "5-1")] == [True, True, False]
     fanout.cursors["http"] = "4-0"
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert fanout.may_miss("http", "5-0")
     assert not fanout.is_foreign("http", "5-0", "9-0")
 
@@ -393,12 +393,12 @@ def test_positions_between_the_streams_that_there_were_are_foreign() -> None:
     bridge = bridge_with(("3-0", "active"), ("5-0", "progress"))
     fanout = bridge.fanout
     begin_again(fanout, "http", "ahead", "2-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     fanout.cursors["http"] = "9-0"
     ids = ("2-0", "2-1", "5-0", "5-1", "9-0", "9-1")
     assert [fanout.is_foreign("http", after, "0-0") for after in ids] == [False, True, True, False, False, True]
     assert [fanout.is_foreign("http", after, "8-0") for after in ids] == [False, True, True, False, True, True]
     begin_again(fanout, "http", "ahead", "1-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     fanout.cursors["http"] = "9-0"
     assert [fanout.is_foreign("http", after, "0-0") for after in ("1-0", "1-1", "9-0")] == [False, True, True]

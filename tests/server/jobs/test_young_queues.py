@@ -139,5 +139,5 @@ async def test_a_queue_that_reaches_back_before_it_is_found_has_no_gap(redis: Re
         assert (frame["event"], frame["id"]) == ("completed", sent)
         tail = live.bridge.queues._tails["old"]
         await eventually(lambda: live.bridge.fanout.verified["old"] == sent)
-        assert tail.again is None
+        assert tail.reread is None
         assert live.bridge.fanout.counts["gaps"] == 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Entry
 
 
-class Again(NamedTuple):
+class Reread(NamedTuple):
     """How far a stream is read once more: up to the entry `end`, when `added` entries had been added to the stream.
 
     `added` is None if Redis does not count entries. Entries up to the id `floor` may be missing.
@@ -30,7 +30,7 @@ class Again(NamedTuple):
 
 
 class Tail:
-    """The state of one queue's stream while a listener reads it.
+    """The state of one queue's stream while a reader reads it.
 
     Attributes:
         ready: Set when the entries that the stream holds are known, and no later entry will be missed.
@@ -55,7 +55,7 @@ class Tail:
         # What the last check saw, to compare when its newest entry is read; and why the last comparison failed.
         self.expected: Stream | None = None
         self.suspicion: str | None = None
-        self.again: Again | None = None
+        self.reread: Reread | None = None
         # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
         self.pace = Pace()
@@ -95,7 +95,7 @@ class Tail:
 
     def may_be_lazy(self, now: float) -> bool:
         """Whether the stream can be read only now and then without losing entries."""
-        return self.again is None and self.pace.outlasts(self.max_length, now)
+        return self.reread is None and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
         """Take note that entries may have been missed. The next check, which is now due, handles this."""
@@ -119,8 +119,8 @@ class Tail:
         self.unchecked += len(entries)
         if 2 * self.unchecked >= self.max_length:
             self.check_at = 0.0  # before the stream holds none of the entries that the last check saw
-        if self.again is not None:
-            return _after(self.again.end, entries), None
+        if self.reread is not None:
+            return _after(self.reread.end, entries), None
         if self.expected is None:
             return None, None
         seen = self.expected

@@ -46,7 +46,7 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
     """Return the present position of each queue of the items, or no positions if an item names no queue."""
-    rooms = [item.room for item in pending.request.items if not isinstance(item, ItemError)]
+    rooms = [item.key for item in pending.request.items if not isinstance(item, ItemError)]
     if any(room.queue is None for room in rooms):
         return {}
     return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}

@@ -25,7 +25,7 @@ class Batch:
     """The state of one call of `Fanout.publish`.
 
     Attributes:
-        offers: How often an event was offered to a subscription so far.
+        deliveries: How many events were delivered so far, counted for each subscription.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Batch:
         "_queue_json",
         "_touched",
         "_whole_queue",
-        "offers",
+        "deliveries",
     )
 
     def __init__(self, fanout: Fanout, queue: str) -> None:
@@ -48,14 +48,14 @@ class Batch:
         self._queue_json = json_text(queue)
         self._anywhere = fanout.rooms.anywhere
         self._named = fanout.rooms.named(queue)
-        self._followed = fanout.job_lines.followers
+        self._followed = fanout.job_logs.followers
         self._history = fanout.history.of(queue)
         self._published = fanout.published.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
         self._touched: dict[Subscriber, None] = {}
-        self.offers = 0
+        self.deliveries = 0
 
-    def offer(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
+    def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
         """Send an event to the subscriptions that chose it, and note what it says of its job."""
         # BullMQ writes `event` and `jobId` first; custom events may not.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
@@ -72,40 +72,42 @@ class Batch:
         if anywhere is None and named is None and not self._whole_queue:
             return
         if job_id in self._followed:
-            self._fanout.job_lines.happened(self._queue, job_id, ends=kind.is_outcome)
-        takers: list[Subscription] = []
+            self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
+        recipients: list[Subscription] = []
         if self._whole_queue:
-            self._choose(takers, self._whole_queue, kind)
+            self._choose(recipients, self._whole_queue, kind)
         if anywhere is not None:
-            self._note(takers, anywhere, stream_id, kind)
+            self._note(recipients, anywhere, stream_id, kind)
         if named is not None:
-            self._note(takers, named, stream_id, kind)
-        if takers:
-            self._send(takers, stream_id, kind, self._fanout.tail(self._queue_json, fields))
+            self._note(recipients, named, stream_id, kind)
+        if recipients:
+            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
-    def _choose(self, takers: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
-        """Add the members that chose this event to `takers`."""
+    def _choose(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
+        """Add the members that chose this event to `recipients`."""
         event = kind.name.text
-        takers += [each for each in members if each.request.events is None or event in each.request.events]
+        recipients += [each for each in members if each.request.events is None or event in each.request.events]
 
-    def _note(self, takers: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind) -> None:
-        """Note for all members what the event says of the job's life, and add those that chose the event to `takers`.
+    def _note(
+        self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind
+    ) -> None:
+        """Note for all members what the event says of the job's life. Add those that chose the event to `recipients`.
 
         A member may have got a later outcome from the job's hash already. Then `job_states` has the id up to which the
         stream's outcomes are old, and an outcome up to that id is not sent.
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
-        tells, lives = ends or life is not Life.SAME, life is Life.LIVES
+        changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
         # Most members of a room have the same id in `job_states`, so one comparison is enough for all of them.
         compared, is_news = None, True
         for subscription in members:
-            if tells:
-                settled = subscription.job_states.get(queue)
-                if settled is not None and settled is not compared:
-                    compared, is_news = settled, is_after(stream_id, settled)
-                if settled is None and queue not in subscription.job_states:
+            if changes_state:
+                ended_at = subscription.job_states.get(queue)
+                if ended_at is not None and ended_at is not compared:
+                    compared, is_news = ended_at, is_after(stream_id, ended_at)
+                if ended_at is None and queue not in subscription.job_states:
                     subscription.see(queue, None if lives else stream_id)
-                elif settled is None or is_news:
+                elif ended_at is None or is_news:
                     subscription.job_states[queue] = None if lives else stream_id
                 elif life is not Life.SAME and not lives:
                     continue
@@ -114,37 +116,37 @@ class Batch:
             elif queue not in subscription.job_states:
                 subscription.see(queue)
             chosen = subscription.request.events
-            if subscription.had is not None and subscription.has(queue, stream_id):
+            if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):
                 continue
             if chosen is None or event in chosen:
-                takers.append(subscription)
+                recipients.append(subscription)
 
-    def _send(self, takers: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
-        """Append a frame for each taker. Takers with the same `sub` share a frame; all frames share a large tail."""
+    def _send(self, recipients: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
+        """Append a frame for each recipient. Those with the same `sub` share a frame. All frames share a large tail."""
         queue, ends = self._queue, kind.is_outcome
         without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}
         without: dict[Sub | None, Frame] = {}
-        self.offers += len(takers)
-        for subscription in takers:
-            connection, request = subscription.connection, subscription.request
-            self._touched[connection] = None
+        self.deliveries += len(recipients)
+        for subscription in recipients:
+            client, request = subscription.client, subscription.request
+            self._touched[client] = None
             if subscription.held is not None:
-                if connection.outbox.hold(tail):
+                if client.outbox.hold(tail):
                     subscription.held.append(BufferedEvent(kind, queue, stream_id, tail, replayed=False))
                 continue
             # No outcome is ever owed to a subscription to a whole queue, so its frames keep their positions.
-            hidden = (without_position and request.room.job_id is not None) or (
+            hidden = (without_position and request.key.job_id is not None) or (
                 subscription.owed is not None and queue in subscription.owed
             )
-            frames, sub = without if hidden else with_position, request.room.sub
+            frames, sub = without if hidden else with_position, request.key.sub
             frame = frames.get(sub)
             if frame is None:
                 at = None if hidden else stream_id
                 frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
-            connection.outbox.append(frame)
+            client.outbox.append(frame)
             if ends and request.until_end:
-                connection.leave(subscription)
+                client.end(subscription)
 
     @property
     def forgets(self) -> bool:
@@ -152,6 +154,6 @@ class Batch:
         return self._history.is_full
 
     def finish(self) -> None:
-        """Flush every connection that has a new frame."""
-        for connection in self._touched:
-            connection.outbox.flush()
+        """Flush every client that has a new frame."""
+        for client in self._touched:
+            client.outbox.flush()

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobws.bullmq.events import payload
-from jobws.hub.job_log.followers import JobLines
+from jobws.hub.job_log.followers import JobLogs
 from jobws.hub.jobs.batch import Batch
 from jobws.hub.jobs.history import History, KnownStream
 from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Subscription
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 # The limits of one call of `publish`, since the requests of all connections wait meanwhile.
-MAX_OFFERS: Final = 20_000
+MAX_DELIVERIES: Final = 20_000
 MAX_SECONDS: Final = 0.020
 
 
@@ -56,7 +56,7 @@ class Fanout:
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
         published: By queue whose stream is read again, the history of what was published before.
-        job_lines: The followers of jobs' log lines.
+        job_logs: The followers of jobs' log lines.
     """
 
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float], signals: Signals) -> None:
@@ -74,7 +74,7 @@ class Fanout:
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
         self._on_gap = signals.on_gap
-        self.job_lines = JobLines(
+        self.job_logs = JobLogs(
             self.without_events, self.counts, self.release, signals.on_job_log_news, signals.on_job_log_wait
         )
         self._max_payload_bytes = max_payload_bytes
@@ -89,9 +89,9 @@ class Fanout:
         """
         return self.history.fill(queue, newest_first, floor)
 
-    def keep(self, queue: str, max_length: int) -> int:
+    def resize_history(self, queue: str, max_length: int) -> int:
         """Note how many entries a stream may hold, and return how many of its events are remembered."""
-        return self.history.keep(queue, max_length)
+        return self.history.resize(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
         """Forget events that Redis has trimmed: those before the entry `stream_id`."""
@@ -103,7 +103,7 @@ class Fanout:
         Subscriptions that name the queue stay. Those without a queue stay, too, as if their job had never been in it.
         """
         for subscription in self.rooms.forget(queue):
-            self.job_lines.forget(subscription, queue)
+            self.job_logs.forget(subscription, queue)
         self.history.forget(queue)
         self.published.pop(queue, None)
         for known in (self.cursors, self.verified):
@@ -113,10 +113,10 @@ class Fanout:
         self.without_events.discard(queue)
         self.without_position.discard(queue)
 
-    def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+    def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
-        The caller must call `tell_gap` next. Events that were published before will be skipped.
+        The caller must call `send_gap` next. Events that were published before will be skipped.
 
         Args:
             queue: The queue's label.
@@ -137,41 +137,41 @@ class Fanout:
             span = _Span(position(generated), position(cursor))
             old = self._foreign.get(queue, span)
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
-        self.published[queue] = self.history.begin_again(queue)
+        self.published[queue] = self.history.restart(queue)
         self.without_position.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
-        self.job_lines.give_up_all(queue)
+        self.job_logs.give_up_all(queue)
         return start, floor
 
-    def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+    def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
         """Send a `gap` to the queue's clients, and doubt their outcomes. Yields after each subscription and client."""
         limit = position(floor)
-        concerned = self.rooms.concerned(queue)
+        concerned = self.rooms.clients_of(queue)
         for subscription in list(self.rooms.seen(queue)):
-            settled = subscription.job_states.get(queue)
-            if settled is not None and (reason != "trimmed" or position(settled) <= limit):
+            ended_at = subscription.job_states.get(queue)
+            if ended_at is not None and (reason != "trimmed" or position(ended_at) <= limit):
                 subscription.job_states[queue] = DOUBTED
-            if subscription.had is not None and reason != "trimmed":
-                subscription.had.pop(queue, None)
+            if subscription.ahead is not None and reason != "trimmed":
+                subscription.ahead.pop(queue, None)
             if subscription.held is not None:
                 self._hold_gap(subscription, queue, reason)
             yield
         gap = encode(Gap(data=GapData(queue, reason, None)))
-        for connection in concerned:
-            connection.outbox.append(gap)
-            connection.outbox.flush()
+        for client in concerned:
+            client.outbox.append(gap)
+            client.outbox.flush()
             yield
 
     def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
         """Add a gap to the held events, so that it is sent before the events that are read again."""
-        room = subscription.request.room
-        jobs = None if room.job_id is None else [room.job_id]
-        frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
-        if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
+        key = subscription.request.key
+        jobs = None if key.job_id is None else [key.job_id]
+        frame = encode(Gap(sub=named(key.sub), data=GapData(queue, reason, jobs)))
+        if subscription.held is not None and subscription.client.outbox.hold(frame.payload):
             subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
 
-    def end_again(self, queue: str, floor: str) -> None:
+    def end_reread(self, queue: str, floor: str) -> None:
         """Note that a stream was published again. Entries up to the id `floor` may be missing."""
         self.published.pop(queue, None)
         self.history.reach_to(queue, floor)
@@ -180,7 +180,7 @@ class Fanout:
     def doubt(self, queue: str) -> None:
         """Note that outcomes may have been missed: have the jobs looked up, and send no positions until `resolve`.
 
-        While the stream is read again, the look-up waits for `end_again`.
+        While the stream is read again, the look-up waits for `end_reread`.
         """
         self.without_position.add(queue)
         if queue not in self.published:
@@ -211,7 +211,7 @@ class Fanout:
         )
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """Offer `entries[start:]` of one queue, in order, and flush each connection once.
+        """Publish `entries[start:]` of one queue, in order, and flush each client once.
 
         Returns:
             The index of the first entry that was not published: `len(entries)`, or less if the call reached its limit.
@@ -224,14 +224,14 @@ class Fanout:
             for index in range(start, len(entries)):
                 stream_id, fields = entries[index]
                 try:
-                    batch.offer(stream_id, fields)
+                    batch.deliver(stream_id, fields)
                 except Exception:  # noqa: BLE001 - one poison entry stops nothing
                     if not self.counts["poison"]:
                         _log.exception(
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
                         )
                     self.counts["poison"] += 1
-                if batch.offers >= MAX_OFFERS or (index % 64 == 63 and self._clock() > deadline):
+                if batch.deliveries >= MAX_DELIVERIES or (index % 64 == 63 and self._clock() > deadline):
                     break
             return index + 1 if entries else 0
         finally:
@@ -239,15 +239,15 @@ class Fanout:
                 self.cursors[queue] = entries[index][0].decode()
             self.history.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
-            self.counts["deliveries"] += batch.offers
+            self.counts["deliveries"] += batch.deliveries
             batch.finish()
 
     def release(self, subscription: Subscription) -> None:
         """Send the held events of a subscription, and hold none from now on. Does nothing if it has ended."""
         held_back, subscription.held = subscription.held or [], None
-        outbox = subscription.connection.outbox
+        outbox = subscription.client.outbox
         for index, held in enumerate(held_back):
-            if subscription.left:  # it ended with the event before this one
+            if subscription.ended:  # it ended with the event before this one
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -265,13 +265,13 @@ class Fanout:
     ) -> None:
         """Send an event to one subscription, and end the subscription if it ends with it. The caller flushes."""
         is_owed = subscription.owed is not None and queue in subscription.owed
-        told = kind.is_outcome or not (is_owed or queue in self.without_position)
-        sub = subscription.request.room.sub
-        subscription.connection.outbox.append(
-            job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
+        has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
+        sub = subscription.request.key.sub
+        subscription.client.outbox.append(
+            job_frame(kind.name.json, tail, position=at if has_position else None, sub=sub, replayed=replayed)
         )
         if kind.is_outcome and subscription.request.until_end:
-            subscription.connection.leave(subscription)
+            subscription.client.end(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
         """Return the end `,"data":…}` that all frames of an event share, and count what is wrong with the event."""

@@ -44,14 +44,14 @@ def misses(
     """
     if snapshot is None:
         return all_read and subscription.job_states.get(queue, DOUBTED) is None
-    settled = subscription.see(queue)
+    ended_at = subscription.see(queue)
     # The job may have begun a second life, and ended it, without an event that was read.
-    doubted = settled == DOUBTED or without_events
+    doubted = ended_at == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
             subscription.job_states[queue] = None
         return False
-    return (settled is None or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
+    return (ended_at is None or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
 
 
 class Replay:

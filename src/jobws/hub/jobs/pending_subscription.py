@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Identity, Subscribe
+    from jobws.protocol.request_types import Subscribe, SubscriptionKey
 
 # If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
@@ -69,7 +69,7 @@ class PendingSubscription:
         return [
             subscription
             for subscription in self.subscriptions
-            if not isinstance(subscription, ItemError) and not subscription.left
+            if not isinstance(subscription, ItemError) and not subscription.ended
         ]
 
     @property
@@ -78,9 +78,9 @@ class PendingSubscription:
         return {room.queue for room in self.rooms}
 
     @property
-    def rooms(self) -> list[Identity]:
+    def rooms(self) -> list[SubscriptionKey]:
         """The rooms of the subscriptions that have not ended."""
-        return [subscription.request.room for subscription in self.present]
+        return [subscription.request.key for subscription in self.present]
 
 
 class Begun:
@@ -105,7 +105,7 @@ class Begun:
 
 
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
-    """Return what a subscription begins with, and set its `job_states`, `delivered` and `had`.
+    """Return what a subscription begins with, and set its `job_states`, `delivered` and `ahead`.
 
     Args:
         subscription: The subscription.
@@ -113,7 +113,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         fanout: What is known of the streams now.
         now_milliseconds: The present time, in milliseconds since the epoch.
     """
-    room = subscription.request.room
+    room = subscription.request.key
     if room.queue is not None and not query.knows(room.queue):
         return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
@@ -121,9 +121,9 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         return Begun(Result(after={queue: now_in(queue, fanout)}))
     ahead = query.ahead(room.queue, subscription.request.after or {})
     if ahead:
-        subscription.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
+        subscription.ahead = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
-    for queue, snapshot in query.having(room).items():
+    for queue, snapshot in query.found(room).items():
         if isinstance(snapshot, ItemError):
             return Begun(Result(error=snapshot))
         parts.append(_Part(subscription, queue, snapshot, query, fanout))
@@ -136,7 +136,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if replays:
         replays[-1].is_last = True
     until_end = subscription.request.until_end
-    told = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
+    is_known = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
@@ -146,7 +146,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
             subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
-        unknown=(not told and query.is_read(room.queue)) or UNSET,
+        unknown=(not is_known and query.is_read(room.queue)) or UNSET,
         gap=bool(stale) or query.may_miss(room.queue, subscription.request.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
@@ -157,7 +157,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
 def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     """Return the beginning of a subscription to a queue that does not exist yet: it gets all events of the queue."""
     gone = (subscription.request.after or {}).get(queue, START) != START
-    is_job = subscription.request.room.job_id is not None
+    is_job = subscription.request.key.job_id is not None
     return Begun(
         Result(
             jobs=[] if is_job else UNSET,
@@ -181,22 +181,22 @@ class _Part:
         stream_ids, kinds: The events to read back.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
         withheld: Whether there is an outcome that is not sent, since the client has it or it is too old.
-        is_had: Whether the client has the stream's outcome, by its own position. The ack must then give a position in
-            this queue, or the client would get the outcome again when it returns.
+        was_received: Whether the client has the stream's outcome, by its own position. The ack must then give a
+            position in this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
         self, subscription: Subscription, queue: str, snapshot: JobSnapshot | None, query: Query, fanout: Fanout
     ) -> None:
         request = subscription.request
-        job_id = request.room.job_id or ""
+        job_id = request.key.job_id or ""
         self.queue = queue
         self.snapshot = snapshot
         self.stream_ids: list[bytes] = []
         self.kinds: list[Kind] = []
         self.owed = False
         self.withheld = False
-        self.is_had = False
+        self.was_received = False
         self._subscription = subscription
         self._fanout = fanout
         self._history = fanout.history.of(queue)
@@ -217,8 +217,8 @@ class _Part:
     @property
     def is_here(self) -> bool:
         """Whether the queue has the job, or has events or an outcome of it, sent or withheld."""
-        tells = self.stream_ids or self.owed or self.withheld or self.is_had
-        return bool(self.snapshot is not None or tells or self.is_alive)
+        has_events = self.stream_ids or self.owed or self.withheld or self.was_received
+        return bool(self.snapshot is not None or has_events or self.is_alive)
 
     def decide(self, oldest: float) -> None:
         """Set the attributes. An outcome from before `oldest`, in milliseconds since the epoch, is withheld."""
@@ -242,7 +242,7 @@ class _Part:
                 is_due = ended.kind.life is Life.ENDS and not self.withheld
             else:
                 is_due = self._is_foreign and not self._was_sent
-                self.is_had = not is_due
+                self.was_received = not is_due
             if is_due:
                 self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
         if request.events is not None:
@@ -260,7 +260,7 @@ class _Part:
             if self.owed:
                 subscription.job_states[queue] = None
             else:
-                subscription.settle(queue, self._moment, self._finished)
+                subscription.note_outcome(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
             # `removed` is sent only to clients that know, or would have been sent, that the job lived.
             self.owed = (
@@ -287,7 +287,7 @@ class _Part:
 
     def begins(self) -> str:
         """Return the position of the ack: after it comes everything that the client does not have."""
-        ahead = self._subscription.had is not None and self.queue in self._subscription.had
+        ahead = self._subscription.ahead is not None and self.queue in self._subscription.ahead
         at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:
             at = lower(at, before(self.stream_ids[0]))

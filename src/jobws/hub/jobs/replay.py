@@ -34,11 +34,11 @@ def go_live(fanout: Fanout, subscription: Subscription) -> None:
 
     If the subscription asked for log lines, this is done after the present lines were sent.
     """
-    if subscription.request.logs is None or subscription.left:
+    if subscription.request.logs is None or subscription.ended:
         fanout.release(subscription)
     else:
         subscription.held = subscription.held or []
-        fanout.job_lines.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
+        fanout.job_logs.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
@@ -54,26 +54,26 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         entry: The entry that the stream has under the event's id. None means that there is none.
     """
     subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
-    if subscription.left:
+    if subscription.ended:
         return
-    room = subscription.request.room
-    job_id = room.job_id or ""
-    connection = subscription.connection
+    key = subscription.request.key
+    job_id = key.job_id or ""
+    client = subscription.client
     if entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
         tail = fanout.tail(json_text(queue), entry[1])
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
-        connection.outbox.append(encode(Gap(sub=named(room.sub), data=GapData(queue, "trimmed", [job_id]))))
+        client.outbox.append(encode(Gap(sub=named(key.sub), data=GapData(queue, "trimmed", [job_id]))))
         if subscription.job_states.get(queue) == stream_id:
             subscription.job_states[queue] = None
-            connection.owe(subscription, queue)
+            client.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
         go_live(fanout, subscription)
-    connection.outbox.flush()
+    client.outbox.flush()
 
 
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
+def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
     """Deliver an outcome that the stream does not have, made from the job's hash.
 
     Nothing is delivered if the outcome came meanwhile, if the client has it already, or if the job lives again. The
@@ -88,16 +88,16 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
-    if subscription.left or subscription.owed is None or queue not in subscription.owed:
+    if subscription.ended or subscription.owed is None or queue not in subscription.owed:
         return
     subscription.pay(queue)
     if not fanout.history.is_current(queue, known.history):
-        subscription.connection.owe(subscription, queue)
+        subscription.client.owe(subscription, queue)
         return
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
-    request, connection = subscription.request, subscription.connection
-    job_id = (request.room.job_id or "").encode()
+    request, client = subscription.request, subscription.client
+    job_id = (request.key.job_id or "").encode()
     transition = fanout.history.of(queue).last_transition(job_id)
     newer = transition is not None and position(transition.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
@@ -109,20 +109,20 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
     if newer and transition is not None and transition.kind.life is Life.LIVES:
         subscription.note_delivered(queue, finished)
     else:
-        subscription.settle(queue, last, finished)
+        subscription.note_outcome(queue, last, finished)
     fields = _outcome(job_id, snapshot)
     kind = kind_of(fields)
     if kind is None or not request.chooses(kind.name.text):
         return
     fanout.counts["from-hash"] += 1
     if request.logs is not None:
-        fanout.job_lines.hold(subscription, queue)
+        fanout.job_logs.hold(subscription, queue)
     at, tail = f"{last}~{finished}".encode(), fanout.tail(json_text(queue), fields)
     if subscription.held is None:
         fanout.send(subscription, kind, queue, at, tail, replayed=True)
-    elif connection.outbox.hold(tail):
+    elif client.outbox.hold(tail):
         subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=True))
-    connection.outbox.flush()
+    client.outbox.flush()
 
 
 def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
@@ -144,10 +144,10 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
         if isinstance(snapshot, ItemError):
             continue
         for subscription in fanout.rooms.of_job(queue, job_id):
-            if not subscription.left and misses(
+            if not subscription.ended and misses(
                 subscription, queue, snapshot, all_read=all_read, without_events=without_events
             ):
-                subscription.connection.owe(subscription, queue)
+                subscription.client.owe(subscription, queue)
             yield all_read
 
 

@@ -42,8 +42,8 @@ class Subscriber(Protocol):
 
     outbox: Outbox
 
-    def leave(self, subscription: Subscription) -> None:
-        """End a subscription; see `JobClient.leave`."""
+    def end(self, subscription: Subscription) -> None:
+        """End a subscription; see `JobClient.end`."""
         ...
 
     def owe(self, subscription: Subscription, queue: str) -> None:
@@ -71,36 +71,36 @@ class Subscription:
         delivered: By queue, the `finished_text` of the outcome in the job's hash that was sent, or need not be sent.
             None means that there are none.
         owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
-        had: By queue, the stream id up to which the client has all events, although this bridge has not read that far:
-            the client comes from a faster bridge. None means that there are none.
-        left: Whether the subscription has ended.
+        ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
+            far: the client comes from a faster bridge. None means that there are none.
+        ended: Whether the subscription has ended.
     """
 
-    __slots__ = ("_rooms", "acked", "connection", "delivered", "had", "held", "job_states", "left", "owed", "request")
+    __slots__ = ("_rooms", "acked", "ahead", "client", "delivered", "ended", "held", "job_states", "owed", "request")
 
-    def __init__(self, connection: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
+    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
         self._rooms = rooms
-        self.connection = connection
+        self.client = client
         self.request = request
         self.acked = False
         self.held: list[BufferedEvent] | None = None
         self.job_states: dict[str, bytes | None] = {}
         self.delivered: dict[str, str] | None = None
         self.owed: set[str] | None = None
-        self.had: dict[str, bytes] | None = None
-        self.left = False
+        self.ahead: dict[str, bytes] | None = None
+        self.ended = False
 
     @property
     def queues(self) -> Collection[str]:
         """The queue that the subscription names, or else the queues that were seen to have its job."""
-        named = self.request.room.queue
+        named = self.request.key.queue
         return self.job_states.keys() if named is None else {named}
 
-    def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
-        """Note that the queue has the job, and return the value of `job_states`: `settled_by` if there was none."""
+    def see(self, queue: str, ended_at: bytes | None = None) -> bytes | None:
+        """Note that the queue has the job, and return the value of `job_states`: `ended_at` if there was none."""
         if queue not in self.job_states:
-            self.job_states[queue] = settled_by
-            if self.acked and not self.left:
+            self.job_states[queue] = ended_at
+            if self.acked and not self.ended:
                 self._rooms.found(self, queue)
         return self.job_states[queue]
 
@@ -114,12 +114,12 @@ class Subscription:
         """Return whether the outcome with this `finished_text` was sent, or need not be sent."""
         return self.delivered is not None and self.delivered.get(queue) == finished
 
-    def has(self, queue: str, stream_id: bytes) -> bool:
+    def is_ahead_of(self, queue: str, stream_id: bytes) -> bool:
         """Return whether the client has the event `stream_id` from a bridge that had read further than this one."""
-        at = None if self.had is None else self.had.get(queue)
+        at = None if self.ahead is None else self.ahead.get(queue)
         return at is not None and not is_after(stream_id, at)
 
-    def settle(self, queue: str, end: str, finished: str) -> None:
+    def note_outcome(self, queue: str, end: str, finished: str) -> None:
         """Note that the hash's outcome was sent, or need not be: outcomes up to the stream id `end` are old."""
         self.see(queue)
         self.job_states[queue] = end.encode()

@@ -60,13 +60,13 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         limits = settings.max_subscriptions, settings.outbox_bytes
         return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
 
-    def look_up(self, client: JobClient, sought: PendingSubscription) -> None:
+    def look_up(self, client: JobClient, pending: PendingSubscription) -> None:
         """Have a request to subscribe answered; see `Endpoint.look_up`.
 
         Does nothing while the bridge stops, since the client is being closed.
         """
         if self._tasks.are_running:
-            self._subscribing.add(client, sought)
+            self._subscribing.add(client, pending)
 
     def hello(self) -> Frame:
         """Return the first frame of a connection."""

@@ -124,7 +124,7 @@ class Subscribing:
         awaited: set[str] = set()
         for _ in range(len(batch)):
             client, pending = batch.pop(0)
-            queues = query.read_again(pending.present)
+            queues = query.being_reread(pending.present)
             if queues or query.is_outdated(pending.rooms):
                 awaited.update(queues)
                 batch.append((client, pending))
@@ -145,7 +145,7 @@ class Subscribing:
         look_up = await persist(lambda: self._store.look_up(query.job_ids))
         # The events that the hashes reflect must be published before the answer. So must those that the client has.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
-        await self._queues.passed(ends, query.known)
+        await self._queues.published(ends, query.known)
         query.take(look_up)
         return query
 
