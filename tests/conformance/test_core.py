@@ -19,7 +19,7 @@ from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Command, Entry
 

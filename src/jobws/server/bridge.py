@@ -25,7 +25,6 @@ from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
-from jobws.server.jobs.subscribe import Subscribing
 from jobws.server.jobs.sweep import Holes, Sweeper
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.client import Client
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.server.intervals import Intervals
 
 RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
@@ -101,13 +100,12 @@ class Bridge:
         )
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
-        subscribing = Subscribing(self.fanout, self.queues, self._store, self._tasks.spawn, settings.join_seconds)
         endpoint = JobEndpoint(
             settings,
             greeting,
             self.fanout,
             self.queues,
-            subscribing,
+            self._store,
             self._reading_back,
             self._tasks,
         )

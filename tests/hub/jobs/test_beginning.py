@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobws.hub.jobs.pending_subscription import AMBIGUOUS_MILLISECONDS
+from jobws.hub.jobs.beginning import AMBIGUOUS_MILLISECONDS
 from tests.hub.one_bridge import QUEUES, Bridge, Client, event, hash_of
 from tests.support.fanout import ignore
 from tests.support.steps import begin_again

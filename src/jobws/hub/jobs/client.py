@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import UNSET
 
 from jobws.hub.client import Client
-from jobws.hub.jobs.answer import answer
 from jobws.hub.jobs.backlog import Backlog
+from jobws.hub.jobs.beginning import Begun, begin
 from jobws.hub.jobs.matching import MAX_MATCHING, Matching
 from jobws.hub.jobs.missed import Owed
-from jobws.hub.jobs.pending_subscription import UNSUBSCRIBED, Begun, PendingSubscription, begin
 from jobws.hub.jobs.positions import positions
-from jobws.hub.jobs.replay import go_live
-from jobws.hub.jobs.subscription import Subscription
+from jobws.hub.jobs.subscription import UNSUBSCRIBED, PendingSubscription, Subscription, answer
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
@@ -225,7 +223,7 @@ class JobClient(Client[Request, PendingSubscription]):
                     subscription, subscription.job_states, partial(self._read_later, begun.replays)
                 )
         else:
-            go_live(self._fanout, subscription)
+            self._fanout.go_live(subscription)
         for queue in begun.owed:
             self.owe(subscription, queue)
         for queue in begun.stale:

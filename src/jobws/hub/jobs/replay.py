@@ -5,7 +5,6 @@ Each call is one synchronous step. Between two calls the caller may wait until t
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -25,20 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
-
-
-def go_live(fanout: Fanout, subscription: Subscription) -> None:
-    """Release the held events of a subscription, and send it events when they happen from now on.
-
-    If the subscription asked for log lines, this is done after the present lines were sent.
-    """
-    if subscription.request.logs is None or subscription.ended:
-        fanout.release(subscription)
-    else:
-        subscription.held = subscription.held or []
-        fanout.job_logs.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
@@ -69,7 +55,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
             subscription.job_states[queue] = None
             client.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
-        go_live(fanout, subscription)
+        fanout.go_live(subscription)
     client.outbox.flush()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
     from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues

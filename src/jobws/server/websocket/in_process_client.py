@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.pending_subscription import PendingSubscription
+from jobws.hub.jobs.subscription import PendingSubscription
 from jobws.server.websocket.endpoint import SLOW, ConnectedClient
 
 if TYPE_CHECKING:

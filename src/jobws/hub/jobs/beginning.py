@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from jobws.bullmq.events import Life
-from jobws.hub.client import SEARCH_SIZE
 from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
-from jobws.hub.jobs.subscription import DOUBTED
+from jobws.hub.jobs.subscription import DOUBTED, now_in
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
@@ -29,58 +28,9 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.history import Recorded
     from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import Subscription
-    from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Subscribe, SubscriptionKey
 
 # If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
-UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
-
-
-class PendingSubscription:
-    """A request to subscribe that waits until its jobs were looked up in Redis.
-
-    Args:
-        request: The request.
-        labels: The labels of all queues that exist; a live view.
-
-    Attributes:
-        subscriptions: The subscription of each item of the request, in order, or the error of the item.
-        evicted: The older subscriptions that were ended to make room.
-    """
-
-    __slots__ = ("_labels", "evicted", "request", "subscriptions")
-
-    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
-        self.request = request
-        self.subscriptions: list[Subscription | ItemError] = []
-        self.evicted: list[Evicted] = []
-        self._labels = labels
-
-    @property
-    def size(self) -> int:
-        """The number of subscriptions, plus SEARCH_SIZE if the request names an unknown queue."""
-        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
-        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
-
-    @property
-    def present(self) -> list[Subscription]:
-        """The subscriptions that have not ended."""
-        return [
-            subscription
-            for subscription in self.subscriptions
-            if not isinstance(subscription, ItemError) and not subscription.ended
-        ]
-
-    @property
-    def queues(self) -> set[str | None]:
-        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
-        return {room.queue for room in self.rooms}
-
-    @property
-    def rooms(self) -> list[SubscriptionKey]:
-        """The rooms of the subscriptions that have not ended."""
-        return [subscription.request.key for subscription in self.present]
 
 
 class Begun:
@@ -167,11 +117,6 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
             after={queue: START},
         )
     )
-
-
-def now_in(queue: str, fanout: Fanout) -> str:
-    """Return the present position of a queue, after which all events will be sent."""
-    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
 
 
 class _Part:
