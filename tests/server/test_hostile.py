@@ -105,7 +105,7 @@ async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: 
         live.bridge.fanout.begin_reread("http", "trimmed", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
         tail.check_at = anyio.current_time() + 0.5
-        tail.reread = Reread(sent, 1, sent)
+        tail.state = Reread(sent, 1, sent)
         await subscribe(client, {"jobId": "1", "queue": "http"})
 
 

@@ -9,6 +9,7 @@ import pytest
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE
 from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.subscription import ALIVE, Ended
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
@@ -47,7 +48,7 @@ def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
-    assert client.member().job_states == {"http": b"5-0"}
+    assert client.member().job_states == {"http": Ended(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 1
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [], "it has that"
@@ -95,7 +96,7 @@ def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     bridge.publish("6-0", event("waiting"))
     deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.told() == [("completed", "5-0~5")]
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
     assert client.member().was_delivered("http", "5")
     bridge.publish("7-0", event("completed", returnvalue="2"))
     assert client.told() == [("completed", "7-0")]
@@ -115,7 +116,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
         (6, "waiting", ""),
     ):
         bridge.publish(f"{number}-0", event(name, prev=prev))
-        assert client.member().job_states == {"http": None if number == 6 else b"5-0"}
+        assert client.member().job_states == {"http": ALIVE if number == 6 else Ended(b"5-0")}
     assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
     assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
@@ -126,7 +127,7 @@ def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     deliver_outcome(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.told() == []
     assert client.member().owed == set()
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
 
 
 def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
@@ -134,7 +135,7 @@ def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     client = watching(bridge, events=["failed"])
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
-    assert client.member().job_states == {"http": b"5-0"}
+    assert client.member().job_states == {"http": Ended(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 0
 
 
@@ -335,7 +336,7 @@ def test_without_events_each_look_tells_of_another_life() -> None:
     look(bridge, {JOB: hash_of()}, "0-0")
     assert client.owed() == []
     look(bridge, {JOB: hash_of("active")}, "0-0")
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
     look(bridge, {JOB: hash_of("completed", 6)}, "0-0")
     assert len(client.owed()) == 1
 

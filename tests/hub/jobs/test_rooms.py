@@ -9,7 +9,7 @@ import pytest
 
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.rooms import Rooms
-from jobws.hub.jobs.subscription import Subscription
+from jobws.hub.jobs.subscription import ALIVE, Ended, Subscription
 from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
@@ -63,7 +63,7 @@ class Model:
             if room.job_id is not None:
                 queue = room.queue or self.random.choice(QUEUES)
                 subscription.see(queue)
-                subscription.job_states[queue] = self.random.choice((None, b"1-0"))
+                subscription.job_states[queue] = self.random.choice((ALIVE, Ended(b"1-0")))
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
@@ -88,7 +88,7 @@ class Model:
             awaiting_outcome = [job_id.decode() for job_id in self.rooms.awaiting_outcome(queue) if job_id is not None]
             assert len(awaiting_outcome) == len(set(awaiting_outcome))
             assert set(awaiting_outcome) == {
-                each.request.key.job_id for each in jobs + found if each.job_states.get(queue) is None
+                each.request.key.job_id for each in jobs + found if not isinstance(each.job_states.get(queue), Ended)
             }
             concerned = {each.client for each in named + anywhere}
             assert self.rooms.clients_of(queue) == concerned
@@ -140,9 +140,9 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
         begin_again(fanout, queue, "trimmed", "1-0", "0-0")
-    assert subscription.job_states == {"http": None, "sparql": None}
+    assert subscription.job_states == {"http": ALIVE, "sparql": ALIVE}
     fanout.forget("http")
-    assert subscription.job_states == {"sparql": None}
+    assert subscription.job_states == {"sparql": ALIVE}
     assert not fanout.rooms.is_listened_to("http")
     assert not fanout.history.filled("http")
     assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
@@ -152,5 +152,5 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     # Back again, as a new one.
     do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
-    assert subscription.job_states == {"http": None}
+    assert subscription.job_states == {"http": ALIVE}
     assert fanout.rooms.is_listened_to("http")

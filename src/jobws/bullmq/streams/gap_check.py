@@ -12,7 +12,7 @@ import anyio
 
 from jobws.bullmq import stream
 from jobws.bullmq.streams.backfill import READ_TIMEOUT_SECONDS, read_back
-from jobws.bullmq.streams.read_state import Reread
+from jobws.bullmq.streams.read_state import LastCheck, Reread
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.turn import Turn
 
@@ -178,7 +178,7 @@ class GapCheck:
             if tail.is_removed:
                 return
         self._hub.cursors[label] = self._hub.verified[label] = cursor
-        tail.counted = counted
+        tail.state = LastCheck(counted)
         tail.ready.set()
 
     # ---- checking ----
@@ -188,12 +188,12 @@ class GapCheck:
         label = tail.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
-        if tail.reread is not None:
+        if isinstance(tail.state, Reread):
             if not unread:
-                self._end_reread(tail, 0)
+                self._end_reread(tail, tail.state, 0)
             return
         reason, tail.suspicion = (
-            tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read, tail.unchecked),
+            tail.suspicion or stream.hole(seen, cursor, tail.state.added, tail.read, tail.state.unchecked),
             None,
         )
         if reason is not None:
@@ -201,10 +201,10 @@ class GapCheck:
             return
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
-            tail.counted, tail.unchecked = seen.added, 0
+            tail.state = LastCheck(seen.added)
             self._hub.verified[label] = cursor
         elif seen.added is not None:
-            tail.expected = seen
+            tail.state.seen = seen
 
     async def check_cursors(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """If Redis does not count entries, suspect a gap in each stream where the entry at the cursor is gone.
@@ -214,7 +214,7 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or tail.reread)]
+        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or isinstance(tail.state, Reread))]
         if asked:
             cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
             commands: list[Command] = []
@@ -231,8 +231,8 @@ class GapCheck:
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
         """Take note of entries that were published, in the order in which they were read."""
         after, verified = tail.count(entries)
-        if after is not None:
-            self._end_reread(tail, after)
+        if after is not None and isinstance(tail.state, Reread):
+            self._end_reread(tail, tail.state, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
         tail.moved()
@@ -242,7 +242,7 @@ class GapCheck:
         if label in self._hub.without_events:
             # Its stream keeps no entries. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
-            tail.counted, tail.read, tail.unchecked = seen.added, None, 0
+            tail.state, tail.read = LastCheck(seen.added), None
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
@@ -250,8 +250,8 @@ class GapCheck:
         oldest = before(seen.first) if seen.length else seen.generated
         start, floor = self._hub.begin_reread(label, reason, seen.generated, oldest)
         self._hub.verified[label] = start
-        tail.counted = tail.expected = tail.read = None
-        tail.reread = Reread(seen.last, seen.added, floor)
+        tail.read = None
+        tail.state = reread = Reread(seen.last, seen.added, floor)
         turn = Turn()
         for _ in self._hub.send_gap(label, reason, floor):
             await turn.pause()
@@ -259,14 +259,11 @@ class GapCheck:
             return
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
-            self._end_reread(tail, 0)
+            self._end_reread(tail, reread, 0)
 
-    def _end_reread(self, tail: Tail, after: int) -> None:
+    def _end_reread(self, tail: Tail, reread: Reread, after: int) -> None:
         """Take note that the stream was read once more, and that `after` newer entries were read since."""
-        reread, tail.reread = tail.reread, None
-        if reread is not None:
-            tail.counted = None if reread.added is None else reread.added + after
-            tail.unchecked = after
-            self._hub.end_reread(tail.queue.label, reread.floor)
-            self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
-            tail.moved()
+        tail.state = LastCheck(None if reread.added is None else reread.added + after, unchecked=after)
+        self._hub.end_reread(tail.queue.label, reread.floor)
+        self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
+        tail.moved()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from jobws.hub.job_log.reader import JobLogReader
+from jobws.hub.jobs.subscription import ALIVE
 from jobws.protocol.codec import encode_data, job_frame, tail_of
 from jobws.protocol.messages import JobLogData
 
@@ -217,9 +218,8 @@ class JobLogs:
         """Return whether the subscription may get lines of this queue, or waits for them."""
         if subscription.request.key.queue not in (None, queue):
             return False
-        if queue in subscription.job_states:
-            return subscription.job_states[queue] is None or queue in following.unread
-        return queue in following.unread or queue in self._without_events
+        state = subscription.job_states.get(queue)
+        return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)
 
     def send(self, group: Group, step: Step) -> bool:
         """Send lines of a job's log to the subscriptions of a group. End the wait of those that waited for the lines.

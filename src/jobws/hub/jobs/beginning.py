@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
-from jobws.hub.jobs.subscription import DOUBTED, now_in
+from jobws.hub.jobs.subscription import ALIVE, DOUBTED, Ended, now_in
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
@@ -92,7 +92,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         after.setdefault(room.queue, now_in(room.queue, fanout))
     stale = query.stale(room)
     for queue in stale:
-        if subscription.job_states.get(queue) is not None:
+        if isinstance(subscription.job_states.get(queue), Ended):
             subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
@@ -157,7 +157,7 @@ class _Part:
     @property
     def is_alive(self) -> bool:
         """Whether the job is known to live."""
-        return self._subscription.job_states.get(self.queue, b"") is None
+        return self._subscription.job_states.get(self.queue) is ALIVE
 
     @property
     def is_here(self) -> bool:
@@ -169,7 +169,7 @@ class _Part:
         """Set the attributes. An outcome from before `oldest`, in milliseconds since the epoch, is withheld."""
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
-        self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
+        self._subscription.job_states[self.queue] = ALIVE if ended is None else Ended(ended.stream_id)
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(transition, oldest)
@@ -203,7 +203,7 @@ class _Part:
             self.withheld = self._was_sent or self._is_older(oldest)
             self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
             if self.owed:
-                subscription.job_states[queue] = None
+                subscription.job_states[queue] = ALIVE
             else:
                 subscription.note_outcome(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Life, field, kind_of, payload
 from jobws.hub.jobs.streams import PublishedStreams
-from jobws.hub.jobs.subscription import BufferedEvent, Subscriber, Subscription
+from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import is_after
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.jobs.signals import Signals
+    from jobws.hub.jobs.subscription import JobState
     from jobws.protocol.messages import Sub
     from jobws.redis.commands import Entry
 
@@ -205,19 +206,21 @@ class _Batch:
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
-        # Most members of a room have the same id in `job_states`, so one comparison is enough for all of them.
+        state: JobState = Ended(stream_id) if changes_state and not lives else ALIVE
+        # Most members of a room have the same object in `job_states`, so one comparison is enough for all of them.
         compared, is_news = None, True
         for subscription in members:
             if changes_state:
-                ended_at = subscription.job_states.get(queue)
-                if ended_at is not None and ended_at is not compared:
-                    compared, is_news = ended_at, is_after(stream_id, ended_at)
-                if ended_at is None and queue not in subscription.job_states:
-                    subscription.see(queue, None if lives else stream_id)
-                elif ended_at is None or is_news:
-                    subscription.job_states[queue] = None if lives else stream_id
-                elif life is not Life.SAME and not lives:
-                    continue
+                known = subscription.job_states.get(queue)
+                if known is None:
+                    subscription.see(queue, state)
+                else:
+                    if known is not compared:
+                        compared, is_news = known, known is ALIVE or is_after(stream_id, known.up_to)
+                    if is_news:
+                        subscription.job_states[queue] = state
+                    elif life is not Life.SAME and not lives:
+                        continue
                 if ends and subscription.owed:
                     subscription.pay(queue)  # the hash has this outcome now, no longer the one that was owed
             elif queue not in subscription.job_states:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from jobws.hub.jobs.subscription import Subscriber, Subscription
+from jobws.hub.jobs.subscription import Ended, Subscriber, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -99,7 +99,7 @@ class Rooms:
 
     def _awaits_outcome(self, queue: str, job_id: bytes) -> bool:
         members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
-        return any(each.job_states.get(queue) is None for each in members)
+        return any(not isinstance(each.job_states.get(queue), Ended) for each in members)
 
     def clients_of(self, queue: str) -> set[Subscriber]:
         """Return the clients that have a subscription that names the queue, or one that names no queue."""

@@ -6,9 +6,10 @@ A `Subscription` has the events that are held for it and what is known of its jo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
 from jobws.hub.client import SEARCH_SIZE
 from jobws.protocol.identifiers import START, is_after
@@ -24,10 +25,30 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import Evicted
     from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest
 
-# The value in `Subscription.job_states` of an outcome after which a hole was found in the stream: a later outcome may
-# have been in the hole. It is lower than every id that Redis gives.
-DOUBTED: Final = b"0-0"
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
+
+
+class Alive(Enum):
+    """The state of a job that has not ended. Its next outcome is to be sent."""
+
+    ALIVE = "alive"
+
+
+class Ended(Struct, frozen=True, gc=False):
+    """The state of a job that has ended.
+
+    Attributes:
+        up_to: Outcomes up to this stream id were sent, or need not be.
+    """
+
+    up_to: bytes
+
+
+JobState: TypeAlias = Alive | Ended
+ALIVE: Final = Alive.ALIVE
+# The job has ended, and then a hole was found in the stream: a later outcome may have been in the hole. The id is lower
+# than every id that Redis gives.
+DOUBTED: Final = Ended(b"0-0")
 
 
 class BufferedEvent(NamedTuple):
@@ -65,20 +86,11 @@ class Subscriber(Protocol):
 class Subscription:
     """One subscription of one connection.
 
-    `job_states` has what is known of the job in each queue:
-
-    | value in `job_states` | meaning |
-    |---|---|
-    | no entry for the queue | The queue was not seen to have the job. `see` adds the entry. |
-    | None | The job lives. Its next outcome is to be sent. |
-    | a stream id | The job has ended. Outcomes up to this id were sent, or need not be. |
-    | `DOUBTED` | The job has ended. It may have ended again since, without an event that was read. |
-
     Attributes:
         acked: Whether the subscription was answered. Then it is in its room.
         held: The events that wait while older ones are read back, or log lines are read. None means that no event has
             to wait: events are sent when they happen.
-        job_states: See the table above.
+        job_states: What is known of the job, by queue that was seen to have it. `see` adds a queue.
         delivered: By queue, the `finished_text` of the outcome in the job's hash that was sent, or need not be sent.
             None means that there are none.
         owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
@@ -95,7 +107,7 @@ class Subscription:
         self.request = request
         self.acked = False
         self.held: list[BufferedEvent] | None = None
-        self.job_states: dict[str, bytes | None] = {}
+        self.job_states: dict[str, JobState] = {}
         self.delivered: dict[str, str] | None = None
         self.owed: set[str] | None = None
         self.ahead: dict[str, bytes] | None = None
@@ -107,18 +119,20 @@ class Subscription:
         named = self.request.key.queue
         return self.job_states.keys() if named is None else {named}
 
-    def see(self, queue: str, ended_at: bytes | None = None) -> bytes | None:
-        """Note that the queue has the job, and return the value of `job_states`: `ended_at` if there was none."""
-        if queue not in self.job_states:
-            self.job_states[queue] = ended_at
-            if self.acked and not self.ended:
-                self._rooms.found(self, queue)
-        return self.job_states[queue]
+    def see(self, queue: str, state: JobState = ALIVE) -> JobState:
+        """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
+        known = self.job_states.get(queue)
+        if known is not None:
+            return known
+        self.job_states[queue] = state
+        if self.acked and not self.ended:
+            self._rooms.found(self, queue)
+        return state
 
     @property
     def has_outcome(self) -> bool:
         """Whether the job has ended in every queue that has it, and the client was sent the outcomes."""
-        ended = bool(self.job_states) and None not in self.job_states.values()
+        ended = bool(self.job_states) and ALIVE not in self.job_states.values()
         return ended and self.acked and self.held is None and not self.owed
 
     def was_delivered(self, queue: str, finished: str) -> bool:
@@ -133,7 +147,7 @@ class Subscription:
     def note_outcome(self, queue: str, end: str, finished: str) -> None:
         """Note that the hash's outcome was sent, or need not be: outcomes up to the stream id `end` are old."""
         self.see(queue)
-        self.job_states[queue] = end.encode()
+        self.job_states[queue] = Ended(end.encode())
         self.note_delivered(queue, finished)
 
     def note_delivered(self, queue: str, finished: str) -> None:
