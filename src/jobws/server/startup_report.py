@@ -72,7 +72,9 @@ async def _report_queue(connection: Connection, queue: Queue) -> bool:
         _log.warning(
             'queue "%s" keeps only %.0f s of events: a later subscriber needs the job itself; keep jobs with '
             "removeOnComplete: {age: 3600}, or raise streams.events.maxLen above %d",
-            *(queue.label, seen.retention_seconds, seen.max_length),
+            queue.label,
+            seen.retention_seconds,
+            seen.max_length,
         )
     return True
 

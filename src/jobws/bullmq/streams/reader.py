@@ -195,12 +195,10 @@ class StreamReader:
         if not tails:
             return
         count = max(1, self._count // len(tails))
-        reply = await connection.ask(
-            *("XREAD", "COUNT", count, *options, "STREAMS"),
-            *[tail.key for tail in tails],
-            *[cursors[tail.queue.label] for tail in tails],
-            timeout_seconds=self._schedule.pauses.answer_seconds,
-        )
+        keys = [tail.key for tail in tails]
+        after = [cursors[tail.queue.label] for tail in tails]
+        command = ("XREAD", "COUNT", count, *options, "STREAMS", *keys, *after)
+        reply = await connection.ask(*command, timeout_seconds=self._schedule.pauses.answer_seconds)
         self.client_id = None
         now = anyio.current_time()
         for tail in tails:

@@ -100,10 +100,8 @@ class LogTail:
             if page.entries:
                 self._count = next_count(page.entries)
             if not page.full and self._hub.cursor is cursor:
-                await connection.ask(
-                    *("XREAD", "COUNT", 1, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", self._key, cursor.id),
-                    timeout_seconds=TIMEOUT_SECONDS,
-                )
+                wait = ("XREAD", "COUNT", 1, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", self._key, cursor.id)
+                await connection.ask(*wait, timeout_seconds=TIMEOUT_SECONDS)
                 await anyio.sleep(PAUSE_SECONDS)
 
     async def _publish(self, cursor: LogCursor, page: Page) -> None:
