@@ -94,11 +94,11 @@ class JobLogPage(Struct, frozen=True):
         """
         executed = replies[-1]
         if not isinstance(executed, list):
-            raise RedisUnavailableError(f"Redis cannot tell log lines now: {executed}")
+            raise RedisUnavailableError(f"Redis cannot read log lines now: {executed}")
         exists, length, lines = executed
         found = _lines(lines)
         if found is None:
-            raise RedisUnavailableError(f"Redis cannot tell log lines now: {lines}")
+            raise RedisUnavailableError(f"Redis cannot read log lines now: {lines}")
         return found, length if isinstance(length, int) else 0, exists == 1
 
 

@@ -1,4 +1,4 @@
-"""The rooms. They tell which subscriptions get the events of a job or of a queue.
+"""The rooms: which subscriptions get the events of a job or of a queue.
 
 A room has all subscriptions to one job id, in one queue or in any, or all subscriptions to one whole queue. Rooms are
 found by queue. So an event without subscriptions costs two hash look-ups, however many rooms there are, and work for

@@ -84,7 +84,7 @@ class Subscriber(Protocol):
 
 
 class Subscription:
-    """One subscription of one connection.
+    """One subscription of one client.
 
     Attributes:
         acked: Whether the subscription was answered. Then it is in its room.

@@ -75,7 +75,7 @@ _ROOMS: Final[JsonObject] = {
 }
 _REQUESTS: Final[JsonObject] = {
     "type": "array",
-    "description": "Requests as on the WebSocket. What is wrong with one is told by an `error` frame.",
+    "description": "Requests as on the WebSocket. An `error` frame says what is wrong with one.",
     "items": {
         "type": "object",
         "properties": {"event": {"type": "string"}, "data": _ANY_JSON, "ref": {"type": ["string", "integer", "null"]}},

@@ -44,7 +44,7 @@ class JobLogPoller:
     """Reads log lines for their followers.
 
     Args:
-        lines: The followers of jobs' lines.
+        lines: The followers of jobs' log lines.
         queues: The queues by label; a live view.
         store: Reads the lists from Redis.
         schedule: Decides when each job's lines are due.
