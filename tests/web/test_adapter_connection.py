@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import trio
 
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.adapter import SOON, Rejected, in_node
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
     from tests.support.redis import Redis
 
-# The first one installs a package.
 # Milliseconds: as long as no ping is to be sent by itself.
 NEVER: Final = 1_000_000
-# What a client tells before it is connected, of tokens and attempts.
 NOBODY: Final = "http://127.0.0.1:1"
 
 
@@ -217,6 +216,22 @@ async def test_waits_before_attempts_are_random_up_to_what_doubles() -> None:
             await client.call("disconnect")
     assert max(waits) < 0.6
     assert max(waits) - min(waits) > 0.05
+
+
+async def test_after_an_answer_waits_are_short_again() -> None:
+    """Twenty losses in a row: with a limit that went on doubling, the last pauses would be hours long."""
+    async with in_node() as node, fake_bridge() as bridge:
+        options = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": NEVER}
+        client = await node.io(bridge.url, **options)
+        await client.on("progress")
+        await client.send("subscribe-job", {"jobId": "1", "queue": "q"})
+        with trio.fail_after(EVENTUALLY_SECONDS):
+            for number in range(1, 21):
+                connection = await bridge.accept()
+                await connection.subscribed()
+                await connection.job_event("progress", id=f"{number}-0")
+                await client.until("progress")
+                await connection.cut()
 
 
 async def test_without_the_fallback_there_is_none(redis: Redis) -> None:

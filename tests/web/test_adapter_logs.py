@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
     from tests.support.redis import Redis
 
-# The first one installs a package.
 RESTARTS: Final = 1012
 LOGS: Final = "bull:http:7:logs"
 SOON: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10}

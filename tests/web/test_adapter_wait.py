@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.support.adapter import AdapterClient
     from tests.support.redis import Redis
 
-# The first one installs a package.
-
 
 async def rejection(client: AdapterClient, job_id: object, **options: Any) -> dict[str, Any]:
     with pytest.raises(Rejected) as caught:
