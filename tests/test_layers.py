@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,8 @@ ALLOWED = {
     "turn": set(),
     "protocol": {"errors", "protocol.log"},
     "protocol.log": {"errors", "protocol"},
-    "access": BASE,
+    "tokens": set(),
+    "access": {*BASE, "tokens"},
     "redis": BASE,
     "bullmq": {*BASE, "redis"},
     "bullmq.streams": {*BASE, "redis", "bullmq", "turn"},
@@ -166,6 +168,11 @@ def test_pure_files_touch_nothing(file: Path) -> None:
 
 def test_what_is_pure_is_found() -> None:
     assert {"bullmq/job_log.py", "redis/log_stream.py", "client/log/feed.py"} <= {name(file) for file in PURE}
+
+
+def test_tokens_are_made_with_the_standard_library_only() -> None:
+    used = {module.split(".")[0] for module in imports(SOURCE / "tokens.py")}
+    assert used - {"__future__"} <= sys.stdlib_module_names
 
 
 def test_redis_is_touched_in_one_place() -> None:

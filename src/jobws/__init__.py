@@ -4,6 +4,7 @@ The layers, from the lowest one. Each may import only layers above it in this li
 that::
 
     errors         the exceptions
+    tokens         makes tokens, with the standard library only
     turn           long work in short steps
     protocol       PURE: the messages, and the rules for them
     access         PURE: tokens, keys and scopes; what a client may do

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobws.access.scope import MAX_ENTRIES, Action, Entry, Place, encode, entry_text, parse_entry, parse_scope
+from jobws.access.scope import MAX_ENTRIES, Action, Entry, Place, entry_text, parse_entry, parse_scope
 from jobws.errors import TokenRefusedError
 from jobws.protocol.identifiers import KEY_SUFFIXES
+from jobws.tokens import encode
 from tests.support.access_vectors import vectors
 
 

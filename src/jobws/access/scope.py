@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from enum import Enum
 from typing import Final, NamedTuple, assert_never
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from jobws.errors import RequestError, TokenRefusedError
 from jobws.protocol.identifiers import MAX_QUEUE_BYTES, can_be_queue, parse_job_id
+from jobws.tokens import encode
 
 MAX_ENTRIES: Final = 1_000
 _SHOWN_CHARACTERS: Final = 80
@@ -116,15 +117,6 @@ def parse_entry(text: object) -> Entry:
             raise _refused(text, "it names no queue; * stands for every queue")
         case _:
             raise _refused(text, "there is no such right; a colon of a name is written %3A")
-
-
-def encode(text: str) -> str:
-    """Return a queue's label or a job id as it is written in a scope. `*` becomes `%2A`, which is no wildcard.
-
-    Raises:
-        ValueError: `text` has lone surrogates.
-    """
-    return quote(text, safe="!'()")
 
 
 def entry_text(entry: Entry) -> str:
