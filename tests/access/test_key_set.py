@@ -96,7 +96,9 @@ def test_files_that_are_refused(content: bytes, reason: str) -> None:
 
 
 def test_secrets() -> None:
-    assert read_secret("file", SECRET + b"\r\n") == read_secret("file", SECRET)
+    key = read_secret("file", SECRET + b"\r\n")
+    assert (key.algorithm, key.kid, key.material) == (Algorithm.HS256, None, SECRET)
+    assert key.fingerprint == read_secret("file", SECRET).fingerprint != read_secret("file", SECRET + b"x").fingerprint
     with pytest.raises(ConfigurationError) as refused:
         read_secret("file", SECRET[:-1] + b"\n")
     assert str(refused.value) == (

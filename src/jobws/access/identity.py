@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jobws.access.scope import Action
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from jobws.access.scope import Entry, Place
 
+MAX_SUB_CHARACTERS: Final = 256
 Holder: TypeAlias = tuple[str | None, str] | bytes
 
 

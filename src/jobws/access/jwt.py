@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from jobws.access.identity import Identity, Rights
+from jobws.access.identity import MAX_SUB_CHARACTERS, Identity, Rights
 from jobws.access.json_object import read_object
 from jobws.access.key_set import Algorithm, Key, KeySet
 from jobws.access.scope import parse_scope
 from jobws.errors import TokenRefusedError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text
 
-MAX_SUB_CHARACTERS: Final = 256
 DEFAULT_LEEWAY_SECONDS: Final = 5
 # Each of them would let the token choose its own key, or asks for an extension that nobody here knows.
 _REFUSED_HEADERS: Final = ("crit", "jku", "jwk", "x5u")
