@@ -81,7 +81,8 @@ ALLOWED = {
     "cli.follow": {*BASE, "client", "cli.watch"},
     "embedded": {"errors"},
     "demo": {*BASE, "server", "server.settings", "client", "embedded", "cli.watch", "cli.follow", "logs"},
-    "cli": {*BASE, "server", "server.settings", "client", "embedded", "cli.watch", "cli.follow", "demo"},
+    "cli.token": {*BASE, "access", "tokens", "cli"},
+    "cli": {*BASE, "cli.token", "server", "server.settings", "client", "embedded", "cli.watch", "cli.follow", "demo"},
     "__main__": {"errors", "cli"},
     "__init__": set(),
 }

@@ -10,8 +10,11 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64encode
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LEAST_SECRET_BYTES: Final = 32
 """The shortest secret: that many bytes has a signature (RFC 7518 §3.2)."""
@@ -44,8 +47,7 @@ def mint(
     if len(key) < LEAST_SECRET_BYTES:
         raise ValueError(f"the secret has {len(key)} bytes; it needs at least {LEAST_SECRET_BYTES}")
     claims = claims_of(scope, time.time(), sub=sub, seconds=seconds, audience=audience, issuer=issuer)
-    signed = signing_input({"alg": "HS256", "typ": "JWT"}, claims)
-    return f"{signed}.{_encoded(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+    return hs256_token(key, claims)
 
 
 def job_scope(queue: str, job_id: str) -> str:
@@ -90,10 +92,16 @@ def claims_of(
     return {name: value for name, value in claims.items() if value is not None}
 
 
-def signing_input(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """Return the part of a token that is signed: both of its objects, in base64url."""
+def hs256_token(secret: bytes, claims: dict[str, Any]) -> str:
+    """Return a token that says this, signed with a secret of any length."""
+    return signed_token({"alg": "HS256", "typ": "JWT"}, claims, lambda data: hmac.digest(secret, data, hashlib.sha256))
+
+
+def signed_token(header: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
+    """Return a token. `sign` is called with the bytes to sign, and returns their signature."""
     parts = (json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in (header, claims))
-    return ".".join(_encoded(part.encode()) for part in parts)
+    signed = ".".join(_encoded(part.encode()) for part in parts)
+    return f"{signed}.{_encoded(sign(signed.encode()))}"
 
 
 def _encoded(data: bytes) -> str:

@@ -112,6 +112,7 @@ REFUSED: list[tuple[dict[str, Any], object, str]] = [
     ({"alg": "EdDSA", "kid": "rsa"}, ed_key(), "no key for EdDSA has its kid, 'rsa'"),
     ({"alg": "RS256", "kid": "ec-1"}, rsa_key(), "no key for RS256 has its kid, 'ec-1'"),
     ({"alg": "ES256"}, ec_key(), "it has no kid, and there are 2 keys for ES256"),
+    ({"alg": "RS256", "kid": "x" * 81}, rsa_key(), f"no key for RS256 has its kid, '{'x' * 80}'"),
     ({"alg": "ES256", "kid": 7}, ec_key(), "its kid is not a string"),
     *(({**HS, name: []}, SECRET, f"its header has {name!r}, which is refused") for name in ("crit", "jku")),
     *(({**HS, name: None}, SECRET, f"its header has {name!r}, which is refused") for name in ("jwk", "x5u")),
@@ -327,4 +328,4 @@ def test_any_claims_are_accepted_or_refused(changed: dict[str, object]) -> None:
 def test_keys_show_no_secret() -> None:
     key: Key = SECRETS.keys[1]
     assert SECRET.decode() not in repr(SECRETS)
-    assert key.fingerprint.hex() not in repr(key)
+    assert repr(key.fingerprint) not in repr(key)

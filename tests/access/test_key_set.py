@@ -105,6 +105,6 @@ def test_secrets() -> None:
         "file: the secret has 31 bytes; it needs at least 32: openssl rand -base64 48 makes one"
     )
     pem = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for key in (pem, jwks(RSA)):
+    for wrong in (pem, jwks(RSA)):
         with pytest.raises(ConfigurationError, match=r"^file: this is a key or a certificate, not a secret$"):
-            read_secret("file", key)
+            read_secret("file", wrong)

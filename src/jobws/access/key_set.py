@@ -34,7 +34,7 @@ class Algorithm(Enum):
     EDDSA = "EdDSA"
 
 
-_IMPLEMENTATIONS: Final[dict[Algorithm, PyJwtAlgorithm]] = {
+IMPLEMENTATIONS: Final[dict[Algorithm, PyJwtAlgorithm]] = {
     Algorithm.HS256: HMACAlgorithm(HMACAlgorithm.SHA256),
     Algorithm.RS256: RSAAlgorithm(RSAAlgorithm.SHA256),
     Algorithm.ES256: ECAlgorithm(ECAlgorithm.SHA256),
@@ -80,7 +80,7 @@ class Key:
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Whether this key made the signature of `signed`."""
-        return bool(_IMPLEMENTATIONS[self.algorithm].verify(signed, self.material, signature))
+        return bool(IMPLEMENTATIONS[self.algorithm].verify(signed, self.material, signature))
 
 
 class KeySet(NamedTuple):
@@ -132,25 +132,30 @@ def read_jwks(name: str, content: bytes) -> tuple[Key, ...]:
         raise ConfigurationError(f"{name}: this is no JSON Web Key Set ({error})") from None
     if not isinstance(listed, list):
         raise ConfigurationError(f'{name}: this is no JSON Web Key Set (it has no list "keys")')
-    found: dict[tuple[str | None, Algorithm], Key] = {}
+    found: dict[tuple[str, Algorithm], Key] = {}
     for number, each in enumerate(listed, 1):
         try:
-            key = _read_jwk(each)
+            key = read_jwk(each)
         except ValueError as error:
             raise ConfigurationError(f"{name}: key {number}: {error}") from None
         if key is None:
             continue
-        if key.kid is not None and (key.kid, key.algorithm) in found:
-            raise ConfigurationError(f"{name}: key {number}: another key has the same kid, {key.kid!a}")
         # Keys without a kid are told apart by their number.
-        found[key.kid if key.kid is not None else f"\0{number}", key.algorithm] = key
+        name_and_algorithm = key.kid if key.kid is not None else f"\0{number}", key.algorithm
+        if name_and_algorithm in found:
+            raise ConfigurationError(f"{name}: key {number}: another key has the same kid, {key.kid!a}")
+        found[name_and_algorithm] = key
     if not found:
         raise ConfigurationError(f"{name}: no key for RS256, ES256 or EdDSA signatures")
     return tuple(found.values())
 
 
-def _read_jwk(jwk: object) -> Key | None:
-    """Return one key, or None if it is for another purpose. Raises ValueError."""
+def read_jwk(jwk: object) -> Key | None:
+    """Return one JSON Web Key, or None if it is for another purpose.
+
+    Raises:
+        ValueError: The key is unsafe or contradicts itself.
+    """
     if not isinstance(jwk, dict):
         raise _wrong("it is not a JSON object")
     kty, crv, alg, kid = (jwk.get(member) for member in ("kty", "crv", "alg", "kid"))
