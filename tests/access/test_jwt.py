@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobws.access.identity import Identity, Rights
-from jobws.access.jwt import Rules, UnknownKeyError, Verified, verify
+from jobws.access.jwt import Rules, UnknownKeyError, verify
 from jobws.access.key_set import Key, KeySet, read_jwks, read_secret
 from jobws.access.scope import parse_scope
 from jobws.errors import TokenRefusedError
@@ -37,7 +37,7 @@ EVERY = KeySet(SECRETS.keys + PUBLIC.keys)
 
 
 def check(token: str, keys: KeySet = EVERY, *, now: float = NOW, **rules: Any) -> Identity:
-    return verify(token, keys, Rules(**rules), now=now).identity
+    return verify(token, keys, Rules(**rules), now=now)
 
 
 def refusal(token: str, keys: KeySet = EVERY, *, now: float = NOW, **rules: Any) -> tuple[str, str]:
@@ -59,6 +59,7 @@ def test_who_holds_a_token() -> None:
         rights=Rights(parse_scope("read:jobs:http/42")),
         expires_ms=NOW * 1000 + 250,
         token_hash=sha256(token.encode()).digest(),
+        key=SECRETS.keys[1].fingerprint,
         jti="t1",
     )
 
@@ -78,9 +79,11 @@ ACCEPTED: list[tuple[dict[str, str], object]] = [
 
 @pytest.mark.parametrize(("header", "key"), ACCEPTED, ids=range(len(ACCEPTED)))
 def test_each_algorithm(header: dict[str, str], key: object) -> None:
-    found: Verified = verify(signed_token(header, CLAIMS, key), EVERY, Rules(), now=NOW)
-    assert found.identity.sub == "ann"
-    assert found.key.algorithm.value == header["alg"]
+    found = check(signed_token(header, CLAIMS, key))
+    assert found.sub == "ann"
+    (signer,) = (each for each in EVERY.keys if each.fingerprint == found.key)
+    assert signer.algorithm.value == header["alg"]
+    assert signer.kid in (None, header.get("kid", signer.kid))
 
 
 PEM = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -316,7 +319,7 @@ values = st.recursive(
 def test_any_claims_are_accepted_or_refused(changed: dict[str, object]) -> None:
     token = signed_token(HS, {**CLAIMS, **changed})
     try:
-        found = verify(token, EVERY, Rules(), now=NOW).identity
+        found = verify(token, EVERY, Rules(), now=NOW)
     except TokenRefusedError:
         return
     assert found.expires_ms is not None

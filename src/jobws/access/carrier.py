@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from jobws.errors import TokenRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SUBPROTOCOL_PREFIX: Final = "bearer."
+COOKIE: Final = "__Host-jobws"
 
 _CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~]+")
 
@@ -31,6 +37,45 @@ class Carrier(Enum):
                 return 3 * 1024
             case _:
                 assert_never(self)
+
+
+class Carried(NamedTuple):
+    """A token as it came, unchecked."""
+
+    carrier: Carrier
+    token: str
+
+
+def carried(
+    *, authorization: Iterable[str] = (), subprotocols: Iterable[str] = (), cookies: Iterable[str] = ()
+) -> Carried | None:
+    """Return the token of a request, or None if nothing brings one.
+
+    The first carrier that is there decides: if its token is bad, no other one is tried.
+
+    Args:
+        authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.
+        subprotocols: The subprotocols that the client of a WebSocket offers, already split.
+        cookies: The values of the headers Cookie. Leave them out where the cookie does not count.
+
+    Raises:
+        TokenRefusedError: `bad-token`. The same carrier brings two tokens.
+    """
+    schemes = (value.strip(" \t").partition(" ") for value in authorization)
+    pairs = (pair.strip(" \t").partition("=") for value in cookies for pair in value.split(";"))
+    found = {
+        Carrier.HEADER: [token.strip(" \t") for scheme, _, token in schemes if scheme.lower() == "bearer"],
+        Carrier.SUBPROTOCOL: [
+            each.removeprefix(SUBPROTOCOL_PREFIX) for each in subprotocols if each.startswith(SUBPROTOCOL_PREFIX)
+        ],
+        Carrier.COOKIE: [token for name, _, token in pairs if name == COOKIE],
+    }
+    for carrier, tokens in found.items():
+        if len(tokens) > 1:
+            raise TokenRefusedError("bad-token", f"{carrier.value} brings {len(tokens)} tokens")
+        if tokens:
+            return Carried(carrier, tokens[0])
+    return None
 
 
 def check_text(token: str, carrier: Carrier) -> None:

@@ -77,6 +77,7 @@ class Identity:
         rights: What the token allows.
         expires_ms: When the token expires, in milliseconds since 1970; None for never.
         token_hash: The SHA-256 of the token's text.
+        key: The fingerprint of the key that verified the token; None for a static token.
         jti: The token's own name, with which it can be revoked; None if it has none.
     """
 
@@ -85,6 +86,7 @@ class Identity:
     rights: Rights
     expires_ms: int | None
     token_hash: bytes = field(repr=False)
+    key: bytes | None = field(default=None, repr=False)
     jti: str | None = None
 
     @property

@@ -46,15 +46,7 @@ class Rules:
     leeway_seconds: float = DEFAULT_LEEWAY_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """An identity, and the key that signed its token: when the key is gone, the identity is, too."""
-
-    identity: Identity
-    key: Key
-
-
-def verify(token: str, keys: KeySet, rules: Rules, *, now: float) -> Verified:
+def verify(token: str, keys: KeySet, rules: Rules, *, now: float) -> Identity:
     """Return who holds a token.
 
     Args:
@@ -80,7 +72,7 @@ def verify(token: str, keys: KeySet, rules: Rules, *, now: float) -> Verified:
         raise _bad(f"its {header['alg']} signature is wrong: another key signed it, or it was changed")
     # Claims are not even parsed before the signature is known to be right.
     claims = _object("payload", parts[1])
-    return Verified(_identity(token, claims, rules, now), key)
+    return _identity(token, claims, key, rules, now)
 
 
 def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
@@ -107,7 +99,7 @@ def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
     return named
 
 
-def _identity(token: str, claims: dict[str, Any], rules: Rules, now: float) -> Identity:
+def _identity(token: str, claims: dict[str, Any], key: Key, rules: Rules, now: float) -> Identity:
     expires = _time(claims, "exp")
     if expires is None:
         raise _bad("it has no exp; a token must expire")
@@ -132,6 +124,7 @@ def _identity(token: str, claims: dict[str, Any], rules: Rules, now: float) -> I
         rights=rights,
         expires_ms=int(expires * 1000),
         token_hash=sha256(token.encode()).digest(),
+        key=key.fingerprint,
         jti=jti,
     )
 

@@ -202,7 +202,7 @@ def _verified(text: str, keys: Keys) -> Identity:
         scope_claim=keys.jwt_scope_claim,
         leeway_seconds=keys.jwt_leeway_seconds,
     )
-    return verify_jwt(text, KeySet(tuple(found)), rules, now=time.time()).identity
+    return verify_jwt(text, KeySet(tuple(found)), rules, now=time.time())
 
 
 def _print_identity(identity: Identity) -> None:
