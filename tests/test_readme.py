@@ -71,7 +71,7 @@ async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
 
         def finish() -> None:
             for number in range(count):
-                job_id = redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 10)
+                job_id = redis.client.brpoplpush("bull:techstack:wait", "bull:techstack:active", 60)
                 assert isinstance(job_id, bytes)
                 redis.add_event("techstack", "completed", job_id, returnvalue=f'{{"x":{number}}}')
                 ids.append(job_id.decode())

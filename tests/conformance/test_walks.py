@@ -406,7 +406,10 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
         for number in range(10_000):
             pipeline.hset(f"bull:q{number}:meta", "opts.maxLenEvents", "10000")
         pipeline.execute()
-    async with walking(redis, queues=(*QUEUES, "*"), pauses=USUAL_PAUSES, ready=False) as (walks, live):
+    async with walking(redis, queues=(*QUEUES, "*"), pauses=USUAL_PAUSES, ready=False, join_seconds=60) as (
+        walks,
+        live,
+    ):
         with anyio.fail_after(READ_SECONDS):
             await live.bridge.queues.scanned()
             await live.bridge.queues.ready(list(live.bridge.queues.by_label))

@@ -44,3 +44,8 @@ def get(url: str, **headers: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def connections(url: str) -> int:
+    """How many clients the bridge has, by its metrics."""
+    return int(float(get(url + "/metrics")[1].split("\njobws_connections ")[1].split("\n")[0]))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import redis
 
+from tests.support import EVENTUALLY_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,8 @@ class Redis:
 
     def __init__(self, server: EmbeddedRedis) -> None:
         self.server = server
-        self.client = redis.Redis.from_url(server.url, driver_info=DRIVER)
+        # Its own 5 s are too short for a command that blocks, and on a busy machine for others.
+        self.client = redis.Redis.from_url(server.url, driver_info=DRIVER, socket_timeout=2 * EVENTUALLY_SECONDS)
 
     def __enter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import Event, cursor_of, event_source
-from tests.support.http import call
+from tests.support.http import call, connections
 from tests.support.mounted import APPS, mounted_bridge
 from tests.support.waiting import is_free
 
@@ -353,23 +353,14 @@ async def test_sigterm_ends_streams(redis: Redis) -> None:
 
 @pytest.mark.parametrize("kind", APPS)
 async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None:
-    def connections(url: str) -> str:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname or "", parts.port or 0)) as sock:
-            sock.sendall(f"GET {parts.path}/metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            text = b""
-            while data := sock.recv(65536):
-                text += data
-        return text.decode().split("\njobws_connections ")[1].split("\n")[0]
-
     with mounted_bridge(redis.url, kind) as url:
         async with event_source(url, "a/b", events="*") as source:
             await source.receive()
-            assert await IN_THREAD(connections, url) == "1.0"
+            assert await IN_THREAD(connections, url) == 1
             for event in ("active", "completed"):
                 redis.add_event("http", event, "a/b", returnvalue="1")
                 assert (await source.receive()).event == event
-        await eventually(lambda: connections(url) == "0.0")
+        await eventually(lambda: connections(url) == 0)
         async with event_source(
             url, "a/b", until="end", headers={"Last-Event-ID": quote(source.parser.last_id)}
         ) as again:
@@ -381,10 +372,10 @@ async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
-            await eventually(lambda: connections(url) == "1.0")
+            await eventually(lambda: connections(url) == 1)
             redis.add_event("http", "completed", "2", returnvalue="[2]")
         assert (answers[0][0], answers[0][1]["returnvalue"]) == (200, [2])
-        await eventually(lambda: connections(url) == "0.0")
+        await eventually(lambda: connections(url) == 0)
 
 
 async def test_a_bridge_that_ends_while_mounted_ends_its_streams(redis: Redis) -> None:

@@ -97,12 +97,13 @@ async def test_everything_is_answered_and_replayed_before_it_ends(redis: Redis) 
 
 async def test_news_is_news_though_answers_follow_it(redis: Redis) -> None:
     redis.add_event("http", "completed", "1", returnvalue="1")
-    async with live_bridge(redis.url, burst_messages=1, messages_per_second=5.0) as live:
+    async with live_bridge(redis.url, burst_messages=1, messages_per_second=1.0) as live:
         began = anyio.current_time()
         frames = await poll(live.url, [subscribe(["1"]), *[{"event": "ping"}] * 3], "30")
         assert sorted(names(frames)) == ["ack", "completed", "hello", *["pong"] * 4]
-        assert names(frames)[-3:] == ["pong"] * 3
-        assert anyio.current_time() - began < 5
+        # The outcome comes before the third message is read, two seconds after the first.
+        assert names(frames)[-2:] == ["pong"] * 2
+        assert anyio.current_time() - began < 20
 
 
 async def test_last_lines_and_an_outcome_are_the_end(redis: Redis) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
-from tests.support.http import call
+from tests.support.http import call, connections
 from tests.support.waiting import Held, finish
 
 if TYPE_CHECKING:
@@ -220,15 +220,9 @@ async def test_a_bridge_that_restarts_says_so(redis: Redis) -> None:
         async def ask() -> None:
             answers.append(await call("GET", url + "/jobs/http/1?wait=60"))
 
-        def connected() -> bool:
-            with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as sock:
-                sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
-                text = b"".join(iter(lambda: sock.recv(65536), b""))
-            return b"\njobws_connections 1.0" in text
-
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
-            await eventually(connected)
+            await eventually(lambda: connections(url) == 1)
             began = time.monotonic()
             assert await IN_THREAD(bridge.terminate) == 0
             assert time.monotonic() - began < 20
