@@ -80,7 +80,7 @@ def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
     name = header.get("alg")
     algorithm = _ALGORITHMS.get(name) if isinstance(name, str) else None
     if algorithm is None:
-        raise _bad(f"its alg is {name!a}; accepted are HS256, RS256, ES256 and EdDSA")
+        raise _bad(f"its alg is {_shown(name)}; accepted are HS256, RS256, ES256 and EdDSA")
     of_algorithm = keys.of(algorithm)
     if not of_algorithm:
         raise _bad(f"its alg is {algorithm.value}, and there is no key for that")
@@ -95,7 +95,7 @@ def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
         return of_algorithm
     named = [key for key in of_algorithm if key.kid == kid]
     if not named:
-        raise UnknownKeyError("bad-token", f"no key for {algorithm.value} has its kid, {kid[:80]!a}")
+        raise UnknownKeyError("bad-token", f"no key for {algorithm.value} has its kid, {_shown(kid)}")
     return named
 
 
