@@ -228,6 +228,17 @@ def test_an_expired_token(secret: str) -> None:
     assert err.startswith("jobws: it expired at 1700000000; now it is 1")
 
 
+def test_a_revoked_token(secret: str, tmp_path: Path) -> None:
+    token = signed_token({"alg": "HS256"}, {"exp": time.time() + 60, "scope": "admin", "jti": "t1"})
+    revoked = tmp_path / "revoked"
+    flags = ("--verify", token, "--jwt-secret-file", secret, "--revoked-file", str(revoked))
+    assert jobws_token(*flags) == (2, "", f"jobws: cannot read {revoked}: No such file or directory\n")
+    revoked.write_text("t2\n")
+    assert jobws_token(*flags)[0] == 0
+    revoked.write_text("t2\nt1\n")
+    assert jobws_token(*flags) == (6, "", "jobws: its jti, 't1', is revoked\n")
+
+
 def test_a_token_on_standard_input(secret: str) -> None:
     command = [sys.executable, "-m", "jobws", "token", "--verify", "-", "--jwt-secret-file", secret]
     done = subprocess.run(command, input=mint(SECRET, "admin") + "\n", capture_output=True, text=True, check=True)

@@ -9,16 +9,16 @@ import secrets
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - cyclopts looks it up when it reads the command's types
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from jobws.access.carrier import Carrier, check_text
+from jobws.access.carrier import Carried, Carrier, check_text
 from jobws.access.identity import MAX_SUB_CHARACTERS, Rights
 from jobws.access.scope import entry_text, parse_scope
-from jobws.access.static_tokens import NEVER, PREFIX, RANDOM_BYTES, line_of, new_token, read_static_tokens
+from jobws.access.static_tokens import NEVER, PREFIX, RANDOM_BYTES, line_of, new_token
 from jobws.cli.arguments import check_text as check_utf8
 from jobws.cli.arguments import needs_extra
 from jobws.errors import ConfigurationError, TokenRefusedError
@@ -26,7 +26,6 @@ from jobws.tokens import claims_of, hs256_token, job_scope
 
 if TYPE_CHECKING:
     from jobws.access.identity import Identity
-    from jobws.access.key_set import Key
 
 SECRET_VARIABLE: Final = "JOBWS_JWT_SECRET"  # noqa: S105 - a name, not a secret
 _DEFAULT_SECONDS: Final = 900
@@ -48,6 +47,8 @@ class Keys:
     """A file with a secret of at least 32 bytes; repeatable. $JOBWS_JWT_SECRET is one more secret."""
     jwks_file: Annotated[Path | None, Parameter(env_var="JOBWS_JWKS_FILE")] = None
     """A JSON Web Key Set with the public keys of tokens."""
+    revoked_file: Annotated[Path | None, Parameter(env_var="JOBWS_REVOKED_FILE")] = None
+    """A file with the `jti` of each token that is revoked, one in a line."""
     jwt_audience: Annotated[str | None, Parameter(env_var="JOBWS_JWT_AUDIENCE")] = None
     """What `aud` must be; without it, tokens must not have `aud`."""
     jwt_issuer: Annotated[str | None, Parameter(env_var="JOBWS_JWT_ISSUER")] = None
@@ -85,7 +86,7 @@ def token(
         keys: The bridge's keys.
         job: The one job that the token is for, as QUEUE/ID. The first slash ends the queue; nothing is encoded.
         scope: What the token allows, for instance read:jobs:http/42; several may follow.
-        lifetime: How long it is valid: 90s, 15m, 12h, 30d. By default 15m; a static token never expires.
+        lifetime: How long it is valid: 90s, 15m, 12h, 30d. By default 15m, and for ever with --static.
         sub: Who holds the token.
         static: Make a random token, and print the line for the tokens file after it.
         verify: Say who holds this token and what it allows, or why it is refused; '-' reads it from standard input.
@@ -180,29 +181,34 @@ def _signed(claims: dict[str, Any], keys: Keys) -> str:
 
 
 def _verified(text: str, keys: Keys) -> Identity:
-    check_text(text, Carrier.AUTHENTICATE)
+    with needs_extra("jwt", "jobws token --verify"):
+        from jobws.access.authenticator import Authenticator, KeyFiles
+        from jobws.access.jwt import Rules
+        from jobws.access.key_set import read_secret
+    secret = _secret_of_environment()
     if text.startswith(PREFIX):
         if keys.tokens_file is None:
             raise ConfigurationError("no file to look a static token up in: name --tokens-file")
-        return read_static_tokens(*_file(keys.tokens_file)).find(text, now=time.time())
-    with needs_extra("jwt", "jobws token --verify"):
-        from jobws.access.jwt import Rules
-        from jobws.access.jwt import verify as verify_jwt
-        from jobws.access.key_set import KeySet, read_jwks, read_secret
-    found: list[Key] = [read_secret(*each) for each in _secrets(keys)]
-    if keys.jwks_file is not None:
-        found += read_jwks(*_file(keys.jwks_file))
-    if not found:
+    elif not (secret or keys.jwt_secret_files or keys.jwks_file):
         raise ConfigurationError(
             f"no key to verify a JWT with: name --jwt-secret-file or --jwks-file, or set {SECRET_VARIABLE}"
         )
+    files = KeyFiles(
+        tokens=_name(keys.tokens_file),
+        secrets=tuple(map(str, keys.jwt_secret_files)),
+        jwks=_name(keys.jwks_file),
+        revoked=_name(keys.revoked_file),
+    )
     rules = Rules(
         audience=keys.jwt_audience,
         issuer=keys.jwt_issuer,
         scope_claim=keys.jwt_scope_claim,
         leeway_seconds=keys.jwt_leeway_seconds,
     )
-    return verify_jwt(text, KeySet(tuple(found)), rules, now=time.time())
+    authenticator = Authenticator(files, rules, tuple(read_secret(*each) for each in secret))
+    for problem in authenticator.look({name: _content(Path(name)) for name in files.names()}, now=0):
+        raise ConfigurationError(problem)
+    return authenticator.identify(Carried(Carrier.AUTHENTICATE, text), now=time.time())
 
 
 def _print_identity(identity: Identity) -> None:
@@ -213,10 +219,16 @@ def _print_identity(identity: Identity) -> None:
 
 def _secrets(keys: Keys) -> list[tuple[str, bytes]]:
     """Return the name and the content of each secret."""
-    given = [_file(path) for path in keys.jwt_secret_files]
-    if (secret := os.environ.get(SECRET_VARIABLE)) is not None:
-        given.append((SECRET_VARIABLE, os.fsencode(secret)))
-    return given
+    return [*map(_file, keys.jwt_secret_files), *_secret_of_environment()]
+
+
+def _secret_of_environment() -> list[tuple[str, bytes]]:
+    secret = os.environ.get(SECRET_VARIABLE)
+    return [] if secret is None else [(SECRET_VARIABLE, os.fsencode(secret))]
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _file(path: Path) -> tuple[str, bytes]:
