@@ -131,6 +131,7 @@ def test_nothing_is_known_before_the_first_look() -> None:
     assert FILES.names() == ["tokens", "old", "new", "jwks", "revoked"]
     problems = made.look({name: ConfigurationError(f"cannot read {name}") for name in GOOD}, 0)
     assert problems == [f"cannot read {name}" for name in FILES.names()]
+    assert made.is_current(identify(made, BY_NEW))
 
 
 def test_files_are_looked_at_every_five_seconds(authenticator: Authenticator) -> None:

@@ -19,8 +19,9 @@ RIGHTS = Rights(parse_scope("read:jobs:http/a%2Fb read:logs"))
 
 
 def test_a_token_is_random_text() -> None:
-    assert "jobws_" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=") == TOKEN
-    assert len(TOKEN) == 6 + 43
+    made = new_token(bytes(range(32)))
+    assert made == "jobws_" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+    assert len(made) == 6 + 43
     with pytest.raises(ValueError, match="32 random bytes"):
         new_token(b"short")
 
@@ -139,6 +140,11 @@ def test_a_file_that_is_no_text() -> None:
     with pytest.raises(ConfigurationError, match=r"^file is no UTF-8 text$"):
         read_static_tokens("file", b"\xff")
     assert read_static_tokens("file", b"").identities == {}
+
+
+def test_the_longest_and_the_shortest_sub() -> None:
+    for sub in ("x", "x" * 256):
+        assert read_static_tokens("file", f"{HASH} {sub} never admin".encode()).find(TOKEN, now=NOW).sub == sub
 
 
 @pytest.mark.parametrize(("sub", "expiry"), [("a b", "never"), ("ann", "soon")])

@@ -87,7 +87,7 @@ class Authenticator:
             try:
                 if isinstance(content, ConfigurationError):
                     raise content
-                if content != self._contents.get(name):
+                if content != self._contents.get(name):  # a large file takes milliseconds to parse
                     self._take(name, content)
                     self._contents[name] = content
             except ConfigurationError as error:
