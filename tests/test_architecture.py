@@ -71,20 +71,20 @@ async def test_an_event_and_a_subscription_pass_the_files_that_are_named(redis: 
         await client.ask("ping")
         with Trace() as trace:
             assert (await client.ask("subscribe-job", {"jobId": "42", "queue": "http"}))["event"] == "ack"
-            check("subscription", trace)
+            check("subscription", trace, most=15)
         # What the subscription set in motion is over once an entry was read.
         await client.read_up_to("http", redis.add_event("http", "waiting", "1"))
         with Trace() as trace:
             sent = redis.add_event("http", "completed", "42", returnvalue="1")
             assert (await client.receive())["id"] == sent
-            check("event", trace)
+            check("event", trace, most=10)
 
 
-def check(kind: str, trace: Trace) -> None:
-    """It passed each file of the table, and none that the page does not name."""
+def check(kind: str, trace: Trace, most: int) -> None:
+    """It passed each file of the table, at most so many, and none that the page does not name."""
     passed = set(trace.files)
     rows = re.findall(r"^\| `(.*\.py)` \| .* \| `.*` \|$", section(f"The way of one {kind}"), re.MULTILINE)
     print(f"one {kind} passed {len(passed)} files, {len(rows)} of them on its way:", *trace.files)
-    assert len(rows) > 5
+    assert 5 < len(rows) <= most
     assert set(rows) <= passed
     assert passed <= set(files(PAGE))

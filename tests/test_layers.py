@@ -200,3 +200,9 @@ def test_a_file_is_read_in_one_go(file: Path) -> None:
 def test_each_package_says_what_lives_there() -> None:
     packages = {file.parent for file in FILES}
     assert not [str(package) for package in packages if not (package / "__init__.py").exists()]
+
+
+def test_no_test_imports_from_another() -> None:
+    """What several tests need is in a module of its own, in tests/support or beside them."""
+    tests = sorted(Path(__file__).parent.rglob("*.py"))
+    assert not [file for file in tests for module in imports(file) if re.match(r"tests(\.\w+)*\.test_", module)]

@@ -173,8 +173,13 @@ class EmbeddedRedis:
         if directory is None:
             raise ConfigurationError("the embedded Redis is not started")
         lines = [
-            *("bind 127.0.0.1", f"port {self.port}", f"requirepass {self._password}", f'dir "{directory}"'),
-            *(f'logfile "{directory / "redis.log"}"', 'save ""', *self._config),
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"requirepass {self._password}",
+            f'dir "{directory}"',
+            f'logfile "{directory / "redis.log"}"',
+            'save ""',
+            *self._config,
         ]
         # In a file of a private directory, since every user can read the arguments of a process.
         (directory / "redis.conf").write_text("\n".join(lines) + "\n")

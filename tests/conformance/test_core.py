@@ -11,7 +11,7 @@ import pytest
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
-from jobws.hub.jobs.replay import replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
@@ -19,7 +19,7 @@ from tests.support.fanout import new_fanout
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Command, Entry
 
@@ -76,7 +76,7 @@ class CoreTarget:
             self._read(queue)
         self.entries: list[Entry] = []
         self.written = 0
-        self.connection = self._connect()
+        self.hub_client = self._connect()
         self.pending: list[PendingSubscription] = []
         self.frames: deque[dict[str, Any]] = deque()
 
@@ -99,7 +99,7 @@ class CoreTarget:
         self._read(name)
 
     async def send(self, message: str | bytes) -> None:
-        pending = self.connection.receive(message, 0.0)
+        pending = self.hub_client.receive(message, 0.0)
         if pending is not None:
             self.pending.append(pending)
 
@@ -116,13 +116,13 @@ class CoreTarget:
     def _answer_joins(self) -> None:
         for pending in self.pending:
             if self.redis is None:
-                self.connection.fail(pending, UNAVAILABLE)
+                self.hub_client.fail(pending, UNAVAILABLE)
                 continue
             query = ask_for(pending, self.queues, self.fanout)
             found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(query)}
             ends = {queue: self._end(queue) for queue in self.queues}
             query.take(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
-            self.connection.complete(pending, query, NOW_MILLISECONDS)
+            self.hub_client.complete(pending, query, NOW_MILLISECONDS)
             self._read_back()
         self.pending.clear()
 
@@ -131,15 +131,15 @@ class CoreTarget:
         return self.redis.ends.get(f"bull:{queue}:events".encode(), b"0-0").decode()
 
     def _read_back(self) -> None:
-        while backlog := self.connection.backlog:
+        while backlog := self.hub_client.backlog:
             events, owed = backlog.take(16)
             for each, index in events:
                 kept = [entry for entry in self.entries if entry[0] == each.stream_ids[index]]
                 replay(self.fanout, each, index, kept[0] if kept else None)
             for item in owed:
-                job_id = item.subscription.request.room.job_id
+                job_id = item.subscription.request.key.job_id
                 found = self._look_up(item.queue, str(job_id), results=True)
-                settle(self.fanout, item, found, self._end(item.queue), self.fanout.known(item.queue))
+                deliver_outcome(self.fanout, item, found, self._end(item.queue), self.fanout.known(item.queue))
 
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None
@@ -151,12 +151,12 @@ class CoreTarget:
 
     async def receive(self) -> dict[str, Any]:
         self._answer_joins()
-        self.frames += (json.loads(frame.payload) for frame in self.connection.outbox.take())
+        self.frames += (json.loads(frame.payload) for frame in self.hub_client.outbox.take())
         return self.frames.popleft()
 
     async def close_code(self) -> int:
-        assert self.connection.closing is not None
-        return int(self.connection.closing.code)
+        assert self.hub_client.closing is not None
+        return int(self.hub_client.closing.code)
 
     async def read(self) -> None:
         """It was: entries are published at once."""
@@ -179,9 +179,9 @@ class CoreTarget:
         raise AssertionError("the log is another endpoint")
 
     async def reconnect(self) -> None:
-        self.connection.leave_all()
+        self.hub_client.end_all()
         assert not self.fanout.rooms
-        self.connection = self._connect()
+        self.hub_client = self._connect()
 
 
 @pytest.mark.parametrize("vector", [vector for vector in VECTORS if vector.get("hello", True)], ids=vector_id)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import pytest
 
+from tests.conformance.live import LiveTarget, play_live
 from tests.conformance.runner import QUEUES, Vector, load_vectors, vector_id
-from tests.conformance.test_live import LiveTarget, play_live
 from tests.support.bridge import live_bridge
 from tests.support.mounted import mounted_bridge
 

@@ -10,8 +10,8 @@ import anyio.to_thread
 import pytest
 
 from jobws.protocol.nesting import is_too_deep
+from tests.conformance.live import LiveTarget, give
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
-from tests.conformance.test_live import LiveTarget, give
 from tests.support.bridge import live_bridge
 from tests.support.event_source import EventSource, frame_source
 

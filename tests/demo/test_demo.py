@@ -16,8 +16,8 @@ from rich.console import Console
 
 from jobws.demo.sparql_endpoint import SparqlEndpoint
 from jobws.demo.walk import MISSING, Task, tasks_about, walk
-from tests.demo.test_worker import Worker
 from tests.support.bridge import live_bridge
+from tests.support.demo_worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ from jobws.demo.sparql import SparqlSettings, process
 from jobws.demo.sparql_endpoint import MAX_REQUEST_BYTES, SparqlEndpoint
 from jobws.errors import MissingExtraError
 from jobws.protocol.nesting import MAX_LEVELS
-from tests.demo.test_fetch import Pages, page
 from tests.support.nested import nested_list, nested_text
+from tests.support.web_pages import Pages, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

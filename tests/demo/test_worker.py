@@ -4,72 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 from bullmq import Queue
 
 from jobws.demo.sparql_endpoint import SparqlEndpoint
-from tests.support import EVENTUALLY_SECONDS, eventually
+from tests.support import eventually
+from tests.support.demo_worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.redis import Redis
-
-
-class Worker:
-    """The process. What it wrote to stderr is in `lines` once it has ended."""
-
-    def __init__(self, redis_url: str, root: Path, *arguments: str, python: tuple[str, ...] = ()) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *(python or ("-m", "jobws.demo.worker")), "--root", str(root), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "JOBWS_REDIS": redis_url},
-        )
-        self.lines: list[str] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def ready(self) -> Self:
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-        return self
-
-    def end(self, number: signal.Signals | None = None) -> int:
-        """Let its input end, or send a signal; the exit code."""
-        if number is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        else:
-            self._process.send_signal(number)
-        return self.ended()
-
-    def ended(self) -> int:
-        """The exit code, once it has ended."""
-        assert self._process.stderr is not None
-        code = self._process.wait(EVENTUALLY_SECONDS)
-        self.lines = self._process.stderr.read().splitlines()
-        return code
 
 
 async def add(redis: Redis, queue: str, job_id: str, data: object, **options: object) -> None:

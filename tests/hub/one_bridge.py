@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import Subscription
+    from jobws.hub.jobs.subscription import PendingSubscription, Subscription
     from jobws.protocol.messages import ItemError
 
     Found = Mapping[Job, JobSnapshot | ItemError | None]
@@ -80,7 +79,7 @@ class Client:
         self.queues = bridge.queues
         self.woken = 0
         self.read_back: list[JobClient] = []
-        self.connection = JobClient(
+        self.hub_client = JobClient(
             Session(self.queues, 1 << 18, 100),
             *(self.fanout, self.queues, max_subscriptions, outbox_bytes, self._wake, self.read_back.append),
         )
@@ -90,7 +89,7 @@ class Client:
 
     def ask(self, name: str, data: object = None, ref: int | None = None) -> PendingSubscription | None:
         message = {"event": name, "data": data} | ({} if ref is None else {"ref": ref})
-        return self.connection.receive(json.dumps(message), 0.0)
+        return self.hub_client.receive(json.dumps(message), 0.0)
 
     def begin(self, data: object, name: str = "subscribe-job") -> PendingSubscription:
         """A subscription that waits for its answer."""
@@ -112,7 +111,7 @@ class Client:
         meanwhile()
         found = dict(found or {})
         query.take(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
-        self.connection.complete(join, query, now)
+        self.hub_client.complete(join, query, now)
         return query
 
     def subscribe(self, data: object, found: Found | None = None, end: str = "0-0") -> dict[str, Any]:
@@ -125,8 +124,8 @@ class Client:
 
     def frames(self) -> list[dict[str, Any]]:
         """What it is sent, which is gone then."""
-        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
-        self.connection.outbox.written()
+        frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
+        self.hub_client.outbox.written()
         return frames
 
     def told(self) -> list[tuple[str, str | None]]:
@@ -135,9 +134,9 @@ class Client:
 
     def member(self) -> Subscription:
         """Its only subscription."""
-        (membership,) = self.connection._subscriptions.values()
+        (membership,) = self.hub_client._subscriptions.values()
         return membership
 
     def owed(self) -> list[Owed]:
         """The outcomes that are to be looked up for it."""
-        return [] if self.connection.backlog is None else self.connection.backlog.take(100)[1]
+        return [] if self.hub_client.backlog is None else self.hub_client.backlog.take(100)[1]

@@ -197,7 +197,7 @@ class Client:
 
     def connect(self, bridge: Bridge) -> None:
         self.bridge = bridge
-        self.connection = bridge.connect()
+        self.hub_client = bridge.connect()
         self.inbox: list[tuple[int, Frame]] = []
         self.subs.clear()
         self.refs.clear()
@@ -206,7 +206,7 @@ class Client:
         """The connection breaks: of the frames that were under way the first `keep` were taken."""
         self.fetch()
         self.take(keep)
-        self.bridge.disconnect(self.connection)
+        self.bridge.disconnect(self.hub_client)
         for watch in self.watches:
             watch.disconnect(self.bridge.missed)
 
@@ -235,22 +235,22 @@ class Client:
                 "jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items],
                 "queue": items[0]["queue"],
             }
-        self.bridge.receive(self.connection, {"event": "subscribe-job", "data": data, "ref": self.count})
+        self.bridge.receive(self.hub_client, {"event": "subscribe-job", "data": data, "ref": self.count})
 
     def leave(self, watch: Watch) -> None:
         """And forget what was under way for it."""
         self.subs.pop(watch.sub, None)
         data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
-        self.bridge.receive(self.connection, {"event": "unsubscribe-job", "data": data})
+        self.bridge.receive(self.hub_client, {"event": "unsubscribe-job", "data": data})
         watch.acked = False
 
     def ping(self) -> None:
-        self.bridge.receive(self.connection, {"event": "ping"})
+        self.bridge.receive(self.hub_client, {"event": "ping"})
 
     def fetch(self) -> None:
         """What the bridge sent is under way."""
-        self.inbox += [(self.redis.step, json.loads(frame.payload)) for frame in self.connection.outbox.take()]
-        self.connection.outbox.written()
+        self.inbox += [(self.redis.step, json.loads(frame.payload)) for frame in self.hub_client.outbox.take()]
+        self.hub_client.outbox.written()
 
     def take(self, count: int) -> None:
         for at, frame in self.inbox[:count]:

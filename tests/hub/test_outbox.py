@@ -10,10 +10,10 @@ def test_what_is_held_does_not_stop_what_is_read_back() -> None:
     """It goes out behind that: waiting for it would be waiting for ever."""
     outbox = Outbox(100, lambda: None)
     assert outbox.hold(b"x" * 60)
-    roomy = [outbox.roomy]
+    roomy = [outbox.below_low_water]
     outbox.append(Frame(b"x" * 30))
-    roomy.append(outbox.roomy)
-    outbox.when_roomy(lambda: roomy.append(outbox.roomy))
+    roomy.append(outbox.below_low_water)
+    outbox.when_below_low_water(lambda: roomy.append(outbox.below_low_water))
     assert len(outbox.take()) == 1
     outbox.written()
     assert roomy == [True, False, True]
@@ -74,13 +74,13 @@ def test_a_quarter_is_kept_for_answers_and_half_for_what_happens() -> None:
     outbox = Outbox(100, lambda: None)
     assert outbox.has_room(1000)
     outbox.append(Frame(b"x" * 50))
-    assert [outbox.roomy, outbox.has_room(25), outbox.has_room(26)] == [True, True, False]
+    assert [outbox.below_low_water, outbox.has_room(25), outbox.has_room(26)] == [True, True, False]
     outbox.append(Frame(b"x"))
-    assert not outbox.roomy
+    assert not outbox.below_low_water
     outbox.take()
-    assert [outbox.roomy, outbox.has_room(1000)] == [False, False], "it is on its way"
+    assert [outbox.below_low_water, outbox.has_room(1000)] == [False, False], "it is on its way"
     outbox.written()
-    assert [outbox.roomy, outbox.has_room(1000)] == [True, True]
+    assert [outbox.below_low_water, outbox.has_room(1000)] == [True, True]
     outbox.append(Frame(b"x" * 100))
     outbox.append(Frame(b"x"))
     outbox.take()
@@ -93,15 +93,15 @@ def test_who_waits_for_room_is_called_once_and_as_soon_as_there_is() -> None:
     outbox.append(Frame(b"x" * 10))
     outbox.take()
     outbox.append(Frame(b"x" * 60))
-    outbox.when_roomy(lambda: told.append("a"))
+    outbox.when_below_low_water(lambda: told.append("a"))
     outbox.written()
-    outbox.when_roomy(lambda: told.append("b"))
+    outbox.when_below_low_water(lambda: told.append("b"))
     outbox.take()
     assert told == []
     outbox.take()
     assert told == ["a", "b"]
     outbox.append(Frame(b"x" * 60))
-    outbox.when_roomy(lambda: told.append("c"))
+    outbox.when_below_low_water(lambda: told.append("c"))
     outbox.take()
     outbox.append(Frame(b"x"))
     assert told == ["a", "b"]

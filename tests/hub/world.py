@@ -17,7 +17,7 @@ from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.missed import FINISHED
-from jobws.hub.jobs.replay import look_again, replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.redis.commands import Entry
 
     Choose = Callable[[int], int]
@@ -312,7 +312,7 @@ class Bridge:
             if not self.unread(queue) or cursor >= position(end):
                 del self.again[queue]
                 self.fanout.cursors[queue] = max(end, self.fanout.cursors[queue], key=position)
-                self.fanout.end_again(queue, floor)
+                self.fanout.end_reread(queue, floor)
                 self.fanout.verified[queue] = self.fanout.cursors[queue]
         elif queue in self.expected and cursor >= position(self.expected[queue]):
             end = self.expected.pop(queue)
@@ -328,10 +328,10 @@ class Bridge:
         if reason is not None:
             self.expected.pop(queue, None)
             oldest = before(stream[0][0]) if stream else generated
-            start, floor = self.fanout.begin_again(queue, reason, generated, oldest)
+            start, floor = self.fanout.begin_reread(queue, reason, generated, oldest)
             self.fanout.verified[queue] = start
             end = self.redis.end(queue)
-            self.telling[queue] = self.fanout.tell_gap(queue, reason, floor)
+            self.telling[queue] = self.fanout.send_gap(queue, reason, floor)
             self.again[queue] = generated if position(end) <= position(start) else end, floor
             self.read(queue, self.choose(4))
             return
@@ -361,7 +361,7 @@ class Bridge:
         """Every job that is watched, if there was a hole."""
         is_hole = queue in self.holed
         rooms = self.fanout.rooms
-        found = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.unsettled(queue)
+        found = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.awaiting_outcome(queue)
         job_ids = [job_id.decode() for job_id in found if job_id is not None]
         self.holed.discard(queue)
         look_up = self.look_up([(queue, job_id) for job_id in job_ids])
@@ -382,7 +382,7 @@ class Bridge:
         return connection
 
     def disconnect(self, connection: JobClient) -> None:
-        connection.leave_all()
+        connection.end_all()
         self.connections.remove(connection)
         self.in_hand.pop(connection, None)
         self.pending = [each for each in self.pending if each[0] is not connection]
@@ -406,7 +406,7 @@ class Bridge:
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
             looking.query.take(looking.look_up)
-            if not looking.query.read_again(pending.present):
+            if not looking.query.being_reread(pending.present):
                 del self.pending[index]
                 connection.complete(pending, looking.query, float(self.redis.moment))
                 return
@@ -424,7 +424,7 @@ class Bridge:
                 connection.backlog.add(owed)
                 return
             found = [(each, index, self._entry(each.queue, each.stream_ids[index])) for each, index in events]
-            jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
+            jobs = [(each.queue, each.subscription.request.key.job_id or "") for each in owed]
             seen = {queue: self.fanout.known(queue) for queue, _ in jobs}
             self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
@@ -435,10 +435,10 @@ class Bridge:
         for each, index, entry in entries:
             replay(self.fanout, each, index, entry)
         for item in owed:
-            job = item.queue, item.subscription.request.room.job_id or ""
+            job = item.queue, item.subscription.request.key.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
-            settle(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
+            deliver_outcome(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
 
     def _entry(self, queue: str, stream_id: bytes) -> Entry | None:
         return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)

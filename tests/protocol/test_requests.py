@@ -10,15 +10,15 @@ import pytest
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import ItemError
-from jobws.protocol.request_types import Identity, Subscribe, SubscriptionRequest
+from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.session import Session
 
 
 def test_rooms_are_named_one_by_one_or_in_a_list() -> None:
-    assert parse_rooms("1", ("http",), 9) == (Identity(None, "1"),)
+    assert parse_rooms("1", ("http",), 9) == (SubscriptionKey(None, "1"),)
     one, other = parse_rooms([{"jobId": "1", "queue": "http"}, {"jobId": "1", "queue": "x"}], ("http",), 9)
-    assert one == Identity("http", "1")
+    assert one == SubscriptionKey("http", "1")
     assert isinstance(other, ItemError)
     assert other.code == "unknown-queue"
     with pytest.raises(RequestError) as refused:

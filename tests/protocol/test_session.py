@@ -61,7 +61,7 @@ def test_a_valid_id_is_taken_as_it_is(job_id: str) -> None:
         return
     assert isinstance(result, Subscribe)
     (item,) = result.items
-    assert getattr(item, "room").job_id == job_id  # noqa: B009 - an ItemError has none, and fails
+    assert getattr(item, "key").job_id == job_id  # noqa: B009 - an ItemError has none, and fails
 
 
 def test_errors_far_apart_are_no_abuse() -> None:

@@ -12,7 +12,7 @@ import pytest
 from jobws.client.rest import submit
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.redis.connection import Connection, RedisTarget
-from jobws.redis.login import Place
+from jobws.redis.login import Address
 from jobws.redis.sentinel import Sentinels
 from jobws.server.bridge import Bridge
 from jobws.server.settings import Settings
@@ -47,13 +47,13 @@ def standing() -> Iterator[SentinelSet]:
 )
 def test_a_url_names_sentinels_and_master(url: str, address: str, master: str) -> None:
     target = RedisTarget(url)
-    assert (target.address, target.url_at(Place("h", 1))) == (address, master)
+    assert (target.address, target.url_at(Address("h", 1))) == (address, master)
 
 
 def test_an_address_of_ipv6_stays_in_brackets() -> None:
     sentinels = Sentinels("redis+sentinel://[2001:db8::1]:5/m")
-    assert sentinels.places == [("2001:db8::1", 5)]
-    assert sentinels.url_at(Place("::1", 6379)) == "redis://[::1]:6379/0"
+    assert sentinels.addresses == [("2001:db8::1", 5)]
+    assert sentinels.url_at(Address("::1", 6379)) == "redis://[::1]:6379/0"
     assert RedisTarget("redis://u:secret@[::1]:6379/2").address == "redis://[::1]:6379/2"
 
 
@@ -132,7 +132,7 @@ async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet) -> None
 async def test_a_replica_is_not_taken_for_the_master(standing: SentinelSet) -> None:
     """Sentinels name the new master before it knows, and the old one until they noticed."""
     target = RedisTarget(standing.url())
-    place = Place("127.0.0.1", standing.replica.server.port)
+    place = Address("127.0.0.1", standing.replica.server.port)
     with pytest.raises(RedisUnavailableError, match="is no master at the moment"):
         await anyio.to_thread.run_sync(target.connect_blocking, place)
 
@@ -177,7 +177,7 @@ async def test_the_newest_configuration_wins() -> None:
         sentinels.isolate_master()
         await sentinels.failed_over()
         left_behind = sentinels.sentinel(user="app")
-        old, new = (Place("127.0.0.1", node.server.port) for node in (sentinels.master, sentinels.replica))
+        old, new = (Address("127.0.0.1", node.server.port) for node in (sentinels.master, sentinels.replica))
         assert await RedisTarget(sentinels.url(left_behind)).locate() == old
         target = RedisTarget(sentinels.url(left_behind, *sentinels.sentinels))
         assert [await target.locate() for _ in range(20)] == [new] * 20

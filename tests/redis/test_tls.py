@@ -147,6 +147,6 @@ async def test_sentinels_and_master_over_tls(servers: Servers, server: Server) -
     with pytest.raises(RedisRefusedError, match="certificate of the Sentinel"):
         await RedisTarget(url).locate()
     connection = await Connection.open(RedisTarget(f"{url}&ssl_ca_certs={servers.certificate}"))
-    assert connection.place == ("127.0.0.1", server.port)
+    assert connection.master == ("127.0.0.1", server.port)
     assert await connection.ask("PING", timeout_seconds=5) == b"PONG"
     connection.close()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from jobws.bullmq.streams.read_state import Again
-from jobws.hub.jobs.pending_subscription import PendingSubscription
+from jobws.bullmq.streams.read_state import Reread
+from jobws.hub.jobs.subscription import PendingSubscription
 from jobws.server.intervals import Intervals
 from tests.support import eventually
 from tests.support.bridge import quick_bridge
@@ -102,10 +102,10 @@ async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: 
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
         tail = live.bridge.queues._tails["http"]
         # As if it had begun to read again, and then all was trimmed.
-        live.bridge.fanout.begin_again("http", "trimmed", sent, sent)
+        live.bridge.fanout.begin_reread("http", "trimmed", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
         tail.check_at = anyio.current_time() + 0.5
-        tail.again = Again(sent, 1, sent)
+        tail.state = Reread(sent, 1, sent)
         await subscribe(client, {"jobId": "1", "queue": "http"})
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Told = dict[str, Any]
 """A line that the process wrote."""
 
+SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
 # Not those of an earlier test in the same process.
 _ids = count(1)
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -259,3 +260,12 @@ async def adapter() -> AsyncIterator[Adapter]:
             _nodes.append(node)
         else:
             node.end()
+
+
+@asynccontextmanager
+async def in_node() -> AsyncIterator[Adapter]:
+    """A process whose code throws nothing that nobody catches."""
+    async with adapter() as node:
+        with trio.fail_after(EVENTUALLY_SECONDS):
+            yield node
+        assert node.uncaught == []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
 
 
 def do_all(steps: Iterator[None]) -> None:
@@ -34,6 +34,6 @@ def jobs_of(query: Query) -> list[Job]:
 
 def begin_again(fanout: Fanout, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
     """A hole is found: see `Fanout.begin_again`. All are told."""
-    start, floor = fanout.begin_again(queue, reason, generated, oldest)
-    do_all(fanout.tell_gap(queue, reason, floor))
+    start, floor = fanout.begin_reread(queue, reason, generated, oldest)
+    do_all(fanout.send_gap(queue, reason, floor))
     return start, floor

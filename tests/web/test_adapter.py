@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from jobws.server.bridge import RESTART
-from tests.support import EVENTUALLY_SECONDS, eventually, require
-from tests.support.adapter import Adapter, Rejected, adapter
+from tests.support import eventually, require
+from tests.support.adapter import SOON, Rejected, in_node
 from tests.support.bridge import live_bridge
 from tests.support.documents import page
 from tests.support.fake_bridge import fake_bridge
 from tests.support.page_server import ADAPTER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.redis import Redis
-
-SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
-
-
-@asynccontextmanager
-async def in_node() -> AsyncIterator[Adapter]:
-    """A process whose code throws nothing that nobody catches."""
-    async with adapter() as node:
-        with trio.fail_after(EVENTUALLY_SECONDS):
-            yield node
-        assert node.uncaught == []
 
 
 def test_its_names() -> None:

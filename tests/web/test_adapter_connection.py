@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import trio
 
-from tests.support.adapter import Rejected
+from tests.support.adapter import SOON, Rejected, in_node
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge
 from tests.support.fake_bridge import fake_bridge
-from tests.web.test_adapter import SOON, in_node
 
 if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection

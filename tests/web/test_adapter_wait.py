@@ -9,9 +9,8 @@ import pytest
 import trio
 
 from tests.support import eventually
-from tests.support.adapter import Rejected
+from tests.support.adapter import SOON, Rejected, in_node
 from tests.support.bridge import live_bridge
-from tests.web.test_adapter import SOON, in_node
 
 if TYPE_CHECKING:
     from tests.support.adapter import AdapterClient

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 
-class JobLineSlice(Struct, frozen=True):
+class JobLogSlice(Struct, frozen=True):
     """Up to `limit` log lines of a job: from the index `start` on, or the last ones if `start` is None."""
 
     queue: Queue
@@ -35,15 +35,15 @@ class JobLineSlice(Struct, frozen=True):
         return "LRANGE", self.queue.key(f"{self.job_id}:logs"), begin, end
 
 
-class JobLineSlices(Struct, frozen=True):
-    """A question to `Store.ask` that reads slices of the log lines of many jobs, in one conversation.
+class JobLogSlices(Struct, frozen=True):
+    """A query for `Store.ask` that reads slices of the log lines of many jobs, in one round trip.
 
     The answer has one item per slice: the lines, and how many lines the job has in all. The number is None if `start`
     was given. For the last lines, Redis reads lines and number in one transaction, since the number tells where the
     lines are. An item is None if Redis cannot read these lines now; other slices may still have their lines.
     """
 
-    slices: tuple[JobLineSlice, ...]
+    slices: tuple[JobLogSlice, ...]
 
     def commands(self) -> list[Command]:
         """Return the commands whose replies `parse` reads."""
@@ -75,10 +75,10 @@ class JobLineSlices(Struct, frozen=True):
         return found
 
 
-class JobLinePage(Struct, frozen=True):
-    """A question to `Store.ask` that reads log lines of one job, their number in all, and whether the job exists."""
+class JobLogPage(Struct, frozen=True):
+    """A query for `Store.ask` that reads log lines of one job, their number in all, and whether the job exists."""
 
-    slice: JobLineSlice
+    slice: JobLogSlice
 
     def commands(self) -> list[Command]:
         """Return the commands whose replies `parse` reads."""
@@ -94,11 +94,11 @@ class JobLinePage(Struct, frozen=True):
         """
         executed = replies[-1]
         if not isinstance(executed, list):
-            raise RedisUnavailableError(f"Redis cannot tell log lines now: {executed}")
+            raise RedisUnavailableError(f"Redis cannot read log lines now: {executed}")
         exists, length, lines = executed
         found = _lines(lines)
         if found is None:
-            raise RedisUnavailableError(f"Redis cannot tell log lines now: {lines}")
+            raise RedisUnavailableError(f"Redis cannot read log lines now: {lines}")
         return found, length if isinstance(length, int) else 0, exists == 1
 
 

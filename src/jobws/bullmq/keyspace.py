@@ -40,10 +40,8 @@ async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
 
 async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
     """Do one step of SCAN. Return the next cursor, `0` at the end, and keys that may be the `meta` of queues."""
-    reply = await connection.ask(
-        *("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash"),
-        timeout_seconds=TIMEOUT_SECONDS,
-    )
+    command = ("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash")
+    reply = await connection.ask(*command, timeout_seconds=TIMEOUT_SECONDS)
     if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
         raise RedisUnavailableError(f"Redis answered SCAN with {reply!r}")
     return reply[0], [key for key in reply[1] if isinstance(key, bytes)]

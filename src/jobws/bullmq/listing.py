@@ -29,7 +29,7 @@ _CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d{1,
 
 
 class Page(Struct, frozen=True):
-    """A question to `Store.ask` that reads up to `limit` ids of the jobs in `state`.
+    """A query for `Store.ask` that reads up to `limit` ids of the jobs in `state`.
 
     A page of a sorted set begins at a score, so jobs that end between two requests do not shift it. The first `passed`
     entries with exactly this score were on earlier pages. A list has only indexes, so its pages shift when jobs come or
@@ -70,7 +70,7 @@ class Page(Struct, frozen=True):
 
 
 def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Page:
-    """Check a request for one page, and return the question to ask.
+    """Check a request for one page, and return the query to ask.
 
     `cursor` is the one that came with the page before, or None for the first page.
 

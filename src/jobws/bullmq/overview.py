@@ -43,7 +43,7 @@ class QueueOverview(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """A question to `Store.ask` that reads what Redis holds of `queue`."""
+    """A query for `Store.ask` that reads what Redis holds of `queue`."""
 
     queue: Queue
 

@@ -1,6 +1,6 @@
-"""Sends questions to Redis in batches: all questions asked during one conversation go out together in the next one.
+"""Sends queries to Redis in batches: all queries asked during one round trip go out together in the next one.
 
-There is one conversation at a time. So the questions of a thousand clients use one connection, and equal questions are
+There is one round trip at a time. So the queries of a thousand clients use one connection, and equal queries are
 sent once.
 """
 
@@ -44,11 +44,11 @@ TIMEOUT_SECONDS: Final = 5.0
 _log: Final = logging.getLogger(__name__)
 
 
-class Question(Hashable, Protocol[Answer]):
-    """Something to ask Redis, other than a look-up of jobs. Equal questions are asked once."""
+class RedisQuery(Hashable, Protocol[Answer]):
+    """Something to ask Redis, other than a look-up of jobs. Equal queries are asked once."""
 
     def commands(self) -> Sequence[Command]:
-        """Return the commands to send in one conversation."""
+        """Return the commands to send in one round trip."""
         ...
 
     def parse(self, replies: Sequence[object]) -> Answer:
@@ -57,7 +57,7 @@ class Question(Hashable, Protocol[Answer]):
 
 
 class _Round:
-    """All questions of one conversation, and their answers. Questions are added until the conversation begins."""
+    """All queries of one round trip, and their answers. Queries are added until the round trip begins."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -66,7 +66,7 @@ class _Round:
         self.found: Found = {}
         self.moments: dict[Job, str] = {}
         self.ends: Cursor = {}
-        self.replies: dict[Question[object], Sequence[object]] = {}
+        self.replies: dict[RedisQuery[object], Sequence[object]] = {}
         self.failure: RedisUnavailableError | None = None
         self.done = anyio.Event()
 
@@ -82,7 +82,7 @@ class _Round:
 
 
 class Store:
-    """Answers questions while `run` runs.
+    """Answers queries while `run` runs.
 
     Args:
         target: Where Redis is.
@@ -101,7 +101,7 @@ class Store:
     async def look_up(self, job_ids: Mapping[str, Collection[str]]) -> LookUp:
         """Return what Redis knows of jobs. `job_ids` are by the label of their queue.
 
-        A label that is not in `queues` when the question is sent has no jobs. Cancelling is safe and does not affect
+        A label that is not in `queues` when the query is sent has no jobs. Cancelling is safe and does not affect
         other callers.
 
         Raises:
@@ -116,19 +116,19 @@ class Store:
         await self._finished(current)
         return LookUp(current.found, current.moments, current.ends)
 
-    async def ask(self, question: Question[Answer]) -> Answer:
-        """Return the answer to a question. Cancelling is safe and does not affect other callers.
+    async def ask(self, query: RedisQuery[Answer]) -> Answer:
+        """Return the answer to a query. Cancelling is safe and does not affect other callers.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
         """
         current = self._round()
-        current.replies[question] = ()
+        current.replies[query] = ()
         await self._finished(current)
-        return question.parse(current.replies[question])
+        return query.parse(current.replies[query])
 
     def _round(self, jobs: int = 0) -> _Round:
-        """Return the round to which a question about so many jobs is added."""
+        """Return the round to which a query about so many jobs is added."""
         last = self._rounds[-1] if self._rounds else None
         if last is None or (last.size and last.size + jobs > JOBS_PER_ROUND):
             last = _Round()
@@ -147,7 +147,7 @@ class Store:
             raise RedisUnavailableError(str(current.failure)) from current.failure
 
     async def run(self) -> None:
-        """Answer questions until cancelled."""
+        """Answer queries until cancelled."""
         try:
             while True:
                 await self._asked.wait()
@@ -176,8 +176,8 @@ class Store:
     async def _answer(self, current: _Round) -> None:
         for some in _batches(current.job_ids):
             await self._look_up(current, some)
-        for question in current.replies:
-            current.replies[question] = await self._execute(*question.commands())
+        for query in current.replies:
+            current.replies[query] = await self._execute(*query.commands())
         current.done.set()
 
     async def _look_up(self, current: _Round, batch: Iterable[tuple[str, Sequence[str]]]) -> None:

@@ -228,7 +228,7 @@ def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | N
 
 
 class Entries(Struct, frozen=True):
-    """A question to `Store.ask` that reads the entries with these ids."""
+    """A query for `Store.ask` that reads the entries with these ids."""
 
     queue: Queue
     stream_ids: tuple[bytes, ...]

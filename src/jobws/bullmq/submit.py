@@ -62,7 +62,7 @@ class Submitter:
         call = partial(self._call, queue, name, data, {**opts, "jobId": job_id}, given_up := threading.Event())
         try:
             with anyio.fail_after(TIMEOUT_SECONDS):
-                if self._target.place is None:
+                if self._target.master is None:
                     await self._target.locate()
                 await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
         except RedisRefusedError as error:
@@ -81,17 +81,17 @@ class Submitter:
     ) -> None:
         """Add the job, and again if the master changes meanwhile. The job has an id, so no master adds it twice."""
         while True:
-            place = self._target.place
-            adding = self._started().start_task_soon(self._add, self._target.url_at(place), queue, name, data, opts)
+            master = self._target.master
+            adding = self._started().start_task_soon(self._add, self._target.url_at(master), queue, name, data, opts)
             try:
-                while not given_up.is_set() and self._target.place == place:
+                while not given_up.is_set() and self._target.master == master:
                     try:
                         adding.result(POLL_SECONDS)
                     except concurrent.futures.TimeoutError:
                         continue
                     return
             except RedisUnavailableError:
-                if given_up.is_set() or self._target.place == place:
+                if given_up.is_set() or self._target.master == master:
                     raise
             adding.cancel()
             if given_up.is_set():

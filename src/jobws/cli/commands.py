@@ -126,7 +126,9 @@ def submit(
         raise ConfigurationError("idempotency_key must be printable ASCII")
     call = partial(
         submit_job,
-        *(url, queue, parse_json("data", sys.stdin.read() if data == "-" else data)),
+        url,
+        queue,
+        parse_json("data", sys.stdin.read() if data == "-" else data),
         name=name,
         job_id=job_id,
         opts=None if opts is None else json_object("opts", opts),

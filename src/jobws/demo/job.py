@@ -22,7 +22,15 @@ COMPLETED: Final = "job completed"
 FAILED: Final = "job failed"
 
 IGNORED_DIRECTORIES: Final = (
-    *(".*", "venv", "node_modules", "bower_components", "dist", "build", "target", "vendor", "__pycache__"),
+    ".*",
+    "venv",
+    "node_modules",
+    "bower_components",
+    "dist",
+    "build",
+    "target",
+    "vendor",
+    "__pycache__",
 )
 """Patterns of `fnmatch` for the names of directories whose files a tool wrote, which say nothing about the project."""
 

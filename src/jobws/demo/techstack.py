@@ -19,14 +19,36 @@ if TYPE_CHECKING:
 
     from jobws.demo.job import JsonObject, Progress
 
-_LANGUAGES: Final = {
-    **{".py": "Python", ".pyi": "Python", ".js": "JavaScript", ".mjs": "JavaScript", ".cjs": "JavaScript"},
-    **{".jsx": "JavaScript", ".ts": "TypeScript", ".mts": "TypeScript", ".tsx": "TypeScript", ".vue": "Vue"},
-    **{".svelte": "Svelte", ".html": "HTML", ".css": "CSS", ".scss": "SCSS", ".rs": "Rust", ".go": "Go"},
-    **{".java": "Java", ".kt": "Kotlin", ".scala": "Scala", ".rb": "Ruby", ".php": "PHP", ".c": "C", ".h": "C"},
-    **{".cpp": "C++", ".cc": "C++", ".hpp": "C++", ".cs": "C#", ".swift": "Swift", ".dart": "Dart", ".ex": "Elixir"},
-    **{".sh": "Shell", ".lua": "Lua", ".sql": "SQL", ".r": "R", ".jl": "Julia", ".zig": "Zig"},
+_EXTENSIONS: Final = {
+    "Python": ".py .pyi",
+    "JavaScript": ".js .mjs .cjs .jsx",
+    "TypeScript": ".ts .mts .tsx",
+    "Vue": ".vue",
+    "Svelte": ".svelte",
+    "HTML": ".html",
+    "CSS": ".css",
+    "SCSS": ".scss",
+    "Rust": ".rs",
+    "Go": ".go",
+    "Java": ".java",
+    "Kotlin": ".kt",
+    "Scala": ".scala",
+    "Ruby": ".rb",
+    "PHP": ".php",
+    "C": ".c .h",
+    "C++": ".cpp .cc .hpp",
+    "C#": ".cs",
+    "Swift": ".swift",
+    "Dart": ".dart",
+    "Elixir": ".ex",
+    "Shell": ".sh",
+    "Lua": ".lua",
+    "SQL": ".sql",
+    "R": ".r",
+    "Julia": ".jl",
+    "Zig": ".zig",
 }
+_LANGUAGES: Final = {extension: name for name, extensions in _EXTENSIONS.items() for extension in extensions.split()}
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
 
 _log: Final = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from jobws.hub.outbox import Outbox
 from jobws.protocol.codec import Frame
-from jobws.protocol.session import Close, Conversation, error_frame
+from jobws.protocol.session import BaseSession, Close, error_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ SEARCH_SIZE: Final = 240
 """The size of a search for an unknown queue. It counts as some 50 messages, so a client gets four searches a second."""
 
 
-class Counted(Protocol):
-    """What must be looked up in Redis before a request can be answered."""
+class Pending(Protocol):
+    """A subscription that is looked up in Redis before it is answered."""
 
     @property
     def size(self) -> int:
@@ -31,11 +31,11 @@ class Counted(Protocol):
         ...
 
 
-Asked = TypeVar("Asked")
-Sought = TypeVar("Sought", bound=Counted)
+RequestT = TypeVar("RequestT")
+PendingT = TypeVar("PendingT", bound=Pending)
 
 
-class Client(ABC, Generic[Asked, Sought]):
+class Client(ABC, Generic[RequestT, PendingT]):
     """One client of an endpoint.
 
     Args:
@@ -50,12 +50,12 @@ class Client(ABC, Generic[Asked, Sought]):
 
     __slots__ = ("closing", "outbox", "session")
 
-    def __init__(self, session: Conversation[Asked], outbox_bytes: int, wake: Callable[[], None]) -> None:
+    def __init__(self, session: BaseSession[RequestT], outbox_bytes: int, wake: Callable[[], None]) -> None:
         self.session = session
         self.outbox = Outbox(outbox_bytes, wake)
         self.closing: Close | None = None
 
-    def receive(self, message: str | bytes, now: float) -> Sought | None:
+    def receive(self, message: str | bytes, now: float) -> PendingT | None:
         """Answer one message of the client, or return what must be looked up before the message can be answered.
 
         Returns None also if the message was refused, or if the connection is closing and the message is ignored.
@@ -63,19 +63,19 @@ class Client(ABC, Generic[Asked, Sought]):
         if self.closing is not None:
             return None
         request = self.session.receive(message, now)
-        sought: Sought | None = None
+        pending: PendingT | None = None
         if isinstance(request, Frame):
             self.outbox.append(request)
         elif isinstance(request, Close):
             self.close(request)
         else:
-            sought = self._serve(request)
-        if sought is None:
+            pending = self._serve(request)
+        if pending is None:
             self.outbox.flush()
-        return sought
+        return pending
 
     @abstractmethod
-    def _serve(self, request: Asked) -> Sought | None:
+    def _serve(self, request: RequestT) -> PendingT | None:
         """Answer a valid request, or return what must be looked up before the request can be answered."""
 
     def close(self, why: Close) -> None:
@@ -87,11 +87,11 @@ class Client(ABC, Generic[Asked, Sought]):
             if why.answer is not None:
                 self.outbox.append(why.answer)
             self.closing = why
-            self.leave_all()
+            self.end_all()
             self.outbox.wake()
 
     @abstractmethod
-    def leave_all(self) -> None:
+    def end_all(self) -> None:
         """End all subscriptions, because the client is gone or the connection is closing."""
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:

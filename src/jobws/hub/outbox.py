@@ -32,12 +32,12 @@ class Outbox:
         "_abandoned",
         "_frames",
         "_limit",
+        "_on_low_water",
         "_tails",
         "_taken",
         "_taken_tails",
         "_waiting",
         "_waiting_tails",
-        "_when_roomy",
         "overflowed",
         "size",
         "wake",
@@ -56,12 +56,12 @@ class Outbox:
         self._tails: dict[int, int] | None = None
         self.size = 0
         self.overflowed = False
-        self._when_roomy: tuple[Callable[[], None], ...] = ()
+        self._on_low_water: tuple[Callable[[], None], ...] = ()
         self._abandoned = False
 
     @property
-    def roomy(self) -> bool:
-        """Whether more may be read back for this client: the outbox is at most half full.
+    def below_low_water(self) -> bool:
+        """Whether the outbox is at most half full, so that more may be read back for this client.
 
         Also true if no frame waits or is being written: held events are sent only after those that are read back, so
         held events must not prevent reading back. Also true if the client is gone.
@@ -77,17 +77,17 @@ class Outbox:
             self.size + size <= self._limit - self._limit // 4 or not (self._waiting or self._taken)
         )
 
-    def when_roomy(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, when the writer has made the outbox `roomy`, or on `abandon`. It must not wait."""
-        self._when_roomy += (callback,)
+    def when_below_low_water(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when the outbox is `below_low_water`, or on `abandon`. It must not wait."""
+        self._on_low_water += (callback,)
 
     def abandon(self) -> None:
-        """Note that the client is gone: call all callbacks of `when_roomy` now, and be `roomy` from now on."""
+        """Note that the client is gone: be `below_low_water` from now on, and call all callbacks that wait for that."""
         self._abandoned = True
         self._release_waiting()
 
     def _release_waiting(self) -> None:
-        callbacks, self._when_roomy = self._when_roomy, ()
+        callbacks, self._on_low_water = self._on_low_water, ()
         for callback in callbacks:
             callback()
 
@@ -152,14 +152,14 @@ class Outbox:
         frames, self._frames = self._frames, []
         self._taken, self._waiting = self._waiting, 0
         self._taken_tails, self._waiting_tails = self._waiting_tails, ()
-        if self._when_roomy and self.roomy:
+        if self._on_low_water and self.below_low_water:
             self._release_waiting()
         return frames
 
     def written(self) -> None:
         """Note that the frames of the last `take` were sent, so that they no longer count in `size`."""
         self._forget_taken()
-        if self._when_roomy and self.roomy:
+        if self._on_low_water and self.below_low_water:
             self._release_waiting()
 
     def _forget_taken(self) -> None:

@@ -1,4 +1,4 @@
-"""The parts of a frame that repeat what the client sent: a `ref`, a `sub`, the identity of a subscription."""
+"""The parts of a frame that repeat what the client sent: a `ref`, a `sub`, the key of a subscription."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobws.protocol.messages import Evicted
 
 if TYPE_CHECKING:
     from jobws.protocol.messages import Ref, Sub
-    from jobws.protocol.request_types import Identity
+    from jobws.protocol.request_types import SubscriptionKey
 
 
 def echoed(ref: Ref | None) -> Ref | UnsetType:
@@ -23,10 +23,10 @@ def named(sub: Sub | None) -> Sub | UnsetType:
     return UNSET if sub is None else sub
 
 
-def name_evicted(identity: Identity) -> Evicted:
-    """Return the identity of a subscription in the form that an ack's `evicted` contains."""
+def name_evicted(key: SubscriptionKey) -> Evicted:
+    """Return the key of a subscription in the form that an ack's `evicted` contains."""
     return Evicted(
-        sub=named(identity.sub),
-        job_id=UNSET if identity.job_id is None else identity.job_id,
-        queue=UNSET if identity.queue is None else identity.queue,
+        sub=named(key.sub),
+        job_id=UNSET if key.job_id is None else key.job_id,
+        queue=UNSET if key.queue is None else key.queue,
     )

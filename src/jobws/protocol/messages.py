@@ -24,19 +24,20 @@ OUTCOMES: Final = frozenset({"completed", "failed", "removed"})
 # as `custom:<name>`.
 RESERVED_EVENTS: Final = frozenset(
     {
-        *(
-            "hello",
-            "ack",
-            "error",
-            "gap",
-            "pong",
-            "ping",
-            "expiring",
-            "authenticate",
-            "dropped",
-            "job-log",
-        ),
-        *("queue-stats", "connect", "connect_error", "disconnect"),
+        "hello",
+        "ack",
+        "error",
+        "gap",
+        "pong",
+        "ping",
+        "expiring",
+        "authenticate",
+        "dropped",
+        "job-log",
+        "queue-stats",
+        "connect",
+        "connect_error",
+        "disconnect",
     }
 )
 

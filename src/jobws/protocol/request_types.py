@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from jobws.protocol.job_line_position import JobLinePositions
+from jobws.protocol.job_log_position import JobLogPositions
 from jobws.protocol.messages import Cursor, ItemError, Ref, Sub
 
 DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
@@ -25,7 +25,7 @@ class Room(Struct, frozen=True):
     job_id: str | None
 
 
-class Identity(Room, frozen=True):
+class SubscriptionKey(Room, frozen=True):
     """What identifies a subscription of a connection: its room, and the name that the client gave it, or None."""
 
     sub: Sub | None = None
@@ -35,7 +35,7 @@ class SubscriptionRequest(Struct, frozen=True):
     """One subscription as a client asks for it.
 
     Attributes:
-        room: What the subscription is to, and its name.
+        key: What the subscription is to, and its name.
         events: The names of the wanted events; None for all.
         until_end: Whether the first outcome that is sent ends the subscription. If so, `events` includes the outcomes.
         after: By queue, the stream ids after which every event is wanted. None means that the outcome is enough.
@@ -44,12 +44,12 @@ class SubscriptionRequest(Struct, frozen=True):
         logs: The positions after which log lines are wanted; None if no lines are.
     """
 
-    room: Identity
+    key: SubscriptionKey
     events: frozenset[str] | None = DEFAULT_EVENTS
     until_end: bool = False
     after: Cursor | None = None
     sent: dict[str, str] | None = None
-    logs: JobLinePositions | None = None
+    logs: JobLogPositions | None = None
 
     def chooses(self, event: str) -> bool:
         """Whether the client wants events of that name."""
@@ -69,7 +69,7 @@ class Unsubscribe(Struct, frozen=True):
     """The request `unsubscribe-job` or `unsubscribe-queue`."""
 
     event: str
-    items: tuple[Identity | ItemError, ...]
+    items: tuple[SubscriptionKey | ItemError, ...]
     many: bool
     ref: Ref | None
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_position, type_name
-from jobws.protocol.job_line_position import parse_logs
+from jobws.protocol.job_log_position import parse_logs
 from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref, Sub
 from jobws.protocol.request_types import (
     DEFAULT_EVENTS,
-    Identity,
     Ping,
     Request,
     Subscribe,
+    SubscriptionKey,
     SubscriptionRequest,
     Unsubscribe,
 )
@@ -74,8 +74,8 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
             items, many = parser.each(data, parser.subscription)
             return Subscribe(event, items, many, ref)
         case "unsubscribe-job":
-            identities, many = parser.each(data, parser.identity)
-            return Unsubscribe(event, identities, many, ref)
+            keys, many = parser.each(data, parser.key)
+            return Unsubscribe(event, keys, many, ref)
         case "subscribe-queue":
             return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
         case "unsubscribe-queue":
@@ -86,14 +86,14 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
             raise RequestError("unknown-event", f"unknown event; this bridge knows {_KNOWN}")
 
 
-def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[Identity | ItemError, ...]:
+def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[SubscriptionKey | ItemError, ...]:
     """Return the rooms in `data`, which has the form that `unsubscribe-job` and HTTP's `/lookup` take.
 
     Raises:
         RequestError: `data` is wrong as a whole.
     """
     parser = _Parser(queues, max_items)
-    return parser.each(data, parser.identity)[0]
+    return parser.each(data, parser.key)[0]
 
 
 class _Parser:
@@ -114,24 +114,24 @@ class _Parser:
             raise RequestError("too-many", f"a list may have {self._max_items} items, this one has {len(values)}")
         return tuple(_item_or_error(value, parse) for value in values), True
 
-    def identity(self, value: object) -> Identity:
+    def key(self, value: object) -> SubscriptionKey:
         if not isinstance(value, dict):
-            return Identity(None, parse_job_id(value))
+            return SubscriptionKey(None, parse_job_id(value))
         if "jobId" not in value:
             raise RequestError("bad-data", "expected an object with `jobId`, this one has none")
         queue = self.queue(value.get("queue"), required=False)
-        return Identity(queue, parse_job_id(value["jobId"]), _sub(value))
+        return SubscriptionKey(queue, parse_job_id(value["jobId"]), _sub(value))
 
     def subscription(self, value: object) -> SubscriptionRequest:
         if not isinstance(value, dict):
-            return SubscriptionRequest(Identity(None, parse_job_id(value)))
-        identity = self.identity(value)
-        after, sent = self.after(value.get("after"), identity.queue)
-        logs = parse_logs(value.get("logs"), identity.queue, self._queues)
+            return SubscriptionRequest(SubscriptionKey(None, parse_job_id(value)))
+        key = self.key(value)
+        after, sent = self.after(value.get("after"), key.queue)
+        logs = parse_logs(value.get("logs"), key.queue, self._queues)
         events, until_end = _events(value), _until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
-        return SubscriptionRequest(identity, events, until_end, after, sent, logs)
+        return SubscriptionRequest(key, events, until_end, after, sent, logs)
 
     def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
         """Return the positions after which events are wanted, and the text after the `~` of each, by queue.
@@ -162,18 +162,18 @@ class _Parser:
                     sent[label] = suffix
         return after, sent or None
 
-    def whole_queue(self, data: object) -> Identity:
+    def whole_queue(self, data: object) -> SubscriptionKey:
         if not isinstance(data, dict):
-            return Identity(self.queue(data, required=True), None)
-        return Identity(self.queue(data.get("queue"), required=True), None, _sub(data))
+            return SubscriptionKey(self.queue(data, required=True), None)
+        return SubscriptionKey(self.queue(data.get("queue"), required=True), None, _sub(data))
 
     def queue_subscription(self, data: object) -> SubscriptionRequest:
-        identity = self.whole_queue(data)
+        key = self.whole_queue(data)
         if not isinstance(data, dict):
-            return SubscriptionRequest(identity)
+            return SubscriptionRequest(key)
         if data.get("after") is not None:
             raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
-        return SubscriptionRequest(identity, _events(data))
+        return SubscriptionRequest(key, _events(data))
 
     def queue(self, value: object, *, required: bool) -> str | None:
         if value is None and not required:

@@ -135,7 +135,7 @@ class EventStreamWriter:
                 self._after = [{**ack.after, **result.after} for result in ack.results]
                 self.unknown.update(sub for sub, result in enumerate(ack.results) if result.unknown)
             case "pong":
-                self._vouch(decode_as(parts.data, _HasAfter).after)
+                self._take_over(decode_as(parts.data, _HasAfter).after)
                 return b":\n%b\n" % self._position()
             case "gap":
                 gap = decode_as(parts.data, _Gap)
@@ -152,10 +152,10 @@ class EventStreamWriter:
         moved = parts.event == "ack" or self._lowest() != before
         return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
-    def _vouch(self, vouched: Cursor) -> None:
+    def _take_over(self, positions: Cursor) -> None:
         """Take over the positions of a `pong` where they are later, or where a queue has none yet."""
         for after in self._after:
-            for queue, reached in vouched.items():
+            for queue, reached in positions.items():
                 known = after.get(queue)
                 if self._queue not in (None, queue):
                     continue

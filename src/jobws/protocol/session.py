@@ -37,10 +37,10 @@ class Close(Struct, frozen=True):
     answer: Frame | None = None
 
 
-Asked = TypeVar("Asked")
+RequestT = TypeVar("RequestT")
 
 
-class Conversation(ABC, Generic[Asked]):
+class BaseSession(ABC, Generic[RequestT]):
     """The state of the protocol for one connection, of `/ws` or of `/logs`.
 
     Args:
@@ -54,10 +54,10 @@ class Conversation(ABC, Generic[Asked]):
         self._errors: deque[float] | None = None
 
     @abstractmethod
-    def _request(self, event: str, data: object, ref: Ref | None) -> Asked:
+    def _request(self, event: str, data: object, ref: Ref | None) -> RequestT:
         """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
-    def receive(self, message: str | bytes, now: float) -> Asked | Frame | Close:
+    def receive(self, message: str | bytes, now: float) -> RequestT | Frame | Close:
         """Return the request in a client's message, the frame to answer with, or the end of the connection.
 
         Args:
@@ -90,7 +90,7 @@ class Conversation(ABC, Generic[Asked]):
         return answer
 
 
-class Session(Conversation[Request]):
+class Session(BaseSession[Request]):
     """The state of the protocol for one connection to `/ws`.
 
     Args:

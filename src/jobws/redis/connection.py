@@ -19,7 +19,7 @@ import anyio.to_thread
 import hiredis
 
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
-from jobws.redis.login import FAILURES, LoggedIn, Login, Place, ask_blocking, trouble
+from jobws.redis.login import FAILURES, Address, LoggedIn, Login, ask_blocking, trouble
 from jobws.redis.sentinel import FORM, Sentinels, is_sentinel
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class RedisTarget:
     Attributes:
         address: The URL without user, password and options, for log lines.
         db: The number of the database.
-        place: The master that the Sentinels reported last. None if they were not asked yet, or if there are no
-            Sentinels.
+        master: The address of the master that the Sentinels reported last. None if they were not asked yet, or if there
+            are no Sentinels.
 
     Raises:
         ConfigurationError: The URL cannot be parsed. The message never contains the password.
@@ -61,22 +61,22 @@ class RedisTarget:
     def __init__(self, url: str) -> None:
         self._url = url
         self._sentinels: Sentinels | None = None
-        self.place: Place | None = None
+        self.master: Address | None = None
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         expected = "redis://[user:password@]host:port/db"
         try:
             if is_sentinel(url):
                 expected = FORM
                 self._sentinels = Sentinels(url)
-                url = self._sentinels.url_at(Place("localhost", 6379))
+                url = self._sentinels.url_at(Address("localhost", 6379))
             self._login = Login(url)
         except ValueError as error:
             raise ConfigurationError(f"cannot read the Redis URL ({error}); expected {expected}") from None
         self.db = self._login.db
         self.address = _without_login(url) if self._sentinels is None else self._sentinels.address
 
-    async def locate(self) -> Place | None:
-        """Return the place of the master, or None without Sentinels. Close the connections to any other place.
+    async def locate(self) -> Address | None:
+        """Return the address of the master, or None without Sentinels. Close the connections to any other address.
 
         Raises:
             RedisUnavailableError: No Sentinel knows the master now.
@@ -84,13 +84,13 @@ class RedisTarget:
         """
         if self._sentinels is None:
             return None
-        place = await self._sentinels.master()
-        if place != self.place:
-            _log.info("the master of %s is %s", self.address, place)
-            self.place = place
+        master = await self._sentinels.master()
+        if master != self.master:
+            _log.info("the master of %s is %s", self.address, master)
+            self.master = master
             for connection in list(self._connections):
                 self._check(connection)
-        return place
+        return master
 
     async def watch(self) -> None:
         """Ask the Sentinels for the master every 5 s, until cancelled. Without Sentinels, only wait.
@@ -111,20 +111,20 @@ class RedisTarget:
                 silent = True
             await anyio.sleep(WATCH_SECONDS)
 
-    def url_at(self, place: Place | None) -> str:
-        """Return the URL, in redis-py's format, of the Redis at `place`, which `locate` returned."""
-        return self._url if self._sentinels is None or place is None else self._sentinels.url_at(place)
+    def url_at(self, master: Address | None) -> str:
+        """Return the URL, in redis-py's format, of the Redis at the address that `locate` returned."""
+        return self._url if self._sentinels is None or master is None else self._sentinels.url_at(master)
 
-    def connect_blocking(self, place: Place | None) -> LoggedIn:
-        """Return a connection that is logged in; with Sentinels, to the master at `place`.
+    def connect_blocking(self, master: Address | None) -> LoggedIn:
+        """Return a connection that is logged in; with Sentinels, to the master at this address.
 
         Blocks for at most a few times 3 s. Raises one of `jobws.redis.login.FAILURES`, or RedisUnavailableError if the
-        server at `place` is not a master.
+        server at this address is not a master.
         """
-        connection = self._login.connect(place)
+        connection = self._login.connect(master)
         try:
-            if place is not None:
-                _require_master(connection, place)
+            if master is not None:
+                _require_master(connection, master)
         except BaseException:
             connection.disconnect()  # type: ignore[no-untyped-call]
             raise
@@ -136,16 +136,16 @@ class RedisTarget:
         self._check(connection)
 
     def _check(self, connection: Connection) -> None:
-        if connection.place != self.place:
-            connection.close(f"the Redis master moved to {self.place}")
+        if connection.master != self.master:
+            connection.close(f"the Redis master moved to {self.master}")
 
 
-def _require_master(connection: LoggedIn, place: Place) -> None:
+def _require_master(connection: LoggedIn, master: Address) -> None:
     # HELLO reports the role as ROLE does, and no ACL can forbid it.
     reply = ask_blocking(connection, "HELLO", "2")
     role = dict(zip(reply[::2], reply[1::2], strict=False)).get(b"role") if isinstance(reply, list) else None
     if role != b"master":
-        raise RedisUnavailableError(f"{place}, which the Sentinels name, is no master at the moment")
+        raise RedisUnavailableError(f"{master}, which the Sentinels name, is no master at the moment")
 
 
 def _without_login(url: str) -> str:
@@ -162,10 +162,10 @@ class Connection:
     for the reply to the next command.
     """
 
-    def __init__(self, connection: LoggedIn, place: Place | None = None, receive_bytes: int = RECEIVE_BYTES) -> None:
+    def __init__(self, connection: LoggedIn, master: Address | None = None, receive_bytes: int = RECEIVE_BYTES) -> None:
         self._connection = connection
         self._receive_bytes = receive_bytes
-        self.place = place
+        self.master = master
         taken: socket.socket | None = connection._sock  # noqa: SLF001 - see the module's docstring
         if taken is None:
             raise RedisUnavailableError("the connection to Redis was closed while it was opened")
@@ -189,12 +189,12 @@ class Connection:
             RedisUnavailableError: Redis did not answer, or answered with an error that may pass.
             RedisRefusedError: The password or the user is wrong, or the user does not have a permission.
         """
-        place = await target.locate()
+        master = await target.locate()
         opened: list[LoggedIn] = []
         abandoned = False
 
         def connect() -> None:
-            opened.append(target.connect_blocking(place))
+            opened.append(target.connect_blocking(master))
             if abandoned:
                 opened[0].disconnect()  # type: ignore[no-untyped-call]
 
@@ -207,7 +207,7 @@ class Connection:
             for late in opened:
                 late.disconnect()  # type: ignore[no-untyped-call]
             raise
-        connection = cls(opened[0], place, receive_bytes)
+        connection = cls(opened[0], master, receive_bytes)
         target.adopt(connection)
         return connection
 

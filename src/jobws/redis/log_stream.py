@@ -62,7 +62,7 @@ class Page(NamedTuple):
 
 
 class StateOf(Struct, frozen=True):
-    """A question to `Store.ask` that reads the present state of the stream."""
+    """A query for `Store.ask` that reads the present state of the stream."""
 
     key: bytes
 
@@ -80,7 +80,7 @@ class StateOf(Struct, frozen=True):
 
 
 class PageAfter(Struct, frozen=True):
-    """A question to `Store.ask` that reads the first `count` entries after the id `after`."""
+    """A query for `Store.ask` that reads the first `count` entries after the id `after`."""
 
     key: bytes
     after: str
@@ -105,7 +105,7 @@ class PageAfter(Struct, frozen=True):
 
 
 class EntriesUpTo(Struct, frozen=True):
-    """A question to `Store.ask` that reads the last `count` entries up to the id `end`, newest first.
+    """A query for `Store.ask` that reads the last `count` entries up to the id `end`, newest first.
 
     If `end` begins with `(`, the entry with this id is excluded.
     """
@@ -128,9 +128,9 @@ class EntriesUpTo(Struct, frozen=True):
 
 
 class Append(Struct, frozen=True, eq=False):
-    """A question to `Store.ask` that adds entries. The stream keeps about `limit` entries.
+    """A query for `Store.ask` that adds entries. The stream keeps about `limit` entries.
 
-    Two of these questions are never equal, so each one is sent.
+    Two of these queries are never equal, so each one is sent.
     """
 
     key: bytes
@@ -192,7 +192,7 @@ class Missing(Struct, frozen=True):
     approximate: bool
 
 
-class Place:
+class LogCursor:
     """How far the stream was read.
 
     Attributes:
@@ -207,11 +207,11 @@ class Place:
         self.count = count
 
     def check(self, state: State) -> Missing | None:
-        """Return what is missing between this place and the entries that were read with `state`, or None if nothing is.
+        """Return what is missing between this cursor and entries that were read with `state`, or None if nothing is.
 
         Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
-        place. This place then moves to just before the oldest one. The number of missing entries is the number of all
-        removed ones, minus those up to this place.
+        cursor. This cursor then moves to just before the oldest one. The number of missing entries is the number of all
+        removed ones, minus those up to this cursor.
         """
         if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed
@@ -234,8 +234,8 @@ class Place:
         if self.count is not None:
             self.count += 1
 
-    def behind(self, state: State) -> int:
-        """Return how many entries there were after this place when `state` was read, or 0 if unknown."""
+    def lag(self, state: State) -> int:
+        """Return how many entries there were after this cursor when `state` was read, or 0 if unknown."""
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:

@@ -29,7 +29,7 @@ _DRIVER: Final = redis.DriverInfo()
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """A host and a port."""
 
     host: str
@@ -83,12 +83,12 @@ class Login:
             if (name := self._options.get(option)) is not None:
                 _check_readable(option, name)
 
-    def connect(self, place: Place | None = None) -> LoggedIn:
-        """Return a connection that is logged in, to `place` or, by default, to the host and port of the URL.
+    def connect(self, address: Address | None = None) -> LoggedIn:
+        """Return a connection that is logged in, to `address` or, by default, to the host and port of the URL.
 
         Blocks for at most a few times 3 s. Raises one of `FAILURES`.
         """
-        elsewhere = {} if place is None else place._asdict()
+        elsewhere = {} if address is None else address._asdict()
         connection: LoggedIn = self._pool.connection_class(**{**self._options, **elsewhere})
         connection.connect()  # type: ignore[no-untyped-call]
         return connection

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.redis.login import FAILURES, Login, Place, ask_blocking, trouble
+from jobws.redis.login import FAILURES, Address, Login, ask_blocking, trouble
 
 FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
 TIMEOUT_SECONDS: Final = 3.0
@@ -24,10 +24,10 @@ OTHERS_SECONDS: Final = 0.3
 MAX_THREADS: Final = 40
 
 _URL: Final = re.compile(
-    r"(?P<scheme>rediss?)\+sentinel://(?:(?P<login>[^/?#]*)@)?(?P<places>[^/?#@]+)"
+    r"(?P<scheme>rediss?)\+sentinel://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]+)"
     r"/(?P<master>[^/?#]+)(?:/(?P<db>[0-9]*))?(?:\?(?P<query>[^#]*))?"
 )
-_PLACE: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
+_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORT: Final = 26379
 HINT: Final = "?sentinel_username=…&sentinel_password=… in the URL"
 """Tells users where to put a password for Sentinels. Without a user name, `sentinel_password` is enough."""
@@ -48,7 +48,7 @@ class Sentinels:
             the master only, except that `ssl_…` also applies to the Sentinels.
 
     Attributes:
-        places: The host and port of each Sentinel.
+        addresses: The host and port of each Sentinel.
         master_name: The name of the master.
         address: The URL without passwords and options, for log lines.
 
@@ -61,9 +61,9 @@ class Sentinels:
         parts = _URL.fullmatch(url)
         if parts is None:
             raise ValueError("it has no hosts, no name of a master, or a db that is no number")
-        self.places = [_place(text) for text in parts["places"].split(",")]
+        self.addresses = [_parse_address(text) for text in parts["hosts"].split(",")]
         self.master_name = unquote(parts["master"])
-        named = ",".join(map(str, self.places))
+        named = ",".join(map(str, self.addresses))
         self.address = f"{parts['scheme']}+sentinel://{named}/{parts['master']}" + (
             f"/{parts['db']}" if parts["db"] else ""
         )
@@ -71,22 +71,22 @@ class Sentinels:
         own = {name: value for name, value in options if name in _OWN_OPTIONS}
         for_both = urlencode([(name, value) for name, value in options if name.startswith("ssl_")])
         for_master = urlencode([(name, value) for name, value in options if name not in _OWN_OPTIONS])
-        self._before_place = f"{parts['scheme']}://{parts['login'] + '@' if parts['login'] else ''}"
-        self._after_place = f"/{parts['db'] or 0}" + (f"?{for_master}" if for_master else "")
+        self._before_address = f"{parts['scheme']}://{parts['login'] + '@' if parts['login'] else ''}"
+        self._after_address = f"/{parts['db'] or 0}" + (f"?{for_master}" if for_master else "")
         self._logins = [
             Login(
-                f"{parts['scheme']}://{place}/?{for_both}", own.get("sentinel_username"), own.get("sentinel_password")
+                f"{parts['scheme']}://{address}/?{for_both}", own.get("sentinel_username"), own.get("sentinel_password")
             )
-            for place in self.places
+            for address in self.addresses
         ]
         self._limiter: anyio.CapacityLimiter | None = None
 
-    def url_at(self, place: Place) -> str:
-        """Return the URL, in redis-py's format, of a master at `place`."""
-        return f"{self._before_place}{place}{self._after_place}"
+    def url_at(self, address: Address) -> str:
+        """Return the URL, in redis-py's format, of a master at `address`."""
+        return f"{self._before_address}{address}{self._after_address}"
 
-    async def master(self) -> Place:
-        """Ask the Sentinels, and return the place of the master. Takes at most 3 s.
+    async def master(self) -> Address:
+        """Ask the Sentinels, and return the address of the master. Takes at most 3 s.
 
         Raises:
             RedisUnavailableError: No Sentinel answered, or none knows the master.
@@ -95,55 +95,57 @@ class Sentinels:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
         with anyio.move_on_after(TIMEOUT_SECONDS) as scope:
-            hearing = _Hearing(scope)
+            replies = _Replies(scope)
             async with anyio.create_task_group() as tasks:
-                for place, login in zip(self.places, self._logins, strict=True):
-                    tasks.start_soon(self._hear, place, login, self._limiter, hearing)
-        if hearing.answers:
-            return max(hearing.answers)[1]
-        for failure in hearing.failures.values():
+                for address, login in zip(self.addresses, self._logins, strict=True):
+                    tasks.start_soon(self._query_sentinel, address, login, self._limiter, replies)
+        if replies.answers:
+            return max(replies.answers)[1]
+        for failure in replies.failures.values():
             if isinstance(failure, RedisRefusedError):
                 raise failure
-        if hearing.unknown:
+        if replies.unknown:
             raise RedisUnavailableError(f'the Sentinels of {self.address} know no master "{self.master_name}"')
         silent = f"gave no answer within {TIMEOUT_SECONDS:g} s"
         reasons = "; ".join(
-            str(hearing.failures.get(place, f"the Sentinel at {place} {silent}")) for place in self.places
+            str(replies.failures.get(address, f"the Sentinel at {address} {silent}")) for address in self.addresses
         )
         raise RedisUnavailableError(f"no Sentinel tells the master: {reasons}")
 
-    async def _hear(self, place: Place, login: Login, limiter: anyio.CapacityLimiter, hearing: _Hearing) -> None:
+    async def _query_sentinel(
+        self, address: Address, login: Login, limiter: anyio.CapacityLimiter, replies: _Replies
+    ) -> None:
         try:
             answer = await anyio.to_thread.run_sync(self._ask, login, abandon_on_cancel=True, limiter=limiter)
         except FAILURES as error:
-            hearing.failures[place] = trouble(error, f"the Sentinel at {place}", HINT)
+            replies.failures[address] = trouble(error, f"the Sentinel at {address}", HINT)
             return
         if answer is None:
-            hearing.unknown = True
+            replies.unknown = True
             return
-        hearing.answers.append(answer)
-        hearing.scope.deadline = min(hearing.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
+        replies.answers.append(answer)
+        replies.scope.deadline = min(replies.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
 
-    def _ask(self, login: Login) -> tuple[int, Place] | None:
-        """Return a Sentinel's answer: the epoch of its configuration, and the master's place; None if it knows none."""
+    def _ask(self, login: Login) -> tuple[int, Address] | None:
+        """Return the epoch of a Sentinel's configuration and the master's address, or None if it knows no master."""
         connection = login.connect()
         try:
             reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
             if not (isinstance(reply, list) and len(reply) == 2):
                 return None
             host, port = (bytes(part).decode() for part in reply)
-            return _epoch(connection, self.master_name), Place(host, int(port))
+            return _epoch(connection, self.master_name), Address(host, int(port))
         finally:
             connection.disconnect()  # type: ignore[no-untyped-call]
 
 
-class _Hearing:
+class _Replies:
     """The answers of the Sentinels so far."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
-        self.answers: list[tuple[int, Place]] = []
-        self.failures: dict[Place, RedisRefusedError | RedisUnavailableError] = {}
+        self.answers: list[tuple[int, Address]] = []
+        self.failures: dict[Address, RedisRefusedError | RedisUnavailableError] = {}
         self.unknown = False
 
 
@@ -158,8 +160,8 @@ def _epoch(connection: object, master_name: str) -> int:
     return int(epoch) if isinstance(epoch, bytes) and epoch.isdigit() else -1
 
 
-def _place(text: str) -> Place:
-    parts = _PLACE.fullmatch(text)
+def _parse_address(text: str) -> Address:
+    parts = _ADDRESS.fullmatch(text)
     if parts is None or int(parts["port"] or 1) > 65535:
         raise ValueError("a host is malformed; in a password write / ? # @ as %2F %3F %23 %40")
-    return Place(parts["v6"] or parts["host"], int(parts["port"] or _DEFAULT_PORT))
+    return Address(parts["v6"] or parts["host"], int(parts["port"] or _DEFAULT_PORT))

@@ -25,7 +25,6 @@ from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
-from jobws.server.jobs.subscribe import Subscribing
 from jobws.server.jobs.sweep import Holes, Sweeper
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.client import Client
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.server.intervals import Intervals
 
 RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
@@ -89,8 +88,8 @@ class Bridge:
         self._http_store = Store(self.target, labels)
         self._result_store = Store(self.target, labels, results=True)
         # The log lines of jobs may have megabytes. They must not delay other answers.
-        self._job_line_store = Store(self.target, labels)
-        self._job_log_poller = JobLogPoller(self.fanout.job_lines, labels, self._job_line_store, job_logs)
+        self._job_log_store = Store(self.target, labels)
+        self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
             self.fanout,
             self.queues,
@@ -101,13 +100,12 @@ class Bridge:
         )
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
-        subscribing = Subscribing(self.fanout, self.queues, self._store, self._tasks.spawn, settings.join_seconds)
         endpoint = JobEndpoint(
             settings,
             greeting,
             self.fanout,
             self.queues,
-            subscribing,
+            self._store,
             self._reading_back,
             self._tasks,
         )
@@ -142,9 +140,9 @@ class Bridge:
             self._tasks.keep("the store", self._store.run)
             self._tasks.keep("the store of HTTP", self._http_store.run)
             self._tasks.keep("the store of results", self._result_store.run)
-            self._tasks.keep("the store of jobs' lines", self._job_line_store.run)
-            self._tasks.keep("the look at jobs' lines", self._job_log_poller.run)
-            self._tasks.keep("the wait for jobs' lines", self._job_log_poller.give_up)
+            self._tasks.keep("the store of job logs", self._job_log_store.run)
+            self._tasks.keep("the poll of job logs", self._job_log_poller.run)
+            self._tasks.keep("the wait for job logs", self._job_log_poller.give_up)
             self.queues.start(group)
             self._tasks.keep("the sweep", self._sweeper.run)
             self.logs.start()
@@ -165,8 +163,8 @@ class Bridge:
 
     def close_all(self, why: Close) -> None:
         """Begin to close every client, also clients over HTTP. Frames that already wait for a client are still sent."""
-        for connection in self._members():
-            connection.close(why)
+        for client in self._members():
+            client.close(why)
 
     def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]

@@ -11,7 +11,7 @@ class Intervals(NamedTuple):
     """The waiting times of the bridge that are not settings.
 
     Attributes:
-        streams: The waiting times of the listeners that read Redis streams.
+        streams: The waiting times of the readers that read Redis streams.
         keep_alive_seconds: The longest time between two frames of an event stream over HTTP. Proxies cut connections
             that are silent for a minute, some after 30 s.
         body_seconds: How long a client may take to send the body of a request. A body of `max_body_bytes` needs

@@ -77,7 +77,9 @@ class Metrics(Collector):
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
         crashes = sum(health.crashes for health in self._queues.health)
-        yield CounterMetricFamily("jobws_listener_crashes", "Listeners that were started again.", value=crashes)
+        yield CounterMetricFamily(
+            "jobws_stream_reader_crashes", "Readers of streams that were started again.", value=crashes
+        )
         now = anyio.current_time()
         ages = {label: inf if at is None else now - at for label, at in self._queues.last_reads().items()}
         yield GaugeMetricFamily("jobws_queues", "Queues that are read.", value=len(ages))

@@ -23,7 +23,9 @@ Texts: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of a bridge. Sizes are in bytes, times in seconds."""
+    """The settings of a bridge, in groups. Sizes are in bytes, times in seconds."""
+
+    # ---- Redis and queues ----
 
     redis: str = "redis://127.0.0.1:6379"
     """Where Redis is: redis://, rediss:// (TLS), unix://, or redis+sentinel://host:port,host:port/master-name/db."""
@@ -31,6 +33,14 @@ class Settings:
     """A queue: name, prefix:name or label=prefix:name; repeatable. '*' finds all under the prefix, also later ones."""
     prefix: str = DEFAULT_PREFIX
     """BullMQ's key prefix of queues that name none."""
+    discover_seconds: float = 5.0
+    """How often '*' looks for new queues."""
+    forget_seconds: float = 60.0
+    """How long '*' knows a queue whose keys are gone and to which nobody is subscribed."""
+    sweep_seconds: float = 30.0
+    """How often watched jobs without an outcome are read again, since some ends are silent."""
+
+    # ---- address and access ----
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -43,41 +53,49 @@ class Settings:
     allowed_hosts: Texts = ()
     """A Host header that is served without a key, besides loopback names; repeatable."""
 
+    # ---- logs ----
+
     logs_stream: str = DEFAULT_STREAM
-    """The key of the stream of log lines that /logs tells and POST /logs writes to."""
+    """The key of the stream of log lines that /logs reads and POST /logs writes to."""
     logs_limit_entries: int = DEFAULT_LIMIT_ENTRIES
     """How many lines that stream keeps, about."""
+    own_log: bool = True
+    """With --no-own-log the bridge's own log is on standard error alone, and not also in the stream of logs."""
+
+    # ---- limits: sizes and counts ----
 
     max_message_bytes: int = 256 * KIB
     """Largest message that a client may send."""
     max_body_bytes: int = MIB
     """Largest body of an HTTP request."""
-    max_subscriptions: int = 1000
-    """Subscriptions per connection, and items per list."""
     max_result_bytes: int = 2 * MIB
     """A larger result is left out of its event, which then says so."""
     outbox_bytes: int = 4 * MIB
     """What may wait for one client before it counts as slow."""
+    max_subscriptions: int = 1000
+    """Subscriptions per connection, and items per list."""
+    max_connections: int = 20_000
+    """Open connections; further ones get 503. The limit of open files can lower it."""
+
+    # ---- limits: rates ----
+
     burst_messages: int = 800
     """Messages that a client may send together; every 5 items of a list, and every 8 KiB, count as one more."""
     messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
     frames_per_second: float = 1000.0
     """How fast control frames and fragments of less than 32 bytes are read."""
+    slow_bytes_per_second: float = 4.0 * KIB
+    """See slow_seconds."""
+
+    # ---- timeouts and intervals ----
+
+    slow_seconds: float = 30.0
+    """A client that takes less than slow_bytes_per_second for so long, while frames wait, is closed with 4000."""
     ping_seconds: float = 20.0
     """Interval of the server's WebSocket pings."""
     silence_seconds: float = 45.0
     """A client that sent not one byte for so long is gone."""
-    slow_seconds: float = 30.0
-    """A client that takes less than slow_bytes_per_second for so long, while frames wait, is closed with 4000."""
-    slow_bytes_per_second: float = 4.0 * KIB
-    """See slow_seconds."""
-    max_connections: int = 20_000
-    """Open connections; further ones get 503. The limit of open files can lower it."""
-    permessage_deflate: bool = False
-    """Let clients compress what they send, and get larger messages compressed."""
-    direct: bool = True
-    """With --no-direct WebSockets go through ASGI, as under other servers: slower."""
     request_seconds: float = 5.0
     """How long a client may take to send the head of its request, and how long it may keep an idle HTTP connection."""
     send_seconds: float = 30.0
@@ -86,16 +104,15 @@ class Settings:
     """How long a subscription may wait for Redis before it is refused."""
     max_wait_seconds: float = 60.0
     """How long GET /jobs may be asked to wait for a job's end, and POST /events for news."""
-    sweep_seconds: float = 30.0
-    """How often watched jobs without an outcome are read again, since some ends are silent."""
     shutdown_seconds: float = 5.0
     """How long open connections may take to end at shutdown."""
-    discover_seconds: float = 5.0
-    """How often '*' looks for new queues."""
-    forget_seconds: float = 60.0
-    """How long '*' knows a queue whose keys are gone and to which nobody is subscribed."""
-    own_log: bool = True
-    """With --no-own-log the bridge's own log is on standard error alone, and not also in the stream of logs."""
+
+    # ---- WebSockets ----
+
+    permessage_deflate: bool = False
+    """Let clients compress what they send, and get larger messages compressed."""
+    direct: bool = True
+    """With --no-direct WebSockets go through ASGI, as under other servers: slower."""
 
     @property
     def max_frame_bytes(self) -> int:

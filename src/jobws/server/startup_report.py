@@ -60,8 +60,8 @@ async def report(bridge: Bridge) -> None:
 
 
 async def _report_queue(connection: Connection, queue: Queue) -> bool:
-    question = overview.Overview(queue)
-    seen = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
+    query = overview.Overview(queue)
+    seen = query.parse(await connection.execute(*query.commands(), timeout_seconds=TIMEOUT_SECONDS))
     if not seen.found:
         return False
     if seen.retention_seconds is None:
@@ -72,7 +72,9 @@ async def _report_queue(connection: Connection, queue: Queue) -> bool:
         _log.warning(
             'queue "%s" keeps only %.0f s of events: a later subscriber needs the job itself; keep jobs with '
             "removeOnComplete: {age: 3600}, or raise streams.events.maxLen above %d",
-            *(queue.label, seen.retention_seconds, seen.max_length),
+            queue.label,
+            seen.retention_seconds,
+            seen.max_length,
         )
     return True
 

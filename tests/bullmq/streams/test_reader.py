@@ -1,4 +1,4 @@
-"""Reading Redis: sockets without a thread, cursors that survive Redis, listeners that survive their bugs."""
+"""Reading Redis: sockets without a thread, cursors that survive Redis, readers that survive their bugs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from jobws.bullmq.keys import parse_queue
 from jobws.bullmq.streams.backfill import MAX_COUNT
 from jobws.bullmq.streams.read_state import Tail
-from jobws.bullmq.streams.reader import Listener
+from jobws.bullmq.streams.reader import StreamReader
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
@@ -87,12 +87,12 @@ def test_an_unreadable_url_is_refused_without_its_password(url: str) -> None:
 async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis("appendonly yes", "appendfsync always")
     hub = Hub()
-    listener = Listener(RedisTarget(redis.url), hub, Everybody(), Nobody())
+    reader = StreamReader(RedisTarget(redis.url), hub, Everybody(), Nobody())
     tail = Tail(parse_queue("http"))
-    listener.add(tail)
+    reader.add(tail)
     expected = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.run)
+        tasks.start_soon(reader.run)
         await tail.ready.wait()
         expected.append(redis.add_event("http", "waiting", "1"))
         await eventually(lambda: len(hub.seen) == 1)
@@ -109,19 +109,19 @@ async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Cal
 async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
     hub = Hub()
     hub.cursors["http"] = "0-0"
-    listener = Listener(RedisTarget(redis.url), hub, Everybody(), Nobody())
-    listener.add(Tail(parse_queue("http")))
+    reader = StreamReader(RedisTarget(redis.url), hub, Everybody(), Nobody())
+    reader.add(Tail(parse_queue("http")))
     for _ in range(12):
         redis.add_event("http", "completed", "1", returnvalue="x" * 4 * 1024 * 1024)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.run)
+        tasks.start_soon(reader.run)
         await eventually(lambda: len(hub.seen) == 12)
-        assert listener._count <= 2
+        assert reader._count <= 2
         for _ in range(40):
             redis.add_event("http", "waiting", "1")
             count = len(hub.seen)
             await eventually(lambda: len(hub.seen) == count + 1)  # noqa: B023 - waited for in its own turn
-        assert listener._count == MAX_COUNT
+        assert reader._count == MAX_COUNT
         tasks.cancel_scope.cancel()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.replay import replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
@@ -17,8 +17,7 @@ from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
-    from jobws.hub.jobs.subscription import Subscription
+    from jobws.hub.jobs.subscription import PendingSubscription, Subscription
 
 QUEUES = ("http", "analyzer")
 NOW = 1795435729358.0
@@ -51,7 +50,7 @@ class Bridge:
     def look(self, queue: str = "http", job_id: str = "7") -> int:
         """Look at a job's lines until there is no more; how many looks that took."""
         looks = 0
-        groups, _ = self.fanout.job_lines.groups((queue, job_id))
+        groups, _ = self.fanout.job_logs.groups((queue, job_id))
         while groups:
             again = []
             for group in groups:
@@ -60,9 +59,9 @@ class Bridge:
                 start, limit = group.reader.slice
                 seen = Seen(lines[-limit:], len(lines)) if start is None else Seen(lines[start : start + limit])
                 step = group.reader.step(seen)
-                self.fanout.job_lines.tell(group, step)
+                self.fanout.job_logs.send(group, step)
                 again.append(step.again)
-            groups = self.fanout.job_lines.groups((queue, job_id))[0] if any(again) else []
+            groups = self.fanout.job_logs.groups((queue, job_id))[0] if any(again) else []
         return looks
 
 
@@ -72,7 +71,7 @@ class Client:
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
         session = Session(QUEUES, 262144, 10)
-        self.connection = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
+        self.hub_client = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
         """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
@@ -90,13 +89,13 @@ class Client:
         """Redis has these jobs and empty streams."""
         query = ask_for(pending, QUEUES, self._bridge.fanout)
         query.take(LookUp(found, {}, {}))
-        self.connection.complete(pending, query, NOW)
+        self.hub_client.complete(pending, query, NOW)
 
     def ask(self, event: str, data: object = None) -> Any:
-        return self.connection.receive(json.dumps({"event": event, "data": data}), 0.0)
+        return self.hub_client.receive(json.dumps({"event": event, "data": data}), 0.0)
 
     def frames(self) -> list[dict[str, Any]]:
-        return [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+        return [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
 
     def told(self) -> list[object]:
         """Lines, and the names of events, in order."""
@@ -113,7 +112,7 @@ class Client:
 
 
 def waits(client: Client) -> bool:
-    return client.connection.catching_up
+    return client.hub_client.catching_up
 
 
 def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
@@ -130,7 +129,7 @@ def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
     assert client.told() == []
     bridge.look()
     assert client.told() == ["b", "completed"]
-    assert not client.connection.rooms
+    assert not client.hub_client.keys
     assert other.told() == []
 
 
@@ -149,9 +148,9 @@ def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
+    (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
     bridge.publish(OUTCOME)
-    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
+    bridge.fanout.job_logs.send(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -164,12 +163,12 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
-    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
+    (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
     assert (("http", "7"), True) in bridge.news
     bridge.waiting.clear()
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
     assert not bridge.waiting, "its time runs already"
-    bridge.fanout.job_lines.tell(group, group.reader.step(Seen([])))
+    bridge.fanout.job_logs.send(group, group.reader.step(Seen([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -185,9 +184,9 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
     bridge.publish(OUTCOME)
     assert client.told() == []
     (subscription,) = bridge.waiting
-    bridge.fanout.job_lines.give_up(subscription)
+    bridge.fanout.job_logs.give_up(subscription)
     assert client.told() == ["completed"]
-    assert not bridge.fanout.job_lines.draining
+    assert not bridge.fanout.job_logs.draining
 
 
 def test_no_position_lies_behind_an_outcome_that_waits() -> None:
@@ -199,14 +198,14 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     bridge.publish([b"event", b"active", b"jobId", b"8"])
     assert client.after() == {"http": "1-0"}
     bridge.publish(OUTCOME, [b"event", b"active", b"jobId", b"8"])
-    assert client.connection.catching_up
+    assert client.hub_client.catching_up
     assert client.after() == {}
     assert other.after() == {"http": "3-0"}
-    assert not other.connection.catching_up
+    assert not other.hub_client.catching_up
     bridge.look()
     assert client.told() == ["completed"]
     assert client.after() == {"http": "3-0"}
-    assert not bridge.fanout.job_lines.draining
+    assert not bridge.fanout.job_logs.draining
 
 
 def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
@@ -217,11 +216,11 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     bridge.publish(OUTCOME)
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
     begin_again(bridge.fanout, "analyzer", "trimmed", "1-0", "1-0")
-    bridge.fanout.end_again("analyzer", "1-0")
+    bridge.fanout.end_reread("analyzer", "1-0")
     assert client.told() == []
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
-    bridge.fanout.end_again("http", "1-0")
+    bridge.fanout.end_reread("http", "1-0")
     assert client.told() == ["completed", "gap"]
 
 
@@ -241,7 +240,7 @@ def test_a_job_that_does_not_exist_waits_for_nothing_and_is_looked_at_once_it_li
     bridge = Bridge()
     client = bridge.client()
     client.subscribe(logs=True, events=["*"])
-    assert not client.connection.catching_up
+    assert not client.hub_client.catching_up
     assert bridge.look() == 0
     bridge.publish([b"event", b"active", b"jobId", b"7"])
     assert client.told() == ["active"]
@@ -273,7 +272,7 @@ def test_nobody_looks_after_the_end_until_the_job_lives_again() -> None:
     bridge.publish([b"event", b"waiting", b"jobId", b"7"])
     assert bridge.look() == 1
     client.ask("unsubscribe-job", {"jobId": "7", "queue": "http"})
-    assert not bridge.fanout.job_lines.followers
+    assert not bridge.fanout.job_logs.followers
 
 
 def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
@@ -283,12 +282,12 @@ def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
     other.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME)
-    groups, _ = bridge.fanout.job_lines.groups(("http", "7"))
-    client.connection.leave_all()
-    bridge.fanout.job_lines.tell(groups[0], groups[0].reader.step(Seen([])))
+    groups, _ = bridge.fanout.job_logs.groups(("http", "7"))
+    client.hub_client.end_all()
+    bridge.fanout.job_logs.send(groups[0], groups[0].reader.step(Seen([])))
     assert client.told() == []
     assert other.told() == ["completed"]
-    assert not bridge.fanout.job_lines.draining
+    assert not bridge.fanout.job_logs.draining
 
 
 def test_clients_that_are_equally_far_share_a_look_and_its_frame() -> None:
@@ -298,7 +297,7 @@ def test_clients_that_are_equally_far_share_a_look_and_its_frame() -> None:
     for client in clients:
         client.subscribe("active", logs=True)
     assert bridge.look() == 1
-    frames = [client.connection.outbox.take() for client in clients]
+    frames = [client.hub_client.outbox.take() for client in clients]
     assert len({id(frame) for each in frames for frame in each}) == 1
     late = bridge.client()
     late.subscribe("active", logs=True)
@@ -331,12 +330,12 @@ def test_a_client_that_has_not_taken_what_waits_gets_its_lines_later() -> None:
     bridge.lists["http", "7"] = [b"x" * 3000]
     bridge.look()
     bridge.lists["http", "7"].append(b"y" * 3000)
-    groups, full = bridge.fanout.job_lines.groups(("http", "7"))
+    groups, full = bridge.fanout.job_logs.groups(("http", "7"))
     assert not groups
-    assert [subscription.connection for subscription in full] == [client.connection]
+    assert [subscription.client for subscription in full] == [client.hub_client]
     bridge.publish(OUTCOME)
     assert client.told() == ["x" * 3000]
-    client.connection.outbox.written()
+    client.hub_client.outbox.written()
     bridge.look()
     assert client.told() == ["y" * 3000, "completed"]
 
@@ -381,7 +380,7 @@ def test_a_job_of_that_id_in_another_queue_is_another_job() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.publish(OUTCOME, queue="analyzer")
-    assert not client.connection.catching_up
+    assert not client.hub_client.catching_up
     bridge.fanout.without_events.add("analyzer")
     assert bridge.look("analyzer") == 0
 
@@ -393,9 +392,9 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     client.complete(pending, {(queue, "7"): JobSnapshot(queue, "7", "n", "active", "0-0") for queue in QUEUES})
     client.frames()
     bridge.look("http")
-    assert bridge.fanout.job_lines.draining
+    assert bridge.fanout.job_logs.draining
     bridge.look("analyzer")
-    assert not client.connection.catching_up
+    assert not client.hub_client.catching_up
     bridge.publish(OUTCOME, queue="http")
     bridge.publish(OUTCOME, queue="analyzer")
     bridge.look("http")
@@ -405,7 +404,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
     begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
-    bridge.fanout.end_again("analyzer", "0-0")
+    bridge.fanout.end_reread("analyzer", "0-0")
     assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 
@@ -414,11 +413,11 @@ def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (subscription,) = bridge.fanout.job_lines.followers[b"7"]
+    (subscription,) = bridge.fanout.job_logs.followers[b"7"]
     went_on: list[bool] = []
-    bridge.fanout.job_lines.drain(subscription, ["http"], lambda: went_on.append(True))
+    bridge.fanout.job_logs.drain(subscription, ["http"], lambda: went_on.append(True))
     assert not went_on
-    client.connection.leave_all()
+    client.hub_client.end_all()
     assert went_on
 
 
@@ -428,12 +427,12 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     client.subscribe("active", logs=True)
     bridge.look()
     bridge.lists["http", "7"] = [b"a"]
-    (group,), _ = bridge.fanout.job_lines.groups(("http", "7"))
-    client.connection.outbox.append(Frame(b"x" * 3000))
-    assert not bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
-    client.connection.outbox.take()
-    client.connection.outbox.written()
-    assert bridge.fanout.job_lines.tell(group, group.reader.step(Seen([b"a"])))
+    (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
+    client.hub_client.outbox.append(Frame(b"x" * 3000))
+    assert not bridge.fanout.job_logs.send(group, group.reader.step(Seen([b"a"])))
+    client.hub_client.outbox.take()
+    client.hub_client.outbox.written()
+    assert bridge.fanout.job_logs.send(group, group.reader.step(Seen([b"a"])))
     assert client.told() == ["a"]
     bridge.look()
     assert client.told() == []
@@ -444,11 +443,13 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     client = bridge.client()
     client.subscribe("active", logs=True)
     bridge.look()
-    (subscription,) = bridge.fanout.job_lines.followers[b"7"]
-    client.connection.owe(subscription, "http")
-    assert client.connection.backlog is not None
-    _, (owed,) = client.connection.backlog.take(1)
-    settle(bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", bridge.fanout.known("http"))
+    (subscription,) = bridge.fanout.job_logs.followers[b"7"]
+    client.hub_client.owe(subscription, "http")
+    assert client.hub_client.backlog is not None
+    _, (owed,) = client.hub_client.backlog.take(1)
+    deliver_outcome(
+        bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", bridge.fanout.known("http")
+    )
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -462,10 +463,10 @@ def test_what_is_read_back_waits_for_the_lines_too() -> None:
     bridge.lists["http", "7"] = [b"a"]
     client.subscribe("active", logs=True, after="0-0", events=["*"])
     assert waits(client)
-    assert not client.connection.backlog, "the lines come first"
+    assert not client.hub_client.backlog, "the lines come first"
     bridge.look()
     assert client.told() == ["a"]
-    backlog = client.connection.backlog
+    backlog = client.hub_client.backlog
     assert backlog is not None
     ((of, index),), _ = backlog.take(9)
     replay(bridge.fanout, of, index, (b"1-0", [b"event", b"active", b"jobId", b"7"]))
@@ -487,7 +488,7 @@ def test_lines_of_a_queue_that_is_forgotten_are_waited_for_no_more() -> None:
     assert not waits(client)
     assert waits(named), "it named the queue"
     assert not waits(without)
-    client.connection.leave_all()
+    client.hub_client.end_all()
     bridge.fanout.forget("http")
 
 
@@ -501,7 +502,7 @@ def test_an_outcome_that_waits_is_told_by_its_own_lines_alone() -> None:
     bridge.publish(OUTCOME)
     assert not waits(other)
     assert waits(client)
-    assert not bridge.fanout.job_lines.draining_of(other.connection)
+    assert not bridge.fanout.job_logs.draining_of(other.hub_client)
 
 
 def test_who_follows_several_jobs_waits_for_each() -> None:
@@ -514,15 +515,15 @@ def test_who_follows_several_jobs_waits_for_each() -> None:
     assert waits(client)
     bridge.look(job_id="8")
     assert not waits(client)
-    job_lines = bridge.fanout.job_lines
+    job_logs = bridge.fanout.job_logs
     woken: list[object] = []
-    (membership,) = job_lines.followers[b"8"]
-    job_lines.drain(membership, [], lambda: woken.append("now"))
+    (membership,) = job_logs.followers[b"8"]
+    job_logs.drain(membership, [], lambda: woken.append("now"))
     assert woken == ["now"]
-    job_lines.give_up(membership)
+    job_logs.give_up(membership)
     assert woken == ["now"]
-    client.connection.leave_all()
-    assert job_lines.followers == {}
+    client.hub_client.end_all()
+    assert job_logs.followers == {}
 
 
 def test_an_outcome_that_comes_while_events_are_read_back_waits_for_its_lines_after_them() -> None:
@@ -532,7 +533,7 @@ def test_an_outcome_that_comes_while_events_are_read_back_waits_for_its_lines_af
     client = bridge.client()
     client.subscribe("active", logs=True, after="0-0", events=["*"], until="end")
     bridge.look()
-    backlog = client.connection.backlog
+    backlog = client.hub_client.backlog
     assert backlog is not None
     ((of, index),), _ = backlog.take(9)
     bridge.publish(OUTCOME)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobws.hub.job_log.reader import FIRST_LINES, MAX_BYTES, MAX_LINES, Batch, JobLineReader, Seen, Slice
-from jobws.protocol.job_line_position import MAX_TAIL, JobLinePosition, digest, parse_logs
+from jobws.hub.job_log.reader import FIRST_LINES, MAX_BYTES, MAX_LINES, Batch, JobLogReader, Seen, Slice
+from jobws.protocol.job_log_position import MAX_TAIL, JobLogPosition, digest, parse_logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class List:
         return Seen(self.lines[slice.start : slice.start + slice.limit])
 
 
-def look(reader: JobLineReader, of: List) -> tuple[JobLineReader, list[Batch]]:
+def look(reader: JobLogReader, of: List) -> tuple[JobLogReader, list[Batch]]:
     """Look until there is no more."""
     batches = []
     for _ in range(100):
@@ -57,7 +57,7 @@ appended = st.lists(st.sampled_from([b"a", b"b", b"", b"x" * 300]), max_size=40)
 @given(st.lists(appended, max_size=6), st.integers(0, 10))
 def test_a_list_that_only_grows_is_told_once_whatever_the_lines_are(pushes: list[list[bytes]], before: int) -> None:
     lines = List(*[b"a"] * before)
-    reader = JobLineReader()
+    reader = JobLogReader()
     batches: list[Batch] = []
     for push in pushes:
         reader, some = look(reader, lines)
@@ -89,7 +89,7 @@ operations = st.lists(
 def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(steps: list[tuple[str, int]]) -> None:
     """Distinct lines. `return` is a client that comes back to another bridge with its position as text."""
     names = count()
-    lines, reader = List(), JobLineReader()
+    lines, reader = List(), JobLogReader()
     reader, _ = look(reader, lines)
     expected = 0  # the line that is to be told next
     trimmed = 0  # how many lines are gone
@@ -101,7 +101,7 @@ def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(st
             trimmed += max(0, len(lines.lines) - number)
             lines.trim(number)
         elif kind == "return":
-            reader = JobLineReader.after((parse_logs({"after": reader.position.encode()}, "q", "q") or {})["q"])
+            reader = JobLogReader.after((parse_logs({"after": reader.position.encode()}, "q", "q") or {})["q"])
         else:
             reader, batches = look(reader, lines)
             for batch in batches:
@@ -119,7 +119,7 @@ def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(st
 
 def test_what_is_trimmed_is_counted_on() -> None:
     lines = List(b"0", b"1", b"2")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.push(b"3", b"4")
     lines.trim(3)
     reader, batches = look(reader, lines)
@@ -129,7 +129,7 @@ def test_what_is_trimmed_is_counted_on() -> None:
 
 def test_the_place_that_trims_least_is_taken() -> None:
     lines = List(*[b"tick"] * 5)
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.push(b"tock")
     lines.trim(5)
     reader, batches = look(reader, lines)
@@ -139,7 +139,7 @@ def test_the_place_that_trims_least_is_taken() -> None:
 def test_lines_that_equal_what_was_trimmed_are_not_taken_for_it() -> None:
     """All lines that are known must stand there, not only the last one."""
     lines = List(b"a", b"b", b"c", b"x")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.push(b"x", b"d")
     lines.trim(5)  # b c x x d
     assert told(look(reader, lines)[1]) == [b"x", b"d"]
@@ -147,7 +147,7 @@ def test_lines_that_equal_what_was_trimmed_are_not_taken_for_it() -> None:
 
 def test_a_cleared_list_begins_anew() -> None:
     lines = List(b"a", b"b")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.trim(0)
     reader, batches = look(reader, lines)
     assert not batches
@@ -157,7 +157,7 @@ def test_a_cleared_list_begins_anew() -> None:
 
 def test_a_list_that_was_cleared_and_written_between_two_looks_is_a_gap() -> None:
     lines = List(b"a", b"b")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.trim(0)
     lines.push(b"c")
     assert look(reader, lines)[1] == [Batch(0, [b"c"], gap=True)]
@@ -165,7 +165,7 @@ def test_a_list_that_was_cleared_and_written_between_two_looks_is_a_gap() -> Non
 
 def test_of_a_long_list_the_last_thousand_lines_are_told() -> None:
     lines = List(*(b"%d" % number for number in range(5000)))
-    reader, batches = look(JobLineReader(), lines)
+    reader, batches = look(JobLogReader(), lines)
     assert told(batches) == lines.lines[-MAX_LINES:]
     assert batches[0].first == 5000 - MAX_LINES
     assert not batches[0].gap
@@ -177,7 +177,7 @@ def test_of_a_long_list_the_last_thousand_lines_are_told() -> None:
 def test_large_lines_are_asked_for_a_few_at_a_time_and_told_in_pieces() -> None:
     large = [b"%d" % number * 30_000 for number in range(100)]
     lines = List(*large[:50])
-    reader, batches = look(JobLineReader(), lines)
+    reader, batches = look(JobLogReader(), lines)
     assert told(batches) == large[50 - FIRST_LINES : 50]
     assert all(sum(map(len, batch.lines)) <= MAX_BYTES for batch in batches)
     lines.push(*large[50:])
@@ -189,23 +189,23 @@ def test_large_lines_are_asked_for_a_few_at_a_time_and_told_in_pieces() -> None:
 
 def test_a_line_that_is_larger_than_everything_is_told_alone() -> None:
     lines = List(b"a", b"x" * (MAX_BYTES + 1), b"b")
-    _, batches = look(JobLineReader(), lines)
+    _, batches = look(JobLogReader(), lines)
     assert [len(batch.lines) for batch in batches] == [1, 1, 1]
     assert told(batches) == lines.lines
 
 
 def test_of_large_lines_one_is_read_again_and_of_small_ones_eight() -> None:
-    reader, _ = look(JobLineReader(), List(*[b"x" * 20_000] * 10))
+    reader, _ = look(JobLogReader(), List(*[b"x" * 20_000] * 10))
     assert len(reader.position.tail) == 1
-    reader, _ = look(JobLineReader(), List(*[b"x" * 3_000] * 10))
+    reader, _ = look(JobLogReader(), List(*[b"x" * 3_000] * 10))
     assert len(reader.position.tail) == 5
-    reader, _ = look(JobLineReader(), List(*[b"x"] * 10))
+    reader, _ = look(JobLogReader(), List(*[b"x"] * 10))
     assert len(reader.position.tail) == MAX_TAIL
 
 
 def test_a_quiet_list_costs_the_lines_that_are_known_and_no_length() -> None:
     lines = List(*(b"%d" % number for number in range(20)))
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     assert reader.slice == Slice(12, MAX_TAIL + MAX_LINES)
     assert look(reader, lines) == (reader, [])
 
@@ -213,18 +213,18 @@ def test_a_quiet_list_costs_the_lines_that_are_known_and_no_length() -> None:
 @pytest.mark.parametrize("kept", [20, 900])
 def test_a_list_that_is_trimmed_far_is_searched_as_far_as_lines_are_asked_for(kept: int) -> None:
     lines = List(*(b"%d" % number for number in range(kept)))
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     new = [b"%d" % number for number in range(kept, 2 * kept - MAX_TAIL)]
     lines.push(*new)
     lines.trim(kept)
-    _, batches = look(JobLineReader.after(reader.position), lines)
+    _, batches = look(JobLogReader.after(reader.position), lines)
     assert told(batches) == new
     assert not batches[0].gap
 
 
 def test_of_large_lines_as_many_are_asked_for_as_a_search_needs() -> None:
     lines = List(*(b"%d" % number * 300_000 for number in range(12)))
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     new = [b"x" * 300_000, b"y" * 300_000]
     lines.push(*new)
     lines.trim(12)
@@ -233,15 +233,15 @@ def test_of_large_lines_as_many_are_asked_for_as_a_search_needs() -> None:
 
 def test_however_much_was_written_meanwhile_a_position_goes_on() -> None:
     lines = List(b"a", b"b")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     new = [b"%d" % number for number in range(3000)]
     lines.push(*new)
-    assert told(look(JobLineReader.after(reader.position), lines)[1]) == new
+    assert told(look(JobLogReader.after(reader.position), lines)[1]) == new
 
 
 def test_however_much_was_written_to_an_empty_list_it_is_told() -> None:
     lines = List()
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     new = [b"%d" % number for number in range(3000)]
     lines.push(*new)
     assert told(look(reader, lines)[1]) == new
@@ -249,20 +249,20 @@ def test_however_much_was_written_to_an_empty_list_it_is_told() -> None:
 
 def test_lines_do_not_move_to_the_back() -> None:
     lines = List(b"a", b"b", b"c")
-    reader, _ = look(JobLineReader(), lines)
+    reader, _ = look(JobLogReader(), lines)
     lines.trim(0)
     lines.push(b"x", b"a", b"b", b"c", b"d")
     assert look(reader, lines)[1] == [Batch(0, lines.lines, gap=True)]
 
 
 def test_a_short_list_takes_one_look() -> None:
-    step = JobLineReader().step(Seen([b"a", b"b"], 2))
+    step = JobLogReader().step(Seen([b"a", b"b"], 2))
     assert step.batch == Batch(0, [b"a", b"b"], gap=False)
     assert not step.again
 
 
 def test_what_is_known_grows_with_every_line() -> None:
-    lines, reader = List(), JobLineReader()
+    lines, reader = List(), JobLogReader()
     for number in range(2 * MAX_TAIL):
         lines.push(b"%d" % number)
         reader, _ = look(reader, lines)
@@ -272,6 +272,6 @@ def test_what_is_known_grows_with_every_line() -> None:
 def test_equal_readers_are_one() -> None:
     """So one look serves all who are equally far."""
     lines = List(b"a")
-    assert len({look(JobLineReader(), lines)[0] for _ in range(3)}) == 1
-    first, second = (JobLineReader(JobLinePosition(1, 0, (digest(line),))) for line in (b"a", b"b"))
+    assert len({look(JobLogReader(), lines)[0] for _ in range(3)}) == 1
+    first, second = (JobLogReader(JobLogPosition(1, 0, (digest(line),))) for line in (b"a", b"b"))
     assert first != second

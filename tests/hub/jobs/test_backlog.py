@@ -37,7 +37,7 @@ def test_what_is_read_back_for_who_left_is_passed_by() -> None:
     client.subscribe({"jobId": "1", "queue": "http"})
     member, backlog = client.member(), Backlog()
     backlog.add([Owed(member, "http")])
-    client.connection.leave(member)
+    client.hub_client.end(member)
     assert backlog.take(9) == ([], [])
     assert not backlog
 
@@ -49,7 +49,7 @@ def test_an_outcome_is_owed_once() -> None:
     client.subscribe({"jobId": "1"}, {("http", "1"): hash_of("active")}, "1-0")
     client.read_back.clear()
     for queue in ("http", "http", "analyzer"):
-        client.connection.owe(client.member(), queue)
+        client.hub_client.owe(client.member(), queue)
     assert [owed.queue for owed in client.owed()] == ["http", "analyzer"]
-    assert client.read_back == [client.connection] * 2
+    assert client.read_back == [client.hub_client] * 2
     assert client.member().owed == {"http", "analyzer"}

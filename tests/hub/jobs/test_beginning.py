@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobws.hub.jobs.pending_subscription import AMBIGUOUS_MILLISECONDS
+from jobws.hub.jobs.beginning import AMBIGUOUS_MILLISECONDS
+from jobws.hub.jobs.subscription import ALIVE, Ended
 from tests.hub.one_bridge import QUEUES, Bridge, Client, event, hash_of
 from tests.support.fanout import ignore
 from tests.support.steps import begin_again
@@ -45,8 +46,8 @@ class Begun:
         self.member = client.member()
         self.replayed: list[tuple[str, bytes]] = []
         self.owed: list[str] = []
-        while client.connection.backlog:
-            events, owed = client.connection.backlog.take(100)
+        while client.hub_client.backlog:
+            events, owed = client.hub_client.backlog.take(100)
             self.replayed += [(of.queue, of.stream_ids[index]) for of, index in events]
             self.owed += [each.queue for each in owed]
 
@@ -77,15 +78,15 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
     )
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([("http", b"5-0")], [], {"http": BEFORE_5}, set())
     assert [job["state"] for job in begun.ack["jobs"]] == ["completed"]
-    assert begun.member.job_states == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": Ended(b"5-0")}
     assert begun.member.held == []
-    assert begun.client.read_back == [begun.client.connection]
+    assert begun.client.read_back == [begun.client.hub_client]
 
 
 def test_who_comes_late_gets_nothing_of_a_job_that_lives() -> None:
     begun = Begun(bridge_with(("4-0", "completed"), ("5-0", "waiting")), {JOB: hash_of("active")}, "5-0", **HTTP)
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([], [], {"http": "5-0"}, set())
-    assert begun.member.job_states == {"http": None}
+    assert begun.member.job_states == {"http": ALIVE}
     assert begun.member.held is None
     assert begun.client.read_back == []
 
@@ -111,12 +112,12 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
     bridge = bridge_with(("1-0", "added"), ("5-0", "progress"))
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", **HTTP)
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([], ["http"], {"http": "0-0"}, set())
-    assert begun.member.job_states == {"http": None}
+    assert begun.member.job_states == {"http": ALIVE}
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="3-0", **HTTP)
     assert (begun.owed, begun.after) == (["http"], {"http": "3-0"})
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="3-0~5", **HTTP)
     assert (begun.owed, begun.after, begun.marks) == ([], {"http": "5-0~5"}, set()), "it has that"
-    assert begun.member.job_states == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": Ended(b"5-0")}
     assert begun.member.was_delivered("http", "5")
     begun = Begun(bridge, {JOB: hash_of("failed", 6)}, "5-0", after="3-0~5", **HTTP)
     assert begun.owed == ["http"]
@@ -125,14 +126,14 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
 def test_an_outcome_that_was_not_chosen_is_not_owed() -> None:
     begun = Begun(bridge_with(("5-0", "progress")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.owed, begun.after) == ([], {"http": "5-0"})
-    assert begun.member.job_states == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": Ended(b"5-0")}
     begun = Begun(bridge_with(("5-0", "completed")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.replayed, begun.owed, begun.after) == ([], [], {"http": "5-0"})
 
 
 def test_an_event_that_is_newer_than_the_hash_says_more() -> None:
     begun = Begun(bridge_with(("4-0", "progress")), {JOB: hash_of()}, "4-0", 0, (("5-0", "waiting"),), **HTTP)
-    assert (begun.owed, begun.member.job_states) == ([], {"http": None})
+    assert (begun.owed, begun.member.job_states) == ([], {"http": ALIVE})
     begun = Begun(bridge_with(("4-0", "waiting")), {JOB: hash_of()}, "4-0", **HTTP)
     assert begun.owed == ["http"], "it is as old"
 
@@ -157,12 +158,12 @@ def test_a_job_that_vanished_while_the_client_knew_it_to_live_is_owed() -> None:
     for after, owed in (("3-0", ["http"]), ("4-0", []), ("5-0", [])):
         begun = Begun(bridge, {JOB: None}, "5-0", after=after, **HTTP)
         assert begun.owed == owed
-        assert begun.member.job_states == ({"http": None} if owed else {})
+        assert begun.member.job_states == ({"http": ALIVE} if owed else {})
     begun = Begun(bridge, {JOB: None}, "5-0", **HTTP)
     assert (begun.owed, begun.marks) == ([], {"unknown"})
     begun = Begun(bridge, {JOB: None}, "6-0", after="3-0", **HTTP)
     assert (begun.owed, begun.marks) == ([], set()), "why it vanished may be unread"
-    assert begun.member.job_states == {"http": None}
+    assert begun.member.job_states == {"http": ALIVE}
 
 
 def test_a_removal_that_the_stream_has_is_no_silent_one() -> None:
@@ -220,7 +221,7 @@ def test_a_queue_of_which_something_was_forgotten_since_has_a_gap_and_its_jobs_l
         client.complete(join, {JOB: hash_of()}, "4-0", meanwhile=trim if stale else lambda: None)
         (ack,) = client.frames()
         assert ack["data"].get("gap", False) is stale
-        assert client.member().job_states == {"http": b"0-0" if stale else b"4-0"}
+        assert client.member().job_states == {"http": Ended(b"0-0" if stale else b"4-0")}
         assert (told, bridge.fanout.without_position) == ((["http"], {"http"}) if stale else ([], set()))
 
 
@@ -237,7 +238,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
     assert begun.after == {"http": BEFORE_5}
     assert [job["queue"] for job in begun.ack["jobs"]] == ["http"]
     assert begun.marks == {"ambiguous"}, "the other one had it"
-    assert begun.member.job_states == {"http": b"5-0"}
+    assert begun.member.job_states == {"http": Ended(b"5-0")}
     begun = Begun(bridge, {}, "8-0", after={"http": "1-0", "analyzer": "2-0"}, events=["*"])
     assert begun.replayed == [("http", b"5-0"), ("analyzer", b"7-0")]
     assert begun.after == {"http": BEFORE_5, "analyzer": "6-18446744073709551615"}
@@ -247,7 +248,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
 def test_a_job_that_came_to_a_queue_since_has_a_position_there() -> None:
     begun = Begun(Bridge(), {JOB: None}, "0-0", 0, (("5-0", "added"),), events=["completed"])
     assert (begun.replayed, begun.after, begun.marks) == ([], {"http": "5-0"}, set())
-    assert begun.member.job_states == {"http": None}
+    assert begun.member.job_states == {"http": ALIVE}
 
 
 def test_the_last_of_several_replays_has_the_subscription_live() -> None:
@@ -256,8 +257,8 @@ def test_the_last_of_several_replays_has_the_subscription_live() -> None:
     client = Client(bridge)
     found = {(queue, "1"): hash_of(queue=queue) for queue in QUEUES}
     client.subscribe({"jobId": "1"}, found, "7-0")
-    assert client.connection.backlog is not None
-    events, _ = client.connection.backlog.take(9)
+    assert client.hub_client.backlog is not None
+    events, _ = client.hub_client.backlog.take(9)
     assert [(of.queue, of.is_last) for of, _ in events] == [("http", False), ("analyzer", True)]
 
 
@@ -312,12 +313,12 @@ def test_positions_of_a_faster_bridge_are_kept_and_those_of_the_others_go_on() -
     bridge.publish("5-0", event("active"), "analyzer")
     found = {(queue, "1"): hash_of("active", queue=queue) for queue in QUEUES}
     begun = Begun(bridge, found, "8-0", after={"http": "7-0", "analyzer": "4-0"})
-    assert begun.member.had == {"http": b"7-0"}
+    assert begun.member.ahead == {"http": b"7-0"}
     assert begun.after == {"http": "7-0", "analyzer": "5-0"}
     begun = Begun(bridge, {}, "8-0", after={"http": "7-0"}, **HTTP)
-    assert (begun.member.had, begun.after) == ({"http": b"7-0"}, {"http": "7-0"})
+    assert (begun.member.ahead, begun.after) == ({"http": b"7-0"}, {"http": "7-0"})
     begun = Begun(bridge, {}, "8-0", after={"http": "5-0"}, **HTTP)
-    assert begun.member.had is None
+    assert begun.member.ahead is None
 
 
 # ---- queues ----
@@ -349,7 +350,7 @@ def test_a_whole_queue_begins_with_what_happens_now() -> None:
     client = Client(bridge)
     client.complete(client.begin("http", "subscribe-queue"), {}, "5-0")
     assert client.frames()[0]["data"] == {"request": "subscribe-queue", "after": {"http": "5-0"}}
-    assert client.connection.backlog is None
+    assert client.hub_client.backlog is None
     bridge.fanout.without_events.add("http")
     client.complete(client.begin("http", "subscribe-queue"), {}, "5-0")
     assert client.frames()[0]["data"]["after"] == {"http": "0-0"}
@@ -380,11 +381,11 @@ def test_a_position_up_to_where_a_hole_was_found_may_lack_something() -> None:
     bridge = bridge_with(("3-0", "active"), ("5-0", "progress"))
     fanout = bridge.fanout
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert [fanout.may_miss("http", after) for after in ("4-0", "5-0", "5-1")] == [True, True, False]
     fanout.cursors["http"] = "4-0"
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert fanout.may_miss("http", "5-0")
     assert not fanout.is_foreign("http", "5-0", "9-0")
 
@@ -393,12 +394,12 @@ def test_positions_between_the_streams_that_there_were_are_foreign() -> None:
     bridge = bridge_with(("3-0", "active"), ("5-0", "progress"))
     fanout = bridge.fanout
     begin_again(fanout, "http", "ahead", "2-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     fanout.cursors["http"] = "9-0"
     ids = ("2-0", "2-1", "5-0", "5-1", "9-0", "9-1")
     assert [fanout.is_foreign("http", after, "0-0") for after in ids] == [False, True, True, False, False, True]
     assert [fanout.is_foreign("http", after, "8-0") for after in ids] == [False, True, True, False, True, True]
     begin_again(fanout, "http", "ahead", "1-0", "0-0")
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     fanout.cursors["http"] = "9-0"
     assert [fanout.is_foreign("http", after, "0-0") for after in ("1-0", "1-1", "9-0")] == [False, True, True]

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
-from jobws.hub.jobs.replay import replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.hub.outbox import Outbox
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.codec import encode
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
     from jobws.hub.jobs.query import Query
+    from jobws.hub.jobs.subscription import PendingSubscription
 
 QUEUES = ("http", "analyzer")
 DONE = [b"event", b"completed", b"jobId", b"1"]
@@ -61,7 +61,7 @@ class Client:
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
         session = Session(QUEUES, 262144, 10)
-        self.connection = JobClient(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
+        self.hub_client = JobClient(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
         self.pending: list[PendingSubscription] = []
         self.queries: dict[PendingSubscription, Query] = {}
         self.unanswered: set[int] = set()
@@ -71,14 +71,14 @@ class Client:
 
     def ask(self, event: str, data: object, ref: int) -> None:
         self.unanswered.add(ref)
-        pending = self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
+        pending = self.hub_client.receive(json.dumps({"event": event, "data": data, "ref": ref}), 100.0 * ref)
         if pending is not None:
             self.pending.append(pending)
             self.queries[pending] = ask_for(pending, QUEUES, self.fanout)
 
     def pong(self) -> dict[str, str]:
         self.drain()
-        self.connection.receive('{"event": "ping"}', 0.0)
+        self.hub_client.receive('{"event": "ping"}', 0.0)
         after: dict[str, str] = self.drain()[-1]["data"]["after"]
         return after
 
@@ -86,18 +86,18 @@ class Client:
         """Answer it: Redis knows nothing; what happened before is read back."""
         query = self.queries.pop(pending)
         query.take(NOTHING)
-        self.connection.complete(pending, query, 0.0)
+        self.hub_client.complete(pending, query, 0.0)
         self.read_back()
 
     def read_back(self) -> None:
-        while backlog := self.connection.backlog:
+        while backlog := self.hub_client.backlog:
             events, _ = backlog.take(16)
             for of, index in events:
                 stream_id = of.stream_ids[index]
                 replay(self.fanout, of, index, (stream_id, ENTRIES[of.queue, stream_id]))
 
     def drain(self) -> list[dict[str, Any]]:
-        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
+        frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
         for frame in frames:
             if frame["event"] == "pong":
                 continue
@@ -152,7 +152,7 @@ class Hub(RuleBasedStateMachine):
         client.drain()
         self.ref += 1
         client.ask("unsubscribe-job", data_of(room), self.ref)
-        assert room not in client.connection.rooms
+        assert room not in client.hub_client.keys
 
     @precondition(lambda self: any(client.pending for client in self.clients))
     @rule(data=st.data(), available=st.booleans())
@@ -162,17 +162,17 @@ class Hub(RuleBasedStateMachine):
         if available:
             client.complete(pending)
         else:
-            client.connection.fail(pending, UNAVAILABLE)
+            client.hub_client.fail(pending, UNAVAILABLE)
 
     @rule(queue=st.sampled_from(QUEUES), job_id=job_ids, event=st.sampled_from(("active", "completed", "failed", "x")))
     def publish(self, queue: str, job_id: str, event: str) -> None:
         wanted = [
             sum(
                 subscription.acked
-                and subscription.request.room.queue in (None, queue)
-                and subscription.request.room.job_id in (None, job_id)
+                and subscription.request.key.queue in (None, queue)
+                and subscription.request.key.job_id in (None, job_id)
                 and (subscription.request.events is None or event in subscription.request.events)
-                for subscription in client.connection._subscriptions.values()
+                for subscription in client.hub_client._subscriptions.values()
             )
             for client in self.clients
         ]
@@ -189,9 +189,9 @@ class Hub(RuleBasedStateMachine):
     @rule(number=st.integers(0, CLIENTS - 1))
     def leave(self, number: int) -> None:
         client = self.clients[number]
-        client.connection.close(Close(CloseCode.SERVICE_RESTART, ""))
+        client.hub_client.close(Close(CloseCode.SERVICE_RESTART, ""))
         client.drain()
-        assert not client.connection.rooms
+        assert not client.hub_client.keys
         self.clients[number] = Client(self.fanout)
 
     @invariant()
@@ -203,19 +203,19 @@ class Hub(RuleBasedStateMachine):
         rooms = list(registry.anywhere.values())
         for queue in QUEUES:
             rooms += registry.named(queue).values()
-            registered |= {(id(m.connection), m.request.room) for m in registry.whole_queue(queue)}
+            registered |= {(id(m.client), m.request.key) for m in registry.whole_queue(queue)}
         assert all(rooms), "an empty room stays"
         for members in rooms:
-            registered |= {(id(member.connection), member.request.room) for member in members}
+            registered |= {(id(member.client), member.request.key) for member in members}
         own = {
-            (id(client.connection), room)
+            (id(client.hub_client), room)
             for client in self.clients
-            for room, subscription in client.connection._subscriptions.items()
+            for room, subscription in client.hub_client._subscriptions.items()
             if subscription.acked
         }
         assert registered == own
         for client in self.clients:
-            assert len(client.connection.rooms) <= MAX_SUBSCRIPTIONS
+            assert len(client.hub_client.keys) <= MAX_SUBSCRIPTIONS
 
     @invariant()
     def every_request_has_one_answer(self) -> None:
@@ -227,7 +227,7 @@ class Hub(RuleBasedStateMachine):
     @invariant()
     def nothing_is_held(self) -> None:
         for client in getattr(self, "clients", ()):
-            connection = client.connection
+            connection = client.hub_client
             connection.outbox.take()
             assert connection.outbox.size == 0
             assert not any(subscription.held for subscription in connection._subscriptions.values())
@@ -261,8 +261,8 @@ def test_a_client_that_does_not_read_overflows_alone() -> None:
     for number in range(1, 41):
         publish(fanout, "http", b"%d-0" % number, [*DONE, b"returnvalue", b'"%b"' % (b"x" * 60_000)])
         assert len(good.drain()) == 1
-    assert slow.connection.outbox.overflowed
-    assert slow.connection.outbox.size <= 1 << 20
+    assert slow.hub_client.outbox.overflowed
+    assert slow.hub_client.outbox.size <= 1 << 20
 
 
 def test_a_large_result_of_several_subscriptions_counts_once() -> None:
@@ -273,7 +273,7 @@ def test_a_large_result_of_several_subscriptions_counts_once() -> None:
         client.complete(client.pending[-1])
         client.drain()
     publish(fanout, "http", b"1-0", [*DONE, b"returnvalue", b'"%b"' % (b"x" * 900_000)])
-    outbox = client.connection.outbox
+    outbox = client.hub_client.outbox
     assert 900_000 < outbox.size < 901_000
     frames = outbox.take()
     assert len({id(frame.tail) for frame in frames}) == 1
@@ -290,7 +290,7 @@ def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> 
     publish(fanout, "http", b"5-0", DONE)
     fanout.verified["http"] = "5-0"
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    client.connection.complete(client.pending[0], client.queries[client.pending[0]], 0.0)
+    client.hub_client.complete(client.pending[0], client.queries[client.pending[0]], 0.0)
     assert client.pong() == {}
     client.read_back()
     assert client.pong() == {"http": "5-0"}
@@ -300,10 +300,10 @@ def test_nobody_waits_for_room_at_a_client_that_is_gone() -> None:
     outbox = Outbox(10, lambda: None)
     outbox.append(encode(Pong(PongData({}))))
     told: list[bool] = []
-    outbox.when_roomy(lambda: told.append(True))
-    assert (outbox.roomy, told) == (False, [])
+    outbox.when_below_low_water(lambda: told.append(True))
+    assert (outbox.below_low_water, told) == (False, [])
     outbox.abandon()
-    assert (outbox.roomy, told) == (True, [True])
+    assert (outbox.below_low_water, told) == (True, [True])
 
 
 def ended(finished_on: float = 5.0) -> JobSnapshot:
@@ -322,15 +322,15 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     query = ask_for(pending, QUEUES, fanout)
     query.take(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
-    assert query.read_again(pending.present) == [], "it is about another queue"
+    assert query.being_reread(pending.present) == [], "it is about another queue"
     begin_again(fanout, "http", "trimmed", "12-0", "11-0")
-    assert query.read_again(pending.present) == ["http"]
+    assert query.being_reread(pending.present) == ["http"]
     fanout.cursors["http"] = "12-0"
-    fanout.end_again("http", "11-0")
-    assert query.read_again(pending.present) == []
+    fanout.end_reread("http", "11-0")
+    assert query.being_reread(pending.present) == []
     fanout.without_position.clear()
     holed.clear()
-    client.connection.complete(pending, query, 10.0)
+    client.hub_client.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert (ack["data"]["gap"], ack["data"]["unknown"]) == (True, True)
     assert (holed, fanout.without_position) == (["http"], {"http"}), "no position is told before the job was looked up"
@@ -360,12 +360,12 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     (pending,) = client.pending
     query = ask_for(pending, QUEUES, fanout)
     query.take(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
-    client.connection.complete(pending, query, 10.0)
+    client.hub_client.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert ack["data"]["after"] == {"http": "0-0"}
-    backlog = client.connection.backlog
+    backlog = client.hub_client.backlog
     assert backlog is not None
     (owed,) = backlog.take(16)[1]
-    settle(fanout, owed, ended(), "9-0", fanout.known("http"))
+    deliver_outcome(fanout, owed, ended(), "9-0", fanout.known("http"))
     (outcome,) = client.drain()
     assert (outcome["event"], outcome["id"]) == ("completed", "9-0~5.0")

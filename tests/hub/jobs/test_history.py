@@ -77,12 +77,12 @@ def test_what_redis_trimmed_is_forgotten() -> None:
 
 def test_capacities_are_bounded_by_queue_and_in_all() -> None:
     history = History()
-    assert history.keep("a", 5) == LEAST_PER_QUEUE
-    assert history.keep("a", 50_000) == 50_000
-    assert history.keep("a", 10**9) == MOST_PER_QUEUE
+    assert history.resize("a", 5) == LEAST_PER_QUEUE
+    assert history.resize("a", 50_000) == 50_000
+    assert history.resize("a", 10**9) == MOST_PER_QUEUE
     for number in range(49):
         history.of(f"q{number}")
-    assert history.keep("a", 10**9) == MOST_IN_ALL // 50
+    assert history.resize("a", 10**9) == MOST_IN_ALL // 50
 
 
 def test_a_job_of_many_events_forgets_its_oldest() -> None:
@@ -138,7 +138,7 @@ def test_what_may_be_gone_after_a_position(
 def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
     recent = History()
     do_all(recent.fill("a", [(b"2-0", b"1", kind("active")), (b"1-0", b"2", kind("active"))], "0-0"))
-    assert (recent.having(b"1"), recent.having(b"3"), recent.filled("a"), recent.floor("a")) == (
+    assert (recent.queues_of(b"1"), recent.queues_of(b"3"), recent.filled("a"), recent.floor("a")) == (
         ["a"],
         [],
         True,
@@ -146,15 +146,15 @@ def test_queues_are_found_by_job_until_they_are_forgotten() -> None:
     )
     recent.of("a").reach_to("1-0")
     assert recent.floor("a") == "1-0"
-    recent.keep("a", LEAST_PER_QUEUE + 7)
-    old = recent.begin_again("a")
+    recent.resize("a", LEAST_PER_QUEUE + 7)
+    old = recent.restart("a")
     assert old.after(b"1")[0] == [b"2-0"]
-    assert (recent.having(b"1"), recent.filled("a"), recent.floor("a")) == ([], False, "0-0")
+    assert (recent.queues_of(b"1"), recent.filled("a"), recent.floor("a")) == ([], False, "0-0")
     assert recent.of("a").capacity == LEAST_PER_QUEUE + 7
     assert not recent.filled("b")
     recent.of("a").add(b"1", b"3-0", kind("active"))
     recent.forget("a")
-    assert (recent.having(b"1"), recent.filled("a")) == ([], False)
+    assert (recent.queues_of(b"1"), recent.filled("a")) == ([], False)
 
 
 def test_whatever_forgets_an_event_or_knows_all_again_is_a_change() -> None:
@@ -169,19 +169,19 @@ def test_whatever_forgets_an_event_or_knows_all_again_is_a_change() -> None:
             counts.append(recent.changes - before)
         return counts
 
-    assert changes(lambda: recent.keep("a", LEAST_PER_QUEUE + 2), lambda: do_all(recent.fill("a", events, "0-0"))) == [
+    assert changes(
+        lambda: recent.resize("a", LEAST_PER_QUEUE + 2), lambda: do_all(recent.fill("a", events, "0-0"))
+    ) == [
         0,
         2,
     ]
     assert changes(
-        lambda: recent.keep("a", LEAST_PER_QUEUE + 2),
-        lambda: recent.keep("a", LEAST_PER_QUEUE + 1),
+        lambda: recent.resize("a", LEAST_PER_QUEUE + 2),
+        lambda: recent.resize("a", LEAST_PER_QUEUE + 1),
         lambda: recent.forget_before("a", "2-0"),
         lambda: recent.forget_before("a", "3-0"),
     ) == [0, 1, 0, 1]
-    assert all(
-        changes(lambda: recent.begin_again("a"), lambda: recent.reach_to("a", "3-0"), lambda: recent.forget("a"))
-    )
+    assert all(changes(lambda: recent.restart("a"), lambda: recent.reach_to("a", "3-0"), lambda: recent.forget("a")))
 
 
 def test_what_a_stream_held_is_taken_over_so_many_at_a_time() -> None:

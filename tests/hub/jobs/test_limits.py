@@ -20,14 +20,14 @@ def test_who_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
     client = Client(Bridge())
     client.subscribe({"jobId": "1", "queue": "http"})
     client.woken = 0
-    client.connection.close(Close(CloseCode.ABUSE, "why", error_frame("bad-json", "m", None, None)))
+    client.hub_client.close(Close(CloseCode.ABUSE, "why", error_frame("bad-json", "m", None, None)))
     assert client.woken == 1
-    client.connection.close(Close(CloseCode.NORMAL, "again", error_frame("bad-json", "m", None, None)))
+    client.hub_client.close(Close(CloseCode.NORMAL, "again", error_frame("bad-json", "m", None, None)))
     assert client.ask("ping") is None
     assert client.told() == [("error", None)]
-    assert client.connection.closing is not None
-    assert client.connection.closing.code == CloseCode.ABUSE
-    assert not client.connection.rooms
+    assert client.hub_client.closing is not None
+    assert client.hub_client.closing.code == CloseCode.ABUSE
+    assert not client.hub_client.keys
     assert not client.fanout.rooms
 
 
@@ -89,15 +89,15 @@ def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome()
     waiting = client.begin({"jobId": "9", "queue": "http", "after": "0-0", "events": ["*"]})
     client.complete(waiting, {("http", "9"): hash_of("active", job_id="9")}, "4-0")
     bridge.publish("5-0", event("completed", "9"))
-    one, two, _three, nine = client.connection._subscriptions.values()
-    client.connection.owe(two, "http")
-    assert [each.has_outcome for each in client.connection._subscriptions.values()] == [True, False, True, False]
+    one, two, _three, nine = client.hub_client._subscriptions.values()
+    client.hub_client.owe(two, "http")
+    assert [each.has_outcome for each in client.hub_client._subscriptions.values()] == [True, False, True, False]
     assert nine.held is not None
     client.frames()
     ack = client.subscribe([{"jobId": job_id, "queue": "analyzer"} for job_id in ("4", "5", "6")])
     assert [gone["jobId"] for gone in ack["evicted"]] == ["1", "3"]
     assert [result.get("error", {}).get("code") for result in ack["results"]] == [None, None, "too-many-subscriptions"]
-    assert (one.left, two.left) == (True, False)
+    assert (one.ended, two.ended) == (True, False)
 
 
 def test_what_was_replaced_in_the_same_request_makes_no_place() -> None:
@@ -111,7 +111,7 @@ def test_what_was_replaced_in_the_same_request_makes_no_place() -> None:
     ack = client.subscribe({"jobs": ["3", "2", "4"], "queue": "http"}, {}, "2-0")
     assert [gone["jobId"] for gone in ack["evicted"]] == ["1"]
     assert [result.get("error", {}).get("code") for result in ack["results"]] == [None, None, "too-many-subscriptions"]
-    assert [room.job_id for room in client.connection.rooms] == ["3", "2"]
+    assert [room.job_id for room in client.hub_client.keys] == ["3", "2"]
 
 
 # ---- what is looked up ----
@@ -124,7 +124,7 @@ def test_a_search_for_queues_counts_as_much_as_it_costs() -> None:
     assert (join.size, join.queues) == (3, {"http", None, "other"})
     del client.queues["other"]
     assert join.size == 3 + SEARCH_SIZE
-    client.connection.leave_all()
+    client.hub_client.end_all()
     assert (join.queues, join.present) == (set(), [])
     assert join.size == 3
 
@@ -149,10 +149,10 @@ def test_what_redis_said_is_told_by_queue() -> None:
     query = ask_for(join, bridge.queues, bridge.fanout)
     assert {queue: [*job_ids] for queue, job_ids in query.job_ids.items()} == {"http": ["1", "2"], "analyzer": ["1"]}
     one, two = join.rooms
-    assert (query.having(one), query.having(two)) == ({}, {})
+    assert (query.found(one), query.found(two)) == ({}, {})
     ends = {"http": "4-0", "analyzer": "0-0"}
     query.take(LookUp({("http", "1"): hash_of(), ("analyzer", "1"): None}, {("http", "1"): "3-0"}, ends))
-    assert query.having(one) == {"http": hash_of()}
+    assert query.found(one) == {"http": hash_of()}
     assert query.moment("http", "1") == "3-0"
     assert query.moment("http", "2") == "0-0"
     assert (query.end("http"), query.end("analyzer"), query.end("other")) == ("4-0", "0-0", "0-0")
@@ -163,12 +163,12 @@ def test_what_redis_said_is_told_by_queue() -> None:
         False,
     )
     bridge.publish("4-0", event("active"), "analyzer")
-    assert query.having(one) == {"http": hash_of(), "analyzer": None}
+    assert query.found(one) == {"http": hash_of(), "analyzer": None}
     bridge.open("new")
     bridge.publish("7-0", event("active"), "new")
-    assert query.having(one) == {"http": hash_of(), "analyzer": None, "new": None}
+    assert query.found(one) == {"http": hash_of(), "analyzer": None, "new": None}
     assert query.moment("new", "1") == "7-0"
     del bridge.queues["new"]
     del bridge.queues["analyzer"]
-    assert query.having(one) == {"http": hash_of()}
+    assert query.found(one) == {"http": hash_of()}
     assert (query.knows("http"), query.knows("analyzer"), query.knows("other")) == (True, False, False)

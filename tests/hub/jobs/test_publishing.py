@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from jobws.hub.jobs.fanout import MAX_OFFERS, MAX_SECONDS
+from jobws.hub.jobs.fanout import MAX_DELIVERIES, MAX_SECONDS
 from jobws.hub.jobs.history import LEAST_PER_QUEUE
+from jobws.hub.jobs.subscription import Ended
 from tests.hub.one_bridge import Bridge, Client, event
 from tests.support.steps import begin_again
 
@@ -55,7 +56,7 @@ def test_what_is_held_is_sent_as_what_happens() -> None:
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
     bridge.publish("2-0", event("progress"))
     begin_again(bridge.fanout, "http", "trimmed", "2-0", "0-0")
-    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.end_reread("http", "0-0")
     bridge.fanout.without_position.clear()
     bridge.publish("3-0", event("completed", returnvalue="1"))
     assert client.told() == [("gap", None)]
@@ -66,7 +67,7 @@ def test_what_is_held_is_sent_as_what_happens() -> None:
         ("completed", False),
     ]
     assert bridge.fanout.counts["held"] == 2
-    assert client.connection.outbox.size == 0
+    assert client.hub_client.outbox.size == 0
 
 
 def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> None:
@@ -76,11 +77,11 @@ def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> N
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "until": "end"})
     for number, name in ((2, "progress"), (3, "failed"), (4, "waiting"), (5, "completed")):
         bridge.publish(f"{number}-0", event(name))
-    assert client.connection.outbox.size > 0
+    assert client.hub_client.outbox.size > 0
     bridge.fanout.release(client.member())
     assert client.told() == [("progress", "2-0"), ("failed", "3-0")]
-    assert client.connection.outbox.size == 0
-    assert not client.connection.rooms
+    assert client.hub_client.outbox.size == 0
+    assert not client.hub_client.keys
 
 
 def test_what_is_held_for_who_leaves_counts_no_more() -> None:
@@ -90,9 +91,9 @@ def test_what_is_held_for_who_leaves_counts_no_more() -> None:
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"})
     bridge.publish("2-0", event("progress"))
     bridge.publish("3-0", event("progress"))
-    assert client.connection.outbox.size > 0
-    client.connection.leave(client.member())
-    assert client.connection.outbox.size == 0
+    assert client.hub_client.outbox.size > 0
+    client.hub_client.end(client.member())
+    assert client.hub_client.outbox.size == 0
 
 
 def test_a_gap_of_who_is_read_back_to_names_the_subscription_and_its_job() -> None:
@@ -115,10 +116,10 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
     bridge.publish("5-0", event("completed", "1"))
     bridge.publish("6-0", event("completed", "2"))
     begin_again(bridge.fanout, "http", "trimmed", "9-0", "5-0")
-    bridge.fanout.end_again("http", "0-0")
-    assert (late.member().job_states, early.member().job_states) == ({"http": b"0-0"}, {"http": b"6-0"})
+    bridge.fanout.end_reread("http", "0-0")
+    assert (late.member().job_states, early.member().job_states) == ({"http": Ended(b"0-0")}, {"http": Ended(b"6-0")})
     begin_again(bridge.fanout, "http", "ahead", "9-0", "5-0")
-    assert early.member().job_states == {"http": b"0-0"}
+    assert early.member().job_states == {"http": Ended(b"0-0")}
 
 
 def test_who_hears_of_a_hole_and_of_its_end() -> None:
@@ -126,7 +127,7 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
     bridge = Bridge(on_gap=told.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
-    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.end_reread("http", "0-0")
     assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == (["http"], {"http"}, [])
 
 
@@ -137,7 +138,7 @@ def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> N
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
     assert (told, bridge.fanout.without_position) == ([], {"http"})
-    bridge.fanout.end_again("http", "0-0")
+    bridge.fanout.end_reread("http", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
     assert (told, bridge.fanout.without_position) == (["http", "http"], set())
@@ -178,14 +179,14 @@ def test_a_call_ends_after_so_many_frames() -> None:
     clients = [Client(bridge, outbox_bytes=1 << 24) for _ in range(100)]
     for client in clients:
         client.complete(client.begin({"queue": "http", "events": ["*"]}, "subscribe-queue"))
-    entries = [(b"%d-0" % number, event("active")) for number in range(1, MAX_OFFERS // 100 + 2)]
-    assert bridge.fanout.publish("http", entries) == MAX_OFFERS // 100
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, MAX_DELIVERIES // 100 + 2)]
+    assert bridge.fanout.publish("http", entries) == MAX_DELIVERIES // 100
     assert bridge.fanout.cursors["http"] == "200-0"
-    assert bridge.fanout.publish("http", entries, MAX_OFFERS // 100) == len(entries)
+    assert bridge.fanout.publish("http", entries, MAX_DELIVERIES // 100) == len(entries)
     assert bridge.fanout.counts["entries"] == len(entries)
     assert bridge.fanout.publish("http", []) == 0
     assert bridge.fanout.cursors["http"] == "201-0"
-    assert [len(client.connection.outbox.take()) for client in clients] == [len(entries) + 1] * 100
+    assert [len(client.hub_client.outbox.take()) for client in clients] == [len(entries) + 1] * 100
 
 
 def test_a_call_ends_when_it_took_its_share_of_time() -> None:
@@ -209,7 +210,7 @@ def test_everybody_who_got_something_is_woken_once() -> None:
 
 def test_as_many_events_are_remembered_as_a_stream_may_hold() -> None:
     bridge = Bridge()
-    assert bridge.fanout.keep("http", LEAST_PER_QUEUE + 1) == LEAST_PER_QUEUE + 1
+    assert bridge.fanout.resize_history("http", LEAST_PER_QUEUE + 1) == LEAST_PER_QUEUE + 1
     assert bridge.fanout.history.of("http").capacity == LEAST_PER_QUEUE + 1
 
 
@@ -227,21 +228,21 @@ def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
     assert other.told() == [("progress", "2-0"), ("completed", "3-0"), ("waiting", "4-0")]
 
 
-@pytest.mark.parametrize(("reason", "had"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])
+@pytest.mark.parametrize(("reason", "ahead"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])
 def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everything(
-    reason: str, had: dict[str, bytes]
+    reason: str, ahead: dict[str, bytes]
 ) -> None:
     bridge = Bridge()
     bridge.publish("1-0", event("active"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "after": "3-0", "events": ["*"]}, {}, "5-0")
     begin_again(bridge.fanout, "http", reason, "5-0", "0-0")
-    assert client.member().had == had
-    bridge.fanout.end_again("http", "0-0")
+    assert client.member().ahead == ahead
+    bridge.fanout.end_reread("http", "0-0")
     client.frames()
     bridge.publish("2-0", event("progress"))
     # No position is told until it was looked up which outcomes were among those that were missed.
-    assert client.told() == ([] if had else [("progress", None)])
+    assert client.told() == ([] if ahead else [("progress", None)])
 
 
 def test_what_is_held_for_who_does_not_read_overflows_for_that_one_alone() -> None:
@@ -253,8 +254,8 @@ def test_what_is_held_for_who_does_not_read_overflows_for_that_one_alone() -> No
         assert client.member().held == []
     for number in (2, 3, 4):
         bridge.publish(f"{number}-0", event("progress", data=b'"%b"' % (b"x" * 2000)))
-    assert (full.connection.outbox.overflowed, good.connection.outbox.overflowed) == (True, False)
+    assert (full.hub_client.outbox.overflowed, good.hub_client.outbox.overflowed) == (True, False)
     assert [len(client.member().held or ()) for client in (full, good)] == [2, 3]
     begin_again(bridge.fanout, "http", "trimmed", "4-0", "0-0")
     assert [len(client.member().held or ()) for client in (full, good)] == [2, 4]
-    assert full.connection.outbox.size < 4100
+    assert full.hub_client.outbox.size < 4100

@@ -10,7 +10,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.messages import JobSnapshot
-from jobws.protocol.request_types import Identity, SubscriptionRequest
+from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from tests.support.fanout import new_fanout
 from tests.support.steps import begin_again, do_all
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.subscription import Subscriber
     from jobws.redis.commands import Entry
 
-ANYWHERE = Identity(None, "1")
-HTTP = Identity("http", "1")
+ANYWHERE = SubscriptionKey(None, "1")
+HTTP = SubscriptionKey("http", "1")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def fanout(labels: dict[str, None]) -> Fanout:
     return fanout
 
 
-def asked(fanout: Fanout, room: Identity, labels: dict[str, None]) -> Query:
+def asked(fanout: Fanout, room: SubscriptionKey, labels: dict[str, None]) -> Query:
     """A query of the job 1, which every queue has."""
     query = Query([room], labels, fanout)
     query.ask()
@@ -65,7 +65,7 @@ def overflow(fanout: Fanout) -> None:
 def read_again(fanout: Fanout) -> None:
     begin_again(fanout, "http", "trimmed", "9-0", "0-0")
     fanout.publish("http", [entry("7-0"), entry("9-0")])
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
 
 
 def come_back(fanout: Fanout) -> None:
@@ -82,7 +82,7 @@ def test_what_was_forgotten_since_makes_a_queue_stale(
     assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == ((), [])
     happens(fanout)
     assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == (("http",), ["http"])
-    assert anywhere.stale(Identity("sparql", "1")) == ()
+    assert anywhere.stale(SubscriptionKey("sparql", "1")) == ()
     assert asked(fanout, ANYWHERE, labels).stale(ANYWHERE) == []
 
 
@@ -102,9 +102,9 @@ def test_each_event_that_is_forgotten_is_noticed_whatever_else_changed(fanout: F
 
 
 def test_a_whole_queue_is_owed_nothing(fanout: Fanout, labels: dict[str, None]) -> None:
-    query = asked(fanout, Identity("http", None), labels)
+    query = asked(fanout, SubscriptionKey("http", None), labels)
     trim(fanout)
-    assert query.stale(Identity("http", None)) == ()
+    assert query.stale(SubscriptionKey("http", None)) == ()
 
 
 def test_a_queue_that_is_found_since_is_stale_unless_all_that_it_had_is_known(
@@ -125,7 +125,7 @@ def test_nothing_is_kept_of_a_queue_that_is_forgotten(fanout: Fanout, labels: di
     assert "http" not in fanout.history._queues
 
 
-def member(fanout: Fanout, room: Identity, after: dict[str, str] | None = None) -> Subscription:
+def member(fanout: Fanout, room: SubscriptionKey, after: dict[str, str] | None = None) -> Subscription:
     return Subscription(cast("Subscriber", None), SubscriptionRequest(room, after=after), fanout.rooms)
 
 
@@ -133,28 +133,28 @@ def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanou
     query = asked(fanout, ANYWHERE, labels)
     named, seen = member(fanout, HTTP), member(fanout, ANYWHERE)
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
-    assert query.read_again([named]) == query.read_again([seen]) == ["http"]
-    assert query.read_again([member(fanout, Identity("sparql", "1"))]) == []
-    fanout.end_again("http", "8-0")
-    assert query.read_again([named, seen]) == []
+    assert query.being_reread([named]) == query.being_reread([seen]) == ["http"]
+    assert query.being_reread([member(fanout, SubscriptionKey("sparql", "1"))]) == []
+    fanout.end_reread("http", "8-0")
+    assert query.being_reread([named, seen]) == []
 
 
 def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
     fanout: Fanout, labels: dict[str, None]
 ) -> None:
-    query = Query([Identity(None, "2"), Identity(None, "3")], labels, fanout)
+    query = Query([SubscriptionKey(None, "2"), SubscriptionKey(None, "3")], labels, fanout)
     query.ask()
     query.take(LookUp({}, {}, {}))
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
-    assert query.read_again([member(fanout, Identity(None, "3"))]) == []
-    assert query.read_again([member(fanout, Identity(None, "3"), {"sparql": "1-0"})]) == []
-    assert query.read_again([member(fanout, Identity(None, "3"), {"http": "1-0"})]) == ["http"], "it was there"
-    assert query.read_again([member(fanout, Identity(None, "2"))]) == ["http"], "an event was published"
-    assert query.stale(Identity(None, "3")) == ["http"], "it is looked up once more"
+    assert query.being_reread([member(fanout, SubscriptionKey(None, "3"))]) == []
+    assert query.being_reread([member(fanout, SubscriptionKey(None, "3"), {"sparql": "1-0"})]) == []
+    assert query.being_reread([member(fanout, SubscriptionKey(None, "3"), {"http": "1-0"})]) == ["http"], "it was there"
+    assert query.being_reread([member(fanout, SubscriptionKey(None, "2"))]) == ["http"], "an event was published"
+    assert query.stale(SubscriptionKey(None, "3")) == ["http"], "it is looked up once more"
 
 
 def test_a_queue_that_comes_has_those_asked_for_again_that_name_it(fanout: Fanout, labels: dict[str, None]) -> None:
-    room = Identity("later", "1")
+    room = SubscriptionKey("later", "1")
     query = Query([room, HTTP], labels, fanout)
     assert (query.unknown, query.is_outdated([room])) == (["later"], False)
     labels["later"] = None
@@ -169,7 +169,7 @@ def test_the_position_of_an_old_look_up_in_a_stream_that_was_made_again_is_its_b
     assert (query.moment("http", "1"), query.end("http")) == ("9-0", "9-0")
     begin_again(fanout, "http", "recreated", "3-0", "0-0")
     fanout.publish("http", [entry("3-0")])
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert (query.moment("http", "1"), query.end("http")) == ("0-0", "0-0")
 
 
@@ -178,6 +178,6 @@ def test_more_than_is_remembered_may_be_read_again(fanout: Fanout) -> None:
     fanout.history.of("http").resize(2)
     fanout.publish("http", [entry("1-0"), entry("2-0"), entry("3-0")])
     assert not fanout.history.filled("http"), "it is still being read"
-    fanout.end_again("http", "0-0")
+    fanout.end_reread("http", "0-0")
     assert fanout.history.floor("http") == "1-0"
     assert fanout.history.of("http").may_miss("0-1")

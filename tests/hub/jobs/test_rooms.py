@@ -9,8 +9,8 @@ import pytest
 
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.rooms import Rooms
-from jobws.hub.jobs.subscription import Subscription
-from jobws.protocol.request_types import Identity, SubscriptionRequest
+from jobws.hub.jobs.subscription import ALIVE, Ended, Subscription
+from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
 from tests.support.steps import begin_again, do_all
@@ -44,7 +44,7 @@ class Model:
         queue = self.random.choice((None, *QUEUES))
         job_id = self.random.choice(JOBS if queue is None else (None, *JOBS))
         connection = self.random.choice(self.connections)
-        subscription = Subscription(connection, SubscriptionRequest(Identity(queue, job_id)), self.rooms)
+        subscription = Subscription(connection, SubscriptionRequest(SubscriptionKey(queue, job_id)), self.rooms)
         subscription.acked = True
         self.rooms.join(subscription)
         self.members.append(subscription)
@@ -52,48 +52,48 @@ class Model:
     def leave(self) -> None:
         if self.members:
             subscription = self.members.pop(self.random.randrange(len(self.members)))
-            subscription.left = True
+            subscription.ended = True
             self.rooms.leave(subscription)
             subscription.see(self.random.choice(QUEUES))  # too late: it must leave no trace
 
     def see(self) -> None:
         if self.members:
             subscription = self.random.choice(self.members)
-            room = subscription.request.room
+            room = subscription.request.key
             if room.job_id is not None:
                 queue = room.queue or self.random.choice(QUEUES)
                 subscription.see(queue)
-                subscription.job_states[queue] = self.random.choice((None, b"1-0"))
+                subscription.job_states[queue] = self.random.choice((ALIVE, Ended(b"1-0")))
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
         self.rooms.forget(queue)
         for subscription in self.members:
-            if subscription.request.room.queue is None:
+            if subscription.request.key.queue is None:
                 assert queue not in subscription.job_states
 
     def check(self) -> None:
-        anywhere = [each for each in self.members if each.request.room.queue is None]
+        anywhere = [each for each in self.members if each.request.key.queue is None]
         assert self.rooms.seeking == self.seeking == any(not each.job_states for each in anywhere)
-        assert len(self.rooms) == len({each.request.room for each in self.members})
+        assert len(self.rooms) == len({each.request.key for each in self.members})
         for queue in QUEUES:
-            named = [each for each in self.members if each.request.room.queue == queue]
-            jobs = [each for each in named if each.request.room.job_id is not None]
+            named = [each for each in self.members if each.request.key.queue == queue]
+            jobs = [each for each in named if each.request.key.job_id is not None]
             found = [each for each in anywhere if queue in each.job_states]
-            assert self.rooms.listened(queue) == self.listened[queue] == bool(named or found)
-            assert (queue in self.rooms.heard) == self.listened[queue]
+            assert self.rooms.is_listened_to(queue) == self.listened[queue] == bool(named or found)
+            assert (queue in self.rooms.listened_queues) == self.listened[queue]
             watched = [job_id.decode() for job_id in self.rooms.watched(queue)]
             assert len(watched) == len(set(watched))
-            assert set(watched) == {each.request.room.job_id for each in jobs + anywhere}
-            unsettled = [job_id.decode() for job_id in self.rooms.unsettled(queue) if job_id is not None]
-            assert len(unsettled) == len(set(unsettled))
-            assert set(unsettled) == {
-                each.request.room.job_id for each in jobs + found if each.job_states.get(queue) is None
+            assert set(watched) == {each.request.key.job_id for each in jobs + anywhere}
+            awaiting_outcome = [job_id.decode() for job_id in self.rooms.awaiting_outcome(queue) if job_id is not None]
+            assert len(awaiting_outcome) == len(set(awaiting_outcome))
+            assert set(awaiting_outcome) == {
+                each.request.key.job_id for each in jobs + found if not isinstance(each.job_states.get(queue), Ended)
             }
-            concerned = {each.connection for each in named + anywhere}
-            assert self.rooms.concerned(queue) == concerned
+            concerned = {each.client for each in named + anywhere}
+            assert self.rooms.clients_of(queue) == concerned
             for job_id in JOBS:
-                wanted = [each for each in jobs + anywhere if each.request.room.job_id == job_id]
+                wanted = [each for each in jobs + anywhere if each.request.key.job_id == job_id]
                 assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
 
 
@@ -114,13 +114,13 @@ def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
 def test_rooms_may_come_and_go_while_they_are_walked() -> None:
     rooms = Rooms(lambda _queue: None)
     connection: Any = object()
-    members = [Subscription(connection, SubscriptionRequest(Identity("http", job_id)), rooms) for job_id in JOBS]
+    members = [Subscription(connection, SubscriptionRequest(SubscriptionKey("http", job_id)), rooms) for job_id in JOBS]
     for subscription in members:
         rooms.join(subscription)
-    walks = [rooms.watched("http"), rooms.unsettled("http")]
+    walks = [rooms.watched("http"), rooms.awaiting_outcome("http")]
     assert [next(walk) for walk in walks] == [b"1", b"1"]
     for subscription in members:
-        subscription.left = True
+        subscription.ended = True
         rooms.leave(subscription)
     assert list(walks[0]) == [b"2", b"3"]
     assert list(walks[1]) == [None, None]
@@ -130,7 +130,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout = new_fanout()
     session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
     connection = JobClient(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
-    subscription = Subscription(connection, SubscriptionRequest(Identity(None, "1"), frozenset()), fanout.rooms)
+    subscription = Subscription(connection, SubscriptionRequest(SubscriptionKey(None, "1"), frozenset()), fanout.rooms)
     subscription.acked = True
     fanout.rooms.join(subscription)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
@@ -140,10 +140,10 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
         fanout.verified[queue] = "5-0"
         fanout.without_events.add(queue)
         begin_again(fanout, queue, "trimmed", "1-0", "0-0")
-    assert subscription.job_states == {"http": None, "sparql": None}
+    assert subscription.job_states == {"http": ALIVE, "sparql": ALIVE}
     fanout.forget("http")
-    assert subscription.job_states == {"sparql": None}
-    assert not fanout.rooms.listened("http")
+    assert subscription.job_states == {"sparql": ALIVE}
+    assert not fanout.rooms.is_listened_to("http")
     assert not fanout.history.filled("http")
     assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
     assert fanout.without_events == fanout.without_position == {"sparql"}
@@ -152,5 +152,5 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     # Back again, as a new one.
     do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
-    assert subscription.job_states == {"http": None}
-    assert fanout.rooms.listened("http")
+    assert subscription.job_states == {"http": ALIVE}
+    assert fanout.rooms.is_listened_to("http")

@@ -53,6 +53,6 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
     assert afters == [{queue: f"{NOW}-0"} for queue in having.values()]
     client.receive('{"event": "ping"}', 0.0)
     assert last()["after"] == dict.fromkeys(having.values(), f"{NOW}-0")
-    client.leave_all()
+    client.end_all()
     again = ask([{"sub": number, "jobId": job, "after": afters[number]} for number, job in enumerate(having)])
     assert [result["after"] for result in again["results"]] == afters

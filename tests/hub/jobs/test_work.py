@@ -20,7 +20,7 @@ from tests.support.work import counted
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import HistoryEntry
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="Python 3.13 does not trace each instruction of a function the second time"
@@ -177,7 +177,7 @@ def test_a_gap_is_told_client_by_client() -> None:
         join(hub, client, items(0, 1))
         client.outbox.take()
     hub.fanout.cursors["q0"] = hub.fanout.verified["q0"] = "1-0"
-    _, floor = hub.fanout.begin_again("q0", "trimmed", "1-0", "0-0")
-    told = [sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.tell_gap("q0", "trimmed", floor)]
+    _, floor = hub.fanout.begin_reread("q0", "trimmed", "1-0", "0-0")
+    told = [sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.send_gap("q0", "trimmed", floor)]
     # A step each for what is known of a subscription, and for its client.
     assert told == [0] * 10 + [1] * 10

@@ -17,7 +17,7 @@ from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import MAX_SECONDS
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
-from jobws.redis.log_stream import MAX_COUNT, Missing, Page, Place, State, next_count
+from jobws.redis.log_stream import MAX_COUNT, LogCursor, Missing, Page, State, next_count
 from jobws.server.log.history import beginning_after
 from tests.support.fanout import ignore
 
@@ -59,7 +59,7 @@ class Client:
     """A connection, what is being read back for it, and up to which line it knows what became of each."""
 
     def __init__(self, hub: LogHub) -> None:
-        self.connection = LogClient(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
+        self.hub_client = LogClient(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
         self.member: LogSubscription | None = None
         self.page: tuple[Page, int] | None = None
         # None: after a hole that cannot be counted, since nobody knows how many lines had come up to `after`.
@@ -75,7 +75,7 @@ class LogMachine(RuleBasedStateMachine):
         )  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
-        self.read: tuple[Place, Page, int] | None = None
+        self.read: tuple[LogCursor, Page, int] | None = None
 
     # ---- Redis ----
 
@@ -93,36 +93,36 @@ class LogMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, CLIENTS - 1), tail=st.none() | st.integers(0, 8), after=st.none() | st.integers(0, 60))
     def subscribe(self, number: int, tail: int | None, after: int | None) -> None:
         client = self.clients[number]
-        if client.connection.closing is not None:
+        if client.hub_client.closing is not None:
             return
         self.take(number)
         data: dict[str, Any] = {"tail": tail}
         if after is not None and self.stream.ids:
             data = {"after": self.stream.ids[after % len(self.stream.ids)]}
-        member = client.connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
+        member = client.hub_client.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
         assert member is not None
         state, request = self.stream.state, member.request
         if request.after is not None:
             beginning = beginning_after(request.after, state)
-            place, gap = beginning.place, beginning.gap
+            cursor, gap = beginning.cursor, beginning.gap
             # Of the very line that was trimmed last it cannot be said that none between it and the next is missing.
             known = self.stream.index(request.after) - self.stream.removed
             assert gap == (known < 0 or (known == 0 < min(state.length, self.stream.removed)))
-        elif request.tail or self.hub.place is None:
+        elif request.tail or self.hub.cursor is None:
             lines = min(request.tail or 0, state.length)
             begin = len(self.stream.ids) - lines
-            place, gap = Place(self.stream.ids[begin - 1] if begin else "0-0", begin), False
+            cursor, gap = LogCursor(self.stream.ids[begin - 1] if begin else "0-0", begin), False
         else:
-            place, gap = Place(self.hub.place.id, self.hub.place.count), False
-        client.connection.complete(member, place, state.generated, gap=gap)
+            cursor, gap = LogCursor(self.hub.cursor.id, self.hub.cursor.count), False
+        client.hub_client.complete(member, cursor, state.generated, gap=gap)
         client.member, client.page = member, None
-        client.told = self.stream.index(place.id)
+        client.told = self.stream.index(cursor.id)
         assert self.frames(client, ("ack", "dropped"))[-1]["data"].get("gap", False) == gap
 
     @rule(number=st.integers(0, CLIENTS - 1))
     def leave(self, number: int) -> None:
         client = self.clients[number]
-        client.connection.receive('{"event":"unsubscribe-logs"}', 0.0)
+        client.hub_client.receive('{"event":"unsubscribe-logs"}', 0.0)
         client.member = client.page = None
         self.frames(client, ("ack", "dropped", "log", "pong"))
 
@@ -151,11 +151,11 @@ class LogMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, CLIENTS - 1))
     def ping(self, number: int) -> None:
         # Who pings without reading fills its outbox, and is closed.
-        if self.clients[number].connection.outbox.size + 200 < OUTBOX_BYTES:
-            self.clients[number].connection.receive('{"event":"ping"}', 0.0)
+        if self.clients[number].hub_client.outbox.size + 200 < OUTBOX_BYTES:
+            self.clients[number].hub_client.receive('{"event":"ping"}', 0.0)
 
     def frames(self, client: Client, expected: tuple[str, ...], *, written: bool = True) -> list[dict[str, Any]]:
-        outbox = client.connection.outbox
+        outbox = client.hub_client.outbox
         assert not outbox.overflowed
         frames = [json.loads(frame.payload) for frame in outbox.take()]
         if written:
@@ -169,9 +169,9 @@ class LogMachine(RuleBasedStateMachine):
     def read_back(self, number: int) -> None:
         client = self.clients[number]
         member = client.member
-        if member is None or member.live or member.place is None or not client.connection.outbox.roomy:
+        if member is None or member.live or member.cursor is None or not client.hub_client.outbox.below_low_water:
             return
-        page, start = client.page or (self.stream.page(member.place.id), 0)
+        page, start = client.page or (self.stream.page(member.cursor.id), 0)
         index = member.read_back(page, start, self.hub.clock)
         joined = self.hub.join(member, page, index)
         # No step further than before: it is where others are, who may be behind.
@@ -180,15 +180,15 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.read is None)
     @rule()
     def ask(self) -> None:
-        if self.hub.place is not None:
-            self.read = self.hub.place, self.stream.page(self.hub.place.id), 0
+        if self.hub.cursor is not None:
+            self.read = self.hub.cursor, self.stream.page(self.hub.cursor.id), 0
 
     @rule()
     def publish(self) -> None:
         if self.read is not None:
-            place, page, start = self.read
-            index = self.hub.publish(place, page, start)
-            self.read = None if index == len(page.entries) else (place, page, index)
+            cursor, page, start = self.read
+            index = self.hub.publish(cursor, page, start)
+            self.read = None if index == len(page.entries) else (cursor, page, index)
 
     @rule()
     def flush(self) -> None:
@@ -196,8 +196,8 @@ class LogMachine(RuleBasedStateMachine):
             pass
 
     @rule()
-    def settle(self) -> None:
-        self.hub.settle()
+    def send_dropped(self) -> None:
+        self.hub.send_dropped()
 
     def teardown(self) -> None:
         for _ in range(2 * len(self.stream.ids) + 10):
@@ -209,14 +209,14 @@ class LogMachine(RuleBasedStateMachine):
             if self.read is None:
                 self.ask()
             self.publish()
-            self.settle()
+            self.send_dropped()
         for client in self.clients:
             assert client.member is None or client.told in (None, len(self.stream.ids))
 
 
 OPERATIONS = (
     *("add", "trim", "subscribe", "leave", "take", "ping", "read_back", "ask"),
-    *("publish", "publish", "publish", "flush", "settle"),
+    *("publish", "publish", "publish", "flush", "send_dropped"),
 )
 
 
@@ -248,16 +248,16 @@ def test_many_interleavings(seeds: range) -> None:
 
 def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
-    hub.place = Place("2-0", 2)
+    hub.cursor = LogCursor("2-0", 2)
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
-    connection.complete(member, Place("0-0", 0), "3-0", gap=False)
+    connection.complete(member, LogCursor("0-0", 0), "3-0", gap=False)
     entries = [(b"%d-0" % number, [b"message", b"m"]) for number in (1, 2, 3)]
     index = member.read_back(page := Page(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock)
     assert index == 2
     assert hub.join(member, page, index)
-    hub.publish(hub.place, Page(State(3, "1-0", "3-0", 3), entries[2:], full=False), 0)
+    hub.publish(hub.cursor, Page(State(3, "1-0", "3-0", 3), entries[2:], full=False), 0)
     assert [json.loads(frame.payload).get("id") for frame in connection.outbox.take()] == [None, "1-0", "2-0", "3-0"]
 
 
@@ -270,7 +270,7 @@ def state(length: int, first: str, generated: str, added: int | None) -> State:
 
 
 @pytest.mark.parametrize(
-    ("place", "seen", "missing", "then"),
+    ("cursor", "seen", "missing", "then"),
     [
         (("5-0", 5), state(5, "1-0", "5-0", 5), None, ("5-0", 5)),
         (("5-0", 5), state(3, "6-0", "8-0", 8), None, ("5-18446744073709551615", 5)),
@@ -294,9 +294,9 @@ def state(length: int, first: str, generated: str, added: int | None) -> State:
     ],
 )
 def test_what_is_missing(
-    place: tuple[str, int | None], seen: State, missing: Missing | None, then: tuple[str, int | None]
+    cursor: tuple[str, int | None], seen: State, missing: Missing | None, then: tuple[str, int | None]
 ) -> None:
-    here = Place(*place)
+    here = LogCursor(*cursor)
     assert here.check(seen) == missing
     assert (here.id, here.count) == then
     assert here.check(seen) is None
@@ -308,15 +308,15 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
         connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
         assert member is not None
-        connection.complete(member, Place("5-0", 5), "5-0", gap=False)
+        connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
         assert hub.join(member, Page(State(5, "1-0", "5-0", 5), [], full=False), 0)
-        assert hub.place is not None
-        hub.publish(hub.place, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
+        assert hub.cursor is not None
+        hub.publish(hub.cursor, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
         frames = [json.loads(frame.payload) for frame in connection.outbox.take()]
         assert [frame["event"] for frame in frames] == ["ack", "dropped", "log"]
         assert frames[1]["data"]["count"] == 3
         assert frames[1]["data"].get("approximate") is approximate
-        connection.leave_all()
+        connection.end_all()
 
 
 def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
@@ -325,12 +325,12 @@ def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
-    connection.complete(member, Place("5-0", 5), "5-0", gap=False)
+    connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
     assert hub.join(member, Page(State(5, "1-0", "5-0", 5), [], full=False), 0)
     assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack"]
     woken.clear()
-    assert hub.place is not None
-    hub.publish(hub.place, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
+    assert hub.cursor is not None
+    hub.publish(hub.cursor, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
     while hub.flush():
         pass
     assert woken
@@ -342,14 +342,14 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
     connection = LogClient(LogSession(1 << 18), hub, 1000, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
-    connection.complete(member, Place("0-0", 0), "9-0", gap=False)
+    connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
     big = [b"message", b"x" * 2000]
     entries = [(b"1-0", big), (b"2-0", [b"message", b"m"]), (b"3-0", big)]
     assert member.read_back(Page(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock) == 3
     frames = [json.loads(frame.payload) for frame in connection.outbox.take()]
     assert [frame["event"] for frame in frames] == ["ack", "dropped", "log"]
     connection.outbox.written()
-    hub.settle()
+    hub.send_dropped()
     assert [json.loads(frame.payload)["data"] for frame in connection.outbox.take()] == [{"count": 1}]
 
 
@@ -358,11 +358,11 @@ def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
-    connection.complete(member, Place("0-0", 0), "9-0", gap=False)
+    connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
     connection.receive('{"event":"unsubscribe-logs"}', 0.0)
     page = Page(State(1, "1-0", "1-0", 1), [(b"1-0", [b"message", b"m"])], full=False)
     assert hub.join(member, page, member.read_back(page, 0, hub.clock))
-    assert hub.place is None
+    assert hub.cursor is None
     assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack", "ack"]
 
 
@@ -386,18 +386,18 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
         connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": {"text": text}}), 0.0)
         assert member is not None
-        connection.complete(member, Place("0-0", 0), "0-0", gap=False)
+        connection.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
         clients.append((connection, member))
     empty = Page(State(), [], full=False)
     assert all(hub.join(member, empty, 0) for _, member in clients[:4])
     page = Page(State(2, "1-0", "2-0", 2), [(b"1-0", [b"message", b"ABC"]), (b"2-0", [b"message", b"c"])], full=False)
-    place = hub.place
-    assert place is not None
-    assert [hub.publish(place, page, 0) for _ in range(3)] == [0, 0, 0]
+    cursor = hub.cursor
+    assert cursor is not None
+    assert [hub.publish(cursor, page, 0) for _ in range(3)] == [0, 0, 0]
     assert hub.join(clients[4][1], Page(page.state, page.entries, full=True), 0)
     steps, index = 0, 0
     while index < 2:
-        steps, index = steps + 1, hub.publish(place, page, index)
+        steps, index = steps + 1, hub.publish(cursor, page, index)
     assert steps == 2 + 5  # one text, or one line to those who want it, each
     seen = [
         [json.loads(frame.payload).get("id") for frame in connection.outbox.take()][1:] for connection, _ in clients

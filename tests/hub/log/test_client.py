@@ -15,7 +15,7 @@ from jobws.protocol.codec import encode
 from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
-from jobws.redis.log_stream import Missing, Page, Place, State
+from jobws.redis.log_stream import LogCursor, Missing, Page, State
 from tests.support.fanout import ignore
 
 UNAVAILABLE = ItemError("unavailable", "later")
@@ -27,13 +27,13 @@ class Client:
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
         self.hub = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
         self.woken = 0
-        self.connection = LogClient(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
+        self.hub_client = LogClient(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
 
     def _wake(self) -> None:
         self.woken += 1
 
     def ask(self, event: str, data: object = None, ref: int | None = None) -> LogSubscription | None:
-        return self.connection.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
+        return self.hub_client.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
 
     def begin(self, ref: int | None = None, **data: Any) -> LogSubscription:
         member = self.ask("subscribe-logs", data, ref)
@@ -43,14 +43,14 @@ class Client:
     def live(self, **data: Any) -> LogSubscription:
         """A subscription that gets lines as they happen."""
         member = self.begin(**data)
-        self.connection.complete(member, Place("0-0", 0), "0-0", gap=False)
+        self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
         assert self.hub.join(member, Page(State(), [], full=False), 0)
         self.frames()
         return member
 
     def frames(self) -> list[dict[str, Any]]:
-        frames = [json.loads(frame.payload) for frame in self.connection.outbox.take()]
-        self.connection.outbox.written()
+        frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
+        self.hub_client.outbox.written()
         return frames
 
 
@@ -68,17 +68,17 @@ def refusals(frames: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
 def test_a_subscription_that_is_replaced_before_its_answer_is_refused_first() -> None:
     client, left = Client(), []
     first = client.begin(1)
-    first.on_leave = lambda: left.append(first)
+    first.on_end = lambda: left.append(first)
     second = client.begin(2)
-    assert (left, first.left) == ([first], True)
-    client.connection.complete(first, Place("1-0", 1), "1-0", gap=False)
+    assert (left, first.ended) == ([first], True)
+    client.hub_client.complete(first, LogCursor("1-0", 1), "1-0", gap=False)
     client.woken = 0
-    client.connection.complete(second, Place("2-0", 2), "3-0", gap=True)
+    client.hub_client.complete(second, LogCursor("2-0", 2), "3-0", gap=True)
     assert client.woken
     refused, ack = client.frames()
     assert refusals([refused]) == [("error", 1, "unsubscribed")]
     assert (ack["ref"], ack["data"]) == (2, {"request": "subscribe-logs", "after": "2-0", "gap": True})
-    assert (second.place is not None and second.place.id, second.end) == ("2-0", "3-0")
+    assert (second.cursor is not None and second.cursor.id, second.end) == ("2-0", "3-0")
 
 
 def test_who_leaves_before_the_answer_gets_that_first() -> None:
@@ -96,32 +96,32 @@ def test_a_subscription_that_is_refused_leaves_the_one_before() -> None:
     before = client.live()
     client.woken = 0
     after = client.begin(2)
-    client.connection.fail(after, UNAVAILABLE)
+    client.hub_client.fail(after, UNAVAILABLE)
     assert client.woken
     assert refusals(client.frames()) == [("error", 2, "unavailable")]
-    client.connection.fail(after, UNAVAILABLE)
+    client.hub_client.fail(after, UNAVAILABLE)
     assert client.frames() == []
-    assert (after.left, before.left) == (True, False)
+    assert (after.ended, before.ended) == (True, False)
     client.ask("ping")
     (pong,) = client.frames()
     assert pong["data"] == {"after": "0-0"}
     client.ask("unsubscribe-logs")
     (ack,) = client.frames()
     assert ack["data"]["left"]
-    assert before.left
+    assert before.ended
 
 
 def test_who_goes_leaves_everything() -> None:
     client, left = Client(), []
     current = client.live()
     pending = client.begin()
-    pending.on_leave = lambda: left.append(pending)
-    client.connection.leave_all()
-    assert (left, pending.left, current.left) == ([pending], True, True)
-    assert client.hub.place is None
-    client.connection.complete(pending, Place("0-0", 0), "0-0", gap=False)
+    pending.on_end = lambda: left.append(pending)
+    client.hub_client.end_all()
+    assert (left, pending.ended, current.ended) == ([pending], True, True)
+    assert client.hub.cursor is None
+    client.hub_client.complete(pending, LogCursor("0-0", 0), "0-0", gap=False)
     assert client.frames() == []
-    assert client.connection.outbox.roomy
+    assert client.hub_client.outbox.below_low_water
 
 
 def test_a_ping_without_a_subscription_has_no_position() -> None:
@@ -168,9 +168,9 @@ def test_texts_of_who_left_are_looked_for_no_more() -> None:
     client.live(text="A")
     other.live(text="a")
     assert client.hub._texts == {"a": 2}
-    client.connection.leave_all()
+    client.hub_client.end_all()
     assert client.hub._texts == {"a": 1}
-    other.connection.leave_all()
+    other.hub_client.end_all()
     assert client.hub._texts == {}
 
 
@@ -180,8 +180,8 @@ def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
     client.live()
     Client(client.hub).live()
     assert wanted == [True]
-    client.connection.leave_all()
-    assert client.hub.place is not None
+    client.hub_client.end_all()
+    assert client.hub.cursor is not None
 
 
 def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
@@ -190,29 +190,29 @@ def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
     every.live()
     some.live(text="b")
     every.woken = some.woken = 0
-    assert hub.place is not None
-    assert hub.publish(hub.place, page("a", "c"), 0) == 2
+    assert hub.cursor is not None
+    assert hub.publish(hub.cursor, page("a", "c"), 0) == 2
     assert not hub.flush()
     assert (every.woken, some.woken) == (1, 0)
-    assert hub.publish(hub.place, page("b", before=2), 0) == 1
+    assert hub.publish(hub.cursor, page("b", before=2), 0) == 1
     hub.flush()
     assert [[frame["id"] for frame in client.frames()] for client in (every, some)] == [["1-0", "2-0", "3-0"], ["3-0"]]
     assert hub.counts == {"sent": 4}
-    assert hub.publish(Place("0-0", 0), page("a"), 0) == 1, "nobody reads there any more"
+    assert hub.publish(LogCursor("0-0", 0), page("a"), 0) == 1, "nobody reads there any more"
     assert every.frames() == []
 
 
 def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
     client = Client()
     client.live()
-    place = client.hub.place
-    assert place is not None
-    place.id, place.count = "1-0", None
+    cursor = client.hub.cursor
+    assert cursor is not None
+    cursor.id, cursor.count = "1-0", None
     counts: list[int | None] = []
     for last in (9, 3):
         state = State(last, "1-0", f"{last}-0", last)
-        client.hub.publish(place, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)
-        counts.append(place.count)
+        client.hub.publish(cursor, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)
+        counts.append(cursor.count)
     assert counts == [None, 3]
     client.ask("ping")
     assert client.frames()[-1]["data"] == {"after": "3-0"}
@@ -224,8 +224,8 @@ def test_so_many_are_woken_in_one_step() -> None:
     for client in clients:
         client.live()
         client.woken = 0
-    assert hub.place is not None
-    hub.publish(hub.place, page("a"), 0)
+    assert hub.cursor is not None
+    hub.publish(hub.cursor, page("a"), 0)
     assert hub.flush()
     assert sum(client.woken for client in clients) == MAX_FLUSHES
     assert not hub.flush()
@@ -236,35 +236,35 @@ def test_who_does_not_take_its_lines_is_told_how_many_it_lacks() -> None:
     due: list[bool] = []
     client = Client(LogHub(lambda: 0.0, ignore, lambda: due.append(True)), outbox_bytes=1000)
     client.live()
-    place = client.hub.place
-    assert place is not None
-    client.hub.publish(place, page("x" * 600), 0)
-    assert not client.connection.outbox.roomy
-    client.hub.publish(place, page("x" * 600, "y", before=1), 0)
+    cursor = client.hub.cursor
+    assert cursor is not None
+    client.hub.publish(cursor, page("x" * 600), 0)
+    assert not client.hub_client.outbox.below_low_water
+    client.hub.publish(cursor, page("x" * 600, "y", before=1), 0)
     assert client.hub.counts == {"sent": 1, "dropped": 2}
     assert due == []
     assert [frame["id"] for frame in client.frames()] == ["1-0"]
     assert due == [True]
     client.woken = 0
-    client.hub.settle()
+    client.hub.send_dropped()
     assert client.woken
     assert [frame["data"] for frame in client.frames()] == [{"count": 2}]
-    client.hub.settle()
+    client.hub.send_dropped()
     assert client.frames() == []
-    client.hub.publish(place, page("z", before=3), 0)
+    client.hub.publish(cursor, page("z", before=3), 0)
     assert [frame["id"] for frame in client.frames()] == ["4-0"]
 
 
 def test_a_hole_is_told_when_there_is_room() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
-    place = client.hub.place
-    assert place is not None
-    client.hub.publish(place, page("x" * 600), 0)
+    cursor = client.hub.cursor
+    assert cursor is not None
+    client.hub.publish(cursor, page("x" * 600), 0)
     member.miss(Missing(5, approximate=False))
     member.miss(Missing(0, approximate=True))
     assert [frame["event"] for frame in client.frames()] == ["log"]
-    client.hub.settle()
+    client.hub.send_dropped()
     assert [frame["data"] for frame in client.frames()] == [{"count": 5, "approximate": True}]
     member.miss(Missing(0, approximate=True))
     assert [frame["data"] for frame in client.frames()] == [{"count": 0, "approximate": True}]
@@ -273,26 +273,26 @@ def test_a_hole_is_told_when_there_is_room() -> None:
 def test_a_line_tells_before_it_what_is_missing_and_wakes_for_that() -> None:
     client = Client(outbox_bytes=1000)
     client.live()
-    place = client.hub.place
-    assert place is not None
-    client.hub.publish(place, page("x" * 600, "y"), 0)
+    cursor = client.hub.cursor
+    assert cursor is not None
+    client.hub.publish(cursor, page("x" * 600, "y"), 0)
     assert client.frames()
-    client.hub.publish(place, page("a", before=2), 0)
+    client.hub.publish(cursor, page("a", before=2), 0)
     assert [frame["event"] for frame in client.frames()] == ["dropped", "log"]
 
 
 def test_who_is_told_what_is_missing_is_woken_though_the_line_does_not_fit() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
-    place = client.hub.place
-    assert place is not None
-    client.hub.publish(place, page("x" * 600), 0)
+    cursor = client.hub.cursor
+    assert cursor is not None
+    client.hub.publish(cursor, page("x" * 600), 0)
     member.miss(Missing(5, approximate=False))
     assert [frame["event"] for frame in client.frames()] == ["log"]
-    client.connection.outbox.append(encode(LogPong(LogPongData(None))))
+    client.hub_client.outbox.append(encode(LogPong(LogPongData(None))))
     client.hub.flush()
     client.woken = 0
-    client.hub.publish(place, page("x" * 900, before=1), 0)
+    client.hub.publish(cursor, page("x" * 900, before=1), 0)
     assert not client.hub.flush()
     assert client.woken == 1
     assert [frame["event"] for frame in client.frames()] == ["pong", "dropped"]
@@ -301,12 +301,12 @@ def test_who_is_told_what_is_missing_is_woken_though_the_line_does_not_fit() -> 
 def test_who_left_is_told_nothing_more() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
-    place = client.hub.place
-    assert place is not None
-    client.hub.publish(place, page("x" * 600, "y"), 0)
+    cursor = client.hub.cursor
+    assert cursor is not None
+    client.hub.publish(cursor, page("x" * 600, "y"), 0)
     client.ask("unsubscribe-logs")
     assert [frame["event"] for frame in client.frames()] == ["log", "dropped", "ack"]
-    client.hub.settle()
+    client.hub.send_dropped()
     member.miss(Missing(1, approximate=False))
     assert client.frames() == []
 
@@ -317,7 +317,7 @@ def test_who_left_is_told_nothing_more() -> None:
 def test_lines_are_read_back_as_far_as_was_there_and_those_of_the_filter() -> None:
     client = Client()
     member = client.begin(tail=9, text="b")
-    client.connection.complete(member, Place("0-0", 0), "2-0", gap=False)
+    client.hub_client.complete(member, LogCursor("0-0", 0), "2-0", gap=False)
     client.frames()
     client.woken = 0
     assert member.read_back(page("c", "b1", "b2", "c"), 0, lambda: 0.0) == 4
@@ -330,7 +330,7 @@ def test_lines_are_read_back_as_far_as_was_there_and_those_of_the_filter() -> No
 def test_reading_back_stops_when_a_call_took_its_share_of_time() -> None:
     client = Client()
     member = client.begin(tail=9)
-    client.connection.complete(member, Place("0-0", 0), "9-0", gap=False)
+    client.hub_client.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
     now = iter(range(100))
     assert member.read_back(page("a", "b", "c"), 0, lambda: float(next(now))) == 1
     assert member.read_back(page("a", "b", "c"), 1, lambda: 0.0) == 3

@@ -134,7 +134,7 @@ async def test_metrics_count_what_passes(redis: Redis) -> None:
         assert found["jobws_job_log_lines_total"] == 2
         assert not [name for name in found if name.startswith("jobws_anomalies")]
         assert 0 <= found["jobws_seconds_since_readhttp"] < 5
-        assert found["jobws_listener_crashes_total"] == 0
+        assert found["jobws_stream_reader_crashes_total"] == 0
         assert found["process_resident_memory_bytes"] > 0
 
 

@@ -16,15 +16,15 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import LookUp
 from jobws.bullmq.store import Store
 from jobws.bullmq.streams.read_state import Tail
-from jobws.hub.job_log.followers import Group, JobLines
-from jobws.hub.job_log.reader import JobLineReader
+from jobws.hub.job_log.followers import Group, JobLogs
+from jobws.hub.job_log.reader import JobLogReader
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.history import QueueHistory
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget
 from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
-from jobws.server.jobs.queue_readers import MAX_LISTENERS
+from jobws.server.jobs.queue_readers import MAX_READERS
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -95,11 +95,11 @@ async def test_nothing_remains_of_4000_queues(redis: Redis) -> None:
         with anyio.fail_after(EVENTUALLY_SECONDS):
             while len(live.bridge.queues.by_label) > 1:
                 await anyio.sleep(0.05)
-        # A listener sorts its streams each second.
+        # A reader sorts its streams each second.
         await eventually(lambda: not kept_of(live))
         gc.collect()
-        # The loop of each listener still names the last one.
-        assert sum(isinstance(each, (Tail, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_LISTENERS
+        # The loop of each reader still names the last one.
+        assert sum(isinstance(each, (Tail, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_READERS
 
         async with raw_client(live.url, hello=False) as late:
             assert (await late.receive())["data"]["queues"] == ["http"]
@@ -172,12 +172,12 @@ async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis
 
 
 async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
-    lines = JobLines(set(), Counter(), ignore, ignore, ignore)
+    lines = JobLogs(set(), Counter(), ignore, ignore, ignore)
     store = Store(RedisTarget(redis.url), {})
     polls = JobLogPoller(lines, {}, store, JobLogSchedule(hold_seconds=1.0))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
-        assert await polls._tell([Group(("gone", "1"), JobLineReader())]) == set()
+        assert await polls._send([Group(("gone", "1"), JobLogReader())]) == set()
         tasks.cancel_scope.cancel()
 
 
@@ -198,7 +198,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         fanout.forget("gone")
         query.take(LookUp({}, {("http", "1"): "0-0"}, {"http": "0-0"}))
         assert not query.is_outdated(join.rooms)
-        assert query.read_again(join.present) == []
+        assert query.being_reread(join.present) == []
         connection.complete(join, query, 0.0)
         (ack,) = [json.loads(frame.payload) for frame in connection.outbox.take()]
         assert ack["event"] == "ack"
@@ -221,7 +221,7 @@ async def test_who_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis
         jobs = [{"jobId": "1", "queue": "gone", "events": ["*"], "after": "0-0"}, {"jobId": "2", "queue": "http"}]
         await client.send_message(json.dumps({"event": "subscribe-job", "data": {"jobs": jobs}}))
         (connection,) = live.bridge.clients.connected
-        await eventually(lambda: not connection.outbox.roomy)
+        await eventually(lambda: not connection.outbox.below_low_water)
         left = {"jobId": "1", "queue": "gone"}
         await client.send_message(json.dumps({"event": "unsubscribe-job", "data": left}))
         obliterate(redis, ["gone"])

@@ -82,7 +82,7 @@ async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
 
 async def seen_empty(bridge: Any, client: RawClient) -> None:
     """Wait until the bridge has seen that the list is empty."""
-    followers = bridge.fanout.job_lines.followers[b"j"]
+    followers = bridge.fanout.job_logs.followers[b"j"]
     while any(following.readers["http"].position.end for following in followers.values()):
         await client.ask("ping")
 
@@ -172,26 +172,26 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
     intervals = Intervals(job_log_hold_seconds=3 * job_log_schedule.FAST_SECONDS)
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, intervals=intervals, queues=("http",)) as live:
-        with live.bridge.service.listener(None) as listener:
-            outbox = listener.connection.outbox
-            listener.subscribe(WITH_LOGS)
+        with live.bridge.service.client(None) as client:
+            outbox = client.hub_client.outbox
+            client.subscribe(WITH_LOGS)
             await eventually(lambda: knows_the_list(live))
-            listener.take()
+            client.take()
             redis.client.rpush("bull:http:j:logs", *(f"{number:01000}" for number in range(5000)))
-            await eventually(lambda: not outbox.roomy)
+            await eventually(lambda: not outbox.below_low_water)
             redis.add_event("http", "completed", "j", returnvalue="1")
-            await eventually(lambda: bool(live.bridge.fanout.job_lines.draining))
+            await eventually(lambda: bool(live.bridge.fanout.job_logs.draining))
             await trio.sleep(4 * intervals.job_log_hold_seconds)
             lines, events = 0, list[str]()
             with trio.fail_after(EVENTUALLY_SECONDS):
                 while not events:
-                    await listener.wait()
-                    for parts in map(parts_of, listener.take()):
+                    await client.wait()
+                    for parts in map(parts_of, client.take()):
                         if parts.event == "job-log":
                             lines += len(json.loads(parts.data)["lines"])
                         else:
                             events.append(parts.event)
-                    listener.written()
+                    client.written()
             assert (lines, events) == (5000, ["completed"])
 
 
@@ -220,7 +220,7 @@ async def test_without_redis_the_outcome_comes_all_the_same(
             await never.wait()
             return []
 
-        monkeypatch.setattr(live.bridge._job_line_store, "ask", ask)
+        monkeypatch.setattr(live.bridge._job_log_store, "ask", ask)
         redis.client.rpush("bull:http:j:logs", "b")
         began = trio.current_time()
         redis.add_event("http", "completed", "j", returnvalue="1")
@@ -257,14 +257,14 @@ async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Re
             pipe.rpush(f"bull:http:j{number}:logs", *["x" * 65_536] * 16)
         pipe.execute()
         sizes, new, begun = [], [], {f"j{number}" for number in range(20, 120)}
-        store = live.bridge._job_line_store
+        store = live.bridge._job_log_store
         ask = store.ask
 
-        async def seen(question: Any) -> Any:
-            jobs = {each.job_id for each in question.slices}
+        async def seen(query: Any) -> Any:
+            jobs = {each.job_id for each in query.slices}
             new.append(len(jobs - begun))
             begun.update(jobs)
-            answers = await ask(question)
+            answers = await ask(query)
             sizes.append(sum(len(line) for answer in answers if answer is not None for line in answer[0]))
             return answers
 
@@ -310,7 +310,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
             await other.ask("subscribe-job", WITH_LOGS)
             assert await told(other, "a") == ["a"]
             assert reads(redis) > 1
-        while live.bridge.fanout.job_lines.followers:
+        while live.bridge.fanout.job_logs.followers:
             await client.ask("ping")
         await events_cost_nothing()
 
@@ -356,7 +356,7 @@ async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
 
 def knows_the_list(live: Live) -> bool:
     """Whether the first look at job j is over. Until then it has only so many lines as are shown at the beginning."""
-    followings = live.bridge.fanout.job_lines.followers.get(b"j", {}).values()
+    followings = live.bridge.fanout.job_logs.followers.get(b"j", {}).values()
     return any(not reader.searching for following in followings for reader in following.readers.values())
 
 

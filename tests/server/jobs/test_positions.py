@@ -114,7 +114,7 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
         async with raw_client(live.url) as client:
             ack = await subscribe(client, {"jobId": "1", "queue": "http"})
             await read_to(live, begun)
-            monkeypatch.setattr(live.bridge._reading_back, "_settle", _never)
+            monkeypatch.setattr(live.bridge._reading_back, "_deliver_outcomes", _never)
             end_unseen(redis)
             assert (await client.receive())["event"] == "gap"
             pong = await nothing_more(client)
@@ -189,7 +189,7 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
             after = finish(redis, "1")
             later = redis.add_event("http", "progress", "1", data="1")
             await client.send("subscribe-job", {"jobId": "1", "events": ["*"], "queue": "http", "after": after})
-            await eventually(lambda: any(each.rooms for each in live.bridge.clients.connected))
+            await eventually(lambda: any(each.keys for each in live.bridge.clients.connected))
             proxy.resume()
             assert (await client.receive())["event"] == "ack"
             assert (await client.receive())["id"] == later

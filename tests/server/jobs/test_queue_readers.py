@@ -1,4 +1,4 @@
-"""Which queues are read: found, found later, shared, broken; and listeners that crash."""
+"""Which queues are read: found, found later, shared, broken; and readers that crash."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_connections_to_redis_stay_constant(redis: Redis) -> None:
         raw_client(live.url) as client,
     ):
         await client.ask("subscribe-job", "1")
-        most = 16 + 4  # listeners; the store, discovery, what ends blocked reads, and this test's own
+        most = 16 + 4  # readers; the store, discovery, what ends blocked reads, and this test's own
         assert connections() <= most
         for number in range(20, 40):
             redis.make_queue(f"q{number}")
@@ -121,7 +121,7 @@ async def test_a_crash_restarts_one_listener_and_closes_no_socket(
 ) -> None:
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", "1")
-        _, *others = live.bridge.queues._listeners
+        _, *others = live.bridge.queues._readers
         fanout = live.bridge.fanout
         publish = fanout.publish
         crashes = 0

@@ -139,7 +139,7 @@ async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
 
 
 async def test_an_answer_waits_for_no_pause(redis: Redis) -> None:
-    """More queues than listeners: a room without a queue makes none of them wanted, but its answer needs all."""
+    """More queues than readers: a room without a queue makes none of them wanted, but its answer needs all."""
     make_queues(redis, 17)
     async with patient_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "q3")
@@ -216,7 +216,7 @@ async def test_a_stream_that_keeps_little_is_never_left_alone(redis: Redis, max_
 
 
 class Blocked:
-    """A listener that is woken before Redis has its read."""
+    """A reader that is woken before Redis has its read."""
 
     is_woken = True
 

@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 from bullmq import Queue
 
+from jobws.bullmq.streams.read_state import LastCheck
 from jobws.protocol.identifiers import position
 from tests.support import eventually
 from tests.support.bridge import live_bridge
@@ -139,5 +140,5 @@ async def test_a_queue_that_reaches_back_before_it_is_found_has_no_gap(redis: Re
         assert (frame["event"], frame["id"]) == ("completed", sent)
         tail = live.bridge.queues._tails["old"]
         await eventually(lambda: live.bridge.fanout.verified["old"] == sent)
-        assert tail.again is None
+        assert isinstance(tail.state, LastCheck)
         assert live.bridge.fanout.counts["gaps"] == 0

@@ -235,7 +235,7 @@ async def test_who_leaves_in_the_midst_leaves_nothing(redis: Redis, data: dict[s
             await client.send("unsubscribe-logs")
             await client.until("ack", request="unsubscribe-logs")
             assert (await client.ask("ping"))["event"] == "pong"
-        assert live.bridge.logs.hub.place is None
+        assert live.bridge.logs.hub.cursor is None
 
 
 async def test_many_who_read_back_take_turns(redis: Redis) -> None:

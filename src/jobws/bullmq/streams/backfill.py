@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobws.redis.connection import Connection
 
 READ_TIMEOUT_SECONDS: Final = 5.0
-# Entries contain whole results, so the count adapts to keep one conversation near this size.
+# Entries contain whole results, so the count adapts to keep one round trip near this size.
 REPLY_BYTES: Final = 8 * 1024 * 1024
 # How many entries to ask for at first, of all streams together. Their size is unknown; each may have megabytes.
 FIRST_COUNT: Final = 10

@@ -262,7 +262,7 @@ class Discovery:
             asked: list[Command] = [("EXISTS", queue.key("meta"), queue.key("events")) for queue in queues]
             replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
             for name, reply in zip(some, replies, strict=True):
-                # A client may have subscribed since the question was sent.
+                # A client may have subscribed since the query was sent.
                 if reply == 0 and not self._registry.is_needed(name):
                     self._names.discard(name)
                     del self._missed[name]

@@ -12,7 +12,7 @@ import anyio
 
 from jobws.bullmq import stream
 from jobws.bullmq.streams.backfill import READ_TIMEOUT_SECONDS, read_back
-from jobws.bullmq.streams.read_state import Again
+from jobws.bullmq.streams.read_state import LastCheck, Reread
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.turn import Turn
 
@@ -39,7 +39,7 @@ class Hub(Protocol):
     verified: Cursor
     without_events: set[str]
 
-    def keep(self, queue: str, max_length: int) -> int:
+    def resize_history(self, queue: str, max_length: int) -> int:
         """Take note of how many entries the stream keeps. Return how many of them are worth reading back."""
         ...
 
@@ -54,8 +54,8 @@ class Hub(Protocol):
         """Take note that Redis has trimmed the entries before this id."""
         ...
 
-    def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """Prepare for reading the stream once more. `tell_gap` must follow.
+    def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+        """Prepare for reading the stream once more. `send_gap` must follow.
 
         Args:
             queue: The queue's label.
@@ -68,11 +68,11 @@ class Hub(Protocol):
         """
         ...
 
-    def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+    def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
         """Send the gap to the clients of the queue, in short steps."""
         ...
 
-    def end_again(self, queue: str, floor: str) -> None:
+    def end_reread(self, queue: str, floor: str) -> None:
         """Take note that the stream was read once more. Entries up to the id `floor` may still be missing."""
         ...
 
@@ -136,7 +136,7 @@ class GapCheck:
             await self._start(tail, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
-        self._hub.keep(label, max_length)
+        self._hub.resize_history(label, max_length)
         if max_length:
             self._hub.without_events.discard(label)
         elif label not in self._hub.without_events:
@@ -155,7 +155,7 @@ class GapCheck:
         for tail, seen in begun:
             preset = self._hub.cursors.get(tail.queue.label)
             cursors[tail] = seen.generated if preset is None else lower(preset, seen.generated)
-        limits = [self._hub.keep(tail.queue.label, seen.max_length) for tail, seen in begun]
+        limits = [self._hub.resize_history(tail.queue.label, seen.max_length) for tail, seen in begun]
         backs = await read_back(connection, [tail for tail, _ in begun], list(cursors.values()), limits)
         for (tail, seen), back in zip(begun, backs, strict=True):
             if tail.is_removed:
@@ -178,7 +178,7 @@ class GapCheck:
             if tail.is_removed:
                 return
         self._hub.cursors[label] = self._hub.verified[label] = cursor
-        tail.counted = counted
+        tail.state = LastCheck(counted)
         tail.ready.set()
 
     # ---- checking ----
@@ -188,25 +188,25 @@ class GapCheck:
         label = tail.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
-        if tail.again is not None:
+        if isinstance(tail.state, Reread):
             if not unread:
-                self._end_again(tail, 0)
+                self._end_reread(tail, tail.state, 0)
             return
         reason, tail.suspicion = (
-            tail.suspicion or stream.hole(seen, cursor, tail.counted, tail.read, tail.unchecked),
+            tail.suspicion or stream.hole(seen, cursor, tail.state.added, tail.read, tail.state.unchecked),
             None,
         )
         if reason is not None:
-            await self._begin_again(tail, reason, seen)
+            await self._begin_reread(tail, reason, seen)
             return
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
-            tail.counted, tail.unchecked = seen.added, 0
+            tail.state = LastCheck(seen.added)
             self._hub.verified[label] = cursor
         elif seen.added is not None:
-            tail.expected = seen
+            tail.state.seen = seen
 
-    async def look_behind(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def check_cursors(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """If Redis does not count entries, suspect a gap in each stream where the entry at the cursor is gone.
 
         In this case entries between the cursor and those that were just read may be gone, too.
@@ -214,7 +214,7 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or tail.again)]
+        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or isinstance(tail.state, Reread))]
         if asked:
             cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
             commands: list[Command] = []
@@ -231,42 +231,39 @@ class GapCheck:
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
         """Take note of entries that were published, in the order in which they were read."""
         after, verified = tail.count(entries)
-        if after is not None:
-            self._end_again(tail, after)
+        if after is not None and isinstance(tail.state, Reread):
+            self._end_reread(tail, tail.state, after)
         elif verified is not None:
             self._hub.verified[tail.queue.label] = verified
         tail.moved()
 
-    async def _begin_again(self, tail: Tail, reason: str, seen: Stream) -> None:
+    async def _begin_reread(self, tail: Tail, reason: str, seen: Stream) -> None:
         label = tail.queue.label
         if label in self._hub.without_events:
             # Its stream keeps no entries. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
-            tail.counted, tail.read, tail.unchecked = seen.added, None, 0
+            tail.state, tail.read = LastCheck(seen.added), None
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
         # This holds even if nothing was trimmed: the entries of a stream that was deleted before are gone.
         oldest = before(seen.first) if seen.length else seen.generated
-        start, floor = self._hub.begin_again(label, reason, seen.generated, oldest)
+        start, floor = self._hub.begin_reread(label, reason, seen.generated, oldest)
         self._hub.verified[label] = start
-        tail.counted = tail.expected = tail.read = None
-        tail.again = Again(seen.last, seen.added, floor)
+        tail.read = None
+        tail.state = reread = Reread(seen.last, seen.added, floor)
         turn = Turn()
-        for _ in self._hub.tell_gap(label, reason, floor):
+        for _ in self._hub.send_gap(label, reason, floor):
             await turn.pause()
         if tail.is_removed:
             return
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
-            self._end_again(tail, 0)
+            self._end_reread(tail, reread, 0)
 
-    def _end_again(self, tail: Tail, after: int) -> None:
+    def _end_reread(self, tail: Tail, reread: Reread, after: int) -> None:
         """Take note that the stream was read once more, and that `after` newer entries were read since."""
-        again, tail.again = tail.again, None
-        if again is not None:
-            tail.counted = None if again.added is None else again.added + after
-            tail.unchecked = after
-            self._hub.end_again(tail.queue.label, again.floor)
-            self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
-            tail.moved()
+        tail.state = LastCheck(None if reread.added is None else reread.added + after, unchecked=after)
+        self._hub.end_reread(tail.queue.label, reread.floor)
+        self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
+        tail.moved()

@@ -1,7 +1,8 @@
-"""How far one queue's stream was read, what the next check compares, and when it is due."""
+"""How far one queue's stream was read, what the next check compares, and when the check is due."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -18,7 +19,37 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Entry
 
 
-class Again(NamedTuple):
+@dataclass(slots=True)
+class LastCheck:
+    """What the last check of a stream found, and the entries that were read since.
+
+    Attributes:
+        added: How many entries had been added to the stream up to the cursor. None if unknown.
+        unchecked: How many entries were read since the check.
+        seen: The stream as the check saw it, to compare when its newest entry is read. None if there is nothing to
+            compare.
+    """
+
+    added: int | None = None
+    unchecked: int = 0
+    seen: Stream | None = None
+
+    def compare(self, added: int, length: int, after: int) -> str | None:
+        """Return why entries were missed before the newest entry that the check saw, or None if none were.
+
+        Args:
+            added: How many entries had been added up to this entry, which was read now.
+            length: How many entries the stream held then.
+            after: How many entries were read after this entry.
+        """
+        if self.added is None:
+            self.added = added + after
+        reason = miscounted(added, self.added - after, length, self.unchecked - after)
+        self.unchecked, self.seen = after, None
+        return reason
+
+
+class Reread(NamedTuple):
     """How far a stream is read once more: up to the entry `end`, when `added` entries had been added to the stream.
 
     `added` is None if Redis does not count entries. Entries up to the id `floor` may be missing.
@@ -30,12 +61,13 @@ class Again(NamedTuple):
 
 
 class Tail:
-    """The state of one queue's stream while a listener reads it.
+    """The state of one queue's stream while a reader reads it.
 
     Attributes:
         ready: Set when the entries that the stream holds are known, and no later entry will be missed.
         last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
         problem: Why the stream is not being read now; None if it is.
+        state: What the last check found, or how far the stream is read once more.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -44,18 +76,14 @@ class Tail:
         self.ready = anyio.Event()
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
-        # Whether Redis counts added entries (None while unknown), how many had been added up to the cursor, the entry
-        # at the cursor, and when the next check is due.
+        self.state: LastCheck | Reread = LastCheck()
+        # Whether Redis counts added entries (None while unknown), the entry at the cursor, and when the next check is
+        # due.
         self.is_counted: bool | None = None
-        self.counted: int | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
-        # How many entries were read since the last check.
-        self.unchecked = 0
-        # What the last check saw, to compare when its newest entry is read; and why the last comparison failed.
-        self.expected: Stream | None = None
+        # Why the last comparison failed.
         self.suspicion: str | None = None
-        self.again: Again | None = None
         # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
         self.pace = Pace()
@@ -95,7 +123,7 @@ class Tail:
 
     def may_be_lazy(self, now: float) -> bool:
         """Whether the stream can be read only now and then without losing entries."""
-        return self.again is None and self.pace.outlasts(self.max_length, now)
+        return isinstance(self.state, LastCheck) and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
         """Take note that entries may have been missed. The next check, which is now due, handles this."""
@@ -114,24 +142,19 @@ class Tail:
             return None, None
         self.read = entries[-1]
         self.pace.note(len(entries), anyio.current_time())
-        if self.counted is not None:
-            self.counted += len(entries)
-        self.unchecked += len(entries)
-        if 2 * self.unchecked >= self.max_length:
+        state = self.state
+        if isinstance(state, Reread):
+            return _after(state.end, entries), None
+        if state.added is not None:
+            state.added += len(entries)
+        state.unchecked += len(entries)
+        if 2 * state.unchecked >= self.max_length:
             self.check_at = 0.0  # before the stream holds none of the entries that the last check saw
-        if self.again is not None:
-            return _after(self.again.end, entries), None
-        if self.expected is None:
+        seen = state.seen
+        after = None if seen is None else _after(seen.last, entries)
+        if seen is None or seen.added is None or after is None:
             return None, None
-        seen = self.expected
-        after = _after(seen.last, entries)
-        if after is None or seen.added is None:
-            return None, None
-        self.expected = None
-        if self.counted is None:
-            self.counted = seen.added + after
-        reason = miscounted(seen.added, self.counted - after, seen.length, self.unchecked - after)
-        self.unchecked = after
+        reason = state.compare(seen.added, seen.length, after)
         if reason is None:
             return None, seen.last
         self.suspect(reason)

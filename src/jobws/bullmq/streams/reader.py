@@ -35,7 +35,7 @@ IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
 LONGEST_PAUSE_SECONDS: Final = 2.0
 # The failures in a row that are logged, as is every tenth one: the first attempts follow each other quickly.
-TOLD_FAILURES: Final = (1, 5)
+LOGGED_FAILURES: Final = (1, 5)
 # In one command, since each stream may have an entry of a megabyte.
 STREAMS_PER_READ: Final = 250
 
@@ -48,19 +48,19 @@ class Waker(Protocol):
     works: bool
 
     def unblock(self) -> None:
-        """Soon end the blocked reads of the listeners that are woken. Never waits."""
+        """Soon end the blocked reads of the readers that are woken. Never waits."""
         ...
 
 
 class Hub(gap_check.Hub, Protocol):
-    """What a listener calls; `hub.jobs.fanout.Fanout` implements it."""
+    """What a reader calls; `hub.jobs.fanout.Fanout` implements it."""
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
         """Publish entries from the index `start` on. Return the index of the first one that was not published."""
         ...
 
 
-class Listener:
+class StreamReader:
     """Reads one or several streams over one connection.
 
     Streams that clients wait for are read in a blocked read. The others are read together a few times a second, since
@@ -70,8 +70,8 @@ class Listener:
         target: Where Redis is.
         hub: Takes what was read. Its cursors say after which id to read.
         audience: Says which queues are listened to.
-        unblocker: Ends the blocked read of this listener, if Redis permits it.
-        listeners: How many listeners there are. Together they keep to a limit on what idle streams cost.
+        unblocker: Ends the blocked read of this reader, if Redis permits it.
+        readers: How many readers there are. Together they keep to a limit on what idle streams cost.
         pauses: The intervals of reads and checks.
 
     Attributes:
@@ -84,26 +84,26 @@ class Listener:
         hub: Hub,
         audience: Audience,
         unblocker: Waker,
-        listeners: int = 1,
+        readers: int = 1,
         pauses: Pauses = USUAL_PAUSES,
     ) -> None:
         self.client_id: int | None = None
         self._target = target
         self._hub = hub
         self._unblocker = unblocker
-        self._schedule = Schedule(audience, listeners, pauses)
+        self._schedule = Schedule(audience, readers, pauses)
         self._gap_check = GapCheck(hub)
         self._count = FIRST_COUNT
         self._woken = anyio.Event()
 
     @property
     def tails(self) -> Collection[Tail]:
-        """The streams that this listener reads."""
+        """The streams that this reader reads."""
         return self._schedule.tails
 
     @property
     def is_woken(self) -> bool:
-        """Whether `wake` was called and the listener has not yet reacted."""
+        """Whether `wake` was called and the reader has not yet reacted."""
         return self._woken.is_set()
 
     def add(self, tail: Tail) -> None:
@@ -141,7 +141,7 @@ class Listener:
                     connection.close()
             except (RedisUnavailableError, RedisRefusedError) as error:
                 pause = retry.fail()
-                if retry.failures in TOLD_FAILURES or retry.failures % 10 == 0:
+                if retry.failures in LOGGED_FAILURES or retry.failures % 10 == 0:
                     _log.warning("%s; %s waits and tries again", error, self._names())
                 for tail in self.tails:
                     tail.problem = str(error)
@@ -149,7 +149,7 @@ class Listener:
 
     def _names(self) -> str:
         names = [tail.queue.label for tail in self.tails]
-        return f'queue "{names[0]}"' if len(names) == 1 else f"the listener of {len(names)} queues"
+        return f'queue "{names[0]}"' if len(names) == 1 else f"the reader of {len(names)} queues"
 
     async def _read_on(self, connection: Connection) -> None:
         """Read until the connection breaks."""
@@ -195,12 +195,10 @@ class Listener:
         if not tails:
             return
         count = max(1, self._count // len(tails))
-        reply = await connection.ask(
-            *("XREAD", "COUNT", count, *options, "STREAMS"),
-            *[tail.key for tail in tails],
-            *[cursors[tail.queue.label] for tail in tails],
-            timeout_seconds=self._schedule.pauses.answer_seconds,
-        )
+        keys = [tail.key for tail in tails]
+        after = [cursors[tail.queue.label] for tail in tails]
+        command = ("XREAD", "COUNT", count, *options, "STREAMS", *keys, *after)
+        reply = await connection.ask(*command, timeout_seconds=self._schedule.pauses.answer_seconds)
         self.client_id = None
         now = anyio.current_time()
         for tail in tails:
@@ -209,7 +207,7 @@ class Listener:
         if not found:
             return
         streams = [(tail, found[tail.key]) for tail in tails if tail.key in found]
-        await self._gap_check.look_behind(connection, [tail for tail, _ in streams])
+        await self._gap_check.check_cursors(connection, [tail for tail, _ in streams])
         turn = Turn()
         for tail, entries in streams:
             await self._deliver(tail, entries, turn)

@@ -1,4 +1,4 @@
-"""Decides which streams of a listener are read in a blocked read, which now and then, and when to check them. Pure."""
+"""Decides which streams of a reader are read in a blocked read, which now and then, and when to check them. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SORT_SECONDS: Final = 1.0
 
 
 class Pauses(NamedTuple):
-    """The intervals of a listener's reads and checks.
+    """The intervals of a reader's reads and checks.
 
     Attributes:
         check_seconds: Between two checks of a stream, if there are few streams. After a reconnect each stream is
@@ -52,11 +52,11 @@ class Audience(Protocol):
 
 
 class Schedule:
-    """The streams of one listener, and when to read and check them. Times are seconds on anyio's clock.
+    """The streams of one reader, and when to read and check them. Times are seconds on anyio's clock.
 
     Args:
         audience: Says which queues are listened to.
-        listeners: How many listeners there are. Together they keep to a limit on what idle streams cost.
+        readers: How many readers there are. Together they keep to a limit on what idle streams cost.
         pauses: The intervals of reads and checks.
 
     Attributes:
@@ -65,12 +65,12 @@ class Schedule:
         lazy: The streams to read now and then.
     """
 
-    def __init__(self, audience: Audience, listeners: int, pauses: Pauses) -> None:
+    def __init__(self, audience: Audience, readers: int, pauses: Pauses) -> None:
         self.pauses = pauses
         self.eager: list[Tail] = []
         self.lazy: list[Tail] = []
         self._audience = audience
-        self._listeners = listeners
+        self._readers = readers
         self._tails: dict[Tail, None] = {}
         # The pace of all streams together that nobody waits for.
         self._pace = Pace()
@@ -126,7 +126,7 @@ class Schedule:
         return max(self.pauses.check_seconds, self._spread_seconds(streams))
 
     def _spread_seconds(self, streams: int) -> float:
-        return streams * self._listeners * CHECK_SECONDS_PER_STREAM
+        return streams * self._readers * CHECK_SECONDS_PER_STREAM
 
     # ---- reading ----
 
@@ -161,7 +161,7 @@ class Schedule:
         """Return the lazy streams if it is time to read them. Otherwise return an empty sequence."""
         if not self.lazy or now < self._lazy_at:
             return ()
-        self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._listeners)
+        self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._readers)
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Ends blocked reads early with CLIENT UNBLOCK (Redis 5), so that a listener can read other streams, too."""
+"""Ends blocked reads early with CLIENT UNBLOCK (Redis 5), so that a reader can read other streams, too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobws.redis.connection import Connection, RedisTarget
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from jobws.bullmq.streams.reader import Listener
+    from jobws.bullmq.streams.reader import StreamReader
 
 TIMEOUT_SECONDS: Final = 5.0
 # Redis may execute our command before the read that it is to end.
@@ -27,24 +27,24 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Unblocker:
-    """Ends the blocked reads of woken listeners, over a connection of its own, while `run` runs.
+    """Ends the blocked reads of woken readers, over a connection of its own, while `run` runs.
 
     Args:
         target: Where Redis is.
-        listeners: The listeners. The unblocker sees later changes of this collection.
+        readers: The readers. The unblocker sees later changes of this collection.
 
     Attributes:
         works: Whether Redis is known to permit CLIENT UNBLOCK. If not, no read may be blocked for long.
     """
 
-    def __init__(self, target: RedisTarget, listeners: Collection[Listener]) -> None:
+    def __init__(self, target: RedisTarget, readers: Collection[StreamReader]) -> None:
         self.works = False
         self._target = target
-        self._listeners = listeners
+        self._readers = readers
         self._asked = anyio.Event()
 
     def unblock(self) -> None:
-        """Soon end the blocked reads of the listeners that are woken. Never waits."""
+        """Soon end the blocked reads of the readers that are woken. Never waits."""
         self._asked.set()
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class Unblocker:
         self.works = True
         while True:
             self._asked = anyio.Event()
-            while blocked := [each.client_id for each in self._listeners if each.is_woken and each.client_id]:
+            while blocked := [each.client_id for each in self._readers if each.is_woken and each.client_id]:
                 await _execute(connection, [str(client_id) for client_id in blocked])
                 await anyio.sleep(AGAIN_SECONDS)
             await self._asked.wait()

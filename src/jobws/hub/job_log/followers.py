@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from jobws.hub.job_log.reader import JobLineReader
+from jobws.hub.job_log.reader import JobLogReader
+from jobws.hub.jobs.subscription import ALIVE
 from jobws.protocol.codec import encode_data, job_frame, tail_of
 from jobws.protocol.messages import JobLogData
 
@@ -43,7 +44,7 @@ class Following:
     __slots__ = ("readers", "unread")
 
     def __init__(self) -> None:
-        self.readers: dict[str, JobLineReader] = {}
+        self.readers: dict[str, JobLogReader] = {}
         self.unread: dict[str, int] = {}
 
 
@@ -56,13 +57,13 @@ class Group:
         members: Each subscription with its number in `Following.unread`, or None if it does not wait.
     """
 
-    def __init__(self, job: Job, reader: JobLineReader) -> None:
+    def __init__(self, job: Job, reader: JobLogReader) -> None:
         self.job = job
         self.reader = reader
         self.members: list[tuple[Subscription, int | None]] = []
 
 
-class JobLines:
+class JobLogs:
     """All subscriptions that follow log lines.
 
     Args:
@@ -111,7 +112,7 @@ class JobLines:
             then: The function to call. It replaces that of an earlier call for the same subscription.
             urgent: Whether an event waits for the lines, so that they are read before those of other jobs.
         """
-        job_id = subscription.request.room.job_id or ""
+        job_id = subscription.request.key.job_id or ""
         following = self.followers.setdefault(job_id.encode(), {}).setdefault(subscription, Following())
         for queue in queues:
             self._asked += 1
@@ -125,7 +126,7 @@ class JobLines:
         if subscription not in self.draining:
             self._on_drain(subscription)
         self.draining[subscription] = then
-        self._draining_of.setdefault(subscription.connection, {})[subscription] = None
+        self._draining_of.setdefault(subscription.client, {})[subscription] = None
 
     def draining_of(self, member: Subscriber) -> Collection[Subscription]:
         """Return the subscriptions of one client that wait for lines."""
@@ -135,10 +136,10 @@ class JobLines:
         """End a subscription's wait for lines, and return the function to call then, or None if it did not wait."""
         then = self.draining.pop(subscription, None)
         if then is not None:
-            of_client = self._draining_of[subscription.connection]
+            of_client = self._draining_of[subscription.client]
             del of_client[subscription]
             if not of_client:
-                del self._draining_of[subscription.connection]
+                del self._draining_of[subscription.client]
         return then
 
     def hold(self, subscription: Subscription, queue: str) -> None:
@@ -155,13 +156,13 @@ class JobLines:
         `ends` is true if the event is an outcome: subscriptions to it hold back events until these lines are sent.
         """
         for subscription in list(self.followers[job_id]) if ends else ():
-            if subscription.request.room.queue in (None, queue):
+            if subscription.request.key.queue in (None, queue):
                 self.hold(subscription, queue)
         self._on_news((queue, job_id.decode()), False)
 
     def forget(self, subscription: Subscription, queue: str) -> None:
         """Stop following lines in a queue that is gone, for a subscription that names no queue."""
-        following = self.followers.get((subscription.request.room.job_id or "").encode(), {}).get(subscription)
+        following = self.followers.get((subscription.request.key.job_id or "").encode(), {}).get(subscription)
         if following is not None:
             following.readers.pop(queue, None)
             if following.unread.pop(queue, None) is not None and not following.unread:
@@ -169,7 +170,7 @@ class JobLines:
 
     def leave(self, subscription: Subscription) -> None:
         """Stop following lines for a subscription that has ended."""
-        job_id = (subscription.request.room.job_id or "").encode()
+        job_id = (subscription.request.key.job_id or "").encode()
         followers = self.followers.get(job_id, {})
         followers.pop(subscription, None)
         if not followers:
@@ -183,13 +184,13 @@ class JobLines:
         then = self._end_draining(subscription)
         if then is not None:
             then()
-            subscription.connection.outbox.flush()
-            subscription.connection.outbox.wake()  # the writer must see the end of the wait even if there is no frame
+            subscription.client.outbox.flush()
+            subscription.client.outbox.wake()  # the writer must see the end of the wait even if there is no frame
 
     def give_up_all(self, queue: str) -> None:
         """End the wait for lines of all subscriptions that name this queue or no queue."""
         for subscription in list(self.draining):
-            if subscription.request.room.queue in (None, queue):
+            if subscription.request.key.queue in (None, queue):
                 self.give_up(subscription)
 
     # ---- called when a list is read ----
@@ -197,7 +198,7 @@ class JobLines:
     def groups(self, job: Job) -> tuple[list[Group], list[Subscription]]:
         """Return the followers of a job in groups, and those that get no lines now, since their outbox has no room."""
         queue, job_id = job
-        groups: dict[JobLineReader, Group] = {}
+        groups: dict[JobLogReader, Group] = {}
         full: list[Subscription] = []
         for subscription, following in self.followers.get(job_id.encode(), {}).items():
             if not self._follows(subscription, following, queue):
@@ -205,8 +206,8 @@ class JobLines:
             reader = following.readers.get(queue)
             if reader is None:
                 after = (subscription.request.logs or {}).get(queue)
-                reader = following.readers[queue] = JobLineReader() if after is None else JobLineReader.after(after)
-            if subscription.connection.outbox.roomy:
+                reader = following.readers[queue] = JobLogReader() if after is None else JobLogReader.after(after)
+            if subscription.client.outbox.below_low_water:
                 group = groups.setdefault(reader, Group(job, reader))
                 group.members.append((subscription, following.unread.get(queue)))
             else:
@@ -215,13 +216,12 @@ class JobLines:
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
         """Return whether the subscription may get lines of this queue, or waits for them."""
-        if subscription.request.room.queue not in (None, queue):
+        if subscription.request.key.queue not in (None, queue):
             return False
-        if queue in subscription.job_states:
-            return subscription.job_states[queue] is None or queue in following.unread
-        return queue in following.unread or queue in self._without_events
+        state = subscription.job_states.get(queue)
+        return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)
 
-    def tell(self, group: Group, step: Step) -> bool:
+    def send(self, group: Group, step: Step) -> bool:
         """Send lines of a job's log to the subscriptions of a group. End the wait of those that waited for the lines.
 
         Returns False if an outbox had no room. The job's log must then be read again for that subscription.
@@ -229,18 +229,18 @@ class JobLines:
         queue, _ = group.job
         frames: dict[Sub | None, Frame] = {}
         tail: bytes | None = None
-        all_told = True
+        all_sent = True
         for subscription, asked in group.members:
-            if subscription.left:
+            if subscription.ended:
                 continue
-            outbox = subscription.connection.outbox
-            if step.batch is not None and not outbox.roomy:
-                all_told = False
+            outbox = subscription.client.outbox
+            if step.batch is not None and not outbox.below_low_water:
+                all_sent = False
                 continue
             following = self._following(subscription)
             following.readers[queue] = step.reader
             if step.batch is not None:
-                sub = subscription.request.room.sub
+                sub = subscription.request.key.sub
                 if sub not in frames:
                     tail = tail or _tail(group.job, step.batch, step.reader)
                     frames[sub] = job_frame(_NAME, tail, sub=sub)
@@ -251,13 +251,13 @@ class JobLines:
                 if not following.unread:
                     self.give_up(subscription)
             outbox.flush()
-        return all_told
+        return all_sent
 
     def _following(self, subscription: Subscription) -> Following:
-        return self.followers[(subscription.request.room.job_id or "").encode()][subscription]
+        return self.followers[(subscription.request.key.job_id or "").encode()][subscription]
 
 
-def _tail(job: Job, batch: Batch, reader: JobLineReader) -> bytes:
+def _tail(job: Job, batch: Batch, reader: JobLogReader) -> bytes:
     queue, job_id = job
     data = JobLogData(
         queue,

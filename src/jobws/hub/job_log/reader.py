@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jobws.protocol.job_line_position import MAX_TAIL, JobLinePosition, digest
+from jobws.protocol.job_log_position import MAX_TAIL, JobLogPosition, digest
 from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ class Step(NamedTuple):
         again: Whether the list is to be read again immediately, since there may be more lines.
     """
 
-    reader: JobLineReader
+    reader: JobLogReader
     batch: Batch | None
     again: bool
 
 
-class JobLineReader(Struct, frozen=True):
+class JobLogReader(Struct, frozen=True):
     """How far a list was read. Equal readers find the same lines, so one read of the list serves all of them.
 
     Attributes:
@@ -76,12 +76,12 @@ class JobLineReader(Struct, frozen=True):
         searching: Whether the place of `position` in the list is unknown.
     """
 
-    position: JobLinePosition = JobLinePosition()
+    position: JobLogPosition = JobLogPosition()
     window: int = FIRST_LINES
     searching: bool = True
 
     @classmethod
-    def after(cls, position: JobLinePosition) -> JobLineReader:
+    def after(cls, position: JobLogPosition) -> JobLogReader:
         """Return a reader that continues after `position`."""
         return cls(position, searching=not position.tail)
 
@@ -108,13 +108,13 @@ class JobLineReader(Struct, frozen=True):
 
     def _search(self, lines: Sequence[bytes], length: int) -> Step:
         if not lines:
-            return Step(JobLineReader(JobLinePosition(), self.window, searching=False), None, again=False)
+            return Step(JobLogReader(JobLogPosition(), self.window, searching=False), None, again=False)
         begin = length - len(lines)
         place = self._find(lines, begin, length)
         if place is None:
             if begin and (wider := _fitting(lines)) > self.window:
                 return Step(replace(self, window=wider), None, again=True)
-            return self._read(lines, 0, JobLinePosition(end=begin), gap=bool(self.position.tail), full=False)
+            return self._read(lines, 0, JobLogPosition(end=begin), gap=bool(self.position.tail), full=False)
         gone = self.position.gone + self._place - place
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
 
@@ -133,18 +133,18 @@ class JobLineReader(Struct, frozen=True):
                 return place
         return None
 
-    def _read(self, lines: Sequence[bytes], old: int, position: JobLinePosition, *, gap: bool, full: bool) -> Step:
+    def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> Step:
         """Return the result for `lines`. The first `old` of them are known. The known lines end at `position`."""
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed
-            return Step(JobLineReader(known, self.window, searching=False), None, again=False)
+            return Step(JobLogReader(known, self.window, searching=False), None, again=False)
         end, size = old, 0
         while end < len(lines) and (end == old or size + len(lines[end]) <= MAX_BYTES):
             size += len(lines[end])
             end += 1
-        after = JobLinePosition(position.end + end - old, position.gone, _tail(lines[:end]))
-        reader = JobLineReader(after, window, searching=False)
+        after = JobLogPosition(position.end + end - old, position.gone, _tail(lines[:end]))
+        reader = JobLogReader(after, window, searching=False)
         return Step(reader, Batch(position.end, lines[old:end], gap), again=full or end < len(lines))
 
 

@@ -44,7 +44,7 @@ class Backlog:
         items = self._items
         while items and len(events) + len(owed) < count:
             first = items[0]
-            if first.subscription.left:
+            if first.subscription.ended:
                 items.popleft()
             elif isinstance(first, Owed):
                 if events:

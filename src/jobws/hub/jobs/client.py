@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import UNSET
 
 from jobws.hub.client import Client
-from jobws.hub.jobs.answer import answer
 from jobws.hub.jobs.backlog import Backlog
+from jobws.hub.jobs.beginning import Begun, begin
 from jobws.hub.jobs.matching import MAX_MATCHING, Matching
 from jobws.hub.jobs.missed import Owed
-from jobws.hub.jobs.pending_subscription import UNSUBSCRIBED, Begun, PendingSubscription, begin
 from jobws.hub.jobs.positions import positions
-from jobws.hub.jobs.replay import go_live
-from jobws.hub.jobs.subscription import Subscription
+from jobws.hub.jobs.subscription import UNSUBSCRIBED, PendingSubscription, Subscription, answer
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
-from jobws.protocol.request_types import Identity, Ping, Request, Subscribe, SubscriptionRequest, Unsubscribe
+from jobws.protocol.request_types import Ping, Request, Subscribe, SubscriptionKey, SubscriptionRequest, Unsubscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -70,19 +68,19 @@ class JobClient(Client[Request, PendingSubscription]):
         self._queues = queues
         self._limit = max_subscriptions
         self._read_back = read_back
-        self._subscriptions: dict[Identity, Subscription] = {}
+        self._subscriptions: dict[SubscriptionKey, Subscription] = {}
         self._matching: Matching | None = None
         self._pending: list[PendingSubscription] = []
 
     @property
-    def rooms(self) -> Collection[Identity]:
-        """The rooms of the client's subscriptions, oldest first."""
+    def keys(self) -> Collection[SubscriptionKey]:
+        """The keys of the client's subscriptions, oldest first."""
         return self._subscriptions.keys()
 
     @property
     def catching_up(self) -> bool:
         """Whether a subscription is not answered yet, is still to be read back, or waits for log lines."""
-        return bool(self._pending or self.backlog or self._fanout.job_lines.draining_of(self))
+        return bool(self._pending or self.backlog or self._fanout.job_logs.draining_of(self))
 
     @property
     def is_owed(self) -> bool:
@@ -91,10 +89,10 @@ class JobClient(Client[Request, PendingSubscription]):
         return bool(without_position) and any(
             subscription.acked
             and (
-                room.queue in without_position
-                or (room.queue is None and not without_position.isdisjoint(subscription.job_states))
+                key.queue in without_position
+                or (key.queue is None and not without_position.isdisjoint(subscription.job_states))
             )
-            for room, subscription in self._subscriptions.items()
+            for key, subscription in self._subscriptions.items()
         )
 
     def _serve(self, request: Request) -> PendingSubscription | None:
@@ -109,27 +107,27 @@ class JobClient(Client[Request, PendingSubscription]):
                 assert_never(request)
         return None
 
-    def leave(self, subscription: Subscription) -> None:
+    def end(self, subscription: Subscription) -> None:
         """End one subscription, whether it was answered or not. Does nothing if it has ended already."""
-        if subscription.left:
+        if subscription.ended:
             return
-        subscription.left = True
-        room = subscription.request.room
-        del self._subscriptions[room]
+        subscription.ended = True
+        key = subscription.request.key
+        del self._subscriptions[key]
         if self._matching is not None:
-            self._matching.remove(room)
+            self._matching.remove(key)
         held, subscription.held = subscription.held, None
         for each in held or ():
             self.outbox.release(each.tail)
         if subscription.acked:
             self._fanout.rooms.leave(subscription)
             if subscription.request.logs is not None:
-                self._fanout.job_lines.leave(subscription)
+                self._fanout.job_logs.leave(subscription)
 
-    def leave_all(self) -> None:
+    def end_all(self) -> None:
         """End all subscriptions, because the client is gone or the connection is closing."""
         for subscription in list(self._subscriptions.values()):
-            self.leave(subscription)
+            self.end(subscription)
         self._pending.clear()
         self.outbox.abandon()
 
@@ -141,8 +139,8 @@ class JobClient(Client[Request, PendingSubscription]):
         evictable = self._evictable()
         left = False
         for item in request.items:
-            if not isinstance(item, ItemError) and (old := self._subscriptions.get(item.room)) is not None:
-                self.leave(old)
+            if not isinstance(item, ItemError) and (old := self._subscriptions.get(item.key)) is not None:
+                self.end(old)
                 left = True
             pending.subscriptions.append(item if isinstance(item, ItemError) else self._enter(item, pending, evictable))
         if left:
@@ -152,28 +150,28 @@ class JobClient(Client[Request, PendingSubscription]):
     def _enter(
         self, request: SubscriptionRequest, pending: PendingSubscription, evictable: Iterator[Subscription]
     ) -> Subscription | ItemError:
-        room = request.room
+        key = request.key
         if len(self._subscriptions) >= self._limit:
             evicted = next(evictable, None)
             if evicted is None:
                 limit = f"a connection may have {self._limit} subscriptions"
                 return ItemError("too-many-subscriptions", limit)
-            self.leave(evicted)
-            pending.evicted.append(name_evicted(evicted.request.room))
+            self.end(evicted)
+            pending.evicted.append(name_evicted(evicted.request.key))
         if len(self._subscriptions) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._subscriptions)
-        if self._matching is not None and self._matching.most(room) >= MAX_MATCHING:
+        if self._matching is not None and self._matching.most(key) >= MAX_MATCHING:
             limit = f"a connection may have {MAX_MATCHING} subscriptions that match one job"
             return ItemError("too-many-subscriptions", limit)
-        subscription = self._subscriptions[room] = Subscription(self, request, self._fanout.rooms)
+        subscription = self._subscriptions[key] = Subscription(self, request, self._fanout.rooms)
         if self._matching is not None:
-            self._matching.add(room)
+            self._matching.add(key)
         return subscription
 
     def _evictable(self) -> Iterator[Subscription]:
         """Yield the client's subscriptions whose outcome was delivered, oldest first. A request uses one such pass."""
         for subscription in list(self._subscriptions.values()):
-            if not subscription.left and subscription.has_outcome:
+            if not subscription.ended and subscription.has_outcome:
                 yield subscription
 
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
@@ -192,7 +190,7 @@ class JobClient(Client[Request, PendingSubscription]):
         for subscription in pending.subscriptions:
             if isinstance(subscription, ItemError):
                 results.append(Result(error=subscription))
-            elif subscription.left:
+            elif subscription.ended:
                 results.append(Result(error=UNSUBSCRIBED))
             else:
                 found = begin(subscription, query, self._fanout, now_milliseconds)
@@ -200,7 +198,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 if found.result.error is UNSET:
                     begun[subscription] = found
                 else:
-                    self.leave(subscription)
+                    self.end(subscription)
         data = answer(pending, results, self._fanout)
         if isinstance(data, ItemError):
             self._refuse(pending, data)
@@ -221,11 +219,11 @@ class JobClient(Client[Request, PendingSubscription]):
             if subscription.request.logs is None:
                 self._add(begun.replays)
             else:  # the lines that are there come before the outcome
-                self._fanout.job_lines.drain(
+                self._fanout.job_logs.drain(
                     subscription, subscription.job_states, partial(self._read_later, begun.replays)
                 )
         else:
-            go_live(self._fanout, subscription)
+            self._fanout.go_live(subscription)
         for queue in begun.owed:
             self.owe(subscription, queue)
         for queue in begun.stale:
@@ -254,7 +252,7 @@ class JobClient(Client[Request, PendingSubscription]):
             return
         self._pending.remove(pending)
         for subscription in pending.present:
-            self.leave(subscription)
+            self.end(subscription)
         self._refuse(pending, error)
         self.outbox.flush()
 
@@ -268,7 +266,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 continue
             subscription = self._subscriptions.get(item)
             if subscription is not None:
-                self.leave(subscription)
+                self.end(subscription)
             results.append(Result(left=subscription is not None))
         self._answer_abandoned()
         data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
@@ -280,7 +278,7 @@ class JobClient(Client[Request, PendingSubscription]):
             if pending.request.many or not pending.subscriptions:
                 continue
             (subscription,) = pending.subscriptions
-            if isinstance(subscription, Subscription) and subscription.left:
+            if isinstance(subscription, Subscription) and subscription.ended:
                 self._pending.remove(pending)
                 self._refuse(pending, UNSUBSCRIBED)
 

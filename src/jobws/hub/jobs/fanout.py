@@ -1,42 +1,40 @@
 """Passes stream entries on to the outboxes of the clients that chose them, in one synchronous call.
 
 There is no await between finding the subscriptions and sending to them, so locks and copies are not needed.
+Subscriptions are looked up before the event is decoded, so an event without subscriptions costs two hash look-ups.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.events import payload
-from jobws.hub.job_log.followers import JobLines
-from jobws.hub.jobs.batch import Batch
-from jobws.hub.jobs.history import History, KnownStream
-from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Subscription
-from jobws.protocol.codec import Frame, encode, job_frame, tail_of
-from jobws.protocol.echo import named
-from jobws.protocol.identifiers import START, Position, position
-from jobws.protocol.messages import Cursor, Gap, GapData
+from jobws.bullmq.events import Life, field, kind_of, payload
+from jobws.hub.jobs.streams import PublishedStreams
+from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended, Subscriber, Subscription
+from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
+from jobws.protocol.identifiers import is_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from jobws.bullmq.events import HistoryEntry, Kind
-    from jobws.hub.jobs.history import QueueHistory
+    from jobws.bullmq.events import Kind
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.jobs.signals import Signals
+    from jobws.hub.jobs.subscription import JobState
+    from jobws.protocol.messages import Sub
     from jobws.redis.commands import Entry
 
 
 _log: Final = logging.getLogger(__name__)
 
 # The limits of one call of `publish`, since the requests of all connections wait meanwhile.
-MAX_OFFERS: Final = 20_000
+MAX_DELIVERIES: Final = 20_000
 MAX_SECONDS: Final = 0.020
 
 
-class Fanout:
+class Fanout(PublishedStreams):
     """The one path of an event through the process.
 
     Args:
@@ -44,194 +42,35 @@ class Fanout:
         max_payload_bytes: Larger payloads are truncated.
         clock: Returns seconds that never go back. It is called while a batch is published.
         signals: The callbacks for work that needs Redis.
-
-    Attributes:
-        cursors: By queue label, the stream id up to which entries were published.
-        verified: By queue label, the stream id up to which certainly no entry was missed. A client can continue from
-            this position at another bridge, which does not know of holes that this one has not found yet.
-        history: The events that were published, and those that the streams held before.
-        counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
-        without_events: The queues whose event stream is switched off.
-        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for that.
-        without_position: The queues whose frames have no position now, because entries were missed and the outcomes
-            among them were not looked up yet.
-        published: By queue whose stream is read again, the history of what was published before.
-        job_lines: The followers of jobs' log lines.
     """
 
     def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float], signals: Signals) -> None:
-        self.rooms = rooms
-        self.cursors: Cursor = {}
-        self.verified: Cursor = {}
-        self.history = History()
-        self.counts: Counter[str] = Counter()
-        self.without_events: set[str] = set()
-        self.knows_all = True
-        self.without_position: set[str] = set()
-        self.published: dict[str, QueueHistory] = {}
-        # By queue: the position up to which events may be missing, and the range of positions that may be from the
-        # stream that was there before.
-        self._doubtful: Cursor = {}
-        self._foreign: dict[str, _Span] = {}
-        self._on_gap = signals.on_gap
-        self.job_lines = JobLines(
-            self.without_events, self.counts, self.release, signals.on_job_log_news, signals.on_job_log_wait
-        )
+        super().__init__(rooms, signals)
         self._max_payload_bytes = max_payload_bytes
         self._clock = clock
 
-    # ---- called by the readers of streams ----
-
-    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take the events that a stream held before jobws read it into the history. They are not sent to anyone.
-
-        This is a generator of short steps, which the caller must exhaust.
-        """
-        return self.history.fill(queue, newest_first, floor)
-
-    def keep(self, queue: str, max_length: int) -> int:
-        """Note how many entries a stream may hold, and return how many of its events are remembered."""
-        return self.history.keep(queue, max_length)
-
-    def forget_before(self, queue: str, stream_id: str) -> None:
-        """Forget events that Redis has trimmed: those before the entry `stream_id`."""
-        self.history.forget_before(queue, stream_id)
-
-    def forget(self, queue: str) -> None:
-        """Forget all about a queue that is gone and whose stream is not read. If it comes back, it is a new queue.
-
-        Subscriptions that name the queue stay. Those without a queue stay, too, as if their job had never been in it.
-        """
-        for subscription in self.rooms.forget(queue):
-            self.job_lines.forget(subscription, queue)
-        self.history.forget(queue)
-        self.published.pop(queue, None)
-        for known in (self.cursors, self.verified):
-            known.pop(queue, None)
-        self._doubtful.pop(queue, None)
-        self._foreign.pop(queue, None)
-        self.without_events.discard(queue)
-        self.without_position.discard(queue)
-
-    def begin_again(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
-
-        The caller must call `tell_gap` next. Events that were published before will be skipped.
-
-        Args:
-            queue: The queue's label.
-            reason: Why; the `reason` of the `gap` frame.
-            generated: The stream's last id.
-            oldest: The id before its oldest entry.
-
-        Returns:
-            The id after which to read, and the id up to which entries may be missing. The first is the floor of the
-            history, or `0-0` if the stream's ids do not reach higher than this floor.
-        """
-        cursor = self.cursors[queue]
-        known = self.history.floor(queue)
-        start = known if position(generated) > position(known) else START
-        floor = max(start, oldest, key=position)
-        self._doubtful[queue] = max(cursor, self._doubtful.get(queue, START), key=position)
-        if position(generated) < position(cursor):
-            span = _Span(position(generated), position(cursor))
-            old = self._foreign.get(queue, span)
-            self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
-        self.published[queue] = self.history.begin_again(queue)
-        self.without_position.add(queue)
-        self.cursors[queue] = start
-        self.counts["gaps"] += 1
-        self.job_lines.give_up_all(queue)
-        return start, floor
-
-    def tell_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the queue's clients, and doubt their outcomes. Yields after each subscription and client."""
-        limit = position(floor)
-        concerned = self.rooms.concerned(queue)
-        for subscription in list(self.rooms.seen(queue)):
-            settled = subscription.job_states.get(queue)
-            if settled is not None and (reason != "trimmed" or position(settled) <= limit):
-                subscription.job_states[queue] = DOUBTED
-            if subscription.had is not None and reason != "trimmed":
-                subscription.had.pop(queue, None)
-            if subscription.held is not None:
-                self._hold_gap(subscription, queue, reason)
-            yield
-        gap = encode(Gap(data=GapData(queue, reason, None)))
-        for connection in concerned:
-            connection.outbox.append(gap)
-            connection.outbox.flush()
-            yield
-
-    def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
-        """Add a gap to the held events, so that it is sent before the events that are read again."""
-        room = subscription.request.room
-        jobs = None if room.job_id is None else [room.job_id]
-        frame = encode(Gap(sub=named(room.sub), data=GapData(queue, reason, jobs)))
-        if subscription.held is not None and subscription.connection.outbox.hold(frame.payload):
-            subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
-
-    def end_again(self, queue: str, floor: str) -> None:
-        """Note that a stream was published again. Entries up to the id `floor` may be missing."""
-        self.published.pop(queue, None)
-        self.history.reach_to(queue, floor)
-        self.doubt(queue)
-
-    def doubt(self, queue: str) -> None:
-        """Note that outcomes may have been missed: have the jobs looked up, and send no positions until `resolve`.
-
-        While the stream is read again, the look-up waits for `end_again`.
-        """
-        self.without_position.add(queue)
-        if queue not in self.published:
-            self._on_gap(queue)
-
-    def resolve(self, queue: str) -> None:
-        """Note that missed outcomes were looked up. Positions are sent again, unless the stream is being read again."""
-        if queue not in self.published:
-            self.without_position.discard(queue)
-
-    def known(self, queue: str) -> KnownStream:
-        """Return what is known of a queue's stream now."""
-        return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
-
-    def may_miss(self, queue: str, after: str) -> bool:
-        """Return whether a client that continues from the position `after` may miss events."""
-        doubtful = self._doubtful.get(queue)
-        return (doubtful is not None and position(after) <= position(doubtful)) or self.history.of(queue).may_miss(
-            after
-        )
-
-    def is_foreign(self, queue: str, after: str, end: str) -> bool:
-        """Return whether `after` may be from another stream than the present one, which ends with `end` or is empty."""
-        last = self.cursors.get(queue, START) if end == START else end
-        foreign = self._foreign.get(queue)
-        return position(after) > position(last) or (
-            foreign is not None and foreign.after < position(after) <= foreign.up_to
-        )
-
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """Offer `entries[start:]` of one queue, in order, and flush each connection once.
+        """Publish `entries[start:]` of one queue, in order, and flush each client once.
 
         Returns:
             The index of the first entry that was not published: `len(entries)`, or less if the call reached its limit.
             Then the caller passes this index as `start` after a checkpoint.
         """
-        batch = Batch(self, queue)
+        batch = _Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS
         index = start
         try:
             for index in range(start, len(entries)):
                 stream_id, fields = entries[index]
                 try:
-                    batch.offer(stream_id, fields)
+                    batch.deliver(stream_id, fields)
                 except Exception:  # noqa: BLE001 - one poison entry stops nothing
                     if not self.counts["poison"]:
                         _log.exception(
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
                         )
                     self.counts["poison"] += 1
-                if batch.offers >= MAX_OFFERS or (index % 64 == 63 and self._clock() > deadline):
+                if batch.deliveries >= MAX_DELIVERIES or (index % 64 == 63 and self._clock() > deadline):
                     break
             return index + 1 if entries else 0
         finally:
@@ -239,15 +78,15 @@ class Fanout:
                 self.cursors[queue] = entries[index][0].decode()
             self.history.changes += batch.forgets
             self.counts["entries"] += index + 1 - start
-            self.counts["deliveries"] += batch.offers
+            self.counts["deliveries"] += batch.deliveries
             batch.finish()
 
     def release(self, subscription: Subscription) -> None:
         """Send the held events of a subscription, and hold none from now on. Does nothing if it has ended."""
         held_back, subscription.held = subscription.held or [], None
-        outbox = subscription.connection.outbox
+        outbox = subscription.client.outbox
         for index, held in enumerate(held_back):
-            if subscription.left:  # it ended with the event before this one
+            if subscription.ended:  # it ended with the event before this one
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -258,20 +97,29 @@ class Fanout:
             self.counts["held"] += 1
             self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
-    # ---- frames ----
+    def go_live(self, subscription: Subscription) -> None:
+        """Release the held events of a subscription, and send it events when they happen from now on.
+
+        If the subscription asked for log lines, this is done after the present lines were sent.
+        """
+        if subscription.request.logs is None or subscription.ended:
+            self.release(subscription)
+        else:
+            subscription.held = subscription.held or []
+            self.job_logs.drain(subscription, subscription.job_states, partial(self.release, subscription))
 
     def send(
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
     ) -> None:
         """Send an event to one subscription, and end the subscription if it ends with it. The caller flushes."""
         is_owed = subscription.owed is not None and queue in subscription.owed
-        told = kind.is_outcome or not (is_owed or queue in self.without_position)
-        sub = subscription.request.room.sub
-        subscription.connection.outbox.append(
-            job_frame(kind.name.json, tail, position=at if told else None, sub=sub, replayed=replayed)
+        has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
+        sub = subscription.request.key.sub
+        subscription.client.outbox.append(
+            job_frame(kind.name.json, tail, position=at if has_position else None, sub=sub, replayed=replayed)
         )
         if kind.is_outcome and subscription.request.until_end:
-            subscription.connection.leave(subscription)
+            subscription.client.end(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
         """Return the end `,"data":…}` that all frames of an event share, and count what is wrong with the event."""
@@ -281,8 +129,141 @@ class Fanout:
         return tail_of(data)
 
 
-class _Span(NamedTuple):
-    """The positions after `after`, up to and including `up_to`."""
+class _Batch:
+    """The state of one call of `Fanout.publish`.
 
-    after: Position
-    up_to: Position
+    Attributes:
+        deliveries: How many events were delivered so far, counted for each subscription.
+    """
+
+    __slots__ = (
+        "_anywhere",
+        "_fanout",
+        "_followed",
+        "_history",
+        "_named",
+        "_published",
+        "_queue",
+        "_queue_json",
+        "_touched",
+        "_whole_queue",
+        "deliveries",
+    )
+
+    def __init__(self, fanout: Fanout, queue: str) -> None:
+        self._fanout = fanout
+        self._queue = queue
+        self._queue_json = json_text(queue)
+        self._anywhere = fanout.rooms.anywhere
+        self._named = fanout.rooms.named(queue)
+        self._followed = fanout.job_logs.followers
+        self._history = fanout.history.of(queue)
+        self._published = fanout.published.get(queue)
+        self._whole_queue = fanout.rooms.whole_queue(queue)
+        self._touched: dict[Subscriber, None] = {}
+        self.deliveries = 0
+
+    def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
+        """Send an event to the subscriptions that chose it, and note what it says of its job."""
+        # BullMQ writes `event` and `jobId` first; custom events may not.
+        job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
+        if job_id is None:
+            return
+        kind = kind_of(fields)
+        if kind is None:
+            self._fanout.counts["missing-field"] += 1
+            return
+        self._history.add(job_id, stream_id, kind)
+        if self._published is not None and self._published.knows(job_id, stream_id, kind):
+            return
+        anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
+        if anywhere is None and named is None and not self._whole_queue:
+            return
+        if job_id in self._followed:
+            self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
+        recipients: list[Subscription] = []
+        if self._whole_queue:
+            self._choose(recipients, self._whole_queue, kind)
+        if anywhere is not None:
+            self._note(recipients, anywhere, stream_id, kind)
+        if named is not None:
+            self._note(recipients, named, stream_id, kind)
+        if recipients:
+            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue_json, fields))
+
+    def _choose(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
+        """Add the members that chose this event to `recipients`."""
+        event = kind.name.text
+        recipients += [each for each in members if each.request.events is None or event in each.request.events]
+
+    def _note(
+        self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind
+    ) -> None:
+        """Note for all members what the event says of the job's life. Add those that chose the event to `recipients`.
+
+        A member may have got a later outcome from the job's hash already. Then `job_states` has the id up to which the
+        stream's outcomes are old, and an outcome up to that id is not sent.
+        """
+        event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
+        changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
+        state: JobState = Ended(stream_id) if changes_state and not lives else ALIVE
+        # Most members of a room have the same object in `job_states`, so one comparison is enough for all of them.
+        compared, is_news = None, True
+        for subscription in members:
+            if changes_state:
+                known = subscription.job_states.get(queue)
+                if known is None:
+                    subscription.see(queue, state)
+                else:
+                    if known is not compared:
+                        compared, is_news = known, known is ALIVE or is_after(stream_id, known.up_to)
+                    if is_news:
+                        subscription.job_states[queue] = state
+                    elif life is not Life.SAME and not lives:
+                        continue
+                if ends and subscription.owed:
+                    subscription.pay(queue)  # the hash has this outcome now, no longer the one that was owed
+            elif queue not in subscription.job_states:
+                subscription.see(queue)
+            chosen = subscription.request.events
+            if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):
+                continue
+            if chosen is None or event in chosen:
+                recipients.append(subscription)
+
+    def _send(self, recipients: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
+        """Append a frame for each recipient. Those with the same `sub` share a frame. All frames share a large tail."""
+        queue, ends = self._queue, kind.is_outcome
+        without_position = not ends and queue in self._fanout.without_position
+        with_position: dict[Sub | None, Frame] = {}
+        without: dict[Sub | None, Frame] = {}
+        self.deliveries += len(recipients)
+        for subscription in recipients:
+            client, request = subscription.client, subscription.request
+            self._touched[client] = None
+            if subscription.held is not None:
+                if client.outbox.hold(tail):
+                    subscription.held.append(BufferedEvent(kind, queue, stream_id, tail, replayed=False))
+                continue
+            # No outcome is ever owed to a subscription to a whole queue, so its frames keep their positions.
+            hidden = (without_position and request.key.job_id is not None) or (
+                subscription.owed is not None and queue in subscription.owed
+            )
+            frames, sub = without if hidden else with_position, request.key.sub
+            frame = frames.get(sub)
+            if frame is None:
+                at = None if hidden else stream_id
+                frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
+            client.outbox.append(frame)
+            if ends and request.until_end:
+                client.end(subscription)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the queue's history is full, so that each new event displaces an older one."""
+        return self._history.is_full
+
+    def finish(self) -> None:
+        """Flush every client that has a new frame."""
+        for client in self._touched:
+            client.outbox.flush()

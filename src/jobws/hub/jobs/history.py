@@ -223,7 +223,7 @@ class History:
         self._job_ids[queue] = known.job_ids
         return known
 
-    def keep(self, queue: str, max_length: int) -> int:
+    def resize(self, queue: str, max_length: int) -> int:
         """Set a queue's capacity to the length that its stream may have, within the bounds, and return the capacity."""
         capacity = self._capacity(max_length)
         known = self.of(queue)
@@ -240,7 +240,7 @@ class History:
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Replace a queue's history by the events that the stream holds. This is a generator of short steps."""
-        self.begin_again(queue)
+        self.restart(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1
 
@@ -249,7 +249,7 @@ class History:
         self.of(queue).reach_to(floor)
         self.changes += 1
 
-    def begin_again(self, queue: str) -> QueueHistory:
+    def restart(self, queue: str) -> QueueHistory:
         """Begin a queue's history again, empty and not filled. Returns the previous one."""
         known = self.of(queue)
         self._put(queue, QueueHistory(known.capacity))
@@ -260,7 +260,7 @@ class History:
         """Whether `known` is still the queue's history: it was not begun again or forgotten."""
         return self._queues.get(queue) is known
 
-    def having(self, job_id: bytes) -> list[str]:
+    def queues_of(self, job_id: bytes) -> list[str]:
         """Return the queues that have events of the job."""
         return [queue for queue, job_ids in self._job_ids.items() if job_id in job_ids]
 

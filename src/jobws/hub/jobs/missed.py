@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
-from jobws.hub.jobs.subscription import DOUBTED
+from jobws.hub.jobs.subscription import ALIVE, DOUBTED
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
@@ -43,15 +43,15 @@ def misses(
         without_events: Whether the queue emits no events, so that only its hashes show that a job lives again.
     """
     if snapshot is None:
-        return all_read and subscription.job_states.get(queue, DOUBTED) is None
-    settled = subscription.see(queue)
+        return all_read and subscription.job_states.get(queue) is ALIVE
+    state = subscription.see(queue)
     # The job may have begun a second life, and ended it, without an event that was read.
-    doubted = settled == DOUBTED or without_events
+    doubted = state == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
-            subscription.job_states[queue] = None
+            subscription.job_states[queue] = ALIVE
         return False
-    return (settled is None or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
+    return (state is ALIVE or doubted) and not subscription.was_delivered(queue, finished_text(snapshot))
 
 
 class Replay:

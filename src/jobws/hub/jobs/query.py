@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
-    from jobws.protocol.request_types import Identity
+    from jobws.protocol.request_types import Room
 
 _NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
 
@@ -56,7 +56,7 @@ class Query:
         "unknown",
     )
 
-    def __init__(self, rooms: Iterable[Identity], labels: Collection[str], fanout: Fanout) -> None:
+    def __init__(self, rooms: Iterable[Room], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
         self._labels = labels
@@ -83,7 +83,7 @@ class Query:
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
         self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
-    def _add(self, room: Identity) -> None:
+    def _add(self, room: Room) -> None:
         if room.queue is None:
             self._anywhere[room.job_id or ""] = None
         elif room.queue not in self._labels:
@@ -127,13 +127,13 @@ class Query:
 
     # ---- whether subscriptions can be answered ----
 
-    def is_outdated(self, rooms: Iterable[Identity]) -> bool:
+    def is_outdated(self, rooms: Iterable[Room]) -> bool:
         """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed."""
         return bool(self.unknown) and any(
             room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
 
-    def read_again(self, subscriptions: Iterable[Subscription]) -> list[str]:
+    def being_reread(self, subscriptions: Iterable[Subscription]) -> list[str]:
         """Return the queues whose streams are being read again and for which the subscriptions must wait.
 
         A subscription without a queue waits only for queues in which its job was seen, or in which it has a position.
@@ -141,7 +141,7 @@ class Query:
         """
         if not self._fanout.published:
             return []
-        concerned = [(each.request.room, each.request.after or {}) for each in subscriptions]
+        concerned = [(each.request.key, each.request.after or {}) for each in subscriptions]
         return [
             queue
             for queue, published in self._fanout.published.items()
@@ -155,7 +155,7 @@ class Query:
             )
         ]
 
-    def stale(self, room: Identity) -> Collection[str]:
+    def stale(self, room: Room) -> Collection[str]:
         """Return the room's queues in which events since the look-up were forgotten, or were lost in a hole.
 
         In these queues the job may have ended without an event that is known.
@@ -190,7 +190,7 @@ class Query:
         """Return whether the queue existed at the look-up and exists now."""
         return queue in self.queues and queue in self._labels
 
-    def having(self, room: Identity) -> Mapping[str, JobSnapshot | ItemError | None]:
+    def found(self, room: Room) -> Mapping[str, JobSnapshot | ItemError | None]:
         """Return what was found of the room's job, by queue that has the job or has events of it.
 
         None means that the queue has events of the job, but did not have the job at the look-up or was not asked.
@@ -201,7 +201,7 @@ class Query:
             known = found is not None or job_id.encode() in self._fanout.history.of(room.queue).job_ids
             return {room.queue: found} if known else {}
         found_in = self._found.get(job_id, _NOTHING)
-        others = [queue for queue in self._fanout.history.having(job_id.encode()) if queue not in found_in]
+        others = [queue for queue in self._fanout.history.queues_of(job_id.encode()) if queue not in found_in]
         having = {**found_in, **dict.fromkeys(others)}
         return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
 

@@ -5,14 +5,13 @@ Each call is one synchronous step. Between two calls the caller may wait until t
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.missed import FINISHED, NEVER, finished_text, misses
-from jobws.hub.jobs.subscription import BufferedEvent
+from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended
 from jobws.protocol.codec import encode, json_text
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, later, position
@@ -25,20 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
-    from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
-
-
-def go_live(fanout: Fanout, subscription: Subscription) -> None:
-    """Release the held events of a subscription, and send it events when they happen from now on.
-
-    If the subscription asked for log lines, this is done after the present lines were sent.
-    """
-    if subscription.request.logs is None or subscription.left:
-        fanout.release(subscription)
-    else:
-        subscription.held = subscription.held or []
-        fanout.job_lines.drain(subscription, subscription.job_states, partial(fanout.release, subscription))
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
@@ -54,26 +40,26 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         entry: The entry that the stream has under the event's id. None means that there is none.
     """
     subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
-    if subscription.left:
+    if subscription.ended:
         return
-    room = subscription.request.room
-    job_id = room.job_id or ""
-    connection = subscription.connection
+    key = subscription.request.key
+    job_id = key.job_id or ""
+    client = subscription.client
     if entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
         tail = fanout.tail(json_text(queue), entry[1])
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
-        connection.outbox.append(encode(Gap(sub=named(room.sub), data=GapData(queue, "trimmed", [job_id]))))
-        if subscription.job_states.get(queue) == stream_id:
-            subscription.job_states[queue] = None
-            connection.owe(subscription, queue)
+        client.outbox.append(encode(Gap(sub=named(key.sub), data=GapData(queue, "trimmed", [job_id]))))
+        if subscription.job_states.get(queue) == Ended(stream_id):
+            subscription.job_states[queue] = ALIVE
+            client.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
-        go_live(fanout, subscription)
-    connection.outbox.flush()
+        fanout.go_live(subscription)
+    client.outbox.flush()
 
 
-def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
+def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
     """Deliver an outcome that the stream does not have, made from the job's hash.
 
     Nothing is delivered if the outcome came meanwhile, if the client has it already, or if the job lives again. The
@@ -88,41 +74,41 @@ def settle(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
-    if subscription.left or subscription.owed is None or queue not in subscription.owed:
+    if subscription.ended or subscription.owed is None or queue not in subscription.owed:
         return
     subscription.pay(queue)
     if not fanout.history.is_current(queue, known.history):
-        subscription.connection.owe(subscription, queue)
+        subscription.client.owe(subscription, queue)
         return
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
-    request, connection = subscription.request, subscription.connection
-    job_id = (request.room.job_id or "").encode()
+    request, client = subscription.request, subscription.client
+    job_id = (request.key.job_id or "").encode()
     transition = fanout.history.of(queue).last_transition(job_id)
     newer = transition is not None and position(transition.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
     if snapshot is None:
-        if newer or subscription.job_states.get(queue) is not None:
+        if newer or isinstance(subscription.job_states.get(queue), Ended):
             return
     elif snapshot.state not in FINISHED or subscription.was_delivered(queue, finished):
         return
     if newer and transition is not None and transition.kind.life is Life.LIVES:
         subscription.note_delivered(queue, finished)
     else:
-        subscription.settle(queue, last, finished)
+        subscription.note_outcome(queue, last, finished)
     fields = _outcome(job_id, snapshot)
     kind = kind_of(fields)
     if kind is None or not request.chooses(kind.name.text):
         return
     fanout.counts["from-hash"] += 1
     if request.logs is not None:
-        fanout.job_lines.hold(subscription, queue)
+        fanout.job_logs.hold(subscription, queue)
     at, tail = f"{last}~{finished}".encode(), fanout.tail(json_text(queue), fields)
     if subscription.held is None:
         fanout.send(subscription, kind, queue, at, tail, replayed=True)
-    elif connection.outbox.hold(tail):
+    elif client.outbox.hold(tail):
         subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=True))
-    connection.outbox.flush()
+    client.outbox.flush()
 
 
 def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
@@ -144,10 +130,10 @@ def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: Look
         if isinstance(snapshot, ItemError):
             continue
         for subscription in fanout.rooms.of_job(queue, job_id):
-            if not subscription.left and misses(
+            if not subscription.ended and misses(
                 subscription, queue, snapshot, all_read=all_read, without_events=without_events
             ):
-                subscription.connection.owe(subscription, queue)
+                subscription.client.owe(subscription, queue)
             yield all_read
 
 

@@ -1,4 +1,4 @@
-"""The rooms. They tell which subscriptions get the events of a job or of a queue.
+"""The rooms: which subscriptions get the events of a job or of a queue.
 
 A room has all subscriptions to one job id, in one queue or in any, or all subscriptions to one whole queue. Rooms are
 found by queue. So an event without subscriptions costs two hash look-ups, however many rooms there are, and work for
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from jobws.hub.jobs.subscription import Subscriber, Subscription
+from jobws.hub.jobs.subscription import Ended, Subscriber, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -27,8 +27,8 @@ class Rooms:
     """All rooms. A room exists as long as it has a member.
 
     Args:
-        on_listened: Called with a queue when `listened` has changed for it, and with None when `seeking` has changed.
-            It must not wait.
+        on_listened: Called with a queue when `is_listened_to` has changed for it, and with None when `seeking` has
+            changed. It must not wait.
 
     Attributes:
         anywhere: The rooms of subscriptions that name a job id and no queue.
@@ -63,7 +63,7 @@ class Rooms:
         key = job_id.encode()
         return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
 
-    def listened(self, queue: str) -> bool:
+    def is_listened_to(self, queue: str) -> bool:
         """Return whether any subscription names `queue`, or names none and is to a job that was seen in `queue`."""
         return queue in self._named or queue in self._queues or queue in self._found
 
@@ -73,8 +73,8 @@ class Rooms:
         return bool(self._seeking)
 
     @property
-    def heard(self) -> Collection[str]:
-        """The queues for which `listened` is true."""
+    def listened_queues(self) -> Collection[str]:
+        """The queues for which `is_listened_to` is true."""
         return {**self._named, **self._queues, **self._found}.keys()
 
     def watched(self, queue: str) -> Iterator[bytes]:
@@ -85,7 +85,7 @@ class Rooms:
             if job_id not in named:
                 yield job_id
 
-    def unsettled(self, queue: str) -> Iterator[bytes | None]:
+    def awaiting_outcome(self, queue: str) -> Iterator[bytes | None]:
         """Yield the ids of a queue's watched jobs for which a member still waits for an outcome.
 
         A job of a subscription without a queue counts only if it was seen in this queue. None is yielded in place of a
@@ -93,15 +93,15 @@ class Rooms:
         """
         named = self.named(queue)
         for job_id in list(named):
-            yield job_id if self._is_unsettled(queue, job_id) else None
+            yield job_id if self._awaits_outcome(queue, job_id) else None
         for job_id in list(self._found.get(queue, ())):
-            yield job_id if job_id not in named and self._is_unsettled(queue, job_id) else None
+            yield job_id if job_id not in named and self._awaits_outcome(queue, job_id) else None
 
-    def _is_unsettled(self, queue: str, job_id: bytes) -> bool:
+    def _awaits_outcome(self, queue: str, job_id: bytes) -> bool:
         members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
-        return any(each.job_states.get(queue) is None for each in members)
+        return any(not isinstance(each.job_states.get(queue), Ended) for each in members)
 
-    def concerned(self, queue: str) -> set[Subscriber]:
+    def clients_of(self, queue: str) -> set[Subscriber]:
         """Return the clients that have a subscription that names the queue, or one that names no queue."""
         return {*self._counts.get(queue, ()), *self._counts.get(None, ())}
 
@@ -118,7 +118,7 @@ class Rooms:
 
     def join(self, subscription: Subscription) -> None:
         """Add `subscription` to its room."""
-        room = subscription.request.room
+        room = subscription.request.key
         self._count(subscription, 1)
         if room.queue is None:
             self.anywhere.setdefault(_job(subscription), {})[subscription] = None
@@ -127,20 +127,20 @@ class Rooms:
             if not subscription.job_states:
                 self._seek(subscription)
             return
-        unheard = not self.listened(room.queue)
+        is_first = not self.is_listened_to(room.queue)
         if room.job_id is None:
             self._queues.setdefault(room.queue, {})[subscription] = None
         else:
             _add(self._named, room.queue, subscription)
-        if unheard:
+        if is_first:
             self._on_listened(room.queue)
 
     def found(self, subscription: Subscription, queue: str) -> None:
         """Note that an event or a look-up showed that the queue has the job of `subscription`."""
-        if subscription.request.room.queue is None:
-            unheard = not self.listened(queue)
+        if subscription.request.key.queue is None:
+            is_first = not self.is_listened_to(queue)
             _add(self._found, queue, subscription)
-            if unheard:
+            if is_first:
                 self._on_listened(queue)
             self._seek_no_more(subscription)
 
@@ -155,38 +155,38 @@ class Rooms:
             subscription.pay(queue)
             if not subscription.job_states:
                 self._seek(subscription)
-        if members and not self.listened(queue):
+        if members and not self.is_listened_to(queue):
             self._on_listened(queue)
         return members
 
     def leave(self, subscription: Subscription) -> None:
         """Remove `subscription` from its room. A room without members is removed, too."""
-        room = subscription.request.room
+        room = subscription.request.key
         self._count(subscription, -1)
         if room.queue is None:
             _remove(self.anywhere, _job(subscription), subscription)
             self._seek_no_more(subscription)
             for queue in subscription.job_states:
                 _drop(self._found, queue, subscription)
-                if not self.listened(queue):
+                if not self.is_listened_to(queue):
                     self._on_listened(queue)
             return
         if room.job_id is None:
             _remove(self._queues, room.queue, subscription)
         else:
             _drop(self._named, room.queue, subscription)
-        if not self.listened(room.queue):
+        if not self.is_listened_to(room.queue):
             self._on_listened(room.queue)
 
     def _count(self, subscription: Subscription, change: int) -> None:
-        counts = self._counts.setdefault(subscription.request.room.queue, {})
-        count = counts.get(subscription.connection, 0) + change
+        counts = self._counts.setdefault(subscription.request.key.queue, {})
+        count = counts.get(subscription.client, 0) + change
         if count:
-            counts[subscription.connection] = count
+            counts[subscription.client] = count
         else:
-            del counts[subscription.connection]
+            del counts[subscription.client]
             if not counts:
-                del self._counts[subscription.request.room.queue]
+                del self._counts[subscription.request.key.queue]
 
     def _seek(self, subscription: Subscription) -> None:
         self._seeking[subscription] = None
@@ -201,7 +201,7 @@ class Rooms:
 
 
 def _job(subscription: Subscription) -> bytes:
-    return (subscription.request.room.job_id or "").encode()
+    return (subscription.request.key.job_id or "").encode()
 
 
 def _add(rooms: dict[str, JobRooms], queue: str, subscription: Subscription) -> None:

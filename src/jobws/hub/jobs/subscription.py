@@ -1,22 +1,54 @@
-"""One subscription of one connection, with the events that are held for it and what is known of its job."""
+"""A subscription of one client, and the request for several of them until it is answered.
+
+A `Subscription` has the events that are held for it and what is known of its job. `answer` builds the ack of a
+`PendingSubscription`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from jobws.protocol.identifiers import is_after
+from msgspec import UNSET, Struct, structs
+
+from jobws.hub.client import SEARCH_SIZE
+from jobws.protocol.identifiers import START, is_after
+from jobws.protocol.messages import AckData, Cursor, ItemError, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from jobws.bullmq.events import Kind
+    from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
-    from jobws.protocol.request_types import SubscriptionRequest
+    from jobws.protocol.messages import Evicted
+    from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest
 
-# The value in `Subscription.job_states` of an outcome after which a hole was found in the stream: a later outcome may
-# have been in the hole. It is lower than every id that Redis gives.
-DOUBTED: Final = b"0-0"
+UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
+
+
+class Alive(Enum):
+    """The state of a job that has not ended. Its next outcome is to be sent."""
+
+    ALIVE = "alive"
+
+
+class Ended(Struct, frozen=True, gc=False):
+    """The state of a job that has ended.
+
+    Attributes:
+        up_to: Outcomes up to this stream id were sent, or need not be.
+    """
+
+    up_to: bytes
+
+
+JobState: TypeAlias = Alive | Ended
+ALIVE: Final = Alive.ALIVE
+# The job has ended, and then a hole was found in the stream: a later outcome may have been in the hole. The id is lower
+# than every id that Redis gives.
+DOUBTED: Final = Ended(b"0-0")
 
 
 class BufferedEvent(NamedTuple):
@@ -42,8 +74,8 @@ class Subscriber(Protocol):
 
     outbox: Outbox
 
-    def leave(self, subscription: Subscription) -> None:
-        """End a subscription; see `JobClient.leave`."""
+    def end(self, subscription: Subscription) -> None:
+        """End a subscription; see `JobClient.end`."""
         ...
 
     def owe(self, subscription: Subscription, queue: str) -> None:
@@ -52,77 +84,70 @@ class Subscriber(Protocol):
 
 
 class Subscription:
-    """One subscription of one connection.
-
-    `job_states` has what is known of the job in each queue:
-
-    | value in `job_states` | meaning |
-    |---|---|
-    | no entry for the queue | The queue was not seen to have the job. `see` adds the entry. |
-    | None | The job lives. Its next outcome is to be sent. |
-    | a stream id | The job has ended. Outcomes up to this id were sent, or need not be. |
-    | `DOUBTED` | The job has ended. It may have ended again since, without an event that was read. |
+    """One subscription of one client.
 
     Attributes:
         acked: Whether the subscription was answered. Then it is in its room.
         held: The events that wait while older ones are read back, or log lines are read. None means that no event has
             to wait: events are sent when they happen.
-        job_states: See the table above.
+        job_states: What is known of the job, by queue that was seen to have it. `see` adds a queue.
         delivered: By queue, the `finished_text` of the outcome in the job's hash that was sent, or need not be sent.
             None means that there are none.
         owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
-        had: By queue, the stream id up to which the client has all events, although this bridge has not read that far:
-            the client comes from a faster bridge. None means that there are none.
-        left: Whether the subscription has ended.
+        ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
+            far: the client comes from a faster bridge. None means that there are none.
+        ended: Whether the subscription has ended.
     """
 
-    __slots__ = ("_rooms", "acked", "connection", "delivered", "had", "held", "job_states", "left", "owed", "request")
+    __slots__ = ("_rooms", "acked", "ahead", "client", "delivered", "ended", "held", "job_states", "owed", "request")
 
-    def __init__(self, connection: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
+    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
         self._rooms = rooms
-        self.connection = connection
+        self.client = client
         self.request = request
         self.acked = False
         self.held: list[BufferedEvent] | None = None
-        self.job_states: dict[str, bytes | None] = {}
+        self.job_states: dict[str, JobState] = {}
         self.delivered: dict[str, str] | None = None
         self.owed: set[str] | None = None
-        self.had: dict[str, bytes] | None = None
-        self.left = False
+        self.ahead: dict[str, bytes] | None = None
+        self.ended = False
 
     @property
     def queues(self) -> Collection[str]:
         """The queue that the subscription names, or else the queues that were seen to have its job."""
-        named = self.request.room.queue
+        named = self.request.key.queue
         return self.job_states.keys() if named is None else {named}
 
-    def see(self, queue: str, settled_by: bytes | None = None) -> bytes | None:
-        """Note that the queue has the job, and return the value of `job_states`: `settled_by` if there was none."""
-        if queue not in self.job_states:
-            self.job_states[queue] = settled_by
-            if self.acked and not self.left:
-                self._rooms.found(self, queue)
-        return self.job_states[queue]
+    def see(self, queue: str, state: JobState = ALIVE) -> JobState:
+        """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
+        known = self.job_states.get(queue)
+        if known is not None:
+            return known
+        self.job_states[queue] = state
+        if self.acked and not self.ended:
+            self._rooms.found(self, queue)
+        return state
 
     @property
     def has_outcome(self) -> bool:
         """Whether the job has ended in every queue that has it, and the client was sent the outcomes."""
-        ended = bool(self.job_states) and None not in self.job_states.values()
+        ended = bool(self.job_states) and ALIVE not in self.job_states.values()
         return ended and self.acked and self.held is None and not self.owed
 
     def was_delivered(self, queue: str, finished: str) -> bool:
         """Return whether the outcome with this `finished_text` was sent, or need not be sent."""
         return self.delivered is not None and self.delivered.get(queue) == finished
 
-    def has(self, queue: str, stream_id: bytes) -> bool:
+    def is_ahead_of(self, queue: str, stream_id: bytes) -> bool:
         """Return whether the client has the event `stream_id` from a bridge that had read further than this one."""
-        at = None if self.had is None else self.had.get(queue)
+        at = None if self.ahead is None else self.ahead.get(queue)
         return at is not None and not is_after(stream_id, at)
 
-    def settle(self, queue: str, end: str, finished: str) -> None:
+    def note_outcome(self, queue: str, end: str, finished: str) -> None:
         """Note that the hash's outcome was sent, or need not be: outcomes up to the stream id `end` are old."""
         self.see(queue)
-        self.job_states[queue] = end.encode()
+        self.job_states[queue] = Ended(end.encode())
         self.note_delivered(queue, finished)
 
     def note_delivered(self, queue: str, finished: str) -> None:
@@ -133,3 +158,98 @@ class Subscription:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)
+
+
+class PendingSubscription:
+    """A request to subscribe that waits until its jobs were looked up in Redis.
+
+    Args:
+        request: The request.
+        labels: The labels of all queues that exist; a live view.
+
+    Attributes:
+        subscriptions: The subscription of each item of the request, in order, or the error of the item.
+        evicted: The older subscriptions that were ended to make room.
+    """
+
+    __slots__ = ("_labels", "evicted", "request", "subscriptions")
+
+    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
+        self.request = request
+        self.subscriptions: list[Subscription | ItemError] = []
+        self.evicted: list[Evicted] = []
+        self._labels = labels
+
+    @property
+    def size(self) -> int:
+        """The number of subscriptions, plus SEARCH_SIZE if the request names an unknown queue."""
+        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
+        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
+
+    @property
+    def present(self) -> list[Subscription]:
+        """The subscriptions that have not ended."""
+        return [
+            subscription
+            for subscription in self.subscriptions
+            if not isinstance(subscription, ItemError) and not subscription.ended
+        ]
+
+    @property
+    def queues(self) -> set[str | None]:
+        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
+        return {room.queue for room in self.rooms}
+
+    @property
+    def rooms(self) -> list[SubscriptionKey]:
+        """The rooms of the subscriptions that have not ended."""
+        return [subscription.request.key for subscription in self.present]
+
+
+def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
+    """Return the data of a request's ack, or the error if the request has a single item, not a list, and it is refused.
+
+    Args:
+        pending: The request.
+        results: The result of each item, in order.
+        fanout: Where the positions of the ack come from.
+    """
+    request, evicted = pending.request, pending.evicted or UNSET
+    if request.many:
+        common = _common(pending, fanout)
+        own = [_without(result, common) for result in results]
+        return AckData(request.event, results=own, evicted=evicted, after=common or UNSET)
+    (result,) = results
+    if isinstance(result.error, ItemError):
+        return result.error
+    return AckData(
+        request.event,
+        jobs=result.jobs,
+        unknown=result.unknown,
+        gap=result.gap,
+        ambiguous=result.ambiguous,
+        unknown_queue=result.unknown_queue,
+        evicted=evicted,
+        after=result.after,
+    )
+
+
+def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
+    """Return the present position of each queue of the items, or no positions if an item names no queue."""
+    rooms = [item.key for item in pending.request.items if not isinstance(item, ItemError)]
+    if any(room.queue is None for room in rooms):
+        return {}
+    return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}
+
+
+def _without(result: Result, common: Cursor) -> Result:
+    """Return `result` without the positions that equal those of `common`."""
+    if result.after is UNSET or not common:
+        return result
+    own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
+    return structs.replace(result, after=own or UNSET)
+
+
+def now_in(queue: str, fanout: Fanout) -> str:
+    """Return the present position of a queue, after which all events will be sent."""
+    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.identifiers import position
-from jobws.redis.log_stream import Place
+from jobws.redis.log_stream import LogCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,16 +29,16 @@ class LogHub:
 
     Args:
         clock: Returns seconds that never go back. It is called while lines are published.
-        on_wanted: Called when the stream is to be read from `place` on. It must not wait.
-        on_due: Called when `settle` has something to do. It must not wait.
+        on_wanted: Called when the stream is to be read from `cursor` on. It must not wait.
+        on_due: Called when `send_dropped` has something to do. It must not wait.
 
     Attributes:
-        place: How far the stream was read for live subscriptions. None means that there are none.
+        cursor: How far the stream was read for live subscriptions. None means that there are none.
         counts: How many lines were `sent`, `replayed` and `dropped`, for the metrics.
     """
 
     def __init__(self, clock: Callable[[], float], on_wanted: Callable[[], None], on_due: Callable[[], None]) -> None:
-        self.place: Place | None = None
+        self.cursor: LogCursor | None = None
         self.counts: Counter[str] = Counter()
         self._on_wanted = on_wanted
         self._on_due = on_due
@@ -50,30 +50,30 @@ class LogHub:
         self._begun: Line | None = None
 
     def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
-        """Make a subscription live if it was offered the same entries as the live ones.
+        """Make a subscription live if it was passed the same entries as the live ones.
 
-        Returns False if the place of the subscription is before or after that of the live ones, or if the page is too
+        Returns False if the cursor of the subscription is before or after that of the live ones, or if the page is too
         old to decide this. Returns True otherwise, also if the subscription has ended.
 
         Args:
             subscription: The subscription, for which lines are being read back.
             page: The page that was read last.
-            index: How many entries of the page were offered to the subscription.
+            index: How many entries of the page were passed to the subscription.
         """
-        if subscription.place is None or subscription.left:
+        if subscription.cursor is None or subscription.ended:
             return True
         at_end = index == len(page.entries) and not page.full
-        if self.place is None:
-            if not (at_end and subscription.place.reach(page.state)):
+        if self.cursor is None:
+            if not (at_end and subscription.cursor.reach(page.state)):
                 return False
-            self.place = Place(subscription.place.id, subscription.place.count)
+            self.cursor = LogCursor(subscription.cursor.id, subscription.cursor.count)
         else:
-            here = position(self.place.id)
+            here = position(self.cursor.id)
             following = (
                 page.state.generated if at_end else page.entries[index][0] if index < len(page.entries) else None
             )
             met = following is not None and (position(following) > here or (at_end and position(following) == here))
-            if position(subscription.place.id) > here or not met:
+            if position(subscription.cursor.id) > here or not met:
                 return False
         subscription.live = True
         self._live[subscription] = None
@@ -91,27 +91,27 @@ class LogHub:
                 self._texts -= Counter((text,))
         self._due.pop(subscription, None)
         if not self._live:
-            self.place = self._begun = None
+            self.cursor = self._begun = None
 
-    def publish(self, place: Place, page: Page, start: int) -> int:
-        """Offer entries of a page to the live subscriptions, in order, for a short time.
+    def publish(self, cursor: LogCursor, page: Page, start: int) -> int:
+        """Pass entries of a page on to the live subscriptions, in order, for a short time.
 
         The caller then calls `flush` until it returns False, and calls `publish` again after a checkpoint.
 
         Args:
-            place: The place after which the page was read.
+            cursor: The cursor after which the page was read.
             page: The page.
-            start: The index of the first entry to offer.
+            start: The index of the first entry to pass on.
 
         Returns:
-            The index of the first entry that was not offered; `len(page.entries)` if all were.
+            The index of the first entry that was not passed; `len(page.entries)` if all were.
         """
-        if place is not self.place:  # all subscriptions ended meanwhile
+        if cursor is not self.cursor:  # all subscriptions ended meanwhile
             return len(page.entries)
-        if not start and (missing := place.check(page.state)) is not None:
+        if not start and (missing := cursor.check(page.state)) is not None:
             for subscription in self._live:
                 subscription.miss(missing)
-                self._touched[subscription.connection] = None
+                self._touched[subscription.client] = None
         deadline = self.clock() + MAX_SECONDS
         index = start
         while index < len(page.entries):
@@ -123,31 +123,31 @@ class LogHub:
                 break
             self._begun = None
             for subscription in self._live:
-                if subscription.offer(line):
-                    self._touched[subscription.connection] = None
-            place.pass_by(line.id.decode())
+                if subscription.deliver(line):
+                    self._touched[subscription.client] = None
+            cursor.pass_by(line.id.decode())
             index += 1
             if self.clock() > deadline:
                 break
         if index == len(page.entries):
-            place.reach(page.state)
+            cursor.reach(page.state)
         return index
 
     def flush(self) -> bool:
         """Wake the writers of some of the clients that have new frames. Returns whether there are more of them."""
-        for connection in list(self._touched)[:MAX_FLUSHES]:
-            del self._touched[connection]
-            connection.outbox.flush()
+        for client in list(self._touched)[:MAX_FLUSHES]:
+            del self._touched[client]
+            client.outbox.flush()
         return bool(self._touched)
 
     def due(self, subscription: LogSubscription) -> None:
-        """Record that a client that missed lines has room again. `settle` then sends it the frame `dropped`."""
+        """Record that a client that missed lines has room again. `send_dropped` then sends it the frame `dropped`."""
         self._due[subscription] = None
         self._on_due()
 
-    def settle(self) -> None:
+    def send_dropped(self) -> None:
         """Send `dropped` to the clients for which `due` was called."""
         due, self._due = self._due, {}
         for subscription in due:
-            subscription.tell_dropped()
-            subscription.connection.outbox.flush()
+            subscription.append_dropped()
+            subscription.client.outbox.flush()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.log.requests import LogSession
-    from jobws.redis.log_stream import Place
+    from jobws.redis.log_stream import LogCursor
 
 SUBSCRIBE: Final = "subscribe-logs"
 REPLACED: Final = ItemError("unsubscribed", "the subscription was left or replaced before it was answered")
@@ -49,7 +49,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
             case Ping():
                 after = None
                 if self._current is not None:
-                    self._current.tell_dropped()
+                    self._current.append_dropped()
                     after = self._current.reached
                 self.outbox.append(encode(LogPong(LogPongData(after), echoed(request.ref))))
             case UnsubscribeLogs():
@@ -64,7 +64,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
                 assert_never(request)
         return None
 
-    def leave_all(self) -> None:
+    def end_all(self) -> None:
         """End both subscriptions, because the client is gone or the connection is closing."""
         if self._pending is not None:
             self._end(self._pending)
@@ -72,22 +72,22 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self._leave_current()
         self.outbox.abandon()
 
-    def complete(self, subscription: LogSubscription, place: Place, end: str, *, gap: bool) -> None:
+    def complete(self, subscription: LogSubscription, cursor: LogCursor, end: str, *, gap: bool) -> None:
         """Answer a subscription, and end the previous one, which it replaces.
 
         Args:
             subscription: The subscription. If it is no longer pending, nothing happens.
-            place: The place after which its lines begin.
+            cursor: The cursor after which its lines begin.
             end: The id of the last line that the stream has now.
-            gap: Whether lines before `place` may be missing.
+            gap: Whether lines before `cursor` may be missing.
         """
         if subscription is not self._pending:
             return
         self._pending = None
         self._leave_current()
         self._current = subscription
-        subscription.place, subscription.end = place, end
-        self._acknowledge(LogAckData(SUBSCRIBE, after=place.id, gap=gap or UNSET), subscription.request.ref)
+        subscription.cursor, subscription.end = cursor, end
+        self._acknowledge(LogAckData(SUBSCRIBE, after=cursor.id, gap=gap or UNSET), subscription.request.ref)
         self.outbox.flush()
 
     def fail(self, subscription: LogSubscription, error: ItemError) -> None:
@@ -106,15 +106,15 @@ class LogClient(Client[LogRequest, LogSubscription]):
         subscription, self._current = self._current, None
         if subscription is None:
             return False
-        subscription.tell_dropped()
+        subscription.append_dropped()
         self._end(subscription)
         return True
 
     def _end(self, subscription: LogSubscription) -> None:
-        subscription.left = True
+        subscription.ended = True
         self._hub.leave(subscription)
-        if subscription.on_leave is not None:
-            subscription.on_leave()
+        if subscription.on_end is not None:
+            subscription.on_end()
 
     def _acknowledge(self, data: LogAckData, ref: Ref | None) -> None:
         self.outbox.append(encode(LogAck(data, echoed(ref))))

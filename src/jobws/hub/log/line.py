@@ -1,4 +1,4 @@
-"""A line of the log that is offered to many clients. Its frame and the results of searches are kept for all of them."""
+"""A line of the log that is passed to many clients. Its frame and the results of searches are kept for all of them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
-    from jobws.redis.log_stream import Missing, Page, Place
+    from jobws.redis.log_stream import LogCursor, Missing, Page
 
 # So many lines to read back count as one item of a list.
 LINES_PER_ITEM: Final = 10
@@ -30,13 +30,13 @@ class LogSubscription:
     """A subscription of one client, pending or answered.
 
     Attributes:
-        connection: The client.
+        client: The client.
         request: The request.
-        place: How far lines were read back. None before the answer.
+        cursor: How far lines were read back. None before the answer.
         end: The id of the last line that the stream had when the subscription was answered.
         live: Whether the subscription gets lines when they happen.
-        left: Whether the subscription has ended.
-        on_leave: Called when the subscription ends. The task that works for it sets this, to be cancelled. None means
+        ended: Whether the subscription has ended.
+        on_end: Called when the subscription ends. The task that works for it sets this, to be cancelled. None means
             that there is no such task.
     """
 
@@ -44,23 +44,23 @@ class LogSubscription:
         "_approximate",
         "_dropped",
         "_hub",
-        "connection",
+        "client",
+        "cursor",
         "end",
-        "left",
+        "ended",
         "live",
-        "on_leave",
-        "place",
+        "on_end",
         "request",
     )
 
-    def __init__(self, connection: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
-        self.connection = connection
+    def __init__(self, client: Client[LogRequest, LogSubscription], request: SubscribeLogs, hub: LogHub) -> None:
+        self.client = client
         self.request = request
-        self.place: Place | None = None
+        self.cursor: LogCursor | None = None
         self.end = ""
         self.live = False
-        self.left = False
-        self.on_leave: Callable[[], None] | None = None
+        self.ended = False
+        self.on_end: Callable[[], None] | None = None
         self._hub = hub
         self._dropped = 0
         self._approximate = False
@@ -74,25 +74,25 @@ class LogSubscription:
     @property
     def reached(self) -> str | None:
         """The id up to which every line was sent or counted as dropped. None before the answer."""
-        place = self._hub.place if self.live else self.place
-        return None if place is None else place.id
+        cursor = self._hub.cursor if self.live else self.cursor
+        return None if cursor is None else cursor.id
 
-    def offer(self, line: Line) -> bool:
+    def deliver(self, line: Line) -> bool:
         """Send a live line if the filter chooses it, or count it if it does not fit. Returns whether to flush."""
-        return line.passes(self.request.filter) and self._give(line.frame, "sent")
+        return line.passes(self.request.filter) and self._send(line.frame, "sent")
 
-    def _give(self, frame: Frame, counter: str) -> bool:
+    def _send(self, frame: Frame, counter: str) -> bool:
         """Send a line, after a `dropped` that is due, or count it if it does not fit. Returns whether to flush."""
-        outbox, told = self.connection.outbox, False
+        outbox, appended = self.client.outbox, False
         if self._has_missed:
-            if not outbox.roomy:
+            if not outbox.below_low_water:
                 self._drop(1, approximate=False)
                 return False
-            self.tell_dropped()
-            told = True
+            self.append_dropped()
+            appended = True
         if not outbox.has_room(len(frame)):
             self._drop(1, approximate=False)
-            return told
+            return appended
         outbox.append(frame)
         self._hub.counts[counter] += 1
         return True
@@ -103,8 +103,8 @@ class LogSubscription:
         With a filter the number is approximate, since it is unknown how many of the lines the filter would choose.
         """
         self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
-        if self.connection.outbox.roomy:
-            self.tell_dropped()
+        if self.client.outbox.below_low_water:
+            self.append_dropped()
 
     @property
     def _has_missed(self) -> bool:
@@ -112,43 +112,43 @@ class LogSubscription:
 
     def _drop(self, count: int, *, approximate: bool) -> None:
         if not self._has_missed:
-            self.connection.outbox.when_roomy(self._roomy)
+            self.client.outbox.when_below_low_water(self._note_low_water)
         self._dropped += count
         self._approximate = self._approximate or approximate
         self._hub.counts["dropped"] += count
 
-    def _roomy(self) -> None:
+    def _note_low_water(self) -> None:
         self._hub.due(self)
 
-    def tell_dropped(self) -> None:
+    def append_dropped(self) -> None:
         """Append `dropped` with the number of missing lines, if any are missing. The caller flushes."""
-        if self._has_missed and not self.left:
+        if self._has_missed and not self.ended:
             data = DroppedData(self._dropped, self._approximate or UNSET)
-            self.connection.outbox.append(encode(Dropped(data)))
+            self.client.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
 
     def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
         """Send entries that were read back, until the outbox is half full or a short time is over.
 
-        It also stops at the place of the live subscriptions, since from there on this one can get the same lines.
+        It also stops at the cursor of the live subscriptions, since from there on this one can get the same lines.
 
         Args:
             page: The page that was read.
-            start: The index of the first entry to offer.
+            start: The index of the first entry to pass on.
             clock: Returns seconds that never go back.
 
         Returns:
-            The index of the first entry that was not offered; `len(page.entries)` if all were.
+            The index of the first entry that was not passed; `len(page.entries)` if all were.
         """
-        place, outbox = self.place, self.connection.outbox
-        if place is None or self.left:  # it ended while the page was being read
+        cursor, outbox = self.cursor, self.client.outbox
+        if cursor is None or self.ended:  # it ended while the page was being read
             return len(page.entries)
-        if not start and (missing := place.check(page.state)) is not None:
+        if not start and (missing := cursor.check(page.state)) is not None:
             self.miss(missing)
         deadline, end = clock() + MAX_SECONDS, position(self.end)
-        limit = None if self._hub.place is None else position(self._hub.place.id)
+        limit = None if self._hub.cursor is None else position(self._hub.cursor.id)
         index = start
-        while index < len(page.entries) and outbox.roomy:
+        while index < len(page.entries) and outbox.below_low_water:
             line = Line(page.entries[index])
             if limit is not None and position(line.id) > limit:
                 break
@@ -156,8 +156,8 @@ class LogSubscription:
                 replayed = position(line.id) <= end
                 # The outbox is at most half full here. A line that does not fit even so is dropped: it is larger than a
                 # quarter of the limit.
-                self._give(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
-            place.pass_by(line.id.decode())
+                self._send(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
+            cursor.pass_by(line.id.decode())
             index += 1
             if clock() > deadline:
                 break

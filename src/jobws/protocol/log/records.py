@@ -149,7 +149,9 @@ def to_entry(record: LogRecord) -> dict[str, str]:
         message = message.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")
         fields = {**(fields or {}), "truncated": True}
     entry = {
-        **{"level": record.level, "source": _text(record.source)[:MAX_NAME_CHARACTERS], "message": message},
+        "level": record.level,
+        "source": _text(record.source)[:MAX_NAME_CHARACTERS],
+        "message": message,
         "time": str(record.time),
     }
     if record.queue is not None:

@@ -14,7 +14,7 @@ from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_stream_i
 from jobws.protocol.log.records import LEVELS, parse_level, severity
 from jobws.protocol.messages import Ref
 from jobws.protocol.request_types import Ping
-from jobws.protocol.session import Conversation
+from jobws.protocol.session import BaseSession
 
 if TYPE_CHECKING:
     from jobws.protocol.log.records import LogRecord
@@ -77,7 +77,7 @@ class UnsubscribeLogs(Struct, frozen=True):
 LogRequest: TypeAlias = SubscribeLogs | UnsubscribeLogs | Ping
 
 
-class LogSession(Conversation[LogRequest]):
+class LogSession(BaseSession[LogRequest]):
     """The state of the protocol for one connection to `/logs`."""
 
     __slots__ = ()

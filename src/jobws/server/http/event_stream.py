@@ -31,7 +31,7 @@ HEADERS: Final = {
 class Conversation(Protocol):
     """The requests of one client, and how the answers and events become server-sent events."""
 
-    async def ask(self, listener: InProcessClient) -> None:
+    async def ask(self, client: InProcessClient) -> None:
         """Pass the client's requests to the hub. This runs in a task of its own, while frames are sent."""
         ...
 
@@ -39,7 +39,7 @@ class Conversation(Protocol):
         """Return the seconds after which `step` is to be called even if no frame came."""
         ...
 
-    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
+    def step(self, client: InProcessClient) -> tuple[bytes, bool]:
         """Take the frames that came. Returns the bytes to send, and whether the response ends after them."""
         ...
 
@@ -71,25 +71,25 @@ class EventStream(Response):
             if self._sending:
                 response.cancel()
 
-        with response, self._service.listener(overflowed) as listener:
+        with response, self._service.client(overflowed) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._send(send, self._begin)
-                tasks.start_soon(self._conversation.ask, listener)
-                await self._tell(listener, send)
+                tasks.start_soon(self._conversation.ask, client)
+                await self._send_events(client, send)
                 await send({"type": "http.response.body", "body": b""})
                 tasks.cancel_scope.cancel()
 
-    async def _tell(self, listener: InProcessClient, send: Send) -> None:
+    async def _send_events(self, client: InProcessClient, send: Send) -> None:
         """Send what `step` returns until the conversation is over."""
         over = False
         while not over:
             with anyio.move_on_after(self._conversation.patience()):
-                await listener.wait()
-            data, over = self._conversation.step(listener)
+                await client.wait()
+            data, over = self._conversation.step(client)
             await self._send(send, data)
-            listener.written()
+            client.written()
 
     async def _send(self, send: Send, data: bytes) -> None:
         self._sending = True

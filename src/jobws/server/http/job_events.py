@@ -71,23 +71,23 @@ class _Events:
         # For a client that returns, an unknown job is one that has ended and whose outcome the client has.
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
-    async def ask(self, listener: InProcessClient) -> None:
+    async def ask(self, client: InProcessClient) -> None:
         """Subscribe to the jobs of the URL."""
-        listener.subscribe(self._data)
+        client.subscribe(self._data)
 
     def patience(self) -> float:
         """Return the seconds after which the client gets a position if no event came."""
         return self._keep_alive_seconds
 
-    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
+    def step(self, client: InProcessClient) -> tuple[bytes, bool]:
         """Return the events that came as bytes, and whether no further ones can come."""
-        connection = listener.connection
-        frames = listener.take()
+        hub_client = client.hub_client
+        frames = client.take()
         blocks = b"".join(map(self._writer.block, frames))
         ended = self._writer.unknown if self._returns else ()
-        over = connection.closing is not None or all(room.sub in ended for room in connection.rooms)
+        over = hub_client.closing is not None or all(key.sub in ended for key in hub_client.keys)
         if not frames:
-            listener.ping()
+            client.ping()
         return blocks, over
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.job_log import JobLinePage, JobLineSlice
+from jobws.bullmq.job_log import JobLogPage, JobLogSlice
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import JobLogs
 from jobws.protocol.identifiers import parse_job_id
@@ -67,12 +67,12 @@ class JobLogPages:
             RequestError: `unknown-job`.
         """
         if start < 0:
-            _, total = await self._ask(JobLineSlice(queue, job_id, 0, 1))
+            _, total = await self._ask(JobLogSlice(queue, job_id, 0, 1))
             start = max(0, total + start)
         found: list[bytes] = []
         size, count = 0, min(limit, FIRST_LINES)
         while True:
-            lines, total = await self._ask(JobLineSlice(queue, job_id, start + len(found), count))
+            lines, total = await self._ask(JobLogSlice(queue, job_id, start + len(found), count))
             for line in lines:
                 size += len(line)
                 if found and size > PAGE_BYTES:
@@ -83,8 +83,8 @@ class JobLogPages:
                 return found, start, total
             count = min(left, max(1, (PAGE_BYTES - size) * len(found) // max(size, 1)))
 
-    async def _ask(self, slice: JobLineSlice) -> tuple[list[bytes], int]:
-        lines, total, exists = await self._service.ask(JobLinePage(slice))
+    async def _ask(self, slice: JobLogSlice) -> tuple[list[bytes], int]:
+        lines, total, exists = await self._service.ask(JobLogPage(slice))
         if not exists and not total:
             label = slice.queue.label
             raise RequestError("unknown-job", f'no job of that id in queue "{label}"; it may have been removed')

@@ -59,8 +59,8 @@ class QueueListing:
         """
         queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))
-        question = page(queue, asked.get("state"), _limit(asked.get("limit"), DEFAULT_LIMIT), asked.get("cursor"))
-        job_ids, cursor = await self._service.ask(question)
+        query = page(queue, asked.get("state"), _limit(asked.get("limit"), DEFAULT_LIMIT), asked.get("cursor"))
+        job_ids, cursor = await self._service.ask(query)
         jobs = [(queue.label, job_id) for job_id in job_ids]
         found = await self._service.look_up(jobs, results=False)
         return json_answer(JobPage([each for job in jobs if isinstance(each := found.get(job), JobSnapshot)], cursor))

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
     from jobws.bullmq.snapshot import Found, Job
-    from jobws.bullmq.store import Question, Store
+    from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.pending_subscription import PendingSubscription
+    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
     from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
@@ -45,7 +45,7 @@ class Service:
         queues: The queues that are read.
         clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
-        store: Answers questions to Redis. It is not the store of subscriptions, so HTTP requests do not delay those.
+        store: Answers queries to Redis. It is not the store of subscriptions, so HTTP requests do not delay those.
         result_store: Looks up jobs with their results, which may have megabytes.
         submitter: Adds jobs.
     """
@@ -129,7 +129,7 @@ class Service:
         """Return by label why a queue is not being read. The key `*` is for the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
-    def listener(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
+    def client(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
         """Return a new client of `/ws` inside this process.
 
         `on_overflow` is called when the client's outbox has overflowed; see `InProcessClient`. Raises
@@ -138,10 +138,10 @@ class Service:
         self._check_running()
         return InProcessClient(self._clients, on_overflow)
 
-    async def ask(self, question: Question[Answer]) -> Answer:
-        """Return Redis's answer to a question. Raises RedisUnavailableError, also while the bridge is not running."""
+    async def ask(self, query: RedisQuery[Answer]) -> Answer:
+        """Return Redis's answer to a query. Raises RedisUnavailableError, also while the bridge is not running."""
         self._check_running()
-        return await self._store.ask(question)
+        return await self._store.ask(query)
 
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
         """Return the snapshots of `jobs`, with or without their results.

@@ -59,28 +59,28 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     found: Parts | RequestError | None = None
     # With `after`, outcomes of more than a minute ago count even if several queues have the id.
     item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
-    with service.listener(None) as listener, anyio.move_on_after(seconds):
+    with service.client(None) as client, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
-            listener.subscribe(item)
-            found = await _first(listener)
+            client.subscribe(item)
+            found = await _first(client)
             tasks.cancel_scope.cancel()
     if isinstance(found, RequestError):
         raise found
     return found
 
 
-async def _first(listener: InProcessClient) -> Parts | RequestError:
+async def _first(client: InProcessClient) -> Parts | RequestError:
     while True:
-        await listener.wait()
-        for parts in map(parts_of, listener.take()):
+        await client.wait()
+        for parts in map(parts_of, client.take()):
             if parts.event in OUTCOMES:
                 return parts
             if parts.event == "error":
                 refusal = msgspec.json.decode(parts.data, type=ErrorData)
                 return RequestError(refusal.code, refusal.message)
-        listener.written()
-        if listener.connection.closing is not None:
+        client.written()
+        if client.hub_client.closing is not None:
             return RequestError("unavailable", "the bridge restarts; ask again")
 
 

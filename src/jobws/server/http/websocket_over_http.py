@@ -77,16 +77,16 @@ class _Frames:
         self._pong_at = now + keep_alive_seconds
         self._asked = False
         self._caught_up = False
-        self._told = False
+        self._has_news = False
         self._owed_until: float | None = None
 
-    async def ask(self, listener: InProcessClient) -> None:
+    async def ask(self, client: InProcessClient) -> None:
         """Pass the requests to the hub, no faster than those of a WebSocket are read."""
-        listener.greet()
+        client.greet()
         pause = 0.0
         for request in self._requests:
             await anyio.sleep(pause)
-            pause = listener.received(request)
+            pause = client.received(request)
         # This is set in the same step as the last request, whose answer wakes the sender.
         self._asked = True
 
@@ -99,45 +99,45 @@ class _Frames:
             return self._pong_at - now
         return min(self._pong_at, self._until) - now
 
-    def step(self, listener: InProcessClient) -> tuple[bytes, bool]:
+    def step(self, client: InProcessClient) -> tuple[bytes, bool]:
         """Return the frames that came as bytes, and whether the response ends after them.
 
         A long poll ends with a `pong`. If the connection was closed, the last event is `close` with the reason.
         """
-        connection, now = listener.connection, anyio.current_time()
-        frames = listener.take()
-        if self._asked and not self._caught_up and not connection.catching_up:
+        hub_client, now = client.hub_client, anyio.current_time()
+        frames = client.take()
+        if self._asked and not self._caught_up and not hub_client.catching_up:
             self._caught_up = True
             self._pong_at = min(self._pong_at, now + POSITION_SECONDS)
-        self._told = self._told or any(map(_is_news, frames))
-        over = self._is_over(connection, now)
+        self._has_news = self._has_news or any(map(_is_news, frames))
+        over = self._is_over(hub_client, now)
         if over:
-            listener.written()  # otherwise the pong might not fit after the frames that were taken
-            listener.ping()
-            frames += listener.take()
-            connection.leave_all()  # events from now on belong to the next poll
+            client.written()  # otherwise the pong might not fit after the frames that were taken
+            client.ping()
+            frames += client.take()
+            hub_client.end_all()  # events from now on belong to the next poll
         elif now >= self._pong_at:
-            listener.ping()
+            client.ping()
             self._pong_at = now + self._keep_alive_seconds
-        closing = connection.closing
+        closing = hub_client.closing
         blocks = [frame_block(frame) for frame in frames]
         if closing is not None:
             blocks.append(close_block(closing.code, closing.reason))
         return b"".join(blocks), over or closing is not None
 
-    def _is_over(self, connection: JobClient, now: float) -> bool:
+    def _is_over(self, hub_client: JobClient, now: float) -> bool:
         """Whether a long poll ends now: it has an event, no subscription is left, or its time is over.
 
         It does not end while requests are being served or events read back. It lasts up to OWED_SECONDS longer while an
         outcome is owed.
         """
-        if self._until is None or not self._asked or connection.catching_up:
+        if self._until is None or not self._asked or hub_client.catching_up:
             return False
-        if not (self._told or not connection.rooms or now >= self._until):
+        if not (self._has_news or not hub_client.keys or now >= self._until):
             return False
-        if connection.is_owed and self._owed_until is None:
+        if hub_client.is_owed and self._owed_until is None:
             self._owed_until = now + OWED_SECONDS
-        return not connection.is_owed or self._owed_until is None or now >= self._owed_until
+        return not hub_client.is_owed or self._owed_until is None or now >= self._owed_until
 
 
 def _is_news(frame: Frame) -> bool:

@@ -1,25 +1,46 @@
-"""The endpoint `/ws`: makes its clients, and has their subscriptions looked up."""
+"""The endpoint `/ws`: makes its clients, looks up the jobs of their subscriptions in Redis, and has these answered.
+
+All requests to subscribe of one turn of the event loop, from all clients, share one look-up and one task.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import time
+from typing import TYPE_CHECKING, Final
 
-from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.pending_subscription import PendingSubscription
+import anyio
+
+from jobws.hub.jobs.client import UNAVAILABLE, JobClient
+from jobws.hub.jobs.query import Query
+from jobws.hub.jobs.subscription import PendingSubscription
+from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
+from jobws.server.jobs.reading_back import persist
 from jobws.server.websocket.endpoint import Endpoint
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
 
+    from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
     from jobws.protocol.codec import Frame
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.jobs.reading_back import ReadingBack
-    from jobws.server.jobs.subscribe import Subscribing
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.hello import Greeting
+
+    Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
+
+# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. In parts it answers some
+# of them in time, and the others when they ask again. In one look-up all of them would be late, each time.
+SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
+INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
+
+_log: Final = logging.getLogger(__name__)
 
 
 class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
@@ -30,7 +51,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         greeting: Makes the first frame.
         fanout: Where events pass.
         queues: The queues that are read.
-        subscribing: Looks up the jobs of subscriptions and has the subscriptions answered.
+        store: Reads jobs from Redis.
         reading_back: Delivers what clients missed.
         tasks: The tasks of the bridge.
     """
@@ -41,7 +62,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         greeting: Greeting,
         fanout: Fanout,
         queues: Queues,
-        subscribing: Subscribing,
+        store: Store,
         reading_back: ReadingBack,
         tasks: Tasks,
     ) -> None:
@@ -49,9 +70,10 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         self._greeting = greeting
         self._fanout = fanout
         self._queues = queues
-        self._subscribing = subscribing
+        self._store = store
         self._reading_back = reading_back
         self._tasks = tasks
+        self._next: Waiting = []
 
     def connect(self, wake: Callable[[], None]) -> JobClient:
         """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
@@ -60,14 +82,111 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         limits = settings.max_subscriptions, settings.outbox_bytes
         return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
 
-    def look_up(self, client: JobClient, sought: PendingSubscription) -> None:
-        """Have a request to subscribe answered; see `Endpoint.look_up`.
+    def look_up(self, client: JobClient, pending: PendingSubscription) -> None:
+        """Have a request answered together with all others of this turn of the event loop; see `Endpoint.look_up`.
 
         Does nothing while the bridge stops, since the client is being closed.
         """
         if self._tasks.are_running:
-            self._subscribing.add(client, sought)
+            self._next.append((client, pending))
+            if len(self._next) == 1:
+                self._tasks.spawn(self._begin)
 
     def hello(self) -> Frame:
         """Return the first frame of a connection."""
         return self._greeting.frame()
+
+    async def _begin(self) -> None:
+        batch, self._next = self._next, []
+        # Requests that wait for a queue must not delay the others.
+        apart: dict[tuple[str, ...], Waiting] = {}
+        everywhere: tuple[str, ...] = ()
+        if any(None in pending.queues for _, pending in batch):
+            # The empty label represents the queues that discovery has not found yet.
+            everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
+        for client, pending in batch:
+            named = (queue for queue in pending.queues if queue is not None)
+            awaited = self._unread(named) + (everywhere if None in pending.queues else ())
+            apart.setdefault(awaited, []).append((client, pending))
+        for awaited, some in apart.items():
+            if awaited:
+                self._tasks.spawn(self._run, some)
+        if () in apart:
+            await self._run(apart[()])
+
+    def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return the queues that must be found or read back before a subscription to them is answered."""
+        return tuple(queue for queue in labels if self._queues.is_awaited(queue))
+
+    def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
+        return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
+
+    async def _run(self, batch: Waiting) -> None:
+        """Answer a batch, part by part. An error ends only the subscriptions of this batch."""
+        error = UNAVAILABLE
+        part: Waiting = []
+        try:
+            while batch:
+                part, batch = divide(batch)
+                with anyio.move_on_after(self._settings.join_seconds) as scope:
+                    await self._answer(part)
+                if scope.cancelled_caught:
+                    batch = part + batch
+                    break
+        except Exception:  # noqa: BLE001 - subscriptions must not end the bridge
+            _log.exception("subscriptions failed")
+            batch, error = part + batch, INTERNAL
+        for client, pending in batch:
+            client.fail(pending, error)
+
+    async def _answer(self, batch: Waiting) -> None:
+        while batch:
+            query = await self._ask(batch)
+            while read_again := await self._complete(batch, query):
+                await self._queues.ready(read_again)
+
+    async def _complete(self, batch: Waiting, query: Query) -> set[str]:
+        """Answer the requests that can be answered. The others stay in the batch.
+
+        Returns:
+            The queues whose streams are being read again. Requests about them wait for that. If there are none but the
+            batch is not empty, its requests name a queue that did not exist before, and need a new query.
+        """
+        turn = Turn()
+        awaited: set[str] = set()
+        for _ in range(len(batch)):
+            client, pending = batch.pop(0)
+            queues = query.being_reread(pending.present)
+            if queues or query.is_outdated(pending.rooms):
+                awaited.update(queues)
+                batch.append((client, pending))
+            else:
+                client.complete(pending, query, time.time() * 1000)
+            await turn.pause()
+        return awaited
+
+    async def _ask(self, batch: Waiting) -> Query:
+        if any(None in pending.queues for _, pending in batch):
+            await self._queues.scanned()
+        query = self._query(batch)
+        if query.unknown:
+            await self._queues.find(query.unknown)
+            query = self._query(batch)
+        await self._queues.ready(query.queues)
+        query.ask()
+        look_up = await persist(lambda: self._store.look_up(query.job_ids))
+        # The events that the hashes reflect must be published before the answer. So must those that the client has.
+        ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
+        await self._queues.published(ends, query.known)
+        query.take(look_up)
+        return query
+
+
+def divide(batch: Waiting) -> tuple[Waiting, Waiting]:
+    """Return the requests to look up next, and the rest. A request stays whole."""
+    size = 0
+    for index, (_, pending) in enumerate(batch):
+        size += len(pending.subscriptions)
+        if index and size > SUBSCRIPTIONS_PER_LOOK_UP:
+            return batch[:index], batch[index:]
+    return batch, []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
-from jobws.bullmq.job_log import JobLineSlice, JobLineSlices
+from jobws.bullmq.job_log import JobLogSlice, JobLogSlices
 from jobws.errors import RedisUnavailableError
 from jobws.hub.job_log.reader import Seen
 from jobws.redis.batch_size import batch_size
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
-    from jobws.hub.job_log.followers import Group, JobLines
+    from jobws.hub.job_log.followers import Group, JobLogs
     from jobws.server.jobs.job_log_schedule import JobLogSchedule
 
 # How many jobs are read together. Most have no new lines, and some have a quarter of a megabyte.
@@ -44,13 +44,13 @@ class JobLogPoller:
     """Reads log lines for their followers.
 
     Args:
-        lines: The followers of jobs' lines.
+        lines: The followers of jobs' log lines.
         queues: The queues by label; a live view.
         store: Reads the lists from Redis.
         schedule: Decides when each job's lines are due.
     """
 
-    def __init__(self, lines: JobLines, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
+    def __init__(self, lines: JobLogs, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
         self._lines = lines
         self._queues = queues
         self._store = store
@@ -106,7 +106,7 @@ class JobLogPoller:
                 pace.asked = now
             groups += found
         try:
-            again = await self._tell(groups)
+            again = await self._send(groups)
         except RedisUnavailableError as error:
             _log.debug("lines of jobs' logs wait: %s", error)
             again = set()
@@ -117,18 +117,18 @@ class JobLogPoller:
         for job in again:
             self._paces[job].due = now
 
-    async def _tell(self, groups: list[Group]) -> set[Job]:
+    async def _send(self, groups: list[Group]) -> set[Job]:
         """Read the groups' lines from Redis and send them. Returns the jobs that have more lines."""
         groups = [group for group in groups if group.job[0] in self._queues]  # the other queues are forgotten by now
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))
         if not slices:
             return set()
-        answers = dict(zip(slices, await self._store.ask(JobLineSlices(slices)), strict=True))
-        told = [answer for answer in answers.values() if answer is not None]
-        if told:
+        answers = dict(zip(slices, await self._store.ask(JobLogSlices(slices)), strict=True))
+        received = [answer for answer in answers.values() if answer is not None]
+        if received:
             self._answered = anyio.current_time()
-        size = sum(len(line) for lines, _ in told for line in lines)
+        size = sum(len(line) for lines, _ in received for line in lines)
         most = max(MIN_JOBS, min(MAX_JOBS, 4 * len(slices)))
         self._at_once = batch_size(len(slices), size, wanted_bytes=LOOK_BYTES, most=most, least=MIN_JOBS)
         again: set[Job] = set()
@@ -138,17 +138,17 @@ class JobLogPoller:
             if answer is None:
                 continue
             step = group.reader.step(Seen(*answer))
-            all_told = self._lines.tell(group, step)
+            all_sent = self._lines.send(group, step)
             if step.batch is not None:
                 self._paces[group.job].pause = FAST_SECONDS
-            if step.again and all_told:
+            if step.again and all_sent:
                 again.add(group.job)
             if anyio.current_time() > turn_ends:
                 await anyio.lowlevel.checkpoint()
                 turn_ends = anyio.current_time() + TURN_SECONDS
         return again
 
-    def _slice(self, group: Group) -> JobLineSlice:
+    def _slice(self, group: Group) -> JobLogSlice:
         queue, job_id = group.job
         start, limit = group.reader.slice
-        return JobLineSlice(self._queues[queue], job_id, start, limit)
+        return JobLogSlice(self._queues[queue], job_id, start, limit)

@@ -1,7 +1,7 @@
-"""The queues that are known, and the listeners that read their streams.
+"""The queues that are known, and the readers that read their streams.
 
-There is a listener for each queue, but at most sixteen, which the queues then share: this limits the connections to
-Redis. A listener that crashes is started again after the last entry that was published. No client is disconnected.
+There is a reader for each queue, but at most sixteen, which the queues then share: this limits the connections to
+Redis. A reader that crashes is started again after the last entry that was published. No client is disconnected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.streams.discovery import Discovery
 from jobws.bullmq.streams.read_state import Tail
-from jobws.bullmq.streams.reader import Listener
+from jobws.bullmq.streams.reader import StreamReader
 from jobws.bullmq.streams.unblock import Unblocker
 from jobws.protocol.identifiers import START, can_be_queue, position
 from jobws.server.supervisor import Health, supervise
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.history import KnownStream
     from jobws.redis.connection import RedisTarget
 
-MAX_LISTENERS: Final = 16
+MAX_READERS: Final = 16
 # If a queue was not read successfully for this time, the bridge is not ready.
 STALE_SECONDS: Final = 5.0
 # How long to wait until a stream is read up to its end.
-BEHIND_SECONDS: Final = 5.0
+LAG_SECONDS: Final = 5.0
 
 
 class Queues:
@@ -46,12 +46,12 @@ class Queues:
         discover_seconds: The time between two passes of discovery.
         forget_seconds: How long the keys of a queue that discovery found must be gone before the queue is forgotten.
         fanout: Publishes the events that are read.
-        pauses: The pauses of listeners.
+        pauses: The pauses of readers.
 
     Attributes:
         by_label: The queues. Discovery adds new ones and removes those that are gone.
         discovery: Finds other queues. None if there is no discovery.
-        health: The health of each listener, in the order of their start.
+        health: The health of each reader, in the order of their start.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Queues:
         self._target = target
         self._configured = list(configured)
         self._fanout = fanout
-        self._listeners: list[Listener] = []
+        self._readers: list[StreamReader] = []
         self._tails: dict[str, Tail] = {}
         self._tasks: TaskGroup | None = None
         self.discovery: Discovery | None = None
@@ -80,14 +80,14 @@ class Queues:
         self._places = {(queue.prefix, queue.name) for queue in self._configured}
         # The queues that subscriptions name and that do not exist yet.
         self._awaited: dict[str, None] = {}
-        self._listener_of: dict[Tail, Listener] = {}
-        self._unblocker = Unblocker(target, self._listeners)
+        self._reader_of: dict[Tail, StreamReader] = {}
+        self._unblocker = Unblocker(target, self._readers)
         for queue in self._configured:
             self.by_label[queue.label] = queue
             self._tails[queue.label] = Tail(queue)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Start the listeners and discovery in `tasks`. Returns immediately."""
+        """Start the readers and discovery in `tasks`. Returns immediately."""
         self._tasks = tasks
         tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
@@ -114,8 +114,8 @@ class Queues:
     def _is_ready(self, tail: Tail) -> bool:
         return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
 
-    async def passed(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
-        """Wait until all entries up to these stream ids were published, but no longer than BEHIND_SECONDS.
+    async def published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
+        """Wait until all entries up to these stream ids were published, but no longer than LAG_SECONDS.
 
         Does not wait for a queue that is forgotten meanwhile, or whose stream is begun again: the new stream may never
         reach the ids of the old one.
@@ -136,26 +136,26 @@ class Queues:
                 and self._fanout.history.is_current(label, known[label].history)
             )
 
-        behind = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]
-        for listener in {self._listener_of[tail] for tail, _ in behind if tail.is_lazy}:
-            listener.wake()
-        with anyio.move_on_after(BEHIND_SECONDS):
-            for tail, end in behind:
+        lagging = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]
+        for reader in {self._reader_of[tail] for tail, _ in lagging if tail.is_lazy}:
+            reader.wake()
+        with anyio.move_on_after(LAG_SECONDS):
+            for tail, end in lagging:
                 while lags(tail, end):
                     await tail.wait_moved()
 
     def is_wanted(self, queue: str) -> bool:
         """Whether a subscription waits for the queue's next event.
 
-        If there are at most MAX_LISTENERS queues, a subscription without a queue whose job was not seen counts, too.
+        If there are at most MAX_READERS queues, a subscription without a queue whose job was not seen counts, too.
         """
         rooms = self._fanout.rooms
-        return rooms.listened(queue) or (rooms.seeking and len(self._tails) <= MAX_LISTENERS)
+        return rooms.is_listened_to(queue) or (rooms.seeking and len(self._tails) <= MAX_READERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Note that `Rooms.listened` has changed for a queue, or `Rooms.seeking` (None). Wakes listeners if needed."""
+        """Note a change of `Rooms.is_listened_to` for a queue, or of `Rooms.seeking` (None). Wakes readers."""
         if queue is not None and self.discovery is not None and not self.knows(queue):
-            if self._fanout.rooms.listened(queue):
+            if self._fanout.rooms.is_listened_to(queue):
                 self._awaited[queue] = None
             else:
                 self._awaited.pop(queue, None)
@@ -164,7 +164,7 @@ class Queues:
             if not tail.is_wanted and self.is_wanted(tail.queue.label):
                 tail.is_wanted = True
                 tail.check_by(anyio.current_time() + self._pauses.verify_seconds)
-                self._listener_of[tail].wake()
+                self._reader_of[tail].wake()
 
     @property
     def nameable(self) -> Container[str]:
@@ -217,15 +217,15 @@ class Queues:
 
     def is_needed(self, name: str) -> bool:
         """Whether a subscription names the queue, or has a job that the queue was seen to have."""
-        return self._fanout.rooms.listened(name)
+        return self._fanout.rooms.is_listened_to(name)
 
     def forget(self, name: str) -> None:
         """Forget a queue that is gone, and stop reading its stream."""
         tail = self._tails.pop(name)
         del self.by_label[name]
-        self._listener_of.pop(tail).remove(tail)
+        self._reader_of.pop(tail).remove(tail)
         self._fanout.forget(name)
-        # This ends `ready` and `passed` for tasks that wait for the queue.
+        # This ends `ready` and `published` for tasks that wait for the queue.
         tail.ready.set()
         tail.moved()
 
@@ -240,7 +240,7 @@ class Queues:
         return {label: tail.last_read for label, tail in self._tails.items()}
 
     def problems(self, now: float) -> dict[str, str]:
-        """Return by label why a queue is not being read. Discovery has the key `*`, and a crashed listener one, too."""
+        """Return by label why a queue is not being read. Discovery has the key `*`, and a crashed reader one, too."""
         found: dict[str, str] = {}
         if not self.is_scanned:
             found["*"] = "not discovered yet"
@@ -253,20 +253,20 @@ class Queues:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"
         for number, health in enumerate(self.health):
             if (crash := health.problem(now)) is not None:
-                found[f"listener {number}"] = crash
+                found[f"reader {number}"] = crash
         return found
 
     def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
-        if len(self._listeners) < MAX_LISTENERS:
-            listener = Listener(self._target, self._fanout, self, self._unblocker, MAX_LISTENERS, self._pauses)
-            self._listeners.append(listener)
+        if len(self._readers) < MAX_READERS:
+            reader = StreamReader(self._target, self._fanout, self, self._unblocker, MAX_READERS, self._pauses)
+            self._readers.append(reader)
             health = Health()
             self.health.append(health)
-            tasks.start_soon(supervise, f'the listener of "{tail.queue.label}"', listener.run, health)
+            tasks.start_soon(supervise, f'the reader of "{tail.queue.label}"', reader.run, health)
         else:
-            listener = min(self._listeners, key=lambda each: len(each.tails))
-        self._listener_of[tail] = listener
-        listener.add(tail)
+            reader = min(self._readers, key=lambda each: len(each.tails))
+        self._reader_of[tail] = reader
+        reader.add(tail)
 
 
 class _Nameable:

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from jobws.bullmq.snapshot import by_queue
 from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
-from jobws.hub.jobs.replay import replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # The time between two attempts while Redis is unavailable.
 RETRY_SECONDS: Final = 0.2
-# How many entries or results one question to Redis asks for. Each may have megabytes; most are very small.
+# How many entries or results one query to Redis asks for. Each may have megabytes; most are very small.
 FIRST_ENTRIES: Final = 16
 MAX_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 1024 * 1024
@@ -66,36 +66,36 @@ class ReadingBack:
         self._spawn = spawn
         self._busy: set[JobClient] = set()
 
-    def start(self, connection: JobClient) -> None:
+    def start(self, client: JobClient) -> None:
         """Start a task that empties the client's backlog, unless there is one. Returns immediately."""
-        if connection not in self._busy:
-            self._busy.add(connection)
-            self._spawn(self._run, connection)
+        if client not in self._busy:
+            self._busy.add(client)
+            self._spawn(self._run, client)
 
-    async def _run(self, connection: JobClient) -> None:
+    async def _run(self, client: JobClient) -> None:
         try:
-            await self._empty(connection)
+            await self._empty(client)
         except Exception:  # noqa: BLE001 - one client's backlog must not end the bridge
             _log.exception("reading back failed")
-            connection.close(FAILED)
+            client.close(FAILED)
         finally:
-            self._busy.discard(connection)
-        connection.outbox.wake()  # a long poll waits for the end of reading back
+            self._busy.discard(client)
+        client.outbox.wake()  # a long poll waits for the end of reading back
 
-    async def _empty(self, connection: JobClient) -> None:
+    async def _empty(self, client: JobClient) -> None:
         count = FIRST_ENTRIES
-        while backlog := connection.backlog:
+        while backlog := client.backlog:
             events, owed = backlog.take(count)
             if events:
-                size = await self._replay(connection, events)
+                size = await self._replay(client, events)
             elif owed:
-                size = await self._settle(connection, owed)
+                size = await self._deliver_outcomes(client, owed)
             else:
-                connection.backlog = None
+                client.backlog = None
                 return
             count = batch_size(count, size, wanted_bytes=CHUNK_BYTES, most=min(MAX_ENTRIES, 4 * count))
 
-    async def _replay(self, connection: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
+    async def _replay(self, client: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
         """Read events back from their streams, deliver them, and return how many bytes their fields have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
@@ -103,34 +103,34 @@ class ReadingBack:
             if queue not in self._queues.by_label:  # the queue is forgotten by now
                 entries += [None] * len(stream_ids)
                 continue
-            question = Entries(self._queues.by_label[queue], stream_ids)
-            entries += await persist(lambda: self._store.ask(question))  # noqa: B023 - asked in this round
+            query = Entries(self._queues.by_label[queue], stream_ids)
+            entries += await persist(lambda: self._store.ask(query))  # noqa: B023 - asked in this round
         for (of, index), entry in zip(events, entries, strict=True):
-            await room_for_more(connection.outbox)
+            await wait_for_low_water(client.outbox)
             replay(self._fanout, of, index, entry)
         return sum(len(field) for entry in entries if entry is not None for field in entry[1])
 
-    async def _settle(self, connection: JobClient, owed: Sequence[Owed]) -> int:
+    async def _deliver_outcomes(self, client: JobClient, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes, deliver them, and return how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # the other queues are forgotten by now
-        jobs = [(each.queue, each.subscription.request.room.job_id or "") for each in owed]
+        jobs = [(each.queue, each.subscription.request.key.job_id or "") for each in owed]
         # While a stream is read again its cursor has gone back, and some clients still wait for their `gap`.
         await self._queues.ready({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
         # The jobs may have ended again since, with events that are not published yet.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
-        await self._queues.passed(ends, known)
+        await self._queues.published(ends, known)
         size = 0
         for each, job in zip(owed, jobs, strict=True):
-            if each.subscription.left:
+            if each.subscription.ended:
                 continue  # its client may be gone, and then there would never be room
-            await room_for_more(connection.outbox)
+            await wait_for_low_water(client.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
                 each.subscription.pay(each.queue)  # the next sweep looks the job up again
             else:
-                settle(self._fanout, each, found, look_up.moments[job], known[each.queue])
+                deliver_outcome(self._fanout, each, found, look_up.moments[job], known[each.queue])
                 size += _size(found)
         return size
 
@@ -144,12 +144,12 @@ async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
             await anyio.sleep(RETRY_SECONDS)
 
 
-async def room_for_more(outbox: Outbox) -> None:
-    """Wait until a client's outbox is `roomy`, which it also is when the client is gone."""
-    if not outbox.roomy:
-        roomy = anyio.Event()
-        outbox.when_roomy(roomy.set)
-        await roomy.wait()
+async def wait_for_low_water(outbox: Outbox) -> None:
+    """Wait until a client's outbox is below its low-water mark. It also is when the client is gone."""
+    if not outbox.below_low_water:
+        reached = anyio.Event()
+        outbox.when_below_low_water(reached.set)
+        await reached.wait()
 
 
 def _size(snapshot: JobSnapshot | None) -> int:

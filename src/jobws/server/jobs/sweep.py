@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.jobs.queue_readers import Queues
 
-# How many jobs one look-up reads, so that other questions to Redis come in between.
+# How many jobs one look-up reads, so that other queries to Redis come in between.
 JOBS_AT_ONCE: Final = 1000
 
 _log: Final = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class Sweeper:
             for queue in holed:
                 await self._sweep_hole(queue)
             if anyio.current_time() >= everything_at:
-                for queue in (rooms.heard & labels) - holed:
-                    await self._sweep(queue, rooms.unsettled(queue))
+                for queue in (rooms.listened_queues & labels) - holed:
+                    await self._sweep(queue, rooms.awaiting_outcome(queue))
                 everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str) -> None:
@@ -113,7 +113,7 @@ class Sweeper:
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
-            await self._queues.passed(look_up.ends, known)
+            await self._queues.published(look_up.ends, known)
             turn = Turn()
             for all_read in look_again(self._fanout, queue, some, look_up):
                 complete = complete and all_read

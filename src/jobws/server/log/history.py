@@ -1,7 +1,7 @@
 """Finds where a subscription to the log begins, and reads lines back from there until the subscription is live.
 
-Lines are read back in pages, at the speed of the client, even past the line that was the last one at first. When the
-client has been offered everything up to the place of the tail, it gets the lines of the tail. So no line has to be held
+Lines are read back in pages, at the speed of the client, even past the line that was the last one at first. When all
+lines up to the cursor of the tail were passed to the client, it gets the lines of the tail. So no line has to be held
 for it, and none is missed.
 """
 
@@ -19,8 +19,8 @@ from jobws.hub.jobs.client import UNAVAILABLE
 from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError
-from jobws.redis.log_stream import FIRST_COUNT, EntriesUpTo, PageAfter, Place, State, StateOf, next_count
-from jobws.server.jobs.reading_back import persist, room_for_more
+from jobws.redis.log_stream import FIRST_COUNT, EntriesUpTo, LogCursor, PageAfter, State, StateOf, next_count
+from jobws.server.jobs.reading_back import persist, wait_for_low_water
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,12 +40,12 @@ class Beginning(NamedTuple):
     """Where a subscription begins.
 
     Attributes:
-        place: The place after which its lines begin.
+        cursor: The cursor after which its lines begin.
         end: The id of the last line that the stream has.
-        gap: Whether lines before `place` may be missing.
+        gap: Whether lines before `cursor` may be missing.
     """
 
-    place: Place
+    cursor: LogCursor
     end: str
     gap: bool = False
 
@@ -67,48 +67,48 @@ class LogHistory:
         self._join_seconds = join_seconds
         self._turns = anyio.Lock()
 
-    async def run(self, connection: LogClient, subscription: LogSubscription) -> None:
+    async def run(self, client: LogClient, subscription: LogSubscription) -> None:
         """Answer one subscription, and read lines back until it is live or has ended. An error ends only this one."""
         try:
             with anyio.CancelScope() as scope:
-                subscription.on_leave = scope.cancel
-                if subscription.left:  # it ended before this task ran
+                subscription.on_end = scope.cancel
+                if subscription.ended:  # it ended before this task ran
                     return
                 beginning = None
                 with anyio.move_on_after(self._join_seconds):
                     beginning = await self._beginning(subscription)
                 if beginning is None:
-                    connection.fail(subscription, UNAVAILABLE)
+                    client.fail(subscription, UNAVAILABLE)
                     return
-                connection.complete(subscription, beginning.place, beginning.end, gap=beginning.gap)
-                await self._read_back(connection, subscription)
+                client.complete(subscription, beginning.cursor, beginning.end, gap=beginning.gap)
+                await self._read_back(client, subscription)
         except Exception:  # noqa: BLE001 - one client's subscription must not end the bridge
             _log.exception("a subscription to the log failed")
-            connection.fail(subscription, ItemError("internal", "the bridge failed to look up this subscription"))
+            client.fail(subscription, ItemError("internal", "the bridge failed to look up this subscription"))
 
     async def _beginning(self, subscription: LogSubscription) -> Beginning:
-        request, here = subscription.request, self._hub.place
+        request, here = subscription.request, self._hub.cursor
         if request.after is None and not request.tail and here is not None:
-            # The place of the live subscriptions: a subscription that replaces one of them continues where it was.
-            return Beginning(Place(here.id, here.count), here.id)
+            # The cursor of the live subscriptions: a subscription that replaces one of them continues where it was.
+            return Beginning(LogCursor(here.id, here.count), here.id)
         state = await persist(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
             return beginning_after(request.after, state)
-        place = Place(state.generated, state.added)
+        cursor = LogCursor(state.generated, state.added)
         return Beginning(
-            await self._last(subscription, place, request.tail) if request.tail else place, state.generated
+            await self._last(subscription, cursor, request.tail) if request.tail else cursor, state.generated
         )
 
-    async def _last(self, subscription: LogSubscription, end: Place, wanted: int) -> Place:
-        """Return the place after which the stream has `wanted` lines that the filter chooses, up to the place `end`.
+    async def _last(self, subscription: LogSubscription, end: LogCursor, wanted: int) -> LogCursor:
+        """Return the cursor after which the stream has `wanted` lines that the filter chooses, up to the cursor `end`.
 
-        If the stream has fewer such lines, this is the place before its first entry.
+        If the stream has fewer such lines, this is the cursor before its first entry.
         """
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None
         while True:
-            question = EntriesUpTo(self._key, upper, asked)
-            entries = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
+            query = EntriesUpTo(self._key, upper, asked)
+            entries = await persist(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
             unseen = iter(entries)
             while length_hint(unseen):
                 async with self._turn():
@@ -118,20 +118,20 @@ class LogHistory:
                         count = None if count is None else count - 1
                         found += Line(entry).passes(subscription.request.filter)
                         if found == wanted:
-                            return Place(before(oldest), count)
+                            return LogCursor(before(oldest), count)
                         if self._hub.clock() > deadline:
                             break
             if len(entries) < asked:
-                return end if oldest is None else Place(before(oldest), count)
+                return end if oldest is None else LogCursor(before(oldest), count)
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
-    async def _read_back(self, connection: LogClient, subscription: LogSubscription) -> None:
-        """Send the client the lines after its place, until it is live."""
+    async def _read_back(self, client: LogClient, subscription: LogSubscription) -> None:
+        """Send the client the lines after its cursor, until it is live."""
         count = FIRST_COUNT
-        while (place := subscription.place) is not None:
-            await room_for_more(connection.outbox)
-            question = PageAfter(self._key, place.id, count)
-            page = await persist(lambda: self._store.ask(question))  # noqa: B023 - asked immediately
+        while (cursor := subscription.cursor) is not None:
+            await wait_for_low_water(client.outbox)
+            query = PageAfter(self._key, cursor.id, count)
+            page = await persist(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
             seen, index = -1, 0
             while index > seen:
                 # The last page is not queued for a turn: after many others the page would be old, and not the last.
@@ -140,7 +140,7 @@ class LogHistory:
                     if self._hub.join(subscription, page, index):
                         return
                 await anyio.lowlevel.checkpoint()  # other tasks run
-                await room_for_more(connection.outbox)
+                await wait_for_low_water(client.outbox)
             count = next_count(page.entries) if page.entries else count
             if not index:
                 await anyio.sleep(AHEAD_SECONDS)
@@ -164,8 +164,8 @@ def beginning_after(after: str, state: State) -> Beginning:
     a gap.
     """
     if position(after) > position(state.generated):
-        return Beginning(Place(START, state.removed), state.generated, gap=True)
+        return Beginning(LogCursor(START, state.removed), state.generated, gap=True)
     if position(after) < position(state.floor):
-        return Beginning(Place(state.floor, state.removed), state.generated, gap=True)
+        return Beginning(LogCursor(state.floor, state.removed), state.generated, gap=True)
     known = state.added if after == state.generated else state.removed if after == state.floor else None
-    return Beginning(Place(after, known), state.generated)
+    return Beginning(LogCursor(after, known), state.generated)

@@ -62,7 +62,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         """Start the tasks of the log. Returns immediately."""
         self._tasks.keep("the store of logs", self._store.run)
         self._tasks.keep("the tail of the log", self._tail.run)
-        self._tasks.keep("the telling of dropped lines", self._tail.tell)
+        self._tasks.keep("the sending of dropped lines' number", self._tail.send_dropped)
 
     async def append(self, records: Sequence[LogRecord]) -> None:
         """Write lines to the stream, in order. If it is cancelled, lines that were not sent yet are not written.
@@ -76,9 +76,9 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         for start in range(0, len(records), APPENDED_AT_ONCE):
             some = records[start : start + APPENDED_AT_ONCE]
             entries = [to_entry(record) for record in some]
-            question = Append(settings.logs_stream.encode(), settings.logs_limit_entries, entries)
+            query = Append(settings.logs_stream.encode(), settings.logs_limit_entries, entries)
             try:
-                added = await self._store.ask(question)
+                added = await self._store.ask(query)
             except RedisUnavailableError as error:
                 raise RedisUnavailableError(f"{error}; {taken} of {len(records)} lines were written before") from None
             taken += added
@@ -92,9 +92,9 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         session = LogSession(self._settings.max_message_bytes)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
-    def look_up(self, client: LogClient, sought: LogSubscription) -> None:
+    def look_up(self, client: LogClient, pending: LogSubscription) -> None:
         """Start the task that answers a subscription; see `Endpoint.look_up`."""
-        self._tasks.spawn(self._history.run, client, sought)
+        self._tasks.spawn(self._history.run, client, pending)
 
     def hello(self) -> Frame:
         """Return the first frame of a connection."""

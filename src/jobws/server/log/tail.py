@@ -20,14 +20,14 @@ from jobws.redis.retry import Retry
 
 if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
-    from jobws.redis.log_stream import Page, Place
+    from jobws.redis.log_stream import LogCursor, Page
     from jobws.server.auto_reset_event import AutoResetEvent
 
 BLOCK_MILLISECONDS: Final = 2000
 TIMEOUT_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 2.0
 # Which failures in a row are logged: the first, and one that shows that the trouble lasts.
-TOLD_FAILURES: Final = (1, 5)
+LOGGED_FAILURES: Final = (1, 5)
 # How long to wait after a new line, for lines that follow it: to wake up costs as much as a hundred lines.
 PAUSE_SECONDS: Final = 0.01
 # The pause after each page, in which job events find the event loop and the processor idle. It is left out if so many
@@ -39,14 +39,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class LogTail:
-    """Reads the stream from the place of the hub on, as long as the hub has a place.
+    """Reads the stream from the cursor of the hub on, as long as the hub has a cursor.
 
     Args:
         target: Where Redis is.
         hub: Publishes the lines that are read.
         key: The stream's key in Redis.
         wanted: Set when the hub has its first live subscription.
-        due: Set when `LogHub.settle` has something to do.
+        due: Set when `LogHub.send_dropped` has something to do.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class LogTail:
         self._count = FIRST_COUNT
         self._retry = Retry(LONGEST_PAUSE_SECONDS)
 
-    async def tell(self) -> None:
+    async def send_dropped(self) -> None:
         """Send `dropped` to clients that missed lines and have room again, until cancelled."""
         while True:
             await self._due.wait()
-            self._hub.settle()
+            self._hub.send_dropped()
 
     async def run(self) -> None:
         """Read and publish until cancelled. Errors of Redis are logged, and reading is tried again after a pause."""
         while True:
-            while self._hub.place is None:
+            while self._hub.cursor is None:
                 await self._wanted.wait()
             try:
                 connection = await Connection.open(self._target)
@@ -79,7 +79,7 @@ class LogTail:
                     connection.close()
             except (RedisUnavailableError, RedisRefusedError) as error:
                 pause = self._retry.fail()
-                if self._retry.failures in TOLD_FAILURES:
+                if self._retry.failures in LOGGED_FAILURES:
                     _log.warning("%s; the log stream waits and tries again", error)
                 await anyio.sleep(pause)
 
@@ -90,26 +90,24 @@ class LogTail:
             RedisUnavailableError: The connection broke.
             RedisRefusedError: Redis refused a command.
         """
-        while (place := self._hub.place) is not None:
-            question = PageAfter(self._key, place.id, self._count)
-            page = question.parse(await connection.execute(*question.commands(), timeout_seconds=TIMEOUT_SECONDS))
+        while (cursor := self._hub.cursor) is not None:
+            query = PageAfter(self._key, cursor.id, self._count)
+            page = query.parse(await connection.execute(*query.commands(), timeout_seconds=TIMEOUT_SECONDS))
             self._retry.reset()
-            await self._publish(place, page)
-            if place.behind(page.state) < HURRY_LINES:
+            await self._publish(cursor, page)
+            if cursor.lag(page.state) < HURRY_LINES:
                 await anyio.sleep(BREATH_SECONDS)
             if page.entries:
                 self._count = next_count(page.entries)
-            if not page.full and self._hub.place is place:
-                await connection.ask(
-                    *("XREAD", "COUNT", 1, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", self._key, place.id),
-                    timeout_seconds=TIMEOUT_SECONDS,
-                )
+            if not page.full and self._hub.cursor is cursor:
+                wait = ("XREAD", "COUNT", 1, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", self._key, cursor.id)
+                await connection.ask(*wait, timeout_seconds=TIMEOUT_SECONDS)
                 await anyio.sleep(PAUSE_SECONDS)
 
-    async def _publish(self, place: Place, page: Page) -> None:
+    async def _publish(self, cursor: LogCursor, page: Page) -> None:
         await anyio.lowlevel.checkpoint()  # to parse the reply took time
-        index = self._hub.publish(place, page, 0)
+        index = self._hub.publish(cursor, page, 0)
         while self._hub.flush() or index < len(page.entries):
             await anyio.lowlevel.checkpoint()  # other tasks run
             if index < len(page.entries):
-                index = self._hub.publish(place, page, index)
+                index = self._hub.publish(cursor, page, index)

@@ -162,9 +162,9 @@ class Transport:
         websocket = AsgiWebSocket(sock, Handshake(request, client, server), self._settings, spawn)
         self._websockets.add(websocket.connection)
         try:
-            behind = await websocket.shake_hands(self._app, rest, direct=self._settings.direct)
-            if behind is not None:
-                return websocket.connection, behind
+            unread = await websocket.shake_hands(self._app, rest, direct=self._settings.direct)
+            if unread is not None:
+                return websocket.connection, unread
             await websocket.connection.finish()
         except BaseException:
             websocket.connection.cut()

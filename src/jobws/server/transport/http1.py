@@ -112,7 +112,12 @@ class _Connection(TCPServer):
             with self._scope:
                 async with TaskGroup() as self._task_group:
                     self.protocol = _H11(  # type: ignore[assignment]
-                        *(self.app, self.config, self.context, self._task_group, {}, False),  # type: ignore[arg-type]
+                        self.app,
+                        self.config,
+                        self.context,
+                        self._task_group,
+                        {},  # type: ignore[arg-type]
+                        False,
                         *self._addresses,
                         self.protocol_send,
                     )

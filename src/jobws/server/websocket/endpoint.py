@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
-from jobws.hub.client import Client, Counted
+from jobws.hub.client import Client, Pending
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
@@ -39,10 +39,10 @@ _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprot
 
 
 AnyClient = TypeVar("AnyClient", bound=Client[Any, Any])
-Sought = TypeVar("Sought", bound=Counted)
+PendingT = TypeVar("PendingT", bound=Pending)
 
 
-class Endpoint(ABC, Generic[AnyClient, Sought]):
+class Endpoint(ABC, Generic[AnyClient, PendingT]):
     """What `/ws` and `/logs` do differently: the hub's client, the look-up of a subscription, and the first frame."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Endpoint(ABC, Generic[AnyClient, Sought]):
         """Make the hub's side of a client. The hub calls `wake` when there is something to write."""
 
     @abstractmethod
-    def look_up(self, client: AnyClient, sought: Sought) -> None:
+    def look_up(self, client: AnyClient, pending: PendingT) -> None:
         """Start the look-up that the answer to a subscription needs. Return immediately."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Endpoint(ABC, Generic[AnyClient, Sought]):
         """Return the first frame for a client."""
 
 
-class Clients(Generic[AnyClient, Sought]):
+class Clients(Generic[AnyClient, PendingT]):
     """Serves the clients of one path, and knows which are connected.
 
     Args:
@@ -71,7 +71,7 @@ class Clients(Generic[AnyClient, Sought]):
         settings: The limits.
     """
 
-    def __init__(self, endpoint: Endpoint[AnyClient, Sought], settings: Settings) -> None:
+    def __init__(self, endpoint: Endpoint[AnyClient, PendingT], settings: Settings) -> None:
         self.endpoint = endpoint
         self.settings = settings
         self.connected: set[AnyClient] = set()
@@ -89,7 +89,7 @@ class Clients(Generic[AnyClient, Sought]):
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
         connected = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
-        client = connected.connection
+        client = connected.hub_client
         client.outbox.append(self.endpoint.hello())
         if offered and not known:
             client.close(_UNKNOWN_PROTOCOL)
@@ -101,45 +101,45 @@ class Clients(Generic[AnyClient, Sought]):
                 connected.lost()
 
 
-class ConnectedClient(Generic[AnyClient, Sought]):
+class ConnectedClient(Generic[AnyClient, PendingT]):
     """One client, over any transport. It is in `Clients.connected` from its construction until `lost` is called.
 
     Attributes:
-        connection: The hub's side of the client.
+        hub_client: The hub's side of the client.
     """
 
-    __slots__ = ("_bucket", "_clients", "connection")
+    __slots__ = ("_bucket", "_clients", "hub_client")
 
-    def __init__(self, clients: Clients[AnyClient, Sought], wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
-        self.connection = clients.endpoint.connect(wake)
-        clients.connected.add(self.connection)
+        self.hub_client = clients.endpoint.connect(wake)
+        clients.connected.add(self.hub_client)
 
     def received(self, message: str | bytes) -> float:
         """Take a message. Return how many seconds to wait before the next message is read."""
         now = anyio.current_time()
-        sought: Sought | None = self.connection.receive(message, now)
+        pending: PendingT | None = self.hub_client.receive(message, now)
         cost = 1 + len(message) // BYTES_PER_MESSAGE
-        if sought is None:
+        if pending is None:
             return self._bucket.take(now, cost)
-        self._clients.endpoint.look_up(self.connection, sought)
-        wait = self._bucket.take(now, cost + sought.size // ITEMS_PER_MESSAGE)
-        return wait or (TURN_SECONDS if sought.size > LONG_LIST else 0.0)
+        self._clients.endpoint.look_up(self.hub_client, pending)
+        wait = self._bucket.take(now, cost + pending.size // ITEMS_PER_MESSAGE)
+        return wait or (TURN_SECONDS if pending.size > LONG_LIST else 0.0)
 
     def lost(self) -> None:
         """Record that the client is gone, and end its subscriptions."""
-        self.connection.leave_all()
-        self._clients.connected.discard(self.connection)
+        self.hub_client.end_all()
+        self._clients.connected.discard(self.hub_client)
 
 
-class _DirectClient(ConnectedClient[AnyClient, Sought]):
+class _DirectClient(ConnectedClient[AnyClient, PendingT]):
     """A client on `jobws.direct`: the call that publishes an event also writes it to the socket, without a task."""
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients[AnyClient, Sought], direct: Direct) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], direct: Direct) -> None:
         self._direct = direct
         self._busy = False
         super().__init__(clients, self._wake)
@@ -152,10 +152,10 @@ class _DirectClient(ConnectedClient[AnyClient, Sought]):
 
     def stalled(self) -> None:
         """Close the client, since it reads too slowly. See `Handler.stalled`."""
-        self.connection.close(SLOW)
+        self.hub_client.close(SLOW)
 
     def _wake(self) -> None:
-        client, direct = self.connection, self._direct
+        client, direct = self.hub_client, self._direct
         outbox, closing = client.outbox, client.closing
         if outbox.overflowed or closing is SLOW:
             client.close(SLOW)
@@ -179,12 +179,12 @@ class _DirectClient(ConnectedClient[AnyClient, Sought]):
             direct.close(closing.code, closing.reason)
 
 
-class _AsgiClient(ConnectedClient[AnyClient, Sought]):
+class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
     """A client on any ASGI server: one task reads, and one task writes."""
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients[AnyClient, Sought]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT]) -> None:
         self._woken = anyio.Event()
         super().__init__(clients, self._wake)
 
@@ -213,13 +213,13 @@ class _AsgiClient(ConnectedClient[AnyClient, Sought]):
         while True:
             await self._woken.wait()
             self._woken = anyio.Event()
-            outbox = self.connection.outbox
+            outbox = self.hub_client.outbox
             while frames := outbox.take():
                 for frame in frames:
                     await send({"type": "websocket.send", "text": frame.payload.decode()})
             if outbox.overflowed:
-                self.connection.close(SLOW)
-            closing = self.connection.closing
+                self.hub_client.close(SLOW)
+            closing = self.hub_client.closing
             if closing is not None:
                 await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
                 # The ASGI server waits for the client's close frame, if it wants to.

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.pending_subscription import PendingSubscription
+from jobws.hub.jobs.subscription import PendingSubscription
 from jobws.server.websocket.endpoint import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
             None means that nothing is called; `wait` returns in any case.
 
     Attributes:
-        connection: The hub's side of the client.
+        hub_client: The hub's side of the client.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
 
     def greet(self) -> None:
         """Append the frame `hello` to the outbox, as for a WebSocket."""
-        self.connection.outbox.append(self._clients.endpoint.hello())
-        self.connection.outbox.flush()
+        self.hub_client.outbox.append(self._clients.endpoint.hello())
+        self.hub_client.outbox.flush()
 
     def subscribe(self, data: dict[str, Any]) -> None:
         """Take the request `subscribe-job` with `data`. The answer comes as a frame, as for other clients."""
@@ -70,16 +70,16 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
     def take(self) -> list[Frame]:
         """Take all frames from the outbox. They count as waiting until `written` is called."""
         self._woken = anyio.Event()
-        return self.connection.outbox.take()
+        return self.hub_client.outbox.take()
 
     def written(self) -> None:
         """Report that the frames that were taken have been written, so that more may come."""
-        self.connection.outbox.written()
+        self.hub_client.outbox.written()
 
     def _wake(self) -> None:
         self._woken.set()
-        if self.connection.outbox.overflowed and self.connection.closing is None:
-            self.connection.close(SLOW)
+        if self.hub_client.outbox.overflowed and self.hub_client.closing is None:
+            self.hub_client.close(SLOW)
             if self._on_overflow is not None:
                 self._on_overflow()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobws.errors import RequestError
-from jobws.protocol.job_line_position import DIGEST_BYTES, MAX_TAIL, JobLinePosition, parse_logs
+from jobws.protocol.job_log_position import DIGEST_BYTES, MAX_TAIL, JobLogPosition, parse_logs
 
 QUEUES = ("http", "analyzer")
 digests = st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), min_size=1, max_size=MAX_TAIL)
@@ -15,9 +15,9 @@ digests = st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), min_
 
 @given(digests, st.integers(0, 10**9), st.integers(0, 10**9))
 def test_a_position_survives_its_text(tail: list[bytes], gone: int, more: int) -> None:
-    position = JobLinePosition(gone + len(tail) + more, gone, tuple(tail))
+    position = JobLogPosition(gone + len(tail) + more, gone, tuple(tail))
     assert parse_logs({"after": position.encode()}, "http", QUEUES) == {"http": position}
-    empty = JobLinePosition(gone, gone)
+    empty = JobLogPosition(gone, gone)
     assert parse_logs({"after": {"http": empty.encode(), "foreign": 3}}, None, QUEUES) == {"http": empty}
 
 

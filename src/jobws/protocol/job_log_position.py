@@ -27,7 +27,7 @@ _TEXT: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.((?:[A-Za-z0-9_-]{{8}}){{0,{M
 _EXPECTED: Final = "the `position` of a job-log event"
 
 
-class JobLinePosition(Struct, frozen=True):
+class JobLogPosition(Struct, frozen=True):
     """A position between two lines of a job's list.
 
     Attributes:
@@ -46,7 +46,7 @@ class JobLinePosition(Struct, frozen=True):
         return f"{self.end}.{self.gone}.{urlsafe_b64encode(b''.join(self.tail)).decode()}"
 
 
-JobLinePositions: TypeAlias = dict[str, JobLinePosition]
+JobLogPositions: TypeAlias = dict[str, JobLogPosition]
 """How far a subscription's lines were read, by queue label. For a queue that is absent, all lines are wanted."""
 
 
@@ -55,7 +55,7 @@ def digest(line: bytes) -> bytes:
     return blake2b(line, digest_size=DIGEST_BYTES).digest()
 
 
-def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobLinePositions | None:
+def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobLogPositions | None:
     """Return the positions from the `logs` of a subscription, or None if the client wants no lines.
 
     Args:
@@ -84,7 +84,7 @@ def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobL
     return {label: _parse(text) for label, text in after.items() if label in queues}
 
 
-def _parse(text: object) -> JobLinePosition:
+def _parse(text: object) -> JobLogPosition:
     match = _TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise RequestError("bad-logs", f"`after` in `logs` must be {_EXPECTED}")
@@ -92,4 +92,4 @@ def _parse(text: object) -> JobLinePosition:
     tail = tuple(digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES))
     if not (len(tail) <= end - gone and bool(tail) == (end > gone)):
         raise RequestError("bad-logs", f"`after` in `logs` must be {_EXPECTED}")
-    return JobLinePosition(end, gone, tail)
+    return JobLogPosition(end, gone, tail)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobws.server.jobs.subscribe import SUBSCRIPTIONS_PER_LOOK_UP, divide
+from jobws.server.jobs.endpoint import SUBSCRIPTIONS_PER_LOOK_UP, divide
 
 MOST = SUBSCRIPTIONS_PER_LOOK_UP
 

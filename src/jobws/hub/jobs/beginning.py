@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from jobws.bullmq.events import Life
-from jobws.hub.client import SEARCH_SIZE
 from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
-from jobws.hub.jobs.subscription import DOUBTED
+from jobws.hub.jobs.subscription import ALIVE, DOUBTED, Ended, now_in
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
@@ -29,58 +28,9 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.history import Recorded
     from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import Subscription
-    from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Identity, Subscribe
 
 # If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
-UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
-
-
-class PendingSubscription:
-    """A request to subscribe that waits until its jobs were looked up in Redis.
-
-    Args:
-        request: The request.
-        labels: The labels of all queues that exist; a live view.
-
-    Attributes:
-        subscriptions: The subscription of each item of the request, in order, or the error of the item.
-        evicted: The older subscriptions that were ended to make room.
-    """
-
-    __slots__ = ("_labels", "evicted", "request", "subscriptions")
-
-    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
-        self.request = request
-        self.subscriptions: list[Subscription | ItemError] = []
-        self.evicted: list[Evicted] = []
-        self._labels = labels
-
-    @property
-    def size(self) -> int:
-        """The number of subscriptions, plus SEARCH_SIZE if the request names an unknown queue."""
-        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
-        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
-
-    @property
-    def present(self) -> list[Subscription]:
-        """The subscriptions that have not ended."""
-        return [
-            subscription
-            for subscription in self.subscriptions
-            if not isinstance(subscription, ItemError) and not subscription.left
-        ]
-
-    @property
-    def queues(self) -> set[str | None]:
-        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
-        return {room.queue for room in self.rooms}
-
-    @property
-    def rooms(self) -> list[Identity]:
-        """The rooms of the subscriptions that have not ended."""
-        return [subscription.request.room for subscription in self.present]
 
 
 class Begun:
@@ -105,7 +55,7 @@ class Begun:
 
 
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
-    """Return what a subscription begins with, and set its `job_states`, `delivered` and `had`.
+    """Return what a subscription begins with, and set its `job_states`, `delivered` and `ahead`.
 
     Args:
         subscription: The subscription.
@@ -113,7 +63,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         fanout: What is known of the streams now.
         now_milliseconds: The present time, in milliseconds since the epoch.
     """
-    room = subscription.request.room
+    room = subscription.request.key
     if room.queue is not None and not query.knows(room.queue):
         return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
@@ -121,9 +71,9 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         return Begun(Result(after={queue: now_in(queue, fanout)}))
     ahead = query.ahead(room.queue, subscription.request.after or {})
     if ahead:
-        subscription.had = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
+        subscription.ahead = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
-    for queue, snapshot in query.having(room).items():
+    for queue, snapshot in query.found(room).items():
         if isinstance(snapshot, ItemError):
             return Begun(Result(error=snapshot))
         parts.append(_Part(subscription, queue, snapshot, query, fanout))
@@ -136,17 +86,17 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if replays:
         replays[-1].is_last = True
     until_end = subscription.request.until_end
-    told = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
+    is_known = any(part.stream_ids or part.owed or part.is_alive or (part.snapshot and not until_end) for part in parts)
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     stale = query.stale(room)
     for queue in stale:
-        if subscription.job_states.get(queue) is not None:
+        if isinstance(subscription.job_states.get(queue), Ended):
             subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
-        unknown=(not told and query.is_read(room.queue)) or UNSET,
+        unknown=(not is_known and query.is_read(room.queue)) or UNSET,
         gap=bool(stale) or query.may_miss(room.queue, subscription.request.after or {}) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
@@ -157,7 +107,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
 def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     """Return the beginning of a subscription to a queue that does not exist yet: it gets all events of the queue."""
     gone = (subscription.request.after or {}).get(queue, START) != START
-    is_job = subscription.request.room.job_id is not None
+    is_job = subscription.request.key.job_id is not None
     return Begun(
         Result(
             jobs=[] if is_job else UNSET,
@@ -169,11 +119,6 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     )
 
 
-def now_in(queue: str, fanout: Fanout) -> str:
-    """Return the present position of a queue, after which all events will be sent."""
-    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
-
-
 class _Part:
     """The beginning of a subscription in one queue.
 
@@ -181,22 +126,22 @@ class _Part:
         stream_ids, kinds: The events to read back.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
         withheld: Whether there is an outcome that is not sent, since the client has it or it is too old.
-        is_had: Whether the client has the stream's outcome, by its own position. The ack must then give a position in
-            this queue, or the client would get the outcome again when it returns.
+        was_received: Whether the client has the stream's outcome, by its own position. The ack must then give a
+            position in this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
         self, subscription: Subscription, queue: str, snapshot: JobSnapshot | None, query: Query, fanout: Fanout
     ) -> None:
         request = subscription.request
-        job_id = request.room.job_id or ""
+        job_id = request.key.job_id or ""
         self.queue = queue
         self.snapshot = snapshot
         self.stream_ids: list[bytes] = []
         self.kinds: list[Kind] = []
         self.owed = False
         self.withheld = False
-        self.is_had = False
+        self.was_received = False
         self._subscription = subscription
         self._fanout = fanout
         self._history = fanout.history.of(queue)
@@ -212,19 +157,19 @@ class _Part:
     @property
     def is_alive(self) -> bool:
         """Whether the job is known to live."""
-        return self._subscription.job_states.get(self.queue, b"") is None
+        return self._subscription.job_states.get(self.queue) is ALIVE
 
     @property
     def is_here(self) -> bool:
         """Whether the queue has the job, or has events or an outcome of it, sent or withheld."""
-        tells = self.stream_ids or self.owed or self.withheld or self.is_had
-        return bool(self.snapshot is not None or tells or self.is_alive)
+        has_events = self.stream_ids or self.owed or self.withheld or self.was_received
+        return bool(self.snapshot is not None or has_events or self.is_alive)
 
     def decide(self, oldest: float) -> None:
         """Set the attributes. An outcome from before `oldest`, in milliseconds since the epoch, is withheld."""
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
-        self._subscription.job_states[self.queue] = None if ended is None else ended.stream_id
+        self._subscription.job_states[self.queue] = ALIVE if ended is None else Ended(ended.stream_id)
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(transition, oldest)
@@ -242,7 +187,7 @@ class _Part:
                 is_due = ended.kind.life is Life.ENDS and not self.withheld
             else:
                 is_due = self._is_foreign and not self._was_sent
-                self.is_had = not is_due
+                self.was_received = not is_due
             if is_due:
                 self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
         if request.events is not None:
@@ -258,9 +203,9 @@ class _Part:
             self.withheld = self._was_sent or self._is_older(oldest)
             self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
             if self.owed:
-                subscription.job_states[queue] = None
+                subscription.job_states[queue] = ALIVE
             else:
-                subscription.settle(queue, self._moment, self._finished)
+                subscription.note_outcome(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
             # `removed` is sent only to clients that know, or would have been sent, that the job lived.
             self.owed = (
@@ -287,7 +232,7 @@ class _Part:
 
     def begins(self) -> str:
         """Return the position of the ack: after it comes everything that the client does not have."""
-        ahead = self._subscription.had is not None and self.queue in self._subscription.had
+        ahead = self._subscription.ahead is not None and self.queue in self._subscription.ahead
         at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:
             at = lower(at, before(self.stream_ids[0]))

@@ -8,7 +8,8 @@ import pytest
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import UNAVAILABLE
-from jobws.hub.jobs.replay import look_again, replay, settle
+from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.subscription import ALIVE, Ended
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
@@ -29,7 +30,7 @@ def watching(bridge: Bridge, **data: Any) -> Client:
 
 
 def owe(client: Client) -> Owed:
-    client.connection.owe(client.member(), "http")
+    client.hub_client.owe(client.member(), "http")
     (owed,) = client.owed()
     return owed
 
@@ -42,23 +43,23 @@ def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     bridge = Bridge()
     client = watching(bridge)
     client.woken = 0
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.woken == 1
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
-    assert client.member().job_states == {"http": b"5-0"}
+    assert client.member().job_states == {"http": Ended(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 1
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [], "it has that"
-    settle(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", seen(client))
     assert client.told() == [("failed", "5-0~6")]
 
 
 def test_a_stream_that_was_emptied_was_read_as_far_as_it_was() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), hash_of(), "0-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "0-0", seen(client))
     assert client.told() == [("completed", "1-0~5")]
 
 
@@ -66,7 +67,7 @@ def test_a_failure_tells_its_reason() -> None:
     bridge = Bridge()
     client = watching(bridge)
     snapshot = JobSnapshot("http", "1", "n", "failed", None, failed_reason="because \ud800")
-    settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
     (frame,) = client.frames()
     assert (frame["id"], frame["data"]["failedReason"]) == ("5-0~0", "because ?")
 
@@ -74,17 +75,17 @@ def test_a_failure_tells_its_reason() -> None:
 def test_a_job_that_is_gone_is_told_unless_something_newer_is_known() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
     assert client.told() == [("removed", "5-0~0")]
-    settle(bridge.fanout, owe(client), None, "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
     assert client.told() == [], "its life is over"
     client = watching(Bridge())
     owed, before = owe(client), seen(client)
     client.fanout.publish("http", [(b"6-0", event("progress")), (b"7-0", event("waiting"))])
     client.frames()
-    settle(client.fanout, owed, None, "5-0", before)
+    deliver_outcome(client.fanout, owed, None, "5-0", before)
     assert client.told() == []
-    settle(client.fanout, owe(client), None, "7-0", seen(client))
+    deliver_outcome(client.fanout, owe(client), None, "7-0", seen(client))
     assert client.told() == [("removed", "7-0~0")], "what the hash says is as new as the event"
 
 
@@ -93,9 +94,9 @@ def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     client = watching(bridge)
     owed, before = owe(client), seen(client)
     bridge.publish("6-0", event("waiting"))
-    settle(bridge.fanout, owed, hash_of(), "5-0", before)
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.told() == [("completed", "5-0~5")]
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
     assert client.member().was_delivered("http", "5")
     bridge.publish("7-0", event("completed", returnvalue="2"))
     assert client.told() == [("completed", "7-0")]
@@ -105,7 +106,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     bridge = Bridge()
     client, other = watching(bridge, events=["*"]), Client(bridge)
     other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     client.frames()
     for number, name, prev in (
         (2, "waiting", ""),
@@ -115,7 +116,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
         (6, "waiting", ""),
     ):
         bridge.publish(f"{number}-0", event(name, prev=prev))
-        assert client.member().job_states == {"http": None if number == 6 else b"5-0"}
+        assert client.member().job_states == {"http": ALIVE if number == 6 else Ended(b"5-0")}
     assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
     assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
@@ -123,18 +124,18 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    settle(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.told() == []
     assert client.member().owed == set()
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
 
 
 def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     bridge = Bridge()
     client = watching(bridge, events=["failed"])
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
-    assert client.member().job_states == {"http": b"5-0"}
+    assert client.member().job_states == {"http": Ended(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 0
 
 
@@ -144,11 +145,11 @@ def test_what_is_owed_no_more_is_not_looked_at() -> None:
     owed = owe(client)
     bridge.publish("2-0", event("completed"))
     assert client.told() == [("completed", "2-0")]
-    settle(bridge.fanout, owed, hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
     assert client.told() == []
     owed = owe(client)
-    client.connection.leave(client.member())
-    settle(bridge.fanout, owed, hash_of("failed", 7), "5-0", seen(client))
+    client.hub_client.end(client.member())
+    deliver_outcome(bridge.fanout, owed, hash_of("failed", 7), "5-0", seen(client))
     assert client.told() == []
 
 
@@ -158,9 +159,9 @@ def test_a_hole_that_was_found_in_the_queue_meanwhile_has_the_hash_read_again(qu
     client = watching(bridge)
     owed, before = owe(client), seen(client)
     begin_again(bridge.fanout, queue, "trimmed", "0-0", "0-0")
-    bridge.fanout.end_again(queue, "0-0")
+    bridge.fanout.end_reread(queue, "0-0")
     client.frames()
-    settle(bridge.fanout, owed, hash_of(), "5-0", before)
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.told() == ([] if queue == "http" else [("completed", "5-0~5")])
     assert client.owed() == ([owed] if queue == "http" else [])
 
@@ -169,7 +170,7 @@ def test_a_stream_that_went_back_was_read_as_far_as_it_was_before() -> None:
     bridge = Bridge()
     client = watching(bridge)
     bridge.publish("8-0", event("progress"))
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [("completed", "8-0~5")]
 
 
@@ -193,7 +194,7 @@ def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
     for _ in range(2):
         client.ask("ping")
         after.append(client.frames()[-1]["data"]["after"])
-        client.connection.owe(next(iter(client.connection._subscriptions.values())), "http")
+        client.hub_client.owe(next(iter(client.hub_client._subscriptions.values())), "http")
     assert after == [{"http": "1-0"}, {}]
 
 
@@ -202,9 +203,9 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
-    assert client.connection.backlog is not None
-    ((of, index),), _ = client.connection.backlog.take(9)
-    settle(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.hub_client.backlog is not None
+    ((of, index),), _ = client.hub_client.backlog.take(9)
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
     replay(bridge.fanout, of, index, (b"1-0", event("progress")))
     frames = client.frames()
@@ -220,13 +221,13 @@ def test_an_outcome_that_does_not_fit_ends_who_does_not_read() -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge, outbox_bytes=300)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
-    assert client.connection.backlog is not None
-    assert len(client.connection.backlog.take(9)[0]) == 1
+    assert client.hub_client.backlog is not None
+    assert len(client.hub_client.backlog.take(9)[0]) == 1
     large = JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300)
     overflowed = []
     for snapshot in (hash_of(), large):
-        settle(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
-        overflowed.append(client.connection.outbox.overflowed)
+        deliver_outcome(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
+        overflowed.append(client.hub_client.outbox.overflowed)
     assert overflowed == [False, True]
     assert len(client.member().held or ()) == 1
 
@@ -241,8 +242,8 @@ def test_an_event_that_is_not_there_any_more_is_a_gap(entry: Any) -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
-    assert client.connection.backlog is not None
-    ((of, index),), _ = client.connection.backlog.take(9)
+    assert client.hub_client.backlog is not None
+    ((of, index),), _ = client.hub_client.backlog.take(9)
     client.woken = 0
     replay(bridge.fanout, of, index, entry)
     assert client.woken
@@ -257,12 +258,12 @@ def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
     bridge.publish("1-0", event("completed"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
-    assert client.connection.backlog is not None
-    ((of, index),), _ = client.connection.backlog.take(9)
+    assert client.hub_client.backlog is not None
+    ((of, index),), _ = client.hub_client.backlog.take(9)
     replay(bridge.fanout, of, index, None)
     assert client.told() == [("gap", None)]
     (owed,) = client.owed()
-    settle(bridge.fanout, owed, hash_of(), "1-0", seen(client))
+    deliver_outcome(bridge.fanout, owed, hash_of(), "1-0", seen(client))
     assert client.told() == [("completed", "1-0~5")]
 
 
@@ -271,9 +272,9 @@ def test_nothing_is_read_back_for_who_left() -> None:
     bridge.publish("1-0", event("completed"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
-    assert client.connection.backlog is not None
-    ((of, index),), _ = client.connection.backlog.take(9)
-    client.connection.leave(client.member())
+    assert client.hub_client.backlog is not None
+    ((of, index),), _ = client.hub_client.backlog.take(9)
+    client.hub_client.end(client.member())
     replay(bridge.fanout, of, index, (b"1-0", event("completed")))
     assert client.told() == []
 
@@ -317,7 +318,7 @@ def test_who_leaves_during_a_look_is_owed_nothing() -> None:
     leaves.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
     steps = look_again(bridge.fanout, "http", ["1"], LookUp({JOB: hash_of()}, {JOB: "1-0"}, {"http": "1-0"}))
     assert next(steps)
-    leaves.connection.leave(leaves.member())
+    leaves.hub_client.end(leaves.member())
     assert list(steps) == [True]
     assert len(stays.owed()) == 1
     assert leaves.read_back == []
@@ -330,12 +331,12 @@ def test_without_events_each_look_tells_of_another_life() -> None:
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()})
     (owed,) = client.owed()
-    settle(bridge.fanout, owed, hash_of(), "0-0", seen(client))
+    deliver_outcome(bridge.fanout, owed, hash_of(), "0-0", seen(client))
     assert client.told() == [("completed", "7-0~5")]
     look(bridge, {JOB: hash_of()}, "0-0")
     assert client.owed() == []
     look(bridge, {JOB: hash_of("active")}, "0-0")
-    assert client.member().job_states == {"http": None}
+    assert client.member().job_states == {"http": ALIVE}
     look(bridge, {JOB: hash_of("completed", 6)}, "0-0")
     assert len(client.owed()) == 1
 
@@ -352,11 +353,11 @@ def test_a_connection_is_owed_what_a_hole_may_hold() -> None:
     other.subscribe({"jobId": "2"})
     waiting.begin({"jobId": "1", "queue": "http"})
     clients = (named, anywhere, other, waiting)
-    assert [client.connection.is_owed for client in clients] == [False] * 4
+    assert [client.hub_client.is_owed for client in clients] == [False] * 4
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
-    assert [client.connection.is_owed for client in clients] == [True, True, False, False]
+    assert [client.hub_client.is_owed for client in clients] == [True, True, False, False]
     bridge.fanout.without_position.discard("http")
-    assert not named.connection.is_owed
+    assert not named.hub_client.is_owed
 
 
 def test_a_job_that_cannot_be_looked_up_is_refused_and_left() -> None:
@@ -365,7 +366,7 @@ def test_a_job_that_cannot_be_looked_up_is_refused_and_left() -> None:
     found: Any = {JOB: ItemError("unavailable", "later"), ("http", "2"): hash_of("active", job_id="2")}
     ack = client.subscribe({"jobs": ["1", "2"], "queue": "http"}, found)
     assert [result.get("error", {}).get("code") for result in ack["results"]] == ["unavailable", None]
-    assert [room.job_id for room in client.connection.rooms] == ["2"]
+    assert [room.job_id for room in client.hub_client.keys] == ["2"]
     client.complete(client.begin({"jobId": "1", "queue": "http"}), found)
     assert client.told() == [("error", None)]
 
@@ -377,23 +378,23 @@ def test_what_was_answered_or_left_is_not_answered_again() -> None:
     client.complete(join)
     client.frames()
     client.complete(join)
-    client.connection.fail(join, UNAVAILABLE)
+    client.hub_client.fail(join, UNAVAILABLE)
     assert client.told() == []
     member = client.member()
-    client.connection.leave(member)
-    client.connection.leave(member)
-    assert not client.connection.rooms
+    client.hub_client.end(member)
+    client.hub_client.end(member)
+    assert not client.hub_client.keys
 
 
 def test_a_request_that_failed_is_refused_as_a_whole() -> None:
     bridge = Bridge()
     client = Client(bridge)
     join = client.begin({"jobs": ["1", "2"], "queue": "http"})
-    assert client.connection.catching_up
+    assert client.hub_client.catching_up
     client.woken = 0
-    client.connection.fail(join, UNAVAILABLE)
+    client.hub_client.fail(join, UNAVAILABLE)
     assert client.woken
     (frame,) = client.frames()
     assert (frame["event"], frame["data"]["code"]) == ("error", "unavailable")
-    assert not client.connection.rooms
-    assert not client.connection.catching_up
+    assert not client.hub_client.keys
+    assert not client.hub_client.catching_up

@@ -1,0 +1,207 @@
+"""Knows how far each queue's stream was published, and where events may be missing.
+
+The readers of streams call this. `fanout` extends it with the way of an event.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from jobws.hub.job_log.followers import JobLogs
+from jobws.hub.jobs.history import History, KnownStream
+from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Ended
+from jobws.protocol.codec import encode
+from jobws.protocol.echo import named
+from jobws.protocol.identifiers import START, Position, position
+from jobws.protocol.messages import Cursor, Gap, GapData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jobws.bullmq.events import HistoryEntry
+    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.rooms import Rooms
+    from jobws.hub.jobs.signals import Signals
+    from jobws.hub.jobs.subscription import Subscription
+
+
+class PublishedStreams(ABC):
+    """What was published of each queue's stream, and what may be missing.
+
+    Args:
+        rooms: The rooms of all subscriptions.
+        signals: The callbacks for work that needs Redis.
+
+    Attributes:
+        cursors: By queue label, the stream id up to which entries were published.
+        verified: By queue label, the stream id up to which certainly no entry was missed. A client can continue from
+            this position at another bridge, which does not know of holes that this one has not found yet.
+        history: The events that were published, and those that the streams held before.
+        counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
+        without_events: The queues whose event stream is switched off.
+        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for that.
+        without_position: The queues whose frames have no position now, because entries were missed and the outcomes
+            among them were not looked up yet.
+        published: By queue whose stream is read again, the history of what was published before.
+        job_logs: The followers of jobs' log lines.
+    """
+
+    def __init__(self, rooms: Rooms, signals: Signals) -> None:
+        self.rooms = rooms
+        self.cursors: Cursor = {}
+        self.verified: Cursor = {}
+        self.history = History()
+        self.counts: Counter[str] = Counter()
+        self.without_events: set[str] = set()
+        self.knows_all = True
+        self.without_position: set[str] = set()
+        self.published: dict[str, QueueHistory] = {}
+        # By queue: the position up to which events may be missing, and the range of positions that may be from the
+        # stream that was there before.
+        self._doubtful: Cursor = {}
+        self._foreign: dict[str, _Span] = {}
+        self._on_gap = signals.on_gap
+        self.job_logs = JobLogs(
+            self.without_events, self.counts, self.release, signals.on_job_log_news, signals.on_job_log_wait
+        )
+
+    @abstractmethod
+    def release(self, subscription: Subscription) -> None:
+        """Send the held events of a subscription, and hold none from now on."""
+
+    def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
+        """Take the events that a stream held before jobws read it into the history. They are not sent to anyone.
+
+        This is a generator of short steps, which the caller must exhaust.
+        """
+        return self.history.fill(queue, newest_first, floor)
+
+    def resize_history(self, queue: str, max_length: int) -> int:
+        """Note how many entries a stream may hold, and return how many of its events are remembered."""
+        return self.history.resize(queue, max_length)
+
+    def forget_before(self, queue: str, stream_id: str) -> None:
+        """Forget events that Redis has trimmed: those before the entry `stream_id`."""
+        self.history.forget_before(queue, stream_id)
+
+    def forget(self, queue: str) -> None:
+        """Forget all about a queue that is gone and whose stream is not read. If it comes back, it is a new queue.
+
+        Subscriptions that name the queue stay. Those without a queue stay, too, as if their job had never been in it.
+        """
+        for subscription in self.rooms.forget(queue):
+            self.job_logs.forget(subscription, queue)
+        self.history.forget(queue)
+        self.published.pop(queue, None)
+        for known in (self.cursors, self.verified):
+            known.pop(queue, None)
+        self._doubtful.pop(queue, None)
+        self._foreign.pop(queue, None)
+        self.without_events.discard(queue)
+        self.without_position.discard(queue)
+
+    def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+        """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
+
+        The caller must call `send_gap` next. Events that were published before will be skipped.
+
+        Args:
+            queue: The queue's label.
+            reason: Why; the `reason` of the `gap` frame.
+            generated: The stream's last id.
+            oldest: The id before its oldest entry.
+
+        Returns:
+            The id after which to read, and the id up to which entries may be missing. The first is the floor of the
+            history, or `0-0` if the stream's ids do not reach higher than this floor.
+        """
+        cursor = self.cursors[queue]
+        known = self.history.floor(queue)
+        start = known if position(generated) > position(known) else START
+        floor = max(start, oldest, key=position)
+        self._doubtful[queue] = max(cursor, self._doubtful.get(queue, START), key=position)
+        if position(generated) < position(cursor):
+            span = _Span(position(generated), position(cursor))
+            old = self._foreign.get(queue, span)
+            self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
+        self.published[queue] = self.history.restart(queue)
+        self.without_position.add(queue)
+        self.cursors[queue] = start
+        self.counts["gaps"] += 1
+        self.job_logs.give_up_all(queue)
+        return start, floor
+
+    def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+        """Send a `gap` to the queue's clients, and doubt their outcomes. Yields after each subscription and client."""
+        limit = position(floor)
+        concerned = self.rooms.clients_of(queue)
+        for subscription in list(self.rooms.seen(queue)):
+            state = subscription.job_states.get(queue)
+            if isinstance(state, Ended) and (reason != "trimmed" or position(state.up_to) <= limit):
+                subscription.job_states[queue] = DOUBTED
+            if subscription.ahead is not None and reason != "trimmed":
+                subscription.ahead.pop(queue, None)
+            if subscription.held is not None:
+                self._hold_gap(subscription, queue, reason)
+            yield
+        gap = encode(Gap(data=GapData(queue, reason, None)))
+        for client in concerned:
+            client.outbox.append(gap)
+            client.outbox.flush()
+            yield
+
+    def _hold_gap(self, subscription: Subscription, queue: str, reason: str) -> None:
+        """Add a gap to the held events, so that it is sent before the events that are read again."""
+        key = subscription.request.key
+        jobs = None if key.job_id is None else [key.job_id]
+        frame = encode(Gap(sub=named(key.sub), data=GapData(queue, reason, jobs)))
+        if subscription.held is not None and subscription.client.outbox.hold(frame.payload):
+            subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
+
+    def end_reread(self, queue: str, floor: str) -> None:
+        """Note that a stream was published again. Entries up to the id `floor` may be missing."""
+        self.published.pop(queue, None)
+        self.history.reach_to(queue, floor)
+        self.doubt(queue)
+
+    def doubt(self, queue: str) -> None:
+        """Note that outcomes may have been missed: have the jobs looked up, and send no positions until `resolve`.
+
+        While the stream is read again, the look-up waits for `end_reread`.
+        """
+        self.without_position.add(queue)
+        if queue not in self.published:
+            self._on_gap(queue)
+
+    def resolve(self, queue: str) -> None:
+        """Note that missed outcomes were looked up. Positions are sent again, unless the stream is being read again."""
+        if queue not in self.published:
+            self.without_position.discard(queue)
+
+    def known(self, queue: str) -> KnownStream:
+        """Return what is known of a queue's stream now."""
+        return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
+
+    def may_miss(self, queue: str, after: str) -> bool:
+        """Return whether a client that continues from the position `after` may miss events."""
+        doubtful = self._doubtful.get(queue)
+        return (doubtful is not None and position(after) <= position(doubtful)) or self.history.of(queue).may_miss(
+            after
+        )
+
+    def is_foreign(self, queue: str, after: str, end: str) -> bool:
+        """Return whether `after` may be from another stream than the present one, which ends with `end` or is empty."""
+        last = self.cursors.get(queue, START) if end == START else end
+        foreign = self._foreign.get(queue)
+        return position(after) > position(last) or (
+            foreign is not None and foreign.after < position(after) <= foreign.up_to
+        )
+
+
+class _Span(NamedTuple):
+    """The positions after `after`, up to and including `up_to`."""
+
+    after: Position
+    up_to: Position

@@ -1,0 +1,70 @@
+"""Builds the operations of `/openapi.json`: a method of a path with its parameters, its body and its answers."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+
+# A parameter in the path must not contain a slash.
+_SEGMENT: Final[JsonObject] = {"minLength": 1, "pattern": "^[^/]+$"}
+_MEANINGS: Final = {
+    400: "The request is malformed; `detail` names what is.",
+    403: "The `Origin` or `Host` is not allowed. The body says what to allow.",
+    404: "There is no such queue or job.",
+    405: "The path does not take this method.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    415: "The body has not the content type that is described.",
+    501: "The bridge was installed without `jobws[submit]`.",
+    503: "Redis does not answer, or the bridge is not running.",
+}
+
+
+def operation(
+    summary: str,
+    answers: dict[int, JsonObject | str],
+    errors: tuple[int, ...] = (),
+    parameters: list[JsonObject] | None = None,
+    body: JsonObject | None = None,
+) -> JsonObject:
+    """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
+    responses = {str(status): _answer(content) for status, content in answers.items()}
+    for status in (*errors, 405):
+        responses[str(status)] = _answer(ref("Problem"), "application/problem+json", _MEANINGS[status])
+    responses["403"] = {"description": _MEANINGS[403], "content": {"text/plain": {}}}
+    operation: JsonObject = {"summary": summary, "responses": dict(sorted(responses.items()))}
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        operation["requestBody"] = body
+    return operation
+
+
+def _answer(
+    content: JsonObject | str, content_type: str = "application/json", description: str = "As asked for."
+) -> JsonObject:
+    if isinstance(content, str):
+        return {"description": description, "content": {content: {"schema": {"type": "string"}}}}
+    return {"description": description, "content": {content_type: {"schema": content}}}
+
+
+def path(name: str, schema: JsonObject) -> JsonObject:
+    """Return the description of a part of the path."""
+    return {"name": name, "in": "path", "required": True, "schema": {**schema, **_SEGMENT}}
+
+
+def query(name: str, schema: JsonObject, *, required: bool = False) -> JsonObject:
+    """Return the description of a parameter in the query string."""
+    return {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def body(schema: JsonObject, *text_types: str) -> JsonObject:
+    """Return the description of a body: JSON with this schema, or text of one of these content types."""
+    texts = {name: {"schema": {"type": "string"}} for name in text_types}
+    return {"required": True, "content": {"application/json": {"schema": schema}, **texts}}
+
+
+def ref(name: str) -> JsonObject:
+    """Return a reference to the schema of a Struct, by the name of the Struct."""
+    return {"$ref": f"#/components/schemas/{name}"}
