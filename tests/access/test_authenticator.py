@@ -116,6 +116,11 @@ def test_a_revoked_token(authenticator: Authenticator) -> None:
     assert authenticator.is_current(identity)
 
 
+def test_a_comment_revokes_nothing(authenticator: Authenticator) -> None:
+    claims = {"exp": NOW + 60, "scope": "admin", "jti": "# stolen"}
+    assert identify(authenticator, signed_token({"alg": "HS256"}, claims)).jti == "# stolen"
+
+
 def test_a_line_that_changes_is_another_identity(authenticator: Authenticator) -> None:
     identity = identify(authenticator, STATIC)
     authenticator.look({**GOOD, "tokens": line("write:logs")}, 5)

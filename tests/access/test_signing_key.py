@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -42,7 +43,10 @@ def test_what_it_signs_is_verified_with_its_public_half(kind: Any, more: dict[st
     found = verify(token, KeySet(public), Rules(), now=NOW)
     assert found.sub == "ann"
     assert found.key == key.public.fingerprint
-    assert private(kind())["d"] not in repr(key)
+    assert repr(key.material) not in repr(key)
+    header = json.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))
+    named = {"kid": more["kid"]} if "kid" in more else {}
+    assert header == {"alg": key.public.algorithm.value, "typ": "JWT", **named}
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -42,6 +42,7 @@ def test_the_line_that_is_made_is_read_back() -> None:
         ("1970-01-01T00:00:00Z", 0),
         ("2026-11-18T10:26:40Z", 1_794_997_600),
         ("2028-02-29T23:59:59Z", 1_835_481_599),
+        ("2026-12-31T00:00:00Z", 1_798_675_200),
     ],
 )
 def test_times(expiry: str, seconds: int) -> None:
