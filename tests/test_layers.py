@@ -197,6 +197,25 @@ def test_a_file_is_read_in_one_go(file: Path) -> None:
     assert file.read_text(encoding="utf-8").count("\n") < 300
 
 
+@pytest.mark.parametrize(
+    ("folder", "names", "lines"),
+    [
+        ("client", ["**/*.py"], 1986),
+        ("client/jobs", ["subscription.py", "subscriptions.py", "places.py", "iterators.py"], 567),
+        (
+            "web/src",
+            ["connection.js", "websocket.js", "loading.js", "subscription.js", "subscriptions.js"],
+            497,
+        ),
+    ],
+)
+def test_a_client_is_thin(folder: str, names: list[str], lines: int) -> None:
+    """CHANGELOG.md names these numbers of lines."""
+    files = [file for name in names for file in (SOURCE / folder).glob(name)]
+    assert len(files) >= len(names)
+    assert sum(file.read_text(encoding="utf-8").count("\n") for file in files) <= lines
+
+
 def test_each_package_says_what_lives_there() -> None:
     packages = {file.parent for file in FILES}
     assert not [str(package) for package in packages if not (package / "__init__.py").exists()]

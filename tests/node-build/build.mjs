@@ -9,9 +9,9 @@ import { minify } from 'terser';
 
 // Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
 // users see (jobws.d.ts), or of the language's.
-const INTERNAL = `acknowledge acknowledged again alive answer ask asked awaited base begin check chosen deliver end endpoint fail
-  failure fallback frame handler handles idle item kind leave lost messages move nudge pending polls receive
-  refuse release renew requests restart sent settings stays stop stopped strict subscription subscriptions take tells turn unsent
+const INTERNAL = `acknowledge acknowledged again alive answer ask asked awaited base check chosen deliver end endpoint fail
+  failure fallback frame handler handles idle index item kind leave lost messages move nudge polls receive
+  refuse release renew requests sent settings stays stop stopped strict subscription subscriptions take tells told turn unsent
   upgrade wanted watcher`.split(/\s+/);
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;

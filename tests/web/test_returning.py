@@ -177,7 +177,8 @@ async def test_an_outcome_that_was_told_is_none_after_a_gap_either(returns: bool
         else:
             await client.send("subscribe-job", {"jobId": "1", "queue": "q", "events": ["*"]})
             await request(bridge, "unsubscribe-job")
-        assert (await subscribed(bridge, {"q": "0-0"}))["after"] == {"q": "0-0"}
+        assert (await subscribed(bridge, {"q": "0-0"}, gap=True))["after"] == {"q": "0-0"}
+        await bridge.job_event("job-log", data={"lines": ["late"], "first": 0, "position": "1"})
         await bridge.job_event("completed", id="2-0", replayed=True, data={"returnvalue": 1})
         await bridge.job_event("failed", id="2-5", replayed=True, data={"failedReason": "again"})
         assert "completed" not in [each["event"] for each in await client.until("failed")]

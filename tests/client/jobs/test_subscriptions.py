@@ -616,6 +616,23 @@ def test_one_whose_answer_is_due_keeps_its_place() -> None:
     assert asked(pair) == []
 
 
+def test_a_place_whose_answer_is_due_is_none_for_those_that_wait() -> None:
+    """An answered one gives its place up instead, however long the other answer takes."""
+    pair = Pair(max_subscriptions=2)
+    pair.connect()
+    for job in ("1", "2", "3"):
+        pair.client.join(User([Room("a", job)], OUTCOMES).watch)
+        pair.flush()
+        if job == "1":
+            answer(pair, {"after": {"a": "1-0"}})
+    pair.model.to_bridge.clear()
+    pair.now = TURN_SECONDS
+    assert [(event, [item["jobId"] for item in items]) for event, items in asked(pair)] == [
+        ("unsubscribe-job", ["1"]),
+        ("subscribe-job", ["3"]),
+    ]
+
+
 def test_as_many_are_moved_as_wait_for_the_same_job() -> None:
     pair = Pair(max_subscriptions=100)
     for _ in range(PER_JOB + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -65,11 +66,11 @@ class Places:
         for subscription in [each for each, due in self._later.items() if due <= now]:
             del self._later[subscription]
             self.want(subscription)
-        turn = now >= self._turn_due
-        if turn:
+        if turn := now >= self._turn_due:
             self._take_turns()
         # The bridge limits messages per second, so many free places are given together.
-        chosen = self._give(names) if turn or self._free >= min(len(self._waiting), self._most // 4 + 1) else []
+        free = self._most - len(self.taken)
+        chosen = self._give(names) if turn or free >= min(len(self._waiting), self._most // 4 + 1) else []
         self._changed = False
         if not self._waiting:
             self._turn_due = inf
@@ -77,34 +78,29 @@ class Places:
             self._turn_due = now + TURN_SECONDS
         return chosen
 
-    @property
-    def _free(self) -> int:
-        return self._most - len(self.taken)
-
     def _give(self, names: Iterator[int]) -> list[Subscription]:
-        crowd, chosen = _by_job(self.taken.values()), list[Subscription]()
-        for subscription in list(self._waiting):
-            if self._free > 0 and crowd[subscription.room.job_id] < PER_JOB:
-                crowd[subscription.room.job_id] += 1
-                del self._waiting[subscription]
-                subscription.sub = next(names)
-                self.taken[subscription.sub] = subscription
-                chosen.append(subscription)
+        chosen = [each for each in self._fitting(self.taken.values(), self._waiting) if each.sub is None]
+        for subscription in chosen:
+            del self._waiting[subscription]
+            subscription.sub = next(names)
+            self.taken[subscription.sub] = subscription
         return chosen
 
     def _take_turns(self) -> None:
-        # A subscription to a job that already has PER_JOB places needs one of these. All others need any place.
-        crowd, line = _by_job(self.taken.values()), _by_job(self._waiting)
-        crowded = {job_id for job_id in line if crowd[job_id] >= PER_JOB}
-        needed = Counter({job_id: line[job_id] for job_id in crowded})
-        needed[None] = len(self._waiting) - needed.total() - self._free
-        for subscription in [each for each in self.taken.values() if each.acked]:
-            job_id = subscription.room.job_id if subscription.room.job_id in crowded else None
-            if needed[job_id] > 0:
-                needed[job_id] -= 1
+        # Unanswered subscriptions keep their places. What the waiting ones leave is for the latest of the others.
+        answered = [each for each in self.taken.values() if each.acked]
+        unanswered = (each for each in self.taken.values() if not each.acked)
+        staying = set(self._fitting(unanswered, self._waiting, reversed(answered)))
+        for subscription in answered:
+            if subscription not in staying:
                 self.drop(subscription, tell=True)
                 self.want(subscription)
 
-
-def _by_job(subscriptions: Iterable[Subscription]) -> Counter[str | None]:
-    return Counter(each.room.job_id for each in subscriptions)
+    def _fitting(self, *lines: Iterable[Subscription]) -> list[Subscription]:
+        """Return the subscriptions that get a place if places are given in this order."""
+        crowd, fitting = Counter[str | None](), list[Subscription]()
+        for subscription in chain(*lines):
+            if len(fitting) < self._most and crowd[subscription.room.job_id] < PER_JOB:
+                crowd[subscription.room.job_id] += 1
+                fitting.append(subscription)
+        return fitting

@@ -1,6 +1,6 @@
 /** A connection to a bridge, which reconnects whenever it is lost. Times are in milliseconds. Brackets: protocol.md. */
 
-import { JobwsError } from './errors.js';
+import { JobwsError, unreachable } from './errors.js';
 import { loadHttp } from './loading.js';
 import { Requests } from './requests.js';
 import { Subscriptions } from './subscriptions.js';
@@ -20,11 +20,12 @@ export function Connection(settings, jobs, to) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
+  const talks = [subscriptions, requests];
   const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
   let link = null; // the link that is open or opening
   let timer; // for the next attempt to connect, or for turns while connected
-  let tries = 0; // failed attempts since the last `hello`
-  let losses = 0; // lost connections and failed attempts since the last ack
+  let attempts = 0; // attempts to connect since the last `hello`
+  let pause = settings.reconnectionDelay; // the longest pause before the next attempt
   let begun = false; // whether there was a connection before
   let polls = false; // whether to poll, since the network seems to delay streams
 
@@ -32,7 +33,7 @@ export function Connection(settings, jobs, to) {
     if (connection.active) return;
     connection.active = true;
     connection.failure = null;
-    tries = 0;
+    attempts = 0;
     listen('addEventListener');
     open();
   }
@@ -47,7 +48,7 @@ export function Connection(settings, jobs, to) {
 
   function check() {
     if (connection.transport) link.check();
-    else if (timer) retry(); // without a timer, an attempt is under way
+    else if (timer) open(); // without a timer, an attempt is under way
   }
 
   /** Send new requests soon, if connected. */
@@ -66,11 +67,13 @@ export function Connection(settings, jobs, to) {
 
   /** Open a WebSocket. Open HTTP in every third attempt, where there is no WebSocket, and with `next`. */
   async function open(next) {
+    if (timer) jobs.io.fire('reconnect_attempt', attempts + 1);
     clearTimeout(timer);
     timer = null;
+    attempts++;
     try {
       const given = await token();
-      const http = fallback && (next || !WebSocket || tries % 3 === 2) && (await loadHttp(settings.timeout).catch(() => {}));
+      const http = fallback && (next || !WebSocket || attempts % 3 === 0) && (await loadHttp(settings.timeout).catch(() => {}));
       if (!connection.active || link) return;
       if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given, polls);
       else ended(null, 1006, 'jobws-http.js does not load');
@@ -79,30 +82,19 @@ export function Connection(settings, jobs, to) {
     }
   }
 
-  function retry(next) {
-    jobs.io.fire('reconnect_attempt', tries + 1);
-    open(next);
-  }
-
   function dial(Link, given, polls) {
     const made = Link({ ...settings, token: given, polls }, {
       frame: (text) => take(made, text),
       end: (code, reason) => ended(made, code, reason),
       upgrade: async (Link = WebSocketLink) => dial(Link, await token().catch(() => {})),
       size: subscriptions.size,
-      awaited: () => subscriptions.awaited() || requests.pending(),
+      awaited: () => talks.some((talk) => talk.awaited()),
       messages(all) {
-        if (all) again();
-        return [...subscriptions.unsent(), ...requests.unsent()];
+        if (all) for (const talk of talks) talk.again();
+        return talks.flatMap((talk) => talk.unsent());
       },
     });
     return made;
-  }
-
-  /** Send all requests again, on a connection with these limits. */
-  function again(limits) {
-    subscriptions.restart(limits);
-    requests.again();
   }
 
   function take(from, text) {
@@ -112,44 +104,40 @@ export function Connection(settings, jobs, to) {
     } catch {} // without a frame, the link is ended below
     const event = frame?.event;
     const greeted = from === link && connection.transport;
-    if (event === 'hello') greeted || greet(from, frame.data); // each response over HTTP begins with a `hello`
+    if (event === 'hello') greeted || greet(from, frame.data.limits); // each response over HTTP begins with a `hello`
     else if (!greeted || !event) ended(from, 1006, 'what answers does not speak jobws.v1');
     else {
-      if (event === 'ack') losses = 0; // the bridge works, so the pauses are short again
+      if (event === 'ack') pause = settings.reconnectionDelay; // the bridge works, so the pauses are short again
       subscriptions.receive(frame);
       to.frame(frame);
     }
   }
 
-  function greet(from, { limits }) {
+  function greet(from, limits) {
     const upgrade = from !== link;
     if (upgrade && (connection.transport ?? 'websocket') === 'websocket') return from.close(); // the upgrade comes too late
     if (upgrade) link.close();
     link = from;
-    connection.transport = link.kind;
-    polls = link.kind === 'polling';
+    connection.transport = from.kind;
+    polls = from.kind === 'polling';
     clearTimeout(timer); // also clears an interval
     timer = setInterval(subscriptions.turn, TURN);
-    again(limits);
-    link.begin();
-    if (begun && !upgrade) jobs.io.fire('reconnect', tries + 1);
+    for (const talk of talks) talk.again(limits);
+    if (begun && !upgrade) jobs.io.fire('reconnect', attempts);
     begun = true;
-    tries = 0;
+    attempts = 0;
     if (!upgrade) jobs.fire('connect');
-    jobs.fire('transport', link.kind);
+    jobs.fire('transport', from.kind);
     nudge();
   }
 
   function ended(which, code, reason) {
     if (which !== link) return which.close();
-    const { reconnection, reconnectionAttempts, reconnectionDelay, reconnectionDelayMax } = settings;
     const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
-    const origin = globalThis.location?.origin;
-    const allowed = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
-    const error = new JobwsError(`no jobws bridge at ${base}: is it running there, is that its URL${allowed}? (${reason || 'refused'})`);
-    if (!was && ++tries >= 3) jobs.fire('connect_error', error);
-    if (reconnection === false || tries > reconnectionAttempts) {
+    const error = unreachable(base, reason);
+    if (!was && attempts >= 3) jobs.fire('connect_error', error);
+    if (settings.reconnection === false || attempts > settings.reconnectionAttempts) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
@@ -157,8 +145,8 @@ export function Connection(settings, jobs, to) {
     const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
     polls ||= http && which.kind === 'sse';
     // The pause is random up to a limit that doubles, so that clients do not all reconnect together.
-    const most = Math.min(reconnectionDelay * 2 ** losses++, reconnectionDelayMax);
-    timer = setTimeout(retry, http ? 0 : Math.random() * most, http);
+    timer = setTimeout(open, http ? 0 : Math.random() * Math.min(pause, settings.reconnectionDelayMax), http);
+    pause *= 2;
   }
 
   /** Close the connection, and return its transport, or null if there was none. */

@@ -33,3 +33,10 @@ export const queueUnknown = (jobId, queue) =>
 
 /** The job did not end within the time limit `reason`, in milliseconds. */
 export const JobTimeout = ofJob('TimeoutError', (job, milliseconds) => `${job} has not ended within ${milliseconds} ms`);
+
+/** No bridge answers at the URL `base`. */
+export function unreachable(base, reason) {
+  const origin = globalThis.location?.origin;
+  const allowed = origin ? `, and does it allow this page's origin (jobws serve --allow-origin ${origin})` : '';
+  return new JobwsError(`no jobws bridge at ${base}: is it running there, is that its URL${allowed}? (${reason || 'refused'})`);
+}

@@ -118,13 +118,11 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   // The first request asks for nothing, and gets `hello`. `hello` comes after the connection knows of this link.
   send([], 0);
   listen(polls ? timeout : timeout / 2);
+  if (WebSocket || polls) upgrade(upgradeDelay);
   return {
     kind: polls ? 'polling' : 'sse',
     nudge,
     check() {}, // `listen` finds silent bridges, and the browser ends responses when the network is gone
-    begin() {
-      if (WebSocket || polls) upgrade(upgradeDelay);
-    },
     close() {
       abort.abort();
       for (const timer of [gathering, poll, silence, upgrading]) clearTimeout(timer);

@@ -1,6 +1,7 @@
 /** Jobs that a page subscribes with `emit('subscribe-job', …)`. Their events go to the page's handlers. */
 
 import { asId, BAD_ID } from './following.js';
+import { Repeats } from './repeats.js';
 import { OUTCOMES, wants } from './subscription.js';
 import { bytes, keyOf } from './subscriptions.js';
 
@@ -14,6 +15,7 @@ export function Pages(jobs, subscriptions) {
   /** The watcher of one subscription of a page. */
   function Page(key, until) {
     const asked = [];
+    const repeats = Repeats();
     const page = {
       asked,
       until: until === 'end',
@@ -21,9 +23,13 @@ export function Pages(jobs, subscriptions) {
       get events() {
         return page.wanted ?? jobs.names.filter((name) => !OWN.includes(name) && bytes(name) <= 64);
       },
-      answer: (result) => asked.splice(0).forEach((resolve) => resolve(result)),
-      deliver({ event, data }, own) {
-        if (!own) return; // a `gap` of the whole queue, which the page gets once, as a frame without `sub`
+      answer(result) {
+        for (const { queue, state } of result.jobs ?? []) if (!OUTCOMES.includes(state)) repeats({ event: state, data: { queue } });
+        asked.splice(0).forEach((resolve) => resolve(result));
+      },
+      deliver(frame, own) {
+        const { event, data } = frame;
+        if (!own || repeats(frame)) return; // a `gap` of the whole queue, which the page gets once, as a frame without `sub`
         if (page.until && OUTCOMES.includes(event)) pages.delete(key);
         jobs.fire(event, data);
       },

@@ -34,7 +34,7 @@ export function Requests(jobs, next, nudge) {
     /** Let `unsent` return all requests once more. */
     again: () => all().forEach((request) => (request.sent = false)),
 
-    pending: () => [...unanswered.values()].some(({ sent }) => sent),
+    awaited: () => [...unanswered.values()].some(({ sent }) => sent),
 
     /** Take a frame. With `logs`, it comes from the log, whose subscription must be able to resume. */
     take(frame, logs) {

@@ -10,21 +10,12 @@ const MAX_EVENTS = 32;
 /** Returns a position, which is two unsigned integers, as one number, without the suffix after `~` [E4]. */
 const number = (position) => ((a, b) => (BigInt(a) << 64n) + BigInt(b))(...position.split(/[-~]/));
 
-/** Returns a short summary of an outcome, to recognise it again without keeping a large result. */
-function summary(event, { returnvalue, failedReason }) {
-  const text = JSON.stringify([event, returnvalue ?? failedReason]);
-  let hash = 0;
-  for (let i = 0; i < text.length; i++) hash = (31 * hash + text.charCodeAt(i)) | 0;
-  return text.length + event + hash;
-}
-
 /**
  * Makes a subscription. `Subscriptions` describes `watcher`. `after` and `lines` are positions by queue: all events up to
  * `after` have come [P3], and all log lines up to `lines` [S12]. `after` is undefined before the first ack [R4].
  */
 export function Subscription(queue, jobId, watcher, after, lines) {
-  // By queue: null if the job was seen without an outcome since, or else the summary and the `id` of its last outcome.
-  const told = new Map();
+  const seen = new Map(); // by queue, whether the job was seen without an outcome since
   const self = {
     queue,
     jobId,
@@ -35,18 +26,17 @@ export function Subscription(queue, jobId, watcher, after, lines) {
     chosen: null, // the events in the last request; null before the first request
 
     /** Returns the queues in which the job was seen without an outcome since. */
-    alive: () => [...told.keys()].filter((each) => !told.get(each)),
+    alive: () => [...seen.keys()].filter((each) => seen.get(each)),
 
     /** Whether the job has ended in every queue in which it was seen. */
-    idle: () => told.size && !self.alive().length,
+    idle: () => seen.size && !self.alive().length,
 
-    /** Gives the subscription a name, and returns its item of `subscribe-job`. */
-    item(name) {
+    /** Returns the item of `subscribe-job`. */
+    item() {
       const events = new Set([...OUTCOMES, ...watcher.events]);
-      self.name = name;
       self.chosen = events.has('*') || events.size > MAX_EVENTS ? ['*'] : [...events];
       return {
-        sub: name,
+        sub: self.name,
         jobId,
         queue,
         events: events.size > OUTCOMES.length ? self.chosen : undefined,
@@ -56,18 +46,12 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       };
     },
 
-    /** Forget the name, since no more frames come for it. */
-    release() {
-      self.name = null;
-      self.acknowledged = false;
-    },
-
     /** Take the answer. Returns the queues where the job vanished without an outcome that was delivered. */
     acknowledge(common, { jobs = [], unknown, after }) {
       const all = { ...common, ...after };
       self.acknowledged = true;
       self.after = queue === undefined ? all : { [queue]: all[queue] }; // replaces all earlier positions [P5]
-      for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) told.set(queue, null);
+      for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) seen.set(queue, true);
       return unknown ? self.alive() : [];
     },
 
@@ -79,21 +63,12 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       }
     },
 
-    /** Take an event. Returns whether to deliver it: not if it repeats an outcome [R4] or says that an ended job is gone. */
-    take({ event, id, data }) {
-      const { queue } = data;
-      if (event === 'job-log') return (lines = { ...lines, [queue]: data.position });
+    /** Take an event. */
+    take({ event, id, data: { queue, position } }) {
+      if (event === 'job-log') return (lines = { ...lines, [queue]: position });
       if (id !== undefined) self.after[queue] = id;
-      const [before, at] = told.get(queue) ?? [];
-      if (!OUTCOMES.includes(event)) {
-        if (event !== 'progress' || !before) told.set(queue, null); // `progress` may come after the outcome
-        return true;
-      }
-      const made = !id || id.includes('~'); // the bridge made this event from what it found in Redis
-      if (before && made && event === 'removed') return false;
-      const now = watcher.until || summary(event, data);
-      told.set(queue, [now, id]);
-      return now !== before || !(made || id === at);
+      // `progress` may come after the outcome.
+      if (event !== 'progress' || !seen.has(queue)) seen.set(queue, !OUTCOMES.includes(event));
     },
   };
   return self;

@@ -12,22 +12,7 @@ export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions']
 export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 export const bytes = (text) => new TextEncoder().encode(text).length;
-
-/** Splits items into lists within the bridge's limits. An item that is too large is in a list of its own. */
-function lists(items, { maxMessage, maxSubscriptions }) {
-  const all = [];
-  let size = Infinity;
-  for (const item of items) {
-    const more = bytes(JSON.stringify(item)) + 1;
-    size += more;
-    if (size > maxMessage || all.at(-1).length >= maxSubscriptions) {
-      all.push([]);
-      size = FRAME + more;
-    }
-    all.at(-1).push(item);
-  }
-  return all;
-}
+const sizeOf = (item) => bytes(JSON.stringify(item)) + 1;
 
 /**
  * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `until` (whether
@@ -42,7 +27,6 @@ export function Subscriptions(changed) {
   const all = new Set(); // all subscriptions, across connections
   const waiting = new Set(); // subscriptions that must be requested
   const named = new Map(); // subscriptions that were requested on this connection, by name [P1]
-  const asked = new Map(); // by ref of each unanswered request, the names in it, in order
   const leaving = []; // items of the next `unsubscribe-job`
 
   /** Returns a new number, for the ref of a request or the name of a subscription. */
@@ -51,24 +35,20 @@ export function Subscriptions(changed) {
   const busy = () => [...named.values()].filter(({ idle }) => !idle());
 
   function want(each) {
+    all.add(each);
     waiting.add(each);
     changed();
+    return each;
   }
 
   /** Take the name of a subscription away. With `tell`, unsubscribe it at the bridge. */
   function release(each, tell = true) {
     const { name: sub, queue, jobId } = each;
+    each.name = null;
+    each.acknowledged = false;
     if (!named.delete(sub)) return;
     if (tell) leaving.push({ sub, jobId, queue });
-    each.release();
     changed();
-  }
-
-  function join(...how) {
-    const each = Subscription(...how);
-    all.add(each);
-    want(each);
-    return each;
   }
 
   function leave(each, tell) {
@@ -88,22 +68,10 @@ export function Subscriptions(changed) {
     want(each);
   }
 
-  /** Request all subscriptions again, on a new connection with the limits `given`, or as on a new connection. */
-  function restart(given = limits) {
-    limits = given;
-    lost();
-    [...all].sort((a, b) => a.idle() - b.idle()).forEach(want);
-  }
-
   function lost() {
+    waiting.clear();
+    for (const each of all) release(each, false);
     leaving.length = 0;
-    for (const each of [waiting, named, asked]) each.clear();
-    for (const each of all) each.release();
-  }
-
-  /** Refuse all watchers except those that stay, since the connection stops. */
-  function fail(error) {
-    for (const each of all) each.watcher.stays || refuse(each, error);
   }
 
   /** Let the oldest subscriptions give their places to those that wait. */
@@ -111,48 +79,57 @@ export function Subscriptions(changed) {
     busy().filter(({ acknowledged }) => acknowledged).slice(0, waiting.size).forEach(renew);
   }
 
+  /** Returns messages of this event with the items, within the bridge's limits. */
+  function messages(event, items) {
+    const all = [];
+    let size = Infinity;
+    for (const item of items) {
+      const more = sizeOf(item);
+      size += more;
+      if (size > limits.maxMessage || all.at(-1).data.length >= limits.maxSubscriptions) {
+        all.push({ event, ref: next(), data: [] });
+        size = FRAME + more;
+      }
+      const { ref, data } = all.at(-1);
+      const index = data.push(item) - 1;
+      Object.assign(named.get(item.sub) ?? {}, { ref, index });
+    }
+    return all;
+  }
+
   /** Returns the messages to send now. */
   function unsent() {
-    const message = (event, data) => ({ event, ref: next(), data });
-    const messages = lists(leaving.splice(0), limits).map((data) => message('unsubscribe-job', data));
     const items = [];
     // If places are scarce, the bridge evicts subscriptions whose job has ended [S10], so they do not count.
     let free = limits.maxSubscriptions - (waiting.size && busy().length);
     for (const each of waiting) {
       if (free-- <= 0) break;
       waiting.delete(each);
-      const item = each.item(next());
-      named.set(item.sub, each);
-      items.push(item);
+      each.name = next();
+      const item = each.item();
+      if (sizeOf(item) > limits.maxMessage - FRAME)
+        refuse(each, new JobwsError(`${each.jobId}: too large for the bridge`, 'too-large'));
+      else items.push(item) && named.set(each.name, each);
     }
-    for (const data of lists(items, limits)) {
-      const request = message('subscribe-job', data);
-      asked.set(request.ref, data.map(({ sub }) => sub));
-      if (bytes(JSON.stringify(request)) > limits.maxMessage)
-        answered(request.ref, { error: { code: 'too-large', message: 'too large for the bridge' } });
-      else messages.push(request);
-    }
-    return messages;
+    return [...messages('unsubscribe-job', leaving.splice(0)), ...messages('subscribe-job', items)];
   }
 
   function receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
+    const own = sub !== undefined;
     if (event === 'ack') answered(ref, data);
     else if (event === 'error') answered(ref, { error: data });
     else
-      for (const each of sub === undefined ? named.values() : [named.get(sub)])
+      for (const each of own ? [named.get(sub)] : named.values())
         if (!each?.acknowledged) continue; // no frame precedes the answer [P2]
         else if (event === 'pong') each.move(data.after ?? {});
-        else if (event === 'gap') interrupt(each, frame, sub !== undefined);
-        else if (sub !== undefined && data?.jobId !== undefined) hand(each, frame);
+        else if (event === 'gap') interrupt(each, frame, own);
+        else if (own && data?.jobId !== undefined) hand(each, frame);
   }
 
   function answered(ref, { results = [], after, error, evicted = [] }) {
-    asked.get(ref)?.forEach((name, index) => {
-      const each = named.get(name); // undefined if the subscription has ended
-      if (each) settle(each, after, error ? { error } : (results[index] ?? {}));
-    });
-    asked.delete(ref);
+    for (const each of [...named.values()])
+      if (each.ref === ref) settle(each, after, error ? { error } : (results[each.index] ?? {}));
     for (const each of evicted.flatMap(({ sub }) => named.get(sub) ?? [])) {
       release(each, false);
       if (!each.idle()) want(each); // its outcome has not come
@@ -164,7 +141,7 @@ export function Subscriptions(changed) {
     const { error, unknown, gap } = result;
     if (PASSING.includes(error?.code)) {
       release(each, false);
-      return setTimeout(() => all.has(each) && each.name === null && want(each), 500 + 1000 * Math.random());
+      return setTimeout(() => all.has(each) && !each.name && want(each), 500 + 1000 * Math.random());
     }
     if (error) return refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
     const vanished = each.acknowledge(common, result);
@@ -184,15 +161,24 @@ export function Subscriptions(changed) {
 
   function hand(each, frame) {
     const { watcher } = each;
-    const news = each.take(frame);
+    each.take(frame);
     // The bridge has ended the subscription, too, unless the client itself made this event [S5].
     if (watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
-    if (news) watcher.deliver(frame, true);
+    watcher.deliver(frame, true);
   }
 
   return {
-    next, join, leave, renew, restart, lost, fail, turn, unsent, receive,
+    next, leave, renew, lost, turn, unsent, receive,
+    join: (...how) => want(Subscription(...how)),
+    /** Request all subscriptions again, on a new connection with the limits `given`, or as on a new connection. */
+    again(given = limits) {
+      limits = given;
+      lost();
+      [...all].sort((a, b) => a.idle() - b.idle()).forEach(want);
+    },
+    /** Refuse all watchers except those that stay, since the connection stops. */
+    fail: (error) => all.forEach((each) => each.watcher.stays || refuse(each, error)),
     size: () => all.size,
-    awaited: () => asked.size,
+    awaited: () => [...named.values()].some(({ acknowledged }) => !acknowledged),
   };
 }

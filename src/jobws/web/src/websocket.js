@@ -5,13 +5,14 @@
 export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingInterval, pongTimeout }, to) {
   const socket = new WebSocket((base + endpoint).replace('http', 'ws'), ['jobws.v1', ...(token ? [`bearer.${token}`] : [])]);
   const send = (message) => socket.send(JSON.stringify(message));
-  let beat;
   const late = () => to.end(1006, 'timeout');
   let silence = setTimeout(late, timeout);
-  let due = false;
+  let beat;
+  let due;
   socket.onmessage = ({ data }) => {
     clearTimeout(silence); // any message shows that the bridge is alive
     silence = null;
+    beat ??= setInterval(check, pingInterval);
     to.frame(data);
   };
   socket.onerror = () => {}; // the event `close` follows
@@ -26,22 +27,13 @@ export function WebSocketLink({ WebSocket, base, endpoint, token, timeout, pingI
   return {
     kind: 'websocket',
     check,
-
-    /** Begin to ping, since `hello` has come. */
-    begin() {
-      beat = setInterval(check, pingInterval);
-    },
-
-    /** Send all requests of this turn of the event loop together. */
+    /** Send all requests of this turn of the event loop together: with 20,000 of them, a look after each takes 0.9 s. */
     nudge() {
-      if (due) return;
-      due = true;
-      queueMicrotask(() => {
-        due = false;
+      due ??= Promise.resolve().then(() => {
+        due = null;
         if (socket.onclose) to.messages().forEach(send);
       });
     },
-
     close() {
       clearInterval(beat);
       clearTimeout(silence);
