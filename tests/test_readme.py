@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "127.0.0.1:8787"
 # Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
-# tests/web/test_origins.py (import); or what cannot be run in a test.
+# tests/web/test_origins.py (import), tests/access/test_tokens.py (mint),
+# or tests/cli/test_token.py; or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",
@@ -39,9 +40,10 @@ RUN = {
         "connect_logs",
         "lifespan=bridge.lifespan",
         "running()",
+        "mint(secret",
     ],
-    "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }"],
-    "sh": ["jobws serve --redis", "jobws submit", "x-ndjson"],
+    "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }", "createHmac"],
+    "sh": ["jobws serve --redis", "jobws submit", "x-ndjson", "jobws token"],
     "json": ["completed"],
     "": ["ACL SETUSER"],
 }

@@ -4,8 +4,10 @@ The layers, from the lowest one. Each may import only layers above it in this li
 that::
 
     errors         the exceptions
+    tokens         makes tokens, with the standard library only
     turn           long work in short steps
     protocol       PURE: the messages, and the rules for them
+    access         PURE: tokens, keys and scopes; what a client may do
     redis          connections, logins, Sentinels; the log stream
     bullmq         what BullMQ keeps in Redis; `streams` reads its event streams
     hub            SYNC, in memory: finds the clients that want an event or a line

@@ -6,6 +6,7 @@
     │   └── RedisRefusedError     Redis answered and refuses us (password, certificate, version, cluster)
     ├── RedisUnavailableError     Redis did not answer; trying again may help
     ├── RequestError              a client's request is malformed; has the protocol's error code
+    ├── TokenRefusedError         a token is refused; has a code for the client, and a reason for the operator alone
     └── ClientError               raised by the Python client
         ├── UnreachableError      there is no bridge at the URL
         ├── RefusedError          the bridge refuses us for good (close codes 45xx, HTTP 403)
@@ -19,6 +20,8 @@ A message is a sentence for the person who has to solve the problem.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 
 class JobwsError(Exception):
@@ -57,6 +60,19 @@ class RequestError(JobwsError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class TokenRefusedError(JobwsError):
+    """A token is refused. The message is for the operator; a client is sent only the code.
+
+    Args:
+        code: `bad-token` or `expired`.
+        message: A sentence that says why.
+    """
+
+    def __init__(self, code: Literal["bad-token", "expired"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ClientError(JobwsError):

@@ -242,7 +242,7 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
             ("sevre",),
             "",
             'Unknown command "sevre". Did you mean "serve"? '
-            "Available commands: serve, watch, submit, status, logs, demo.",
+            "Available commands: serve, watch, submit, status, logs, token, demo.",
         ),
         (("serve", "--port", "x"), "", 'Invalid value for --port: unable to convert "x" into int.'),
     ],

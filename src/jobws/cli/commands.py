@@ -20,6 +20,7 @@ from rich.console import Console
 from jobws.cli.arguments import check_text, json_object, needs_extra, parse_json
 from jobws.cli.flags import Flags
 from jobws.cli.follow import follow_logs
+from jobws.cli.token import token
 from jobws.cli.watch import UNKNOWN, line_of
 from jobws.cli.watch import watch as watch_jobs
 from jobws.client.rest import look_up
@@ -201,6 +202,9 @@ def logs(
     chosen = partial(follow_logs, url, level=level, source=names["source"], queue=names["queue"], job_id=names["job"])
     call = partial(chosen, text=text, tail=tail, follow=follow, json=json, console=Console())
     anyio.run(call, backend="trio")
+
+
+app.command(token)
 
 
 @app.command(name="demo")

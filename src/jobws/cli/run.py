@@ -10,7 +10,7 @@ from typing import Final
 import cyclopts
 
 from jobws.cli.commands import app
-from jobws.errors import ConfigurationError, JobwsError, RefusedError, ResponseError
+from jobws.errors import ConfigurationError, JobwsError, RefusedError, ResponseError, TokenRefusedError
 
 USAGE: Final = 2
 UNREACHABLE: Final = 3
@@ -43,7 +43,7 @@ def _exit_code(error: Exception) -> int:
             return UNREACHABLE
         case ConfigurationError() | ResponseError() | cyclopts.CycloptsError():
             return USAGE
-        case RefusedError():
+        case RefusedError() | TokenRefusedError():
             return REFUSED
         case _:
             return UNREACHABLE

@@ -1,0 +1,139 @@
+"""From the text of a token to an identity, with the keys of files that may change while the bridge runs.
+
+Nothing is read here: `look` is called with what the files hold now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from jobws.access.carrier import check_text
+from jobws.access.jwt import Rules, verify
+from jobws.access.key_set import Key, KeySet, read_jwks, read_secret
+from jobws.access.static_tokens import PREFIX, StaticTokens, read_static_tokens
+from jobws.errors import ConfigurationError, TokenRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.access.carrier import Carried
+    from jobws.access.identity import Identity
+
+LOOK_SECONDS: Final = 5
+"""How often the files are looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFiles:
+    """The names of the files. None and () mean that there is no such file."""
+
+    tokens: str | None = None
+    secrets: tuple[str, ...] = ()
+    jwks: str | None = None
+    revoked: str | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+        return [name for name in (self.tokens, *self.secrets, self.jwks, self.revoked) if name is not None]
+
+
+class Authenticator:
+    """Knows the keys and says who holds a token.
+
+    Args:
+        files: The files of keys. Nothing of them is known before the first `look`.
+        rules: What JWTs must say.
+        secrets: More keys, which do not change: those of the environment.
+    """
+
+    def __init__(self, files: KeyFiles, rules: Rules, secrets: tuple[Key, ...] = ()) -> None:
+        self._files = files
+        self._rules = rules
+        self._given = secrets
+        self._looked_at: float | None = None
+        self._contents: dict[str, bytes] = {}
+        self._problems: dict[str, str] = {}
+        self._tokens = StaticTokens({})
+        self._secrets: dict[str, Key] = {}
+        self._jwks: tuple[Key, ...] = ()
+        self._revoked: frozenset[str] = frozenset()
+        self._keys = KeySet(secrets)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each file whose state is an older one, since it cannot be read now."""
+        return tuple(self._problems.values())
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look at the files. `now` is in seconds of a clock that never goes back."""
+        return self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
+
+    def look(self, contents: Mapping[str, bytes | ConfigurationError], now: float) -> list[str]:
+        """Take over what the files hold now. A file that cannot be read or parsed leaves its state before.
+
+        Args:
+            contents: By name, the content of each file, or the error of reading it.
+            now: In seconds of the clock of `is_due`.
+
+        Returns:
+            A sentence for each problem that was not there at the look before.
+        """
+        self._looked_at = now
+        before = self._problems
+        self._problems = {}
+        for name in self._files.names():
+            content = contents[name]
+            try:
+                if isinstance(content, ConfigurationError):
+                    raise content
+                if content != self._contents.get(name):  # a large file takes milliseconds to parse
+                    self._take(name, content)
+                    self._contents[name] = content
+            except ConfigurationError as error:
+                self._problems[name] = str(error)
+        self._keys = KeySet((*self._given, *self._secrets.values(), *self._jwks))
+        return [problem for name, problem in self._problems.items() if before.get(name) != problem]
+
+    def identify(self, carried: Carried, *, now: float) -> Identity:
+        """Return who holds a token. `now` is in seconds since 1970.
+
+        Raises:
+            TokenRefusedError: The token is refused.
+            UnknownKeyError: Its key is not known.
+        """
+        check_text(carried.token, carried.carrier)
+        if carried.token.startswith(PREFIX):
+            return self._tokens.find(carried.token, now=now)
+        identity = verify(carried.token, self._keys, self._rules, now=now)
+        if identity.jti in self._revoked:
+            raise TokenRefusedError("bad-token", f"its jti, {identity.jti!a}, is revoked")
+        return identity
+
+    def is_current(self, identity: Identity) -> bool:
+        """Whether the token of an identity would still be accepted, apart from its time.
+
+        A static token whose line has changed counts as gone: the identity has the rights of the old line.
+        """
+        if identity.key is None:
+            return self._tokens.identities.get(identity.token_hash) == identity
+        return identity.jti not in self._revoked and any(key.fingerprint == identity.key for key in self._keys.keys)
+
+    def _take(self, name: str, content: bytes) -> None:
+        if name == self._files.tokens:
+            self._tokens = read_static_tokens(name, content)
+        if name in self._files.secrets:
+            self._secrets[name] = read_secret(name, content)
+        if name == self._files.jwks:
+            self._jwks = read_jwks(name, content)
+        if name == self._files.revoked:
+            self._revoked = _read_revoked(name, content)
+
+
+def _read_revoked(name: str, content: bytes) -> frozenset[str]:
+    """Return the `jti` of revoked tokens, one in each line. Empty lines and lines that begin with `#` are ignored."""
+    try:
+        lines = content.decode().replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{name} is no UTF-8 text") from None
+    return frozenset(line for line in lines if line and not line.startswith("#"))

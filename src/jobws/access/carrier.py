@@ -1,0 +1,96 @@
+"""What brings a token to the bridge, and how long the token may be there."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
+
+from jobws.errors import TokenRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SUBPROTOCOL_PREFIX: Final = "bearer."
+COOKIE: Final = "__Host-jobws"
+
+_CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~]+")
+
+
+class Carrier(Enum):
+    """Where a token is. The value is what an error message calls the place."""
+
+    HEADER = "the header Authorization"
+    SUBPROTOCOL = "the subprotocol"
+    AUTHENTICATE = "the request authenticate"
+    COOKIE = "the cookie"
+
+    @property
+    def most_characters(self) -> int:
+        """How long a token may be. The limits of headers are below those of browsers and proxies."""
+        match self:
+            case Carrier.HEADER | Carrier.SUBPROTOCOL:
+                return 6 * 1024
+            case Carrier.AUTHENTICATE:
+                return 16 * 1024
+            case Carrier.COOKIE:
+                return 3 * 1024
+            case _:
+                assert_never(self)
+
+
+class Carried(NamedTuple):
+    """A token as it came, unchecked."""
+
+    carrier: Carrier
+    token: str
+
+
+def carried(
+    *, authorization: Iterable[str] = (), subprotocols: Iterable[str] = (), cookies: Iterable[str] = ()
+) -> Carried | None:
+    """Return the token of a request, or None if nothing brings one.
+
+    The first carrier that is there decides: if its token is bad, no other one is tried.
+
+    Args:
+        authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.
+        subprotocols: The subprotocols that the client of a WebSocket offers, already split.
+        cookies: The values of the headers Cookie. Leave them out where the cookie does not count.
+
+    Raises:
+        TokenRefusedError: `bad-token`. The same carrier brings two tokens.
+    """
+    schemes = (value.strip(" \t").partition(" ") for value in authorization)
+    pairs = (pair.strip(" \t").partition("=") for value in cookies for pair in value.split(";"))
+    found = {
+        Carrier.HEADER: [token.strip(" \t") for scheme, _, token in schemes if scheme.lower() == "bearer"],
+        Carrier.SUBPROTOCOL: [
+            each.removeprefix(SUBPROTOCOL_PREFIX) for each in subprotocols if each.startswith(SUBPROTOCOL_PREFIX)
+        ],
+        Carrier.COOKIE: [token for name, _, token in pairs if name == COOKIE],
+    }
+    for carrier, tokens in found.items():
+        if len(tokens) > 1:
+            raise TokenRefusedError("bad-token", f"{carrier.value} brings {len(tokens)} tokens")
+        if tokens:
+            return Carried(carrier, tokens[0])
+    return None
+
+
+def check_text(token: str, carrier: Carrier) -> None:
+    """Check the length and the characters of a token, before anything else is done with it.
+
+    Raises:
+        TokenRefusedError: `bad-token`.
+    """
+    limit = carrier.most_characters
+    if len(token) > limit:
+        longest = Carrier.AUTHENTICATE.most_characters
+        hint = "" if limit == longest else f"; the request authenticate takes {longest}"
+        raise TokenRefusedError(
+            "bad-token", f"it has {len(token)} characters; the limit in {carrier.value} is {limit}{hint}"
+        )
+    if not _CHARACTERS.fullmatch(token):
+        what = "it is empty" if not token else "it has a character that is not one of A-Z a-z 0-9 - . _ ~"
+        raise TokenRefusedError("bad-token", what)

@@ -1,0 +1,107 @@
+"""Who a client is, and the one function that says whether it may do something."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from jobws.access.scope import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobws.access.scope import Entry, Place
+
+MAX_SUB_CHARACTERS: Final = 256
+Holder: TypeAlias = tuple[str | None, str] | bytes
+
+
+class Rights:
+    """What the entries of a scope allow together, as dictionaries: a question costs the same for 1 and 1,000 entries.
+
+    Args:
+        entries: The entries of a token's scope. Without an entry nothing is allowed.
+
+    Attributes:
+        entries: The same entries, each of them once.
+    """
+
+    __slots__ = ("_everywhere", "_places", "entries")
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries = tuple(dict.fromkeys(entries))
+        everywhere: set[Action] = set()
+        places: defaultdict[Action, set[Place]] = defaultdict(set)
+        for action, place in self.entries:
+            if place is None:
+                everywhere |= {*Action} if action is Action.ADMIN else {action}
+                continue
+            places[action].add(place)
+            if action is Action.READ_CHILDREN:  # whose flow may be read, that job may be read
+                places[Action.READ_JOB].add(place)
+        self._everywhere = frozenset(everywhere)
+        self._places = dict(places)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rights) and set(self.entries) == set(other.entries)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.entries))
+
+    def __repr__(self) -> str:
+        return f"<Rights: {len(self.entries)} entries>"
+
+    def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
+        """Whether the entries allow this. `allows` explains the arguments."""
+        if action in self._everywhere:
+            return True
+        places = self._places.get(action)
+        if places is None:
+            return False
+        # `read:logs:*` is for lines of every queue, but not for lines that name no queue.
+        if queue is None and action is Action.READ_LOGS:
+            return False
+        return (
+            (queue, job_id) in places or (queue, None) in places or (None, job_id) in places or (None, None) in places
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A client whose token was verified.
+
+    Attributes:
+        iss: Who issued the token; None if the token does not say.
+        sub: The token's holder, 1 to 256 characters; None if the token does not say.
+        rights: What the token allows.
+        expires_ms: When the token expires, in milliseconds since 1970; None for never.
+        token_hash: The SHA-256 of the token's text.
+        key: The fingerprint of the key that verified the token; None for a static token.
+        jti: The token's own name, with which it can be revoked; None if it has none.
+    """
+
+    iss: str | None
+    sub: str | None
+    rights: Rights
+    expires_ms: int | None
+    token_hash: bytes = field(repr=False)
+    key: bytes | None = field(default=None, repr=False)
+    jti: str | None = None
+
+    @property
+    def holder(self) -> Holder:
+        """What limits are counted by: issuer and `sub`, or the token's hash if the token has no `sub`."""
+        return self.token_hash if self.sub is None else (self.iss, self.sub)
+
+
+def allows(identity: Identity, action: Action, queue: str | None = None, job_id: str | None = None) -> bool:
+    """Whether a client may do something. The time is not looked at: expiry is decided elsewhere.
+
+    Args:
+        identity: The client.
+        action: What it wants to do.
+        queue: The label of the queue. None means every queue; for `READ_LOGS`, every line. `*` is no wildcard here.
+        job_id: The job. None means all jobs of the queue, or that the action is not about a job.
+    """
+    return identity.rights.include(action, queue, job_id)

@@ -1,0 +1,16 @@
+"""The shared vectors of access, which tests of Python and of Node read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[1] / "access" / "vectors"
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(
+        (Path(__file__).parents[1] / "access" / "vectors" / f"{name}.json").read_text("utf-8")
+    )
+    return rows
