@@ -58,7 +58,7 @@ class Stream(Struct, frozen=True):
 
     @property
     def floor(self) -> str:
-        """The id up to which entries may have been trimmed; `0-0` if no entry ever was."""
+        """The id up to which entries may have been trimmed; `0-0` if no entry was ever trimmed."""
         if self.added == self.length:
             return START
         return before(self.first) if self.length else self.generated
@@ -132,16 +132,16 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
     if position(cursor) >= position(stream.generated):
         return stream.added
     if not stream.length or position(stream.first) > position(cursor):
-        # All entries come after the cursor, and trimmed entries may have, too.
+        # All entries come after the cursor. Trimmed entries may have come after it, too.
         return 0
     # The stream still has entries up to the cursor, so all trimmed entries came before it.
     return stream.added - stream.length + up_to_cursor
 
 
 def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
-    """Return an id: in what was read back, entries up to it may be missing, and later ones are not.
+    """Return the id up to which entries may be missing in what was read back. Later entries are not missing.
 
-    `0-0` means that none is missing.
+    `0-0` means that no entry is missing.
 
     Args:
         stream: The state of the stream before it was read back.

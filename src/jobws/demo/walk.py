@@ -34,7 +34,7 @@ SIZE: Final = "urn:demo:bytes"
 
 
 class Task(NamedTuple):
-    """A job of the walk, and its expected events from the first `active` on."""
+    """A job that the walk submits, and the events that the walk expects of it, from the first `active` on."""
 
     queue: str
     data: dict[str, object]

@@ -172,7 +172,7 @@ class Writer:
                 self._hurry.clear()
 
     def _gather(self) -> None:
-        """Fill the batch with waiting entries. If the batch is empty, wait for an entry or for None."""
+        """Fill the batch with waiting entries. If it is empty, wait for an entry, or for the None of `_nudge`."""
         size = sum(item.size for item in self._batch)
         wait = not self._batch
         while len(self._batch) < BATCH_ENTRIES and size < BATCH_BYTES:

@@ -65,8 +65,9 @@ NAMED_QUEUES: Final = 100
 
 
 class HelloData(Struct, rename="camel", frozen=True):
-    """`heartbeat` is the interval of the server's WebSocket pings in seconds; `queues` are the first 100 labels.
+    """The data of `hello`.
 
+    `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the first 100 labels.
     `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Clients get only the
     outcomes of their jobs, up to a second late. `queue_count` is the number of all queues.
     """
@@ -165,7 +166,7 @@ class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True)
 
 
 class ErrorData(Struct, frozen=True, omit_defaults=True):
-    """Why a request was refused. `request` names the request, if the name could be read."""
+    """The data of `error`: why a request was refused. `request` names the request, if the name could be read."""
 
     code: str
     message: str
@@ -180,7 +181,10 @@ class Error(Struct, tag_field="event", tag="error", frozen=True, omit_defaults=T
 
 
 class PongData(Struct, frozen=True):
-    """Every event of acknowledged subscriptions up to the positions in `after` was sent before this frame."""
+    """The data of `pong`.
+
+    Every event of acknowledged subscriptions up to the positions in `after` was sent before this frame.
+    """
 
     after: Cursor
 
@@ -193,7 +197,7 @@ class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=Tru
 
 
 class GapData(Struct, frozen=True):
-    """Events of `queue` may be missing, of the given `jobs`, or of any job if `jobs` is None.
+    """The data of `gap`: events of `queue` may be missing, of the given `jobs`, or of any job if `jobs` is None.
 
     `reason` is `trimmed` if Redis cut the stream before all of it was read, `recreated` if the stream was deleted and
     began again, and `ahead` if the stream went back to an earlier state.
@@ -217,9 +221,9 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
-    `first` is the number of the first line since the list began, as far as is known. `position` is where the
-    subscription continues after the last line. If `gap` is true, lines before the first one may be missing, and the
-    numbers begin again. If `truncated` is true, a line was cut.
+    `first` is the number of the first of these lines. The lines of a job are numbered from 0, as far as jobws saw
+    them. `position` is where the subscription continues after the last line. If `gap` is true, lines before the first
+    one may be missing, and the numbers begin again. If `truncated` is true, a line was cut.
     """
 
     queue: str

@@ -47,7 +47,7 @@ class State(Struct, frozen=True):
 
     @property
     def floor(self) -> str:
-        """The id up to which entries may have been trimmed; `0-0` if no entry ever was."""
+        """The id up to which entries may have been trimmed; `0-0` if no entry was ever trimmed."""
         if self.removed == 0:
             return START
         return before(self.first) if self.length else self.generated
@@ -71,7 +71,7 @@ class StateOf(Struct, frozen=True):
         return [("XINFO", "STREAM", self.key)]
 
     def parse(self, replies: Sequence[object]) -> State:
-        """Return the state.
+        """Return the state of the stream from Redis's replies to `commands`.
 
         Raises:
             RedisUnavailableError: Redis cannot answer now.
@@ -92,7 +92,7 @@ class PageAfter(Struct, frozen=True):
         return [("MULTI",), ("XINFO", "STREAM", self.key), entries, ("EXEC",)]
 
     def parse(self, replies: Sequence[object]) -> Page:
-        """Return the page.
+        """Return the page of entries from Redis's replies to `commands`.
 
         Raises:
             RedisUnavailableError: Redis cannot answer now.
@@ -119,7 +119,7 @@ class EntriesUpTo(Struct, frozen=True):
         return [("XREVRANGE", self.key, self.end, "-", "COUNT", self.count)]
 
     def parse(self, replies: Sequence[object]) -> Sequence[Entry]:
-        """Return the entries.
+        """Return the entries from Redis's replies to `commands`.
 
         Raises:
             RedisUnavailableError: Redis cannot answer now.
@@ -222,7 +222,7 @@ class LogCursor:
         old, self.id = self.id, trimmed
         count, self.count = self.count, state.removed
         if count is None or state.removed is None:
-            # From the beginning of a stream, nobody knows whether there was an entry before.
+            # Without counts, a cursor at `0-0` does not show whether any entry was trimmed.
             return None if old == START else Missing(_estimate(old, state), approximate=True)
         if state.removed < count:  # a stream that was deleted and created again
             return Missing(state.removed, approximate=True)
@@ -239,7 +239,7 @@ class LogCursor:
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
-        """Return whether everything was read that the stream held when `state` was read. If so, take over its count."""
+        """Return whether this cursor is at the end of the stream in `state`. If it is, take `count` from `state`."""
         if self.id != state.generated:
             return False
         self.count = state.added

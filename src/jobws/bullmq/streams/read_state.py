@@ -162,7 +162,10 @@ class Tail:
 
 
 def _after(end: str, entries: Sequence[Entry]) -> int | None:
-    """Return how many of `entries` come after the id `end`, or None if they do not reach it."""
+    """Return how many of `entries` are newer than the id `end`, or None if all of them are older.
+
+    `entries` are in the order of the stream, oldest first.
+    """
     limit = position(end)
     if position(entries[-1][0]) < limit:
         return None

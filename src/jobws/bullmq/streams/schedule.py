@@ -72,7 +72,7 @@ class Schedule:
         self._audience = audience
         self._readers = readers
         self._tails: dict[Tail, None] = {}
-        # The pace of all streams together that nobody waits for.
+        # How fast entries come to the streams that nobody waits for, all of these streams together.
         self._pace = Pace()
         self._check_at = self._sort_at = self._lazy_at = 0.0
 
@@ -82,7 +82,7 @@ class Schedule:
         return self._tails.keys()
 
     def add(self, tail: Tail) -> None:
-        """Add a stream. The first thing to do with it is a check."""
+        """Add a stream. It is due for a check immediately, and is read only after this check."""
         self._tails[tail] = None
         self.hurry()
 
@@ -98,7 +98,7 @@ class Schedule:
         self.hurry()
 
     def hurry(self) -> None:
-        """React to a change: look soon for streams to check, and soon read all streams."""
+        """Have due checks made and all lazy streams read without a further pause, since something has changed."""
         self._check_at = self._lazy_at = 0.0
 
     def seconds_left(self, now: float) -> float:
@@ -122,7 +122,7 @@ class Schedule:
         return some
 
     def _check_seconds(self, streams: int) -> float:
-        """Return the time between two checks of a stream among so many, if nothing is read from it."""
+        """Return the seconds between two checks of one of `streams` streams, if nothing is read from it."""
         return max(self.pauses.check_seconds, self._spread_seconds(streams))
 
     def _spread_seconds(self, streams: int) -> float:

@@ -239,7 +239,10 @@ class History:
         self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Replace a queue's history by the events that the stream holds. This is a generator of short steps."""
+        """Replace a queue's history by the events that the stream holds.
+
+        This is a generator of short steps, which the caller must exhaust.
+        """
         self.restart(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1

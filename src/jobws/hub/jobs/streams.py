@@ -1,6 +1,6 @@
 """Knows how far each queue's stream was published, and where events may be missing.
 
-The readers of streams call this. `fanout` extends it with the way of an event.
+The tasks that read the streams from Redis call `PublishedStreams`. Its subclass `fanout.Fanout` publishes the events.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PublishedStreams(ABC):
         knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for that.
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
-        published: By queue whose stream is read again, the history of what was published before.
+        published: For each queue whose stream is read again, the history of the events that were published before.
         job_logs: The followers of jobs' log lines.
     """
 
@@ -58,8 +58,8 @@ class PublishedStreams(ABC):
         self.knows_all = True
         self.without_position: set[str] = set()
         self.published: dict[str, QueueHistory] = {}
-        # By queue: the position up to which events may be missing, and the range of positions that may be from the
-        # stream that was there before.
+        # By queue: the position up to which events may be missing, and the range of positions that may belong to an
+        # earlier stream of the same queue.
         self._doubtful: Cursor = {}
         self._foreign: dict[str, _Span] = {}
         self._on_gap = signals.on_gap
@@ -72,14 +72,14 @@ class PublishedStreams(ABC):
         """Send the held events of a subscription, and hold none from now on."""
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take the events that a stream held before jobws read it into the history. They are not sent to anyone.
+        """Add to the history the events that a stream held before jobws began to read it. No client gets them.
 
         This is a generator of short steps, which the caller must exhaust.
         """
         return self.history.fill(queue, newest_first, floor)
 
     def resize_history(self, queue: str, max_length: int) -> int:
-        """Note how many entries a stream may hold, and return how many of its events are remembered."""
+        """Note how many entries a stream may hold, and return how many of its events the history keeps at most."""
         return self.history.resize(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
@@ -109,9 +109,9 @@ class PublishedStreams(ABC):
 
         Args:
             queue: The queue's label.
-            reason: Why; the `reason` of the `gap` frame.
-            generated: The stream's last id.
-            oldest: The id before its oldest entry.
+            reason: Why the stream is published again: the `reason` of the `gap` frame.
+            generated: The highest id that was ever added to the stream.
+            oldest: The id before the stream's oldest entry.
 
         Returns:
             The id after which to read, and the id up to which entries may be missing. The first is the floor of the
@@ -134,7 +134,10 @@ class PublishedStreams(ABC):
         return start, floor
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the queue's clients, and doubt their outcomes. Yields after each subscription and client."""
+        """Send a `gap` to the queue's clients, and mark outcomes that may be outdated as doubted.
+
+        This is a generator of short steps: it yields after each subscription and each client.
+        """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)
         for subscription in list(self.rooms.seen(queue)):

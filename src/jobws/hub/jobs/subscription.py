@@ -182,7 +182,7 @@ class PendingSubscription:
 
     @property
     def size(self) -> int:
-        """The number of subscriptions, plus SEARCH_SIZE if the request names an unknown queue."""
+        """How much work the request is: the number of subscriptions, plus SEARCH_SIZE if it names an unknown queue."""
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
@@ -207,7 +207,7 @@ class PendingSubscription:
 
 
 def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
-    """Return the data of a request's ack, or the error if the request has a single item, not a list, and it is refused.
+    """Return the data of a request's ack, or the error if the request has one item, not a list, and is refused.
 
     Args:
         pending: The request.

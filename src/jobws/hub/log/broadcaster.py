@@ -94,9 +94,10 @@ class LogHub:
             self.cursor = self._begun = None
 
     def publish(self, cursor: LogCursor, page: Page, start: int) -> int:
-        """Pass entries of a page on to the live subscriptions, in order, for a short time.
+        """Pass entries of a page on to the live subscriptions, in order, until none is left or `MAX_SECONDS` are over.
 
-        The caller then calls `flush` until it returns False, and calls `publish` again after a checkpoint.
+        The caller then calls `flush`. While `flush` returns True or entries are left, the caller lets other tasks run,
+        calls `publish` with the returned index if entries are left, and calls `flush` again.
 
         Args:
             cursor: The cursor after which the page was read.
@@ -134,7 +135,7 @@ class LogHub:
         return index
 
     def flush(self) -> bool:
-        """Wake the writers of some of the clients that have new frames. Returns whether there are more of them."""
+        """Wake the writers of at most `MAX_FLUSHES` clients that have new frames. Returns whether more of them wait."""
         for client in list(self._touched)[:MAX_FLUSHES]:
             del self._touched[client]
             client.outbox.flush()

@@ -80,7 +80,7 @@ class _Events:
         return self._keep_alive_seconds
 
     def step(self, client: InProcessClient) -> tuple[bytes, bool]:
-        """Return the events that came as bytes, and whether no further ones can come."""
+        """Return the new frames, written as server-sent events, and whether the response ends after them."""
         hub_client = client.hub_client
         frames = client.take()
         blocks = b"".join(map(self._writer.block, frames))

@@ -36,7 +36,7 @@ UNKNOWN_QUEUE: Final = ItemError("unknown-queue", "this bridge has no `queue` of
 
 
 class Service:
-    """The bridge as the HTTP endpoints use it. While the bridge is not running, its methods raise an error.
+    """The bridge as the HTTP endpoints use it. While the bridge is not running, most methods raise an error.
 
     Args:
         settings: The settings of the bridge.
@@ -126,7 +126,7 @@ class Service:
         return Queue(label, self._queues.discovery.prefix, label)
 
     def problems(self) -> Mapping[str, str]:
-        """Return by label why a queue is not being read. The key `*` is for the bridge as a whole."""
+        """Return why queues are not being read, by label. The key `*` is the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
     def client(self, on_overflow: Callable[[], None] | None) -> InProcessClient:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 # Proxies give up after a minute, and the transfer takes time, too.
 MAX_WAIT_SECONDS: Final = 55.0
-# A `pong` with positions follows so long after everything was answered and read back. Without it a client that returns
-# would have to ask for all events again. Positions are up to 0.3 s old (protocol.md P4).
+# How soon a `pong` with positions follows the last answer and the last event that was read back. Without this `pong`
+# a client that returns would have to ask for all events again. Positions are up to 0.3 s old (protocol.md P4).
 POSITION_SECONDS: Final = 0.5
-# How long a long poll lasts longer for an owed outcome, and how often it checks whether the outcome is still owed.
+# By how much an owed outcome can prolong a long poll, and how often the poll checks whether the outcome is still owed.
 OWED_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.1
-# How the frames that do not end a long poll begin. All other frames do.
+# How the frames that do not end a long poll begin. All other frames end it.
 _ANSWERS: Final = tuple(b'{"event":"%b",' % name for name in (b"hello", b"ack", b"error", b"pong"))
 
 
@@ -81,7 +81,7 @@ class _Frames:
         self._owed_until: float | None = None
 
     async def ask(self, client: InProcessClient) -> None:
-        """Pass the requests to the hub, no faster than those of a WebSocket are read."""
+        """Pass the requests to the hub, one by one, at the rate that is allowed on a WebSocket."""
         client.greet()
         pause = 0.0
         for request in self._requests:
@@ -100,7 +100,7 @@ class _Frames:
         return min(self._pong_at, self._until) - now
 
     def step(self, client: InProcessClient) -> tuple[bytes, bool]:
-        """Return the frames that came as bytes, and whether the response ends after them.
+        """Return the new frames, written as server-sent events, and whether the response ends after them.
 
         A long poll ends with a `pong`. If the connection was closed, the last event is `close` with the reason.
         """

@@ -1,4 +1,6 @@
-"""The endpoint `/ws`: makes its clients, looks up the jobs of their subscriptions in Redis, and has these answered.
+"""The endpoint `/ws`: makes its clients, and looks up in Redis the jobs that they subscribe to.
+
+With what was found, `JobClient.complete` answers the request.
 
 All requests to subscribe of one turn of the event loop, from all clients, share one look-up and one task.
 """
@@ -49,7 +51,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     Args:
         settings: The limits.
         greeting: Makes the first frame.
-        fanout: Where events pass.
+        fanout: Publishes the events.
         queues: The queues that are read.
         store: Reads jobs from Redis.
         reading_back: Delivers what clients missed.
@@ -122,7 +124,10 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
-        """Answer a batch, part by part. An error ends only the subscriptions of this batch."""
+        """Answer requests to subscribe, a part of them at a time (see `divide`).
+
+        If a part takes longer than `join_seconds`, or fails, all requests that were not answered yet are refused.
+        """
         error = UNAVAILABLE
         part: Waiting = []
         try:

@@ -37,7 +37,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Beginning(NamedTuple):
-    """Where a subscription begins.
+    """Where a subscription to the log begins.
 
     Attributes:
         cursor: The cursor after which its lines begin.
@@ -54,7 +54,7 @@ class LogHistory:
     """Answers subscriptions to the log and reads lines back for them until they are live.
 
     Args:
-        hub: Where lines pass.
+        hub: The live subscriptions, which a subscription joins after its lines were read back.
         store: Reads the stream.
         key: The stream's key in Redis.
         join_seconds: How long a subscription may wait for its answer. After that it is refused with `unavailable`.
@@ -89,7 +89,7 @@ class LogHistory:
     async def _beginning(self, subscription: LogSubscription) -> Beginning:
         request, here = subscription.request, self._hub.cursor
         if request.after is None and not request.tail and here is not None:
-            # The cursor of the live subscriptions: a subscription that replaces one of them continues where it was.
+            # The cursor of the live subscriptions: one that replaces another continues after the same line.
             return Beginning(LogCursor(here.id, here.count), here.id)
         state = await persist(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
@@ -158,10 +158,10 @@ class LogHistory:
 
 
 def beginning_after(after: str, state: State) -> Beginning:
-    """Return the beginning after the client's position `after`.
+    """Return where a subscription begins whose client has all lines up to the position `after`.
 
-    If the position is from another stream, or entries after it were trimmed, this is the beginning of the stream, with
-    a gap.
+    If the position is from another stream, or entries after it were trimmed, the subscription begins with the oldest
+    line that the stream has, and with a gap.
     """
     if position(after) > position(state.generated):
         return Beginning(LogCursor(START, state.removed), state.generated, gap=True)

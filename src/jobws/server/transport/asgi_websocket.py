@@ -1,4 +1,7 @@
-"""The handshake of a WebSocket, and its messages to and from an ASGI app that does not use `jobws.direct`."""
+"""Performs the handshake of a WebSocket, and passes its messages to and from the ASGI app.
+
+An app that uses the ASGI extension `jobws.direct` exchanges its messages without this module after the handshake.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ class AsgiWebSocket:
         return {"type": "websocket.receive", "bytes": message}
 
     async def send(self, event: Any) -> None:
-        """Send one event of the app, as ASGI's `send`. Return when its bytes have left, or the connection has ended.
+        """Send one event of the app, as ASGI's `send`. Return when its bytes have left or the connection has ended.
 
         Raises:
             RuntimeError: The event is not allowed in this state.
