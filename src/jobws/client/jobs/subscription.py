@@ -100,7 +100,7 @@ class Subscription:
         return item
 
     def acknowledge(self, common: Cursor, result: Result) -> None:
-        """Take the answer: the positions `common` to a list of items, and the `result` of this item [P5]."""
+        """Keep the positions of an answer, `common` to its items and of this `result`, and hand its jobs over [P5]."""
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:
             self._hand(result.jobs)
@@ -119,7 +119,7 @@ class Subscription:
             self.end(JobUnknown(job_id, queue))
 
     def receive(self, event: Event, size: int) -> None:
-        """Take an event of `size` bytes. Keep its position [P3], or that of log lines [S12]. An outcome is the end."""
+        """Keep the position of an event [P3] or of log lines [S12], and hand it over if wanted. An outcome ends it."""
         queue, events = str(event.data.get("queue")), self.watch.events
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
@@ -131,15 +131,15 @@ class Subscription:
         elif events is None or event.event in events or event.event == "job-log":
             self._hand(event, size)
 
-    def vouch(self, reached: Cursor) -> None:
-        """Take the positions of a `pong` that are later than the own ones, or of new queues [P4]."""
+    def advance(self, reached: Cursor) -> None:
+        """Move to the positions of a `pong`, where they are later or are positions in new queues [P4]."""
         for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
             own, tilde, suffix = self._after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
-    def interrupt(self, gap: GapData, size: int) -> None:
-        """Take a `gap` of `size` bytes, if it concerns this subscription [R6]."""
+    def report_gap(self, gap: GapData, size: int) -> None:
+        """Hand over a `gap` about this job [R6]. If ids may have begun again, the position is `0-0` after it."""
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START

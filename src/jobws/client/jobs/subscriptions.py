@@ -133,11 +133,11 @@ class Subscriptions:
                 case "pong":
                     reached = msgspec.convert(frame.data, PongData).after
                     for subscription in self._acked(None):
-                        subscription.vouch(reached)
+                        subscription.advance(reached)
                 case "gap":
                     gap = msgspec.convert(frame.data, GapData)
                     for subscription in self._acked(frame.sub):
-                        subscription.interrupt(gap, size)
+                        subscription.report_gap(gap, size)
                         self._handed(subscription, tell=False)
                 case _ if frame.sub is not None and isinstance(frame.data, dict):
                     for subscription in self._acked(frame.sub):
