@@ -64,6 +64,31 @@ async def test_jobs_of_many_queues_are_looked_up_in_few_round_trips(redis: Redis
     assert set(look_up.ends) == {*queues, "gone"}
 
 
+async def test_a_job_that_is_sought_is_read_only_where_it_is(redis: Redis) -> None:
+    """Job 2 of q1 is read in any case, since somebody named its queue. A lock's key is no job."""
+    queues = {name: Queue(name, "bull", name) for name in (f"q{number}" for number in range(300))}
+    redis.add_job("q7", "1", state="active")
+    redis.add_job("q8", "1", state="active")
+    redis.client.set("bull:q9:1", "no hash")
+    last = redis.add_event("q3", "active", "x")
+    store = Store(RedisTarget(redis.url), queues)
+
+    def reads() -> int:
+        calls: int = redis.client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"]
+        return calls
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        before = reads()
+        job_ids = {name: ["1", "2"] if name == "q1" else ["1"] for name in [*queues, "gone"]}
+        look_up = await store.look_up(job_ids, sought=["1"])
+        assert reads() - before == 4
+        tasks.cancel_scope.cancel()
+    assert sorted(look_up.found) == [("q7", "1"), ("q8", "1")]
+    assert set(look_up.ends) == {*queues, "gone"}
+    assert (look_up.moments["q3", "1"], look_up.moments["q4", "1"]) == (last, "0-0")
+
+
 async def test_a_question_does_not_wait_for_a_large_one_that_came_later(redis: Redis) -> None:
     redis.add_job("http", "1", state="active")
     store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})

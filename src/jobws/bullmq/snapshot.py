@@ -82,6 +82,20 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
     return asked
 
 
+def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
+    """Return the commands, MULTI to EXEC, that tell which of `job_ids` the queue may have.
+
+    To ask whether a job exists costs Redis and the bridge a quarter of what it costs to read the job.
+    """
+    exist: list[Command] = [("EXISTS", queue.key(job_id)) for job_id in job_ids]
+    return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), *exist, ("EXEC",)]
+
+
+def parse_search(replies: Sequence[object]) -> list[bool]:
+    """Return whether the queue may have the job, per id, from the replies to EXEC of `search_commands`."""
+    return [reply != 0 for reply in replies[1:]]
+
+
 def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> list[JobSnapshot | Exception | None]:
     """Return one snapshot per id, from the replies to EXEC of `commands`.
 
@@ -108,7 +122,11 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
 
 
 def end(replies: Sequence[object]) -> str:
-    """Return the last id of the queue's stream, or `0-0` if it is empty, from the replies to EXEC of `commands`."""
+    """Return the last id of the queue's stream, or `0-0` if the stream is empty.
+
+    Args:
+        replies: The replies to EXEC of `commands` or `search_commands`.
+    """
     return _last_id(replies[0]) or START
 
 

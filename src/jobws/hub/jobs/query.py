@@ -105,6 +105,11 @@ class Query:
             for queue in self.queues
         }
 
+    @property
+    def sought(self) -> Collection[str]:
+        """The ids of `job_ids` that no subscription expects in a particular queue. Most queues do not have them."""
+        return self._anywhere
+
     def ask(self) -> None:
         """Note what is known of the queues' streams. Call this immediately before jobs are read from Redis."""
         for queue in self.queues:

@@ -179,7 +179,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             query = self._query(batch)
         await self._queues.ready(query.queues)
         query.ask()
-        look_up = await persist(lambda: self._store.look_up(query.job_ids))
+        look_up = await persist(lambda: self._store.look_up(query.job_ids, query.sought))
         # The events that the hashes reflect must be published before the answer. So must those that the client has.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         await self._queues.published(ends, query.known)
