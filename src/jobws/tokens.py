@@ -1,4 +1,6 @@
-"""Makes tokens for the bridge, in any program that knows the secret. It needs the standard library only.
+"""Makes tokens for a bridge, in any program that knows the secret. It needs the standard library only.
+
+No bridge checks tokens yet; `jobws token --verify` does.
 
 A token is a JSON Web Token (RFC 7519), signed with HMAC and SHA-256 (`HS256`).
 """
@@ -32,13 +34,14 @@ def mint(
     """Return a new token.
 
     Args:
-        secret: What the bridge has in its `--jwt-secret-file`, without the line's end. At least 32 bytes.
-        scope: What the token allows: entries such as `read:jobs:http/42`, separated by one space each. The bridge
-            checks them; this function does not.
-        sub: Who holds the token; None for nobody in particular. Limits are counted by it, and logs show it.
+        secret: The content of the file that `jobws token` takes as `--jwt-secret-file`, without the line's end. At
+            least 32 bytes.
+        scope: What the token allows: entries such as `read:jobs:http/42`, separated by one space each. This
+            function does not check them.
+        sub: Who holds the token; None for nobody in particular.
         seconds: How long the token is valid from now.
-        audience: The bridge's `--jwt-audience`; None if it has none.
-        issuer: The bridge's `--jwt-issuer`; None if it has none.
+        audience: The claim `aud`, for a bridge that expects one; None for no claim.
+        issuer: The claim `iss`, for a bridge that expects one; None for no claim.
 
     Raises:
         ValueError: The secret is shorter than 32 bytes, the scope is empty, or `seconds` is not above 0.

@@ -88,7 +88,7 @@ def test_a_private_key_signs(tmp_path: Path) -> None:
 def test_a_static_token(lifetime: str | None, tmp_path: Path) -> None:
     flags = () if lifetime is None else ("--for", lifetime)
     code, out, err = jobws_token("--static", "--sub", "nightly", "--scope", "write:jobs:http read:logs", *flags)
-    hint = "jobws: the first line is the token; the second one goes into the bridge's --tokens-file\n"
+    hint = "jobws: the first line is the token; the second one is its line for a tokens file\n"
     assert (code, err) == (0, hint)
     token, line = out.splitlines()
     (tmp_path / "tokens").write_text(f"# programs\n{line}\n")

@@ -36,7 +36,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys, and what tokens must say: as the bridge has them."""
+    """The keys of this command, and what tokens must say. The bridge has no such settings yet."""
 
     tokens_file: Annotated[Path | None, Parameter(env_var="JOBWS_TOKENS_FILE")] = None
     """The file of static tokens, with a line `sha256-hex sub expiry|never scope…` for each."""
@@ -143,7 +143,7 @@ def _print_static(rights: Rights, sub: str | None, seconds: int | None) -> None:
     except ValueError as error:
         raise ConfigurationError(f"--static: {error}") from None
     print(f"{made}\n{line}")
-    print("jobws: the first line is the token; the second one goes into the bridge's --tokens-file", file=sys.stderr)
+    print("jobws: the first line is the token; the second one is its line for a tokens file", file=sys.stderr)
 
 
 def _print_jwt(rights: Rights, sub: str | None, seconds: int, keys: Keys) -> None:

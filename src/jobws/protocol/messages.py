@@ -1,4 +1,4 @@
-"""The server's messages in jobws.v1, a Struct for each.
+"""The server's messages in jobws.v1: a Struct for each, but for job events.
 
 `codec.encode` turns them into frames. Only the frames of job events and log lines are joined from JSON that exists
 already (`codec.job_frame`). The requests of clients are in `request_types`.

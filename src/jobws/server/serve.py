@@ -118,7 +118,7 @@ async def _stop_on_signal(
 
 
 async def _report_later(bridge: Bridge) -> None:
-    """Log the report once Redis answers. If Redis refuses the bridge, try again; the listeners log the reason."""
+    """Log the report once Redis answers. If Redis refuses the bridge, try again; the stream readers log the reason."""
     while True:
         await anyio.sleep(1)
         try:

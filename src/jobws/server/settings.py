@@ -47,7 +47,7 @@ class Settings:
     port: int = 8787
     """Port to listen on; 0 takes a free one."""
     auth: bool = True
-    """With --no-auth everybody who can reach the port may use it."""
+    """There are no keys yet, so loopback only is served. With --no-auth everybody who can reach the port is served."""
     allowed_origins: Texts = ()
     """An origin whose pages may connect, besides the bridge's own; repeatable."""
     allowed_hosts: Texts = ()
