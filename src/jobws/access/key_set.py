@@ -69,7 +69,7 @@ class Key:
     Attributes:
         algorithm: The only algorithm that the key is used with.
         kid: The key's name in its file; None if it has none, as every secret.
-        material: What PyJWT takes.
+        material: The key in the form that PyJWT's functions take.
         fingerprint: The SHA-256 of the key, which tells whether a file still has it.
     """
 

@@ -1,4 +1,4 @@
-"""The private key that signs new tokens, where a secret does not: a JSON Web Key with its private half."""
+"""Reads a private JSON Web Key, with which `jobws token` signs new tokens. Without such a key, a secret signs them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from jobws.tokens import signed_token
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key.
+    """A private key that signs tokens.
 
     Attributes:
-        public: The key that verifies what this one signs.
-        material: What PyJWT takes.
+        public: The public half of this key, which verifies the signatures.
+        material: The private key in the form that PyJWT's functions take.
     """
 
     public: Key
     material: Any = field(repr=False)
 
     def token(self, claims: dict[str, Any]) -> str:
-        """Return a token that says this."""
+        """Return a signed token with these claims."""
         named = {} if self.public.kid is None else {"kid": self.public.kid}
         header = {"alg": self.public.algorithm.value, "typ": "JWT", **named}
         return signed_token(header, claims, self._sign)
@@ -37,10 +37,10 @@ class SigningKey:
 
 
 def read_signing_key(name: str, content: bytes) -> SigningKey:
-    """Return the key of a file. `name` is what to call the file in an error message.
+    """Return the private key in the `content` of a file. Error messages call the file `name`.
 
     Raises:
-        ConfigurationError: The file is no private JSON Web Key for RS256, ES256 or EdDSA.
+        ConfigurationError: The content is not a private JSON Web Key for RS256, ES256 or EdDSA.
     """
     try:
         jwk = read_object(content)
@@ -52,7 +52,6 @@ def read_signing_key(name: str, content: bytes) -> SigningKey:
     if "d" not in jwk:
         raise ConfigurationError(f"{name}: this is a public key; the private one signs")
     try:
-        # Its class has no base with this function: PyJWT declares it for each algorithm.
         material = IMPLEMENTATIONS[public.algorithm].from_jwk(jwk)
     except (InvalidKeyError, ValueError, TypeError, KeyError):
         raise ConfigurationError(f"{name}: its private half does not fit its public half") from None

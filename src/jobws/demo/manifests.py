@@ -22,7 +22,7 @@ Reader: TypeAlias = "Callable[[str], Iterable[Dependency]]"
 def reader_of(name: str) -> Reader | None:
     """Return the function that reads a file of this name, or None if the file is not a manifest.
 
-    The function may raise any exception for a broken text.
+    The function may raise any exception if the text is malformed.
     """
     return next((reader for pattern, reader in _READERS.items() if fnmatchcase(name, pattern)), None)
 
@@ -61,7 +61,7 @@ def _cargo(text: str) -> Iterable[Dependency]:
 
 
 def _table(table: dict[str, Any]) -> Iterable[Dependency]:
-    """Yield the dependencies of a table, in which each name has a version or an object with a version."""
+    """Yield the dependencies of a table that maps each name to its version, or to an object with a `version`."""
     for name, value in table.items():
         version = value.get("version", "") if isinstance(value, dict) else value
         yield name, version if isinstance(version, str) else ""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
 HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
-# The end of a traceback says what happened, and that of a recursion is long. With the other fields it must fit into 64
-# KiB.
+# Only the end of a longer traceback is kept, since the end says what happened. A recursion has a long traceback, and
+# all fields together must fit into 64 KiB.
 TRACEBACK_CHARACTERS: Final = 16_000
 _LEVELS: Final = ((logging.CRITICAL, "critical"), (logging.ERROR, "error"), (logging.WARNING, "warning"))
 # The attributes of every record. Any other attribute came from `extra`.
@@ -167,7 +167,10 @@ def _program() -> str:
 
 
 def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
-    """Return a function that connects, blocking, and one that explains in a sentence why this failed."""
+    """Return two functions. The first one connects to Redis. It blocks until it is connected or fails.
+
+    The second one takes the exception that a connection or a write raised, and returns a sentence that explains it.
+    """
     try:
         from jobws.redis.connection import RedisTarget
         from jobws.redis.login import FAILURES, trouble

@@ -1,8 +1,7 @@
 """Converts between text, JSON and frames.
 
 A frame is built once and shared by all connections that it is sent to. Frames of job events are joined from JSON that
-exists already, since decoding and encoding a result again would take longer than everything else that is done for an
-event.
+exists already. To decode and encode a result again would take longer than everything else that is done for an event.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def encode(message: ServerMessage | LogAnswer) -> Frame:
 
 
 def encode_data(data: JobLogData) -> bytes:
-    """Return the payload for `tail_of` and `job_frame`."""
+    """Return the payload of a job's log lines as JSON, from which `tail_of` makes the end of a frame."""
     return _encode_json(data)
 
 
@@ -224,7 +223,7 @@ def _lenient(text: str) -> object:
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
     """Return a message of the bridge, decoded as `shape`.
 
-    Accepts JSON that msgspec refuses, since the bridge copies results into frames as workers wrote them.
+    Accepts escaped lone surrogates too, which msgspec refuses, since the results of workers may contain them.
 
     Raises:
         msgspec.ValidationError: The message has another shape.

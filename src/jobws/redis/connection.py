@@ -181,9 +181,10 @@ class Connection:
 
     @classmethod
     async def open(cls, target: RedisTarget, receive_bytes: int = RECEIVE_BYTES) -> Self:
-        """Connect and log in. A read takes at most `receive_bytes`.
+        """Return a new connection that is logged in. Each read from its socket takes at most `receive_bytes`.
 
-        Cancelling returns immediately. The thread ends by its own time-outs and closes its socket.
+        A thread opens the connection. Cancelling returns immediately. The connection is then closed as soon as the
+        thread has logged in or has timed out.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or answered with an error that may pass.

@@ -24,10 +24,10 @@ class LastCheck:
     """What the last check of a stream found, and the entries that were read since.
 
     Attributes:
-        added: How many entries had been added to the stream up to the cursor. None if unknown.
+        added: How many entries had ever been added to the stream, up to the entry at the cursor. None if unknown.
         unchecked: How many entries were read since the check.
-        seen: The stream as the check saw it, to compare when its newest entry is read. None if there is nothing to
-            compare.
+        seen: The state of the stream at the check, if Redis counts entries and some were unread then. Once the newest
+            of these is read, `compare` sets this to None. None also means that there is nothing to compare.
     """
 
     added: int | None = None
@@ -50,9 +50,9 @@ class LastCheck:
 
 
 class Reread(NamedTuple):
-    """How far a stream is read once more: up to the entry `end`, when `added` entries had been added to the stream.
+    """A second reading of a stream, which ends at the entry `end`. Entries up to the id `floor` may be missing.
 
-    `added` is None if Redis does not count entries. Entries up to the id `floor` may be missing.
+    When it began, `added` entries had ever been added to the stream. None means that Redis does not count entries.
     """
 
     end: str

@@ -100,7 +100,7 @@ class Subscription:
         return item
 
     def acknowledge(self, common: Cursor, result: Result) -> None:
-        """Keep the positions of an answer, `common` to its items and of this `result`, and hand its jobs over [P5]."""
+        """Take the `result` of this subscription. Keep its positions and those `common` to the whole answer [P5]."""
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:
             self._hand(result.jobs)
@@ -119,7 +119,7 @@ class Subscription:
             self.end(JobUnknown(job_id, queue))
 
     def receive(self, event: Event, size: int) -> None:
-        """Keep the position of an event [P3] or of log lines [S12], and hand it over if wanted. An outcome ends it."""
+        """Keep an event's position [P3, S12]. Pass a wanted event to the watch. An outcome ends the subscription."""
         queue, events = str(event.data.get("queue")), self.watch.events
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
@@ -139,7 +139,7 @@ class Subscription:
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def report_gap(self, gap: GapData, size: int) -> None:
-        """Hand over a `gap` about this job [R6]. If ids may have begun again, the position is `0-0` after it."""
+        """Pass on a `gap` about this job [R6]. If the stream may have begun again, the position becomes `0-0`."""
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START

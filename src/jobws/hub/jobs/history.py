@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 LEAST_PER_QUEUE: Final = 10_000
 MOST_PER_QUEUE: Final = 100_000
 MOST_IN_ALL: Final = 1_000_000
-# Forgotten events are cut out of a list that is shorter than this immediately.
+# A job's list that is shorter than this loses forgotten events immediately.
 FEW: Final = 32
-# In one step: 10,000 events take 5 ms. The rest is forgotten at the next check of the stream.
+# How many events are forgotten in one step: 10,000 take 5 ms. The rest is forgotten at the next check of the stream.
 FORGOTTEN_TOGETHER: Final = 10_000
 FILLED_TOGETHER: Final = 100
 
@@ -38,6 +38,8 @@ class Recorded(NamedTuple):
 
 class QueueHistory:
     """The recent events of one queue.
+
+    A new history is empty and not filled. It is filled once `reach_to` has noted that it has all events after an id.
 
     Args:
         capacity: How many events are remembered.
@@ -83,7 +85,7 @@ class QueueHistory:
 
     @property
     def floor(self) -> str | None:
-        """The id above which every event is here. None means that this history was not filled yet."""
+        """The id after which this history has every event. None means that this history is not filled yet."""
         return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
@@ -97,7 +99,7 @@ class QueueHistory:
         return len(self._order) >= self.capacity
 
     def has_all_after(self, stream_id: str) -> bool:
-        """Whether this history was filled and has forgotten no event after the position `stream_id`."""
+        """Whether this history has every event after the position `stream_id`. False until this history is filled."""
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
@@ -274,12 +276,12 @@ class History:
         self.changes += 1
 
     def filled(self, queue: str) -> bool:
-        """Return whether the queue's history was filled with the events that the stream held."""
+        """Return whether the queue's history is filled; see `QueueHistory`."""
         known = self._queues.get(queue)
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the position above which every event of the queue is known, `0-0` if it was not filled yet."""
+        """Return the position after which every event of the queue is known, or `0-0` if its history is not filled."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

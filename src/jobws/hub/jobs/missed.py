@@ -30,7 +30,7 @@ def finished_text(snapshot: JobSnapshot) -> str:
 def misses(
     subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
-    """Return whether the client has not been sent an outcome that the job's hash shows. Updates `job_states`.
+    """Return whether the job's hash shows an outcome that was not sent to the client. Updates `job_states`.
 
     The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished.
 

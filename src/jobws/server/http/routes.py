@@ -1,6 +1,6 @@
 """The routes of the HTTP interface (protocol.md §9), and the endpoints that return the state and result of jobs.
 
-Clients use HTTP to submit jobs, and as the fallback in networks through which no WebSocket gets.
+Clients use HTTP to submit jobs, and as a fallback in networks that block WebSockets.
 """
 
 from __future__ import annotations

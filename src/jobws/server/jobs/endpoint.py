@@ -1,8 +1,8 @@
 """The endpoint `/ws`: makes its clients, and looks up in Redis the jobs that they subscribe to.
 
-With what was found, `JobClient.complete` answers the request.
+`JobClient.complete` answers a request from what the look-up found.
 
-All requests to subscribe of one turn of the event loop, from all clients, share one look-up and one task.
+Requests to subscribe that arrive in one turn of the event loop, from any client, share one look-up and one task.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
-# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. In parts it answers some
-# of them in time, and the others when they ask again. In one look-up all of them would be late, each time.
+# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. The look-up is divided,
+# so that some get an answer in time, and the others when they ask again. Otherwise all would be late, each time.
 SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
@@ -117,7 +117,10 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             await self._run(apart[()])
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """Return the queues that must be found or read back before a subscription to them is answered."""
+        """Return the labels of queues that are not known yet, or whose streams were not read yet.
+
+        A subscription to such a queue is not answered before its stream was read.
+        """
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
     def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
@@ -154,8 +157,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         """Answer the requests that can be answered. The others stay in the batch.
 
         Returns:
-            The queues whose streams are being read again. Requests about them wait for that. If there are none but the
-            batch is not empty, its requests name a queue that did not exist before, and need a new query.
+            The queues whose streams are being read again. Requests about these queues must wait until this has ended.
+            If there are none but requests are left, these name a queue that did not exist before, and need a new query.
         """
         turn = Turn()
         awaited: set[str] = set()
@@ -188,7 +191,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
 
 def divide(batch: Waiting) -> tuple[Waiting, Waiting]:
-    """Return the requests to look up next, and the rest. A request stays whole."""
+    """Return the requests to look up next, and the others. No request is divided."""
     size = 0
     for index, (_, pending) in enumerate(batch):
         size += len(pending.subscriptions)

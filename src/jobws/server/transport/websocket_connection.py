@@ -142,7 +142,7 @@ class WebSocketConnection:
             self._spawn(self._write_on, self._written)
 
     async def _write_on(self, written: trio.Event) -> None:
-        """Send waiting bytes until none waits or the connection ends. Then set `written`, and call the handler."""
+        """Send the waiting bytes, then set `written`. Call `Handler.writable` if more frames can be sent."""
         try:
             while not self._buffer.resume() and self._buffer.waiting:
                 await trio.lowlevel.wait_writable(self._sock)

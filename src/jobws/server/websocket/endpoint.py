@@ -43,7 +43,7 @@ PendingT = TypeVar("PendingT", bound=Pending)
 
 
 class Endpoint(ABC, Generic[AnyClient, PendingT]):
-    """What `/ws` and `/logs` do differently: the hub's client, the look-up of a subscription, and the first frame."""
+    """The part that differs between `/ws` and `/logs`: the hub's client, the look-up, and the first frame."""
 
     @abstractmethod
     def connect(self, wake: Callable[[], None]) -> AnyClient:
@@ -79,7 +79,7 @@ class Clients(Generic[AnyClient, PendingT]):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept a WebSocket and serve it.
 
-        With the ASGI extension `jobws.direct` this returns immediately after the handshake, and the transport goes on.
+        With the ASGI extension `jobws.direct` this returns after the handshake, and the transport serves the client.
         Without the extension this returns when the WebSocket has ended. Cancelling drops the client without a close
         frame.
         """
@@ -228,7 +228,10 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
 
 
 def _payload(message: Message) -> str | bytes:
-    """Return the text of a text frame or the bytes of a binary frame. The other key may be None or missing."""
+    """Return the content of an ASGI `websocket.receive` message: the text or the bytes of a client's frame.
+
+    A message with one of the keys `text` and `bytes` may have None for the other one, or lack it.
+    """
     text: str | None = message.get("text")
     if text is not None:
         return text
