@@ -148,6 +148,7 @@ def test_what_redis_said_is_told_by_queue() -> None:
     join = client.begin([{"jobId": "1"}, {"jobId": "2", "queue": "http"}])
     query = ask_for(join, bridge.queues, bridge.fanout)
     assert {queue: [*job_ids] for queue, job_ids in query.job_ids.items()} == {"http": ["1", "2"], "analyzer": ["1"]}
+    assert [*query.sought] == ["1"]
     one, two = join.rooms
     assert (query.found(one), query.found(two)) == ({}, {})
     ends = {"http": "4-0", "analyzer": "0-0"}
