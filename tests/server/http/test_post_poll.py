@@ -234,6 +234,9 @@ async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis
 
     poller = Poller()
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
+        # Redis 6.2 cannot tell a thousand new entries from a trimmed stream, unless one was read before.
+        first = redis.add_event("http", "active", "first")
+        await eventually(lambda: live.bridge.fanout.cursors["http"] == first)
         tasks.start_soon(IN_THREAD, write, 0)
         tasks.start_soon(IN_THREAD, write, 1)
         chosen: set[str] = set()
