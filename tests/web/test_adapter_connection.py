@@ -33,8 +33,9 @@ def token(connection: FakeConnection) -> str | None:
 @pytest.mark.parametrize("given", ["secret", {"token": "secret"}], ids=["text", "object"])
 async def test_a_token(option: str, given: Any) -> None:
     async with in_node() as node, fake_bridge() as bridge:
-        client = await node.io(bridge.url, **SOON, **{option: given})
+        client = await node.io(bridge.url, **SOON, autoConnect=False, **{option: given})
         await client.on("expiring")
+        await client.call("connect")
         connection = await bridge.accept()
         assert token(connection) == "secret"
         # There is no other one to show.
@@ -56,8 +57,10 @@ async def test_no_token() -> None:
 @pytest.mark.parametrize("how", ["return", "promise", "callback"])
 async def test_a_function_gives_a_token_for_each_connection_and_when_one_expires(how: str) -> None:
     async with in_node() as node, fake_bridge() as bridge:
-        client = await node.io(bridge.url, **SOON, auth={"gives": ["one", {"token": "two"}, "three"], "how": how})
+        auth = {"gives": ["one", {"token": "two"}, "three"], "how": how}
+        client = await node.io(bridge.url, **SOON, autoConnect=False, auth=auth)
         await client.on("expiring")
+        await client.call("connect")
         connection = await bridge.accept()
         assert token(connection) == "one"
         await connection.send("expiring", {"seconds": 60})
