@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.jobs.missed import Owed
+    from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import PendingSubscription, Subscription
     from jobws.protocol.messages import ItemError
@@ -136,6 +136,12 @@ class Client:
         """Its only subscription."""
         (membership,) = self.hub_client._subscriptions.values()
         return membership
+
+    def to_read_back(self) -> tuple[Replay, int]:
+        """The one event that is to be read back for it: what it belongs to, and its index there."""
+        assert self.hub_client.backlog is not None
+        (event,), _ = self.hub_client.backlog.take(9)
+        return event
 
     def owed(self) -> list[Owed]:
         """The outcomes that are to be looked up for it."""

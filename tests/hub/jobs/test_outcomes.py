@@ -203,8 +203,7 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
-    assert client.hub_client.backlog is not None
-    ((of, index),), _ = client.hub_client.backlog.take(9)
+    of, index = client.to_read_back()
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
     replay(bridge.fanout, of, index, (b"1-0", event("progress")))
@@ -242,8 +241,7 @@ def test_an_event_that_is_not_there_any_more_is_a_gap(entry: Any) -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
-    assert client.hub_client.backlog is not None
-    ((of, index),), _ = client.hub_client.backlog.take(9)
+    of, index = client.to_read_back()
     client.woken = 0
     replay(bridge.fanout, of, index, entry)
     assert client.woken
@@ -258,8 +256,7 @@ def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
     bridge.publish("1-0", event("completed"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
-    assert client.hub_client.backlog is not None
-    ((of, index),), _ = client.hub_client.backlog.take(9)
+    of, index = client.to_read_back()
     replay(bridge.fanout, of, index, None)
     assert client.told() == [("gap", None)]
     (owed,) = client.owed()
@@ -272,8 +269,7 @@ def test_nothing_is_read_back_for_who_left() -> None:
     bridge.publish("1-0", event("completed"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
-    assert client.hub_client.backlog is not None
-    ((of, index),), _ = client.hub_client.backlog.take(9)
+    of, index = client.to_read_back()
     client.hub_client.end(client.member())
     replay(bridge.fanout, of, index, (b"1-0", event("completed")))
     assert client.told() == []
