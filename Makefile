@@ -26,7 +26,7 @@ test-all: $(STAMP)
 	@JOBWS_SEEDS=400 $(BIN)/python -m pytest -rs -n auto $(ARGS)
 
 test-fast: $(STAMP)
-	@JOBWS_SEEDS=10 $(BIN)/python -m pytest -q -n 2 $(PURE) $(ARGS)
+	@JOBWS_SEEDS=5 $(BIN)/python -m pytest -q -n0 $(PURE) $(ARGS)
 
 # Every branch of hub/ and protocol/ is taken by these tests; fails under 100 %.
 coverage: $(STAMP)
