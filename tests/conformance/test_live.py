@@ -35,7 +35,8 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
             await play_live(LiveTarget(url, redis, vector, stack), vector)
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
+# What is mounted is served through ASGI, too.
+@pytest.mark.parametrize("direct", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["direct", "asgi"])
 @pytest.mark.parametrize("vector", load_vectors("live"), ids=vector_id)
 async def test_a_live_server_keeps_the_rule(
     vector: Vector, direct: bool, redis: Redis, own_redis: Callable[..., Redis]

@@ -15,7 +15,7 @@ import trio_websocket
 from jobws.server.bridge import Bridge
 from tests.support import eventually
 from tests.support.client import raw_client
-from tests.support.mounted import APPS, PREFIX, mounted_bridge, served
+from tests.support.mounted import APPS, PREFIX, mounted_bridge, new_app, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ SENTENCE = "the bridge is mounted but not running: enter `bridge.running()` in t
 @contextmanager
 def _not_running(kind: str) -> Iterator[str]:
     """An app that mounts a bridge and forgets its lifespan: Starlette runs only the outer app's."""
-    app = APPS[kind]()
+    app = new_app(kind)
     app.mount(PREFIX, Bridge().app)
     with served(app) as url:
         yield url + PREFIX

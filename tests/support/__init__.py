@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Only what hangs takes longer, on a machine however busy.
 EVENTUALLY_SECONDS = 60
+# How many random walks a test takes; `make test-all` takes eight times as many.
+SEEDS = int(os.environ.get("JOBWS_SEEDS", "50"))
 
 
 def require(program: str, *alternatives: str) -> str:

@@ -7,11 +7,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from fastapi import FastAPI
-from starlette.applications import Starlette
 
 from jobws.server.bridge import Bridge
 from jobws.server.settings import Settings
@@ -20,8 +19,17 @@ from tests.support import EVENTUALLY_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from starlette.applications import Starlette
+
 PREFIX = "/live"
-APPS: dict[str, type[Starlette]] = {"starlette": Starlette, "fastapi": FastAPI}
+APPS = ("starlette", "fastapi")
+
+
+def new_app(kind: str, **arguments: Any) -> Starlette:
+    """An app of one of the `APPS`, whose import takes half a second."""
+    module, name = {"starlette": ("starlette.applications", "Starlette"), "fastapi": ("fastapi", "FastAPI")}[kind]
+    app: Starlette = getattr(import_module(module), name)(**arguments)
+    return app
 
 
 @contextmanager
@@ -30,7 +38,7 @@ def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
     # Made where no event loop runs, as in the module of an app.
     with ThreadPoolExecutor() as pool:
         bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings)).result()
-    app = APPS[kind](lifespan=bridge.lifespan)
+    app = new_app(kind, lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
     with served(app) as url:
         deadline = time.monotonic() + EVENTUALLY_SECONDS

@@ -19,6 +19,7 @@ TOGETHER: Final = {
     "tests/redis/test_tls.py": "TLS",
     **{f"tests/chaos/test_{name}.py": "chaos" for name in ("chaos", "queues")},
     "tests/web/test_package.py": "package",
+    "tests/test_layers.py": "layers",
     "tests/examples/test_pages.py": "Chromium",
     **{f"tests/web/test_{name}.py": "Chromium" for name in ("fallback", "network", "old_page", "origins", "workers")},
 }

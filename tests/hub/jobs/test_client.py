@@ -20,6 +20,7 @@ from jobws.protocol.codec import encode
 from jobws.protocol.messages import JobSnapshot, Pong, PongData
 from jobws.protocol.request_types import Room
 from jobws.protocol.session import Close, Session
+from tests.support import SEEDS
 from tests.support.fanout import ignore, new_fanout
 from tests.support.steps import ask_for, begin_again, do_all
 
@@ -235,7 +236,7 @@ class Hub(RuleBasedStateMachine):
 
 
 TestHub = pytest.mark.long(Hub.TestCase)
-TestHub.settings = settings(max_examples=150, stateful_step_count=40)
+TestHub.settings = settings(max_examples=SEEDS, stateful_step_count=40)
 
 
 def test_what_happened_before_the_ack_is_read_back_after_it() -> None:

@@ -7,7 +7,6 @@ be missing.
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import pytest
 from jobws.hub.jobs.missed import FINISHED
 from tests.hub.strict_client import Client, Watch
 from tests.hub.world import JOBS, Bridge, Redis
+from tests.support import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,8 +238,6 @@ ACTIONS = (
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
     *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )
-# `make test-all` tries four times as many.
-SEEDS = int(os.environ.get("JOBWS_SEEDS", "100"))
 
 
 def run(seed: int, *, harsh: bool, steps: int = 120) -> None:

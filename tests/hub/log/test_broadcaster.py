@@ -19,6 +19,7 @@ from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
 from jobws.redis.log_stream import MAX_COUNT, LogCursor, Missing, Page, State, next_count
 from jobws.server.log.history import beginning_after
+from tests.support import SEEDS
 from tests.support.fanout import ignore
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ OPERATIONS = (
 )
 
 
-@pytest.mark.parametrize("seeds", [range(500), pytest.param(range(500, 2000), marks=pytest.mark.long)], ids=str)
+@pytest.mark.parametrize("seeds", [range(500), pytest.param(range(500, 2000), marks=pytest.mark.thorough)], ids=str)
 def test_many_interleavings(seeds: range) -> None:
     """Further ones than hypothesis tries, and the same ones every time."""
     for seed in seeds:
@@ -262,7 +263,7 @@ def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None
 
 
 TestLogMachine = pytest.mark.long(LogMachine.TestCase)
-TestLogMachine.settings = settings(max_examples=100, stateful_step_count=40)
+TestLogMachine.settings = settings(max_examples=SEEDS, stateful_step_count=40)
 
 
 def state(length: int, first: str, generated: str, added: int | None) -> State:
