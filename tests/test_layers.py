@@ -27,7 +27,7 @@ PURE = [
     or re.search(r"\bpure\b", file.read_text(encoding="utf-8").partition('"""\n')[0], re.IGNORECASE)
 ]
 BASE = {"errors", "protocol", "protocol.log"}
-REDIS = {"redis", "bullmq", "bullmq.streams"}
+REDIS = {"redis", "bullmq", "bullmq.reading"}
 HUB = {"hub", "hub.jobs", "hub.job_log", "hub.log"}
 # What a layer may import; itself is understood. A file belongs to the layer with the longest name that fits.
 ALLOWED = {
@@ -39,7 +39,7 @@ ALLOWED = {
     "access": {*BASE, "tokens"},
     "redis": BASE,
     "bullmq": {*BASE, "redis"},
-    "bullmq.streams": {*BASE, "redis", "bullmq", "turn"},
+    "bullmq.reading": {*BASE, "redis", "bullmq", "turn"},
     "hub": {*BASE, "access"},
     # A follower of a job's lines is a subscription, and the events of that subscription wait for its lines.
     "hub.jobs": {*BASE, "access", "redis", "bullmq", "hub", "hub.job_log"},
@@ -48,7 +48,7 @@ ALLOWED = {
     "logs": {*BASE, "redis"},
     "server.settings": {*BASE, "bullmq"},
     "server.authentication": {*BASE, "access"},
-    "server.intervals": {"bullmq.streams"},
+    "server.intervals": {"bullmq.reading"},
     "server.auto_reset_event": set(),
     "server.tasks": {"server.supervisor"},
     "server.supervisor": {"redis"},

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from jobws.bullmq.streams.schedule import USUAL_PAUSES
+from jobws.bullmq.reading.schedule import USUAL_PAUSES
 from tests.conformance.walks import end, vanish, walker
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, quick_bridge

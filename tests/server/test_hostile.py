@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from jobws.bullmq.streams.read_state import Reread
+from jobws.bullmq.reading.read_state import Reread
 from jobws.hub.jobs.subscription import PendingSubscription
 from jobws.server.intervals import Intervals
 from tests.support import eventually

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from jobws.bullmq.streams.schedule import USUAL_PAUSES, Pauses
+from jobws.bullmq.reading.schedule import USUAL_PAUSES, Pauses
 from jobws.server.bridge import Bridge
 from jobws.server.intervals import USUAL_INTERVALS, Intervals
 from jobws.server.serve import listening_socket, serve

@@ -8,7 +8,7 @@ import hiredis
 from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
-from jobws.bullmq.stream import max_length_of
+from jobws.bullmq.lost_entries import max_length_of
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import parse_stream_id
 

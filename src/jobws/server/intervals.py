@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from jobws.bullmq.streams.schedule import USUAL_PAUSES, Pauses
+from jobws.bullmq.reading.schedule import USUAL_PAUSES, Pauses
 
 
 class Intervals(NamedTuple):

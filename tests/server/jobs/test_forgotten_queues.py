@@ -13,9 +13,9 @@ import anyio.to_thread
 import trio_websocket
 
 from jobws.bullmq.keys import Queue
+from jobws.bullmq.reading.read_state import Tail
 from jobws.bullmq.snapshot import LookUp
 from jobws.bullmq.store import Store
-from jobws.bullmq.streams.read_state import Tail
 from jobws.hub.job_log.followers import Group, JobLogs
 from jobws.hub.job_log.reader import JobLogReader
 from jobws.hub.jobs.client import JobClient

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from jobws.bullmq.streams.schedule import Pauses
+from jobws.bullmq.reading.schedule import Pauses
 from jobws.protocol.identifiers import position
 from tests.chaos.proxy import Proxy
 from tests.support import EVENTUALLY_SECONDS, eventually

@@ -14,8 +14,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from jobws.bullmq.streams.schedule import Pauses
-from jobws.bullmq.streams.unblock import Unblocker
+from jobws.bullmq.reading.schedule import Pauses
+from jobws.bullmq.reading.unblock import Unblocker
 from jobws.redis.connection import Connection, RedisTarget
 from tests.support import eventually
 from tests.support.bridge import live_bridge
@@ -25,7 +25,7 @@ from tests.support.http import get
 from tests.support.watching import nothing_more, subscribe
 
 if TYPE_CHECKING:
-    from jobws.bullmq.streams.read_state import Tail
+    from jobws.bullmq.reading.read_state import Tail
     from tests.support.bridge import Live
     from tests.support.redis import Redis
 

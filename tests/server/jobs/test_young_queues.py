@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 from bullmq import Queue
 
-from jobws.bullmq.streams.read_state import LastCheck
+from jobws.bullmq.reading.read_state import LastCheck
 from jobws.protocol.identifiers import position
 from tests.support import eventually
 from tests.support.bridge import live_bridge

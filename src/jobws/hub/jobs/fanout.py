@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Life, field, kind_of, payload
-from jobws.hub.jobs.streams import PublishedStreams
+from jobws.hub.jobs.published import PublishedStreams
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import is_after

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.bullmq.keys import Queue
-from jobws.bullmq.streams.discovery import Discovery
-from jobws.bullmq.streams.read_state import Tail
-from jobws.bullmq.streams.reader import StreamReader
-from jobws.bullmq.streams.unblock import Unblocker
+from jobws.bullmq.reading.discovery import Discovery
+from jobws.bullmq.reading.read_state import Tail
+from jobws.bullmq.reading.reader import StreamReader
+from jobws.bullmq.reading.unblock import Unblocker
 from jobws.protocol.identifiers import START, can_be_queue, position
 from jobws.server.supervisor import Health, supervise
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from jobws.bullmq.streams.schedule import Pauses
+    from jobws.bullmq.reading.schedule import Pauses
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.history import KnownStream
     from jobws.redis.connection import RedisTarget

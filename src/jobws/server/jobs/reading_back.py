@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 from msgspec import UNSET
 
+from jobws.bullmq.lost_entries import Entries
 from jobws.bullmq.snapshot import by_queue
-from jobws.bullmq.stream import Entries
 from jobws.errors import RedisUnavailableError
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.close_codes import CloseCode

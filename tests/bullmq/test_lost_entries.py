@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobws.bullmq.stream import Stream, count_up_to, floor_below, hole, is_anchored, miscounted
+from jobws.bullmq.lost_entries import Stream, count_up_to, floor_below, hole, is_anchored, miscounted
 
 CURSOR = "3-0"
 # Nothing was trimmed; older entries were; all of it is younger than the cursor, and some of it is gone.

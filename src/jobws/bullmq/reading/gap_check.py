@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 
-from jobws.bullmq import stream
-from jobws.bullmq.streams.backfill import READ_TIMEOUT_SECONDS, read_back
-from jobws.bullmq.streams.read_state import LastCheck, Reread
+from jobws.bullmq import lost_entries
+from jobws.bullmq.reading.backfill import READ_TIMEOUT_SECONDS, read_back
+from jobws.bullmq.reading.read_state import LastCheck, Reread
 from jobws.protocol.identifiers import START, before, lower, position
 from jobws.turn import Turn
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jobws.bullmq.events import HistoryEntry
-    from jobws.bullmq.stream import Stream
-    from jobws.bullmq.streams.read_state import Tail
+    from jobws.bullmq.lost_entries import Stream
+    from jobws.bullmq.reading.read_state import Tail
     from jobws.protocol.messages import Cursor
     from jobws.redis.commands import Command, Entry
     from jobws.redis.connection import Connection
@@ -100,7 +100,7 @@ class GapCheck:
 
     async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
         cursors = self._hub.cursors
-        asked = [stream.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
+        asked = [lost_entries.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
         commands = [command for each in asked for command in each]
         replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
         size = len(asked[0])
@@ -111,8 +111,8 @@ class GapCheck:
             if tail.is_removed:
                 continue
             try:
-                seen = stream.parse(reply)
-            except stream.NotAStreamError as error:
+                seen = lost_entries.parse(reply)
+            except lost_entries.NotAStreamError as error:
                 await self._note_no_stream(tail, str(error))
                 continue
             tail.answered(anyio.current_time())
@@ -161,10 +161,10 @@ class GapCheck:
             if tail.is_removed:
                 continue
             tail.read = back.newest
-            counted = stream.count_up_to(seen, cursors[tail], back.entries)
+            counted = lost_entries.count_up_to(seen, cursors[tail], back.entries)
             floor = before(back.oldest) if back.oldest else START
             if back.is_whole:
-                floor = stream.floor_below(seen, cursors[tail], back.oldest)
+                floor = lost_entries.floor_below(seen, cursors[tail], back.oldest)
             # If Redis does not count entries, the entry at the cursor shows whether all later entries are still there.
             cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
             await self._start(tail, cursor, counted, back.found, floor)
@@ -193,7 +193,7 @@ class GapCheck:
                 self._end_reread(tail, tail.state, 0)
             return
         reason, tail.suspicion = (
-            tail.suspicion or stream.hole(seen, cursor, tail.state.added, tail.read, tail.state.unchecked),
+            tail.suspicion or lost_entries.hole(seen, cursor, tail.state.added, tail.read, tail.state.unchecked),
             None,
         )
         if reason is not None:
@@ -223,9 +223,9 @@ class GapCheck:
                 commands += [("XRANGE", tail.key, cursor, cursor), size]
             replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
             for tail, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
-                length, tail.is_counted = stream.length_of(size_reply)
+                length, tail.is_counted = lost_entries.length_of(size_reply)
                 at_cursor = cast("list[Entry]", entries)[0][1] if isinstance(entries, list) and entries else None
-                if not tail.is_counted and not stream.is_anchored(tail.read, at_cursor, length, tail.max_length):
+                if not tail.is_counted and not lost_entries.is_anchored(tail.read, at_cursor, length, tail.max_length):
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import anyio
 
-from jobws.bullmq.streams import gap_check
-from jobws.bullmq.streams.backfill import MAX_COUNT, REPLY_BYTES
-from jobws.bullmq.streams.gap_check import GapCheck
-from jobws.bullmq.streams.schedule import USUAL_PAUSES, Schedule
+from jobws.bullmq.reading import gap_check
+from jobws.bullmq.reading.backfill import MAX_COUNT, REPLY_BYTES
+from jobws.bullmq.reading.gap_check import GapCheck
+from jobws.bullmq.reading.schedule import USUAL_PAUSES, Schedule
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.redis.batch_size import batch_size
 from jobws.redis.connection import Connection, RedisTarget, Reply
@@ -24,8 +24,8 @@ from jobws.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from jobws.bullmq.streams.read_state import Tail
-    from jobws.bullmq.streams.schedule import Audience, Pauses
+    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.schedule import Audience, Pauses
     from jobws.redis.commands import Entry
 
 ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"

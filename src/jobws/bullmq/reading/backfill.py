@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.bullmq.events import HistoryEntry
-    from jobws.bullmq.streams.read_state import Tail
+    from jobws.bullmq.reading.read_state import Tail
     from jobws.redis.commands import Entry
     from jobws.redis.connection import Connection
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from jobws.bullmq.stream import miscounted
-from jobws.bullmq.streams.pace import Pace
+from jobws.bullmq.lost_entries import miscounted
+from jobws.bullmq.reading.pace import Pace
 from jobws.protocol.identifiers import position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.bullmq.keys import Queue
-    from jobws.bullmq.stream import Stream
+    from jobws.bullmq.lost_entries import Stream
     from jobws.redis.commands import Entry
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from jobws.bullmq.streams.pace import Pace
+from jobws.bullmq.reading.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from jobws.bullmq.streams.read_state import Tail
+    from jobws.bullmq.reading.read_state import Tail
 
 # A read of a stream without new entries takes Redis about 1 us. All such reads together may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from jobws.bullmq.keys import parse_queue
-from jobws.bullmq.streams.backfill import MAX_COUNT
-from jobws.bullmq.streams.read_state import Tail
-from jobws.bullmq.streams.reader import StreamReader
+from jobws.bullmq.reading.backfill import MAX_COUNT
+from jobws.bullmq.reading.read_state import Tail
+from jobws.bullmq.reading.reader import StreamReader
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms

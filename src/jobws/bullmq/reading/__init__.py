@@ -2,5 +2,5 @@
 
 `discovery` finds the queues. `reader` reads their streams, and `schedule` decides which stream is read when.
 `read_state` holds how far a stream was read, `gap_check` asks whether entries were lost before they were read, and
-`bullmq.stream.hole` decides. `backfill` reads what a stream held before reading began.
+`bullmq.lost_entries.hole` decides. `backfill` reads what a stream held before reading began.
 """

@@ -14,7 +14,7 @@ from jobws.redis.connection import Connection, RedisTarget
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from jobws.bullmq.streams.reader import StreamReader
+    from jobws.bullmq.reading.reader import StreamReader
 
 TIMEOUT_SECONDS: Final = 5.0
 # Redis may execute our command before the read that it is to end.
