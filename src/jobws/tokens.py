@@ -1,7 +1,5 @@
 """Makes tokens for a bridge, in any program that knows the secret. It needs the standard library only.
 
-No bridge checks tokens yet; `jobws token --verify` does.
-
 A token is a JSON Web Token (RFC 7519), signed with HMAC and SHA-256 (`HS256`).
 """
 

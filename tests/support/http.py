@@ -46,6 +46,17 @@ def get(url: str, **headers: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+async def ask(url: str, **headers: str) -> tuple[int, str]:
+    """As `get`, from a task."""
+    return await anyio.to_thread.run_sync(partial(get, url, **headers))
+
+
 def connections(url: str) -> int:
     """How many clients the bridge has, by its metrics."""
     return int(float(get(url + "/metrics")[1].split("\njobws_connections ")[1].split("\n")[0]))
+
+
+def problem(status: int, code: str, detail: str) -> str:
+    """The body of an answer that reports an error."""
+    content = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail}
+    return json.dumps(content, separators=(",", ":"))

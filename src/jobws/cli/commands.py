@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import logging
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -55,7 +56,7 @@ def serve(
     with needs_extra("serve", "jobws serve"):
         from jobws.server.serve import run as run_bridge
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    chosen = settings or Flags()
+    chosen = replace(settings or Flags(), jwt_secret=os.environ.get("JOBWS_JWT_SECRET"))
     if embedded:
         with EmbeddedRedis(binary=redis_server) as server:
             run_bridge(replace(chosen, redis=server.url))

@@ -6,7 +6,7 @@ variables have other names are listed here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
@@ -20,7 +20,29 @@ Texts: TypeAlias = tuple[str, ...]
 class Flags(Settings):
     """`Settings`, as cyclopts reads them from flags and from the environment."""
 
-    redis: Annotated[str, Parameter(env_var=("JOBWS_REDIS", "REDIS_URL"))] = Settings.redis
+    redis: Annotated[str, Parameter(env_var=("JOBWS_REDIS", "REDIS_URL"))] = field(default=Settings.redis, repr=False)
     queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = Settings.queues
     allowed_origins: Annotated[Texts, Parameter(name=("--allow-origin", "--allowed-origins"), negative=())] = ()
     allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
+    jwt_secret_files: Annotated[
+        Texts,
+        Parameter(name=("--jwt-secret-file", "--jwt-secret-files"), env_var="JOBWS_JWT_SECRET_FILES", negative=()),
+    ] = ()
+    # A command line is seen by every user of the machine, so `jobws serve` reads this one from the environment itself.
+    jwt_secret: Annotated[str | None, Parameter(parse=False)] = field(default=None, repr=False)
+    jwt_leeway_seconds: Annotated[
+        float, Parameter(name=("--jwt-leeway", "--jwt-leeway-seconds"), env_var="JOBWS_JWT_LEEWAY_SECONDS")
+    ] = Settings.jwt_leeway_seconds
+    mint_seconds: Annotated[
+        float, Parameter(name=("--mint-lifetime", "--mint-seconds"), env_var="JOBWS_MINT_SECONDS")
+    ] = Settings.mint_seconds
+    authenticate_seconds: Annotated[
+        float,
+        Parameter(name=("--authenticate-timeout", "--authenticate-seconds"), env_var="JOBWS_AUTHENTICATE_SECONDS"),
+    ] = Settings.authenticate_seconds
+    expiring_seconds: Annotated[
+        float, Parameter(name=("--expiring-before", "--expiring-seconds"), env_var="JOBWS_EXPIRING_SECONDS")
+    ] = Settings.expiring_seconds
+    grace_seconds: Annotated[
+        float, Parameter(name=("--expiry-grace", "--grace-seconds"), env_var="JOBWS_GRACE_SECONDS")
+    ] = Settings.grace_seconds

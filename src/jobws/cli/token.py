@@ -36,7 +36,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys of this command, and what tokens must say. The bridge has no such settings yet."""
+    """The keys of this command, and what tokens must say, named as the settings of the bridge."""
 
     tokens_file: Annotated[Path | None, Parameter(env_var="JOBWS_TOKENS_FILE")] = None
     """The file of static tokens, with a line `sha256-hex sub expiry|never scope…` for each."""
@@ -79,8 +79,6 @@ def token(
     verify: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> None:
     """Make a token and print it; or verify one. Exit code: 0 made or accepted, 6 refused.
-
-    The server does not check tokens yet.
 
     Args:
         keys: The bridge's keys.

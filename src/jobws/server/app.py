@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.errors import JobwsError
+from jobws.server.callers import Callers
 from jobws.server.guard import Guard, with_cors
 from jobws.server.http import health, openapi, static
 from jobws.server.http import routes as http_routes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
+    from jobws.server.authentication import Authentication
     from jobws.server.http.service import Service
     from jobws.server.metrics import Metrics
     from jobws.server.settings import Settings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 def make_app(
     settings: Settings,
+    authentication: Authentication,
     service: Service,
     metrics: Metrics,
     websockets: Mapping[str, Clients[Any, Any]],
@@ -42,25 +45,26 @@ def make_app(
 
     Args:
         settings: The limits, and the hosts and origins that are allowed.
+        authentication: Verifies the tokens of requests.
         service: The parts of the bridge that the HTTP endpoints use.
         metrics: Answers `/metrics`.
         websockets: By path, the object that serves the WebSockets of this path.
         tasks: The tasks of the bridge. While they do not run, WebSockets are refused with 503.
         lifespan: The context manager that the app enters when a server starts the app.
     """
+    public = [*health.routes(service), Route("/openapi.json", openapi.answer), *static.routes()]
     routes = [
         *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
-        *health.routes(service),
+        *public,
         Route("/metrics", metrics.answer),
-        Route("/openapi.json", openapi.answer),
-        *static.routes(),
         *http_routes.routes(service),
     ]
     handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
-    return Guard(with_cors(ExactPaths(inner), settings), settings)
+    called = Callers(ExactPaths(inner), authentication, public)
+    return Guard(with_cors(called, settings), settings, keyed=authentication.required)
 
 
 class _WhileRunning:

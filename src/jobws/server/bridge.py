@@ -26,6 +26,7 @@ from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
 from jobws.server.jobs.sweep import Holes, Sweeper
+from jobws.server.keys import Keys, NoKeys
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.settings import Settings
@@ -52,9 +53,10 @@ class Bridge:
         intervals: How long the bridge waits where no setting says so.
 
     Raises:
-        ConfigurationError: The settings cannot work.
+        ConfigurationError: The settings cannot work, or a file of keys cannot be read.
 
     Attributes:
+        authentication: Verifies tokens.
         app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
         fanout: Publishes events to clients. Its counters feed the metrics.
         service: The parts of the bridge that the HTTP endpoints use.
@@ -65,6 +67,7 @@ class Bridge:
         self.target = RedisTarget(settings.redis)
         configured, discover = parse_queues(settings.queues, settings.prefix)
         self._tasks = Tasks()
+        self.authentication = Keys(settings, intervals.look_seconds) if settings.has_keys else NoKeys()
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         self.fanout = Fanout(
             # The only cycle: subscriptions decide which queues are read, and what is read goes to the subscriptions.
@@ -123,9 +126,11 @@ class Bridge:
             self._result_store,
             self._submitter,
         )
-        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members)
+        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication)
         websockets: dict[str, Clients[Any, Any]] = {"/ws": self.clients, "/logs": self.logs.clients}
-        self.app = make_app(settings, self.service, metrics, websockets, self._tasks, self.lifespan)
+        self.app = make_app(
+            settings, self.authentication, self.service, metrics, websockets, self._tasks, self.lifespan
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -146,6 +151,8 @@ class Bridge:
             self.queues.start(group)
             self._tasks.keep("the sweep", self._sweeper.run)
             self.logs.start()
+            if isinstance(self.authentication, Keys):
+                self._tasks.keep("the look at the files of keys", self.authentication.run)
             try:
                 yield
             finally:

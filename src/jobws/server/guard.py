@@ -37,11 +37,18 @@ class Guard:
     """ASGI middleware that answers 403 to requests that the settings do not allow.
 
     The log and the response contain the reason, which says which flag would allow the request.
+
+    Args:
+        app: Serves the requests that are let through.
+        settings: The hosts and origins that are allowed.
+        keyed: Whether clients need a token. Then a proxy may stand in front, and Host is checked only on demand: a page
+            that rebinds its name gets no token from the browser.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, *, keyed: bool) -> None:
         self._app = app
         self._settings = settings
+        self._is_loopback_only = settings.auth and not keyed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -57,9 +64,9 @@ class Guard:
         """Return why the request is refused, or None if it is served."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if (self._settings.auth or self._settings.allowed_hosts) and not self._is_served(host):
+        if (self._is_loopback_only or self._settings.allowed_hosts) and not self._is_served(host):
             return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
-        if self._settings.auth:
+        if self._is_loopback_only:
             trace = _trace_of_a_proxy(scope, headers)
             if trace is not None:
                 return (
@@ -107,6 +114,11 @@ def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     """
     if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
         return True
+    return is_same_host(origin, host)
+
+
+def is_same_host(origin: str, host: str) -> bool:
+    """Whether an origin has the host and the port of a Host header. The schemes may differ."""
     try:
         parts = urlsplit(origin)
     except ValueError:

@@ -19,6 +19,7 @@ class Intervals(NamedTuple):
         sweep_seconds: The time between two sweeps of queues whose events were missed or are not written.
         job_log_hold_seconds: How long the outcome of a job waits for the job's last log lines if Redis does not return
             them.
+        look_seconds: How often the files of keys are read.
     """
 
     streams: Pauses = USUAL_PAUSES
@@ -26,6 +27,7 @@ class Intervals(NamedTuple):
     body_seconds: float = 30.0
     sweep_seconds: float = 1.0
     job_log_hold_seconds: float = 1.0
+    look_seconds: float = 5.0
 
 
 USUAL_INTERVALS: Final = Intervals()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.log.broadcaster import LogHub
     from jobws.server.jobs.queue_readers import Queues
+    from jobws.server.keys import Keys, NoKeys
 
 # Keys of `Fanout.counts` that do not count anomalies.
 _COUNTERS: Final = {
@@ -45,11 +46,14 @@ _LOG_COUNTERS: Final = {
 class Metrics(Collector):
     """Collects the bridge's metrics, and answers requests for `/metrics`."""
 
-    def __init__(self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized]) -> None:
+    def __init__(
+        self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized], keys: Keys | NoKeys
+    ) -> None:
         self._fanout = fanout
         self._queues = queues
         self._logs = logs
         self._connections = connections
+        self._keys = keys
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -76,6 +80,11 @@ class Metrics(Collector):
         yield anomalies
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
+        yield GaugeMetricFamily(
+            "jobws_key_files_unreadable",
+            "Files of keys that cannot be read now; their state before still counts.",
+            value=len(self._keys.problems),
+        )
         crashes = sum(health.crashes for health in self._queues.health)
         yield CounterMetricFamily(
             "jobws_stream_reader_crashes", "Readers of streams that were started again.", value=crashes

@@ -15,6 +15,7 @@ import anyio
 from jobws.errors import ConfigurationError, RedisUnavailableError
 from jobws.server.bridge import RESTART, Bridge
 from jobws.server.own_log import own_log
+from jobws.server.settings import is_loopback
 from jobws.server.startup_report import report
 from jobws.server.transport.acceptor import Transport
 from jobws.server.websocket.hello import SERVER
@@ -96,6 +97,10 @@ async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str]
         await tasks.start(_stop_on_signal, stop, bridge)
         tasks.start_soon(transport.serve, listener, stop)
         _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
+        if bridge.settings.has_keys and not is_loopback(host):
+            _log.warning(
+                "tokens come to %s over plain HTTP, where others can read them; a proxy in front adds TLS", url
+            )
         if started is not None:
             started(url)
         async with anyio.create_task_group() as reporting:

@@ -7,7 +7,7 @@ module needs no package of the extra `server`, so that the command line can show
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ class Settings:
 
     # ---- Redis and queues ----
 
-    redis: str = "redis://127.0.0.1:6379"
+    redis: str = field(default="redis://127.0.0.1:6379", repr=False)  # it may hold a password
     """Where Redis is: redis://, rediss:// (TLS), unix://, or redis+sentinel://host:port,host:port/master-name/db."""
     queues: Texts = ("http", "sparql", "techstack", "analyzer")
     """A queue: name, prefix:name or label=prefix:name; repeatable. '*' finds all under the prefix, also later ones."""
@@ -47,11 +47,44 @@ class Settings:
     port: int = 8787
     """Port to listen on; 0 takes a free one."""
     auth: bool = True
-    """There are no keys yet, so loopback only is served. With --no-auth everybody who can reach the port is served."""
+    """Without a key only loopback is served. With --no-auth everybody who can reach the port is served."""
     allowed_origins: Texts = ()
     """An origin whose pages may connect, besides the bridge's own; repeatable."""
     allowed_hosts: Texts = ()
-    """A Host header that is served without a key, besides loopback names; repeatable."""
+    """A Host header that is served, besides loopback names; repeatable. With keys, without it every Host is served."""
+
+    # ---- keys and tokens (docs/access.md) ----
+
+    tokens_file: str | None = None
+    """The file of static tokens, with a line `sha256-hex sub expiry|never scope…` for each."""
+    jwt_secret_files: Texts = ()
+    """A file with a secret of at least 32 bytes, for JWTs; repeatable. $JOBWS_JWT_SECRET is one more secret."""
+    jwt_secret: str | None = field(default=None, repr=False)
+    """A secret that verifies JWTs. `jobws serve` takes it from $JOBWS_JWT_SECRET; there is no flag for it."""
+    jwks_file: str | None = None
+    """A JSON Web Key Set with the public keys that verify JWTs."""
+    jwt_audience: str | None = None
+    """What the claim aud of a JWT must be; without it, JWTs must not have aud."""
+    jwt_issuer: str | None = None
+    """What the claim iss of a JWT must be; without it, JWTs must not have iss."""
+    jwt_scope_claim: str = "scope"
+    """The claim that lists the rights of a JWT."""
+    jwt_leeway_seconds: float = 5.0
+    """By how much clocks may differ."""
+    revoked_file: str | None = None
+    """A file with the `jti` of each JWT that is revoked, one in a line."""
+    mint_secret_file: str | None = None
+    """The secret that signs the tokens of ?withToken=1. By default, the only secret that there is."""
+    mint_key_file: str | None = None
+    """A private JSON Web Key that signs them instead."""
+    mint_seconds: float = 900.0
+    """How long these tokens are valid."""
+    authenticate_seconds: float = 10.0
+    """How long a WebSocket may take to send a token."""
+    expiring_seconds: float = 60.0
+    """How long before its token expires a WebSocket is told so."""
+    grace_seconds: float = 25.0
+    """How long after its token has expired a WebSocket may take to send a new one, before it is closed with 4001."""
 
     # ---- logs ----
 
@@ -76,6 +109,12 @@ class Settings:
     """Subscriptions per connection, and items per list."""
     max_connections: int = 20_000
     """Open connections; further ones get 503. The limit of open files can lower it."""
+    max_unauthenticated: int = 1000
+    """WebSockets that have not sent a token yet, of a bridge with keys."""
+    max_connections_per_identity: int = 200
+    """Connections with tokens of the same holder."""
+    max_connections_per_address: int = 500
+    """Connections from one address, or from one /64 of IPv6; loopback and trusted proxies are not limited."""
 
     # ---- limits: rates ----
 
@@ -83,6 +122,8 @@ class Settings:
     """Messages that a client may send together; every 5 items of a list, and every 8 KiB, count as one more."""
     messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
+    failed_auths_per_minute: int = 10
+    """Tokens of one address that may be refused a minute; after that further bad ones get 429."""
     frames_per_second: float = 1000.0
     """How fast control frames and fragments of less than 32 bytes are read."""
     slow_bytes_per_second: float = 4.0 * KIB
@@ -123,6 +164,11 @@ class Settings:
         """
         return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB, MIB)
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is a key, so that clients need a token."""
+        return bool(self.jwt_secret_files) or not (self.tokens_file is self.jwt_secret is self.jwks_file is None)
+
     def check(self) -> None:
         """Check that the settings are valid and can be used together.
 
@@ -135,11 +181,34 @@ class Settings:
             raise ConfigurationError("logs_stream must name a key, and logs_limit_entries be at least 1")
         if "*" in self.allowed_origins:
             raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
-        if self.auth and not is_loopback(self.host):
+        if self.has_keys and not self.auth:
+            raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
+        if self.auth and not self.has_keys and not is_loopback(self.host):
             raise ConfigurationError(
                 f"without a key jobws listens on loopback only, not on {self.host}; "
                 "--no-auth serves everybody who can reach the port"
             )
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        about_keys = {
+            "revoked_file": self.revoked_file,
+            "mint_secret_file": self.mint_secret_file,
+            "mint_key_file": self.mint_key_file,
+            "jwt_audience": self.jwt_audience,
+            "jwt_issuer": self.jwt_issuer,
+        }
+        for name, value in about_keys.items():
+            if value is not None and not self.has_keys:
+                raise ConfigurationError(
+                    f"{name} without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set "
+                    "JOBWS_JWT_SECRET"
+                )
+        if self.mint_secret_file is not None and self.mint_key_file is not None:
+            raise ConfigurationError("--mint-secret-file and --mint-key-file exclude each other")
+        times = (self.jwt_leeway_seconds, self.expiring_seconds, self.grace_seconds)
+        if not (all(each >= 0 for each in times) and self.mint_seconds >= 1 and self.authenticate_seconds > 0):
+            raise ConfigurationError("times about tokens must not be below 0, nor mint_seconds below 1")
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,9 @@ from msgspec import UNSET
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from jobws.access.caller import CALLER
+from jobws.access.identity import Identity, allows
+from jobws.access.scope import Action
 from jobws.protocol.http_resources import Readiness
 from jobws.protocol.messages import NAMED_QUEUES
 from jobws.server.http.request import json_answer
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
 
 
 def routes(service: Service) -> list[Route]:
-    """Return the routes `/healthz` and `/readyz`."""
+    """Return the routes `/healthz` and `/readyz`. Only callers with `read:metrics` are told which queues are meant."""
 
-    async def readyz(_request: Request) -> Response:
-        problems = service.problems()
+    async def readyz(request: Request) -> Response:
+        problems, caller = service.problems(), request.scope[CALLER]
+        if not (isinstance(caller, Identity) and allows(caller, Action.READ_METRICS)):
+            return json_answer(Readiness(not problems, {}), 503 if problems else 200)
         named = dict(islice(problems.items(), NAMED_QUEUES))
         readiness = Readiness(not problems, named, len(problems) - len(named) or UNSET)
         return json_answer(readiness, 503 if problems else 200)

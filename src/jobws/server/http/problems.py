@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _STATUS: Final = {
+    "unauthenticated": 401,
+    "bad-token": 401,
+    "expired": 401,
+    "forbidden": 403,
     "unknown-queue": 404,
     "unknown-job": 404,
     "not-found": 404,
@@ -40,7 +44,8 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
     """
     status = status or _STATUS.get(code, _OTHER_STATUS)
     content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
-    return Response(content, status, media_type="application/problem+json")
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return Response(content, status, headers, media_type="application/problem+json")
 
 
 async def answer_routing(request: Request, error: Exception) -> Response:

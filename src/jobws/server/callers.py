@@ -1,0 +1,110 @@
+"""Finds out who sends each request, before any endpoint: verifies its token and puts the caller into the ASGI scope."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.routing import Match
+
+from jobws.access.caller import ANYONE, CALLER, Refused, Unauthenticated
+from jobws.access.carrier import SUBPROTOCOL_PREFIX, carried
+from jobws.access.identity import Identity
+from jobws.errors import TokenRefusedError
+from jobws.server.guard import is_same_host
+from jobws.server.http.problems import problem
+from jobws.server.http.rights import forbidden, unauthenticated
+from jobws.server.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import Route
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from jobws.access.caller import Caller
+    from jobws.server.authentication import Authentication
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_PROTOCOLS: Final = b"sec-websocket-protocol"
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Callers:
+    """ASGI middleware that sets `scope[CALLER]`, and answers 401 where a request needs a token and has no good one.
+
+    Args:
+        app: Serves the requests that are let through.
+        authentication: Verifies the tokens.
+        public: The routes that everybody may use. They ignore tokens, so an old cookie does not hurt a page that loads
+            the adapter.
+    """
+
+    def __init__(self, app: ASGIApp, authentication: Authentication, public: Sequence[Route]) -> None:
+        self._app = app
+        self._authentication = authentication
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        if scope["type"] in ("http", "websocket"):
+            caller = await caller_of(scope, self._authentication)
+            scope = {**without_token(scope), CALLER: caller}
+            if self._authentication.required and not self._is_public(scope):
+                # No endpoint looks at rights yet, so a token that is accepted opens nothing.
+                refusal = forbidden() if isinstance(caller, Identity) else unauthenticated(caller)
+                await problem(refusal.code, refusal.message)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and any(route.matches(scope)[0] is Match.FULL for route in self._public)
+
+
+async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
+    """Return who sent a request: the holder of the token in the first carrier that brings one."""
+    if not authentication.required:
+        return ANYONE
+    headers = Headers(scope=scope)
+    try:
+        found = carried(
+            authorization=headers.getlist("authorization"),
+            subprotocols=scope.get("subprotocols", ()),
+            cookies=headers.getlist("cookie") if _takes_cookies(scope, headers) else (),
+        )
+        return Unauthenticated() if found is None else await authentication.identify(found)
+    except TokenRefusedError as error:
+        _log.warning("token refused (%s): %s", error.code, error)
+        return Refused(error)
+
+
+def _takes_cookies(scope: Scope, headers: Headers) -> bool:
+    """Whether the cookie counts: a page of the bridge's own https host, or of loopback, sent the request.
+
+    Browsers send cookies whatever page asks. They send no Origin with a GET of the same origin, but Sec-Fetch-Site,
+    which pages cannot set.
+    """
+    if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
+        return headers.get("sec-fetch-site") == "same-origin"
+    origin = headers.get("origin", "")
+    try:
+        parts = urlsplit(origin)
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    except ValueError:
+        return False
+    return is_safe and is_same_host(origin, headers.get("host", ""))
+
+
+def without_token(scope: Scope) -> Scope:
+    """Return the scope of a WebSocket without the subprotocol that holds a token, which must not be answered."""
+    offered: list[str] = scope.get("subprotocols", [])
+    kept = [each for each in offered if not each.startswith(SUBPROTOCOL_PREFIX)]
+    if len(kept) == len(offered):
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() != _PROTOCOLS]
+    if kept:
+        headers.append((_PROTOCOLS, ", ".join(kept).encode("latin-1")))
+    return {**scope, "subprotocols": kept, "headers": headers}

@@ -1,0 +1,120 @@
+"""The keys of a bridge: which settings start, which files are refused, and how a change of a file arrives."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.access.carrier import Carried, Carrier
+from jobws.errors import ConfigurationError, TokenRefusedError
+from jobws.server.bridge import Bridge
+from jobws.server.intervals import Intervals
+from jobws.server.settings import Settings
+from tests.support import eventually
+from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.http import ask, get
+from tests.support.signing import SECRET
+from tests.support.tokens import jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.redis import Redis
+
+QUICK = Intervals(look_seconds=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"tokens_file": "x", "auth": False}, "--no-auth serves everybody, and a key does not: leave out one of them"),
+        ({"jwt_secret": "", "auth": False}, "--no-auth serves everybody, and a key does not: leave out one of them"),
+        (
+            {"revoked_file": "x"},
+            "revoked_file without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set JOBWS_JWT_SECRET",
+        ),
+        (
+            {"jwt_issuer": "x"},
+            "jwt_issuer without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set JOBWS_JWT_SECRET",
+        ),
+        (
+            {"jwks_file": "x", "mint_secret_file": "x", "mint_key_file": "x"},
+            "--mint-secret-file and --mint-key-file exclude each other",
+        ),
+        ({"jwks_file": "x", "mint_seconds": 0}, "times about tokens must not be below 0, nor mint_seconds below 1"),
+    ],
+)
+def test_settings_that_cannot_work_say_so(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Settings(**settings).check()
+    assert str(raised.value) == sentence
+
+
+def test_with_keys_another_address_may_be_served() -> None:
+    Settings(host="0.0.0.0", jwks_file="x").check()
+
+
+def test_settings_show_no_secret() -> None:
+    shown = repr(Settings(redis="redis://:hidden@127.0.0.1", jwt_secret="hidden"))
+    assert "hidden" not in shown
+
+
+def test_a_file_that_is_bad_at_the_start_refuses_to_start(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    with pytest.raises(ConfigurationError) as missing:
+        Bridge(Settings(tokens_file=str(file)))
+    assert str(missing.value) == f"cannot read {file}: No such file or directory"
+    file.write_text("x\n")
+    with pytest.raises(ConfigurationError) as malformed:
+        Bridge(Settings(tokens_file=str(file)))
+    assert str(malformed.value) == f"{file}, line 1: expected: sha256-hex sub expiry|never scope…"
+
+
+def test_a_secret_comes_from_the_environment(redis: Redis) -> None:
+    secret = {"JOBWS_JWT_SECRET": SECRET.decode()}
+    with BridgeProcess("--port", "0", "--redis", redis.url, environment=secret) as bridge:
+        url = bridge.started()
+        assert get(url + "/queues")[0] == 401
+        assert bridge.terminate() == 0
+
+
+def test_tokens_over_plain_http_are_warned_of(redis: Redis) -> None:
+    secret = {"JOBWS_JWT_SECRET": SECRET.decode()}
+    with BridgeProcess("--port", "0", "--host", "0.0.0.0", "--redis", redis.url, environment=secret) as bridge:
+        line = bridge.read_until(" over plain HTTP")
+        assert bridge.terminate() == 0
+    sentence = f"tokens come to {bridge.url} over plain HTTP, where others can read them; a proxy in front adds TLS"
+    assert line.rstrip().endswith(sentence)
+
+
+async def test_a_file_that_becomes_bad_keeps_what_it_said(
+    redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET)
+    carried = Carried(Carrier.HEADER, jwt("admin"))
+    async with live_bridge(redis.url, intervals=QUICK, jwt_secret_files=(str(file),)) as live:
+        keys = live.bridge.authentication
+        with caplog.at_level(logging.ERROR, "jobws.server.keys"):
+            file.write_bytes(b"short")
+            await eventually(lambda: bool(keys.problems))
+        short = f"{file}: the secret has 5 bytes; it needs at least 32: openssl rand -base64 48 makes one"
+        assert caplog.messages[-1:] == [f"{short}; what the file said before still counts"]
+        identity = await keys.identify(carried)
+        assert keys.is_current(identity)
+        file.write_bytes(SECRET[::-1])
+        await eventually(lambda: not keys.problems)
+        assert not keys.is_current(identity)
+        with pytest.raises(TokenRefusedError):
+            await keys.identify(carried)
+
+
+async def test_a_bridge_with_keys_may_stand_where_others_may_not(redis: Redis) -> None:
+    async with keyed_bridge(redis.url) as live:
+        answer = await ask(live.url + "/healthz", Host="a.example", X_Forwarded_For="192.0.2.1")
+    assert answer == (200, "ok\n")
+    async with keyed_bridge(redis.url, allowed_hosts=("b.example",)) as live:
+        assert (await ask(live.url + "/healthz", Host="b.example"))[0] == 200
+        assert (await ask(live.url + "/healthz", Host="a.example"))[0] == 403
