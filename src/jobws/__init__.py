@@ -9,7 +9,7 @@ that::
     protocol       PURE: the messages, and the rules for them
     access         PURE: tokens, keys and scopes; what a client may do
     redis          connections, logins, Sentinels; the log stream
-    bullmq         what BullMQ keeps in Redis; `streams` reads its event streams
+    bullmq         what BullMQ keeps in Redis; `reading` reads its event streams
     hub            SYNC, in memory: finds the clients that want an event or a line
     logs           a `logging.Handler` for programs that write logs
     server         the ASGI app and its server

@@ -8,7 +8,7 @@ from jobws.errors import MissingExtraError
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line, and exit with its exit code."""
     try:
         from jobws.cli.run import run
     except ModuleNotFoundError as error:

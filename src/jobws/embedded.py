@@ -1,8 +1,8 @@
 """A private Redis for the demo, the tests and `jobws serve --embedded`.
 
-A small keeper process (`python -m jobws.embedded`) owns the server and reads from a pipe. The pipe ends when the parent
-process closes it or dies. Then the keeper stops the server and removes its directory. This works on every POSIX system,
-also after `kill -9`.
+The server must not outlive the program. So a small process, the keeper (`python -m jobws.embedded`), starts the server
+and reads from a pipe. The pipe ends when the program closes it or dies. Then the keeper stops the server and removes
+its directory. This works on every POSIX system, also after `kill -9`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def find_redis_server(chosen: str | Path | None = None) -> Path:
     everywhere. The wheel is only located, never imported.
 
     Args:
-        chosen: A path, or the name of a program on PATH. None means the program that `JOBWS_REDIS_SERVER` names, or
-            else the one in the wheel, or else `redis-server` or `valkey-server` on PATH.
+        chosen: A path, or the name of a program on PATH. None means the program that `JOBWS_REDIS_SERVER` names. If
+            this is not set, None means the first of these that exists: the one in the wheel, `redis-server` on PATH,
+            `valkey-server` on PATH.
 
     Raises:
         ConfigurationError: There is no such program.
@@ -76,7 +77,7 @@ def in_wheel(package: str, program: str) -> Path | None:
 
 
 class EmbeddedRedis:
-    """A Redis server on a free loopback port, with a random password, that ends with this process.
+    """A Redis server on a free loopback port, with a random password. It ends when this process ends.
 
     Use it as a context manager, which calls `start` and `stop`. All methods block, for at most some seconds.
 
@@ -85,9 +86,9 @@ class EmbeddedRedis:
         binary: The server's program; see `chosen` of `find_redis_server`.
 
     Attributes:
-        directory: The directory of the server's data; None before the start.
-        port: The server's port.
-        pid: The server's process id.
+        directory: The directory of the server's data; None before `start`.
+        port: The server's port; 0 before `start`.
+        pid: The server's process id; 0 before `start`.
 
     Raises:
         ConfigurationError: There is no server program, or the server does not start. The message ends with the end of
@@ -116,13 +117,13 @@ class EmbeddedRedis:
         self.stop()
 
     def start(self) -> None:
-        """Start the server. After `kill`, start it again with the same port and data."""
+        """Start the server. After `kill`, the server has the same port and data as before."""
         if self._keeper is not None:
             self._launch()
             return
         self.directory = Path(tempfile.mkdtemp(prefix="jobws-redis-"))
         command = [sys.executable, "-m", "jobws.embedded", str(self._binary), str(self.directory)]
-        # In a session of its own: Ctrl-C is sent to a whole process group, and would end the server before its clients.
+        # In a session of its own: Ctrl-C goes to the whole process group, and would end the server before its clients.
         self._keeper = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -181,7 +182,7 @@ class EmbeddedRedis:
             'save ""',
             *self._config,
         ]
-        # In a file of a private directory, since every user can read the arguments of a process.
+        # The password is in a file of a private directory, since every user can read the arguments of a process.
         (directory / "redis.conf").write_text("\n".join(lines) + "\n")
         return directory
 
@@ -205,10 +206,10 @@ def _answer(keeper: subprocess.Popen[str]) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now, and that no outgoing connection gets.
+    """Return a loopback port on which nobody listens now, and which no outgoing connection gets.
 
-    Systems give outgoing connections the ports from 32768 on. A server that is started again on one of those may find
-    that a connection has it.
+    Operating systems give outgoing connections the ports from 32768 on. A server that starts again on such a port may
+    find it taken by a connection.
     """
     while True:
         port = _LOWEST_PORT + secrets.randbelow(_PORTS)
@@ -220,7 +221,7 @@ def free_port() -> int:
 def _is_alive(pid: int) -> bool:
     """Whether the server is a running child of the keeper.
 
-    The command line would not tell, since Redis empties it for a moment when it sets its title.
+    The process's command line would not show it, since Redis empties it for a moment when it sets its title.
     """
     if not Path("/proc").is_dir():
         return True
@@ -231,9 +232,14 @@ def _is_alive(pid: int) -> bool:
 
 
 def keep(binary: str, directory: str) -> None:
-    """Keep an embedded Redis, as a process of its own that reads commands from standard input, one a line.
+    """Run as the keeper: start and stop an embedded Redis, as the lines of standard input say.
 
-    `start` starts the server, `kill` kills it. At the end of the input the server is stopped and its files are removed.
+    `start` starts the server, `kill` kills it. Each line is answered with the server's process id, or 0 if there was no
+    server. At the end of the input, the server is stopped and its files are removed.
+
+    Args:
+        binary: The path of the server's program.
+        directory: The directory with the server's `redis.conf`, where its data goes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -29,11 +29,11 @@ class JobwsError(Exception):
 
 
 class ConfigurationError(JobwsError):
-    """A setting cannot work. Command line programs print the message as one line and exit with 2."""
+    """A setting, URL or queue cannot work. Command line programs print the message as one line and exit with 2."""
 
 
 class MissingExtraError(ConfigurationError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed and not installed. `extra` is the name of the extra that brings it."""
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an extra: pip install 'jobws[{extra}]'")
@@ -41,7 +41,7 @@ class MissingExtraError(ConfigurationError):
 
 
 class RedisRefusedError(ConfigurationError):
-    """Redis answered and refuses us. Waiting does not help."""
+    """Redis answered and refuses this program, for instance its password. Trying again does not help."""
 
 
 class RedisUnavailableError(JobwsError):
@@ -80,7 +80,7 @@ class ClientError(JobwsError):
 
 
 class UnreachableError(ClientError):
-    """Nothing at the URL speaks jobws.v1."""
+    """No bridge that speaks the protocol `jobws.v1` answers at the URL."""
 
 
 class RefusedError(ClientError):
@@ -88,7 +88,7 @@ class RefusedError(ClientError):
 
 
 class ConnectionLostError(ClientError):
-    """The connection ended. `code` is the WebSocket close code, or 1006 if there was no close frame."""
+    """The connection ended. `code` is the WebSocket's close code; 1006 means that no close frame came."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the connection to the bridge ended: {code} {reason}".rstrip())
@@ -116,7 +116,7 @@ class JobFailed(ClientError):
 
 
 class JobRemoved(ClientError):
-    """A job that was waited for was removed, drained or obliterated before it ended."""
+    """A job that was waited for was removed before it ended, alone or with its queue (`drain`, `obliterate`)."""
 
     def __init__(self, job_id: str, queue: str | None) -> None:
         super().__init__(f"{_job(job_id, queue)} was removed before it had ended")

@@ -8,9 +8,9 @@
         for line in lines:
             print(line.message)
 
-This module runs `jobws.client` on an event loop in its own thread, so it works whether or not the caller has a loop.
-Every method may be called from any thread, and blocks this thread. In asyncio, use
-`await asyncio.to_thread(jobs.wait, job_id)`. Ctrl-C ends a call, and cancels the operation in the client's thread.
+This module runs `jobws.client` on an event loop in a thread of its own, so it works whether or not the caller has a
+loop. Every method may be called from any thread, and blocks this thread until it returns. Ctrl-C ends a call, and what
+the call does in the client's thread. In asyncio, use `await asyncio.to_thread(jobs.wait, job_id)`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Jobs:
         self._portal = portal
         self._client = client
         self._close = close
-        # Closing later than this would deadlock: the interpreter would wait for a thread that it has stopped.
+        # Closing later than `atexit` would deadlock: the interpreter would wait for a thread that it has already
+        # stopped.
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -82,7 +83,7 @@ class Jobs:
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
     def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """Return a snapshot, with the result, of the job in each queue that has it; see `Client.lookup`."""
+        """Return a snapshot of the job, with its result, from each queue that has the job; see `Client.lookup`."""
         return _call(self._portal, partial(self._client.lookup, job_id, queue))
 
     def wait(
@@ -92,9 +93,9 @@ class Jobs:
 
         Args:
             job_id: The id of the job.
-            queue: The label of the job's queue. None means any queue; the first outcome counts.
+            queue: The label of the job's queue. None means any queue; the first outcome in any of them counts.
             timeout_s: The longest time to wait, in seconds. None means no limit.
-            expect: If the job does not exist, wait until it is added.
+            expect: Whether to wait for the job to be added if it does not exist.
 
         Raises:
             TimeoutError: The job had not ended after `timeout_s`.
@@ -117,12 +118,13 @@ class Jobs:
         timeout_s: float | None = None,
         expect: bool = False,
     ) -> Iterator[tuple[str, object]]:
-        """Wait for many jobs; yield each id with the result, or the exception that `wait` would raise, as they end.
+        """Wait for many jobs. As they end, yield each id with the result, or the exception that `wait` would raise.
 
         Args:
             job_ids: The ids of the jobs. Duplicates count once.
             queue: As for `wait`.
-            timeout_s: The longest time to wait for all jobs, in seconds from this call on. None means no limit.
+            timeout_s: The longest time to wait for all jobs together, in seconds from this call on. None means no
+                limit.
             expect: As for `wait`.
 
         Raises:
@@ -141,17 +143,20 @@ class Jobs:
         expect: bool = True,
         logs: bool = False,
     ) -> Iterator[Event]:
-        """Yield the events of one job or several, up to the outcome of each; see `Client.watch`.
+        """Yield the events of one job or of several, up to the outcome of each job; see `Client.watch`.
 
-        The client gets every event that happens after this call has returned. Closing the iterator, as happens after a
-        loop that ends early, ends the subscription.
+        The client gets every event that happens after this call has returned. The subscription ends when the iterator
+        is closed, which Python does after a loop that ends early.
         """
         stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect, logs=logs))
         return _each(stream, float("inf"))
 
 
 class _Stream(Generic[Value]):
-    """Enters an async context manager that yields an async iterator, and returns the iterator's values."""
+    """Reads an async iterator from the caller's thread.
+
+    The iterator comes from an async context manager, which is entered when this object is made.
+    """
 
     def __init__(self, portal: BlockingPortal, manager: AbstractAsyncContextManager[AsyncIterator[Value]]) -> None:
         self._portal = portal
@@ -163,7 +168,7 @@ class _Stream(Generic[Value]):
 
         Raises:
             StopAsyncIteration: There are no more values.
-            trio.TooSlowError: No value came until `deadline`, in seconds of trio's clock.
+            trio.TooSlowError: No value came until `deadline`, which is in seconds on trio's clock.
         """
 
         async def following() -> Value:
@@ -193,7 +198,7 @@ def _each(stream: _Stream[Value], deadline: float) -> Generator[Value, None, Non
 
 
 def _call(portal: BlockingPortal, function: Callable[[], Awaitable[Value]]) -> Value:
-    """Run `function` in the client's loop, and return its result. An exception here, such as Ctrl-C, cancels it."""
+    """Run `function` in the client's loop, and return its result. An exception such as Ctrl-C here cancels it there."""
     future = portal.start_task_soon(function)
     try:
         return future.result()
@@ -226,7 +231,8 @@ def connect(url: str, *, token: Token | None = None) -> Jobs:
         portal = _portal(stack)
         manager = portal.wrap_async_context_manager(connect_async(url, token=token))
         client = manager.__enter__()
-        # The body's exception is not passed, since a KeyboardInterrupt would end the client's loop.
+        # The exception that ends the `with` block is not passed on, since a KeyboardInterrupt would end the client's
+        # loop.
         stack.callback(manager.__exit__, None, None, None)
         return Jobs(portal, client, stack.pop_all().close)
 
@@ -258,8 +264,8 @@ def connect_logs(
 
 
 def _portal(stack: ExitStack) -> BlockingPortal:
-    """Start a client's event loop in its own thread, until the stack is closed."""
+    """Start an event loop for a client in a thread of its own. It ends when the stack is closed."""
     portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
-    # Cancel what still runs, such as an iterator whose loop ended early. Closing would wait for it.
+    # Cancel what still runs, such as an iterator whose loop ended early, since closing would wait for it.
     stack.callback(portal.call, portal.stop, True)
     return portal

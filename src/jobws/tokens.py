@@ -1,4 +1,4 @@
-"""Makes tokens for a bridge, in any program that knows the secret. It needs the standard library only.
+"""Makes tokens for a bridge, in any program that knows the bridge's secret. Imports the standard library only.
 
 A token is a JSON Web Token (RFC 7519), signed with HMAC and SHA-256 (`HS256`).
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEAST_SECRET_BYTES: Final = 32
-"""The shortest secret: that many bytes has a signature (RFC 7518 §3.2)."""
+"""The shortest secret that is allowed. A signature has as many bytes (RFC 7518 §3.2)."""
 
 
 def mint(
@@ -32,11 +32,11 @@ def mint(
     """Return a new token.
 
     Args:
-        secret: The content of the file that `jobws token` takes as `--jwt-secret-file`, without the line's end. At
-            least 32 bytes.
+        secret: The content of the file that `jobws token` takes as `--jwt-secret-file`, without the newline at its end.
+            At least 32 bytes.
         scope: What the token allows: entries such as `read:jobs:http/42`, separated by one space each. This
             function does not check them.
-        sub: Who holds the token; None for nobody in particular.
+        sub: Who holds the token, for instance the id of a user; None for nobody in particular.
         seconds: How long the token is valid from now.
         audience: The claim `aud`, for a bridge that expects one; None for no claim.
         issuer: The claim `iss`, for a bridge that expects one; None for no claim.
@@ -56,10 +56,10 @@ def job_scope(queue: str, job_id: str) -> str:
 
     Args:
         queue: The queue's label, as clients see it.
-        job_id: The job's id. `*` is the id of a job here, not every job.
+        job_id: The job's id. `*` means the job with this id, not every job.
 
     Raises:
-        ValueError: The label or the id is empty or has lone surrogates, or the label is `*`, which no queue has.
+        ValueError: The label or the id is empty or is not valid Unicode, or the label is `*`, which no queue has.
     """
     if not queue or not job_id:
         raise ValueError("a queue and a job id must not be empty")
@@ -69,10 +69,10 @@ def job_scope(queue: str, job_id: str) -> str:
 
 
 def encode(text: str) -> str:
-    """Return a queue's label or a job id as it is written in a scope. `*` becomes `%2A`, which is no wildcard.
+    """Return a queue's label or a job id as it is written in a scope. `*` becomes `%2A`, since a plain `*` means all.
 
     Raises:
-        ValueError: `text` has lone surrogates.
+        ValueError: `text` is not valid Unicode.
     """
     return quote(text, safe="!'()")
 
@@ -80,7 +80,7 @@ def encode(text: str) -> str:
 def claims_of(
     scope: str, now: float, *, sub: str | None, seconds: float, audience: str | None, issuer: str | None
 ) -> dict[str, Any]:
-    """Return what a token says. `now` is in seconds since 1970. `mint` explains the other arguments.
+    """Return the claims of a token. `now` is in seconds since 1970. `mint` explains the other arguments.
 
     Raises:
         ValueError: The scope is empty, or `seconds` is not above 0.
@@ -94,12 +94,12 @@ def claims_of(
 
 
 def hs256_token(secret: bytes, claims: dict[str, Any]) -> str:
-    """Return a token that says this, signed with a secret of any length."""
+    """Return a token with these claims, signed with a secret of any length."""
     return signed_token({"alg": "HS256", "typ": "JWT"}, claims, lambda data: hmac.digest(secret, data, hashlib.sha256))
 
 
 def signed_token(header: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
-    """Return a token. `sign` is called with the bytes to sign, and returns their signature."""
+    """Return a token with this header and these claims. `sign` returns the signature of the bytes that it gets."""
     parts = (json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in (header, claims))
     signed = ".".join(_encoded(part.encode()) for part in parts)
     return f"{signed}.{_encoded(sign(signed.encode()))}"

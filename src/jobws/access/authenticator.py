@@ -1,6 +1,6 @@
-"""From the text of a token to an identity, with the keys of files that may change while the bridge runs.
+"""Turns the text of a token into an identity. The keys are in files that may change while the bridge runs.
 
-Nothing is read here: `look` is called with what the files hold now.
+This module reads no file: the caller reads them and passes what they hold to `look`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from jobws.access.identity import Identity
 
 LOOK_SECONDS: Final = 5
-"""How often the files are looked at."""
+"""How often to read the files again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFiles:
-    """The names of the files. None and () mean that there is no such file."""
+    """The names of the files with keys and tokens. None and () mean that there is no such file.
+
+    Attributes:
+        tokens: The static tokens.
+        secrets: Secrets for HS256, one in each file.
+        jwks: A JSON Web Key Set.
+        revoked: The `jti` of each token that is revoked.
+    """
 
     tokens: str | None = None
     secrets: tuple[str, ...] = ()
@@ -42,9 +49,9 @@ class Authenticator:
     """Knows the keys and says who holds a token.
 
     Args:
-        files: The files of keys. Nothing of them is known before the first `look`.
+        files: The files of keys. None of their keys is known before the first `look`.
         rules: What JWTs must say.
-        secrets: More keys, which do not change: those of the environment.
+        secrets: Further keys, which do not change, such as those of the environment.
     """
 
     def __init__(self, files: KeyFiles, rules: Rules, secrets: tuple[Key, ...] = ()) -> None:
@@ -62,22 +69,22 @@ class Authenticator:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each file whose state is an older one, since it cannot be read now."""
+        """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
         return tuple(self._problems.values())
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to look at the files. `now` is in seconds of a clock that never goes back."""
+        """Whether it is time to call `look`. `now` is in seconds of a clock that never goes back."""
         return self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
 
     def look(self, contents: Mapping[str, bytes | ConfigurationError], now: float) -> list[str]:
-        """Take over what the files hold now. A file that cannot be read or parsed leaves its state before.
+        """Use the keys that the files hold now. If a file cannot be read or parsed, what it held before still counts.
 
         Args:
-            contents: By name, the content of each file, or the error of reading it.
+            contents: By name, the content of each file of `KeyFiles.names`, or the error of reading it.
             now: In seconds of the clock of `is_due`.
 
         Returns:
-            A sentence for each problem that was not there at the look before.
+            A sentence for each problem that the call before did not have.
         """
         self._looked_at = now
         before = self._problems
@@ -100,7 +107,7 @@ class Authenticator:
 
         Raises:
             TokenRefusedError: The token is refused.
-            UnknownKeyError: Its key is not known.
+            UnknownKeyError: The token names a key that is in no file.
         """
         check_text(carried.token, carried.carrier)
         if carried.token.startswith(PREFIX):
@@ -111,9 +118,10 @@ class Authenticator:
         return identity
 
     def is_current(self, identity: Identity) -> bool:
-        """Whether the token of an identity would still be accepted, apart from its time.
+        """Whether the token of an identity would still be accepted with the present keys. Its expiry is not checked.
 
-        A static token whose line has changed counts as gone: the identity has the rights of the old line.
+        A static token is not accepted any more if its line has changed, since the identity has the rights of the old
+        line.
         """
         if identity.key is None:
             return self._tokens.identities.get(identity.token_hash) == identity
@@ -131,7 +139,7 @@ class Authenticator:
 
 
 def _read_revoked(name: str, content: bytes) -> frozenset[str]:
-    """Return the `jti` of revoked tokens, one in each line. Empty lines and lines that begin with `#` are ignored."""
+    """Return the `jti` of revoked tokens: one on each line. Empty lines and lines that begin with `#` are ignored."""
     try:
         lines = content.decode().replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:

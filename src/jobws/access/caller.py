@@ -1,4 +1,4 @@
-"""Who sent a request, as every endpoint of the bridge gets it: one value in the ASGI scope."""
+"""Who sent a request. Every endpoint of the bridge finds this as one value in the ASGI scope."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ANYONE: Final = Identity(
 
 
 class Unauthenticated:
-    """No token came, and the bridge has keys. Over a WebSocket, one may follow in the request `authenticate`."""
+    """The request has no token, and the bridge has keys. Over a WebSocket, the client may still send `authenticate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A token came, and it is not accepted. No other carrier is tried."""
+    """The request has a token that is not accepted. The bridge does not look for another token in it."""
 
     error: TokenRefusedError
 

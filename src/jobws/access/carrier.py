@@ -1,4 +1,4 @@
-"""What brings a token to the bridge, and how long the token may be there."""
+"""Where a request has its token, and how long the token may be there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~]+")
 
 
 class Carrier(Enum):
-    """Where a token is. The value is what an error message calls the place."""
+    """Where a request has its token. The value is what error messages call this place."""
 
     HEADER = "the header Authorization"
     SUBPROTOCOL = "the subprotocol"
@@ -27,7 +27,7 @@ class Carrier(Enum):
 
     @property
     def most_characters(self) -> int:
-        """How long a token may be. The limits of headers are below those of browsers and proxies."""
+        """How many characters a token may have. For headers, these limits are below those of browsers and proxies."""
         match self:
             case Carrier.HEADER | Carrier.SUBPROTOCOL:
                 return 6 * 1024
@@ -40,7 +40,7 @@ class Carrier(Enum):
 
 
 class Carried(NamedTuple):
-    """A token as it came, unchecked."""
+    """A token as it came, unchecked, and where it was."""
 
     carrier: Carrier
     token: str
@@ -49,17 +49,18 @@ class Carried(NamedTuple):
 def carried(
     *, authorization: Iterable[str] = (), subprotocols: Iterable[str] = (), cookies: Iterable[str] = ()
 ) -> Carried | None:
-    """Return the token of a request, or None if nothing brings one.
+    """Return the token of a request, or None if the request has none.
 
-    The first carrier that is there decides: if its token is bad, no other one is tried.
+    A header Authorization counts before a subprotocol, and this before a cookie. If the first token is bad, the others
+    are not tried.
 
     Args:
         authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.
-        subprotocols: The subprotocols that the client of a WebSocket offers, already split.
-        cookies: The values of the headers Cookie. Leave them out where the cookie does not count.
+        subprotocols: The subprotocols that the client of a WebSocket offers, one in each string.
+        cookies: The values of the headers Cookie. Leave them out where a cookie must not count.
 
     Raises:
-        TokenRefusedError: `bad-token`. The same carrier brings two tokens.
+        TokenRefusedError: `bad-token`. There are two tokens in the same place.
     """
     schemes = (value.strip(" \t").partition(" ") for value in authorization)
     pairs = (pair.strip(" \t").partition("=") for value in cookies for pair in value.split(";"))
@@ -79,7 +80,7 @@ def carried(
 
 
 def check_text(token: str, carrier: Carrier) -> None:
-    """Check the length and the characters of a token, before anything else is done with it.
+    """Check the length and the characters of a token. Call this before anything else is done with the token.
 
     Raises:
         TokenRefusedError: `bad-token`.

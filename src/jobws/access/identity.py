@@ -1,4 +1,4 @@
-"""Who a client is, and the one function that says whether it may do something."""
+"""Who a client is, and `allows`, the one function that says whether a client may do something."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Holder: TypeAlias = tuple[str | None, str] | bytes
 
 
 class Rights:
-    """What the entries of a scope allow together, as dictionaries: a question costs the same for 1 and 1,000 entries.
+    """What the entries of a scope allow together. A question takes the same time for 1 entry and for 1,000.
 
     Args:
         entries: The entries of a token's scope. Without an entry nothing is allowed.
 
     Attributes:
-        entries: The same entries, each of them once.
+        entries: The same entries without duplicates.
     """
 
     __slots__ = ("_everywhere", "_places", "entries")
@@ -38,7 +38,7 @@ class Rights:
                 everywhere |= {*Action} if action is Action.ADMIN else {action}
                 continue
             places[action].add(place)
-            if action is Action.READ_CHILDREN:  # whose flow may be read, that job may be read
+            if action is Action.READ_CHILDREN:  # the right to read a job's flow includes the job
                 places[Action.READ_JOB].add(place)
         self._everywhere = frozenset(everywhere)
         self._places = dict(places)
@@ -72,13 +72,13 @@ class Identity:
     """A client whose token was verified.
 
     Attributes:
-        iss: Who issued the token; None if the token does not say.
-        sub: The token's holder, 1 to 256 characters; None if the token does not say.
+        iss: The token's issuer; None if the token names none.
+        sub: The token's holder, 1 to 256 characters; None if the token names none.
         rights: What the token allows.
         expires_ms: When the token expires, in milliseconds since 1970; None for never.
         token_hash: The SHA-256 of the token's text.
         key: The fingerprint of the key that verified the token; None for a static token.
-        jti: The token's own name, with which it can be revoked; None if it has none.
+        jti: The token's own id, by which it can be revoked; None if it has none.
     """
 
     iss: str | None
@@ -91,17 +91,18 @@ class Identity:
 
     @property
     def holder(self) -> Holder:
-        """What limits are counted by: issuer and `sub`, or the token's hash if the token has no `sub`."""
+        """Whose limits apply: those of issuer and `sub`, or of the token's hash if the token has no `sub`."""
         return self.token_hash if self.sub is None else (self.iss, self.sub)
 
 
 def allows(identity: Identity, action: Action, queue: str | None = None, job_id: str | None = None) -> bool:
-    """Whether a client may do something. The time is not looked at: expiry is decided elsewhere.
+    """Whether a client may do something. Whether its token has expired is decided elsewhere.
 
     Args:
         identity: The client.
         action: What it wants to do.
-        queue: The label of the queue. None means every queue; for `READ_LOGS`, every line. `*` is no wildcard here.
+        queue: The label of the queue. None means every queue; for `READ_LOGS`, also lines that name no queue. `*` is no
+            wildcard.
         job_id: The job. None means all jobs of the queue, or that the action is not about a job.
     """
     return identity.rights.include(action, queue, job_id)

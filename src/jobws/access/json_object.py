@@ -1,4 +1,4 @@
-"""Reads the JSON object of a token or of a file of keys, strictly: each name once, and only numbers that JSON has."""
+"""Reads the JSON object of a token or of a file of keys. Refuses a name that occurs twice, and NaN and Infinity."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _MOST_LEVELS: Final = 32
 
 
 def read_object(data: bytes) -> dict[str, Any]:
-    """Return the object.
+    """Return the JSON object that `data` is.
 
     Raises:
-        ValueError: `data` is not UTF-8, not JSON, not an object, nested more than 32 levels, has a name twice, or has a
-            number that JSON does not have.
+        ValueError: `data` is not UTF-8, not JSON, not an object, is nested more than 32 levels, has a name twice in an
+            object, or has NaN or Infinity.
     """
     if is_too_deep(data, _MOST_LEVELS):
         raise ValueError("it is nested too deep")

@@ -1,6 +1,6 @@
-"""Verifies JSON Web Tokens (RFC 7519), stricter than the libraries for them do: each rule is access control.
+"""Verifies JSON Web Tokens (RFC 7519). It is stricter than libraries for them, since each rule is access control.
 
-PyJWT 2.15 takes `exp` as text and any number, and does not ask for it; so it only checks signatures here.
+PyJWT 2.15 does not require `exp`, and accepts it as a text. So PyJWT only checks signatures here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from jobws.errors import TokenRefusedError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text
 
 DEFAULT_LEEWAY_SECONDS: Final = 5
-# Each of them would let the token choose its own key, or asks for an extension that nobody here knows.
+# With `jku`, `jwk` and `x5u` a token would choose its own key. `crit` requires an extension, and jobws has none.
 _REFUSED_HEADERS: Final = ("crit", "jku", "jwk", "x5u")
 _PART: Final = re.compile(r"[A-Za-z0-9_-]*")
 _ALGORITHMS: Final = {algorithm.value: algorithm for algorithm in Algorithm}
 
 
 class UnknownKeyError(TokenRefusedError):
-    """A token names a key that the set does not have. The issuer may have a new key, so its set is read again."""
+    """A token names a key that the key set does not have.
+
+    The issuer may have a new key, so the caller reads the key set again.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +39,9 @@ class Rules:
     Attributes:
         audience: What `aud` must be or contain; None if a token must not have `aud`.
         issuer: What `iss` must be; None if a token must not have `iss`.
-        scope_claim: The claim with the scope; None if scopes are not read, since an authorizer decides alone.
-        leeway_seconds: By how much clocks may differ.
+        scope_claim: The claim that holds the scope. None means that tokens give no rights, since an authorizer decides
+            alone.
+        leeway_seconds: By how many seconds the issuer's clock may differ.
     """
 
     audience: str | None = None
@@ -50,14 +54,15 @@ def verify(token: str, keys: KeySet, rules: Rules, *, now: float) -> Identity:
     """Return who holds a token.
 
     Args:
-        token: The token. Its length is limited by what carries it, not here.
+        token: The token. Its length is not limited here; see `jobws.access.carrier.check_text`.
         keys: The keys to verify it with.
         rules: What the token must say.
         now: The time in seconds since 1970.
 
     Raises:
-        TokenRefusedError: `expired` if the token is right except for its time, `bad-token` for any other reason.
-        UnknownKeyError: It names a key that `keys` does not have.
+        TokenRefusedError: `expired` if nothing is wrong with the token except its age, `bad-token` for any other
+            reason.
+        UnknownKeyError: The token names a key that `keys` does not have.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -88,7 +93,7 @@ def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
     if kid is not None and not isinstance(kid, str):
         raise _bad("its kid is not a string")
     if algorithm is Algorithm.HS256:
-        return of_algorithm  # secrets have no names; an old and a new one are both tried
+        return of_algorithm  # secrets have no names, so each one is tried, for instance an old and a new one
     if kid is None:
         if len(of_algorithm) > 1:
             raise _bad(f"it has no kid, and there are {len(of_algorithm)} keys for {algorithm.value}")
@@ -115,7 +120,7 @@ def _identity(token: str, claims: dict[str, Any], key: Key, rules: Rules, now: f
         if rules.scope_claim not in claims:
             raise _bad(f"it has no claim {rules.scope_claim!a}, which lists its rights")
         rights = Rights(parse_scope(claims[rules.scope_claim]))
-    # At the end: `expired` tells a client that the token is right in all else.
+    # This check is the last, since `expired` tells a client that nothing else is wrong with the token.
     if now >= expires + rules.leeway_seconds:
         raise TokenRefusedError("expired", f"it expired at {expires:.0f}; now it is {now:.0f}")
     return Identity(
@@ -152,7 +157,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if name not in claims:
         return None
-    # A comparison with NaN or infinity fails; JSON has neither, but 1e999 becomes infinity.
+    # JSON has no infinity, but 1e999 becomes one. `not … <=` refuses it, and NaN, too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_SAFE_INTEGER:
         raise _bad(f"its {name} is not a number of seconds below 2^53")
     return value
@@ -185,7 +190,8 @@ def _decoded(part: str) -> bytes:
     if not _PART.fullmatch(part):
         raise ValueError("it is not base64url")
     data = urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    # The last character may have bits that no byte takes: with others there it is another text for the same token.
+    # The last character may have bits that belong to no byte. If they could be chosen freely, a token would have
+    # several texts.
     if urlsafe_b64encode(data).rstrip(b"=").decode() != part:
         raise ValueError("its base64url is not canonical")
     return data

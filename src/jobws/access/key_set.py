@@ -1,4 +1,4 @@
-"""The keys that tokens are verified with. Each has one algorithm, whatever a token says.
+"""The keys with which tokens are verified. Each key has one algorithm, whatever a token says.
 
 Names such as `kty` and `crv` are those of JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037).
 """
@@ -20,7 +20,7 @@ from jobws.errors import ConfigurationError
 from jobws.tokens import LEAST_SECRET_BYTES
 
 LEAST_RSA_BITS: Final = 2048
-# The members of a key that hold its public half. Others are ignored, so a private key is used as a public one.
+# The members of a JSON Web Key that hold its public half. Others are ignored, so a private key serves as a public one.
 _PUBLIC: Final = ("kty", "crv", "n", "e", "x", "y")
 _AGREEMENTS: Final = {"ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A192KW", "ECDH-ES+A256KW"}
 
@@ -40,7 +40,7 @@ IMPLEMENTATIONS: Final[dict[Algorithm, PyJwtAlgorithm]] = {
     Algorithm.ES256: ECAlgorithm(ECAlgorithm.SHA256),
     Algorithm.EDDSA: OKPAlgorithm(),
 }
-# By `kty` and `crv`: which values of `alg` such a key may have.
+# By `kty` and `crv` of a key: the values of `alg` that do not contradict them.
 _FITTING: Final = {
     "RSA": {
         *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -67,10 +67,10 @@ class Key:
     """A key that verifies tokens.
 
     Attributes:
-        algorithm: The only algorithm that the key is used with.
-        kid: The key's name in its file; None if it has none, as every secret.
+        algorithm: The only algorithm with which the key is used.
+        kid: The key's name in its file; None if it has none. A secret never has one.
         material: The key in the form that PyJWT's functions take.
-        fingerprint: The SHA-256 of the key, which tells whether a file still has it.
+        fingerprint: The SHA-256 of the key, by which the key is found again after its file has changed.
     """
 
     algorithm: Algorithm
@@ -79,12 +79,12 @@ class Key:
     fingerprint: bytes = field(repr=False)
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
-        """Whether this key made the signature of `signed`."""
+        """Whether `signature` is this key's signature of `signed`."""
         return bool(IMPLEMENTATIONS[self.algorithm].verify(signed, self.material, signature))
 
 
 class KeySet(NamedTuple):
-    """All keys that tokens are verified with."""
+    """All keys with which tokens are verified."""
 
     keys: tuple[Key, ...]
 
@@ -94,7 +94,7 @@ class KeySet(NamedTuple):
 
 
 def read_secret(name: str, content: bytes) -> Key:
-    """Return the key of a secret, which is the content of a file without the line's end.
+    """Return the key for a secret. Newlines at the end of `content` are not part of the secret.
 
     Args:
         name: What to call the secret in an error message: a file or an environment variable.
@@ -111,13 +111,13 @@ def read_secret(name: str, content: bytes) -> Key:
         )
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
-    except InvalidKeyError:  # else a token that is signed with a public key as its secret would be accepted
+    except InvalidKeyError:  # anyone could sign with a public key as the secret
         raise ConfigurationError(f"{name}: this is a key or a certificate, not a secret") from None
     return Key(Algorithm.HS256, None, secret, sha256(secret).digest())
 
 
 def read_jwks(name: str, content: bytes) -> tuple[Key, ...]:
-    """Return the keys of a JSON Web Key Set that verify tokens. Keys for other purposes or algorithms are left out.
+    """Return those keys of a JSON Web Key Set that verify tokens. Keys for other purposes or algorithms are left out.
 
     Args:
         name: What to call the file in an error message.
@@ -151,7 +151,7 @@ def read_jwks(name: str, content: bytes) -> tuple[Key, ...]:
 
 
 def read_jwk(jwk: object) -> Key | None:
-    """Return one JSON Web Key, or None if it is for another purpose.
+    """Return the key that a JSON Web Key describes, or None if it is for another purpose or algorithm.
 
     Raises:
         ValueError: The key is unsafe or contradicts itself.

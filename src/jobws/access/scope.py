@@ -1,7 +1,7 @@
-"""The grammar of scopes: which rights a token lists, entry by entry.
+"""The grammar of scopes. A scope is the list of a token's rights; each right is an entry.
 
-An entry such as `read:jobs:http/42` allows one action in one place. A token is refused as a whole if one of its
-entries is malformed, so that a mistake is noticed instead of meaning less, or more, than its author wanted.
+An entry such as `read:jobs:http/42` allows one action in one place. If one entry is malformed, the whole token is
+refused. So a mistake is noticed, and never means less or more than its author wanted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9\-._~!'()]|%[0-9A-Fa-f]{2})+")
 
 
 class Action(Enum):
-    """What a client wants to do. The value is the scope's words without a place, for instance `write:jobs:retry`."""
+    """What a client wants to do. The value is a scope's entry without the place, for instance `write:jobs:retry`."""
 
     READ_JOB = "read:jobs"
-    """Subscribe to, look up and wait for a job, and read its log. Without a job id: all jobs of the queue."""
+    """Subscribe to a job, look it up, wait for it, and read its log. Without a job id: all jobs of the queue."""
     READ_CHILDREN = "read:jobs:children"
     """Also read the flow of a job, through `children: true`."""
     READ_QUEUE = "read:queues"
@@ -43,7 +43,7 @@ class Action(Enum):
     WRITE_LOGS = "write:logs"
     READ_METRICS = "read:metrics"
     ADMIN = "admin"
-    """What only `admin` allows. An entry with this action allows every other action, too."""
+    """Do what no other entry allows. An entry with this action allows every other action, too."""
 
 
 class Place(NamedTuple):
@@ -64,7 +64,7 @@ def parse_scope(value: object) -> tuple[Entry, ...]:
     """Return the entries of a token's scope.
 
     Args:
-        value: One string of entries, separated by one U+0020 each, or a list of entries.
+        value: A string of entries with one space (U+0020) between them, or a list of strings with one entry each.
 
     Raises:
         TokenRefusedError: `bad-token`. One entry is malformed, there is none, or there are more than 1,000.
@@ -160,7 +160,7 @@ def _job(entry: str, text: str) -> Place:
 
 def _label(entry: str, text: str) -> str | None:
     label = _decoded(entry, text, "queue")
-    # `*` is what a subscription to all queues names, so the bridge serves no queue of that label.
+    # A subscription to all queues has the label `*`, so the bridge serves no queue with this label.
     if label == "*":
         raise _refused(entry, "no queue has the label %2A; a plain * stands for every queue")
     if label is not None and not can_be_queue(label):
@@ -177,7 +177,7 @@ def _job_id(entry: str, text: str) -> str | None:
 
 
 def _decoded(entry: str, text: str, what: str) -> str | None:
-    """Return a segment without its percent encoding, which is decoded once; None for `*`."""
+    """Return a part of an entry after one percent decoding, or None for `*`. Error messages call the part `what`."""
     if text == "*":
         return None
     if not text:

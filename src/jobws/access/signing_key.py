@@ -1,4 +1,4 @@
-"""Reads a private JSON Web Key, with which `jobws token` signs new tokens. Without such a key, a secret signs them."""
+"""Reads the private JSON Web Key with which `jobws token` signs tokens, unless a secret signs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static tokens: random ones, for programs. The bridge's file has only their hashes.
+"""Static tokens: random texts, for programs. The bridge has a file with their hashes and rights only.
 
 Each line of the file is `sha256-hex sub expiry|never scope…`, with one space between the parts. Empty lines and lines
 that begin with `#` are ignored. `expiry` is a time such as `2027-01-31T12:00:00Z`.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "jobws_"
-"""What every static token begins with; no JWT does."""
+"""Every static token begins with this, and no JSON Web Token does."""
 RANDOM_BYTES: Final = 32
 NEVER: Final = "never"
 _TOKEN: Final = re.compile(r"jobws_[A-Za-z0-9_-]{43}")
@@ -32,7 +32,7 @@ _TIME: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class StaticTokens:
-    """The tokens of a file, by their hash."""
+    """The tokens of a file. `identities` has their holders and rights, by the SHA-256 of the token."""
 
     identities: Mapping[bytes, Identity] = field(repr=False)
 
@@ -46,7 +46,7 @@ class StaticTokens:
             raise TokenRefusedError("bad-token", "a static token is jobws_ and 43 characters of base64url")
         digest = sha256(token.encode()).digest()
         identity = self.identities.get(digest)
-        # A dictionary compares hashes of its own, with a random key, so only equal digests come to this comparison.
+        # The look-up in the dictionary reveals nothing by its time, since Python hashes bytes with a random key.
         if identity is None or not hmac.compare_digest(identity.token_hash, digest):
             raise TokenRefusedError("bad-token", "the tokens file does not have this token")
         if identity.expires_ms is not None and now * 1000 >= identity.expires_ms:
@@ -55,10 +55,10 @@ class StaticTokens:
 
 
 def new_token(random: bytes) -> str:
-    """Return a static token, from 32 bytes of the system's random source.
+    """Return a new static token. `random` is 32 bytes of the system's random source.
 
     Raises:
-        ValueError: There are not 32 bytes.
+        ValueError: `random` does not have 32 bytes.
     """
     if len(random) != RANDOM_BYTES:
         raise ValueError(f"a token needs {RANDOM_BYTES} random bytes")
@@ -69,7 +69,7 @@ def line_of(token: str, *, sub: str, expiry: str, rights: Rights) -> str:
     """Return the line of the file for a token. `expiry` is `never`, or a time such as `2027-01-31T12:00:00Z`.
 
     Raises:
-        ValueError: `sub` or `expiry` cannot stand in the file.
+        ValueError: `sub` or `expiry` is malformed.
     """
     _check_sub(sub)
     _expires_ms(expiry)
@@ -84,14 +84,15 @@ def read_static_tokens(name: str, content: bytes) -> StaticTokens:
         content: The file.
 
     Raises:
-        ConfigurationError: A line is malformed or repeats a token. The message has the line's number, and not its hash.
+        ConfigurationError: A line is malformed or repeats a token. The message has the number of the line, but not the
+            hash.
     """
     try:
         text = content.decode()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{name} is no UTF-8 text") from None
     found: dict[bytes, Identity] = {}
-    # Not splitlines: U+2028 is no end of a line.
+    # Not splitlines, which would also split at U+2028.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not line or line.startswith("#"):
             continue

@@ -1,9 +1,8 @@
 """Turns an entry of a BullMQ event stream into the payload that clients get. Pure.
 
-The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`. All fields are
-strings, except `returnvalue` of `completed`, `data` of `progress` and `delay` of `delayed`, which are JSON values. If a
-value cannot be read, only this value is replaced, and the error is counted. The event is always sent, since no outcome
-may be missed.
+The payload equals what BullMQ's own QueueEvents emits (src/classes/queue-events.ts), plus `queue`. All its values are
+strings, except `returnvalue` of `completed`, `data` of `progress` and `delay` of `delayed`, which are JSON values. A
+value that cannot be read is replaced and counted, and the event is sent all the same, since no outcome may be missed.
 """
 
 from __future__ import annotations
@@ -21,32 +20,36 @@ if TYPE_CHECKING:
 
 # The field of each event that holds JSON text. QueueEvents 6.7 parses only these (`delay` with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
-# Names repeat in every entry, so their JSON is cached. The limit keeps a producer of random names from filling memory.
+# The JSON of names is cached, since they repeat in every entry. The limit keeps a producer of random names from filling
+# memory.
 _NAMES_KEPT: Final = 1024
 
 
 class EventName(Struct, frozen=True):
-    """An event's name as clients see it and choose it, as text and as JSON."""
+    """An event's name, as clients see it and subscribe to it: as text, and as a JSON string."""
 
     text: str
     json: bytes
 
 
 class Life(Enum):
-    """What an event says of its job's life, for a reader that goes through the events from the newest to the oldest."""
+    """What an event says about whether its job is alive or has ended.
+
+    The newest event of a job that is not `SAME` decides; older events no longer count.
+    """
 
     LIVES = auto()
-    """The job is alive at this event, so no earlier outcome counts."""
+    """The job was alive then, so no earlier outcome counts."""
     ENDS = auto()
     """The job ended with this event: `completed` or `failed`."""
     GONE = auto()
     """The job was removed before it ended."""
     SAME = auto()
-    """The event changes nothing: `progress`, the removal of a finished job, or an event that BullMQ may add later."""
+    """The event changes nothing: `progress`, the removal of a finished job, or an event that jobws does not know."""
 
 
 class Kind(Struct, frozen=True):
-    """An event's name, what the event says of its job's life, and whether the event is an outcome."""
+    """What an event's name says: the name itself, whether the job is alive, and whether the event is an outcome."""
 
     name: EventName
     life: Life
@@ -54,7 +57,7 @@ class Kind(Struct, frozen=True):
 
 
 HistoryEntry: TypeAlias = tuple[bytes, bytes, Kind]
-"""An event that was read back: its stream id, the id of its job, and its kind."""
+"""An event of the past: its stream id, the id of its job, and its kind."""
 
 _FINISHED: Final = frozenset({b"completed", b"failed"})
 # `waiting` comes with every attempt, and with prev=completed|failed after a manual retry: the job is alive either way.
@@ -66,7 +69,10 @@ _field_names: dict[bytes, bytes] = {}
 
 
 def kind_of(fields: Sequence[bytes]) -> Kind | None:
-    """Return the kind of an entry's event, or None if the entry has no field `event`."""
+    """Return the kind of an entry's event, or None if the entry has no field `event`.
+
+    `fields` is a flat list in which names and values alternate.
+    """
     raw = fields[1] if fields and fields[0] == b"event" else field(fields, b"event")
     if raw is None:
         return None
@@ -74,8 +80,8 @@ def kind_of(fields: Sequence[bytes]) -> Kind | None:
     if known is not None:
         return known
     if raw == b"removed":
-        # `prev` names the state that the job was in (includes/removeJobWithChildren.lua). Not cached: `prev` decides,
-        # too.
+        # `prev` names the state that the job was in (includes/removeJobWithChildren.lua). The kind depends on it, so
+        # the kind is not cached by the event's name.
         finished = field(fields, b"prev") in _FINISHED
         return _REMOVED[finished]
     kind = _kind(raw, Life.ENDS if raw in _FINISHED else Life.LIVES if raw in _LIVING else Life.SAME)
@@ -90,7 +96,7 @@ def _kind(raw: bytes, life: Life) -> Kind:
 
 
 def event_name(raw: bytes) -> EventName:
-    """Return an event's name as clients see it: `custom:<name>` if clients would take the name itself for a frame's."""
+    """Return an event's name as clients see it: `custom:<name>` if jobws sends frames of this name, such as `ack`."""
     known = _event_names.get(raw)
     if known is not None:
         return known
@@ -118,13 +124,14 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
     """Return an entry's payload as JSON in UTF-8, and a list of what was wrong with the entry.
 
     Args:
-        queue_json: The queue's label as a JSON string.
-        fields: Names and values, alternating.
-        max_bytes: A larger payload loses its largest fields. It gets `truncated`, and `bytes`, which is the size of the
-            lost values as JSON.
+        queue_json: The queue's label, as a JSON string in UTF-8.
+        fields: The entry's fields, as a flat list in which names and values alternate.
+        max_bytes: How many bytes the fields may have as JSON. If they have more, the largest ones are left out, and the
+            payload gets `"truncated": true` and `bytes`, the size of the values that were left out.
 
     Returns:
-        The JSON object, and the anomalies for the counters: `invalid-utf8`, `bad-json`, `missing-field`, `truncated`.
+        The JSON object, and the names of the counters to increment: `invalid-utf8`, `bad-json`, `missing-field`,
+        `truncated`.
     """
     anomalies: list[str] = []
     event = fields[1] if fields[0] == b"event" else field(fields, b"event")
@@ -143,7 +150,7 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
             parts[name] = name + encoded
         else:
             parts[name] = name + _text(value, anomalies)
-    parts.pop(b',"queue":', None)  # our label replaces a custom event's own field
+    parts.pop(b',"queue":', None)  # a custom event may have a field of this name, too
     if json_field is not None and _field_name(json_field) not in parts:
         anomalies.append("missing-field")
     rest = b"".join(parts.values())

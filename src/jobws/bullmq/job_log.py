@@ -1,7 +1,7 @@
 """Builds the commands that read the log lines of jobs, and parses the replies. Pure.
 
-`job.log()` does an RPUSH to `<job>:logs` if the job's hash exists, and an LTRIM to the last `keepLogs` lines
-(addLog-2.lua). When a job is removed, BullMQ deletes its list, too.
+If a job's hash exists, `job.log()` appends a line to the list `<job>:logs`, and keeps the last `keepLogs` lines of it
+(addLog-2.lua). When a job is removed, BullMQ deletes its list.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class JobLogSlice(Struct, frozen=True):
 
 
 class JobLogSlices(Struct, frozen=True):
-    """A query for `Store.ask` that reads slices of the log lines of many jobs, in one round trip.
+    """A query to Redis for slices of the log lines of many jobs, in one round trip.
 
-    The answer has one item per slice: the lines, and how many lines the job has in all. The number is None if `start`
-    was given. For the last lines, Redis reads lines and number in one transaction, since the number tells where the
-    lines are. An item is None if Redis cannot read these lines now; other slices may still have their lines.
+    The answer has one item per slice: the lines, and how many lines the job has in all. This number is None if the
+    slice has a `start`. For the last lines, Redis reads lines and number in one transaction, since the number says
+    which indexes the lines have. An item is None if Redis cannot read this list now; the other items are not affected.
     """
 
     slices: tuple[JobLogSlice, ...]
@@ -57,7 +57,7 @@ class JobLogSlices(Struct, frozen=True):
         return commands
 
     def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None] | None]:
-        """Return the lines of each slice and, if `start` is None, the length of the list.
+        """Return the answer, from the replies to `commands`.
 
         A key that is not a list counts as an empty one.
         """
@@ -76,7 +76,7 @@ class JobLogSlices(Struct, frozen=True):
 
 
 class JobLogPage(Struct, frozen=True):
-    """A query for `Store.ask` that reads log lines of one job, their number in all, and whether the job exists."""
+    """A query to Redis for log lines of one job, how many lines it has in all, and whether the job exists."""
 
     slice: JobLogSlice
 
@@ -103,8 +103,11 @@ class JobLogPage(Struct, frozen=True):
 
 
 def _lines(reply: object) -> list[bytes] | None:
-    """Return the lines of a reply, or None for an error that says nothing about the list, such as BUSY or NOPERM."""
+    """Return the lines of a reply.
+
+    None means an error such as BUSY or NOPERM, with which Redis says nothing about the list.
+    """
     if isinstance(reply, list):
         return reply
-    # WRONGTYPE: this key is the hash of another job, whose id ends in `:logs`.
+    # WRONGTYPE: the key is no list, but the hash of another job, whose id ends in `:logs`.
     return [] if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE") else None

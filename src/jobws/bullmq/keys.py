@@ -22,7 +22,7 @@ DISCOVER: Final = "*"
 
 
 class Queue(Struct, frozen=True):
-    """A queue: its label, which clients see, and the prefix and name under which BullMQ keeps it."""
+    """A queue: the label that clients see, and the prefix and name with which the queue's keys in Redis begin."""
 
     label: str
     prefix: str
@@ -37,7 +37,8 @@ class Queue(Struct, frozen=True):
 def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     """Return the queue that `text` describes: `name`, `prefix:name`, `label=name` or `label=prefix:name`.
 
-    The name is what follows the last colon: prefixes may contain colons, and Node's BullMQ allows none in names.
+    The name is what follows the last colon, since prefixes may contain colons, and names in Node's BullMQ may not.
+    Without a prefix in `text`, the queue has the prefix `default_prefix`. Without a label, the label is the name.
 
     Raises:
         ConfigurationError: The label, the prefix or the name is empty, or `text` is not valid Unicode.
@@ -55,10 +56,10 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
 
 
 def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> tuple[list[Queue], bool]:
-    """Return the queues that `texts` describe, and whether the bridge is to discover the others (`*`).
+    """Return the queues that `texts` describe, and whether the bridge is to find further queues itself (`*`).
 
     Raises:
-        ConfigurationError: A text cannot be parsed, or two queues have the same label.
+        ConfigurationError: A text cannot be parsed, or two different queues have the same label.
     """
     queues: dict[str, Queue] = {}
     discover = False
@@ -90,7 +91,7 @@ def meta_pattern(prefix: str | None) -> bytes:
 def queue_of_meta(key: bytes, prefix: str | None) -> str | None:
     """Return the name of the queue whose `meta` key this is, or `prefix:name` if `prefix` is None.
 
-    Returns None if the key has another form, another prefix, or is not valid UTF-8.
+    Return None if the key has another form or another prefix, or is not valid UTF-8.
     """
     front, back = (b"" if prefix is None else f"{prefix}:".encode()), b":meta"
     if not (key.startswith(front) and key.endswith(back)) or len(key) <= len(front) + len(back):

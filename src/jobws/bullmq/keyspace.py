@@ -39,7 +39,11 @@ async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
 
 
 async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
-    """Do one step of SCAN. Return the next cursor, `0` at the end, and keys that may be the `meta` of queues."""
+    """Do one step of SCAN. Return the next cursor, which is `0` at the end, and keys that may be `meta` keys of queues.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer, or answered with an error.
+    """
     command = ("SCAN", cursor, "MATCH", meta_pattern(prefix), "COUNT", SCAN_COUNT, "TYPE", "hash")
     reply = await connection.ask(*command, timeout_seconds=TIMEOUT_SECONDS)
     if not (isinstance(reply, list) and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
@@ -48,7 +52,7 @@ async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tup
 
 
 async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
-    """Return for each key whether it is the `meta` of a queue, that is, has the field `opts.maxLenEvents`.
+    """Return for each key whether it is the `meta` key of a queue: a hash with the field `opts.maxLenEvents`.
 
     The name alone is not enough, since another key may end in `:meta`. The field `version` is missing in queues to
     which only BullMQ for Python or a FlowProducer adds jobs.

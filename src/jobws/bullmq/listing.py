@@ -1,9 +1,9 @@
-"""Builds the commands that list the jobs of one state, page by page, and parses the replies. Pure.
+"""Builds the commands that list the ids of the jobs in one state, page by page, and parses the replies. Pure.
 
-BullMQ keeps a list or a sorted set per state. Pages run from the newest job, or the one that is to run last, to the
-oldest. Lists are LPUSHed, and jobs are taken from their tail. The scores of the sorted sets grow with the time of the
-end, with the time when the job is due, or with the order of priorities (includes/getDelayedScore.lua,
-getPriorityScore.lua).
+BullMQ keeps these ids in a list or a sorted set. The first page begins with the job that came last, that ended last, or
+that is to run last. In a list this is the head, since BullMQ adds jobs there and takes them from the tail. In a sorted
+set it is the highest score. A score is the time when the job ended, the time when it is due, or its priority
+(includes/getDelayedScore.lua, getPriorityScore.lua).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 _LISTS: Final = {"waiting": "wait", "active": "active"}
 STATES: Final = (*_LISTS, "delayed", "prioritized", "waiting-children", "completed", "failed")
 """The states that can be listed, with the names that snapshots use."""
-# How many entries to skip; for a sorted set also the score at which the page begins, going down.
+# A cursor says how many entries to skip and, for a sorted set, the score at which the page begins. Scores decrease.
 _CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)))?", re.ASCII)
 
 
 class Page(Struct, frozen=True):
-    """A query for `Store.ask` that reads up to `limit` ids of the jobs in `state`.
+    """A query to Redis for up to `limit` ids of the jobs in `state`.
 
     A page of a sorted set begins at a score, so jobs that end between two requests do not shift it. The first `passed`
-    entries with exactly this score were on earlier pages. A list has only indexes, so its pages shift when jobs come or
-    go.
+    entries with exactly this score were on earlier pages. A list has no scores: `passed` is the index at which the page
+    begins, so its pages shift when jobs come or go.
     """
 
     queue: Queue
@@ -50,7 +50,7 @@ class Page(Struct, frozen=True):
         return [("ZREVRANGEBYSCORE", self.queue.key(self.state), *bounds)]
 
     def parse(self, replies: Sequence[object]) -> tuple[list[str], str | None]:
-        """Return the ids of the page, and the cursor of the next page, which is None on the last page.
+        """Return the ids of the page, and the cursor of the next page; None means that this page is the last one.
 
         Ids that are not valid UTF-8 cannot be sent to clients and are left out.
 
@@ -70,9 +70,9 @@ class Page(Struct, frozen=True):
 
 
 def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Page:
-    """Check a request for one page, and return the query to ask.
+    """Check a request for one page, and return the query that reads it.
 
-    `cursor` is the one that came with the page before, or None for the first page.
+    `cursor` is what `Page.parse` returned for the page before; None means the first page.
 
     Raises:
         RequestError: `state` is not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).

@@ -1,8 +1,9 @@
 """Finds out whether entries of a stream were lost before they were read: the commands, and what the replies mean. Pure.
 
-Redis does not report that a stream was trimmed, deleted, or lost in a restart: XREAD continues after the cursor, or
-waits for ever. So the number of entries that were ever added (`entries-added`, Redis 7) is compared with the number
-that was read. Older servers do not have this number. They are asked whether the entry at the cursor still exists.
+Redis does not report that a stream was trimmed, deleted, or lost in a restart: XREAD continues after the id that it is
+given (the cursor), or waits for ever. So jobws compares how many entries were ever added to the stream
+(`entries-added`, Redis 7) with how many it has read. Older servers do not have this number. There, jobws asks whether
+the entry at the cursor still exists.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from jobws.protocol.identifiers import START, before, position
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# BullMQ's default (src/classes/queue.ts, metaValues), until a script writes the field (includes/getOrSetMaxEvents.lua).
+# What BullMQ uses (src/classes/queue.ts, metaValues) until a script writes the field (includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
 # QueueEventsProducer.publishEvent trims a stream to this length, whatever the queue's limit is.
 PUBLISHED_MAX_LENGTH: Final = 1000
 
 
 class NotAStreamError(Exception):
-    """The key holds a value of another type."""
+    """The key of a queue's stream holds a value of another type."""
 
 
 class Stream(Struct, frozen=True):
@@ -37,10 +38,10 @@ class Stream(Struct, frozen=True):
         length: How many entries the stream holds.
         first: The id of its oldest entry.
         last: The id of its newest entry.
-        generated: The highest id that was ever added.
+        generated: The highest id that was ever added, whether or not the stream still holds this entry.
         added: How many entries were ever added; 0 if there is no stream. None means that Redis does not count them.
         at_cursor: The fields of the entry that was read last, if the entry still exists.
-        max_length: About how many entries BullMQ keeps.
+        max_length: About how many entries BullMQ keeps in the stream.
     """
 
     length: int = 0
@@ -80,7 +81,7 @@ def parse(reply: object) -> Stream:
     """Return the state of the stream, from the reply to EXEC.
 
     Raises:
-        NotAStreamError: The key is of another type.
+        NotAStreamError: The key holds a value of another type.
         RedisUnavailableError: Redis cannot answer now.
     """
     if not isinstance(reply, list):
@@ -119,13 +120,13 @@ def _id_of(entry: object) -> str:
 def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
     """Return how many entries had been added to a stream up to `cursor`, or None if Redis does not count them.
 
-    Where the number cannot be known, the result is too low rather than too high. Then entries seem to be missing, and
-    clients get a `gap`.
+    Where the number cannot be known, the result is too low rather than too high: entries then seem to be missing, and
+    clients get a `gap` that was not necessary, instead of none where one was.
 
     Args:
         stream: The state of the stream before it was read back.
         cursor: An id that is at most the highest one that the stream ever generated.
-        up_to_cursor: How many entries up to `cursor` were read back, then or later.
+        up_to_cursor: How many entries up to `cursor` the stream still held when it was read back.
     """
     if stream.added is None:
         return None
@@ -170,9 +171,9 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
     """Whether it is certain, on a server that does not count entries, that no entry after the cursor was trimmed.
 
     Args:
-        read: The entry at the cursor, as it was read; None if no entry was ever read.
-        at_cursor: The fields of the entry that is at the cursor now; None if there is none. Redis trims the oldest
-            entries first, so while this entry exists, no later one is missing.
+        read: The entry at the cursor, as it was when it was read; None if no entry was ever read.
+        at_cursor: The fields of the entry that is at the cursor now; None if it is gone. Redis trims the oldest entries
+            first, so while this entry exists, no later one was trimmed.
         length: How many entries the stream holds.
         max_length: How many entries the stream keeps. A stream that never had as many was never trimmed.
     """
@@ -185,10 +186,10 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, u
     """Return why entries may be missing although everything was read up to `cursor`, or None if none is missing.
 
     Args:
-        stream: The state of the stream. Its newest entry was read, or will be.
+        stream: The state of the stream now. If its newest entry comes after the cursor, it will be read next.
         cursor: The id of the entry that was read last, or of the last entry before reading began.
-        counted: How many entries had been added up to the cursor; None if unknown.
-        read: The entry at the cursor, as it was read; None if no entry was read.
+        counted: How many entries had been added to the stream up to the cursor; None if unknown.
+        read: The entry at the cursor, as it was when it was read; None if no entry was read.
         unchecked: How many entries were read since the last check.
 
     Returns:
@@ -210,7 +211,7 @@ def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, u
 
 
 def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | None:
-    """Return the reason of the gap if entries of a stream that was read to its end may be missing, or None if not.
+    """Return why entries may be missing in a stream that was read to its end, or None if none is missing.
 
     The count alone can be right by chance. For example, 60 entries were read. Then the stream was deleted and got 80
     new entries, and 60 of these were trimmed. The other 20 are read, and the count is 80, as for a whole stream. So one
@@ -218,7 +219,7 @@ def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | N
 
     Args:
         added: How many entries were ever added to the stream.
-        counted: How many of them were read, or were there before.
+        counted: How many of these were read, or were added before reading began.
         length: How many entries the stream holds.
         unchecked: How many entries were read since the last check.
     """
@@ -228,7 +229,7 @@ def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | N
 
 
 class Entries(Struct, frozen=True):
-    """A query for `Store.ask` that reads the entries with these ids."""
+    """A query to Redis for the entries with these ids."""
 
     queue: Queue
     stream_ids: tuple[bytes, ...]
@@ -247,7 +248,7 @@ class Entries(Struct, frozen=True):
         entries: list[Entry | None] = []
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE"):
-                entries.append(None)  # not a stream any more, and asking again would not change that
+                entries.append(None)  # the key is no stream any more, and asking again would not change that
             elif not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")
             else:

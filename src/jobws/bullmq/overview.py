@@ -25,12 +25,12 @@ class QueueOverview(Struct, frozen=True):
     """What Redis holds of a queue.
 
     Attributes:
-        found: Whether the queue has any of its keys `meta` and `events`.
+        found: Whether Redis has the queue's key `meta` or its key `events`.
         paused: Whether the queue is paused.
         length: How many entries its event stream holds.
         max_length: About how many entries BullMQ keeps in the stream.
-        retention_seconds: The time between the oldest and the newest entry of the stream, once BullMQ trims it. None
-            means that the stream still holds everything that was ever written.
+        retention_seconds: How long the stream keeps an entry: the time between its oldest and its newest entry. None
+            means that BullMQ has not trimmed the stream yet, so it still holds every entry.
         counts: How many jobs are in each state.
     """
 
@@ -43,7 +43,7 @@ class QueueOverview(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """A query for `Store.ask` that reads what Redis holds of `queue`."""
+    """A query to Redis for the state of a whole queue."""
 
     queue: Queue
 
@@ -65,7 +65,7 @@ class Overview(Struct, frozen=True):
         """Return the overview. A key of another type counts as empty.
 
         Raises:
-            RedisUnavailableError: Redis answered with another error than WRONGTYPE.
+            RedisUnavailableError: Redis answered with an error other than WRONGTYPE.
         """
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):

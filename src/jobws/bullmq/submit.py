@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # redis-py retries for as long as Redis does not answer. A caller waits no longer than this.
 TIMEOUT_SECONDS: Final = 20.0
-# How many jobs may wait for Redis at the same time. Each one occupies a thread; further jobs wait for a thread.
+# How many jobs may be sent to Redis at the same time. Each one occupies a thread; further jobs wait for a thread.
 MAX_CALLS: Final = 64
 # How soon a thread notices that its caller is gone, or that Redis has another master.
 POLL_SECONDS: Final = 0.5
@@ -33,7 +33,7 @@ CLOSE_SECONDS: Final = 1.0
 
 
 class Submitter:
-    """Adds jobs. The first job starts the thread, and `close` ends it.
+    """Adds jobs to queues. The first job starts a thread, and `close` ends it.
 
     Args:
         target: Where Redis is.
@@ -48,9 +48,16 @@ class Submitter:
         self._queues: dict[Queue, tuple[str, Any]] = {}
 
     async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
-        """Add a job. If a job with this id exists, BullMQ adds nothing, so a repeated call is harmless.
+        """Add a job. If the queue has a job with this id, BullMQ adds nothing, so a repeated call is harmless.
 
         Cancelling returns immediately, but the job may still be added.
+
+        Args:
+            queue: The queue.
+            name: The job's name, which workers see.
+            data: The job's data, a JSON value.
+            job_id: The job's id.
+            opts: BullMQ's options for the job, such as `delay`.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.
@@ -79,7 +86,7 @@ class Submitter:
     def _call(
         self, queue: Queue, name: str, data: object, opts: Mapping[str, object], given_up: threading.Event
     ) -> None:
-        """Add the job, and again if the master changes meanwhile. The job has an id, so no master adds it twice."""
+        """Add the job. If Redis gets another master meanwhile, add it there, too. No master adds an id twice."""
         while True:
             master = self._target.master
             adding = self._started().start_task_soon(self._add, self._target.url_at(master), queue, name, data, opts)
@@ -109,7 +116,7 @@ class Submitter:
             return self._portal
 
     async def _add(self, url: str, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
-        """Add the job with BullMQ's package. Runs in the portal's thread."""
+        """Add the job with BullMQ's package. Runs in the thread of the portal, which has an asyncio event loop."""
         import bullmq
         from redis import RedisError
 

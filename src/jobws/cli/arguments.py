@@ -1,4 +1,4 @@
-"""Checks arguments before a command runs, and reports extras that a command needs."""
+"""Checks the arguments of a command before it runs, and reports missing extras."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def parse_json(name: str, text: str) -> object:
-    """Return the JSON value of an argument. `name` is the argument's name.
+    """Return the value of an argument that is written as JSON. `name` is the argument's name, for error messages.
 
     Raises:
         ConfigurationError: `text` is not JSON, or is nested too deep.
@@ -26,7 +26,7 @@ def parse_json(name: str, text: str) -> object:
 
 
 def json_object(name: str, text: str) -> dict[str, object]:
-    """Return the JSON object of an argument. `name` is the argument's name.
+    """Return the object that an argument has as JSON. `name` is the argument's name, for error messages.
 
     Raises:
         ConfigurationError: `text` is not a JSON object.
@@ -38,7 +38,7 @@ def json_object(name: str, text: str) -> dict[str, object]:
 
 
 def check_text(**values: str | None) -> None:
-    """Check that the values of arguments are valid UTF-8, which a shell does not do.
+    """Check that the values of arguments are valid UTF-8, since a shell passes any bytes.
 
     Raises:
         ConfigurationError: A value is not valid UTF-8.
@@ -50,10 +50,10 @@ def check_text(**values: str | None) -> None:
 
 @contextmanager
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Run imports that need an extra.
+    """Turn an import error in the `with` block into an error that names the extra. `purpose` is what needs it.
 
     Raises:
-        MissingExtraError: A module is not installed.
+        MissingExtraError: The block imports a module that is not installed.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The flags of `jobws serve`: the fields of `Settings`, which knows nothing of a command line.
+"""The flags of `jobws serve`. They are the fields of `Settings`, which knows nothing of a command line.
 
-Each field is a flag and a variable of the environment, and its docstring is the help text. Only fields whose flags or
-variables have other names are listed here.
+Each field is a flag and an environment variable, and its docstring is the help text. Listed here are only the fields
+whose flag or variable has another name than the field.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {"debug": "dim", "info": "green", "warning": "yellow", "error": "red", "critical": "bold red"}
 _LEVEL_WIDTH: Final = 8
-# Fields with many lines, which are printed below the message. LogsHandler writes them.
+# The fields in which `LogsHandler` writes texts of many lines. They are printed below the message.
 _BELOW: Final = ("traceback", "stack")
 _INDENT: Final = "    "
 
@@ -43,7 +43,7 @@ async def follow_logs(
 
     Args:
         url: The bridge's base URL.
-        level: The least severe level; None for all levels.
+        level: The lowest level to print; None for all levels.
         source: The programs whose lines to print; empty for all.
         queue: The labels of the queues; empty for all.
         job_id: The ids of the jobs; empty for all.
@@ -54,7 +54,8 @@ async def follow_logs(
         console: Where to print.
 
     Raises:
-        ClientError: The bridge cannot be reached, or refuses. A lost connection is opened again instead.
+        ClientError: The bridge cannot be reached, or refuses. If the connection is lost later, nothing is raised: it is
+            opened again.
     """
     chosen: dict[str, Any] = {
         "level": level,
@@ -66,7 +67,7 @@ async def follow_logs(
         async for line in lines:
             if json:
                 text = msgspec.json.encode(line).decode()
-                # A console with another encoding than UTF-8 gets escapes of JSON.
+                # A console with another encoding than UTF-8 gets `\u` escapes.
                 console.file.write((text if console.encoding.startswith("utf") else dumps(loads(text))) + "\n")
                 console.file.flush()
             else:
@@ -74,9 +75,9 @@ async def follow_logs(
 
 
 def shown(line: LogLine) -> Text:
-    """Return a line as text: local time, level, source, job, message, fields; and below, the fields with many lines.
+    """Return a line as text: local time, level, source, job, message and fields, and below it the fields of many lines.
 
-    The logger's name is left out, since it says no more than the source to most readers. `--json` includes it.
+    The logger's name is left out, since it says most readers no more than the source. `--json` prints it.
     """
     style = _STYLES.get(line.level, "")
     first, *rest = line.message.split("\n")
@@ -110,5 +111,5 @@ def _value(value: object) -> str:
 def _local(milliseconds: int) -> str:
     try:
         return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    except (OverflowError, ValueError, OSError):  # any program may have written this number
+    except (OverflowError, ValueError, OSError):  # programs may write any number
         return str(milliseconds)

@@ -16,13 +16,13 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 REFUSED: Final = 6
 INTERRUPTED: Final = 130
-# The exit code of rich if it notices the broken pipe first.
+# The same exit code as that of `rich`, which may notice the broken pipe first.
 BROKEN_PIPE: Final = 1
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors of jobws are printed as one line on standard error."""
-    if isinstance(sys.stdout, TextIOWrapper):  # the encoding of a pipe on Windows, or of LC_ALL=C, has few characters
+    """Run one command, and return its exit code. `arguments` are those of the process if None."""
+    if isinstance(sys.stdout, TextIOWrapper):  # pipes on Windows, and LC_ALL=C, can encode few characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -36,7 +36,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys of this command, and what tokens must say, named as the settings of the bridge."""
+    """The keys that make and verify tokens, and what tokens must say. The bridge has the same settings."""
 
     tokens_file: Annotated[Path | None, Parameter(env_var="JOBWS_TOKENS_FILE")] = None
     """The file of static tokens, with a line `sha256-hex sub expiry|never scope…` for each."""

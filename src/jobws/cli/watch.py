@@ -1,4 +1,4 @@
-"""Displays jobs for `jobws watch`: their states, live on a terminal, and as plain lines elsewhere."""
+"""Displays the states of jobs for `jobws watch`: as a live table on a terminal, and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPLETED: Final = 0
 FAILED: Final = 1
 UNKNOWN: Final = 4
 TIMED_OUT: Final = 5
-# The states of events that are not called like the state.
+# By event, the state that it shows. Other events have the name of their state.
 _STATES: Final = {"added": "waiting", "stalled": "stalled", "retries-exhausted": "failed", "progress": "active"}
 _ENDS: Final = {"completed": COMPLETED, "failed": FAILED, "removed": UNKNOWN, "unknown": UNKNOWN}
 _STYLES: Final = {"completed": "green", "failed": "red", "removed": "red", "unknown": "red", "active": "cyan"}
@@ -36,7 +36,16 @@ _SHOWN_CHARACTERS: Final = 2000
 
 
 class Job:
-    """A watched job, with everything that is known about it."""
+    """A watched job, and what is known about it.
+
+    Attributes:
+        queue: The label of its queue; empty while unknown.
+        state: What to display: `subscribed`, `submitted`, `unknown`, or a state of BullMQ.
+        progress: Its progress; None if unknown.
+        outcome: Its result, or the reason why it failed; None if unknown.
+        since: When this object was made, on the clock `time.monotonic`.
+        ended_after: How many seconds later the job ended; None if it has not ended.
+    """
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -49,11 +58,11 @@ class Job:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code for the job's outcome; None if the job has not ended."""
+        """The exit code that the job's outcome gives; None if the job has not ended."""
         return _ENDS.get(self.state)
 
     def enter(self, state: str, queue: object) -> None:
-        """Take note that the job is now in this state."""
+        """Take note that the job is in this state now. `queue` is the label of its queue, or None."""
         self.state = state
         if isinstance(queue, str):
             self.queue = queue
@@ -61,7 +70,7 @@ class Job:
             self.ended_after = time.monotonic() - self.since
 
     def take(self, snapshot: Mapping[str, object]) -> None:
-        """Take over the state, progress and result of a snapshot."""
+        """Use the state, progress and result of a snapshot."""
         self.progress = snapshot.get("progress")
         self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
         self.enter(str(snapshot["state"]), snapshot["queue"])
@@ -75,7 +84,7 @@ class Job:
 
 
 def printable(text: str) -> str:
-    """Return `text` as one line, with control characters escaped, since producers and workers may send any text."""
+    """Return `text` as one line, with control characters escaped: producers and workers may send any text."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -102,17 +111,17 @@ class Board:
         self._plain = not console.is_terminal
 
     def shown(self) -> AbstractContextManager[object]:
-        """Return a context that displays the jobs live on a terminal. Elsewhere it does nothing; lines are printed."""
+        """Return a context that displays the jobs live on a terminal. Elsewhere the context does nothing."""
         return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
 
     def submitted(self, job_id: str, queue: str) -> None:
-        """Add a job that was submitted. It is subscribed to afterwards."""
+        """Display a job that this program has submitted, and to which it subscribes next."""
         job = self.jobs[job_id] = Job(job_id)
         job.enter("submitted", queue)
         self._say(job)
 
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
-        """Show the job's state at the time of the ack. If the job has ended, its outcome follows as an event."""
+        """Display a job's state when its subscription began. If the job has ended, its outcome follows as an event."""
         job = self.jobs[job_id]
         job.enter("subscribed", None)
         self._say(job)
@@ -122,7 +131,7 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Update the job of an event, and show the change."""
+        """Display what an event says about its job."""
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return
@@ -138,7 +147,7 @@ class Board:
             self._say(job)
 
     def _print_lines(self, event: Event) -> None:
-        """Print lines of a job's log. On a terminal they are printed above the live display."""
+        """Print lines of a job's log. On a terminal, they appear above the live display."""
         lines = event.data.get("lines")
         texts = [line for text in lines for line in str(text).split("\n")] if isinstance(lines, list) else []
         if event.data.get("gap"):
@@ -202,12 +211,13 @@ async def watch(
         job_ids: The ids of the jobs.
         queue: The label of their queue; None for any queue.
         expect: Whether a job that does not exist is about to be added. Otherwise such a job counts as unknown.
-        timeout_seconds: When to stop; None to wait without a limit.
+        timeout_seconds: How long to wait for the jobs; None means no limit.
         console: Where to display the jobs.
         logs: Whether to print the lines that workers write with `job.log()`.
 
     Raises:
-        ClientError: The bridge cannot be reached, or refuses. A lost connection is opened again instead.
+        ClientError: The bridge cannot be reached, or refuses. If the connection is lost later, nothing is raised: it is
+            opened again.
     """
     board = Board(job_ids, console)
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):

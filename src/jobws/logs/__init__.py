@@ -1,4 +1,4 @@
-"""A `logging.Handler` for programs whose log lines are to appear at /logs. Needs the extra `logs`."""
+"""A `logging.Handler` for programs whose log lines clients of the bridge are to see. Needs the extra `logs`."""
 
 from jobws.logs.handler import LogsHandler, about_job
 

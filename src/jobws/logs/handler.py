@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_REDIS: Final = "redis://127.0.0.1:6379"
 HINT: Final = "LogsHandler('redis://:password@host:port/db'), or JOBWS_REDIS in the environment"
-# Only the end of a longer traceback is kept, since the end says what happened. A recursion has a long traceback, and
-# all fields together must fit into 64 KiB.
+# Of a longer traceback, such as that of a recursion, only the end is kept, since the end says what happened. All fields
+# together must fit into 64 KiB.
 TRACEBACK_CHARACTERS: Final = 16_000
 _LEVELS: Final = ((logging.CRITICAL, "critical"), (logging.ERROR, "error"), (logging.WARNING, "warning"))
 # The attributes of every record. Any other attribute came from `extra`.
@@ -34,10 +34,10 @@ _job: Final[ContextVar[tuple[object, object]]] = ContextVar("jobws.logs.job", de
 
 @contextmanager
 def about_job(queue: str, job_id: str | int) -> Iterator[None]:
-    """Mark what is logged in this context as being about this job, unless the `extra` of a call says otherwise.
+    """Mark what is logged in the `with` block as being about a job, unless the `extra` of a call names another one.
 
-    The mark is a ContextVar: it holds in tasks that begin in this context and in `asyncio.to_thread`, but not in other
-    threads.
+    The mark is a ContextVar: it also holds in tasks that begin in the block and in `asyncio.to_thread`, but not in
+    other threads.
 
     Args:
         queue: The queue's label.
@@ -53,13 +53,13 @@ def about_job(queue: str, job_id: str | int) -> Iterator[None]:
 class LogsHandler(logging.Handler):
     """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
 
-    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. Everything else in `extra` goes
-    into the line's `fields`, with the logger's name, and a traceback if there is one. The handler uses no formatter:
+    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. The line's `fields` hold
+    everything else in `extra`, the logger's name, and a traceback if there is one. The handler uses no formatter, since
     the parts of a record stay separate.
 
     A thread of the handler writes the lines, so the caller never waits for Redis and gets no error from it. While Redis
     is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says
-    how many were dropped. If a connection breaks while lines are written, some of them may be written twice. `flush`,
+    how many were dropped. If the connection breaks while lines are written, some of them may be written twice. `flush`,
     and the end of the program, wait at most 2 s for lines that are not written yet. After a fork, the child has a
     thread and a connection of its own. Call `flush` before `os._exit`.
 
@@ -102,8 +102,8 @@ class LogsHandler(logging.Handler):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record.
 
-        Records of the writing thread are not written, and neither are those of the handler's own logger, since each
-        failed attempt to write would produce another record.
+        Records of the thread that writes, and of the handler's own logger, are not written, since each failed attempt
+        to write would produce another record.
         """
         if record.name == OWN_LOG or self._writer.is_this_thread():
             others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]
@@ -113,7 +113,7 @@ class LogsHandler(logging.Handler):
         return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record. Errors in the record are printed, as by every handler (`logging.raiseExceptions`)."""
+        """Take a record. If it is faulty, print the error as every handler does (`logging.raiseExceptions`)."""
         try:
             self._writer.put(to_entry(self._line(record)))
         except Exception:  # noqa: BLE001 - a line of the log must not end the program
@@ -124,7 +124,7 @@ class LogsHandler(logging.Handler):
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush, then end the thread. Later records are not written. Python calls this at the end of the program."""
+        """Flush, then end the thread. Later records are dropped. Python calls this at the end of the program."""
         self._writer.close()
         super().close()
 
@@ -160,14 +160,14 @@ def _level(number: int) -> str:
 
 
 def _program() -> str:
-    """Return the program's name: that of its file, or of the package of a `__main__.py`."""
+    """Return the program's name: the name of its file, or of the package if the file is `__main__.py`."""
     path = PurePath(sys.argv[0] if sys.argv else "")
     name = path.parent.name if path.stem == "__main__" else path.stem
     return "python" if name in ("", "-c", "-m") else name
 
 
 def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]]:
-    """Return two functions. The first one connects to Redis. It blocks until it is connected or fails.
+    """Return two functions. The first one connects to Redis, and blocks until it is connected or has failed.
 
     The second one takes the exception that a connection or a write raised, and returns a sentence that explains it.
     """
@@ -180,7 +180,7 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
 
     def explain(error: Exception) -> str:
         where = f"Redis at {target.address}"
-        if isinstance(error, RedisUnavailableError):  # the Sentinels know no master; the message is complete
+        if isinstance(error, RedisUnavailableError):  # from the Sentinels; the message is a sentence already
             return str(error)
         return str(trouble(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
 

@@ -1,8 +1,8 @@
 """Writes entries to a Redis stream from a thread of its own, so that the calling threads never wait.
 
-Entries pass through a `SimpleQueue`. Its `put` is reentrant: a signal handler or a destructor that logs may call it
-while it runs. The thread starts with the first entry, so a program that forks before, or never logs, has no such
-thread.
+Entries pass through a `SimpleQueue`, since its `put` is reentrant: a signal handler or a destructor that logs may
+interrupt it and call it again. The thread starts with the first entry. So a program that never logs, or forks first,
+has no such thread.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 BUFFER_ENTRIES: Final = 10_000
 BUFFER_BYTES: Final = 16 * 1024 * 1024
-# A batch is one round trip. The next batch gathers meanwhile.
+# The limits of what is written in one round trip. Meanwhile, entries for the next one gather.
 BATCH_ENTRIES: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 EXIT_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 5.0
-# What an entry takes in CPython in addition to its text: a dict of five to seven strings.
+# The memory that CPython takes for an entry, a dict of five to seven strings, in addition to the text.
 _ENTRY_BYTES: Final = 800
 OWN_LOG: Final = "jobws.logs"
 
@@ -45,15 +45,16 @@ class _Item(NamedTuple):
 
 
 class Writer:
-    """A stream, and the entries that wait to be written to it.
+    """Writes entries to one stream, and keeps those that wait to be written.
 
     Args:
         connect: Opens a connection. Blocks.
         explain: Returns a sentence that says why writing failed.
-        dropped: Returns the entry that reports dropped entries, from their number and the time in epoch milliseconds.
+        dropped: Returns the entry that reports dropped entries. It gets their number, and the time in milliseconds
+            since 1970.
         stream: The stream's key.
         limit_entries: About how many entries the stream keeps.
-        buffer_bytes: How many bytes of entries may wait.
+        buffer_bytes: How many bytes of memory the waiting entries may take.
     """
 
     def __init__(
@@ -75,16 +76,17 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        """Set the initial state, also after a fork, since thread, entries and connection then belong to the parent."""
-        # None wakes the thread without an entry.
+        """Set the initial state, also in a child after a fork: thread, entries and connection are the parent's."""
+        # None is no entry. It wakes the thread.
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        # Held from the start of the thread on. A lock is needed since a signal handler that logs may interrupt `put`.
+        # Acquired when the thread is started, and never released. A flag would not do, since a signal handler that logs
+        # may interrupt `put`.
         self._started = threading.Lock()
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
         self._stuck = False
-        # Each counter is written by one side only, so no lock is needed.
+        # Each counter is written either by callers of `put` or by the thread, so no lock is needed.
         self._bytes_put = self._bytes_evicted = self._evicted = 0  # written by the threads that call `put`
         self._bytes_taken = self._told = 0  # written by the writer's thread
         self._batch: list[_Item] = []
@@ -94,7 +96,8 @@ class Writer:
     def put(self, entry: dict[str, str]) -> None:
         """Take an entry. If too many entries wait, drop the oldest ones. Never waits.
 
-        There may be only one caller at a time, which a signal handler or a destructor that calls `put` may interrupt.
+        Only one thread at a time may call this. A signal handler or a destructor may interrupt the call with another
+        one.
         """
         if self._closed:
             return
@@ -122,8 +125,8 @@ class Writer:
         return self._thread is threading.current_thread()
 
     def flush(self) -> None:
-        """Wait until all earlier entries are written or one attempt has failed, for at most EXIT_SECONDS."""
-        # At its end, the program flushes closed handlers again, whose threads have ended.
+        """Wait until all earlier entries are written or one attempt has failed, for at most 2 s."""
+        # At the end of the program, `logging` flushes closed handlers once more. Their threads have ended.
         if self._closed or self._thread is None or self.is_this_thread():
             return
         done = threading.Event()
@@ -132,7 +135,7 @@ class Writer:
         self._stuck = not done.wait(EXIT_SECONDS)
 
     def close(self) -> None:
-        """Flush, and end the thread. If the last flush timed out, do not wait again."""
+        """Flush, and end the thread. Wait for nothing if the last flush timed out."""
         if self._closed:
             return
         if not self._stuck:
@@ -155,7 +158,7 @@ class Writer:
         retry, pause = Retry(LONGEST_PAUSE_SECONDS), 0.0
         while True:
             self._gather()
-            # This attempt answers only the flushes that were requested before it.
+            # This attempt ends only the flushes that were requested before it began.
             flushes = len(self._flushes)
             if self._batch and not self._write():
                 pause = retry.fail()
@@ -172,7 +175,7 @@ class Writer:
                 self._hurry.clear()
 
     def _gather(self) -> None:
-        """Fill the batch with waiting entries. If it is empty, wait for an entry, or for the None of `_nudge`."""
+        """Fill the batch with waiting entries. While it is empty, wait for an entry, or for the None of `_nudge`."""
         size = sum(item.size for item in self._batch)
         wait = not self._batch
         while len(self._batch) < BATCH_ENTRIES and size < BATCH_BYTES:
@@ -191,7 +194,7 @@ class Writer:
             size += item.size
 
     def _write(self) -> bool:
-        """Send the batch, and return whether Redis took all of it. Entries that Redis refused stay in the batch."""
+        """Send the batch, and return whether Redis took all of it. Entries that it did not take stay in the batch."""
         from jobws.redis.login import ask_all_blocking
 
         batch, refused = self._batch, list[_Item]()
@@ -213,7 +216,7 @@ class Writer:
             self._warned = False
             return True
         self._disconnect()
-        # A connection that was idle for long may have been closed by the server. The next attempt uses a new one.
+        # Not on an old connection, which the server may have closed. The next attempt uses a new one.
         if not idle:
             self._warn(failure)
         return False
@@ -222,7 +225,7 @@ class Writer:
         return (*self._command, *(part for pair in item.entry.items() for part in pair))
 
     def _warn(self, failure: Exception) -> None:
-        # At the end of the program, another thread may hold the lock of standard error for ever.
+        # Not at the end of the program, when another thread may hold the lock of standard error for ever.
         if not self._warned and not self._closed:
             self._warned = True
             _log.warning(
@@ -240,7 +243,7 @@ _writers: Final[weakref.WeakSet[Writer]] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    # A child of multiprocessing does not call the functions of `atexit`, so logging does not flush.
+    # A process of multiprocessing ends without the functions of `atexit`, so `logging` does not flush there.
     util: Any = sys.modules.get("multiprocessing.util")
     for writer in list(_writers):
         writer._begin()  # noqa: SLF001 - of this file

@@ -10,7 +10,7 @@ def batch_size(items: int, received_bytes: int, *, wanted_bytes: int, most: int,
         items: How many items came last.
         received_bytes: The size of these items together.
         wanted_bytes: The size that the next items should have together.
-        most: The highest result. A caller that has seen few items does not ask for many times as many.
+        most: The highest result. After a few small items, a caller must not ask for many times as many.
         least: The lowest result.
     """
     return max(least, min(most, wanted_bytes * items // max(received_bytes, 1)))

@@ -1,8 +1,8 @@
-"""Opens connections to Redis, from a URL, that tasks can use without a thread for each read.
+"""Opens connections to Redis from a URL. Tasks use them without a thread for each read.
 
 redis-py does not support trio, but its synchronous connection provides TLS, ACL and RESP parsing. So redis-py connects
-and logs in, in a thread. Then its socket becomes non-blocking and is used by this module alone. At 200 events a second
-this takes 325 µs of CPU per event, and a thread for each read takes 650 µs.
+and logs in, in a thread. Then its socket becomes non-blocking, and only this module uses it. At 200 events a second
+this takes 325 µs of CPU per event; a thread for each read would take 650 µs.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 Reply: TypeAlias = "bytes | int | hiredis.ReplyError | list[Reply] | None"
 
-# How often to ask the Sentinels. A replaced master is noticed after this time, plus the time of their answer.
+# How often to ask the Sentinels. Another master is noticed after this time, plus the time of their answer.
 WATCH_SECONDS: Final = 5.0
 RECEIVE_BYTES: Final = 65536
-# How much to read between two checkpoints, so that a reply of many megabytes does not delay other clients.
+# How much to read before other tasks run, so that a reply of many megabytes does not delay other clients.
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _INCOMPLETE: Final = object()
 
@@ -42,7 +42,7 @@ _log: Final = logging.getLogger(__name__)
 class RedisTarget:
     """Where Redis is and how to log in, from a URL.
 
-    With Sentinels, connections go to the master that they report, and are closed when they report another one.
+    With Sentinels, connections lead to the master that they report, and are closed when they report another one.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, in redis-py's format, with user, password, `/db`, and options
@@ -51,8 +51,7 @@ class RedisTarget:
     Attributes:
         address: The URL without user, password and options, for log lines.
         db: The number of the database.
-        master: The address of the master that the Sentinels reported last. None if they were not asked yet, or if there
-            are no Sentinels.
+        master: The master's address that the Sentinels reported last; None before that, and without Sentinels.
 
     Raises:
         ConfigurationError: The URL cannot be parsed. The message never contains the password.
@@ -95,8 +94,8 @@ class RedisTarget:
     async def watch(self) -> None:
         """Ask the Sentinels for the master every 5 s, until cancelled. Without Sentinels, only wait.
 
-        This is needed since a master that is cut off from its Sentinels, or has become a replica, still answers reads
-        without an error.
+        Errors do not show that the master has changed: a master that is cut off from its Sentinels, or has become a
+        replica, still answers reads.
         """
         if self._sentinels is None:
             await anyio.sleep_forever()
@@ -116,10 +115,10 @@ class RedisTarget:
         return self._url if self._sentinels is None or master is None else self._sentinels.url_at(master)
 
     def connect_blocking(self, master: Address | None) -> LoggedIn:
-        """Return a connection that is logged in; with Sentinels, to the master at this address.
+        """Return a connection that is logged in. `master` is what `locate` returned.
 
         Blocks for at most a few times 3 s. Raises one of `jobws.redis.login.FAILURES`, or RedisUnavailableError if the
-        server at this address is not a master.
+        server at the address `master` is no master.
         """
         connection = self._login.connect(master)
         try:
@@ -131,7 +130,7 @@ class RedisTarget:
         return connection
 
     def adopt(self, connection: Connection) -> None:
-        """Remember a connection, and close it when the master moves."""
+        """Remember a connection, to close it when the Sentinels report another master."""
         self._connections.add(connection)
         self._check(connection)
 
@@ -141,7 +140,7 @@ class RedisTarget:
 
 
 def _require_master(connection: LoggedIn, master: Address) -> None:
-    # HELLO reports the role as ROLE does, and no ACL can forbid it.
+    # Not ROLE, which an ACL can forbid. HELLO reports the role, too.
     reply = ask_blocking(connection, "HELLO", "2")
     role = dict(zip(reply[::2], reply[1::2], strict=False)).get(b"role") if isinstance(reply, list) else None
     if role != b"master":
@@ -156,10 +155,12 @@ def _without_login(url: str) -> str:
 
 
 class Connection:
-    """One connection to Redis, for one task at a time.
+    """One connection to Redis, for one task at a time. Get one from `open`.
 
-    A call that is cancelled, times out or fails closes the connection. Otherwise the rest of its reply could be taken
+    A call that is cancelled, times out or fails closes the connection. Otherwise the rest of its reply would be taken
     for the reply to the next command.
+
+    `master` is the address of the master; None without Sentinels. `received_bytes` is the size of all replies so far.
     """
 
     def __init__(self, connection: LoggedIn, master: Address | None = None, receive_bytes: int = RECEIVE_BYTES) -> None:
@@ -170,8 +171,7 @@ class Connection:
         if taken is None:
             raise RedisUnavailableError("the connection to Redis was closed while it was opened")
         self._socket = taken
-        # Under RESP2 Redis sends nothing after the reply to the last command of the login, so redis-py's reader is
-        # empty.
+        # redis-py's own reader is empty: under RESP2, Redis sends nothing after the reply to the login's last command.
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._socket.setblocking(False)
         self._tls = isinstance(taken, ssl.SSLSocket)
@@ -183,12 +183,12 @@ class Connection:
     async def open(cls, target: RedisTarget, receive_bytes: int = RECEIVE_BYTES) -> Self:
         """Return a new connection that is logged in. Each read from its socket takes at most `receive_bytes`.
 
-        A thread opens the connection. Cancelling returns immediately. The connection is then closed as soon as the
-        thread has logged in or has timed out.
+        A thread opens the connection. Cancelling returns immediately, and the thread closes the connection as soon as
+        it is open.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or answered with an error that may pass.
-            RedisRefusedError: The password or the user is wrong, or the user does not have a permission.
+            RedisRefusedError: Redis refuses the login, its certificate is not trusted, or a permission is missing.
         """
         master = await target.locate()
         opened: list[LoggedIn] = []
@@ -223,7 +223,7 @@ class Connection:
         if not commands:
             await anyio.lowlevel.checkpoint()
             return []
-        # Not fail_after: its two generators take a tenth of the time that an event costs a bridge under little load.
+        # Not fail_after, since its two generators take a tenth of what an event costs under little load.
         with anyio.CancelScope(deadline=anyio.current_time() + timeout_seconds):
             try:
                 await self._send(b"".join([hiredis.pack_command(command) for command in commands]))  # type: ignore[arg-type]
@@ -269,9 +269,9 @@ class Connection:
         replies: list[Reply] = []
         unchecked = 0
         if self._tls:
-            await anyio.lowlevel.checkpoint()  # bytes that TLS has decrypted already do not make the socket readable
+            await anyio.lowlevel.checkpoint()  # bytes that TLS has already decrypted do not make a socket readable
         else:
-            await anyio.wait_readable(self._socket)  # no reply is there so early that trying recv first would save time
+            await anyio.wait_readable(self._socket)  # a reply never comes so early that recv would succeed now
         while True:
             while len(replies) < count:
                 reply = self._reader.gets()

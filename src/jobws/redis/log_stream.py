@@ -1,7 +1,7 @@
 """Builds the commands that read and write the stream of log lines, and parses the replies. Pure.
 
-The stream belongs to jobws, not to BullMQ, but is read in a similar way. A page of entries comes with the state of the
-stream at the same moment, so that entries that were trimmed before they were read can be counted (Redis 7 and later).
+The stream belongs to jobws, not to BullMQ. A page of entries comes with the state of the stream at the same moment.
+With it, entries that were trimmed before they were read can be counted (Redis 7 and later).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobws.redis.batch_size import batch_size
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# Events of jobs wait while a page is parsed. This size takes about 0.2 ms.
+# The wanted size of a page. Parsing it takes about 0.2 ms, in which events of jobs wait.
 PAGE_BYTES: Final = 32 * 1024
 FIRST_COUNT: Final = 20
 MAX_COUNT: Final = 100
@@ -31,7 +31,7 @@ class State(Struct, frozen=True):
     Attributes:
         length: How many entries the stream holds.
         first: The id of its oldest entry.
-        generated: The highest id that was ever added.
+        generated: The highest id that was ever added, whether or not the stream still holds this entry.
         added: How many entries were ever added. None means that Redis does not count them.
     """
 
@@ -54,7 +54,7 @@ class State(Struct, frozen=True):
 
 
 class Page(NamedTuple):
-    """Entries, the state of the stream at the same moment, and whether there were as many entries as were asked for."""
+    """Entries, and the state of the stream when they were read. `full` says that as many came as were asked for."""
 
     state: State
     entries: Sequence[Entry]
@@ -62,7 +62,7 @@ class Page(NamedTuple):
 
 
 class StateOf(Struct, frozen=True):
-    """A query for `Store.ask` that reads the present state of the stream."""
+    """A query to Redis for the present state of the stream."""
 
     key: bytes
 
@@ -80,7 +80,7 @@ class StateOf(Struct, frozen=True):
 
 
 class PageAfter(Struct, frozen=True):
-    """A query for `Store.ask` that reads the first `count` entries after the id `after`."""
+    """A query to Redis for the first `count` entries after the id `after`."""
 
     key: bytes
     after: str
@@ -105,7 +105,7 @@ class PageAfter(Struct, frozen=True):
 
 
 class EntriesUpTo(Struct, frozen=True):
-    """A query for `Store.ask` that reads the last `count` entries up to the id `end`, newest first.
+    """A query to Redis for the last `count` entries up to the id `end`, newest first.
 
     If `end` begins with `(`, the entry with this id is excluded.
     """
@@ -128,9 +128,9 @@ class EntriesUpTo(Struct, frozen=True):
 
 
 class Append(Struct, frozen=True, eq=False):
-    """A query for `Store.ask` that adds entries. The stream keeps about `limit` entries.
+    """A query to Redis that adds entries. The stream keeps about `limit` entries.
 
-    Two of these queries are never equal, so each one is sent.
+    Two of these queries are never equal, since equal queries are sent only once.
     """
 
     key: bytes
@@ -145,7 +145,7 @@ class Append(Struct, frozen=True, eq=False):
         ]
 
     def parse(self, replies: Sequence[object]) -> int:
-        """Return how many entries Redis took before it refused one.
+        """Return how many entries Redis added before it refused one.
 
         Raises:
             RedisUnavailableError: Redis refused the first entry.
@@ -159,7 +159,7 @@ class Append(Struct, frozen=True, eq=False):
 
 
 def next_count(entries: Sequence[Entry]) -> int:
-    """Return how many entries to ask for next, so that a page stays near PAGE_BYTES, judging by the page `entries`."""
+    """Return how many entries to ask for next, so that a page has about `PAGE_BYTES`. `entries` is the page before."""
     size = sum(len(part) for _, fields in entries for part in fields)
     return batch_size(len(entries), size, wanted_bytes=PAGE_BYTES, most=min(MAX_COUNT, 4 * len(entries)))
 
@@ -196,7 +196,7 @@ class LogCursor:
     """How far the stream was read.
 
     Attributes:
-        id: The id of the entry that was read last, or after which to begin.
+        id: The id after which to read next. It is the id of the entry that was read last, or where reading begins.
         count: How many entries had been added to the stream up to this id; None if unknown.
     """
 
@@ -207,11 +207,14 @@ class LogCursor:
         self.count = count
 
     def check(self, state: State) -> Missing | None:
-        """Return what is missing between this cursor and entries that were read with `state`, or None if nothing is.
+        """Return how many entries were trimmed before they could be read; None means none. Call this before `pass_by`.
 
         Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
-        cursor. This cursor then moves to just before the oldest one. The number of missing entries is the number of all
-        removed ones, minus those up to this cursor.
+        cursor. This cursor then moves to just before that one. The number of missing entries is the number of all
+        trimmed ones, minus those up to this cursor.
+
+        Args:
+            state: The state of the stream when the entries after this cursor were read.
         """
         if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed
@@ -229,13 +232,13 @@ class LogCursor:
         return Missing(state.removed - count, approximate=False) if state.removed > count else None
 
     def pass_by(self, stream_id: str) -> None:
-        """Take note that the next entry was read."""
+        """Take note that the next entry, which has this id, was read."""
         self.id = stream_id
         if self.count is not None:
             self.count += 1
 
     def lag(self, state: State) -> int:
-        """Return how many entries there were after this cursor when `state` was read, or 0 if unknown."""
+        """Return how many entries the stream had after this cursor in `state`, or 0 if unknown."""
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
@@ -247,7 +250,7 @@ class LogCursor:
 
 
 def _estimate(stream_id: str, state: State) -> int:
-    """Estimate how many entries were trimmed after `stream_id`, if they came as fast as the remaining ones."""
+    """Estimate how many entries were trimmed after `stream_id`, from the rate at which the remaining ones came."""
     first, last = position(state.first)[0], position(state.generated)[0]
     gone = max(first - position(stream_id)[0], 1)
     return max(1, state.length * gone // max(last - first, 1)) if state.length else 1

@@ -1,4 +1,4 @@
-"""Connects and logs in with redis-py, which knows URLs, TLS and users, and explains its errors to the user.
+"""Connects and logs in with redis-py, which knows URLs, TLS and users. Turns its errors into sentences for the user.
 
 All functions here block, so they run in a thread.
 """
@@ -23,8 +23,8 @@ LoggedIn: TypeAlias = redis.connection.AbstractConnection
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 FAILURES: Final = (redis.RedisError, OSError)
-"""What `Login.connect` and `ask_blocking` raise. `trouble` turns these errors into ours."""
-# Shared, since each new object would read redis-py's version from the files of its package, which takes 2 ms.
+"""What `Login.connect` and `ask_blocking` raise. `trouble` turns these exceptions into those of `jobws.errors`."""
+# One object for all connections: making it takes 2 ms, since it reads redis-py's version from the files of its package.
 _DRIVER: Final = redis.DriverInfo()
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
@@ -74,7 +74,7 @@ class Login:
         except (TypeError, redis.RedisError) as error:
             raise ValueError(str(error)) from None
         except ValueError as error:
-            # urllib's messages quote what precedes the first slash, which may be a part of a password.
+            # urllib's messages quote the text before the first slash, which may be a part of a password.
             if str(error).startswith(("Invalid value for '", "Redis URL must specify")):
                 raise
             raise ValueError("host or port is malformed; in a password write / ? # @ as %2F %3F %23 %40") from None
@@ -115,9 +115,9 @@ def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, .
 
 
 def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:
-    """Turn one of `FAILURES` into our error: refused for good, or worth another attempt.
+    """Turn one of `FAILURES` into an exception of jobws: Redis refuses for good, or another attempt may help.
 
-    `hint` says where the user can put a password.
+    `who` names the server in the message. `hint` says where the user can put a password.
     """
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,7 +1,7 @@
 """Computes how long to wait before another attempt: twice as long each time, with equal jitter.
 
-Equal jitter means half of the time and a random part of the other half. So no attempt follows immediately, and clients
-that lost the same Redis do not try again at the same moments.
+Equal jitter means that the pause is half of the time plus a random part of the other half. So no attempt follows
+immediately, and programs that lost the same Redis do not try again at the same moment.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ FIRST_SECONDS: Final = 0.1
 
 
 class Retry:
-    """The pauses after failures in a row.
+    """Computes the pauses after failures in a row.
 
     Args:
-        longest_seconds: The longest pause.
+        longest_seconds: The limit of a pause.
 
     Attributes:
         failures: How many attempts have failed since the last one that worked.

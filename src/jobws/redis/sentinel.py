@@ -1,7 +1,7 @@
 """Parses a URL of Sentinels, and asks them for the master.
 
-All Sentinels are asked together, and the answer with the newest configuration wins, as among the Sentinels themselves:
-a Sentinel that was cut off still reports the old master.
+All Sentinels are asked together, since one that was cut off still reports the old master. The answer with the newest
+configuration wins, as among the Sentinels themselves.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from jobws.redis.login import FAILURES, Address, Login, ask_blocking, trouble
 
 FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
 TIMEOUT_SECONDS: Final = 3.0
-# How long to wait for the others after one has answered. A Sentinel that is down must not delay the answer.
+# How long to wait for the other Sentinels after the first answer, since one that is down must not delay it for long.
 OTHERS_SECONDS: Final = 0.3
-# How many threads may ask. A thread whose Sentinel does not answer is abandoned, and lives for some more seconds.
+# How many threads may ask. A thread whose Sentinel does not answer is abandoned, but lives for some more seconds.
 MAX_THREADS: Final = 40
 
 _URL: Final = re.compile(
@@ -90,7 +90,7 @@ class Sentinels:
 
         Raises:
             RedisUnavailableError: No Sentinel answered, or none knows the master.
-            RedisRefusedError: A Sentinel refuses us, and no other answered.
+            RedisRefusedError: A Sentinel refuses our user or password, and no other one answered.
         """
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
@@ -127,7 +127,7 @@ class Sentinels:
         replies.scope.deadline = min(replies.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
 
     def _ask(self, login: Login) -> tuple[int, Address] | None:
-        """Return the epoch of a Sentinel's configuration and the master's address, or None if it knows no master."""
+        """Return the epoch of a Sentinel's configuration and the master's address, or None if no master is known."""
         connection = login.connect()
         try:
             reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)

@@ -28,8 +28,8 @@ def check_server(info: object, address: str) -> str:
     if isinstance(info, hiredis.ReplyError) or not isinstance(info, bytes):
         return UNKNOWN_SERVER
     lines = dict(line.split(":", 1) for line in info.decode(errors="replace").split("\r\n") if ":" in line)
-    # Valkey reports `server_mode` instead of `redis_mode`, and in `redis_version` the version of Redis it is compatible
-    # with.
+    # Valkey reports `server_mode` instead of `redis_mode`. Its `redis_version` is the version of Redis that it is
+    # compatible with.
     mode = lines.get("redis_mode", lines.get("server_mode"))
     version = lines.get("redis_version", "")
     if mode == "cluster":

@@ -1,4 +1,7 @@
-"""Reads what streams held before reading began. Only the kinds of the events are kept, not their payloads."""
+"""Reads the entries that streams held before their reader began.
+
+Only the kinds of the events are kept, not their payloads.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +21,23 @@ if TYPE_CHECKING:
     from jobws.redis.connection import Connection
 
 READ_TIMEOUT_SECONDS: Final = 5.0
-# Entries contain whole results, so the count adapts to keep one round trip near this size.
+# The wanted size of one round trip. Entries contain whole results, so the number of entries to ask for adapts.
 REPLY_BYTES: Final = 8 * 1024 * 1024
-# How many entries to ask for at first, of all streams together. Their size is unknown; each may have megabytes.
+# How many entries of all streams together to ask for at first, when their size is unknown: each may have megabytes.
 FIRST_COUNT: Final = 10
 MAX_COUNT: Final = 10_000
 
 
 class Backfill:
-    """What one stream held up to a cursor.
+    """The newest entries of one stream up to the id `cursor`, at most `limit` of them.
 
     Attributes:
-        found: The events of jobs, newest first.
+        found: The events that are about jobs, newest first.
         entries: How many entries were read, including those without a job.
-        newest: The newest entry up to the cursor; None if there is none.
+        newest: The newest entry up to the cursor; None if no entry was read.
         oldest: The id of the oldest entry that was read; None if no entry was read.
         is_whole: Whether the stream holds nothing older.
-        is_complete: Whether reading is over: the stream holds nothing older, or as many entries as wanted were read.
+        is_complete: Whether reading is over: the stream holds nothing older, or `limit` entries were read.
     """
 
     def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
@@ -71,7 +74,7 @@ class Backfill:
 async def read_back(
     connection: Connection, tails: Sequence[Tail], cursors: Sequence[str], limits: Sequence[int]
 ) -> list[Backfill]:
-    """Read the newest entries of some streams, each up to its cursor and at most as many as its limit.
+    """Read the newest entries of some streams: of each one up to its cursor, and at most as many as its limit.
 
     Cancelling closes the connection.
 

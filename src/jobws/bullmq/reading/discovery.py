@@ -1,6 +1,7 @@
-"""Finds the queues under a prefix: by a pass over all keys again and again, and by name when a client asks for a queue.
+"""Finds the queues under a prefix: by SCAN of all keys, again and again, and by name when a client asks for a queue.
 
-A queue whose keys are gone is forgotten after a while, if nobody is subscribed to it.
+A queue whose keys are gone is forgotten after a while, if nobody is subscribed to it. A pass is one SCAN of all keys,
+which takes many steps.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 RETRY_SECONDS: Final = 0.5
-# SCAN of a million keys takes 1.4 s of Redis's only thread. So a step is followed by a pause of 99 times its duration.
+# A pass over a million keys takes 1.4 s of Redis's only thread. So each step is followed by a pause of 99 times its
+# duration, and SCAN takes 1 % of the thread.
 REST: Final = 99
-# The fastest of the last 8 steps shows how busy Redis is. Slower steps show how busy this process is.
+# The duration of the fastest of the last 8 steps counts. A slower step shows how busy this process is, not Redis.
 STEPS: Final = 8
-# How many names are looked for in one conversation, and in a second. A name takes Redis a microsecond.
+# How many names are looked for in one round trip, and in a second. A name takes Redis a microsecond.
 NAMES_TOGETHER: Final = 100
 NAMES_PER_SECOND: Final = 1000
 # The time between two searches for the queues that subscriptions wait for.
@@ -38,16 +40,17 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Registry(Protocol):
-    """What discovery calls; `server.jobs.queue_readers.Queues` implements it."""
+    """The queues that the bridge knows. `server.jobs.queue_readers.Queues` implements it."""
 
     def knows(self, name: str) -> bool:
-        """Whether a queue of that name is read, or can never be read because its label belongs to another queue."""
+        """Whether a queue of this name is read, or can never be read because its label belongs to another queue."""
         ...
 
     def found(self, name: str, since: str | None) -> None:
-        """Take a queue that exists.
+        """Take note that a queue exists.
 
-        The queue did not exist yet at the stream id `since`. None means that the queue may be older than this process.
+        The queue did not exist yet at the time of the stream id `since`. None means that it may be older than this
+        process.
         """
         ...
 
@@ -56,20 +59,23 @@ class Registry(Protocol):
         ...
 
     def awaited(self, count: int) -> Collection[str]:
-        """Return up to `count` names of unknown queues that subscriptions wait for. Later calls begin with others."""
+        """Return up to `count` names of unknown queues that subscriptions wait for; at the next call, others first."""
         ...
 
     def is_needed(self, name: str) -> bool:
-        """Whether anyone is subscribed to the queue, or to a job that the queue was seen to have."""
+        """Whether anyone is subscribed to the queue, or to a job of which the queue had an event."""
         ...
 
     def forget(self, name: str) -> None:
-        """Drop everything about a queue that is gone. If it comes back, `found` is called again. Must not block."""
+        """Drop everything about a queue that is gone. Must not block.
+
+        If the queue comes back, `found` is called again.
+        """
         ...
 
 
 class _Search:
-    """Names to look for: `left` are still to be sent to Redis, and `open` counts those without an answer."""
+    """Names to look for: `left` are not sent to Redis yet, and `open` counts those without an answer."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.left = deque(names)
@@ -80,15 +86,16 @@ class _Search:
 class Discovery:
     """Finds the queues under a prefix.
 
-    One task uses one connection and sends one command after the other, which takes about 1 % of Redis's thread.
+    The task in `run` uses one connection and sends one command after the other, which takes about 1 % of Redis's
+    thread.
 
     Args:
         target: Where Redis is.
         prefix: The prefix of the queues.
-        seconds: The time between the beginnings of two passes over all keys. It grows if there are so many keys that
-            passes would take more of Redis's thread.
+        seconds: The time from the beginning of one pass to the beginning of the next. It is longer if there are so many
+            keys that passes would take more than 1 % of Redis's thread.
         forget_seconds: How long a queue's keys must be gone before the queue is forgotten.
-        registry: Is called with what was found.
+        registry: Gets what was found.
     """
 
     def __init__(
@@ -100,12 +107,13 @@ class Discovery:
         self._forget_seconds = forget_seconds
         self._registry = registry
         self._scanned = anyio.Event()
-        # The names that were found, those of the present pass, and since when the missing ones were not found any more.
+        # The names of the queues that exist, those that the present pass has found, and since when passes did not find
+        # the missing ones any more.
         self._names: set[str] = set()
         self._seen: set[str] = set()
         self._missed: dict[str, float] = {}
-        # The pass: the cursor of its next step, when this step is due, and when the pass began, by our clock and by
-        # Redis's.
+        # The present pass: SCAN's cursor for the next step, when this step is due, and when the pass began, by our
+        # clock and, as a stream id, by Redis's. `_previous` is when the last complete pass began, by Redis's.
         self._cursor: bytes = b"0"
         self._step_at = self._began_at = 0.0
         self._began = ""
@@ -126,10 +134,10 @@ class Discovery:
         return self._scanned.is_set()
 
     async def find(self, names: Collection[str]) -> None:
-        """Look for queues by name. Return when each one is known to the registry or has turned out not to exist.
+        """Look for queues by name. Return when the registry knows each one, or Redis has said that it does not exist.
 
-        A queue counts as not existing only if Redis says so after this call began. Waits for the end of the first pass
-        over all keys, and while Redis is unavailable. Cancelling is safe.
+        Only an answer that Redis gives after this call began counts. This method waits for the end of the first pass,
+        and for as long as Redis is unavailable. Cancelling is safe.
         """
         await self._scanned.wait()
         unknown = dict.fromkeys(name for name in names if not self._registry.knows(name))
@@ -161,7 +169,7 @@ class Discovery:
                 connection.close()
 
     async def _step(self, connection: Connection) -> None:
-        """Wait for the next step of a search or of the pass, and do it. Searches come first."""
+        """Wait until the next step of a search or of the pass is due, and do it. Searches come first."""
         now = anyio.current_time()
         self._await(now)
         if self._searches and now >= self._search_at:
@@ -178,7 +186,7 @@ class Discovery:
     # ---- by name ----
 
     def _await(self, now: float) -> None:
-        """Start a search for the queues that subscriptions wait for, once a second."""
+        """Start a search for the queues that subscriptions wait for, at most once a second."""
         if now < self._awaited_at or not self._scanned.is_set():
             return
         self._awaited_at = now + AWAITED_SECONDS
@@ -214,7 +222,7 @@ class Discovery:
     # ---- all of them ----
 
     def _begin_again(self) -> None:
-        """Restart the pass. An interrupted pass proves nothing, since the next answer may come from another server."""
+        """Restart the pass. An interrupted one proves nothing, since the next connection may lead to another server."""
         self._cursor = b"0"
         self._step_at = anyio.current_time()
         self._seen.clear()

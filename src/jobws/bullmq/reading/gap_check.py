@@ -1,6 +1,6 @@
-"""Decides where reading of a stream begins, and asks Redis now and then whether entries were missed since.
+"""Decides where the reading of a stream begins, and asks Redis now and then whether entries were missed since then.
 
-Streams are checked in batches. So a thousand streams take neither one long step nor a thousand round trips.
+Streams are checked in batches, so a thousand streams take neither one long step nor a thousand round trips.
 """
 
 from __future__ import annotations
@@ -26,25 +26,34 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
     from jobws.redis.connection import Connection
 
-# A batch takes about a millisecond of our time, and of Redis's.
+# A batch takes about a millisecond here, and a millisecond of Redis's thread.
 STREAMS_PER_BATCH: Final = 16
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Hub(Protocol):
-    """What a check calls; `hub.jobs.fanout.Fanout` implements it."""
+    """What the hub knows of each stream. `hub.jobs.fanout.Fanout` implements it.
+
+    Attributes:
+        cursors: By queue, the id of the entry that was published last.
+        verified: By queue, the id up to which it is certain that no entry was missed.
+        without_events: The queues whose streams keep no entries, since BullMQ is configured so.
+    """
 
     cursors: Cursor
     verified: Cursor
     without_events: set[str]
 
     def resize_history(self, queue: str, max_length: int) -> int:
-        """Take note of how many entries the stream keeps. Return how many of them are worth reading back."""
+        """Take note of how many entries the stream keeps.
+
+        Return how many of the newest ones to read when reading of the stream begins.
+        """
         ...
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take the events that the stream held up to the cursor, in short steps.
+        """Take the events that the stream held before reading began. Each `next` is a short step.
 
         Events up to the id `floor` may be missing.
         """
@@ -69,7 +78,10 @@ class Hub(Protocol):
         ...
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send the gap to the clients of the queue, in short steps."""
+        """Send a `gap` to the subscribers of the queue. Each `next` is a short step.
+
+        Events up to the id `floor` may be missing.
+        """
         ...
 
     def end_reread(self, queue: str, floor: str) -> None:
@@ -78,19 +90,20 @@ class Hub(Protocol):
 
 
 class GapCheck:
-    """Begins reading of streams, and checks them for missed entries.
+    """Prepares new streams for reading, and checks all streams for missed entries.
 
     Args:
-        hub: Is called with what was found. Its cursors say how far each stream was read.
+        hub: Gets what was found. Its `cursors` say how far each stream was read.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
-        """Check these streams, and begin with the new ones.
+        """Check these streams for missed entries. For a new stream, read what it holds and decide where reading begins.
 
-        If a key is not a stream, only the `problem` of its tail says so, since the other streams share the connection.
+        If a key is not a stream, the `problem` of its tail says so. Nothing is raised, since other streams share the
+        connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot answer now.
@@ -132,7 +145,7 @@ class GapCheck:
             _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
         tail.problem = problem
         if not tail.ready.is_set():
-            # No event was missed, and subscriptions to all queues must not wait for this queue.
+            # It counts as read, since subscriptions to all queues must not wait for this queue.
             await self._start(tail, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
@@ -165,7 +178,8 @@ class GapCheck:
             floor = before(back.oldest) if back.oldest else START
             if back.is_whole:
                 floor = lost_entries.floor_below(seen, cursors[tail], back.oldest)
-            # If Redis does not count entries, the entry at the cursor shows whether all later entries are still there.
+            # If Redis does not count entries, the entry at the cursor is needed: while it exists, all later ones exist,
+            # too.
             cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
             await self._start(tail, cursor, counted, back.found, floor)
 
@@ -184,7 +198,7 @@ class GapCheck:
     # ---- checking ----
 
     async def _check(self, tail: Tail, seen: Stream) -> None:
-        """Find out whether entries were missed. If they were, read the stream once more, as far back as needed."""
+        """Find out whether entries were missed. If so, have the stream read once more, as far back as needed."""
         label = tail.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
@@ -207,9 +221,10 @@ class GapCheck:
             tail.state.seen = seen
 
     async def check_cursors(self, connection: Connection, tails: Sequence[Tail]) -> None:
-        """If Redis does not count entries, suspect a gap in each stream where the entry at the cursor is gone.
+        """Suspect a gap where the entry at the cursor is gone and Redis does not count entries.
 
-        In this case entries between the cursor and those that were just read may be gone, too.
+        A reader calls this after it has read new entries, and before it publishes them. If the entry at the cursor is
+        gone, those between it and the new ones may be gone, too.
 
         Raises:
             RedisUnavailableError: Redis did not answer.
@@ -229,7 +244,7 @@ class GapCheck:
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
-        """Take note of entries that were published, in the order in which they were read."""
+        """Take note of entries that were published, oldest first."""
         after, verified = tail.count(entries)
         if after is not None and isinstance(tail.state, Reread):
             self._end_reread(tail, tail.state, after)
@@ -240,13 +255,14 @@ class GapCheck:
     async def _begin_reread(self, tail: Tail, reason: str, seen: Stream) -> None:
         label = tail.queue.label
         if label in self._hub.without_events:
-            # Its stream keeps no entries. The sweep finds the outcomes.
+            # Its stream keeps no entries, so reading it again finds nothing. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
             tail.state, tail.read = LastCheck(seen.added), None
             tail.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
-        # This holds even if nothing was trimmed: the entries of a stream that was deleted before are gone.
+        # Entries before this id are gone even if nothing was trimmed: the stream may have been deleted and created
+        # again.
         oldest = before(seen.first) if seen.length else seen.generated
         start, floor = self._hub.begin_reread(label, reason, seen.generated, oldest)
         self._hub.verified[label] = start
@@ -262,7 +278,7 @@ class GapCheck:
             self._end_reread(tail, reread, 0)
 
     def _end_reread(self, tail: Tail, reread: Reread, after: int) -> None:
-        """Take note that the stream was read once more, and that `after` newer entries were read since."""
+        """Take note that the second reading has ended, and that `after` newer entries were read since its end."""
         tail.state = LastCheck(None if reread.added is None else reread.added + after, unchecked=after)
         self._hub.end_reread(tail.queue.label, reread.floor)
         self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]

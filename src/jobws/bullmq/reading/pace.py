@@ -1,4 +1,4 @@
-"""Measures how fast a stream grows, which decides how it is read."""
+"""Measures how fast a stream grows. The rate decides whether the stream is read in a blocked read or now and then."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 # A stream that keeps fewer entries may be trimmed between two reads, however slowly it grew before.
 LEAST_LAZY_LENGTH: Final = 1000
-# A stream is read now and then only if it keeps the entries of at least ten seconds.
+# A stream is read now and then only if it keeps its entries for at least ten seconds, at the present rate.
 REACH_SECONDS: Final = 10
-# Up to this rate, being woken for each entry costs no more than reading several times a second.
+# Entries a second. Up to this rate, being woken for each entry costs no more than reading several times a second.
 QUIET_ENTRIES: Final = 4
 
 
@@ -22,7 +22,7 @@ class Pace:
         self._entries = self._before = 0
 
     def note(self, entries: int, now: float) -> None:
-        """Take note of new entries."""
+        """Take note that so many new entries were read at the time `now`."""
         age = now - self._second
         if age >= 1:
             self._before = self._entries if age < 2 else 0
@@ -30,14 +30,14 @@ class Pace:
         self._entries += entries
 
     def outlasts(self, max_length: int, now: float) -> bool:
-        """Whether a stream of `max_length` entries still holds all unread ones at the next lazy read.
+        """Whether a stream that keeps `max_length` entries can be read now and then without losing some.
 
-        This is judged by the present rate of new entries.
+        The present rate of new entries decides.
         """
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 
     def is_quiet(self, now: float) -> bool:
-        """Whether at most `QUIET_ENTRIES` a second came lately."""
+        """Whether at most `QUIET_ENTRIES` entries a second came lately."""
         return self._per_second(now) <= QUIET_ENTRIES
 
     def _per_second(self, now: float) -> int:

@@ -1,4 +1,4 @@
-"""How far one queue's stream was read, what the next check compares, and when the check is due."""
+"""Holds how far one queue's stream was read, what the next check for lost entries compares, and when it is due."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class LastCheck:
     """What the last check of a stream found, and the entries that were read since.
 
     Attributes:
-        added: How many entries had ever been added to the stream, up to the entry at the cursor. None if unknown.
+        added: How many entries had ever been added to the stream, up to and with the entry that was read last. None if
+            unknown.
         unchecked: How many entries were read since the check.
-        seen: The state of the stream at the check, if Redis counts entries and some were unread then. Once the newest
-            of these is read, `compare` sets this to None. None also means that there is nothing to compare.
+        seen: The state of the stream at the check, if Redis counts entries and some were unread then. `compare` uses it
+            when the newest of these entries is read. None means that there is nothing to compare.
     """
 
     added: int | None = None
@@ -35,11 +36,11 @@ class LastCheck:
     seen: Stream | None = None
 
     def compare(self, added: int, length: int, after: int) -> str | None:
-        """Return why entries were missed before the newest entry that the check saw, or None if none were.
+        """Return why entries may be missing up to the newest entry that the check saw, or None if none is missing.
 
         Args:
-            added: How many entries had been added up to this entry, which was read now.
-            length: How many entries the stream held then.
+            added: How many entries had been added up to this entry, which has just been read.
+            length: How many entries the stream held at the check.
             after: How many entries were read after this entry.
         """
         if self.added is None:
@@ -50,9 +51,10 @@ class LastCheck:
 
 
 class Reread(NamedTuple):
-    """A second reading of a stream, which ends at the entry `end`. Entries up to the id `floor` may be missing.
+    """A second reading of a stream in which entries seemed to be missing. It ends at the entry with the id `end`.
 
-    When it began, `added` entries had ever been added to the stream. None means that Redis does not count entries.
+    When it began, `added` entries had ever been added to the stream; None means that Redis does not count entries.
+    Entries up to the id `floor` are not in the stream any more, so they may be missing.
     """
 
     end: str
@@ -64,10 +66,10 @@ class Tail:
     """The state of one queue's stream while a reader reads it.
 
     Attributes:
-        ready: Set when the entries that the stream holds are known, and no later entry will be missed.
+        ready: Set when the entries that the stream already held are known, and reading goes on after them.
         last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
         problem: Why the stream is not being read now; None if it is.
-        state: What the last check found, or how far the stream is read once more.
+        state: What the last check found, or the second reading that is under way.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -77,12 +79,12 @@ class Tail:
         self.last_read: float | None = None
         self.problem: str | None = "not read yet"
         self.state: LastCheck | Reread = LastCheck()
-        # Whether Redis counts added entries (None while unknown), the entry at the cursor, and when the next check is
-        # due.
+        # Whether Redis counts added entries (None while unknown), the entry that was read last, and when the next check
+        # is due.
         self.is_counted: bool | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
-        # Why the last comparison failed.
+        # The reason of a gap that is suspected, and that the next check confirms.
         self.suspicion: str | None = None
         # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
@@ -101,13 +103,13 @@ class Tail:
         self.problem = None
 
     def moved(self) -> None:
-        """Wake the tasks that wait until the cursor moves."""
+        """Wake the tasks in `wait_moved`."""
         if self._moved is not None:
             self._moved.set()
             self._moved = None
 
     async def wait_moved(self) -> None:
-        """Wait until the cursor moves."""
+        """Wait until more of the stream was read or checked."""
         if self._moved is None:
             self._moved = anyio.Event()
         await self._moved.wait()
@@ -126,7 +128,7 @@ class Tail:
         return isinstance(self.state, LastCheck) and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
-        """Take note that entries may have been missed. The next check, which is now due, handles this."""
+        """Take note that entries may have been missed, and have the stream checked now. `reason` is that of a `gap`."""
         self.suspicion = reason
         self.check_at = 0.0
 
@@ -134,8 +136,8 @@ class Tail:
         """Take note of entries that were read.
 
         Returns:
-            Two values. While the stream is read once more, the first one is how many of the entries came after the end
-            of this reading. It is None until the end is reached. The second one is an id up to which it is now certain
+            Two values. The first one is how many of the entries came after the end of a second reading; it is None if
+            there is no second reading or its end is not reached. The second one is an id up to which it is now certain
             that no entry was missed, or None.
         """
         if not entries:
@@ -149,7 +151,7 @@ class Tail:
             state.added += len(entries)
         state.unchecked += len(entries)
         if 2 * state.unchecked >= self.max_length:
-            self.check_at = 0.0  # before the stream holds none of the entries that the last check saw
+            self.check_at = 0.0  # in time: later the stream may hold none of the entries that the last check saw
         seen = state.seen
         after = None if seen is None else _after(seen.last, entries)
         if seen is None or seen.added is None or after is None:

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
-# If a blocked read cannot be ended early, it ends after this time, so that new streams are read.
+# How long XREAD may block if it cannot be ended early. New streams are read only after it.
 IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
 LONGEST_PAUSE_SECONDS: Final = 2.0
-# The failures in a row that are logged, as is every tenth one: the first attempts follow each other quickly.
+# Which failures in a row are logged, besides every tenth: the first attempts follow each other quickly.
 LOGGED_FAILURES: Final = (1, 5)
-# In one command, since each stream may have an entry of a megabyte.
+# How many streams one XREAD names, since each stream may have an entry of a megabyte.
 STREAMS_PER_READ: Final = 250
 
 _log: Final = logging.getLogger(__name__)
@@ -48,34 +48,34 @@ class Waker(Protocol):
     works: bool
 
     def unblock(self) -> None:
-        """Soon end the blocked reads of the readers that are woken. Never waits."""
+        """Have the blocked XREAD of each reader ended on which `wake` was called. Never waits."""
         ...
 
 
 class Hub(gap_check.Hub, Protocol):
-    """What a reader calls; `hub.jobs.fanout.Fanout` implements it."""
+    """What a reader passes entries to. `hub.jobs.fanout.Fanout` implements it."""
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """Publish entries from the index `start` on. Return the index of the first one that was not published."""
+        """Pass on the entries from index `start` on. Return the index of the first one that was not passed on."""
         ...
 
 
 class StreamReader:
     """Reads one or several streams over one connection.
 
-    Streams that clients wait for are read in a blocked read. The others are read together a few times a second, since
+    Streams that clients wait for are read with XREAD BLOCK. The others are read together a few times a second, since
     being woken for each of their entries would cost thirty times as much.
 
     Args:
         target: Where Redis is.
-        hub: Takes what was read. Its cursors say after which id to read.
-        audience: Says which queues are listened to.
-        unblocker: Ends the blocked read of this reader, if Redis permits it.
-        readers: How many readers there are. Together they keep to a limit on what idle streams cost.
+        hub: Takes what was read. Its `cursors` say after which id to read each stream.
+        audience: Says for which queues clients wait.
+        unblocker: Ends this reader's XREAD early when the reader is woken, if Redis permits it.
+        readers: How many readers the process has. What idle streams cost is limited for all of them together.
         pauses: The intervals of reads and checks.
 
     Attributes:
-        client_id: Redis' id of the connection whose read is blocked; None if no read is, or if the id is unknown.
+        client_id: Redis's id of the connection while XREAD blocks; None if it does not block, or if the id is unknown.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class StreamReader:
         return self._woken.is_set()
 
     def add(self, tail: Tail) -> None:
-        """Begin to read one more stream."""
+        """Read one more stream from now on."""
         self._schedule.add(tail)
         self.wake()
 
@@ -117,7 +117,7 @@ class StreamReader:
         self._schedule.remove(tail)
 
     def wake(self) -> None:
-        """Read all streams now, including those that nobody listened to until now."""
+        """Read all streams now, also those that would be read only at the next interval."""
         self._schedule.hurry()
         self._woken.set()
         if self.client_id is not None:
@@ -176,13 +176,13 @@ class StreamReader:
                 await self._wait(connection, client_id, seconds)
 
     async def _wait(self, connection: Connection, client_id: Reply, seconds: float) -> None:
-        """Wait for entries of the streams that clients wait for, and publish them."""
+        """Wait with XREAD BLOCK for entries of the streams that clients wait for, and publish them."""
         if isinstance(client_id, int) and self._unblocker.works:
             self.client_id = client_id
         else:
             seconds = min(seconds, IMPATIENT_SECONDS)
         try:
-            # At least 1 ms, since 0 means without a limit.
+            # At least 1 ms, since BLOCK 0 has no limit.
             await self._read(connection, self._schedule.eager, "BLOCK", int(seconds * 1000) + 1)
         finally:
             self.client_id = None
@@ -219,7 +219,7 @@ class StreamReader:
         try:
             while index < len(entries) and not tail.is_removed:
                 index = self._hub.publish(tail.queue.label, entries, index)
-                # A checkpoint after each stream would cost as much as a few entries that nobody wants.
+                # Not a checkpoint after each stream, which would cost as much as a few entries that nobody wants.
                 await turn.pause()
         finally:
             if not tail.is_removed:
@@ -232,7 +232,7 @@ class StreamReader:
 
 
 def _streams(reply: Reply) -> Sequence[ReadStream]:
-    """Return the key and the entries of each stream, from XREAD's reply under RESP2, which is nil after a time-out."""
+    """Return the key and the entries of each stream, from XREAD's reply under RESP2; it is None after a time-out."""
     if reply is None:
         return ()
     if not isinstance(reply, list):

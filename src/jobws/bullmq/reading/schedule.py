@@ -1,4 +1,4 @@
-"""Decides which streams of a reader are read in a blocked read, which now and then, and when to check them. Pure."""
+"""Decides which streams a reader reads with XREAD BLOCK, which now and then, and when it checks them. Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 # A read of a stream without new entries takes Redis about 1 us. All such reads together may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001
-# A check takes us 100 us. The checks of streams without new entries may take half a percent of a core.
+# A check takes 100 us here. The checks of streams without new entries may take half a percent of a core.
 CHECK_SECONDS_PER_STREAM: Final = 0.02
 CHECKS_TOGETHER: Final = 64
-# How often to ask again which queues are listened to, if nothing indicates a change.
+# How often to ask again for which queues clients wait, if nothing indicates a change.
 SORT_SECONDS: Final = 1.0
 
 
 class Pauses(NamedTuple):
-    """The intervals of a reader's reads and checks.
+    """The intervals of a reader's reads, and of its checks whether entries were lost.
 
     Attributes:
         check_seconds: Between two checks of a stream, if there are few streams. After a reconnect each stream is
             checked, too.
         verify_seconds: From reading entries to the check of their stream. Clients get no position before this check.
-        lazy_seconds: Between two reads of the streams that nobody listens to, if there are few.
-        block_seconds: How long a read waits for entries, at most. The health check fails after 5 s without a read.
-        answer_seconds: How long Redis may take to answer. A blocked read is answered after `block_seconds` at the
-            latest.
+        lazy_seconds: Between two reads of the streams that nobody waits for, if there are few.
+        block_seconds: How long XREAD blocks at most. The health check fails after 5 s without a read.
+        answer_seconds: How long Redis may take to answer, also a blocked XREAD. So it must be longer than
+            `block_seconds`.
     """
 
     check_seconds: float = 5.0
@@ -44,7 +44,7 @@ USUAL_PAUSES: Final = Pauses()
 
 
 class Audience(Protocol):
-    """Says which queues are listened to."""
+    """Says for which queues clients wait."""
 
     def is_wanted(self, queue: str) -> bool:
         """Whether a client waits for the queue's next event, so that the event must be read immediately."""
@@ -55,14 +55,14 @@ class Schedule:
     """The streams of one reader, and when to read and check them. Times are seconds on anyio's clock.
 
     Args:
-        audience: Says which queues are listened to.
-        readers: How many readers there are. Together they keep to a limit on what idle streams cost.
+        audience: Says for which queues clients wait.
+        readers: How many readers the process has. What idle streams cost is limited for all of them together.
         pauses: The intervals of reads and checks.
 
     Attributes:
         pauses: The intervals of reads and checks.
-        eager: The streams to read in a blocked read.
-        lazy: The streams to read now and then.
+        eager: The streams to read with XREAD BLOCK.
+        lazy: The streams to read now and then, without BLOCK.
     """
 
     def __init__(self, audience: Audience, readers: int, pauses: Pauses) -> None:
@@ -98,18 +98,18 @@ class Schedule:
         self.hurry()
 
     def hurry(self) -> None:
-        """Have due checks made and all lazy streams read without a further pause, since something has changed."""
+        """Make due checks and the read of lazy streams due now, since something has changed."""
         self._check_at = self._lazy_at = 0.0
 
     def seconds_left(self, now: float) -> float:
-        """Return the seconds until something other than waiting for entries is due, at most `block_seconds`."""
+        """Return the seconds until a check or a read of lazy streams is due, at most `block_seconds`."""
         due = min(self._check_at, self._lazy_at if self.lazy else float("inf"))
         return min(max(due - now, 0.0), self.pauses.block_seconds)
 
     # ---- checking ----
 
     def to_check(self, now: float) -> Sequence[Tail]:
-        """Return the streams to check now, at most `CHECKS_TOGETHER`, so that reading does not wait for long."""
+        """Return the streams to check now: at most `CHECKS_TOGETHER`, so that reading is not delayed for long."""
         if now < self._check_at:
             return ()
         due = [tail for tail in self._tails if now >= tail.check_at]
@@ -122,7 +122,7 @@ class Schedule:
         return some
 
     def _check_seconds(self, streams: int) -> float:
-        """Return the seconds between two checks of one of `streams` streams, if nothing is read from it."""
+        """Return how many seconds pass between two checks of the same stream, if a reader checks so many streams."""
         return max(self.pauses.check_seconds, self._spread_seconds(streams))
 
     def _spread_seconds(self, streams: int) -> float:
@@ -133,8 +133,8 @@ class Schedule:
     def sort(self, now: float) -> None:
         """Divide the streams into `eager` and `lazy`. A key that is not a stream is in neither.
 
-        Streams that nobody waits for are eager, too, where this costs nothing: while no other stream is eager, and few
-        entries come to them all together.
+        Streams that nobody waits for are eager, too, where this costs nothing: while clients wait for no stream of this
+        reader, and its streams together get few entries.
         """
         if now < self._sort_at:
             return
@@ -150,7 +150,8 @@ class Schedule:
         self.lazy = [tail for tail in readable if tail.is_lazy]
         wanted_at = (tail.check_at for tail in readable if tail.is_wanted)
         unwanted_at = (tail.check_at for tail in readable if not tail.is_wanted)
-        # Streams that nobody waits for are checked together. To wake up for each one would cost as much as its check.
+        # Streams that nobody waits for are checked together, since waking up for each one would cost as much as its
+        # check.
         pause = min(
             max(self.pauses.verify_seconds, self._spread_seconds(len(self._tails)) / 10), self.pauses.block_seconds
         )
@@ -165,7 +166,7 @@ class Schedule:
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
-        """Take note of how many entries each of these streams returned when it was asked for at most `count`."""
+        """Take note of how many entries each of these streams returned when at most `count` were asked for."""
         unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
         if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):

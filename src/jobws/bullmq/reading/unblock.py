@@ -1,4 +1,4 @@
-"""Ends blocked reads early with CLIENT UNBLOCK (Redis 5), so that a reader can read other streams, too."""
+"""Ends blocked reads early with CLIENT UNBLOCK (Redis 5), so that a reader can begin to read further streams."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from jobws.bullmq.reading.reader import StreamReader
 
 TIMEOUT_SECONDS: Final = 5.0
-# Redis may execute our command before the read that it is to end.
+# The pause before a command is repeated: Redis may execute it before the read that it is to end.
 AGAIN_SECONDS: Final = 0.002
-# The time between two attempts to connect, and between two attempts to unblock as a user without this permission.
+# The time between two attempts to connect, and between two attempts if the user may not use CLIENT UNBLOCK.
 RETRY_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 60.0
 
@@ -27,11 +27,11 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Unblocker:
-    """Ends the blocked reads of woken readers, over a connection of its own, while `run` runs.
+    """Ends the blocked reads of readers on which `wake` was called. `run` does it, over a connection of its own.
 
     Args:
         target: Where Redis is.
-        readers: The readers. The unblocker sees later changes of this collection.
+        readers: The readers. The caller may change this collection later.
 
     Attributes:
         works: Whether Redis is known to permit CLIENT UNBLOCK. If not, no read may be blocked for long.
@@ -44,11 +44,14 @@ class Unblocker:
         self._asked = anyio.Event()
 
     def unblock(self) -> None:
-        """Soon end the blocked reads of the readers that are woken. Never waits."""
+        """Have the blocked XREAD of each reader ended on which `wake` was called. Never waits."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Unblock reads until cancelled. While Redis is unavailable or refuses, blocked reads end by their time-out."""
+        """Unblock reads until cancelled.
+
+        While Redis is unavailable, or refuses this command, a blocked read ends when its time is over.
+        """
         is_refusal_said = False
         while True:
             pause = RETRY_SECONDS
@@ -81,7 +84,7 @@ class Unblocker:
 
 
 async def _execute(connection: Connection, client_ids: Collection[str]) -> None:
-    """End the reads of these clients, if they are blocked.
+    """End the blocked reads of the connections with these ids. Others are not affected.
 
     Raises:
         RedisUnavailableError: Redis did not answer, or cannot do this now.
