@@ -93,6 +93,10 @@ class FakeConnection:
         # wsproto leaves the code out only for its own constant.
         await self.socket.aclose(CloseReason.NO_STATUS_RCVD if code == CloseReason.NO_STATUS_RCVD else code, reason)
 
+    async def send_pings(self, count: int) -> None:
+        """Send so many pings in one write."""
+        await self.socket._stream.send_all(b"\x89\x00" * count)
+
     async def cut(self) -> None:
         """End the connection as a network does: without a word."""
         await trio.aclose_forcefully(self.socket._stream)

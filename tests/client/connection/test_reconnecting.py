@@ -191,6 +191,12 @@ async def test_leaving_is_clean(moment: str, how: str) -> None:
     # Whatever the client left running would hold up the nursery of `connect`, and its sockets warn when collected.
 
 
+async def test_pings_that_come_while_it_leaves_do_not_matter() -> None:
+    async with fake_bridge() as bridge, connect(bridge.url):
+        # The client's library answers one ping after the other, and the client leaves meanwhile.
+        await (await bridge.accept()).send_pings(1000)
+
+
 async def test_who_does_not_read_is_left_until_it_does() -> None:
     async with fake_bridge() as bridge, trio.open_nursery() as nursery:
         credentials = Credentials(None)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
+from wsproto.utilities import LocalProtocolError
 
 from jobws.errors import ConnectionLostError, RefusedError, UnreachableError
 from jobws.protocol.close_codes import may_return
@@ -109,6 +110,8 @@ async def open_websocket(
     except* trio_websocket.ConnectionRejected as refusals:
         # The library's reader raises this exception in its own task.
         failure = _refusal(refusals.exceptions[0], url)
+    except* LocalProtocolError:
+        pass  # the library's reader tries to answer a ping that came after the close frame of `aclose`
     if failure is not None:
         raise failure
 
