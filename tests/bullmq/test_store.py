@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import pytest
 
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.store import IDS_PER_TRANSACTION, JOBS_PER_ROUND, Store
@@ -87,6 +88,29 @@ async def test_a_job_that_is_sought_is_read_only_where_it_is(redis: Redis) -> No
     assert sorted(look_up.found) == [("q7", "1"), ("q8", "1")]
     assert set(look_up.ends) == {*queues, "gone"}
     assert (look_up.moments["q3", "1"], look_up.moments["q4", "1"]) == (last, "0-0")
+
+
+@pytest.mark.parametrize(("having", "exists_calls"), [([], 3), (["1", "2", "3"], 3), (["1", "3"], 6)])
+async def test_sought_jobs_are_counted_and_asked_one_by_one_only_in_a_queue_with_some(
+    redis: Redis, having: list[str], exists_calls: int
+) -> None:
+    queues = {name: Queue(name, "bull", name) for name in ("q1", "q2", "q3")}
+    for job_id in having:
+        redis.add_job("q2", job_id, state="active")
+    last = redis.add_event("q2", "active", "x")
+    store = Store(RedisTarget(redis.url), queues)
+
+    def calls(command: str) -> int:
+        return int(redis.client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        before = calls("exists"), calls("hmget")
+        look_up = await store.look_up({name: ["1", "2", "3"] for name in queues}, sought=["1", "2", "3"])
+        assert (calls("exists") - before[0], calls("hmget") - before[1]) == (exists_calls, len(having))
+        tasks.cancel_scope.cancel()
+    assert sorted(look_up.found) == [("q2", job_id) for job_id in having]
+    assert {look_up.moments["q2", job_id] for job_id in ("1", "2", "3")} == {last}
 
 
 async def test_a_question_does_not_wait_for_a_large_one_that_came_later(redis: Redis) -> None:

@@ -82,6 +82,15 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
     return asked
 
 
+def count_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
+    """Return the commands, MULTI to EXEC, that tell how many of `job_ids` the queue may have.
+
+    Most queues have all of the jobs of a list, or none. To ask this costs a fifth of asking for each job.
+    """
+    exist: Command = ("EXISTS", *[queue.key(job_id) for job_id in job_ids])
+    return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), exist, ("EXEC",)]
+
+
 def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
     """Return the commands, MULTI to EXEC, that tell which of `job_ids` the queue may have.
 
@@ -89,6 +98,14 @@ def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
     """
     exist: list[Command] = [("EXISTS", queue.key(job_id)) for job_id in job_ids]
     return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), *exist, ("EXEC",)]
+
+
+def parse_count(job_ids: Sequence[bytes], replies: Sequence[object]) -> list[bool] | None:
+    """Return what `parse_search` would, from the replies to EXEC of `count_commands`; None if each id must be asked."""
+    _, count = replies
+    if count not in (0, len(job_ids)):
+        return None
+    return [count != 0] * len(job_ids)
 
 
 def parse_search(replies: Sequence[object]) -> list[bool]:
@@ -125,7 +142,7 @@ def end(replies: Sequence[object]) -> str:
     """Return the last id of the queue's stream, or `0-0` if the stream is empty.
 
     Args:
-        replies: The replies to EXEC of `commands` or `search_commands`.
+        replies: The replies to EXEC of `commands`, `count_commands` or `search_commands`.
     """
     return _last_id(replies[0]) or START
 

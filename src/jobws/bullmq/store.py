@@ -89,6 +89,12 @@ class _Round:
             if each is not None:
                 self.found[label, job_id] = each
 
+    def note_search(self, label: str, job_ids: Sequence[str], exist: Sequence[bool], end: str) -> None:
+        """Ask for the jobs of a queue that exist, and note the others as missing. `end` is as for `note`."""
+        self.add(label, compress(job_ids, exist), ())
+        missing = [job_id for job_id, exists in zip(job_ids, exist, strict=True) if not exists]
+        self.note(label, missing, [None] * len(missing), end)
+
 
 class Store:
     """Answers queries while `run` runs.
@@ -195,11 +201,16 @@ class Store:
 
     async def _search(self, current: _Round, batch: _Batch) -> None:
         """Note the jobs that do not exist, and have the others read."""
-        for queue, job_ids, _, replies in await self._transactions(current, batch, snapshot.search_commands):
-            exist = snapshot.parse_search(replies)
-            current.add(queue.label, compress(job_ids, exist), ())
-            missing = [job_id for job_id, exists in zip(job_ids, exist, strict=True) if not exists]
-            current.note(queue.label, missing, [None] * len(missing), snapshot.end(replies))
+        mixed: _Batch = []
+        for queue, job_ids, raw_ids, replies in await self._transactions(current, batch, snapshot.count_commands):
+            exist = snapshot.parse_count(raw_ids, replies)
+            if exist is None:
+                mixed.append((queue.label, job_ids))
+            else:
+                current.note_search(queue.label, job_ids, exist, snapshot.end(replies))
+        if mixed:
+            for queue, job_ids, _, replies in await self._transactions(current, mixed, snapshot.search_commands):
+                current.note_search(queue.label, job_ids, snapshot.parse_search(replies), snapshot.end(replies))
 
     async def _read(self, current: _Round, batch: _Batch) -> None:
         commands = partial(snapshot.commands, results=self._results)
