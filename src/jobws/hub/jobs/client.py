@@ -160,7 +160,7 @@ class JobClient(Client[Request, PendingSubscription]):
             pending.evicted.append(name_evicted(evicted.request.key))
         if len(self._subscriptions) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._subscriptions)
-        if self._matching is not None and self._matching.most(key) >= MAX_MATCHING:
+        if self._matching is not None and self._matching.has(MAX_MATCHING, key):
             limit = f"a connection may have {MAX_MATCHING} subscriptions that match one job"
             return ItemError("too-many-subscriptions", limit)
         subscription = self._subscriptions[key] = Subscription(self, request, self._fanout.rooms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from jobws.protocol.request_types import Room
 
@@ -45,11 +45,20 @@ class Matching:
         if not alike and room.job_id is not None:
             del self._by_job[room.job_id]
 
-    def most(self, room: Room) -> int:
-        """Return the highest number of subscriptions that match one job, among the jobs that `room` would match."""
-        jobs = self._by_job.values() if room.job_id is None else [self._by_job.get(room.job_id, [])]
-        most = 0
-        for queues in jobs:
-            for queue in (room.queue,) if room.queue is not None else {*queues, *self._whole, None}:
-                most = max(most, sum(each is None or each == queue for each in queues) + self._whole.count(queue))
-        return most if jobs else self._whole.count(room.queue)
+    def has(self, count: int, room: Room) -> bool:
+        """Whether at least `count` (1 or more) subscriptions match one job, among the jobs that `room` would match."""
+        if room.job_id is None:
+            return any(self._have(count, room, queues) for queues in self._by_job.values()) or (
+                self._whole.count(room.queue) >= count
+            )
+        queues = self._by_job.get(room.job_id, ())
+        # A job nearly always has fewer, and then no queues are compared, which takes 7 % of a subscription's time.
+        return len(queues) + len(self._whole) >= count and self._have(count, room, queues)
+
+    def _have(self, count: int, room: Room, queues: Sequence[str | None]) -> bool:
+        """Answer `has` for one job. `queues` are those of the subscriptions to this job."""
+        matched = (room.queue,) if room.queue is not None else {*queues, *self._whole, None}
+        return any(
+            sum(each is None or each == queue for each in queues) + self._whole.count(queue) >= count
+            for queue in matched
+        )

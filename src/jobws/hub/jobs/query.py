@@ -241,6 +241,8 @@ class Query:
         """Return whether events after a client's positions may be gone, in the queue or (None) in any queue."""
         if queue is not None:
             return queue in after and self._may_miss(queue, after[queue])
+        if not after:
+            return False
         known = self._holed.get(id(after))
         if known is None:
             holed = any(self._may_miss(label, stream_id) for label, stream_id in after.items() if self.knows(label))
@@ -251,6 +253,8 @@ class Query:
         """Return a client's positions that this bridge has not reached yet, in the queue or (None) in any queue."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
+        if not after:
+            return {}
         known = self._ahead.get(id(after))
         if known is None:
             ahead = {label: stream_id for label, stream_id in after.items() if self._is_ahead(label, stream_id)}
