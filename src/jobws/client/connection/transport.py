@@ -119,7 +119,7 @@ async def open_websocket(
 def _refusal(error: BaseException, url: str) -> Exception:
     """Return the exception for a refused handshake. If the bridge gave a reason, the message contains it."""
     if not isinstance(error, trio_websocket.ConnectionRejected):
-        return UnreachableError(f"no bridge at {url}: {error}")
+        return UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}")
     sentence = (error.body or b"").decode(errors="replace").strip()
     if error.status_code == 403 and sentence:
         return RefusedError(f"the bridge at {url} refuses: {sentence}")
@@ -155,10 +155,8 @@ async def _shake_hands(
                 extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
                 max_message_size=FIRST_MAX_MESSAGE_BYTES,
             )
-    except trio_websocket.ConnectionRejected as error:
-        raise _refusal(error, url) from None
     except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio.TooSlowError) as error:
-        raise UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}") from None
+        raise _refusal(error, url) from None
     raise UnreachableError(f"no bridge at {url}: the connection ended before the handshake was answered")
 
 
@@ -182,13 +180,12 @@ class _Ending(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive bytes, and note the end of the stream. See trio.abc.ReceiveStream."""
+        data = b""
         try:
             data = bytes(await self._stream.receive_some(max_bytes))
-        except trio.BrokenResourceError:
-            self._ended.set()
-            raise
-        if not data:
-            self._ended.set()
+        finally:
+            if not data:  # the stream has ended, or broke
+                self._ended.set()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
