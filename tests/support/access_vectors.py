@@ -1,4 +1,4 @@
-"""The shared vectors of access, which tests of Python and of Node read."""
+"""The test vectors for access, which tests in Python and in Node share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of `jobws.js` in one Node process (tests/node/adapter.mjs says what goes over the pipes)."""
+"""Clients of `jobws.js` in a Node process, which tests control over pipes (tests/node/adapter.mjs)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 Told = dict[str, Any]
-"""A line that the process wrote."""
+"""A line that the process wrote, as a JSON object."""
 
 SOON: Final = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": 10}
-# Not those of an earlier test in the same process.
+# Ids and names are not used again by a later test, which may have the same Node process.
 _ids = count(1)
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Rejected(Exception):
-    """A promise was rejected. `error` holds the Error's own properties, `name` and `message`."""
+    """A promise was rejected. `error` has the properties of the JavaScript error, with `name` and `message`."""
 
     def __init__(self, error: Told) -> None:
         super().__init__(f"{error.get('name')}: {error.get('message')}")
@@ -40,11 +40,11 @@ class Rejected(Exception):
 
 
 class Adapter:
-    """What a test has of the process. `adapter()` makes one.
+    """The Node process, as one test sees it. Get it from `adapter`.
 
     Attributes:
-        warnings: What went to `console.warn`.
-        uncaught: Errors that nobody caught.
+        warnings: The texts of `console.warn`.
+        uncaught: The errors that no code in Node caught.
     """
 
     def __init__(self, stdin: trio.abc.SendStream, stdout: trio.abc.ReceiveStream) -> None:
@@ -57,20 +57,23 @@ class Adapter:
         self._sending = anyio.Lock()
 
     async def io(self, url: str, **options: Any) -> AdapterClient:
-        """`io(url, options)`, with the WebSocket of the package `ws`; `WebSocket=False`: there is none."""
+        """Return what `io(url, options)` returns.
+
+        WebSockets are those of the package `ws`; `WebSocket=False` means none.
+        """
         name = f"client {next(_ids)}"
         self._clients[name] = anyio.create_memory_object_stream[Told](math.inf)
         await self.do("io", client=name, url=url, options=options)
         return AdapterClient(self, name, self._clients[name][1])
 
     async def do(self, command: str, **rest: Any) -> None:
-        """Give a command."""
+        """Send a command that has no answer."""
         async with self._sending:
             await self._stdin.send_all(json.dumps({"do": command, **rest}).encode() + b"\n")
 
     @asynccontextmanager
     async def call(self, command: str, **rest: Any) -> AsyncIterator[tuple[int, MemoryObjectReceiveStream[Told]]]:
-        """Give a command that tells something; its id, and what it will tell, up to the last."""
+        """Send a command that has answers. Yield its id, and a stream of the answers."""
         id = next(_ids)
         sent, told = anyio.create_memory_object_stream[Told](math.inf)
         self._calls[id] = sent
@@ -79,7 +82,7 @@ class Adapter:
             yield id, told
 
     async def read(self) -> None:
-        """Hand on what the process writes, until it ends."""
+        """Pass on what the process writes to those who wait for it, until the process ends."""
         rest = b""
         async for chunk in self._stdout:
             *lines, rest = (rest + chunk).split(b"\n")
@@ -88,7 +91,7 @@ class Adapter:
         raise RuntimeError("adapter.mjs has ended")
 
     async def leave(self) -> bool:
-        """Close the clients, and make the process as it was at its beginning; whether that was done in time."""
+        """Close the clients, and return the process to its first state. Return whether this was done within 60 s."""
         with trio.move_on_after(EVENTUALLY_SECONDS):
             async with self.call("leave") as (_, told):
                 await told.receive()
@@ -96,7 +99,7 @@ class Adapter:
         return False
 
     def close(self) -> None:
-        """What came and was not looked at is dropped."""
+        """Drop what came and was not read."""
         for stream in [stream for streams in self._clients.values() for stream in streams]:
             stream.close()
 
@@ -110,16 +113,16 @@ class Adapter:
                 self._clients[told["client"]][0].send_nowait(told)
             case kind:
                 call = self._calls[told["id"]] if kind == "watched" else self._calls.pop(told["id"])
-                with suppress(*_BROKEN):  # nobody waits for it any more
+                with suppress(*_BROKEN):  # the caller was cancelled
                     call.send_nowait(told)
 
 
 class AdapterClient:
-    """What `io` returned.
+    """A client in Node: the object that `io` returned there.
 
     Attributes:
         told: Its events as they come, `{"event", "data", …}`: connect, disconnect, connect_error, transport, `token`
-            (it asks for one), and what handlers were added for with `on`.
+            when it asks for a token, and the events for which `on` added handlers.
     """
 
     def __init__(self, adapter: Adapter, name: str, told: MemoryObjectReceiveStream[Told]) -> None:
@@ -128,12 +131,14 @@ class AdapterClient:
         self._name = name
 
     async def on(self, *events: str, how: str = "on", manager: bool = False) -> None:
-        """Add handlers. `how`: also `once`, or `off`. `manager`: to the client's `io`."""
+        """Call the method `how` (`on`, `once` or `off`) of the client, or of its manager `io`, for each of these
+        events.
+        """
         for event in events:
             await self._adapter.do(how, client=self._name, event=event, manager=manager)
 
     async def until(self, event: str) -> list[Told]:
-        """What it tells up to and with the next event of that name. Fails after 60 s."""
+        """Return the client's events up to and including the next one with this name. Fail after 60 s."""
         told: list[Told] = []
         with anyio.fail_after(EVENTUALLY_SECONDS):
             while not told or told[-1]["event"] != event:
@@ -141,30 +146,33 @@ class AdapterClient:
         return told
 
     async def emit(self, *arguments: Any, limit_ms: float | None = None) -> list[Any]:
-        """`emit(…, acknowledge)`, or `timeout(limit_ms).emit(…)`; what `acknowledge` was called with."""
+        """Call `emit(…, acknowledge)`, after `timeout(limit_ms)` if that is given.
+
+        Return the arguments of `acknowledge`.
+        """
         rest = {} if limit_ms is None else {"timeout": limit_ms}
         async with self._adapter.call("emit", client=self._name, args=arguments, **rest) as (_, told):
             answer: list[Any] = (await told.receive())["args"]
             return answer
 
     async def send(self, *arguments: Any) -> None:
-        """`emit(…)` without an acknowledgement."""
+        """Call `emit(…)` without an acknowledgement."""
         await self._adapter.do("emit", client=self._name, args=arguments)
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method, and await what it returns.
+        """Call a method of the client, and return what it returns or its promise resolves to.
 
         Raises:
-            Rejected: It threw, or its promise was rejected.
+            Rejected: The method threw, or its promise was rejected.
         """
         async with self._adapter.call("call", client=self._name, method=method, args=arguments) as (_, told):
             return _value(await told.receive())
 
     async def wait(self, job_id: object, **options: Any) -> Any:
-        """`wait`; who is cancelled aborts it.
+        """Call `wait`, and return the result. Cancelling this aborts `wait`.
 
         Raises:
-            Rejected: What `wait` rejects with.
+            Rejected: The promise of `wait` was rejected.
         """
         async with self._adapter.call("wait", client=self._name, jobId=job_id, options=options) as (id, told):
             try:
@@ -175,10 +183,12 @@ class AdapterClient:
 
     @asynccontextmanager
     async def watch(self, job_id: object, **options: Any) -> AsyncIterator[AsyncIterator[Told]]:
-        """`for await (… of watch(…))`, `{"event", "data", …}` each; the end of the context leaves the loop.
+        """Run `for await (… of watch(…))`. Yield its values, `{"event", "data", …}` each.
+
+        The end of the context ends the loop.
 
         Raises:
-            Rejected: Where it throws.
+            Rejected: The loop throws. Reading the values raises this.
         """
         call = self._adapter.call("watch", client=self._name, jobId=job_id, options=options)
         async with call as (id, told), aclosing(_watched(told)) as watched:
@@ -188,7 +198,7 @@ class AdapterClient:
                 await self._leave("close", id)
 
     async def state(self) -> Told:
-        """`connected`, `active` and `transport`."""
+        """Return the client's properties `connected`, `active` and `transport`."""
         async with self._adapter.call("state", client=self._name) as (_, told):
             state: Told = _value(await told.receive())
             return state
@@ -213,7 +223,7 @@ def _value(told: Told) -> Any:
 
 
 class _Node:
-    """The process: the tests of a Python process share one, since each start costs as much as most of these tests."""
+    """A Node process. Tests use it one after the other, since a start takes as long as most of these tests."""
 
     def __init__(self) -> None:
         command = [require("node"), str(NODE / "adapter.mjs")]
@@ -221,7 +231,7 @@ class _Node:
         atexit.register(self.end)
 
     def streams(self) -> tuple[trio.lowlevel.FdStream, trio.lowlevel.FdStream]:
-        """Its standard input and output, which may be closed: it has them still."""
+        """Return copies of its standard input and output, which the caller may close."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         stdin, stdout = (os.dup(each.fileno()) for each in (self._process.stdin, self._process.stdout))
@@ -238,9 +248,9 @@ _nodes: list[_Node] = []
 
 @asynccontextmanager
 async def adapter() -> AsyncIterator[Adapter]:
-    """Clients in Node, with a module `jobws.js` of their own, which are closed at the end of the context.
+    """Yield a Node process that has just loaded `jobws.js`. Its clients are closed at the end of the context.
 
-    The test is skipped where Node is missing.
+    The test is skipped if Node is missing.
     """
     await trio.to_thread.run_sync(install_packages, NODE, "ws")
     node = _nodes.pop() if _nodes else _Node()
@@ -264,7 +274,7 @@ async def adapter() -> AsyncIterator[Adapter]:
 
 @asynccontextmanager
 async def in_node() -> AsyncIterator[Adapter]:
-    """A process whose code throws nothing that nobody catches."""
+    """Yield a Node process, and check at the end that no error was left uncaught."""
     async with adapter() as node:
         with trio.fail_after(EVENTUALLY_SECONDS):
             yield node

@@ -1,4 +1,4 @@
-"""A proxy as some networks have: WebSockets do not get through, or responses are held back until they are whole."""
+"""A proxy like those of some networks: it blocks WebSockets, or holds responses back until they are complete."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _HEAD_BYTES: Final = 16384
 
 
 class BlockingProxy(Proxy):
-    """Between pages and a bridge.
+    """A proxy between pages and a bridge.
 
     Attributes:
-        websockets: What happens to new ones: they pass, are refused, or are never answered.
-        buffers: Whether a response reaches the page only once it is whole.
-        refused: How many WebSockets did not pass.
+        websockets: What happens to new WebSockets: they pass, are refused, or are never answered.
+        buffers: Whether a response reaches the page only when it is complete.
+        refused: How many WebSockets were blocked.
     """
 
     def __init__(self, target: int) -> None:
@@ -30,7 +30,7 @@ class BlockingProxy(Proxy):
         self.refused = 0
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        # A browser opens a connection of its own for each WebSocket, so the first request tells.
+        # The first request decides, since a browser opens a connection of its own for each WebSocket.
         with suppress(OSError):
             head = await client.socket.recv(_HEAD_BYTES, socket.MSG_PEEK)
             if self.websockets == "pass" or b"upgrade: websocket" not in head.lower():
@@ -53,7 +53,7 @@ class BlockingProxy(Proxy):
 
 
 class _Whole:
-    """A sink that, while the proxy buffers, takes a response in pieces and passes it on as one."""
+    """A sink that passes a response on in one piece while the proxy buffers, and immediately otherwise."""
 
     def __init__(self, proxy: BlockingProxy, sink: trio.SocketStream) -> None:
         self._proxy = proxy

@@ -1,4 +1,4 @@
-"""Bridges for tests: in this process on a free port, or as a process of their own."""
+"""Bridges for tests, in this process or as a process of their own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 QUICK = Pauses(check_seconds=0.1, block_seconds=0.05)
-"""Streams are checked ten times a second."""
+"""Intervals with which streams are checked for lost entries ten times a second."""
 
 
 class Live:
@@ -40,7 +40,7 @@ class Live:
         self.url = url
 
     async def ready(self) -> None:
-        """Wait until every queue is read."""
+        """Wait until the stream of every queue is read."""
         with anyio.fail_after(EVENTUALLY_SECONDS):
             await self.bridge.queues.scanned()
             await self.bridge.queues.ready(list(self.bridge.queues.by_label))
@@ -55,7 +55,10 @@ async def live_bridge(
     intervals: Intervals = USUAL_INTERVALS,
     **settings: Any,
 ) -> AsyncIterator[Live]:
-    """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context."""
+    """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context.
+
+    `ready` waits until the stream of every queue is read. `settings` are fields of `Settings`.
+    """
     bridge = Bridge(Settings(redis=redis_url, port=0, **settings), intervals._replace(streams=pauses))
     listener = listening_socket("127.0.0.1", 0)
     urls: list[str] = []
@@ -80,10 +83,10 @@ quick_bridge = partial(live_bridge, pauses=QUICK)
 
 
 class BridgeProcess:
-    """`jobws serve` as a process. A context manager; lines of its log are read as they are asked for."""
+    """`jobws serve` as a process. Use it as a context manager. Lines of its log are read when a test asks for them."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None, shell: str = "") -> None:
-        """`shell`: what a shell does before it becomes the bridge."""
+        """Start the process. `shell` is a command that a shell runs before it replaces itself with the bridge."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("JOBWS_", "REDIS_"))}
         env = {**clean, **(environment or {})}
         self._process: subprocess.Popen[str] | Started
@@ -107,7 +110,7 @@ class BridgeProcess:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The id of the process."""
         return self._process.pid
 
     def __enter__(self) -> Self:
@@ -121,7 +124,10 @@ class BridgeProcess:
             self._process.stderr.close()
 
     def read_until(self, part: str) -> str:
-        """The first further line of the log that holds `part`. The test's time limit bounds the wait."""
+        """Read the log up to a line that contains `part`, and return this line.
+
+        Only the test's time limit ends the wait.
+        """
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
@@ -132,17 +138,17 @@ class BridgeProcess:
         raise AssertionError(f"the log ended without {part!r}:\n" + "\n".join(self.lines))
 
     def started(self) -> str:
-        """The base URL, once it serves."""
+        """Wait until the bridge serves, and return its base URL."""
         self.read_until(" serves http")
         return self.url
 
     def wait(self) -> int:
-        """The exit code, once it has ended; what it logged until then is in `lines`."""
+        """Wait until the process has ended, and return its exit code. `lines` then has the whole log."""
         assert self._process.stderr is not None
         self.lines += self._process.stderr.read().splitlines()
         return self._process.wait()
 
     def terminate(self) -> int:
-        """Send SIGTERM and return the exit code."""
+        """Send SIGTERM, wait, and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self.wait()

@@ -1,4 +1,4 @@
-"""Chromium without a window, driven from a thread of its own: playwright speaks asyncio, the tests' bridges trio."""
+"""Chromium without a window. Playwright needs asyncio and the tests run on trio, so it has a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from playwright import async_api
 
-# Nothing but what the tests ask for goes over the network.
+# The browser sends nothing over the network that tests do not ask for.
 ARGUMENTS: Final = (
     *("--no-sandbox", "--no-first-run", "--disable-default-apps", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -27,13 +27,13 @@ _POLL_MILLISECONDS: Final = 20
 
 
 class Chromium:
-    """The browser. A context manager; every page has a profile of its own, so that no test sees another's."""
+    """The browser, as a context manager. Every page has a profile of its own, so that tests do not see each other."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        # The same browser without tabs and windows, where there is one: a page costs a quarter.
+        # The browser without tabs and windows, if it is installed: a page takes a quarter of the CPU.
         program = shutil.which("chromium-headless-shell") or require("chromium")
         self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
         self._playwright = self._stack.enter_context(self._portal.wrap_async_context_manager(async_playwright()))
@@ -47,7 +47,7 @@ class Chromium:
 
     @asynccontextmanager
     async def page(self, url: str) -> AsyncIterator[Page]:
-        """A page that has loaded `url`, until the end of the context. Fails if a script of it did."""
+        """Yield a page that has loaded `url`. Fail at the end of the context if a script of the page threw an error."""
         context = await self.run(self._browser.new_context)
         try:
             page = Page(self, context, await self.run(context.new_page))
@@ -59,18 +59,18 @@ class Chromium:
                 await self.run(context.close)
 
     async def run(self, function: Callable[..., Awaitable[Any]], *arguments: object, **keywords: object) -> Any:
-        """Call one of playwright's functions in its thread."""
+        """Call a function of playwright in playwright's thread, and return its result."""
         future = self._portal.start_task_soon(partial(function, *arguments, **keywords))
         return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
 
 
 class Page:
-    """One page.
+    """A page of the browser.
 
     Attributes:
-        tab: Playwright's object; its functions are called with `Chromium.run`.
-        sent: Text frames that the page's WebSockets sent, in order.
-        errors: What scripts threw and nobody caught.
+        tab: Playwright's object. Call its functions with `Chromium.run`.
+        sent: The text frames that the page's WebSockets sent, in order.
+        errors: The errors that scripts threw and did not catch.
     """
 
     def __init__(self, browser: Chromium, context: async_api.BrowserContext, tab: async_api.Page) -> None:
@@ -83,19 +83,23 @@ class Page:
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
 
     async def run(self, script: str, argument: object = None) -> Any:
-        """The value of an expression, or of the function that it is; promises are waited for."""
+        """Return the value of a JavaScript expression. If it is a function, call it; if it is a promise, wait for
+        it.
+        """
         return await self._browser.run(self.tab.evaluate, script, argument)
 
     async def until(self, script: str, argument: object = None) -> None:
-        """Wait until an expression holds; fails after 60 s."""
+        """Wait until a JavaScript expression is true. Fail after 60 s."""
         wait = partial(self.tab.wait_for_function, arg=argument, polling=_POLL_MILLISECONDS)
         await self._browser.run(partial(wait, timeout=EVENTUALLY_SECONDS * 1000), script)
 
     async def set_offline(self, offline: bool) -> None:
-        """What pulling the plug does to pages: no new connections, and `online` once it is back."""
+        """Refuse new connections as if the network were unplugged, or allow them again, which fires the event
+        `online`.
+        """
         await self._browser.run(self._context.set_offline, offline)
 
     async def command(self, name: str, **parameters: object) -> None:
-        """One of the DevTools protocol."""
+        """Send a command of the DevTools protocol."""
         session = await self._browser.run(self._context.new_cdp_session, self.tab)
         await self._browser.run(session.send, name, parameters)

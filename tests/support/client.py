@@ -1,4 +1,4 @@
-"""A WebSocket client that shows every frame as it came, without anything of jobws's own client."""
+"""A WebSocket client that shows every frame as it came. It uses nothing of jobws's own client."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support import EVENTUALLY_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-# Frames are compared as whatever JSON they are.
+# Not a type of jobws, since tests compare frames as JSON.
 Frame = dict[str, Any]
 
 
 class RawClient:
-    """Frames to and from a bridge, in order."""
+    """Sends requests to a bridge, and returns the frames that come, in order."""
 
     def __init__(self, socket: trio_websocket.WebSocketConnection, received: trio.MemoryReceiveChannel[str]) -> None:
         self.socket = socket
@@ -36,18 +36,18 @@ class RawClient:
         await self.socket.send_message(message)
 
     async def receive(self) -> Frame:
-        """The next frame. Fails if none comes within 60 s, or the connection ends."""
+        """Return the next frame. Fail if none comes within 60 s, or if the connection ends."""
         with trio.fail_after(EVENTUALLY_SECONDS):
             frame: Frame = json.loads(await self._received.receive())
             return frame
 
     async def ask(self, event: str, data: object = None, **rest: object) -> Frame:
-        """Send a request; the next frame, which must be its answer."""
+        """Send a request, and return the next frame, which must be the answer."""
         await self.send(event, data, **rest)
         return await self.receive()
 
     async def until(self, event: str, **data: object) -> list[Frame]:
-        """The frames up to and with the first of that event whose data holds `data`."""
+        """Return the frames up to and including the first one of this event whose data contains `data`."""
         frames = []
         while True:
             frames.append(await self.receive())
@@ -55,7 +55,7 @@ class RawClient:
                 return frames
 
     async def read_up_to(self, queue: str, stream_id: str) -> None:
-        """Return once the bridge has read that entry. The client is subscribed to the whole queue from then on."""
+        """Wait until the bridge has read the entry with this id. Subscribes the client to the whole queue."""
         await self.ask("subscribe-queue", {"queue": queue, "sub": "read", "events": ["none"]})
         after = "0-0"
         with trio.fail_after(EVENTUALLY_SECONDS):
@@ -64,7 +64,9 @@ class RawClient:
                 await trio.sleep(0.01)
 
     async def closed(self) -> tuple[int, str]:
-        """Code and reason, once the bridge has ended the connection; frames until then are dropped."""
+        """Wait until the bridge ends the connection, and return the close code and the reason. Drop frames
+        meanwhile.
+        """
         with trio.fail_after(EVENTUALLY_SECONDS):
             async for _ in self._received:
                 pass
@@ -81,7 +83,9 @@ async def raw_client(
     headers: Sequence[tuple[str, str]] = (),
     path: str = "/ws",
 ) -> AsyncIterator[RawClient]:
-    """A client of the bridge with that base URL. `hello` takes the first frame away."""
+    """Yield a client of the bridge with this base URL. If `hello` is true, the first frame, `hello`, was already
+    read.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None

@@ -1,4 +1,4 @@
-"""A command as its user meets it: lines, and an exit code."""
+"""Runs `jobws` commands as a user does: with output as text, and an exit code."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from tests.support.started import PIPE, Started
 
 
 class Command:
-    """`jobws …` as a process: no terminal as output, UTC as time zone, and no settings but those in `environment`."""
+    """`jobws …` as a process, with pipes for its output, UTC as time zone, and only the settings in `environment`."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBWS_")}
         env = {**kept, "TZ": "UTC", **(environment or {})}
         self.process: subprocess.Popen[str] | Started
-        if any(name.startswith("PYTHON") for name in environment or {}):  # which Python reads when it begins
+        if any(name.startswith("PYTHON") for name in environment or {}):  # Python reads these only at its start
             command = [sys.executable, "-m", "jobws", *arguments]
             self.process = subprocess.Popen(command, env=env, stdout=PIPE, stderr=PIPE, text=True)
         else:
             self.process = Started("jobws", *arguments, env=env, stdout=PIPE, stderr=PIPE)
 
     async def line(self) -> str:
-        """The next line of its output."""
+        """Return the next line of its standard output."""
         assert self.process.stdout is not None
         return (await anyio.to_thread.run_sync(self.process.stdout.readline)).rstrip("\n")
 
     async def end(self) -> tuple[int, str, str]:
-        """Exit code, and the rest of both outputs."""
+        """Wait until the command has ended. Return its exit code, and the rest of standard output and standard
+        error.
+        """
         out, err = await anyio.to_thread.run_sync(self.process.communicate)
         return self.process.wait(), out, err

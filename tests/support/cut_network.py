@@ -1,6 +1,6 @@
-"""Run in a network namespace of its own: clients connect, the network goes away, and the server must notice.
+"""Runs in a network namespace of its own: clients connect, the network goes away, and the server must notice this.
 
-Prints `gone` once it has; `python -m tests.support.cut_network`.
+Prints `gone` when it has. Started with `python -m tests.support.cut_network`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ async def main() -> None:
         ended.set()
 
     async def stream(send: Any) -> None:
-        """The client says nothing, and is told next to nothing: the kernel could hold it for a quarter of an hour."""
+        """Send little to a client that sends nothing. The kernel alone would notice its end after a quarter of an
+        hour.
+        """
         try:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             while True:

@@ -1,4 +1,4 @@
-"""The worker of the demo as a process."""
+"""The demo's worker as a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """The process. What it wrote to stderr is in `lines` once it has ended."""
+    """The process. When it has ended, `lines` has what it wrote to standard error."""
 
     def __init__(self, redis_url: str, root: Path, *arguments: str, python: tuple[str, ...] = ()) -> None:
         self._process = subprocess.Popen(
@@ -45,7 +45,7 @@ class Worker:
         return self
 
     def end(self, number: signal.Signals | None = None) -> int:
-        """Let its input end, or send a signal; the exit code."""
+        """End the process, by the end of its standard input or by a signal, and return its exit code."""
         if number is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -54,7 +54,7 @@ class Worker:
         return self.ended()
 
     def ended(self) -> int:
-        """The exit code, once it has ended."""
+        """Wait until the process has ended, and return its exit code."""
         assert self._process.stderr is not None
         code = self._process.wait(EVENTUALLY_SECONDS)
         self.lines = self._process.stderr.read().splitlines()

@@ -1,4 +1,4 @@
-"""The pages that people read: README.md, protocol.md and docs/; and the code blocks in them."""
+"""The documents of the project, README.md, protocol.md and docs/, and the blocks of code in them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PAGES: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md") if (ROOT / name).is_file()),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-"""Those whose code is run. protocol.md's is run by tests/conformance."""
+"""The documents whose code is run. The code of protocol.md is run by tests/conformance."""
 
 
 class Block(NamedTuple):
-    """A fenced block of code. Its language is empty where none is named."""
+    """A fenced block of code. `language` is empty if the block names none."""
 
     page: str
     language: str
@@ -23,12 +23,12 @@ class Block(NamedTuple):
 
 
 def page(name: str) -> str:
-    """The text of one page, by its path from the root of the project."""
+    """Return the text of a document. `name` is its path from the root of the project."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 def blocks() -> list[Block]:
-    """All of them, page by page."""
+    """Return all blocks of code, document by document."""
     return [
         Block(str(path.relative_to(ROOT)), language, code)
         for path in PAGES
@@ -39,12 +39,12 @@ def blocks() -> list[Block]:
 
 
 def block(language: str, part: str) -> str:
-    """The code that holds `part`: one text, on however many pages."""
+    """Return the block of code that contains `part`. If several documents have it, their texts must be the same."""
     (found,) = {each.code for each in blocks() if each.language == language and part in each.code}
     return found
 
 
 def pages_with(sentence: str) -> list[str]:
-    """The pages that say it, on one line or several."""
+    """Return the documents that contain a sentence, whether or not it is broken into lines."""
     words = " ".join(sentence.split())
     return [str(path.relative_to(ROOT)) for path in PAGES if words in " ".join(path.read_text("utf-8").split())]

@@ -1,4 +1,4 @@
-"""An echo app on the transport, its replies through ASGI or through the direct way."""
+"""An app that sends back what it receives, on the server's transport: through ASGI, or past it (`direct`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Echo:
-    """The direct way's echo."""
+    """Sends back what comes, without ASGI."""
 
     def __init__(self, direct: Direct) -> None:
         self._direct = direct
@@ -41,7 +41,7 @@ class _Echo:
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Says what it is told."""
+    """An ASGI app that sends back what comes over a WebSocket, and answers every HTTP request with `ok`."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
@@ -57,7 +57,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def echo_server(app: Any = echo, **settings: Any) -> AsyncIterator[int]:
-    """The port of the echo app, or of another, until the end of the context."""
+    """Serve the echo app, or another app, until the end of the context. Yield the port."""
     listener = listening_socket("127.0.0.1", 0)
     port: int = listener.getsockname()[1]
     stop = anyio.Event()

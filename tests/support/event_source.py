@@ -1,4 +1,4 @@
-"""A client of server-sent events that reads as a browser does (WHATWG HTML, §9.2.6), one event at a time."""
+"""A client of server-sent events that parses them as a browser does (WHATWG HTML, §9.2.6), one event at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """An event. `id` is the last one that was seen; `moves` says whether this event brought it."""
+    """An event. `id` is the last id that was seen, and `moves` says whether this event has it."""
 
     event: str
     data: Any
@@ -29,7 +29,13 @@ class Event(NamedTuple):
 
 
 class Parser:
-    """Bytes of a stream to events. Attributes as in the standard: `last_id` is what a browser would send back."""
+    """Turns the bytes of a stream into events.
+
+    Attributes:
+        last_id: What a browser would send as `Last-Event-ID`.
+        retry: The last value of `retry` in milliseconds; None if there was none.
+        blocks: How many blocks of lines have ended, with or without an event.
+    """
 
     def __init__(self) -> None:
         self.last_id = ""
@@ -40,7 +46,7 @@ class Parser:
         self._fields: dict[str, list[str]] = {}
 
     def feed(self, data: bytes) -> list[Event]:
-        # A CR at the end may be half of a line's end.
+        # A CR at the end of `data` may be the first half of CR LF.
         self._text += data
         found = []
         while (line := self._line()) is not None:
@@ -77,13 +83,13 @@ class Parser:
 
 
 def cursor_of(position: str) -> dict[str, str]:
-    """What an `id` says."""
+    """Return what an `id` means: for each queue, the position up to which events were sent."""
     cursor: dict[str, str] = json.loads(urlsafe_b64decode(position + "=" * (-len(position) % 4)))
     return cursor
 
 
 class EventSource:
-    """One response."""
+    """A request, and the events of its response."""
 
     def __init__(self, stream: SocketStream) -> None:
         self.parser = Parser()
@@ -104,27 +110,31 @@ class EventSource:
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
 
     async def receive(self) -> Event:
-        """The next event. Fails if none comes within 60 s; EndOfStream: the response is over, and whole."""
+        """Return the next event. Fail if none comes within 60 s.
+
+        Raises:
+            anyio.EndOfStream: The response is complete.
+        """
         while not self._events:
             self._events = self.parser.feed(await self.bytes())
         return self._events.pop(0)
 
     async def frame(self) -> dict[str, Any]:
-        """The next event of `POST /events`, which is a frame."""
+        """Return the next frame. In the response to `POST /events`, each event is a frame."""
         event = await self.receive()
         assert event.event == "message", event
         frame: dict[str, Any] = event.data
         return frame
 
     async def until(self, event: str, **data: object) -> list[Event]:
-        """The events up to and with the first of that name whose data holds `data`."""
+        """Return the events up to and including the first one of this name whose data contains `data`."""
         events = [await self.receive()]
         while not (events[-1].event == event and data.items() <= events[-1].data.items()):
             events.append(await self.receive())
         return events
 
     async def rest(self) -> list[Event]:
-        """All events up to the end of the response."""
+        """Return all events up to the end of the response."""
         events = []
         while True:
             try:
@@ -133,14 +143,18 @@ class EventSource:
                 return events
 
     async def position(self) -> dict[str, str]:
-        """The position after the next block, whatever it holds; events are kept."""
+        """Read one more block, whatever is in it, and return the position after it. Events are kept for `receive`."""
         blocks = self.parser.blocks
         while self.parser.blocks == blocks:
             self._events += self.parser.feed(await self.bytes())
         return cursor_of(self.parser.last_id)
 
     async def bytes(self) -> bytes:
-        """Some bytes of the body."""
+        """Return the next bytes of the body.
+
+        Raises:
+            anyio.EndOfStream: The response is complete.
+        """
         event = await self._next()
         if isinstance(event, h11.EndOfMessage):
             raise anyio.EndOfStream
@@ -167,7 +181,7 @@ async def event_source(
     headers: Mapping[str, str] | None = None,
     **query: str,
 ) -> AsyncIterator[EventSource]:
-    """`GET /events` of the bridge with that base URL; leaving the context cuts the connection."""
+    """Send `GET /events` to the bridge with this base URL. The end of the context cuts the connection."""
     parts = urlsplit(url)
     named = [("job", job_id) for job_id in ((jobs,) if isinstance(jobs, str) else jobs)]
     async with await anyio.connect_tcp(parts.hostname or "", parts.port or 0) as stream:
@@ -180,7 +194,7 @@ async def event_source(
 async def frame_source(
     url: str, requests: object, *, headers: Mapping[str, str] | None = None, **query: str
 ) -> AsyncIterator[EventSource]:
-    """`POST /events` with `requests` as its body; `bytes` are sent as they are."""
+    """Send `POST /events` with `requests` as JSON in the body. If they are bytes, send them as they are."""
     parts = urlsplit(url)
     body = requests if isinstance(requests, bytes) else json.dumps(requests).encode()
     async with await anyio.connect_tcp(parts.hostname or "", parts.port or 0) as stream:
@@ -191,7 +205,7 @@ async def frame_source(
 
 
 async def poll(url: str, requests: object, wait: str = "0", **headers: str) -> list[dict[str, Any]]:
-    """The frames of `POST /events?wait=`, which must be a whole answer."""
+    """Return the frames of `POST /events?wait=`, whose answer must be complete."""
     async with frame_source(url, requests, headers=headers, wait=wait) as source:
         assert source.status == 200
         events = await source.rest()

@@ -1,4 +1,4 @@
-"""A bridge that says what a test tells it to: a real WebSocket server, and nothing behind it."""
+"""A bridge that sends what a test wants: a real WebSocket server, with nothing else of a bridge."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ HELLO: dict[str, Any] = {
 
 
 class FakeConnection:
-    """One client, from the bridge's side.
+    """The connection of one client, from the side of the bridge.
 
     Attributes:
-        path: Of the handshake.
-        subprotocols: That the client offered.
-        headers: Of the handshake, names in lower case.
-        names: What the client called its latest subscription, by queue (None: without one) and job.
+        path: The path of the handshake.
+        subprotocols: The subprotocols that the client offered.
+        headers: The headers of the handshake, with names in lower case.
+        names: The name (`sub`) of the latest subscription, by queue and job id. The queue is None if the subscription
+            has none.
     """
 
     def __init__(self, socket: trio_websocket.WebSocketConnection, request: trio_websocket.WebSocketRequest) -> None:
@@ -53,7 +54,12 @@ class FakeConnection:
         return frame
 
     async def subscribed(self, after: dict[str, str] | None = None, *results: dict[str, Any]) -> dict[str, Any]:
-        """Take a subscription and acknowledge it. Returns its data."""
+        """Receive a `subscribe-job`, acknowledge it, and return its data.
+
+        Args:
+            after: The positions in the ack; None for none.
+            results: The results in the ack. Without any, each job is active.
+        """
         request = await self.receive()
         assert request["event"] == "subscribe-job", request
         subscription: dict[str, Any] = (
@@ -69,20 +75,23 @@ class FakeConnection:
         return subscription
 
     async def answer(self, event: str, **data: Any) -> Any:
-        """Take a request of that name and acknowledge it. Returns its data."""
+        """Receive a request with this name, acknowledge it, and return its data."""
         request = await self.receive()
         assert request["event"] == event, request
         await self.send("ack", {"request": event, **data}, ref=request["ref"])
         return request.get("data")
 
     async def job_event(self, event: str, job_id: str = "1", **keys: Any) -> None:
-        """Say it to the latest subscription to the job, with its queue or else without one; `sub` names another one."""
+        """Send an event to the latest subscription to the job in its queue, or if there is none, in any queue.
+
+        `sub` in `keys` names another subscription.
+        """
         data = {"queue": "q", "jobId": job_id, **keys.pop("data", {})}
         named = (self.names.get((queue, job_id)) for queue in (data["queue"], None))
         await self.send(event, data, **{"sub": next((name for name in named if name is not None), None), **keys})
 
     async def closed(self) -> int:
-        """Wait until the client has gone; its close code."""
+        """Wait until the client has closed the connection, and return its close code."""
         try:
             while True:
                 await self.socket.get_message()
@@ -90,7 +99,7 @@ class FakeConnection:
             return 1006 if closed.reason is None else int(closed.reason.code)
 
     async def close(self, code: int, reason: str = "") -> None:
-        # wsproto leaves the code out only for its own constant.
+        # wsproto omits the code only if it gets its own constant.
         await self.socket.aclose(CloseReason.NO_STATUS_RCVD if code == CloseReason.NO_STATUS_RCVD else code, reason)
 
     async def send_pings(self, count: int) -> None:
@@ -98,18 +107,18 @@ class FakeConnection:
         await self.socket._stream.send_all(b"\x89\x00" * count)
 
     async def cut(self) -> None:
-        """End the connection as a network does: without a word."""
+        """End the connection without a close frame, as a broken network does."""
         await trio.aclose_forcefully(self.socket._stream)
 
 
 class FakeBridge:
-    """The server.
+    """The server. Get it from `fake_bridge`.
 
     Attributes:
         url: Its base URL.
-        hello: What it says first; empty: nothing.
-        refusal: Status and sentence with which it refuses the next handshakes; None: it takes them.
-        attempts: Handshakes so far.
+        hello: The data of the frame `hello`, which the server sends first. If it is empty, the server sends none.
+        refusal: The status and the text with which it refuses handshakes; None if it accepts them.
+        attempts: How many handshakes came so far.
     """
 
     def __init__(self, url: str, hello: dict[str, Any], accepted: trio.MemoryReceiveChannel[FakeConnection]) -> None:
@@ -120,13 +129,13 @@ class FakeBridge:
         self._accepted = accepted
 
     async def accept(self) -> FakeConnection:
-        """The next client that connected."""
+        """Wait for the next client that connects, and return its connection."""
         return await self._accepted.receive()
 
 
 @asynccontextmanager
 async def fake_bridge(**hello: Any) -> AsyncIterator[FakeBridge]:
-    """Serve until the end of the context; `hello` is laid over the usual one."""
+    """Serve until the end of the context. `hello` replaces parts of the usual `HELLO`."""
     send, received = trio.open_memory_channel[FakeConnection](100)
     bridge = FakeBridge("", {**HELLO, **hello}, received)
 

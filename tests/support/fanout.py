@@ -1,4 +1,4 @@
-"""A hub without tasks: what it tells them is dropped, unless a test wants to know."""
+"""A hub without the tasks that its signals wake. Signals go nowhere, unless a test wants them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ignore(*_: object) -> None:
-    """Nobody is there to be told."""
+    """Take a signal, and do nothing."""
 
 
 SILENT = Signals(ignore, ignore, ignore)
@@ -31,5 +31,5 @@ def new_fanout(
     max_payload_bytes: int = 1 << 20,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Fanout:
-    """A fanout that knows no queue."""
+    """Return a fanout without queues."""
     return Fanout(Rooms(on_listened), max_payload_bytes, clock, Signals(on_gap, on_job_log_news, on_job_log_wait))

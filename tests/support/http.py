@@ -1,4 +1,4 @@
-"""Requests to a bridge, and their answers."""
+"""Sends HTTP requests to a bridge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ JSON = "application/json"
 async def call(
     method: str, url: str, body: object = None, content_type: str = JSON, **headers: str
 ) -> tuple[int, dict[str, Any]]:
-    """Status and JSON; a body that is `bytes` is sent as it is."""
+    """Send a request. Return the status and the JSON of the answer.
+
+    `body` is sent as JSON, or as it is if it is bytes. `_` in the name of a header stands for `-`.
+    """
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if data is not None:
@@ -36,7 +39,7 @@ def _call(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:
-    """Status and body; `_` in a header's name stands for `-`."""
+    """Send a GET. Return the status and the body. `_` in the name of a header stands for `-`."""
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
@@ -47,16 +50,16 @@ def get(url: str, **headers: str) -> tuple[int, str]:
 
 
 async def ask(url: str, **headers: str) -> tuple[int, str]:
-    """As `get`, from a task."""
+    """Do what `get` does, without blocking the event loop."""
     return await anyio.to_thread.run_sync(partial(get, url, **headers))
 
 
 def connections(url: str) -> int:
-    """How many clients the bridge has, by its metrics."""
+    """Return how many clients the bridge has, according to its metrics."""
     return int(float(get(url + "/metrics")[1].split("\njobws_connections ")[1].split("\n")[0]))
 
 
 def problem(status: int, code: str, detail: str) -> str:
-    """The body of an answer that reports an error."""
+    """Return the body of an answer that reports an error."""
     content = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail}
     return json.dumps(content, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The lines of the log, as they stand in Redis."""
+"""Reads the lines of the log directly from Redis."""
 
 from __future__ import annotations
 

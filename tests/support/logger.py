@@ -1,4 +1,4 @@
-"""Workers that write log lines when they are told to: BullMQ's for Node, and its own for Python, each as a process."""
+"""Worker processes that write log lines when a test wants them, with BullMQ for Node and BullMQ for Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Logger:
-    """The process: one job at a time. A context manager; it ends with its standard input."""
+    """A worker process that does one job at a time. Use it as a context manager."""
 
     def __init__(self, kind: str, redis: Redis, queue: str) -> None:
         if kind == "node":
@@ -40,7 +40,10 @@ class Logger:
         self._process.communicate()
 
     async def tell(self, **told: Any) -> None:
-        """What the worker is to do; returns once Redis has it."""
+        """Have the worker do something, and wait until Redis has it.
+
+        `add` adds a job with these options, `log` writes a line to it, and `end` ends the job with this result.
+        """
         await anyio.to_thread.run_sync(self._tell, told)
 
     def _tell(self, told: dict[str, Any]) -> None:
@@ -53,7 +56,7 @@ class Logger:
 
 
 async def work(redis_url: str, name: str) -> None:
-    """As `logger.mjs`, in Python, whose package clears no logs."""
+    """Do in Python what `logger.mjs` does. BullMQ's package for Python has no function that clears logs."""
     begun: asyncio.Queue[Job] = asyncio.Queue()
     ends: asyncio.Queue[Any] = asyncio.Queue()
     completed: asyncio.Queue[None] = asyncio.Queue()

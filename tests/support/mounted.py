@@ -1,4 +1,4 @@
-"""A bridge mounted in somebody's app, under uvicorn: asyncio instead of trio, another server, a path prefix."""
+"""A bridge that is mounted in another app, under uvicorn. So it runs on asyncio and has a path prefix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ APPS = ("starlette", "fastapi")
 
 
 def new_app(kind: str, **arguments: Any) -> Starlette:
-    """An app of one of the `APPS`, whose import takes half a second."""
+    """Return an empty app of one of `APPS`. The import is here since it takes half a second."""
     module, name = {"starlette": ("starlette.applications", "Starlette"), "fastapi": ("fastapi", "FastAPI")}[kind]
     app: Starlette = getattr(import_module(module), name)(**arguments)
     return app
@@ -34,8 +34,11 @@ def new_app(kind: str, **arguments: Any) -> Starlette:
 
 @contextmanager
 def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
-    """The base URL of a bridge that reads its queues."""
-    # Made where no event loop runs, as in the module of an app.
+    """Serve an app with a mounted bridge until the end of the context.
+
+    Yield the bridge's base URL when it reads its queues.
+    """
+    # In a thread without an event loop, since an app makes its bridge when its module is imported.
     with ThreadPoolExecutor() as pool:
         bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings)).result()
     app = new_app(kind, lifespan=bridge.lifespan)
@@ -50,7 +53,7 @@ def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
 
 @contextmanager
 def served(app: Starlette) -> Iterator[str]:
-    """The URL of `app` under uvicorn, in a thread."""
+    """Serve `app` with uvicorn, in a thread, until the end of the context. Yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

@@ -1,4 +1,4 @@
-"""nginx as a process of a test, with a configuration that the test writes."""
+"""Runs nginx, with a configuration that a test writes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def nginx(folder: Path, configuration: str) -> Iterator[None]:
-    """Run nginx in a folder, where its configuration may name files. The text must have `events {}` once."""
+    """Run nginx in a folder until the end of the context.
+
+    Paths in the configuration start at this folder. The configuration must contain `events {}` once.
+    """
     program = require("nginx", "/usr/sbin/nginx")
     assert configuration.count("events {}") == 1
-    if os.geteuid() == 0:  # its workers would be somebody who cannot read the test's folder
+    if os.geteuid() == 0:  # nginx would start its workers as a user who cannot read the folder
         configuration = configuration.replace("events {}", "user root;\nevents {}")
     (folder / "nginx.conf").write_text(configuration)
     (folder / "temp").mkdir()
@@ -33,7 +36,7 @@ def nginx(folder: Path, configuration: str) -> Iterator[None]:
 
 
 def ask(url: str, *headers: tuple[str, str]) -> tuple[int, str]:
-    """The status and the body of an answer; status 0 means that nobody listens."""
+    """Send a GET. Return the status and the body; the status 0 means that nobody listens."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
             return answer.status, answer.read().decode()

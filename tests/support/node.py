@@ -1,4 +1,4 @@
-"""Node programs for tests, with packages from npm."""
+"""Runs Node programs for tests, with packages from npm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NODE = Path(__file__).parent.parent / "node"
 
 
 def install_packages(folder: Path = NODE, last: str = "bullmq") -> None:
-    """What the folder's package.json names, up to the package `last`; once, into a folder that git ignores."""
+    """Install the packages that the folder's package.json names, unless `last`, one of them, is already installed."""
     npm = require("npm", "node")
     with _only_process_in(folder):
         if not (folder / "node_modules" / last).is_dir():
@@ -29,7 +29,7 @@ def install_packages(folder: Path = NODE, last: str = "bullmq") -> None:
 
 @contextmanager
 def _only_process_in(folder: Path) -> Iterator[None]:
-    """Tests run in several processes, and npm in one folder at the same time in two breaks what it installs."""
+    """Let only one process in at a time. Tests run in several, and two npm in one folder break what they install."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX)
@@ -49,7 +49,7 @@ def _install(npm: str, folder: Path) -> None:
 
 
 class NodeProcess:
-    """A script of tests/node that has said `ready`. A context manager; it ends with its standard input."""
+    """A script of tests/node as a process that has printed `ready`. Use it as a context manager."""
 
     def __init__(self, script: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -67,7 +67,7 @@ class NodeProcess:
         self._process.communicate()
 
     def read_line(self) -> str:
-        """The next line of its output; the test's time limit bounds the wait."""
+        """Return the next line of its standard output. Only the test's time limit ends the wait."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 

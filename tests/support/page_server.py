@@ -1,4 +1,4 @@
-"""A web server for pages that are no page of the bridge's: an origin that the bridge must allow, or refuses."""
+"""A web server for pages that do not come from the bridge. The bridge must allow their origin, or it refuses them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TYPES: Final = {"html": "text/html; charset=utf-8", "js": "text/javascript", "m
 
 
 class PageServer:
-    """Serves what `files` gives for a path. A context manager.
+    """Serves what `files` returns for a path; None means 404. Use it as a context manager.
 
     Attributes:
-        origin: Its origin, and the URL of its root without the slash.
+        origin: The origin of its pages. It is also the URL of the root, without the slash.
     """
 
     def __init__(self, files: Callable[[str], bytes | None]) -> None:
@@ -29,7 +29,7 @@ class PageServer:
             """Answers GET."""
 
             def do_GET(self) -> None:
-                """Serve a file, or say that there is none."""
+                """Send a file, or 404."""
                 path = self.path.split("?")[0].lstrip("/")
                 body = files(path)
                 self.send_response(HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK)
@@ -39,7 +39,7 @@ class PageServer:
                 self.wfile.write(body or b"")
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -57,7 +57,7 @@ class PageServer:
 
 
 def page_file(path: str) -> bytes | None:
-    """The pages, and the adapter beside them."""
+    """Return a page of tests/web/pages, or the adapter `jobws.js`, or None if the path is neither."""
     match path:
         case "jobws.js" | "jobws-http.js" | "jobws-all.js":
             return ADAPTER.with_name(path).read_bytes()

@@ -1,4 +1,6 @@
-"""How tests are dealt to processes: one by one as a process becomes free, those of some files all to the same one."""
+"""Distributes tests over processes: one by one to the next free process, but all tests of some files to the same
+one.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ if TYPE_CHECKING:
     import pytest
     from xdist.remote import Producer
 
-# Tests wait more than they compute.
+# More than one, since tests wait more than they compute.
 PROCESSES_PER_PROCESSOR: Final = 3
-# What their tests share takes seconds to make, or each of them keeps a processor busy.
+# Files whose tests run in one process: what the tests share takes seconds to make, or each test keeps a processor busy.
 TOGETHER: Final = {
     "tests/redis/test_sentinel.py": "sentinels",
     "tests/redis/test_tls.py": "TLS",
@@ -26,18 +28,20 @@ TOGETHER: Final = {
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Not `--dist loadgroup`, which pytest 9.2 leaves without effect: pytest-xdist 3.8 cannot rename tests there."""
+    """Keeps the tests of a group in one process. `--dist loadgroup` would do this, but has no effect with pytest
+    9.2.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means."""
+    """Return how many processes `-n auto` means."""
     return PROCESSES_PER_PROCESSOR * (os.cpu_count() or 1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """The order is that of the tests: not the files with the most tests first."""
+    """Return the scheduler. It keeps the order of the tests, instead of beginning with the largest files."""
     config.option.loadscopereorder = False
     return Scheduling(config, log)

@@ -1,4 +1,4 @@
-"""A WebSocket client made of a blocking socket, which does what no library would."""
+"""A WebSocket client on a blocking socket. It can misbehave, which client libraries do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class Peer:
-    """One connection, from its handshake on. `answer` is the server's."""
+    """A connection after its handshake. `answer` is the server's answer to the handshake, as text."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Peer:
     ) -> None:
         port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
         self.socket = socket.socket()
-        # A small window, so that little is on its way to one who does not read.
+        # A small window, so that the kernel holds little for a client that does not read.
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(30)
@@ -53,7 +53,7 @@ class Peer:
         self.socket.sendall(bytes((opcode,)) + length + bytes(4) + payload)
 
     def frame(self) -> tuple[int, bytes]:
-        """The opcode and payload of the next frame."""
+        """Return the opcode and the payload of the next frame."""
         first, second = self._exactly(2)
         size = second
         if second == 126:
@@ -63,7 +63,7 @@ class Peer:
         return first & 15, self._exactly(size)
 
     def close_code(self) -> int:
-        """The code of the close frame, whatever comes before it. It is not answered."""
+        """Return the code of the close frame, which is not answered. Drop the frames before it."""
         while True:
             opcode, payload = self.frame()
             if opcode == 8:
@@ -71,7 +71,7 @@ class Peer:
                 return int(code)
 
     def gone(self) -> bool:
-        """Whether the server ended the connection, after whatever it sent; waits for that."""
+        """Drop what the server sends until it ends the connection, then return True."""
         try:
             while self.socket.recv(65536):
                 pass

@@ -1,4 +1,4 @@
-"""A Redis for one test, and what BullMQ would have written into it."""
+"""A Redis for one test, with functions that write what BullMQ writes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 
-# Made for each client, it would read its version from the package's files.
+# One object for all clients, since making it reads redis-py's version from the files of its package.
 DRIVER = redis.DriverInfo()
 
 Value = str | bytes | int | float
 
 
 class Entry(NamedTuple):
-    """An entry of a recording."""
+    """An entry of a recorded event stream."""
 
     queue: str
     id: str
@@ -32,11 +32,11 @@ class Entry(NamedTuple):
 
 
 class Redis:
-    """A server, and a synchronous client of it that speaks bytes."""
+    """A Redis server, and a synchronous client of it whose replies are bytes."""
 
     def __init__(self, server: EmbeddedRedis) -> None:
         self.server = server
-        # Its own 5 s are too short for a command that blocks, and on a busy machine for others.
+        # redis-py's default of 5 s is too short for commands that block, and on a busy machine for others.
         self.client = redis.Redis.from_url(server.url, driver_info=DRIVER, socket_timeout=2 * EVENTUALLY_SECONDS)
 
     def __enter__(self) -> Self:
@@ -50,13 +50,13 @@ class Redis:
         return self.server.url
 
     def make_queue(self, name: str, prefix: str = "bull") -> None:
-        """What constructing a BullMQ queue leaves."""
+        """Write what BullMQ writes when a program constructs a `Queue`."""
         self.client.hset(f"{prefix}:{name}:meta", "opts.maxLenEvents", "10000")
 
     def add_event(
         self, queue: str, event: str, job_id: str | bytes | None, *, prefix: str = "bull", **fields: Value
     ) -> str:
-        """An entry as BullMQ's scripts write it; the id it got."""
+        """Add an event to a queue's stream, as BullMQ's scripts write it. Return its stream id."""
         entry: dict[bytes, Value] = {b"event": event}
         if job_id is not None:
             entry[b"jobId"] = job_id
@@ -71,14 +71,14 @@ class Redis:
         return added.decode()
 
     def add_log(self, message: str | bytes, *, key: str = "jobws:logs", **fields: Value) -> str:
-        """A line of the log as programs write it; the id it got."""
+        """Add a line to the log, as programs write it. Return its stream id."""
         entry = {"level": "info", "source": "test", "message": message, **fields}
         added = self.client.xadd(key, entry)  # type: ignore[arg-type]
         assert isinstance(added, bytes)
         return added.decode()
 
     def add_job(self, queue: str, job_id: str, *, state: str = "wait", prefix: str = "bull", **fields: Value) -> None:
-        """A job's hash, and its place in the list or set of its state."""
+        """Write a job's hash, and its id into the list or the set of its state."""
         front = f"{prefix}:{queue}:"
         values: dict[str, Value] = {"name": "test", "data": "{}", "opts": "{}", "timestamp": 1795435729000, **fields}
         self.client.hset(front + job_id, mapping=values)  # type: ignore[arg-type]
@@ -89,6 +89,6 @@ class Redis:
 
 
 def read_recording(name: str) -> list[Entry]:
-    """The entries of a recording. Lines end at LF alone: JSON text may hold U+2028."""
+    """Return the entries of a recording. Only LF ends a line, since JSON may contain U+2028."""
     text = (RECORDINGS / f"{name}.jsonl").read_text(encoding="utf-8")
     return [Entry(**json.loads(line)) for line in text.split("\n") if line]

@@ -1,4 +1,4 @@
-"""A real Sentinel set on loopback: a master, a replica, three Sentinels."""
+"""Real servers with Sentinels, on loopback: a master, a replica and three Sentinels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 MASTER = "jobs"
 SENTINELS = 3
-# Known to all nodes and all Sentinels; each has a password of its own for the default user, which tests use.
+# The password of `USERS`, which all servers and Sentinels have. Tests use the default user, with another password on
+# each.
 PASSWORD = "p/w@1"
 QUOTED = "p%2Fw%401"
 USERS = tuple(f"user {name} on >{PASSWORD} ~* &* +@all" for name in ("app", "replica", "sentinel"))
 
 
 class SentinelSet:
-    """A context manager. It takes some seconds to start: the Sentinels find each other."""
+    """The servers. Use this as a context manager.
+
+    The start takes some seconds, since the Sentinels look for each other.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -31,7 +35,7 @@ class SentinelSet:
 
     def __enter__(self) -> Self:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="jobws-sentinel-"))
-        # By this name the server is a Sentinel.
+        # A Redis server that is started under this name is a Sentinel.
         self._binary = Path(directory) / "redis-sentinel"
         self._binary.symlink_to(find_redis_server())
         self.master = self._node()
@@ -48,7 +52,7 @@ class SentinelSet:
         return self._stack.enter_context(Redis(self._stack.enter_context(EmbeddedRedis(config))))
 
     def sentinel(self, user: str = "sentinel") -> Redis:
-        """A further Sentinel, which begins with the first master."""
+        """Start a further Sentinel, which is told of the first master."""
         port = self.master.server.port
         config = (
             *USERS,
@@ -80,11 +84,11 @@ class SentinelSet:
         )
 
     def stop_master(self) -> None:
-        """End it as a crash does."""
+        """End the master as a crash does."""
         self.master.server.kill()
 
     def isolate_master(self) -> None:
-        """Cut it off from its Sentinels and its replica alone: it stays a master, and serves everybody else."""
+        """Cut the master off from its Sentinels and its replica. It stays a master, and serves all others."""
         for name in ("sentinel", "replica"):
             self.master.client.acl_setuser(name, enabled=False)
             self.master.client.execute_command("CLIENT", "KILL", "USER", name)  # type: ignore[no-untyped-call]

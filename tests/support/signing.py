@@ -1,4 +1,6 @@
-"""Keys and signed tokens for tests, made with the cryptography package alone, which knows no rule of a JWT."""
+"""Makes keys and signed tokens for tests with `cryptography`, which knows no rule of JSON Web Tokens, so any may be
+broken.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def number(value: int, size: int | None = None) -> str:
 
 
 def jwk(key: object, **more: object) -> dict[str, Any]:
-    """The public half of a key, as a JSON Web Key."""
+    """Return the public half of a key as a JSON Web Key."""
     match key:
         case rsa.RSAPrivateKey():
             numbers = key.public_key().public_numbers()
@@ -74,7 +76,7 @@ def signature(signed: bytes, key: object) -> bytes:
 
 
 def signed_token(header: object, claims: object, key: object = SECRET) -> str:
-    """A token. Header and claims are JSON values, or text as it is to be signed."""
+    """Return a token. Header and claims are JSON values, or the text to sign."""
     parts = (part if isinstance(part, str) else json.dumps(part) for part in (header, claims))
     signed = ".".join(encoded(part.encode()) for part in parts)
     return f"{signed}.{encoded(signature(signed.encode(), key))}"

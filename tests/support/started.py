@@ -1,7 +1,7 @@
-"""Programs in Python as processes, forked from one that has imported what they need.
+"""Starts Python programs as processes, forked from a process that has already imported what they need.
 
-What a start of `jobws` computes is nearly all imports: 0.6 s, or 1.1 s for a bridge. Where a test is about the start
-itself, as in tests/test_install.py, processes are started as usual.
+A start of `jobws` takes 0.6 s, or 1.1 s for a bridge, and nearly all of it is imports. Tests about the start itself,
+such as tests/test_install.py, start processes as usual.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ STDOUT: Final = subprocess.STDOUT
 
 
 class Started:
-    """`python -m module …`, with what of `subprocess.Popen` the tests need.
+    """The process of `python -m module …`, with the methods of `subprocess.Popen` that tests need.
 
     Args:
-        module: What runs.
-        arguments: After it.
-        env: All of its environment.
-        stdin, stdout, stderr: PIPE, None for this process's own, or STDOUT for the last.
+        module: The module to run.
+        arguments: The arguments of the program.
+        env: The whole environment of the process.
+        stdin, stdout, stderr: PIPE, or None for that of this process. `stderr` may be STDOUT, too.
 
     Attributes:
-        returncode: None: it was not waited for yet.
+        returncode: The exit code; None until `poll` or `wait` has noticed the end.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class Started:
         self.wait()
 
     def poll(self) -> int | None:
-        """The exit code, as `subprocess` has it; None: it runs."""
+        """Return the exit code, as `subprocess` has it, or None if the process still runs."""
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The same, once it has ended.
+        """Wait until the process has ended, and return the exit code.
 
         Raises:
-            subprocess.TimeoutExpired: It has not.
+            subprocess.TimeoutExpired: The process still runs after `timeout` seconds.
         """
         code = self._look(timeout)
         if code is None:
@@ -107,7 +107,7 @@ class Started:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self) -> tuple[str, str]:
-        """End its input; the rest of both outputs, once it has ended."""
+        """End its standard input. Return the rest of standard output and standard error when it has ended."""
         if self.stdin is not None:
             self.stdin.close()
         errors: list[str] = []

@@ -1,4 +1,4 @@
-"""What the hub leaves to others: work in short steps, done to its end, and what a subscription has looked up."""
+"""Does for the hub what tasks of the server do: finishes work that comes in short steps, and begins look-ups."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ if TYPE_CHECKING:
 
 
 def do_all(steps: Iterator[None]) -> None:
-    """Take all of them."""
+    """Take all steps."""
     for _ in steps:
         pass
 
 
 def ask_for(pending: PendingSubscription, labels: Collection[str], fanout: Fanout) -> Query:
-    """What a subscription looks up, asked now; it must be given the answer."""
+    """Begin the look-up of a subscription, and return it. The caller must give it an answer."""
     query = Query(pending.rooms, labels, fanout)
     query.ask()
     return query
 
 
 def jobs_of(query: Query) -> list[Job]:
-    """What is looked up."""
+    """Return the jobs that are looked up."""
     return [(queue, job_id) for queue, job_ids in query.job_ids.items() for job_id in job_ids]
 
 
 def begin_again(fanout: Fanout, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-    """A hole is found: see `Fanout.begin_again`. All are told."""
+    """Do what is done when entries of a stream were lost: begin to read it again, and send `gap` to all.
+
+    Arguments and result are those of `Fanout.begin_reread`.
+    """
     start, floor = fanout.begin_reread(queue, reason, generated, oldest)
     do_all(fanout.send_gap(queue, reason, floor))
     return start, floor

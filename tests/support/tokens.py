@@ -1,4 +1,4 @@
-"""Bridges with keys, and tokens for them."""
+"""Bridges that require tokens, and tokens for them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ keyed_bridge = partial(live_bridge, jwt_secret=SECRET.decode())
 
 
 def jwt(scope: str, *, seconds: float = 300, key: object = SECRET, **claims: object) -> str:
-    """A token that expires in `seconds`."""
+    """Return a token that expires in `seconds`."""
     return signed_token({"alg": "HS256"}, {"scope": scope, "exp": int(time.time() + seconds), **claims}, key)
 
 
 def bearer(scope: str, *, seconds: float = 300, **claims: object) -> dict[str, str]:
-    """The header that brings such a token."""
+    """Return the header that carries such a token."""
     return {"Authorization": f"Bearer {jwt(scope, seconds=seconds, **claims)}"}

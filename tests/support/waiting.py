@@ -1,4 +1,4 @@
-"""HTTP requests that last: until a job has ended, or as long as the client stays."""
+"""HTTP requests that take long: until a job has ended, or for as long as the client stays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Held:
         self._done.set()
 
     async def waits(self) -> None:
-        """Until it is subscribed and its look-up is done."""
+        """Wait until the request has subscribed to the job and its look-up is done. The request must not have ended."""
 
         def subscribed() -> bool:
             connected = list(self._live.bridge.clients.connected)
@@ -47,7 +47,7 @@ class Held:
 
 
 def finish(redis: Redis, job_id: str, state: str, queue: str = "http", **fields: str) -> str:
-    """What a worker's last word leaves: the hash, the set and the event, whose id is returned."""
+    """Write what BullMQ writes when a job ends: the hash, the set and the event. Return the event's stream id."""
     redis.client.lrem(f"bull:{queue}:active", 1, job_id)
     redis.add_job(queue, job_id, state=state, finishedOn=str(round(time.time() * 1000)), **fields)
     return redis.add_event(queue, state, job_id, prev="active", **fields)

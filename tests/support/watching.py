@@ -1,4 +1,4 @@
-"""Jobs that are watched over a WebSocket: what is written to their streams, and what a client is told."""
+"""Helpers for tests that watch jobs over a WebSocket: they write to streams, and check what a client gets."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ async def subscribe(client: RawClient, data: object) -> Frame:
 
 
 async def nothing_more(client: RawClient) -> Frame:
-    """The pong of a ping, which must be the next frame."""
+    """Check that no frame waits: send a ping, and return its pong, which must be the next frame."""
     answer = await client.ask("ping")
     assert answer["event"] == "pong", answer
     return answer
 
 
 def finish(redis: Redis, job_id: str, queue: str = "http", **fields: Any) -> str:
-    """A job that ran and completed, and is removed at once; the id of its outcome."""
+    """Write the events of a job that completed, without its hash, as if it was removed. Return the outcome's stream
+    id.
+    """
     for event in ("added", "waiting", "active"):
         redis.add_event(queue, event, job_id)
     return redis.add_event(queue, "completed", job_id, prev="active", **{"returnvalue": "1", **fields})
 
 
 async def read_to(live: Live, stream_id: str) -> None:
-    """Wait until the bridge has read an entry."""
+    """Wait until the bridge has read the queue `http` up to this entry."""
     await eventually(lambda: live.bridge.fanout.cursors["http"] == stream_id)
 
 
@@ -50,7 +52,7 @@ async def gap_then_outcome(client: RawClient, reason: str) -> Frame:
 
 
 async def checked(live: Live) -> None:
-    """Wait until the bridge is sure that it missed nothing of what it has read."""
+    """Wait until the bridge is sure that it has missed no entry up to the last one that it has read."""
     await eventually(lambda: live.bridge.fanout.verified["http"] == live.bridge.fanout.cursors["http"])
 
 

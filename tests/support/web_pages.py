@@ -1,4 +1,4 @@
-"""A server on loopback that answers with bytes as given."""
+"""A web server on loopback whose answers are bytes that a test chooses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import threading
 
 
 class Pages:
-    """A server on loopback that answers each connection with bytes as given, and keeps what it was asked."""
+    """The server. It sends the same bytes on each connection. `asked` has the requests.
+
+    If `end` is false, it leaves connections open after the answer.
+    """
 
     def __init__(self, answer: bytes, *, end: bool = True) -> None:
         self.asked: list[bytes] = []
@@ -36,7 +39,7 @@ class Pages:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Closing alone does not wake a thread in accept().
+        # close() alone does not wake a thread in accept().
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""How much Python does, without a clock: the instructions of its byte code are counted."""
+"""Measures how much Python does without a clock, by counting byte code instructions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """What was done.
+    """The work that was counted.
 
     Attributes:
-        instructions: How many. What a function written in C does counts as one.
+        instructions: The number of instructions. A call of a function that is written in C counts as one.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Work:
 
 @contextmanager
 def counted() -> Iterator[Work]:
-    """Count what functions do that are called inside the context."""
+    """Count the instructions of the functions that are called inside the context."""
     work = Work()
 
     def note(frame: Any, event: str, _argument: Any) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.demo.job import JsonObject, Progress
 
 _LEVELS: Final = ("HIGH", "MEDIUM", "LOW", "UNDEFINED")
-# A worker that stops ends bandit after this time at the latest.
+# How often to report progress. If the worker stops, a report raises, and bandit ends after this time at the latest.
 _REPORT_SECONDS: Final = 0.5
 
 _log: Final = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
     Args:
         data: `{"path": directory}`, relative to the root. Without a path, the root itself is read.
         settings: Where to read, and for how long.
-        progress: Called with `{"step": "scanning", "seconds": n}` twice a second, since bandit reports nothing more.
+        progress: Called with `{"step": "scanning", "seconds": n}` twice a second, since bandit itself reports no
+            progress.
 
     Returns:
         `{"path", "files", "issues": [{"test_id", "severity", "confidence", "file", "line", "text"}], "totals": {"HIGH",
@@ -86,9 +87,9 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
 
 
 def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict[str, Any]:
-    """Run bandit and return its report. Its process ends with this call, even if `progress` raises."""
+    """Run bandit and return its report. The process of bandit ends with this call, even if `progress` raises."""
     command = [
-        # -P, since the current directory is the analysed one, and bandit must not import its `json.py`.
+        # -P, since the current directory is the analysed one, and Python must not import a `json.py` from there.
         *(sys.executable, "-P", "-m", "bandit", "-f", "json", "-q", "-r", "."),
         # A `.bandit` file in the directory could name other targets.
         *("--ini", os.devnull),
@@ -117,7 +118,7 @@ def _bandit(directory: Path, timeout_seconds: float, progress: Progress) -> dict
 
 
 def _lies_in(directory: Path, file: str) -> bool:
-    """Whether a file is in `directory`, with links resolved: bandit follows links that lead out of the directory."""
+    """Whether a file is in `directory` after links are resolved, since bandit follows links that lead out of it."""
     return (directory / file).resolve().is_relative_to(directory)
 
 

@@ -38,7 +38,7 @@ def process(data: Mapping[str, object], settings: FetchSettings, progress: Progr
     Returns:
         `{"url", "redirects", "status", "reason", "headers": {name: value}, "bytes", "truncated", "headersMilliseconds",
         "totalMilliseconds"}`. `url` is the URL after all redirects. Names of headers are in lower case, and repeated
-        headers are joined by a comma. `bytes` is how much of the body was read, which is all of it unless `truncated`.
+        headers are joined by a comma. `bytes` is how many bytes of the body were read: all of them, unless `truncated`.
         Any status is a result.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the demo's processors share: errors, progress, log messages, and the check of directories."""
+"""What the demo's processors share: errors, progress, log messages, and the check of directories that jobs name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from jobws.errors import JobwsError
 
 Progress: TypeAlias = Callable[[float | dict[str, object]], None]
-"""Reports a job's progress, as a percentage or an object. Blocks until Redis has it. Raises if the worker stops."""
+"""Reports a job's progress: a percentage or an object. Blocks until Redis has it. Raises if the worker stops."""
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -32,7 +32,7 @@ IGNORED_DIRECTORIES: Final = (
     "vendor",
     "__pycache__",
 )
-"""Patterns of `fnmatch` for the names of directories whose files a tool wrote, which say nothing about the project."""
+"""Patterns (`fnmatch`) of directory names. The files there were written by tools, and say nothing about the project."""
 
 
 def is_ignored(directory: str) -> bool:
@@ -58,7 +58,7 @@ def directory_below(root: Path, path: object) -> Path:
     if not isinstance(path, str):
         raise JobError('`path` must be a string, a directory below the worker\'s root: {"path": "."}')
     try:
-        # Like Path.resolve() since Python 3.13, this accepts links in a circle. Earlier versions of it raise.
+        # Not Path.resolve(), which raises for a circle of links before Python 3.13.
         directory = Path(os.path.realpath(root / path))
         inside, exists = directory.is_relative_to(root.resolve()), directory.is_dir()
     except (OSError, ValueError) as error:  # the name is too long, or contains a null character

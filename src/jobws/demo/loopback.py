@@ -1,7 +1,7 @@
-"""Sends HTTP requests for the processors, but not to hosts that a job must not reach.
+"""Sends HTTP requests for the processors, but only to hosts that a job may reach.
 
-The data of a job comes from strangers. On every redirect, the address that is checked is the address that is connected
-to: a name that is resolved a second time may have another address.
+The data of a job comes from strangers. A name is resolved once for each request, and the address that was checked is
+the one that is connected to: if it were resolved again, it could have another address.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Request:
 
     Attributes:
         url: A URL with the scheme `http` or `https`.
-        method: Redirects are followed for GET and HEAD only. For other methods, a redirect is the answer.
-        headers: Headers in addition to those that HTTP needs.
+        method: The method. Redirects are followed for GET and HEAD only. For other methods, a redirect is the answer.
+        headers: Headers in addition to those that HTTP needs; None for no more.
         body: The body; None for a request without one.
     """
 
@@ -49,9 +49,9 @@ class Limits:
     """The limits for a request.
 
     Attributes:
-        any_address: Whether other addresses than those of the loopback interface are allowed.
+        any_address: Whether addresses other than those of the loopback interface are allowed.
         timeout_seconds: The limit for the whole request, with redirects and body.
-        max_bytes: How much of the body is read.
+        max_bytes: How many bytes of the body are read.
     """
 
     any_address: bool = False
@@ -66,7 +66,7 @@ class Response:
         url: The URL after redirects.
         redirects: How many redirects were followed.
         status: The status code.
-        reason: The text after the status code.
+        reason: The text that follows the status code.
         headers: The headers, in their order. Names may repeat.
     """
 
@@ -85,13 +85,13 @@ class Response:
     def read(self) -> tuple[bytes, bool]:
         """Return the body and True, or the beginning of the body and False if it was cut at `max_bytes`.
 
-        Raises the errors that `send` turns into JobError.
+        Call this within the context of `send`, which turns the errors that this raises into JobError.
         """
         body = bytearray()
         while len(body) <= self._max_bytes:
             chunk = self._response.read1(_CHUNK_BYTES)
             if not chunk:
-                # A body without a length ends with its connection, and also if `_cut` ended the connection.
+                # A body without a length ends with its connection. `_cut` may have ended that.
                 if self._response.length or time.monotonic() >= self._end:
                     raise ConnectionResetError("the connection ended before the body did")
                 return bytes(body), True
@@ -101,7 +101,7 @@ class Response:
 
 @contextmanager
 def send(request: Request, limits: Limits) -> Iterator[Response]:
-    """Send a request and follow its redirects. The connection ends with the context.
+    """Send a request, follow its redirects, and yield the answer. The connection ends with the context.
 
     Raises:
         JobError: The URL is malformed, leads to a forbidden address, or gets no answer in time; or the body does not
@@ -140,12 +140,12 @@ def _answer(url: str, request: Request, limits: Limits, end: float) -> Iterator[
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     with _connected(parts.hostname, port, limits, end) as plain:
-        # A server that sends a byte now and then never runs into a socket's own time-out.
+        # The socket's own time-out is not enough, since a server can send a byte now and then.
         cut = threading.Timer(max(0.0, end - time.monotonic()), _cut, (plain,))
         cut.daemon = True
         cut.start()
         connection = http.client.HTTPConnection(parts.hostname, port)
-        # http.client uses the socket that exists already. Host and port only go into the Host header.
+        # http.client uses this socket. It takes host and port only for the header Host.
         connection.sock = plain
         try:
             if secure:
@@ -168,7 +168,7 @@ def _cut(connected: socket.socket) -> None:
 
 @contextmanager
 def _connected(host: str, port: int, limits: Limits, end: float) -> Iterator[socket.socket]:
-    """Connect to the first address of the host that accepts a connection, after checking all of its addresses."""
+    """Check all addresses of the host, then connect to the first one that accepts a connection."""
     resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in resolved:
         if not limits.any_address and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:

@@ -1,4 +1,4 @@
-"""Reads the dependencies, with names and versions, from the manifests of common package systems."""
+"""Reads dependencies, with names and versions, from the manifests of common package systems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Dependency: TypeAlias = tuple[str, str]
-"""A package's name, and the version that the manifest requires, which is empty if any version will do."""
+"""A package's name, and the version that the manifest requires; empty if it accepts any version."""
 
 Reader: TypeAlias = "Callable[[str], Iterable[Dependency]]"
 

@@ -1,4 +1,4 @@
-"""Starts the demo: a private Redis, a SPARQL endpoint, the bridge and a worker; then shows a walk through its jobs."""
+"""Starts the demo: a private Redis, a SPARQL endpoint, the bridge and a worker; then runs some jobs and shows them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ async def demo(
     console: Console,
     redis_server: str | None = None,
 ) -> int:
-    """Start all parts and show the walk. Unless `once` is true, continue until cancelled.
+    """Start all parts, then run and show the demo's jobs. Unless `once` is true, keep the parts up until cancelled.
 
     Args:
         root: The directory that the jobs analyse; None for jobws's own source.
         page: The URL that the job of the queue `http` fetches; None for the bridge's OpenAPI description.
         port: The bridge's port; 0 takes a free port.
-        once: Whether to end after the walk.
-        console: Where to show the walk.
+        once: Whether to end after the jobs.
+        console: Where to show what happens.
         redis_server: The program to start as Redis; see `chosen` of `embedded.find_redis_server`.
 
     Returns:
@@ -56,9 +56,9 @@ async def demo(
 
     Raises:
         ConfigurationError: A part cannot be started.
-        ClientError: The walk was refused or interrupted.
+        ClientError: The bridge refused a request, or the connection to it was lost.
     """
-    # Warnings about empty queues would not help here.
+    # Warnings that queues are empty would not help here.
     logging.getLogger("jobws").setLevel(logging.ERROR)
     root = Path(jobws.__file__).parent if root is None else root
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ async def demo(
                 complete = (await walk(url, todo, start_worker, console)).complete
                 await show_persisted(endpoint.url, SIZE, console)
             except JobwsError as error:
-                failure = error  # if raised here, it would come out in an exception group
+                failure = error  # raised below, since the task group would wrap it in an exception group
             if once or failure is not None:
                 tasks.cancel_scope.cancel()
             else:
@@ -89,7 +89,7 @@ async def demo(
 
 
 class _Started:
-    """Receives the bridge's URL when the bridge serves, and lets a task wait for this."""
+    """Lets a task wait for the bridge's URL. The server calls this object when it serves."""
 
     def __init__(self) -> None:
         self._url = ""
@@ -107,7 +107,7 @@ class _Started:
 
 @contextmanager
 def _worker(redis_url: str, root: Path, endpoint: str) -> Iterator[None]:
-    """Run the worker process until the end of the context. Blocks for a second or two until the worker is ready."""
+    """Run the worker process until the end of the context. Block for a second or two until the worker is ready."""
     command = [sys.executable, "-m", "jobws.demo.worker", "--redis", redis_url, "--root", str(root)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module

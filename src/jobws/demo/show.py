@@ -19,7 +19,7 @@ _LISTED: Final = 6
 
 
 async def show_persisted(endpoint: str, predicate: str, console: Console) -> None:
-    """Print the triples that a job inserted, from the SPARQL endpoint, as a client does after `completed`."""
+    """Print the triples that a job inserted. A client reads them from the SPARQL endpoint after `completed`, too."""
     select = f"SELECT ?subject ?value WHERE {{ ?subject <{predicate}> ?value }} ORDER BY ?subject"
     query = f"{endpoint}?{urlencode({'query': select})}"
     request = Request(query, headers={"Accept": "application/sparql-results+json"})  # noqa: S310 - our own endpoint

@@ -38,13 +38,12 @@ def process(data: Mapping[str, object], settings: SparqlSettings, progress: Prog
     """Send `data["update"]` or `data["query"]`.
 
     Args:
-        data: `{"update": text}` or `{"query": text}`, and optionally `"endpoint"`, which overrides that of the
-            settings.
+        data: `{"update": text}` or `{"query": text}`. An `"endpoint"` in it is used instead of that of the settings.
         settings: The endpoint, and the limits for a request.
         progress: Called with percentages.
 
     Returns:
-        For an update `{"endpoint", "status", "triplesBefore", "triplesAfter"}`, counted in the default graph. The
+        For an update `{"endpoint", "status", "triplesBefore", "triplesAfter"}`, with counts of the default graph. The
         counts include the changes of other jobs that run at the same time. For a query `{"endpoint", "status",
         "results"}`, with the endpoint's JSON: SPARQL results for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE.
 

@@ -1,9 +1,9 @@
 """A small SPARQL 1.1 endpoint on rdflib, for the queue `sparql`.
 
-It has one graph in memory and no named graphs. It serves `GET /sparql?query=`, and `POST /sparql` with a form or with
-the query or update as the body (https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Any local program may
-change the graph, but nothing else: requests that make rdflib open a URL or a file (LOAD, SERVICE, FROM, USING) are
-refused, and so are requests of web pages.
+The endpoint has one graph in memory and no named graphs. It serves `GET /sparql?query=`, and `POST /sparql` with a
+form, or with the query or update as the body (https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Any
+local program may change the graph, but nothing else: requests that make rdflib open a URL or a file (LOAD, SERVICE,
+FROM, USING) are refused, and so are requests of web pages.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Triples:
             return len(self._graph)
 
     def query(self, text: str) -> Answer:
-        """Return the result: JSON for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE; 400 if invalid."""
+        """Return the result: JSON for SELECT and ASK, JSON-LD for CONSTRUCT and DESCRIBE; 400 for an invalid query."""
         from rdflib.plugins.sparql.parser import parseQuery
 
         try:
@@ -61,7 +61,7 @@ class Triples:
                     body = result.graph.serialize(format="json-ld", encoding="utf-8")
                     return HTTPStatus.OK, "application/ld+json", body
                 return HTTPStatus.OK, "application/sparql-results+json", result.serialize(format="json") or b""
-        # rdflib raises plain Exception, and pyparsing exceptions of its own.
+        # rdflib raises plain Exception, and pyparsing raises exceptions of its own.
         except Exception as error:  # noqa: BLE001
             return _refusal(error)
 
@@ -103,7 +103,7 @@ def _refusal(error: Exception) -> Answer:
 class SparqlEndpoint:
     """The endpoint, on a loopback address and in a thread of its own. Use it as a context manager.
 
-    The graph belongs to this object, so it remains after the context, and in a second one.
+    The graph belongs to this object. It remains when the context ends, and is still there in another context.
 
     Args:
         port: The port; 0 takes a free port.
@@ -142,7 +142,7 @@ class SparqlEndpoint:
 
 class _Handler(BaseHTTPRequestHandler):
     triples: Triples
-    # A client that sends nothing blocks only its own thread, up to this time.
+    # After this time without a byte, the thread of a client ends.
     timeout: ClassVar[float | None] = _READ_SECONDS
 
     def do_GET(self) -> None:

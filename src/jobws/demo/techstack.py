@@ -124,7 +124,7 @@ def process(data: Mapping[str, object], settings: TechstackSettings, progress: P
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the regular files below `directory`, sorted, with their sizes. Links, which may lead out, are skipped."""
+    """Yield the regular files below `directory`, sorted, with their sizes in bytes. Skip links, which may lead out."""
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if not is_ignored(name))
         for name in sorted(names):
@@ -138,7 +138,7 @@ def _files(directory: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _dependencies(manifest: Path) -> list[Dependency]:
-    """Return the dependencies in a manifest, without duplicates. A broken manifest has none, and no error is raised."""
+    """Return the dependencies in a manifest, without duplicates; none if the manifest is broken."""
     reader = reader_of(manifest.name)
     if reader is None:
         return []

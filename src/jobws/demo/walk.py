@@ -1,4 +1,4 @@
-"""The demo's walk: one job per queue and one that fails, from their submit over HTTP to their outcomes."""
+"""Runs the demo's jobs: one for each queue, and one that fails. Submits them over HTTP, and shows their events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WALK_SECONDS: Final = 90.0
 MAX_TRIPLES: Final = 1000
-# The events that BullMQ writes after a worker takes the job, without `progress`.
+# The events, except `progress`, that BullMQ writes from the moment when a worker takes the job.
 _SUCCESS: Final = ("active", "completed")
 _FAILURE: Final = ("active", "waiting", "active", "failed")
 _STEPS: Final = frozenset(_SUCCESS + _FAILURE)
@@ -34,7 +34,7 @@ SIZE: Final = "urn:demo:bytes"
 
 
 class Task(NamedTuple):
-    """A job that the walk submits, and the events that the walk expects of it, from the first `active` on."""
+    """A job to submit, and the events to expect of it, from the first `active` on and without `progress`."""
 
     queue: str
     data: dict[str, object]
@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 def tasks_about(root: Path, page: str) -> list[Task]:
-    """Return the jobs. The one of the queue `http` fetches `page`; the others are about the files below `root`."""
+    """Return the jobs. That of the queue `http` fetches the URL `page`; the others are about the files below `root`."""
     return [
         Task("http", {"url": page}),
         Task("sparql", {"update": f"INSERT DATA {{\n{_triples(root)}\n}}"}),
@@ -54,11 +54,11 @@ def tasks_about(root: Path, page: str) -> list[Task]:
 
 
 class Walk(NamedTuple):
-    """The result of a walk.
+    """What came of the demo's jobs.
 
     Attributes:
         outcomes: The last event of each job, in the order in which they came.
-        complete: Whether all expected events came, and a log line of the worker for the end of each attempt.
+        complete: Whether all expected events came, and for the end of each attempt a log line of the worker.
     """
 
     outcomes: list[Event]
@@ -68,7 +68,7 @@ class Walk(NamedTuple):
 async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], console: Console) -> Walk:
     """Submit the jobs, subscribe, start the worker, and show what happens.
 
-    The worker is started last, so that every event of each job is seen.
+    The worker is started last, so that no event of a job is missed.
 
     Raises:
         ClientError: The bridge refused a request, or is gone.

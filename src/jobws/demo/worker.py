@@ -1,7 +1,8 @@
 """A worker process: BullMQ's own Python `Worker` for each queue, with processors that do real work.
 
-The process ends on SIGTERM and SIGINT, and when its standard input ends, so that it never outlives its parent. A job in
-progress at that moment stays `active`, as after a crash. BullMQ's check for stalled jobs gives it to the next worker.
+The process ends on SIGTERM and SIGINT. It also ends when its standard input ends, so that it never outlives its parent.
+A job that is in progress then stays `active`, as after a crash, until BullMQ's check for stalled jobs gives it to
+another worker.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ if TYPE_CHECKING:
 _SOCKET_TIMEOUT_SECONDS: Final = 30
 _CONNECT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 1.0
-# With BullMQ's default of 15 s, a queue would wait long after Redis is back.
+# When to try again after a failure. With BullMQ's default of 15 s, queues would wait long after Redis is back.
 _RETRY_MILLISECONDS: Final = 1_000
 
-_log: Final = logging.getLogger("jobws.demo.worker")  # in a program, the name of this module is `__main__`
+_log: Final = logging.getLogger(
+    "jobws.demo.worker"
+)  # not `__name__`, which is `__main__` when this module is the program
 
 
 class Processor(Protocol):
-    """The work of a queue. It blocks, so it runs in a thread, and BullMQ can renew the job's lock meanwhile."""
+    """Does the jobs of one queue. It blocks, so it runs in a thread, and BullMQ can renew the job's lock meanwhile."""
 
     def __call__(self, data: Mapping[str, object], *, progress: Progress) -> JsonObject:
         """Return the job's result. The message of an exception becomes the job's `failedReason`."""
@@ -65,21 +68,21 @@ class Service:
     """The workers of some queues.
 
     Args:
-        redis_url: Where the queues are.
-        processors: The processor of each queue.
-        prefix: BullMQ's prefix of the queues.
+        redis_url: The URL of the Redis that has the queues.
+        processors: The processor of each queue, by the queue's name.
+        prefix: The prefix of the queues' keys.
     """
 
     def __init__(self, redis_url: str, processors: Mapping[str, Processor], prefix: str) -> None:
         self._processors = processors
-        # redis-py uses the first of two equal options, so an option in the given URL has priority.
+        # redis-py uses the first of two equal options, so an option in the given URL is not overridden.
         timeout = f"{'&' if '?' in redis_url else '?'}socket_timeout={_SOCKET_TIMEOUT_SECONDS}"
         self._options = {"connection": redis_url + timeout, "prefix": prefix, "autorun": False}
         self._stopping = asyncio.Event()
         self._threads: set[threading.Thread] = set()
 
     def stop(self) -> None:
-        """End `run`. Must be called in its event loop."""
+        """End `run`. Call this in the event loop in which `run` runs."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -107,15 +110,16 @@ class Service:
                 raise ConfigurationError("a worker of BullMQ ended by itself; its traceback is above")
         finally:
             self._stopping.set()
-            # Not only `Worker.close`: in one of five runs it left a blocked read, and a traceback at the end.
+            # `Worker.close` alone is not enough: in one of five runs it left a blocked read, and a traceback at the
+            # end.
             for run in runs:
                 run.cancel()
             closed = asyncio.create_task(_close(workers, runs))
-            # If Redis is gone, closing would wait for it.
+            # Not without a limit, since closing would wait for a Redis that is gone.
             await asyncio.wait([closed], timeout=_STOP_SECONDS)
 
     def join(self) -> None:
-        """After `run`, give jobs in progress a moment to end the processes that they started."""
+        """Give jobs in progress a moment to end the processes that they started. Call this after `run`."""
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -166,7 +170,7 @@ class Service:
                     _say(f"{job.queue.name}/{job.id} {message.removeprefix('job ')}{reason} ({milliseconds} ms)")
 
     async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
-        """Run `work` in a daemon thread. A thread of asyncio's pool would delay the end of the process."""
+        """Run `work` in a daemon thread, since a thread of asyncio's pool would delay the end of the process."""
         done: Future[JsonObject] = Future()
         done.set_running_or_notify_cancel()
 
@@ -204,7 +208,7 @@ async def _close(workers: list[Worker], runs: list[asyncio.Task[None]]) -> None:
 
 
 def _say(line: str) -> None:
-    """Print one line. Control characters of ids and errors are replaced, since they could break the line."""
+    """Print one line. Control characters, which ids and errors may contain, are replaced."""
     print("".join(char if char.isprintable() else "\ufffd" for char in line), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -229,14 +233,14 @@ async def _serve(service: Service) -> None:
 
 
 def _stop_with_input(loop: asyncio.AbstractEventLoop, service: Service) -> None:
-    # Not `sys.stdin`: if a thread holds its lock when the interpreter ends, Python reports a fatal error.
+    # Not `sys.stdin`: if a thread holds the lock of that when the interpreter ends, Python reports a fatal error.
     with contextlib.suppress(OSError):
         while os.read(0, 65536):
             pass
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(service.stop)
     time.sleep(3 * _STOP_SECONDS + EXIT_SECONDS)
-    os._exit(1)  # If the loop is still blocked, no parent is left that could end this process.
+    os._exit(1)  # the loop is blocked, and no parent is left that could end this process
 
 
 def main() -> None:
@@ -265,8 +269,7 @@ def main() -> None:
     except JobwsError as error:
         _say(str(error))
         code = 2
-    # Not `sys.exit`: the finalizers of connections that BullMQ's package left open would complain about the closed
-    # loop.
+    # Not `sys.exit`: connections that BullMQ's package left open would then report that their event loop is closed.
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Shows what the worker logs: the lines of a job, before the job's outcome is shown."""
+"""Shows what the worker logs. The lines of a job are shown before the job's outcome."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from jobws.client import LogLines
 
-# Lines and events come in two streams, without an order between them. A job's outcome waits this long for its lines.
+# Lines and events come over two connections, in any order. The outcome of a job waits this long for the job's lines.
 PATIENCE_SECONDS: Final = 2.0
 
 
 class WorkerLog:
-    """Shows log lines, and counts the lines that report the end of an attempt at a job.
+    """Shows log lines. Counts, for each job, the lines that report the end of an attempt.
 
     Args:
         lines: The log lines.
@@ -39,7 +39,7 @@ class WorkerLog:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Show every line while the context lasts. An exception of the body is raised as it is, never in a group."""
+        """Show every line while the context lasts. An exception in the context is raised as it is, not in a group."""
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._show)
@@ -52,7 +52,7 @@ class WorkerLog:
             raise failure
 
     async def _show(self) -> None:
-        with suppress(ClientError):  # the task that waits for missing lines notices
+        with suppress(ClientError):  # `told`, which waits for the missing lines, then returns False
             async for line in self._lines:
                 self._console.print(shown(line), soft_wrap=True)
                 if line.job_id is not None and line.message.startswith((COMPLETED, FAILED)):
@@ -61,7 +61,7 @@ class WorkerLog:
                     self._news = anyio.Event()
 
     async def told(self, job_id: str, attempts: int) -> bool:
-        """Wait, at most 2 s, until the ends of `attempts` attempts at the job were shown. Return whether they were."""
+        """Wait at most 2 s until the ends of so many attempts at the job were shown. Return whether they were."""
         with anyio.move_on_after(PATIENCE_SECONDS):
             while self._ends[job_id] < attempts:
                 await self._news.wait()
