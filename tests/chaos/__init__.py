@@ -1,1 +1,4 @@
-"""Real workers end jobs while things break at random, and every client must end with each outcome: `make chaos`."""
+"""The chaos test (`make chaos`): real workers do jobs while things break at random.
+
+Every client must get each outcome.
+"""

@@ -1,4 +1,4 @@
-"""`make chaos N=1000 SEED=1`: the large run, harsh and mild, and the Socket.IO bridge beside it, which must lose."""
+"""`make chaos N=1000 SEED=1`: large runs, harsh and mild, and one of a Socket.IO bridge, which must lose outcomes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _seeds(text: str) -> list[int]:
-    """`1,4-6` is 1, 4, 5 and 6."""
+    """Return the numbers that a text lists: `1,4-6` means 1, 4, 5 and 6."""
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -109,7 +109,7 @@ def _plan(kind: str, seed: int, arguments: argparse.Namespace, *, has_node: bool
 def _is_bad(report: Report) -> bool:
     if report.kind == "socketio":
         return not report.lost
-    # A server that does not count its entries makes a bridge tell gaps where there is none.
+    # A bridge must report gaps that do not exist if Redis does not count entries.
     needless = report.kind in ("mild", "two") and report.is_counted and (report.from_hash or report.gaps)
     return bool(report.wrong or needless)
 

@@ -1,4 +1,4 @@
-"""What every event stream ever held, from the append-only file: Redis itself forgets what it trims and deletes."""
+"""Reads what every event stream ever held from the append-only file. Redis itself forgets what it trims and deletes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import hiredis
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Nothing is summed up, and everything is in the file before anybody is told of it.
+# With this configuration, the file is never rewritten, and an entry is in the file before any client gets it.
 COMPLETE: Final = ("appendonly yes", "appendfsync always", "auto-aof-rewrite-percentage 0")
 _CHUNK_BYTES: Final = 1024 * 1024
 _PREFIX: Final = "bull:"
@@ -18,7 +18,10 @@ _SUFFIX: Final = ":events"
 
 
 class Added(NamedTuple):
-    """An entry that was added. Without a job id nobody is told of it. `stream`: how many were deleted before it."""
+    """An entry that was added. Clients get it only if it has a job id.
+
+    `stream` counts the streams that were deleted before.
+    """
 
     id: str
     has_job: bool
@@ -29,8 +32,8 @@ class Streams:
     """The streams of one server.
 
     Attributes:
-        entries: By queue, all entries that were ever added, in order, over all incarnations of its stream.
-        present: By queue, how many of them belong to the stream that there is.
+        entries: By queue, all entries that were ever added, in order, also those of streams that were deleted.
+        present: By queue, how many of these belong to the present stream.
     """
 
     def __init__(self) -> None:
@@ -39,7 +42,7 @@ class Streams:
         self._deleted: Counter[str] = Counter()
 
     def take(self, command: list[bytes]) -> None:
-        """A command of the file."""
+        """Take the next command of the file."""
         match command[0].upper():
             case b"XADD" if (queue := _queue(command[1])) is not None:
                 place = 2
@@ -57,7 +60,7 @@ class Streams:
                 pass
 
     def differ(self, redis: Any) -> list[str]:
-        """Where Redis counts otherwise, as sentences: then nothing here can be relied on."""
+        """Return a sentence for each stream for which Redis has another count. Then this object cannot be trusted."""
         found = []
         for queue, added in self.present.items():
             facts = redis.xinfo_stream(f"{_PREFIX}{queue}{_SUFFIX}")
@@ -68,7 +71,7 @@ class Streams:
 
 
 def read(directory: Path) -> Streams:
-    """The streams that a server with the configuration `COMPLETE` and this directory ever had."""
+    """Return the streams that a server with the configuration `COMPLETE` and this directory ever had."""
     files = [*directory.glob("appendonly.aof"), *sorted(directory.glob("appendonlydir/*.incr.aof"))]
     assert files, "the server keeps no append-only file"
     streams = Streams()
@@ -83,6 +86,6 @@ def read(directory: Path) -> Streams:
 
 
 def _queue(key: bytes) -> str | None:
-    """The queue whose event stream has that key; None: it is no event stream."""
+    """Return the queue whose event stream has this key, or None if the key is no event stream."""
     name = key.decode()
     return name[len(_PREFIX) : -len(_SUFFIX)] if name.startswith(_PREFIX) and name.endswith(_SUFFIX) else None

@@ -1,4 +1,4 @@
-"""The bridge under test as a process that ends and comes back on its port: jobws, or the Socket.IO bridge."""
+"""The bridge under test, jobws or a Socket.IO bridge, as a process that ends and starts again on the same port."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ if TYPE_CHECKING:
 
 Kind = Literal["jobws", "socketio"]
 FAMILIES: Final = ("entries", "deliveries", "held", "replayed", "from_hash", "gaps")
-# Silent ends are found soon, and so would be an outcome that is told twice.
+# Short, so that ends without an event are found soon, and so that an outcome that is sent twice would show.
 SWEEP_SECONDS: Final = 1.0
 SOON: Final = ("--sweep-seconds", str(SWEEP_SECONDS))
-# On a busy machine; else it is less than one.
+# On a busy machine. On an idle one, a start takes less than a second.
 START_SECONDS: Final = 60.0
 TRACEBACK_LINES: Final = 40
 SUSPICIOUS: Final = ("Traceback", "Error:", "was skipped", "failed to", " ERROR ")
 
 
 class BridgeAtPort:
-    """One after the other of the same kind. A context manager; `start` starts the first.
+    """A bridge that can end and start again. Use it as a context manager. `start` starts the first process.
 
     Args:
-        kind: Which bridge.
-        redis_url: What it reads.
-        origin: Whose pages it serves, too.
+        kind: Whether the bridge is jobws or the Socket.IO bridge.
+        redis_url: The URL of the Redis that it reads.
+        origin: A further origin whose pages may connect.
         options: Further options of `jobws serve`.
 
     Attributes:
-        port: The port, the same for all.
-        counts: What the bridges counted, as far as they were asked before their end.
-        lives: How many were started.
-        trouble: Lines of their logs that should not be there.
+        port: The port, which stays the same.
+        counts: The bridges' metrics, added up. They are read before a bridge ends, so those of killed bridges are
+            missing.
+        lives: How many processes were started.
+        trouble: Lines of the logs that should not be there.
     """
 
     def __init__(self, kind: Kind, redis_url: str, origin: str = "", *, options: Sequence[str] = SOON) -> None:
@@ -68,7 +69,7 @@ class BridgeAtPort:
         self.end(signal.SIGKILL)
 
     def start(self) -> None:
-        """Start one, and wait until it accepts connections."""
+        """Start a process, and wait until it accepts connections."""
         started = threading.Event()
         self.lives += 1
         env = {**os.environ, **self._environment()}
@@ -86,7 +87,7 @@ class BridgeAtPort:
             raise RuntimeError(f"the bridge does not start: {list(self._said)}")
 
     def end(self, number: signal.Signals) -> None:
-        """End it with that signal; what it counted is kept. Idempotent."""
+        """End the process with this signal, and keep its metrics. Idempotent."""
         process, self._process = self._process, None
         if process is None or self._log is None:
             return

@@ -1,4 +1,4 @@
-"""What is to happen to queues and jobs, and when: two queues that stay, or many that come and go."""
+"""Plans what happens to queues and jobs, and when: two queues that stay, or many that come and go."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
     from random import Random
 
 QUEUES: Final = ("http", "sparql")
-# Entries that the stream of a queue keeps that comes and goes. Redis trims nodes of `stream-node-max-entries`.
+# How many entries the stream of a queue keeps that comes and goes. Redis trims whole nodes, so these must be small,
+# too.
 SHORT: Final = 20
 NODE_ENTRIES: Final = 10
-# Jobs of a burst, and how often. 40 jobs are 80 entries at once, most of which nobody can ever read.
+# How many jobs come together, and how often each number occurs. 40 jobs write 80 entries, most of which Redis trims
+# before anyone can read them.
 BURSTS: Final = {1: 25, 10: 40, 40: 32, 100: 3}
-# A queue may be there, and known, long before its first job: BullMQ in Node writes `meta` when a Queue is made.
+# How long a queue may exist before its first job, since BullMQ in Node writes `meta` when a program makes a Queue.
 # Bridges look for queues every 5 s.
 EMPTY_SECONDS: Final = (3.0, 7.0)
 
 
 class Course(NamedTuple):
-    """What is to happen.
+    """The plan of a run.
 
     Attributes:
-        queues: The queues that there will be, and when each comes first, in seconds from the start.
+        queues: The queues, and when each appears first, in seconds from the start.
         jobs: The jobs.
-        lines: What the worker process is told, and when.
+        lines: The lines for the worker process, and when to write each, in seconds from the start.
         config: Lines for redis.conf.
         stays: Whether the queues are there from the start, and keep every event.
     """
@@ -43,12 +45,15 @@ class Course(NamedTuple):
 
     @property
     def queue_options(self) -> tuple[str, ...]:
-        """What tells a bridge of the queues."""
+        """The options of `jobws serve` that name the queues."""
         return tuple(word for queue in self.queues if self.stays for word in ("--queue", queue)) or ("--queue", "*")
 
     @property
     def lives(self) -> dict[Key, list[Job]]:
-        """The jobs by their ids, which are used again."""
+        """The jobs by queue and id, in the order in which they are added.
+
+        Several jobs may have the same id, one after the other.
+        """
         lives: dict[Key, list[Job]] = defaultdict(list)
         for job in sorted(self.jobs, key=lambda job: job.at):
             lives[job.key].append(job)
@@ -56,7 +61,10 @@ class Course(NamedTuple):
 
 
 def two_queues(random: Random, count: int, seconds: float, *, removed: bool) -> Course:
-    """`count` jobs that are added over so many seconds. Two queues have the same ids. `removed`: some leave no hash."""
+    """Plan `count` jobs, which are added to two queues within so many seconds.
+
+    The two queues have the same ids. If `removed` is true, some jobs are removed when they end.
+    """
     jobs = []
     for number in range(count):
         jobs.append(
@@ -75,7 +83,7 @@ def two_queues(random: Random, count: int, seconds: float, *, removed: bool) -> 
 
 
 def many_queues(random: Random, queues: int, seconds: float) -> Course:
-    """So many queues with short streams: each appears, gets bursts of jobs, is obliterated, and comes back."""
+    """Plan queues with short streams. Each appears, gets bursts of jobs, is obliterated, and comes back."""
     lines: list[tuple[float, dict[str, Any]]] = []
     jobs: list[Job] = []
     numbers = count()
@@ -91,7 +99,7 @@ def many_queues(random: Random, queues: int, seconds: float) -> Course:
             lines.append((at, {"queue": queue, "jobs": [], "maxLen": SHORT}))
             bursts = list(_bursts(random, at + random.choice((0.0, random.uniform(*EMPTY_SECONDS)))))
             end = bursts[-1][0] + random.uniform(0.1, 5)
-            # The last life stays, mostly.
+            # In the end, most queues stay.
             back = end + random.choice((0.0, random.uniform(0, 1), random.uniform(0, 8)))
             is_last = back > seconds * 0.8
             doomed = not is_last or random.random() < 0.2
@@ -119,7 +127,7 @@ def many_queues(random: Random, queues: int, seconds: float) -> Course:
 
 
 def _bursts(random: Random, at: float) -> Iterator[tuple[float, int, bool]]:
-    """When, how many jobs, and whether all in one transaction."""
+    """Yield bursts: when each comes, how many jobs it has, and whether they are added in one transaction."""
     for _ in range(random.randint(2, 4)):
         yield at, random.choices(list(BURSTS), list(BURSTS.values()))[0], random.random() < 0.7
         at += random.uniform(0.05, 5)

@@ -1,4 +1,4 @@
-"""What a run is judged by: what clients were told, what they must have been told, and what Redis had."""
+"""Collects what a run is judged by: what clients got, what they should have got, and what Redis had."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """How a run stands.
+    """What is known of a run.
 
     Args:
-        world: What runs.
-        course: What was to happen.
-        ledgers: What clients were told that follow jobs.
+        world: The processes and proxies of the run.
+        course: The plan of queues and jobs.
+        ledgers: What the clients got that follow jobs.
         watchers: The clients that watch whole queues.
     """
 
@@ -41,7 +41,7 @@ class Facts:
         self._trouble: list[str] = []
 
     async def settle(self, patience: float) -> None:
-        """Wait until everybody has everything, or nothing came for so many seconds."""
+        """Wait until every client has everything, or until nothing has come for so many seconds."""
         before, deadline = -1, 0.0
         while (
             missing := len(self._unfinished())
@@ -56,7 +56,7 @@ class Facts:
             await trio.sleep(0.2)
 
     def take(self) -> None:
-        """Ask Redis for what there is, before it ends."""
+        """Read from Redis what the report needs, before Redis ends."""
         redis, directory = self._world.redis, self._world.server.directory
         assert directory is not None
         self._server = describe(redis)
@@ -67,7 +67,7 @@ class Facts:
         self._trouble += self._unconfirmed()
 
     def _ended(self) -> dict[Key, float]:
-        """When the jobs were finished that Redis still has, on trio's clock."""
+        """Return, for each finished job that Redis still has, when it was finished, on trio's clock."""
         shift = trio.current_time() - time.time()
         return {
             (queue, job_id.decode()): milliseconds / 1000 + shift
@@ -77,7 +77,7 @@ class Facts:
         }
 
     def _unfinished(self) -> list[Job]:
-        """The jobs that Redis should have, and finished."""
+        """Return the jobs that should be finished in Redis and are not."""
         ended = self._ended()
         return [job for job in self._course.jobs if not job.removed and not job.doomed and job.key not in ended]
 
@@ -95,7 +95,7 @@ class Facts:
         ]
 
     def report(self, trouble: Sequence[str], seconds: float) -> Report:
-        """How it went; `trouble` is what is known besides, `seconds` how long it took."""
+        """Return the report. `trouble` has sentences about what else went wrong. `seconds` is how long the run took."""
         plan, ledgers, watchers = self._world.plan, self._ledgers, self._watchers
         judgements = [
             watch.judge(self._streams.entries[queue])

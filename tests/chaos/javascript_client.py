@@ -1,4 +1,7 @@
-"""The adapter `jobws.js` in Node: it waits, watches, and subscribes by hand as old pages do, from random moments on."""
+"""A client that uses the adapter `jobws.js` in Node.
+
+It calls `wait` and `watch`, and emits requests as old pages do.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ if TYPE_CHECKING:
     from tests.support.adapter import Adapter, AdapterClient
 
 OUTCOMES: Final = ("completed", "failed", "removed")
-# `wait` and handlers do not tell where an outcome came from.
+# Stands for the id of an outcome, which `wait` and handlers do not show.
 UNKNOWN: Final = "-"
-# One after the other. The impatient one falls back to HTTP where a proxy hangs, and comes back; the third has nothing
-# but HTTP, where each further job costs an answer about all of them.
+# Clients take these options in turn. With the impatient ones a client falls back to HTTP while a proxy hangs, and
+# returns later. With the third ones a client has HTTP alone, where each further job causes an answer about all jobs.
 OPTIONS: Final[list[dict[str, object]]] = [
     {},
     {"timeout": 1500, "upgradeDelay": 1000, "upgradeDelayMax": 1000},
@@ -33,15 +36,15 @@ OPTIONS: Final[list[dict[str, object]]] = [
 
 
 class JavascriptClient:
-    """A page. It never learns of the trouble, or subscribes again on `connect`, which must make no difference.
+    """A page. Some pages do nothing when the connection breaks, others subscribe again on `connect`. Both must get all.
 
     Args:
         name: Its name.
-        jobs: What it follows.
-        random: Its chance.
-        proxy: Where it connects to.
-        number: Chooses its options.
-        node: Where it runs.
+        jobs: The jobs that it follows.
+        random: Decides its moments and methods.
+        proxy: The proxy to which it connects.
+        number: Its number, which decides its options.
+        node: The Node process in which it runs.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class JavascriptClient:
                 at = max(0.0, started + job.at + self._random.uniform(-2, 4))
                 how = self._random.choice(("wait", "watch", "watch all", "by hand"))
                 self.ledger.history[job.job_id].append(f"{job.queue} {how} at {at - started:.3f}")
-                if int(job.job_id[1:]) % 8 == 0:  # the same id in both queues, and one subscription
+                if int(job.job_id[1:]) % 8 == 0:  # both queues have this id, and one subscription covers both
                     if job.job_id not in anywhere:
                         room: dict[str, object] = {"jobId": job.job_id, "after": {}}
                         nursery.start_soon(self._follow, partial(self._subscribe, client, room, at))
@@ -107,7 +110,7 @@ class JavascriptClient:
         (answer,) = await client.emit("subscribe-job", room)
         if answer.get("error", {}).get("code") == "unknown-queue":
             raise Rejected(answer["error"])
-        if "until" not in room:  # what comes through pipes would come too late to know that it ended
+        if "until" not in room:  # with it, the pipes would report the end too late
             self._by_hand.append(room)
         if "error" in answer:
             self.ledger.faults.append(f"{self.ledger.name}: {room} was answered {answer}")
@@ -116,7 +119,7 @@ class JavascriptClient:
         await trio.sleep_until(at)
         event, data = await _outcome(client, job)
         self.ledger.note(job.key, event, data, Outcome(UNKNOWN, False, 0))
-        if again:  # whoever comes later gets the same
+        if again:  # a later call must get the same outcome
             await trio.sleep(1)
             event, data = await _outcome(client, job)
             self.ledger.counts["waited again"] += 1

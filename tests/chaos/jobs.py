@@ -1,4 +1,4 @@
-"""What is to happen to each job, and what became of it as one client saw it."""
+"""What each job does, and what one client saw of the jobs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Key: TypeAlias = tuple[str, str]
-"""Queue and job id."""
+"""A queue and a job id."""
 
 
 class Job(NamedTuple):
-    """A job. `at` is when it is added, in seconds from the start; it then takes `seconds`.
+    """A job of the plan. It is added at the time `at`, in seconds from the start, and takes `seconds`.
 
-    `removed`: BullMQ deletes it when it ends. `doomed`: its queue is obliterated, perhaps before it ends.
+    `removed` means that BullMQ removes the job when it ends. `doomed` means that its queue is obliterated, perhaps
+    before the job ends.
     """
 
     number: int
@@ -42,27 +43,30 @@ class Job(NamedTuple):
         return {"number": self.number, "pad": "x" * (self.number % 7) * 100}
 
     def task(self) -> dict[str, object]:
-        """As BullMQ takes it, for the worker process."""
+        """Return the job as the worker process adds it to BullMQ."""
         data = {"seconds": self.seconds, "fails": self.reason if self.fails else None, "result": self.result}
         opts = {"jobId": self.job_id, "removeOnComplete": self.removed, "removeOnFail": self.removed}
         return {"name": "chaos", "data": data, "opts": opts}
 
     def ends_with(self, event: str, data: dict[str, Any]) -> bool:
-        """Whether that is its outcome."""
+        """Whether an event is the outcome that this job must have."""
         if self.fails:
             return event == "failed" and data.get("failedReason") == self.reason
         return event == "completed" and data.get("returnvalue") == self.result
 
 
 Lives: TypeAlias = "Mapping[Key, Sequence[Job]]"
-"""The jobs that have an id, one after the other: obliterated queues use ids again. Mostly it is one."""
+"""By queue and id, the jobs that have this id, one after the other.
+
+It is one job, unless its queue was obliterated and uses ids again.
+"""
 
 
 class Outcome(NamedTuple):
-    """An outcome as it came.
+    """An outcome that a client got.
 
-    `subscription` tells two subscriptions to one room apart. `gap`: it may be one that came before, since there was a
-    gap, or the stream has lost it.
+    `subscription` is the name of the subscription that got it. `gap` means that the same outcome may have come before:
+    there was a gap, or the outcome comes from the job's hash.
     """
 
     id: str | None
@@ -72,15 +76,15 @@ class Outcome(NamedTuple):
 
 
 class Ledger:
-    """What one client was told.
+    """What one client got.
 
     Attributes:
-        name: The client.
-        wanted: The jobs whose outcome it must get, by what it asks for.
-        alive: The jobs that it was told of in this connection, without their end.
-        counts: Frames by kind: `live`, `replayed`, `from hash`, `gap`, and whatever else happened.
-        faults: What must never be, as sentences.
-        history: What the client saw of each job, for those who look into a loss.
+        name: The name of the client.
+        wanted: The jobs whose outcomes it must get, by the queue and id that it asks for.
+        alive: The jobs that it has seen alive over the present connection, and whose outcomes have not come.
+        counts: How many frames of each kind came (`live`, `replayed`, `from hash`, `gap`), and what else happened.
+        faults: A sentence for each thing that must never happen.
+        history: By job id, what the client saw, for a person who looks for the cause of a loss.
         came: When the first outcome of each job came, on trio's clock.
     """
 
@@ -98,7 +102,11 @@ class Ledger:
 
     @property
     def lost(self) -> list[Key]:
-        """The ids whose outcome did not come: of the last job if Redis still has that, else of one that was seen."""
+        """The ids whose outcome did not come.
+
+        It must be that of the last job with this id. If the queue of that was obliterated, it must be that of a job
+        that the client saw alive.
+        """
         return [
             key
             for key, lives in self.wanted.items()
@@ -106,17 +114,17 @@ class Ledger:
         ]
 
     def is_over(self, key: Key) -> bool:
-        """Whether an outcome came, and nothing more was asked for."""
+        """Whether an outcome came for this id, and the client asked for nothing more."""
         return key in self._over
 
     @property
     def from_hash(self) -> int:
-        """The jobs whose first outcome did not come from a stream."""
+        """The number of jobs whose first outcome came from the hash and not from the stream."""
         return sum(told[0].id is None or "~" in told[0].id for told in self._outcomes.values())
 
     @property
     def doubles(self) -> list[str]:
-        """Outcomes that came twice, though nothing made that necessary."""
+        """Sentences about outcomes that came twice without a reason."""
         found = []
         for job, told in self._outcomes.items():
             for index, outcome in enumerate(told):
@@ -138,11 +146,11 @@ class Ledger:
 
     @property
     def repeated(self) -> int:
-        """Outcomes that came again, after a gap or since a stream has lost them."""
+        """The number of outcomes that came again for a reason: after a gap, or from a hash."""
         return max(0, sum(len(told) - 1 for told in self._outcomes.values()) - len(self.doubles))
 
     def note(self, key: Key, event: str, data: dict[str, Any], outcome: Outcome, *, over: bool = True) -> None:
-        """An outcome came. `over`: nothing more is asked for of that id."""
+        """Take note that an outcome came. `over` means that the client asks for nothing more with this id."""
         self.alive.discard(key)
         self.history[key[1]].append(f"{trio.current_time():.3f} told of {event} in {key[0]}: {data} {outcome}")
         lives = self.wanted.get(key, ())
@@ -159,7 +167,7 @@ class Ledger:
         self.came.setdefault(ended, trio.current_time())
 
     def count_frame(self, stream_id: str | None, *, replayed: bool) -> None:
-        """A job event came."""
+        """Take note that an event of a job came. `stream_id` is its id; None if it has none."""
         from_stream = stream_id is not None and "~" not in stream_id
         kind = "live" if not replayed else "replayed" if from_stream else "from hash"
         self.counts[kind] += 1

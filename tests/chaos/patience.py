@@ -1,4 +1,4 @@
-"""What a program does whose queue is not there yet: it asks again."""
+"""Subscribes to queues that may not exist yet, by asking again and again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from tests.chaos.jobs import Ledger
 
-# No more often than a bridge puts up with: a client that earns 20 errors in 10 s is sent away.
+# Not more often, since a bridge closes the connection of a client that causes 20 errors in 10 s.
 AGAIN_SECONDS: Final = 1.0
 
 
 async def until_known(ledger: Ledger, random: Random, ask: Callable[[], Awaitable[None]]) -> None:
-    """Ask, and again as long as the queue is not known, less and less often."""
+    """Call `ask`. While the bridge does not know the queue, call it again, less and less often."""
     wait = AGAIN_SECONDS
     while True:
         try:

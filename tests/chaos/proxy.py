@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told to fail: it cuts connections with a reset, lets them hang, and moves to another port."""
+"""A TCP proxy that fails on command: it resets connections, lets them hang, and leads to another port."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CHUNK_BYTES: Final = 65536
-# What the kernels hold of a connection that hangs; a small buffer makes the server notice.
+# The size of the kernel's buffers. They are small, so that the server notices a connection that hangs.
 _BUFFER_BYTES: Final = 32768
 _RESET: Final = struct.pack("ii", 1, 0)
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Proxy:
-    """Between clients and one port of this machine.
+    """A proxy between clients and one port of this machine.
 
     Args:
-        target: The port.
+        target: The port to which it leads.
 
     Attributes:
-        target: May be changed; connections that stand stay.
-        port: Where it listens.
-        open: Whether new connections are let through; else they are reset.
+        target: The port to which it leads. It may be changed; existing connections stay.
+        port: The port on which it listens.
+        open: Whether it accepts new connections. Otherwise it resets them.
     """
 
     def __init__(self, target: int) -> None:
@@ -50,12 +50,12 @@ class Proxy:
         _reset(self._streams)
 
     def pause(self) -> None:
-        """Carry nothing to the clients until `resume`."""
+        """Pass nothing on to the clients until `resume` is called."""
         if self._flowing.is_set():
             self._flowing = trio.Event()
 
     def resume(self) -> None:
-        """Carry what waits."""
+        """Pass on what waits, and everything that comes later."""
         self._flowing.set()
 
     async def _serve(self, client: trio.SocketStream) -> None:
@@ -80,13 +80,13 @@ class Proxy:
     async def _pump(
         self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope, *, to_client: bool = False
     ) -> None:
-        """Carry one direction; its end is the end of both."""
+        """Pass on the bytes of one direction. The end of one direction ends both."""
         with suppress(*_BROKEN):
             async for data in source:
                 if to_client:
                     await self._flowing.wait()
                 await sink.send_all(data)
-            # A close of the WebSocket is complete by now: the server closes TCP after it.
+            # The close frames have already passed, since the server closes the TCP connection after them.
             with suppress(*_BROKEN):
                 await sink.send_eof()
             await trio.sleep(0.05)

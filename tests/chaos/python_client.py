@@ -1,4 +1,4 @@
-"""jobws's own client: it waits, waits for many and watches, from random moments on."""
+"""A client that uses `jobws.client`. It calls `wait`, `wait_many` and `watch` at random moments."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.chaos.proxy import Proxy
 
 
-# `wait` does not tell where an outcome came from.
+# Stands for the id of an outcome, which `wait` does not show.
 UNKNOWN: Final = "-"
 
 
 class LibraryClient:
-    """A program that uses `jobws.client`. It never learns of the trouble."""
+    """A program that uses `jobws.client`. It does nothing when the connection breaks."""
 
     def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
         self.ledger = Ledger(name, lives)
@@ -40,7 +40,7 @@ class LibraryClient:
             try:
                 async with connect(f"http://127.0.0.1:{self._proxy.port}") as client, trio.open_nursery() as nursery:
                     self._begin(client, nursery, started)
-            except UnreachableError:  # only the first connection is not tried again
+            except UnreachableError:  # the client itself repeats every connection but the first one
                 await trio.sleep(0.05)
             else:
                 await trio.sleep_forever()
@@ -72,7 +72,7 @@ class LibraryClient:
         await trio.sleep_until(at)
         event, data = await _outcome(client, job)
         self._note(job, event, data, Outcome(UNKNOWN, False, 0))
-        if again:  # whoever comes later gets the same
+        if again:  # a later call must get the same outcome
             await trio.sleep(1)
             event, data = await _outcome(client, job)
             self.ledger.counts["waited again"] += 1
@@ -101,7 +101,7 @@ class LibraryClient:
             async for event in watched:
                 if event.event == "gap":
                     self.ledger.counts["gap frames"] += 1
-                    if event.data.get("reason") != "trimmed":  # that of an ack has none
+                    if event.data.get("reason") != "trimmed":  # a gap in an ack has no reason
                         last = "0-0"
                     continue
                 self.ledger.count_frame(event.id, replayed=event.replayed)
@@ -117,7 +117,7 @@ class LibraryClient:
 
 
 def _stream_id(id: str) -> str:
-    """What a position is compared by. A user of the client does not know that there is more to it."""
+    """Return the stream id of a position, which can be compared. What follows `~` is not for clients."""
     return id.partition("~")[0]
 
 

@@ -1,4 +1,4 @@
-"""A client that does what protocol.md says of the whole client and nothing more, and takes the bridge at its word."""
+"""A client that does exactly what protocol.md says, and checks that the bridge does, too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, L
 
 @asynccontextmanager
 async def websocket(port: int, path: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """A connection. It is dropped without manners at the end; `is_lost` knows what it raises."""
+    """Open a WebSocket. The end of the context cuts it without a close frame.
+
+    `is_lost` knows the errors that this raises.
+    """
     with trio.fail_after(10):
         stream = _Noticing(await trio.open_tcp_stream("127.0.0.1", port))
     try:
@@ -51,14 +54,14 @@ async def websocket(port: int, path: str) -> AsyncIterator[trio_websocket.WebSoc
 
 
 class _Noticing(trio.abc.Stream):
-    """A stream that says when it ended: trio-websocket waits for the answer to its handshake for ever."""
+    """A stream that notices its end. Without this, trio-websocket waits for ever for the answer to a handshake."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._ended = trio.Event()
 
     async def fail_at_end(self) -> None:
-        """Raise once nothing more comes; a moment later, for what came before that is still to be taken."""
+        """Raise when the stream has ended. Wait a moment before, since what came earlier must still be read."""
         await self._ended.wait()
         await trio.sleep(0.01)
         raise trio.BrokenResourceError
@@ -84,7 +87,7 @@ class _Noticing(trio.abc.Stream):
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether this, or everything in this group, says that a connection ended or never came to be."""
+    """Whether an error, or every error of a group, means that a connection ended or could not be opened."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_lost(each) for each in error.exceptions)
     kinds = (trio.TooSlowError, trio_websocket.ConnectionClosed, trio_websocket.HandshakeError)
@@ -92,7 +95,7 @@ def is_lost(error: BaseException) -> bool:
 
 
 def sent_away(error: BaseException) -> str:
-    """Why a bridge says that a client must not come back; empty: it does not say that."""
+    """Return why the bridge tells the client to stay away, or an empty text if it does not."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(sent_away, error.exceptions)), "")
     if isinstance(error, trio_websocket.ConnectionClosed) and error.reason is not None and error.reason.code >= 4500:
@@ -101,21 +104,22 @@ def sent_away(error: BaseException) -> str:
 
 
 class Room:
-    """One subscription, across connections. Without a queue it is to the jobs of that id in all of them.
+    """A subscription to one job id, in one queue or in all. It outlives connections.
 
     Attributes:
-        item: What is sent for it, besides `sub` and `after`.
-        queue: None: of all queues.
-        is_extra: Whether another one is to the same job: it is held against the rules, and not in the ledger.
-        after: Its positions; None: it was never acknowledged.
-        sub: The name of its latest subscription; 0: it has none.
-        acked: Whether that was acknowledged.
-        broken: The queues in which what came before may come again, since their stream was another one.
-        over: Whether it is not subscribed again.
-        told: Whether an outcome came since it was subscribed. Older events may follow one made from the hash.
-        again_at: When to ask again after a refusal, on trio's clock; None: it was not refused.
-        last: By queue, the last id of this connection, since a gap.
-        taken: What came with a position.
+        item: The subscription as it is sent, without `sub` and `after`.
+        queue: The queue; None means all queues.
+        is_extra: Whether the client has another subscription to the same job. Then this one is checked, but is not
+            counted in the ledger.
+        after: Its positions by queue; None if it was never acknowledged.
+        sub: Its present name; 0 if it was never sent.
+        acked: Whether the subscription of this name was acknowledged.
+        broken: The queues whose streams began again, so that earlier events may come again.
+        over: Whether it has ended, and is not to be sent again.
+        told: Whether an outcome came since it was sent. After one that comes from the hash, older events may follow.
+        again_at: When to send it again after a refusal, on trio's clock; None if it was not refused.
+        last: By queue, the last id that came over this connection since the last gap.
+        taken: The queue and position of each event that came with a position.
     """
 
     def __init__(
@@ -143,7 +147,7 @@ class Room:
         self.taken: set[tuple[str, str]] = set()
 
     def vouch(self, positions: dict[str, str]) -> None:
-        """A pong's positions, where they are later, or where there is none."""
+        """Take over the positions of a pong that are later than those known."""
         assert self.after is not None
         for queue, reached in positions.items():
             if self.queue not in (None, queue):
@@ -153,13 +157,17 @@ class Room:
                 self.after[queue] = f"{reached}{tilde}{suffix}"
 
     def message(self, first_after: dict[str, str] | None) -> dict[str, object]:
-        """The item of a subscription. Of an id in two queues, old outcomes come only with positions (R8)."""
+        """Return the subscription as it is sent.
+
+        `first_after` is its `after` while no position is known. An id in all queues needs one, since otherwise outcomes
+        of the past do not come (R8).
+        """
         after = first_after if self.after is None else self.after
         return {**self.item, "sub": self.sub} | ({} if after is None else {"after": after})
 
 
 class RawClient:
-    """Subscribes at random moments, before, while and after its jobs run, and comes back whenever it is cut off."""
+    """Subscribes to jobs at random moments: before, while and after they run. Returns whenever it is cut off."""
 
     def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
         self.ledger = Ledger(name, lives)
@@ -175,13 +183,13 @@ class RawClient:
         self._due.sort(key=lambda each: each[0], reverse=True)
 
     def _plan(self, job: Job) -> None:
-        # An id of several queues is watched in all of them, or in each.
+        # Some ids are subscribed to in all queues together, others in each queue.
         anywhere = int(job.job_id[1:]) % 4 == 0
         queue = None if anywhere else job.queue
         if (queue, job.job_id) in self._rooms:
             return
         self._add(job, queue, until_end=not anywhere and self._random.random() < 0.5)
-        if self._random.random() < 0.3:  # one that overlaps
+        if self._random.random() < 0.3:  # a second subscription that also gets the job's events
             other = job.queue if anywhere else None
             if (other, job.job_id) not in self._rooms:
                 self._add(job, other, until_end=self._random.random() < 0.5, is_extra=True)
@@ -264,7 +272,10 @@ class RawClient:
         await socket.send_message(json.dumps({"event": "subscribe-job", "ref": ref, "data": items}))
 
     async def _leave_and_return(self, socket: trio_websocket.WebSocketConnection) -> None:
-        """Under a new name; also one whose ack is due. What is under way for the old name is nobody's."""
+        """End a subscription, and send it again under a new name.
+
+        Its ack may still be due. What comes for the old name later is ignored.
+        """
         there = [room for room in self._by_sub.values() if not room.over]
         if there:
             room = self._random.choice(there)

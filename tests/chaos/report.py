@@ -1,4 +1,4 @@
-"""How a run went, and a table of several."""
+"""The report of a run, and a table of several reports."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COLUMNS: Final = ("server", "kind", "seed", "lost", "doubled", "silent", "wrong", "faults", "gaps", "needless", "late")
-# A run that goes wrong does so a thousand times. So many of each kind are shown.
+# How many lines of each kind are shown, since a run that goes wrong does so a thousand times.
 MOST_LINES: Final = 100
 
 
 class Report(NamedTuple):
-    """How it went. `lost`, `doubles`, `silent`, `faults` and `trouble` hold what must not be.
+    """How a run went. `lost`, `doubles`, `silent`, `faults` and `trouble` must be empty.
 
     Attributes:
-        kind: What the run was, in a word.
-        seed: Its seed.
-        size: How large it was, in words.
+        kind: The kind of run, in one word.
+        seed: The seed of its random numbers.
+        size: How many jobs, clients and watchers it had, in words.
         server: The Redis that it ran on, with its version.
-        is_counted: Whether that server tells how many entries a stream ever had.
+        is_counted: Whether this server counts how many entries were ever added to a stream.
         lost: Outcomes that never came.
         doubles: Outcomes, and events of whole queues, that came twice.
-        silent: Events of whole queues that did not come though no gap was told.
-        faults: Whatever else clients were told and must not be.
-        trouble: What was wrong with bridges and jobs.
-        from_hash: Outcomes that came from a hash, not from a stream.
-        repeated: Outcomes that came again, after a gap or since a stream has lost them.
-        watched: What came of whole queues; see `Judgement.counts`.
-        frames: What clients got, by kind.
-        bridge: What the bridges counted.
-        broken: What broke, and how often.
-        seconds: How long all of it took.
-        late: After the last fault, and its job's end, the last outcome came so many seconds later.
+        silent: Events of whole queues that did not come, although no `gap` reported them.
+        faults: Everything else that clients got and must not get.
+        trouble: What went wrong with bridges and jobs.
+        from_hash: How many outcomes came from a hash, not from a stream.
+        repeated: How many outcomes came again for a reason: after a gap, or from a hash.
+        watched: What came of whole queues; see `counts` of `Judgement`.
+        frames: How many frames of each kind clients got.
+        bridge: The bridges' metrics.
+        broken: How often each thing broke.
+        seconds: How long the run took.
+        late: How many seconds after the last fault, or after the end of its job if that was later, the latest outcome
+            came.
     """
 
     kind: str
@@ -58,16 +59,19 @@ class Report(NamedTuple):
 
     @property
     def wrong(self) -> list[str]:
-        """Everything that must not be. Where Redis does not count entries, a gap cannot always be told."""
+        """Return a sentence for everything that must not happen.
+
+        Events of whole queues may be lost without a gap if Redis does not count entries.
+        """
         return [*self.lost, *self.doubles, *(self.silent if self.is_counted else ()), *self.faults, *self.trouble]
 
     @property
     def gaps(self) -> int:
-        """How often a client was told that events may be missing, or a bridge found that."""
+        """How often a client got a `gap`, or a bridge found that entries were lost."""
         return self.bridge["gaps"] + self.frames["gap frames"] + self.frames["gaps in acks"] + self.watched["gaps"]
 
     def __str__(self) -> str:
-        """Some lines; the first one is the summary."""
+        """Return the report as text. The first line is a summary."""
 
         def listed(counts: Counter[str]) -> str:
             return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
@@ -86,14 +90,14 @@ class Report(NamedTuple):
         return "\n".join([*lines, *(f"  ! {line}" for each in wrong for line in each[:MOST_LINES])])
 
     def row(self) -> tuple[str, ...]:
-        """The cells below `COLUMNS`."""
+        """Return the cells of this report in a table with the columns `COLUMNS`."""
         bad = (len(self.lost), len(self.doubles), len(self.silent), len(self.faults) + len(self.trouble))
         counts = (self.seed, *bad, self.broken.total(), self.gaps, self.watched["needless"])
         return (self.server, self.kind, *map(str, counts), f"{self.late:.1f} s")
 
 
 def table(reports: Iterable[Report]) -> str:
-    """One line each, below the names of the columns."""
+    """Return a table with one line for each report."""
     rows = [COLUMNS, *(report.row() for report in reports)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -106,7 +110,7 @@ def table(reports: Iterable[Report]) -> str:
 
 
 def describe(redis: Any) -> tuple[str, bool]:
-    """What a Redis calls itself, such as `Redis 7.0.15` or `Valkey 9.1.2`, and whether it counts streams' entries."""
+    """Return a server's name and version, such as `Valkey 9.1.2`, and whether it counts the entries of streams."""
     facts = redis.info("server")
     name = facts.get("server_name", "redis")
     is_counted = int(facts["redis_version"].split(".")[0]) >= 7

@@ -1,4 +1,7 @@
-"""One run: jobs are done while things break, then all is whole again, and every client must have every outcome."""
+"""Does one run. Jobs are done while things break.
+
+Then everything works again, and every client must get every outcome.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ if TYPE_CHECKING:
 
 Client: TypeAlias = RawClient | LibraryClient | JavascriptClient | SocketIoClient
 
-# After the last fault, what nobody got for so long is lost. On a slow machine it may take longer to come to that.
+# How long after the last fault, or the last outcome, to wait for further ones. Later, an outcome counts as lost.
 PATIENCE_SECONDS: Final = 30.0
-# A bridge that sends nothing again needs no more.
+# Less for the Socket.IO bridge, since it sends nothing again.
 OTHERS_PATIENCE_SECONDS: Final = 4.0
 
 
 async def run(plan: Plan) -> Report:
-    """Do it, and report."""
+    """Do a run, and return its report."""
     started = trio.current_time()
     course = _course(plan)
     with ExitStack() as stack:
@@ -53,7 +56,7 @@ async def run(plan: Plan) -> Report:
         ]
         worker = stack.enter_context(working(server.url, *(course.queues if course.stays else ())))
         world = World(plan, server, lines, bridges)
-        # Nothing is trimmed but by us.
+        # Only the faults trim streams.
         for queue in course.queues if course.stays else ():
             world.redis.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 20 * max(plan.jobs, 1000))
         async with _node(plan) as node, trio.open_nursery() as nursery:
@@ -73,7 +76,7 @@ async def run(plan: Plan) -> Report:
             ledgers = [client.ledger for client in clients]
             facts = Facts(world, course, ledgers, watchers)
             await facts.settle(patience)
-            # What is told twice by a sweep, or by a stream that is read again, comes now.
+            # If a sweep, or a second reading of a stream, sends an outcome twice, it comes within this time.
             await trio.sleep(2 * plan.sweep_seconds)
             facts.take()
             for bridge in bridges:
@@ -93,7 +96,7 @@ def _course(plan: Plan) -> Course:
 
 @asynccontextmanager
 async def _node(plan: Plan) -> AsyncIterator[Adapter | None]:
-    """Where clients in JavaScript run, all in one process; None: there are none."""
+    """Yield the Node process in which all JavaScript clients run, or None if there are none."""
     if plan.kind != "jobws" or "javascript" not in plan.kinds:
         yield None
         return
@@ -131,7 +134,7 @@ def _share(lives: dict[Key, list[Job]], share: int, chance: random.Random) -> di
 
 
 def _make_watchers(world: World, course: Course) -> list[Watcher]:
-    """Every queue has two; or all of them if there is only one watcher."""
+    """Make watchers. Each queue has two of them; if there is only one watcher, it watches all queues."""
     plan, queues = world.plan, list(course.queues)
     step = max(1, plan.watchers // 2)
     watchers = []

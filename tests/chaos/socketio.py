@@ -1,4 +1,6 @@
-"""A diligent client of the Socket.IO bridge: it comes back when it is cut off, and joins its rooms again."""
+"""A client of the Socket.IO bridge that does all it can: it connects again when it is cut off, and joins its rooms
+again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ PATH = "/socket.io/?EIO=4&transport=websocket"
 
 
 class SocketIoClient:
-    """Subscribes at the same random moments as the others."""
+    """Subscribes to jobs at random moments, as the other clients do."""
 
     def __init__(self, name: str, jobs: list[Job], lives: Lives, random: Random, proxy: Proxy) -> None:
         self.ledger = Ledger(name, lives)

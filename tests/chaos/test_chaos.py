@@ -1,4 +1,4 @@
-"""Small runs of the chaos test; `make chaos` does large ones. Seeds are fixed, but processes run as they like."""
+"""Small runs of the chaos test. `make chaos` does large ones. Seeds are fixed, but the timing of processes is not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SMALL = Plan(seed=3, jobs=120, clients=6, seconds=6)
 
 
 def nothing_needless(report: Report) -> None:
-    """Nobody is told of a gap where there is none, nor of an outcome once more because of it.
+    """Check that no client got a `gap` without a reason, or an outcome again because of it.
 
-    Redis 6.2 cannot tell: test_without_counts.py says when.
+    With Redis 6.2 this cannot be avoided; test_without_counts.py says when.
     """
     if report.is_counted:
         assert (report.gaps, report.from_hash, report.repeated) == (0, 0, 0), report
@@ -35,7 +35,8 @@ async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
     print(report)
     assert not report.wrong, report
     assert report.broken["Redis kills"]
-    # What was lost was told as a gap, or found in the jobs' hashes. Few faults fit into six seconds on a busy machine.
+    # Entries were lost, so there were gaps or outcomes from hashes. (On a busy machine, few faults fit into six
+    # seconds.)
     assert report.gaps or report.from_hash
 
 
@@ -51,7 +52,7 @@ async def test_while_redis_keeps_everything_there_are_no_gaps_and_every_outcome_
 
 @pytest.mark.thorough
 async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
-    """Two processes, with nothing in common but Redis."""
+    """The two processes share only Redis."""
     report = await run(SMALL._replace(harsh=False, bridges=2, only=("bridge kills",)))
     print(report)
     assert not report.wrong, report
@@ -62,7 +63,7 @@ async def test_clients_move_from_a_bridge_that_dies_to_another_one() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("harsh", [True, False])
 async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
-    """Over WebSocket, over HTTP alone, and from one to the other and back."""
+    """Clients use WebSockets, only HTTP, or change from one to the other and back."""
     require("node")
     report = await run(SMALL._replace(harsh=harsh, kinds=("javascript",)))
     print(report)
@@ -76,9 +77,10 @@ async def test_the_adapter_in_node_gets_every_outcome_once(harsh: bool) -> None:
 
 @pytest.mark.thorough
 async def test_the_bridge_that_jobws_replaces_loses_outcomes() -> None:
-    """So the harness can tell. Its clients come back, and join their rooms again.
+    """This shows that the test can find losses. The clients connect again and join their rooms again.
 
-    It does not die: on a busy machine Node takes longer to start than the jobs to be done, and nothing would be live.
+    The bridge is not killed: on a busy machine, Node takes longer to start than the jobs take, so nothing would come
+    live.
     """
     await anyio.to_thread.run_sync(install_packages, OPPONENT, "socket.io")
     cut = ("clients cut", "all clients cut")

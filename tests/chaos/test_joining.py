@@ -1,4 +1,4 @@
-"""Joining at a random moment around a job's completion, a thousand times: each outcome comes once."""
+"""A client subscribes at a random moment around a job's completion, a thousand times. Each outcome comes once."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 ROUNDS = 1000
-# Of each way. The moment of one is a tenth of a millisecond long, so there may be more rounds before it comes so often.
+# How often an outcome must have come in each way. One way needs a moment that lasts a tenth of a millisecond, so the
+# number of rounds varies.
 LEAST = 100
 MOST_ROUNDS = 10_000
 SEED = 5
 WAYS = ("replayed", "between", "live")
-# How far the moment is moved when an outcome came another way than it was meant to.
+# How far to move the moment when an outcome came in another way than intended.
 STEP_SECONDS = 0.0001
 
 
 class Moments:
-    """When a job ends, in seconds after its subscription was sent, so that its outcome comes in a chosen way.
+    """Chooses when a job ends, in seconds after its subscription was sent, so that its outcome comes in a certain way.
 
     Attributes:
-        early: Before that, the snapshot mostly knows of the end.
-        late: After that, outcomes mostly come live; in between they come after the look-up and before the answer.
+        early: Before this moment, the snapshot mostly shows the end.
+        late: After this moment, outcomes mostly come live. Between the two, they come after the look-up and before the
+            ack.
     """
 
     def __init__(self) -> None:
@@ -52,14 +54,14 @@ class Moments:
                 return self._random.uniform(self.early, self.late)
 
     def learn(self, meant: str, moment: float, way: str) -> None:
-        """Move what was wrong."""
+        """Move the limits if the outcome came in another way than `meant`."""
         if meant == way:
             return
         if "replayed" in (meant, way):
             self.early += STEP_SECONDS if way == "replayed" else -STEP_SECONDS
         if "live" in (meant, way):
             self.late += -STEP_SECONDS if way == "live" else STEP_SECONDS
-        if self.late < self.early + STEP_SECONDS:  # the one that was moved moves the other
+        if self.late < self.early + STEP_SECONDS:  # the limit that was moved pushes the other one
             if way == "live":
                 self.early = self.late - STEP_SECONDS
             else:
@@ -89,7 +91,7 @@ async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: 
 
 
 async def _round(redis: Redis, live: Live, client: RawClient, nursery: trio.Nursery, job_id: str, moment: float) -> str:
-    """Subscribe, and let the job end so long after that; how its outcome came."""
+    """Subscribe to a job that ends so many seconds later. Return the way in which its outcome came."""
     before = Counter(live.bridge.fanout.counts)
     completed = trio.Event()
 
@@ -120,7 +122,7 @@ async def _round(redis: Redis, live: Live, client: RawClient, nursery: trio.Nurs
 
 
 def _complete(redis: Redis, job_id: str) -> None:
-    """What BullMQ's script does, in one step."""
+    """Complete a job in one transaction, as BullMQ's script does."""
     pipe = redis.client.pipeline(transaction=True)
     pipe.lrem("bull:http:active", 1, job_id)
     pipe.zadd("bull:http:completed", {job_id: time.time() * 1000})

@@ -1,4 +1,4 @@
-"""A stream that keeps a hundred events, and a thousand jobs that end while the bridge does not reach Redis."""
+"""A thousand jobs end while the bridge cannot reach Redis, and the stream keeps only a hundred events."""
 
 from __future__ import annotations
 

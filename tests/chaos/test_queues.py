@@ -1,4 +1,4 @@
-"""A few queues that appear, are obliterated and come back; `make chaos ARGS="--only queues"` has forty."""
+"""A few queues appear, are obliterated and come back. `make chaos ARGS="--only queues"` has forty of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.chaos.run import run
 from tests.chaos.watcher import Claim, Watch
 from tests.chaos.world import Plan
 
-# Bridges that start again are in the large run: on a busy machine they would see little of so short a one.
+# No restarts of bridges, which the large run has: on a busy machine, a new bridge would see little of this short run.
 FAULTS = ("clients cut", "all clients cut", "clients paused", "Redis unreachable")
 SMALL = Plan(seed=2, jobs=0, clients=4, seconds=0, only=FAULTS).with_queues(8, 14)
 FIRST = [Added(f"{number}-0", has_job=number != 4, stream=0) for number in range(1, 7)]
@@ -22,13 +22,13 @@ async def test_no_outcome_is_lost_and_no_gap_is_missing_in_queues_that_come_and_
     report = await run(SMALL)
     print(report)
     assert not report.wrong, report
-    # Bursts were trimmed before anybody could have read them.
+    # Some entries were trimmed before the bridge could read them.
     assert report.watched["told as missing"]
     assert report.frames["from hash"]
 
 
 def watched(*told: int | str, begin: str = "1-0") -> Watch:
-    """Events by their numbers; `pong 3` and `gap 3` speak of what is up to there."""
+    """Return a watch that got events, given by numbers, and `pong 3` or `gap 3`, which are about the events up to 3."""
     watch = Watch("", begin)
     for each in told:
         if isinstance(each, int):

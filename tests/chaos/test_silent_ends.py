@@ -1,4 +1,4 @@
-"""BullMQ's drain, obliterate and clean emit nothing for the jobs they remove: every `wait` ends all the same."""
+"""BullMQ's drain, obliterate and clean write no event for the jobs that they remove. Still, every `wait` ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A client that watches whole queues, and notes which events it got, and how far it was told that none is missing."""
+"""A client that watches whole queues.
+
+It notes which events it got, and up to where the bridge said that none is missing.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,11 @@ MAX_SEQUENCE: Final = 2**64 - 1
 
 
 class Claim(NamedTuple):
-    """A `pong` says that everything up to there was sent, a `gap` that events may be missing: none that is later.
+    """What the bridge says about the events up to a position.
 
-    `before` is how many events had come by then.
+    A `pong` says that all of them were sent. A `gap` says that some may be missing.
+
+    `before` is how many events had come when the bridge said this.
     """
 
     frame: Literal["pong", "gap"]
@@ -39,12 +44,12 @@ class Claim(NamedTuple):
 
 
 class Watch:
-    """One queue, watched over one connection.
+    """What came of one queue over one connection.
 
     Attributes:
-        begin: Everything after that position is to come, and everything that is added from now on.
-        got: The ids of its events, as they came.
-        claims: What was said of them.
+        begin: The position after which every event must come.
+        got: The ids of the events, in the order in which they came.
+        claims: What the bridge said about the events, in order.
     """
 
     def __init__(self, name: str, begin: str) -> None:
@@ -55,14 +60,15 @@ class Watch:
         self._began_at = _now()
 
     def end(self) -> str:
-        """How far it was told that it has everything."""
+        """Return the position up to which the bridge said that everything was sent."""
         pongs = (claim.position for claim in self.claims if claim.frame == "pong")
         return max(pongs, key=position, default=self.begin)
 
     def judge(self, entries: list[Added]) -> Judgement:
-        """Compare it with what the stream had."""
+        """Compare what came with all entries that the stream ever had."""
         got = set(self.got)
-        # A queue without a stream has no position; before it there may have been another one.
+        # A queue without a stream has no position. The time of the subscription counts instead, since an earlier stream
+        # may have had entries.
         begin = f"{self._began_at:.0f}-0" if self.begin == START else self.begin
         due = [each for each in entries if each.has_job and position(begin) < position(each.id)]
         by_pong: dict[Claim, list[str]] = {}
@@ -70,7 +76,7 @@ class Watch:
         for each in due:
             if each.id in got:
                 continue
-            # What the first to speak of it says counts.
+            # The first claim that covers the event counts.
             for claim in self.claims:
                 if position(claim.position) >= position(each.id):
                     (by_pong if claim.frame == "pong" else told).setdefault(claim, []).append(each.id)
@@ -90,7 +96,7 @@ class Watch:
         )
 
     def _wrong(self, due: set[str]) -> list[str]:
-        """What came and should not have come, or not then."""
+        """Return sentences about events that should not have come, or not in this order."""
         wrong = [
             f"{self._name}: {id} came, which is no event after {self.begin}"
             for id in self.got
@@ -101,7 +107,7 @@ class Watch:
             if position(id) < position(before) and not gaps:
                 wrong.append(f"{self._name}: {id} came after {before}")
         for index, claim in enumerate(self.claims):
-            # A stream that is read again after a gap may have more before that position.
+            # After a gap, the stream is read again, and earlier events may come.
             count = next((each.before for each in self.claims[index:] if each.frame == "gap"), len(self.got))
             late = [id for id in self.got[claim.before : count] if position(id) <= position(claim.position)]
             if claim.frame == "pong" and late:
@@ -110,14 +116,14 @@ class Watch:
 
 
 class Judgement(NamedTuple):
-    """What came of a watch.
+    """The result of a watch.
 
     Attributes:
-        silent: Events that did not come though a `pong` says that they did.
-        doubles: Events that came twice.
-        wrong: Whatever else must not be.
-        counts: How many `events` came, how many did not and were `told as missing`, and the `gaps`, some of them
-            `needless`: between one and what was said before it, all events came.
+        silent: Sentences about events that did not come, although a `pong` says so.
+        doubles: Sentences about events that came twice.
+        wrong: Sentences about everything else that must not happen.
+        counts: How many `events` came, how many did not and were `told as missing` by a gap, how many `gaps` came, and
+            how many of these were `needless`, since all events up to there had come.
     """
 
     silent: list[str]
@@ -127,7 +133,7 @@ class Judgement(NamedTuple):
 
 
 class Watcher:
-    """Watches some queues from random moments on, and comes back whenever it is cut off."""
+    """Watches some queues from random moments on. Returns whenever it is cut off."""
 
     def __init__(self, name: str, queues: Mapping[str, float], random: Random, proxy: Proxy) -> None:
         self.counts: Counter[str] = Counter()
@@ -136,7 +142,8 @@ class Watcher:
         self.name = name
         self._random = random
         self._proxy = proxy
-        # When to ask for what; what waits for an answer, or has it, is in neither.
+        # When to subscribe to which queue, at first and after a refusal. A queue whose subscription waits for an
+        # answer, or has one, is in neither.
         self._due = {queue: at + random.choice((0.0, random.uniform(0, 8))) for queue, at in queues.items()}
         self._refused: set[str] = set()
         self._asked: dict[int, str] = {}
@@ -145,7 +152,9 @@ class Watcher:
         self._numbers = itertools.count(1)
 
     def unconfirmed(self, ends: Mapping[str, str]) -> list[str]:
-        """The queues that it watches of which it was not told that it has everything, up to the ends of the streams."""
+        """Return the queues for which the bridge has not said that everything up to the stream's end (`ends`) was
+        sent.
+        """
         return [
             queue
             for queue in self.watches.keys() & ends.keys()
@@ -179,7 +188,7 @@ class Watcher:
         while True:
             now = trio.current_time() - started
             due = [queue for queue, at in self._due.items() if at <= now]
-            # A client that earns 20 errors in 10 s is sent away.
+            # The bridge closes the connection of a client that causes 20 errors in 10 s.
             known, unknown = [queue for queue in due if queue not in self._refused], self._refused.intersection(due)
             for queue in (*known, *sorted(unknown)[:1]):
                 del self._due[queue]
@@ -225,5 +234,5 @@ class Watcher:
 
 
 def _now() -> float:
-    """In epoch milliseconds, as stream ids begin."""
+    """Return the time in milliseconds since 1970, as in stream ids."""
     return time.time() * 1000

@@ -1,10 +1,10 @@
 """BullMQ's own workers as a process, which also adds the jobs: `python -m tests.chaos.worker REDIS_URL [QUEUE…]`.
 
-A line of standard input says what to do with a queue: add `jobs`, perhaps all in one transaction (`atOnce`), to a
-stream that keeps `maxLen` entries, or `obliterate` it, whose worker stays (`jobs`) or ends before that (`all`). What
-concerns one queue is done in order, and however often Redis goes away meanwhile, which is harmless, since every job has
-an id. A job that was under way when Redis died is stalled, and soon done again. The process ends with its standard
-input.
+A line of standard input says what to do with a queue. It adds `jobs`, in one transaction if `atOnce` is true, and sets
+the length of the stream to `maxLen`. Or it says how to `obliterate` the queue: the worker stays (`jobs`), or ends
+before (`all`). The lines about one queue are done in order. If Redis goes away meanwhile, a line is tried again, which
+is harmless, since every job has an id. A job that was in progress when Redis died is stalled, and is soon done again.
+The process ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bullmq import Job
 
 CLOSE_SECONDS = 2
-# Stalled jobs come back within seconds, however often they stall: every job ends as its data say.
+# Stalled jobs are done again within seconds, however often they stall, so every job ends as its data say.
 OPTIONS = {
     "concurrency": 20,
     "lockDuration": 2000,
@@ -35,12 +35,12 @@ OPTIONS = {
     "runRetryDelay": 200,
     "drainDelay": 1,
 }
-# For queues that come and go: there are many, with less for each. Redis stays, and nothing may stall on a busy machine.
+# For many queues that come and go. Redis does not die in these runs, and no job may stall on a busy machine.
 MANY = {**OPTIONS, "concurrency": 4, "lockDuration": 30_000, "stalledInterval": 5000}
 
 
 async def process(job: Job, _token: str) -> Any:
-    """Take some time, tell of it, and end as the job's data say."""
+    """Do a job: take some time, report progress, and end as the job's data say."""
     data: Any = job.data
     await asyncio.sleep(data["seconds"] / 2)
     await job.updateProgress(50)
@@ -51,12 +51,12 @@ async def process(job: Job, _token: str) -> Any:
 
 
 class Work:
-    """One queue, and whoever does its jobs.
+    """One queue and its worker.
 
     Args:
-        redis_url: Where.
-        name: The queue.
-        options: Of the worker.
+        redis_url: The URL of Redis.
+        name: The name of the queue.
+        options: The options of the worker.
     """
 
     def __init__(self, redis_url: str, name: str, options: dict[str, int]) -> None:
@@ -67,14 +67,14 @@ class Work:
         self._turn = asyncio.Lock()
 
     def begin(self) -> None:
-        """Have a worker. It writes the queue's `meta`, should there be none."""
+        """Start a worker. It writes the queue's `meta` if this does not exist."""
         if self._worker is None:
             options = {**self._options, "connection": f"{self._redis_url}?socket_timeout=30"}
             self._worker = Worker(self._queue.name, process, options)
             self._worker.on("error", lambda *_: None)  # Redis is away now and then, on purpose
 
     async def do(self, what: dict[str, Any]) -> None:
-        """What a line says, when its turn comes."""
+        """Do what a line says, after the earlier lines about this queue."""
         async with self._turn:
             while True:
                 try:
@@ -87,12 +87,12 @@ class Work:
     async def _obliterate(self, what: dict[str, Any]) -> None:
         if what["obliterate"] == "all" and self._worker is not None:
             worker, self._worker = self._worker, None
-            # It may wait for ever, and cancelling it only makes it wait on.
+            # With a limit: closing may wait for ever, also if it is cancelled.
             await asyncio.wait({asyncio.ensure_future(worker.close(force=True))}, timeout=CLOSE_SECONDS)
         await self._queue.obliterate(force=True)
 
     async def _add(self, what: dict[str, Any]) -> None:
-        if "maxLen" in what:  # BullMQ in Python has no such option
+        if "maxLen" in what:  # BullMQ for Python has no such option
             await self._queue.client.hset(self._queue.keys["meta"], "opts.maxLenEvents", what["maxLen"])
         if what.get("atOnce"):
             await self._queue.addBulk(what["jobs"])
@@ -105,7 +105,7 @@ class Work:
 
 async def work(redis_url: str, names: list[str]) -> None:
     """Add and do jobs until standard input ends."""
-    # Connections that BullMQ leaves open when a worker ends complain of it.
+    # Otherwise, connections that BullMQ leaves open when a worker ends would log errors.
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     works = {name: Work(redis_url, name, OPTIONS) for name in names}
     for each in works.values():
@@ -124,8 +124,8 @@ async def work(redis_url: str, names: list[str]) -> None:
 
 @contextmanager
 def working(redis_url: str, *queues: str) -> Iterator[IO[str]]:
-    """The process; what it is told goes to the file."""
-    from tests.support.started import PIPE, Started  # the process itself needs nothing of pytest
+    """Run the process. Yield its standard input."""
+    from tests.support.started import PIPE, Started  # not above, since the process itself must not need pytest
 
     arguments = ("tests.chaos.worker", redis_url, *queues)
     with Started(*arguments, env=dict(os.environ), stdin=PIPE, stdout=PIPE) as process:
@@ -140,4 +140,4 @@ def working(redis_url: str, *queues: str) -> Iterator[IO[str]]:
 
 if __name__ == "__main__":
     asyncio.run(work(sys.argv[1], sys.argv[2:]))
-    os._exit(0)  # connections that BullMQ left open complain, in their finalizers, of the closed loop
+    os._exit(0)  # not a normal exit, in which connections that BullMQ left open would report the closed event loop

@@ -1,4 +1,4 @@
-"""What runs in the chaos test, and all that can break."""
+"""The processes and proxies of the chaos test, and what can break."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     Fault: TypeAlias = "Callable[[World], Awaitable[None]]"
 
 Client = Literal["raw", "python", "javascript"]
-# Faults come so often, on average.
+# The average time between two faults.
 FAULT_SECONDS: Final = 0.7
-# With many queues there are too many jobs for everybody to follow them all.
+# How many jobs a client follows at most when there are many queues.
 SHARE: Final = 500
 
 
 class Plan(NamedTuple):
-    """What to do.
+    """The parameters of a run.
 
     Attributes:
-        seed: Of all chance, except how the processes happen to run.
-        jobs: How many, unless there are `queues`.
-        clients: How many follow jobs.
-        seconds: Over which the jobs are added.
-        harsh: Also Redis dies, and streams are trimmed and deleted, so that outcomes may come from hashes, after gaps.
-        kind: The bridge.
-        bridges: With two, clients move from one to the other when it dies.
-        only: What breaks; empty: everything that fits `harsh`.
-        kinds: What the clients are, one after the other, and again.
-        server: The Redis server's binary; None: the one that is found.
-        sweep_seconds: How often a bridge looks after watched jobs. Silent ends are found soon, and so would be an
-            outcome that is told twice.
-        queues: How many queues come and go, with jobs of their own; 0: two queues stay.
-        watchers: How many clients watch whole queues. They are not told again what they missed while cut off.
+        seed: The seed of all random numbers. The timing of processes does not depend on it.
+        jobs: How many jobs there are, unless `queues` is given.
+        clients: How many clients follow jobs.
+        seconds: For how long jobs are added.
+        harsh: Whether Redis also dies, and streams are trimmed and deleted, so that outcomes may come from hashes.
+        kind: Which bridge is tested.
+        bridges: How many bridges run. With two, clients move from one to the other when it dies.
+        only: The faults; empty for all that fit `harsh`.
+        kinds: The kinds of the clients, which they take in turn.
+        server: The program of the Redis server; None for the one that is found.
+        sweep_seconds: The interval of the bridge's sweeps. A short one finds ends without an event soon, and would show
+            an outcome that is sent twice.
+        queues: How many queues come and go, with jobs of their own; 0 means that two queues stay.
+        watchers: How many clients watch whole queues. They do not get what they missed while they were cut off.
         share: How many jobs a client follows at most.
-        fault_seconds: Faults come so often, on average.
+        fault_seconds: The average time between two faults.
     """
 
     seed: int
@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is, in a word."""
+        """The kind of run, in one word."""
         if self.kind == "socketio":
             return self.kind
         if self.queues:
@@ -81,7 +81,7 @@ class Plan(NamedTuple):
         return "harsh" if self.harsh else "mild" if self.bridges == 1 else "two"
 
     def with_queues(self, queues: int, seconds: float) -> Plan:
-        """The same with so many queues that come and go over so many seconds, each with two watchers."""
+        """Return this plan, but with so many queues that come and go within so many seconds. Each has two watchers."""
         watchers = max(2, queues // 5)
         return self._replace(
             harsh=False, queues=queues, seconds=seconds, watchers=watchers, share=SHARE, fault_seconds=2.0
@@ -89,7 +89,7 @@ class Plan(NamedTuple):
 
 
 class World:
-    """What runs, and can be broken."""
+    """What runs and can break. Its methods are the faults."""
 
     def __init__(self, plan: Plan, server: EmbeddedRedis, lines: Proxy, bridges: list[BridgeAtPort]) -> None:
         self.plan = plan
@@ -98,11 +98,11 @@ class World:
         self.random = random.Random(plan.seed)
         self.broken: Counter[str] = Counter()
         self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients + plan.watchers)]
-        # Between the bridges and Redis.
+        # The proxy between the bridges and Redis.
         self.lines = lines
         self.redis: Any = redis.Redis.from_url(server.url)
         self.redis_up = True
-        # When the last fault was over, on trio's clock.
+        # When the last fault ended, on trio's clock.
         self.whole_at = trio.current_time()
 
     async def cut_one(self) -> None:
@@ -142,7 +142,7 @@ class World:
         self.redis_up = True
 
     async def cut_redis(self) -> None:
-        """The bridge does not reach Redis for a while, in which things go on."""
+        """Keep the bridge from reaching Redis for a while, in which workers go on."""
         self.lines.open = False
         self.lines.cut()
         await trio.sleep(self.random.uniform(0.1, 2))
@@ -172,7 +172,8 @@ HARSH: Final[dict[str, tuple[Fault, int]]] = {
     "trims": (World.trim, 4),
     "deleted streams": (World.delete_stream, 1),
 }
-# A bridge that starts again finds all queues together, so that happens once in each way: most are to be found later.
+# A restarted bridge finds all existing queues together. So each kind of restart happens once, and most queues are found
+# later.
 COMING: Final[dict[str, tuple[Fault, int]]] = {
     **MILD,
     "bridge restarts": (World.restart_bridge, 0),
@@ -181,14 +182,14 @@ COMING: Final[dict[str, tuple[Fault, int]]] = {
 
 
 async def break_things(world: World, begin: float) -> None:
-    """Break things, one at a time or several at once, until a little after the last job was added."""
+    """Cause faults, one or several at a time, until a little after the last job was added."""
     faults = COMING if world.plan.queues else HARSH if world.plan.harsh else MILD
     names = list(world.plan.only or faults)
     weights = [faults[name][1] for name in names]
-    # Each once, then by chance.
+    # Each fault once, then faults at random.
     first = world.random.sample(names, len(names))
     await trio.sleep_until(begin)
-    # One restart at a time: who restarts what is restarting only waits.
+    # One restart at a time, since another one would only wait for it.
     restarting = trio.Lock()
 
     async def fault(name: str) -> None:
