@@ -1,4 +1,4 @@
-"""`make bench`: every load on both servers in turn, some rounds, and a table of medians and ratios."""
+"""`make bench`: puts every load on all servers in turn, some rounds, and prints a table of medians and ratios."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.bench.servers import Events, install_opponent, redis_server, redis_ve
 if TYPE_CHECKING:
     from tests.bench.clients import Kind
 
-# Name, unit, whether more is better, and the target for jobws ÷ opponent.
+# By name: the factor for the unit that is printed, whether more is better, and the target for jobws ÷ opponent.
 FIGURES: Final[dict[str, tuple[float, bool, float | None]]] = {
     "fan-out: deliveries per second": (1, True, 2.5),
     "1,000 jobs, one client each: CPU per delivery, µs": (1e6, False, 0.5),
@@ -40,10 +40,10 @@ LABELS: Final = ("opponent", "plain ws", "jobws", "jobws --no-direct")
 
 
 class Variant(NamedTuple):
-    """What is measured in turn.
+    """A server that is measured.
 
     Attributes:
-        checkout: Where another version of jobws is; None: this one.
+        checkout: The folder of another version of jobws; None for this one.
     """
 
     label: str

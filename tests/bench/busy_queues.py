@@ -1,4 +1,6 @@
-"""200 busy queues of which three are listened to: what reading them costs, and who waits for the others."""
+"""Measures 200 busy queues, three of which have subscribers: what reading them costs, and how soon a subscriber of
+another queue gets an event.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ SECONDS: Final = 10
 
 
 def busy_queues(server: Server, events: Events) -> dict[str, float]:
-    """CPU at 5,000 events a second over all queues: three listened to, then one subscription without a queue more."""
+    """Measure the CPU at 5,000 events a second over all queues: with subscribers to three queues, then with one more to
+    all queues.
+    """
     redis_pid = int(events.client.info()["process_id"])
     _make(server, events)
     clients = Clients(server.kind, server.port)
@@ -38,7 +42,7 @@ def busy_queues(server: Server, events: Events) -> dict[str, float]:
         clients.say(masked(json.dumps({"event": "subscribe-queue", "data": f"m{number}"})))
     clients.await_acks(LISTENED)
     figures = {}
-    # What the events cost Redis that nobody reads.
+    # What it costs Redis to add the events, without a reader.
     unread = _cpu(events, redis_pid, redis_pid, "x")[0]
     for name in ("200 queues, 3 listened to", "and one subscription without a queue"):
         with _writing(events, 3):
@@ -75,7 +79,10 @@ def _body(url: str) -> bytes:
 
 
 def _cpu(events: Events, pid: int, other: int, prefix: str = "bull") -> tuple[float, float]:
-    """What two processes use per event. On a busy machine fewer events are written than should be."""
+    """Return the CPU seconds that two processes use for each event.
+
+    On a busy machine, fewer events are written than planned.
+    """
     with _writing(events, SECONDS, prefix):
         before, count = (cpu_seconds(pid), cpu_seconds(other)), _written(events)
         time.sleep(SECONDS)
@@ -89,7 +96,10 @@ def _written(events: Events) -> int:
 
 @contextmanager
 def _writing(events: Events, seconds: float, prefix: str = "bull") -> Iterator[None]:
-    """Meanwhile a process writes to all queues in turn, one event at a time, as workers do; for so long at most."""
+    """Have a process write to all queues in turn, one event at a time, as workers do.
+
+    It ends with the context, or after so many seconds.
+    """
     command = [sys.executable, "-m", "tests.bench.busy_queues", str(events.port), str(seconds + 1), prefix]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -102,7 +112,10 @@ def _writing(events: Events, seconds: float, prefix: str = "bull") -> Iterator[N
 
 
 def _first_event(clients: Clients, events: Events, number: int) -> float:
-    """Subscribe to a queue that nobody listened to; the time from there to an event that is written immediately."""
+    """Subscribe to a queue without subscribers, and write an event immediately.
+
+    Return the seconds until the event comes.
+    """
     time.sleep(0.1)
     began = time.perf_counter()
     clients.say(masked(json.dumps({"event": "subscribe-job", "data": {"jobId": "first", "queue": f"m{number}"}})))
@@ -112,7 +125,7 @@ def _first_event(clients: Clients, events: Events, number: int) -> float:
 
 
 def write(port: int, seconds: float, prefix: str) -> None:
-    """Write one event after the other to all queues in turn, at an even pace."""
+    """Write one event after the other to all queues in turn, at a steady pace."""
     commands = []
     for number in range(EVENTS_PER_SECOND):
         fields = ("event", "active", "jobId", f"j{number}", "prev", "waiting")

@@ -1,7 +1,7 @@
-"""Many WebSocket clients in one process, cheap enough not to be the limit.
+"""Many WebSocket clients in one process. They use so little CPU that they are not what limits a measurement.
 
-They count deliveries with `bytes.count` and parse nothing, except where the time of each is wanted. They speak
-jobws.v1, what `opponent/plain.mjs` understands of it, and Socket.IO 4 (Engine.IO 4 over WebSocket).
+They count deliveries with `bytes.count`, and parse events only to measure times. They use the protocol jobws.v1, the
+part of it that `opponent/plain.mjs` understands, or Socket.IO 4 (Engine.IO 4 over WebSocket).
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
 Kind = Literal["jobws", "socketio", "plain"]
 
-# Every event that is counted holds this once.
+# Every event that is counted contains this once.
 MARK: Final = b'"returnvalue"'
 _REQUEST: Final = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _PATHS: Final[dict[Kind, str]] = {"jobws": "/ws", "socketio": "/socket.io/?EIO=4&transport=websocket", "plain": "/"}
-# What the last of a new connection is.
+# The last bytes that a server sends when a client connects.
 _GREETINGS: Final[dict[Kind, bytes]] = {"jobws": b'"hello"', "socketio": b'40{"sid"', "plain": b"\r\n\r\n"}
 _RECEIVE_BYTES: Final = 1 << 16
 
 
 def masked(text: str) -> bytes:
-    """A text frame as clients send it."""
+    """Return a text frame as clients send it."""
     data = text.encode()
     if len(data) > 65535:
         raise ValueError("too long for these clients")
-    key = b"\0\0\0\0"  # a mask of zeros is a mask, and costs nothing
+    key = b"\0\0\0\0"  # a mask of zeros is allowed, and needs no XOR
     if len(data) < 126:
         return bytes((0x81, 0x80 | len(data))) + key + data
     return bytes((0x81, 0x80 | 126)) + struct.pack("!H", len(data)) + key + data
 
 
 class Clients:
-    """Connected clients. `deliveries` counts what came for all of them since `reset`."""
+    """Connected clients of one server."""
 
     def __init__(self, kind: Kind, port: int, path: str | None = None) -> None:
         self.kind = kind
@@ -55,7 +55,7 @@ class Clients:
         self.deliveries = 0
         self.measure = False
         self.awake = True
-        # When something came, and what; it is taken apart later, for that costs more than to receive it.
+        # What came, and when. It is parsed later, since parsing costs more than receiving.
         self._measured: list[tuple[float, bytes]] = []
         self._port = port
         self._epoll = select.epoll()
@@ -64,9 +64,9 @@ class Clients:
         self._acks = 0
 
     def connect(self, count: int, at_once: int = 100, receive_buffer: int | None = None) -> None:
-        """Open `count` connections, with so many handshakes under way; all have had their greeting at the end.
+        """Open `count` connections, `at_once` at a time, and wait until the server has greeted each client.
 
-        `receive_buffer` is what the kernel takes for each before its client does, in bytes; None: as much as it likes.
+        `receive_buffer` is how many bytes the kernel holds for each client; None means the kernel's default.
         """
         opening: dict[int, bytes] = {}
         started = done = 0
@@ -100,7 +100,7 @@ class Clients:
     def subscribe(self, jobs: list[list[str]], after: str | None = None) -> None:
         """Subscribe the n-th client to the n-th list of jobs, and wait for all answers.
 
-        `after` is where the clients of jobws were in the queue http; the others have no such thing.
+        `after` is the position in the queue `http` to which clients of jobws return. Other servers know no positions.
         """
         expected = 0
         for sock, ids in zip(self._sockets.values(), jobs, strict=False):
@@ -121,11 +121,11 @@ class Clients:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """In the order in which they were connected."""
+        """The sockets, in the order in which they were connected."""
         return list(self._sockets.values())
 
     def say(self, message: bytes) -> None:
-        """Send the same frame for each."""
+        """Send the same frame from each client."""
         for sock in self._sockets.values():
             sock.sendall(message)
 
@@ -135,7 +135,7 @@ class Clients:
         self._count(mark, expected, 60)
 
     def take(self, expected: int, seconds: float = 60) -> float:
-        """Take deliveries until there are `expected`; how long it took."""
+        """Read until so many deliveries have come. Return how many seconds it took."""
         began = time.perf_counter()
         self._count(MARK, expected, seconds)
         return time.perf_counter() - began
@@ -144,8 +144,8 @@ class Clients:
         deadline = time.perf_counter() + seconds
         keep = len(mark) - 1
         tails = self._tails
-        # Whose time counts stays awake: to be woken adds half a millisecond, and the server would pay for each waking
-        # more than for its send, which clients on other machines spare it.
+        # If times are measured, do not sleep. Waking up adds half a millisecond, and costs the server more than its
+        # send. With clients on other machines it would not.
         seconds_asleep = 0 if self.measure and self.awake else 1
         while expected > 0:
             if time.perf_counter() > deadline:
@@ -157,10 +157,10 @@ class Clients:
                 data = self._sockets[fileno].recv(_RECEIVE_BYTES)
                 if not data:
                     raise RuntimeError("the server ended a connection")
-                if len(data) < 8 and b"\x81\x012" in data:  # Engine.IO's ping
+                if len(data) < 8 and b"\x81\x012" in data:  # a ping of Engine.IO
                     self._sockets[fileno].sendall(masked("3"))
                     continue
-                if b"\x89\0" in data:  # WebSocket's ping
+                if b"\x89\0" in data:  # a ping of WebSocket
                     self._sockets[fileno].sendall(b"\x8a\x80\0\0\0\0")
                 whole = tails.pop(fileno, b"") + data
                 expected -= whole.count(mark)
@@ -170,7 +170,9 @@ class Clients:
                     tails[fileno] = whole[-keep:]
 
     def latencies(self) -> list[float]:
-        """The seconds from its writing to here of each event since the last call, the shortest first."""
+        """Return, for each event since the last call, the seconds from its writing to its arrival, the shortest
+        first.
+        """
         measured, self._measured = self._measured, []
         found = []
         for now, data in measured:
@@ -180,7 +182,9 @@ class Clients:
 
     @contextmanager
     def trickling(self, count: int, bytes_per_second: int = 1000) -> Iterator[None]:
-        """Meanwhile the first `count` clients take so much each, and the others nothing."""
+        """Let each of the first `count` clients read so many bytes a second during the context, and the others
+        nothing.
+        """
         sockets = list(self._sockets.values())[:count]
         stop = threading.Event()
 
@@ -200,7 +204,7 @@ class Clients:
             trickle.join()
 
     def drain(self, seconds: float) -> None:
-        """Read whatever comes for a while, so that pings are answered."""
+        """Read what comes for so many seconds, so that pings are answered."""
         deadline = time.perf_counter() + seconds
         while (left := deadline - time.perf_counter()) > 0:
             for fileno, _ in self._epoll.poll(left):
@@ -211,14 +215,14 @@ class Clients:
                     self._sockets[fileno].sendall(b"\x8a\x80\0\0\0\0")
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all connections."""
         self._epoll.close()
         for sock in self._sockets.values():
             sock.close()
 
 
 def raise_file_limit() -> None:
-    """As far as this process may."""
+    """Let this process open as many files as the system permits."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -226,11 +230,12 @@ def raise_file_limit() -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used, all threads, user and system."""
-    # clock_getcpuclockid(3), which Python lacks; the ticks in /proc/<pid>/stat are 10 ms, a third of some figures.
+    """Return the CPU seconds that a process has used in all threads, user and system."""
+    # This is clock_getcpuclockid(3), which Python does not have. /proc/<pid>/stat counts in steps of 10 ms, a third of
+    # some figures.
     return time.clock_gettime(~pid << 3 | 2)
 
 
 def rss_bytes(pid: int) -> int:
-    """Its resident memory."""
+    """Return the resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

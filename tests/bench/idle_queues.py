@@ -1,7 +1,7 @@
-"""What many queues cost while nothing happens: `python -m tests.bench.idle_queues 1000 10000`.
+"""Measures what many queues cost while nothing happens: `python -m tests.bench.idle_queues 1000 10000`.
 
-For each number: how long `jobws serve --queues '*'` takes until `/readyz` says yes, its memory, and the CPU of the
-bridge and of Redis over 15 s; and how long `/readyz` and `/metrics` take (median of 7).
+For each number of queues it prints how long `jobws serve --queues '*'` takes until `/readyz` answers 200, the memory,
+the CPU of the bridge and of Redis over 15 s, and how long `/readyz` and `/metrics` take (median of 7).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.bridge import BridgeProcess
 SETTLE_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 15.0
 READY_SECONDS: Final = 120.0
-# To ask costs the bridge some milliseconds.
+# How often to ask `/readyz`. Each request takes the bridge some milliseconds.
 ASK_SECONDS: Final = 0.2
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -37,7 +37,7 @@ def main(counts: list[int]) -> None:
 
 
 def fill(url: str, count: int) -> None:
-    """Make queues with three events each."""
+    """Make so many queues with three events each."""
     with redis.Redis.from_url(url) as client:
         for start in range(0, count, 500):
             pipeline = client.pipeline(transaction=False)
@@ -49,7 +49,7 @@ def fill(url: str, count: int) -> None:
 
 
 def measure(server: EmbeddedRedis, count: int) -> None:
-    """Start a bridge, and print one line."""
+    """Start a bridge, measure, and print one line."""
     began = time.monotonic()
     with BridgeProcess("--port", "0", "--redis", server.url, "--queues", "*", "--no-own-log") as bridge:
         url = bridge.started()

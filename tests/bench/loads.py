@@ -1,4 +1,4 @@
-"""The loads, each on one fresh server: what is done, and which figures come of it."""
+"""The loads. Each one is put on a fresh server, and returns figures by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Figures = dict[str, float]
 
 
 def fan_out(server: Server, events: Events) -> Figures:
-    """One job, 1,000 clients, bursts of 10 events."""
+    """Send bursts of 10 events of one job to 1,000 clients."""
     clients = Clients(server.kind, server.port)
     clients.connect(1000)
     clients.subscribe([["j0"]] * 1000)
@@ -40,17 +40,17 @@ def fan_out(server: Server, events: Events) -> Figures:
 
 
 def one_each(server: Server, events: Events) -> Figures:
-    """1,000 jobs, one client each, flood."""
+    """Write events of 1,000 jobs as fast as possible. Each job has one client."""
     return {"1,000 jobs, one client each: CPU per delivery, µs": _flood(server, events, 1000, 1, 1000)}
 
 
 def fifty_each(server: Server, events: Events) -> Figures:
-    """200 clients, 50 jobs each, flood."""
+    """Write events of 10,000 jobs as fast as possible. Each of 200 clients has 50 jobs."""
     return {"200 clients, 50 jobs each: CPU per delivery, µs": _flood(server, events, 200, 50, 10_000)}
 
 
 def _flood(server: Server, events: Events, count: int, jobs_each: int, jobs: int) -> float:
-    """CPU per delivery: every job gets the same number of events, and has one subscriber."""
+    """Return the CPU seconds per delivery. Every job has one subscriber, and the same number of events."""
     clients = Clients(server.kind, server.port)
     clients.connect(count)
     clients.subscribe([[f"j{number * jobs_each + each}" for each in range(jobs_each)] for number in range(count)])
@@ -66,7 +66,7 @@ def _flood(server: Server, events: Events, count: int, jobs_each: int, jobs: int
 
 
 def _write_and_take(clients: Clients, events: Events, count: int, jobs: int) -> None:
-    """Written by Redis itself, meanwhile read."""
+    """Let Redis itself write events, and read them in the clients meanwhile."""
     writer = threading.Thread(target=events.write, args=(count, "j", jobs))
     writer.start()
     clients.take(count)
@@ -74,7 +74,10 @@ def _write_and_take(clients: Clients, events: Events, count: int, jobs: int) -> 
 
 
 def nobody(server: Server, events: Events) -> Figures:
-    """A fresh stream of four events per job, which nobody subscribed to; one client waits for the last of all."""
+    """Write four events for each job, to none of which a client is subscribed.
+
+    One client waits for the event after them.
+    """
     clients = Clients(server.kind, server.port)
     clients.connect(1)
     clients.subscribe([["last0"]])
@@ -92,7 +95,7 @@ def nobody(server: Server, events: Events) -> Figures:
 
 
 def steady(server: Server, events: Events) -> Figures:
-    """One event every 5 ms for 100 clients of its job."""
+    """Write an event every 5 ms to a job with 100 clients."""
     clients = Clients(server.kind, server.port)
     clients.connect(100)
     clients.subscribe([["j0"]] * 100)
@@ -112,7 +115,10 @@ def steady(server: Server, events: Events) -> Figures:
 
 
 def slow(server: Server, events: Events) -> Figures:
-    """p99 of 200 clients that read, alone and beside 100 that do not and 100 that take 1 kB a second, until closed."""
+    """Measure the p99 of 200 clients that read: alone, and beside 200 slow ones.
+
+    Of the slow ones, 100 read nothing and 100 read 1 kB a second, until the server closes them.
+    """
     good = Clients(server.kind, server.port)
     good.connect(200)
     good.subscribe([["j0"]] * 200)
@@ -130,12 +136,14 @@ def slow(server: Server, events: Events) -> Figures:
 
 
 def logs(server: Server, events: Events) -> Figures:
-    """p99 of 20 clients of a job: quiet, while 50,000 log lines are written, and while three clients watch them."""
+    """Measure the p99 of 20 clients of a job: without log lines, while 50,000 are written, and while three clients
+    watch these.
+    """
     clients = Clients(server.kind, server.port)
     clients.connect(20)
     clients.subscribe([["j0"]] * 20)
     clients.measure = True
-    # Redis and the bridge are both busy here, so on two cores there is none for who does not sleep.
+    # Redis and the bridge are both busy here, so on two cores, clients that never sleep would take time from them.
     clients.awake = False
     plan = Plan([("j", 1, 1)], 500, 0.005)
     quiet = _p99(clients, events, plan, 20)
@@ -159,7 +167,7 @@ def _p99(clients: Clients, events: Events, plan: Plan, count: int = 200) -> floa
 
 
 def idle(server: Server, _events: Events) -> Figures:
-    """5,000 clients arrive, and then do nothing."""
+    """Connect 5,000 clients that then do nothing."""
     before = rss_bytes(server.pid)
     clients = Clients(server.kind, server.port)
     began = time.perf_counter()
@@ -172,7 +180,7 @@ def idle(server: Server, _events: Events) -> Figures:
 
 
 def rooms(server: Server, events: Events) -> Figures:
-    """CPU per event with 10 rooms, and with 10,000: the same deliveries."""
+    """Measure the CPU per event with 10 rooms and with 10,000, at the same number of deliveries."""
     costs = []
     for count in (10, 10_000):
         clients = Clients(server.kind, server.port)
@@ -191,14 +199,14 @@ def rooms(server: Server, events: Events) -> Figures:
 
 
 def many(server: Server, events: Events) -> Figures:
-    """10,000 clients, one job each, 2,000 events a second for 60 s."""
+    """Write 2,000 events a second for 60 s to 10,000 clients with one job each."""
     clients = Clients(server.kind, server.port)
     clients.connect(10_000)
     clients.subscribe([[f"m{number}"] for number in range(10_000)])
     seconds, rate = 60, 2000
     clients.measure = True
     with writing(events.port, Plan([("m", 10_000, 20)], seconds * rate // 20, 20 / rate, keep=20_000)):
-        clients.take(seconds * rate, seconds * 2)  # lost ones would make it time out
+        clients.take(seconds * rate, seconds * 2)  # times out if an event is lost
     clients.close()
     times = clients.latencies()
     return {
@@ -208,7 +216,9 @@ def many(server: Server, events: Events) -> Figures:
 
 
 def bare_send() -> float:
-    """What a send of 200 bytes costs, µs: to 100 loopback sockets in turn, for which nobody waits."""
+    """Return the microseconds that a send of 200 bytes takes, to 100 loopback sockets in turn, with no reader
+    waiting.
+    """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         senders, receivers = [], []
@@ -245,8 +255,8 @@ ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "many": many,
 }
 JOBWS: Final = frozenset({"queues"})
-"""Loads for which the opponent has no answer; an older checkout has."""
-# 12 s of events fill the outboxes of clients that do not read, and those are closed.
+"""Loads that only jobws can take, not the opponent. Older versions of jobws can take them, too."""
+# The outboxes of clients that do not read are full after 12 s of events, and the clients are closed.
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "slow": ("--outbox-bytes", "1048576"),
     "queues": ("--queues", "*"),

@@ -1,7 +1,7 @@
-"""Log lines in a burst, and who watches them, in processes of their own.
+"""Writes bursts of log lines, and watches them, in processes of their own.
 
-`python -m tests.bench.logs write REDIS_PORT NAME COUNT` or `… watch PORT CLIENTS`, which says `ready` and reads until
-it is killed.
+The processes are `python -m tests.bench.logs write REDIS_PORT NAME COUNT` and `… watch PORT CLIENTS`. The second one
+prints `ready` and reads until it is killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LINES_AT_ONCE: Final = 100
 
 @contextmanager
 def log_burst(redis_port: int) -> Iterator[None]:
-    """50,000 lines from three processes meanwhile, as fast as they can; the end waits for them."""
+    """Let three processes write 50,000 lines as fast as they can during the context. Its end waits for them."""
     share = str(BURST // WRITERS + 1)
     writers = [_process("write", str(redis_port), f"w{number}", share) for number in range(WRITERS)]
     try:
@@ -43,7 +43,7 @@ def log_burst(redis_port: int) -> Iterator[None]:
 
 @contextmanager
 def watching(port: int) -> Iterator[None]:
-    """Three clients take every line meanwhile."""
+    """Let three clients read every line during the context."""
     watcher = _process("watch", str(port), str(WATCHERS))
     try:
         assert watcher.stdout is not None
@@ -89,7 +89,7 @@ def _watch(port: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    # They stand for programs on other machines: what they take of this one's two cores is not the bridge's doing.
+    # The clients stand for programs on other machines, so they must not take CPU time from the bridge.
     os.nice(19)
     if sys.argv[1] == "write":
         _write(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

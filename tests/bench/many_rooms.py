@@ -1,8 +1,8 @@
-"""`python -m tests.bench.many_rooms`: how long the bridge keeps its loop to itself with many queues and many rooms.
+"""`python -m tests.bench.many_rooms` measures how long one step of the bridge blocks its event loop, with many rooms.
 
-200 queues, 100,000 rooms of 100 clients, half of them in one queue, and then everything that concerns all of them: the
-sweep, a gap, a restart of Redis, a thousand queues that appear together and vanish. No step may take longer than 50 ms,
-no collection longer than 200 ms.
+There are 200 queues, and 100 clients with 100,000 rooms, half of them in one queue. Then everything happens that
+concerns all rooms: the sweep, a gap, a restart of Redis, and a thousand queues that appear together and vanish. No step
+may take longer than 50 ms, and no garbage collection longer than 200 ms.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Redis:
         self.client: Any = redis.Redis(port=self.port)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         while True:
             try:
@@ -52,12 +52,12 @@ class Redis:
                 return
 
     def stop(self) -> None:
-        """Kill it."""
+        """Kill the server."""
         self._process.kill()
         self._process.wait()
 
     def make_queues(self, prefix: str, count: int, entries: int) -> None:
-        """Queues whose streams hold so many entries of as many jobs."""
+        """Make queues. The stream of each has so many entries, each about another job."""
         with self.client.pipeline(transaction=False) as pipe:
             for number in range(count):
                 pipe.hset(f"bull:{prefix}{number}:meta", "opts.maxLenEvents", 10_000)
@@ -67,7 +67,7 @@ class Redis:
 
 
 class Bridge:
-    """The bridge of `tests.bench.steps`."""
+    """The bridge of `tests.bench.steps`, as a process."""
 
     def __init__(self, redis_port: int, queues: tuple[str, ...], **settings: Any) -> None:
         settings["queues"] = queues
@@ -83,14 +83,14 @@ class Bridge:
         return found
 
     def longest(self, command: str = "") -> dict[str, Any]:
-        """What was longest since the last call; see `Recorder.take`."""
+        """Return the longest steps since the last call, as `Recorder.take` does. `command` is done before."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
         return self._line()
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
 
@@ -104,7 +104,7 @@ def _phase(name: str, bridge: Bridge, found: dict[str, Any], command: str = "") 
 
 
 def measure(queues: int, rooms: int, *, more_queues: int) -> dict[str, Any]:
-    """By what happened, the longest steps and collections."""
+    """Return, by what happened, the longest steps and garbage collections."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as directory:
         server = Redis(directory)
@@ -170,7 +170,7 @@ def measure(queues: int, rooms: int, *, more_queues: int) -> dict[str, Any]:
 
 
 def _subscribe(clients: Clients, queues: int, count: int) -> None:
-    """Each client's rooms: half of them in the first queue."""
+    """Subscribe each client to so many jobs, half of them in the first queue."""
     for number, sock in enumerate(clients.sockets):
         items = [
             {"jobId": f"j{number * ROOMS_PER_CLIENT + each}", "queue": f"q{each // 2 % queues if each % 2 else 0}"}

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.rights`: what it costs to ask for a right, with 1 and 1,000 entries in the token, in turn."""
+"""`python -m tests.bench.rights` measures how long a check of a right takes, with 1 entry and 1,000 in the token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def identity(entries: int) -> Identity:
 
 
 def measure(asked: Identity, job_id: str) -> float:
-    """Microseconds for one question, with the loop that asks."""
+    """Return the microseconds for one check, with the overhead of the loop."""
     return timeit.timeit(lambda: allows(asked, Action.READ_JOB, "http", job_id), number=QUESTIONS) / QUESTIONS * 1e6
 
 

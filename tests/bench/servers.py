@@ -1,4 +1,4 @@
-"""The two servers as processes, each alone while it is measured, and a Redis that makes the events itself."""
+"""The servers as processes, only one of which runs at a time, and a Redis that writes the events itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 OPPONENT = Path(__file__).parent / "opponent"
 _SCRIPTS: dict[Kind, str] = {"socketio": "bridge.mjs", "plain": "plain.mjs"}
-# ARGV: stream, entries, jobs, padding. Entries go round the jobs; nobody needs to wait for a client to write them.
+# A script, so that Redis writes events without waiting for a client. The jobs take the events in turn. ARGV: prefix of
+# the job ids, number of events, number of jobs, bytes of padding, name of the event.
 _EVENTS = """
 local pad = string.rep('x', tonumber(ARGV[4]))
 for i = 0, tonumber(ARGV[2]) - 1 do
@@ -43,7 +44,7 @@ class Events:
     """Writes BullMQ's events, as fast as Redis can.
 
     Attributes:
-        port: Where Redis is.
+        port: The port of Redis.
     """
 
     def __init__(self, port: int) -> None:
@@ -54,15 +55,15 @@ class Events:
     def write(
         self, count: int, prefix: str, jobs: int, event: str = "completed", queue: str = "http", pad: int = 100
     ) -> None:
-        """`count` events, the n-th for the job `prefix` + n modulo `jobs`."""
+        """Write `count` events. The n-th is of the job `prefix` + n modulo `jobs`."""
         self._script(keys=[f"bull:{queue}:events"], args=[prefix, count, jobs, pad, event])
 
     def position(self, queue: str = "http") -> str:
-        """The last stream id."""
+        """Return the id of the last entry of a queue's stream."""
         return str(self.client.xinfo_stream(f"bull:{queue}:events")["last-generated-id"].decode())
 
     def clear(self) -> None:
-        """Empty streams that exist, as in a system that has run before."""
+        """Delete everything, and make queues with almost empty streams, as if they had been used before."""
         self.client.flushall()
         for queue in ("http", "sparql", "techstack", "analyzer"):
             self.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", 10000)
@@ -70,14 +71,14 @@ class Events:
 
 
 def redis_version() -> str:
-    """The server that both sides read, as it names itself: `Valkey server v=9.1.2 …`."""
+    """Return the name and version of the Redis server, such as `Valkey server v=9.1.2`."""
     command = [str(find_redis_server()), "--version"]
     return " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[:3])
 
 
 @contextmanager
 def redis_server() -> Iterator[int]:
-    """The port of a private Redis without a password."""
+    """Run a private Redis without a password. Yield its port."""
     port = free_port()
     command = [str(find_redis_server()), "--port", str(port), "--save", "", "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -96,7 +97,7 @@ def redis_server() -> Iterator[int]:
 
 
 def install_opponent() -> None:
-    """Its packages, once."""
+    """Install the opponent's packages, unless they are installed."""
     if not all((OPPONENT / "node_modules" / package).is_dir() for package in ("socket.io", "ws")):
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=OPPONENT, check=True
@@ -107,7 +108,10 @@ def install_opponent() -> None:
 def server(
     kind: Kind, redis_port: int, *options: str, direct: bool = True, checkout: Path | None = None
 ) -> Iterator[Server]:
-    """A fresh server that reads that Redis; `options` are jobws's, and `checkout` is where another version of it is."""
+    """Run a fresh server that reads this Redis.
+
+    `options` are those of `jobws serve`. `checkout` is the folder of another version of jobws, or None for this one.
+    """
     port = free_port()
     if kind == "jobws":
         lane = "--direct" if direct else "--no-direct"
@@ -128,7 +132,7 @@ def server(
         for line in lines:
             if mark in line:
                 break
-        time.sleep(1.0)  # QueueEvents has no sign of being connected, and it starts at `$`
+        time.sleep(1.0)  # QueueEvents starts at `$`, and nothing shows when it is connected
         yield Server(kind, port, process.pid)
     finally:
         process.terminate()

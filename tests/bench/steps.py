@@ -1,8 +1,8 @@
-"""A bridge that notes its longest steps: `python -m tests.bench.steps OPTIONS`, with those of `jobws serve`.
+"""A bridge that measures its longest steps: `python -m tests.bench.steps REDIS_URL [SETTINGS]`, with settings as JSON.
 
-A step is what a task does between two turns of the others. Its time is CPU time of the thread, so what else the machine
-does lengthens none; the garbage collector's share is told apart. Each line on standard input is answered with a line of
-JSON: what was longest since the line before. `collect` has all garbage collected before that.
+A step is what a task does before other tasks run. Its time is CPU time of the thread, so other processes do not
+lengthen it. The time of the garbage collector is measured apart. For each line on standard input, the process prints a
+line of JSON: the longest steps since the line before. The line `collect` collects all garbage first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import trio
 from jobws.server.serve import run
 from jobws.server.settings import Settings
 
-# Below it a step is counted, but not described.
+# For a longer step, the functions that ran are noted, too.
 SECONDS_TO_DESCRIBE = 0.010
 
 
 class Recorder(trio.abc.Instrument):
-    """Notes the longest step of each task, and the longest collections of each generation."""
+    """Measures the longest steps by function, and the longest garbage collections by generation."""
 
     def __init__(self) -> None:
         self._steps: dict[str, float] = defaultdict(float)
@@ -48,7 +48,7 @@ class Recorder(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if not self._began:
-            return  # it began before we looked
+            return  # the step began before this instrument was added
         took = time.thread_time() - self._began - self._collected
         self._worst = max(self._worst, took)
         if took >= SECONDS_TO_DESCRIBE:
@@ -56,7 +56,7 @@ class Recorder(trio.abc.Instrument):
             self._steps[where] = max(self._steps[where], took)
 
     def take(self) -> dict[str, Any]:
-        """What was longest since the last call, in milliseconds."""
+        """Return the longest steps and collections since the last call, in milliseconds."""
         steps, self._steps = self._steps, defaultdict(float)
         collections, self._collections = self._collections, defaultdict(list)
         worst, self._worst = self._worst, 0.0
@@ -73,7 +73,7 @@ class Recorder(trio.abc.Instrument):
 
 
 def _where(coroutine: Any) -> str:
-    """The functions that wait for each other, the innermost last."""
+    """Return the functions of a task that wait for each other, the innermost last."""
     names = []
     while coroutine is not None:
         names.append(getattr(coroutine, "__name__", type(coroutine).__name__))

@@ -1,4 +1,6 @@
-"""What subscriptions cost: many together, in a message each or in lists; one after the other; and a return."""
+"""Measures what subscriptions cost: many together, one in each message or in lists; one after the other; and at a
+return.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ RETURNING: Final = 10
 
 
 def subscribing(server: Server, _events: Events) -> Figures:
-    """2,000 clients with a job each, together; 200 with a list of 50; and one client that waits for each answer."""
+    """Subscribe 2,000 clients to one job each, 200 clients to 50 jobs each, and one client to jobs one after the
+    other.
+    """
     clients = Clients(server.kind, server.port)
     clients.connect(CLIENTS)
     each = _cost(server, clients, [[f"e{number}"] for number in range(CLIENTS)])
@@ -46,7 +50,7 @@ def _cost(server: Server, clients: Clients, jobs: list[list[str]]) -> float:
 
 
 def returning(server: Server, events: Events) -> Figures:
-    """2,000 clients come back to a bridge that has begun, with 10 jobs each."""
+    """Let 2,000 clients return to a bridge that has just started, with 10 jobs each."""
     after = events.position()
     before = cpu_seconds(server.pid)
     began = time.perf_counter()

@@ -1,4 +1,6 @@
-"""`python -m tests.bench.waits`: 1,000 waits in a row on one connection: messages, the first 100 against the last."""
+"""`python -m tests.bench.waits` does 1,000 waits in a row on one connection, and compares the first 100 with the
+last.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,9 @@ class Counted(Subscriptions):
 
 
 async def measure(url: str, redis: Redis, waits: int) -> tuple[int, list[float]]:
-    """How many messages there were, and how long each wait took, in milliseconds.
+    """Return how many messages the client sent, and how many milliseconds each wait took.
 
-    The jobs have ended: nothing is waited for but the answer.
+    The jobs have already ended, so a wait takes as long as the answer of the bridge.
     """
     for number in range(waits):
         redis.add_event("http", "completed", f"job-{number}", returnvalue=f"{number}")

@@ -1,4 +1,4 @@
-"""Writes events at a steady pace, in a process of its own: in the clients' it would wait for their interpreter.
+"""Writes events at a steady pace. It is a process of its own, since in that of the clients it would wait for the GIL.
 
 `python -m tests.bench.writer PORT PLAN`, where PLAN is a `Plan` as JSON.
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write.
+    """What to write, and how fast.
 
     Attributes:
-        kinds: At every turn, so many events of each: a prefix of job ids, how many jobs there are, events a turn.
-            The n-th event of a kind is for the job prefix + n modulo jobs.
-        turns: How many.
-        seconds: From one turn to the next.
-        pad: Bytes of padding in each event.
-        keep: The stream is cut to so many entries; 0: it is not.
+        kinds: The kinds of events: a prefix of job ids, the number of jobs, and the number of events in each turn. The
+            n-th event of a kind is of the job prefix + n modulo jobs.
+        turns: The number of turns.
+        seconds: The time from one turn to the next.
+        pad: The bytes of padding in each event.
+        keep: To how many entries the stream is trimmed; 0 for no trimming.
     """
 
     kinds: list[tuple[str, int, int]]
@@ -42,7 +42,7 @@ class Plan:
 
 @contextmanager
 def writing(port: int, plan: Plan) -> Iterator[None]:
-    """Write meanwhile; the end waits for the last event."""
+    """Write during the context, in another process. The end of the context waits for the last event."""
     arguments = [sys.executable, "-m", "tests.bench.writer", str(port), json.dumps(asdict(plan))]
     process = subprocess.Popen(arguments)
     try:
@@ -55,7 +55,10 @@ def writing(port: int, plan: Plan) -> Iterator[None]:
 
 
 def write(port: int, plan: Plan) -> None:
-    """Write, one round trip a turn. Each event says when it was sent, on the machine's monotonic clock."""
+    """Write the events, with one round trip for each turn.
+
+    Each event has the time of its sending on the monotonic clock.
+    """
     limit = ("MAXLEN", plan.keep) if plan.keep else ()
     pad = "x" * plan.pad
     with socket.create_connection(("127.0.0.1", port)) as redis:
