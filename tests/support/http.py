@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio.to_thread
 
@@ -63,3 +65,31 @@ def problem(status: int, code: str, detail: str) -> str:
     """Return the body of an answer that reports an error."""
     content = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail}
     return json.dumps(content, separators=(",", ":"))
+
+
+class Answer(NamedTuple):
+    """All of an answer that does not change with the time."""
+
+    status: int
+    headers: frozenset[tuple[str, str]]
+    body: bytes
+
+    def content(self) -> Any:
+        """The JSON value of the body, or its text."""
+        is_json = any("json" in value for name, value in self.headers if name == "content-type")
+        return json.loads(self.body) if is_json else self.body.decode()
+
+
+def exchange(method: str, url: str, body: object, headers: dict[str, str]) -> Answer:
+    """Send a request, with `body` as JSON unless it is None."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        typed = {} if body is None else {"Content-Type": JSON}
+        data = None if body is None else json.dumps(body)
+        connection.request(method, f"{parts.path}?{parts.query}", data, {**headers, **typed})
+        response = connection.getresponse()
+        kept = {(name.lower(), value) for name, value in response.getheaders() if name.lower() != "date"}
+        return Answer(response.status, frozenset(kept), response.read())
+    finally:
+        connection.close()

@@ -155,7 +155,7 @@ class Client:
             idempotency_key: All submits with the same key add one job.
 
         Returns:
-            `job_id`, `queue`, and `existing`: whether the job already existed. An existing job is not changed.
+            `job_id`, `queue`, and `existing`: whether the job existed already, and so was not changed. UNSET: no right.
 
         Raises:
             UnreachableError: No bridge answers at that URL.

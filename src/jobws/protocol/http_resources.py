@@ -74,12 +74,15 @@ class Links(Struct):
 
 
 class Submitted(Struct, rename="camel"):
-    """The job was added. If `existing` is true, a job with this id existed before, and BullMQ did not change it."""
+    """The job was added. If `existing` is true, a job with this id existed before, and BullMQ did not change it.
+
+    `existing` is absent if the client may not read the job.
+    """
 
     queue: str
     job_id: str
-    existing: bool
     links: Links
+    existing: bool | UnsetType = UNSET
 
 
 class Jobs(Struct):

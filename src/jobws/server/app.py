@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
+from jobws.access.scope import Action
 from jobws.errors import JobwsError
 from jobws.server.callers import Callers
 from jobws.server.guard import Guard, with_cors
@@ -16,6 +17,7 @@ from jobws.server.http import health, openapi, static
 from jobws.server.http import routes as http_routes
 from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
+from jobws.server.http.rights import CheckedRoute, to
 from jobws.server.http.service import NOT_RUNNING
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def make_app(
     routes = [
         *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
         *public,
-        Route("/metrics", metrics.answer),
+        CheckedRoute("/metrics", metrics.answer, to(Action.READ_METRICS), ["GET"]),
         *http_routes.routes(service),
     ]
     handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}

@@ -119,6 +119,7 @@ class Bridge:
             settings,
             intervals,
             self._tasks,
+            self.authentication,
             self.queues,
             self.clients,
             self.logs,

@@ -15,7 +15,7 @@ from jobws.access.identity import Identity
 from jobws.errors import TokenRefusedError
 from jobws.server.guard import is_same_host
 from jobws.server.http.problems import problem
-from jobws.server.http.rights import forbidden, unauthenticated
+from jobws.server.http.rights import refusal, unauthenticated
 from jobws.server.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from jobws.access.caller import Caller
+    from jobws.errors import RequestError
     from jobws.server.authentication import Authentication
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -53,15 +54,21 @@ class Callers:
         if scope["type"] in ("http", "websocket"):
             caller = await caller_of(scope, self._authentication)
             scope = {**without_token(scope), CALLER: caller}
-            if self._authentication.required and not self._is_public(scope):
-                # No endpoint looks at rights yet, so a token that is accepted opens nothing.
-                refusal = forbidden() if isinstance(caller, Identity) else unauthenticated(caller)
-                await problem(refusal.code, refusal.message)(scope, receive, send)
+            error = self._refusal(scope, caller)
+            if error is not None:
+                await problem(error.code, error.message)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_public(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and any(route.matches(scope)[0] is Match.FULL for route in self._public)
+    def _refusal(self, scope: Scope, caller: Caller) -> RequestError | None:
+        if scope["type"] == "http":
+            if isinstance(caller, Identity) or any(route.matches(scope)[0] is Match.FULL for route in self._public):
+                return None
+            return unauthenticated(caller)
+        # The endpoints of WebSockets do not look at rights yet, so a token that is accepted opens none.
+        if not self._authentication.required:
+            return None
+        return refusal("forbidden") if isinstance(caller, Identity) else unauthenticated(caller)
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:

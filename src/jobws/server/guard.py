@@ -101,7 +101,7 @@ def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
         app,
         allow_origins=[origin for origin in settings.allowed_origins if origin != _ANY_FIREFOX_EXTENSION],
         allow_origin_regex="moz-extension://.*" if _ANY_FIREFOX_EXTENSION in settings.allowed_origins else None,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
     )
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from jobws.logs import LogsHandler
+from jobws.protocol.log.records import OWN_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobws.server.settings import Settings
-
-SOURCE: Final = "jobws"
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def own_log(settings: Settings) -> Iterator[None]:
         yield
         return
     handler = LogsHandler(
-        settings.redis, source=SOURCE, stream=settings.logs_stream, limit_entries=settings.logs_limit_entries
+        settings.redis, source=OWN_SOURCE, stream=settings.logs_stream, limit_entries=settings.logs_limit_entries
     )
     root = logging.getLogger()
     root.addHandler(handler)

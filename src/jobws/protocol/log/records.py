@@ -30,6 +30,8 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _SYNONYMS: Final = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 DEFAULT_LEVEL: Final = "info"
 UNKNOWN_SOURCE: Final = "unknown"
+OWN_SOURCE: Final = "jobws"
+"""The source of the bridge's own lines."""
 # The stack trace of Python's deepest recursion is about this long.
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_FIELDS_BYTES: Final = 64 * 1024

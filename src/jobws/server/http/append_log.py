@@ -12,7 +12,7 @@ from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json, decode_list
 from jobws.protocol.http_resources import LineError, LogsAccepted
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER
-from jobws.protocol.log.records import LEVELS, parse_record
+from jobws.protocol.log.records import LEVELS, OWN_SOURCE, parse_record
 from jobws.server.http.request import SUBJECT, body_text, content_type, json_answer
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LogPosting:
         elif text.lstrip(" \t\r\n").startswith("["):
             texts = decode_list(text, SUBJECT, MAX_RECORDS, "records")
         else:
-            await self._service.append_logs([parse_record(decode_json(text, SUBJECT), now)])
+            await self._service.append_logs([_record(decode_json(text, SUBJECT), now)])
             return json_answer(LogsAccepted(1, 0, []), 202)
         records, errors = await parse_records(texts, now)
         if errors and not records:
@@ -94,7 +94,7 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
             found += 1
             if found <= MAX_RECORDS:
                 try:
-                    records.append(parse_record(decode_json(text, "the record"), now_ms))
+                    records.append(_record(decode_json(text, "the record"), now_ms))
                 except RequestError as error:
                     errors.append(LineError(number, error.code, error.message))
         if time.perf_counter() > turn_ends:
@@ -103,3 +103,10 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
     if found > MAX_RECORDS:
         raise RequestError("too-many", f"{SUBJECT} may have {MAX_RECORDS} records, this one has {found}")
     return records, errors
+
+
+def _record(value: object, now_ms: int) -> LogRecord:
+    record = parse_record(value, now_ms)
+    if record.source == OWN_SOURCE:
+        raise RequestError("bad-data", f"`source`: only the bridge itself writes lines of {OWN_SOURCE}")
+    return record

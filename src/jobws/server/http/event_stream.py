@@ -16,6 +16,7 @@ from jobws.server.websocket.in_process_client import cancel_when_gone
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from jobws.access.identity import Identity
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
@@ -49,15 +50,17 @@ class EventStream(Response):
 
     Args:
         service: Makes the in-process client.
+        identity: Who gets the stream. It ends when the identity's token is no longer accepted.
         conversation: Decides what is sent.
         begin: The first bytes of the body.
     """
 
-    def __init__(self, service: Service, conversation: Conversation, begin: bytes = b"") -> None:
+    def __init__(self, service: Service, identity: Identity, conversation: Conversation, begin: bytes = b"") -> None:
         self.status_code = 200
         self.background = None
         self.init_headers(HEADERS)
         self._service = service
+        self._identity = identity
         self._conversation = conversation
         self._begin = begin
         self._sending = False
@@ -77,6 +80,7 @@ class EventStream(Response):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._send(send, self._begin)
                 tasks.start_soon(self._conversation.ask, client)
+                tasks.start_soon(self._service.close_with_token, self._identity, client)
                 await self._send_events(client, send)
                 await send({"type": "http.response.body", "body": b""})
                 tasks.cancel_scope.cancel()

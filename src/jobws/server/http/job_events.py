@@ -10,9 +10,10 @@ from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
 from jobws.protocol.request_types import Subscribe
 from jobws.protocol.requests import parse_request
-from jobws.protocol.server_sent_events import EventStreamWriter, decode_position
+from jobws.protocol.server_sent_events import EventStreamWriter, close_block, decode_position
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import parameters, repeated
+from jobws.server.http.rights import identity_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,7 +57,10 @@ class EventStreams:
         if request.method == "HEAD":
             return Response(headers=streaming.HEADERS)
         return streaming.EventStream(
-            service, _Events(data, service.intervals.keep_alive_seconds), b"retry: %d\n" % RETRY_MILLISECONDS
+            service,
+            identity_of(request),
+            _Events(data, service.intervals.keep_alive_seconds),
+            b"retry: %d\n" % RETRY_MILLISECONDS,
         )
 
 
@@ -85,7 +89,10 @@ class _Events:
         frames = client.take()
         blocks = b"".join(map(self._writer.block, frames))
         ended = self._writer.unknown if self._returns else ()
-        over = hub_client.closing is not None or all(key.sub in ended for key in hub_client.keys)
+        closing = hub_client.closing
+        if closing is not None:
+            return blocks + close_block(closing.code, closing.reason), True
+        over = all(key.sub in ended for key in hub_client.keys)
         if not frames:
             client.ping()
         return blocks, over

@@ -10,7 +10,8 @@ JsonObject: TypeAlias = dict[str, Any]
 _SEGMENT: Final[JsonObject] = {"minLength": 1, "pattern": "^[^/]+$"}
 _MEANINGS: Final = {
     400: "The request is malformed; `detail` names what is.",
-    403: "The `Origin` or `Host` is not allowed. The body says what to allow.",
+    401: "There is no token, or it is not accepted; only of a bridge with keys.",
+    403: "The token does not allow it; or the `Origin` or `Host` is not allowed, and the body says what to allow.",
     404: "There is no such queue or job.",
     405: "The path does not take this method.",
     408: "The body came too slowly.",
@@ -30,9 +31,9 @@ def operation(
 ) -> JsonObject:
     """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
     responses = {str(status): _answer(content) for status, content in answers.items()}
-    for status in (*errors, 405):
+    for status in (*errors, 401, 403, 405):
         responses[str(status)] = _answer(ref("Problem"), "application/problem+json", _MEANINGS[status])
-    responses["403"] = {"description": _MEANINGS[403], "content": {"text/plain": {}}}
+    responses["403"]["content"]["text/plain"] = {}
     operation: JsonObject = {"summary": summary, "responses": dict(sorted(responses.items()))}
     if parameters:
         operation["parameters"] = parameters

@@ -5,12 +5,15 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
+from jobws.access.identity import allows
+from jobws.access.scope import Action
 from jobws.bullmq.listing import page
 from jobws.bullmq.overview import Overview
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import JobPage, QueueList, QueueStatus
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
 from jobws.server.http.request import json_answer, parameters
+from jobws.server.http.rights import identity_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,11 +32,15 @@ class QueueListing:
         self._service = service
 
     async def queues(self, request: Request) -> Response:
-        """`GET /queues?limit=&cursor=`. Queues that come or go between two pages do not move the others."""
+        """`GET /queues?limit=&cursor=`: the queues whose counts the caller may read.
+
+        Queues that come or go between two pages do not move the others.
+        """
         asked = parameters(request, ("limit", "cursor"))
         limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")
-        known, problems = self._service.labels, self._service.problems()
-        labels = nsmallest(limit + 1, (label for label in known if label > cursor))
+        known, problems, identity = self._service.labels, self._service.problems(), identity_of(request)
+        further = (label for label in known if label > cursor and allows(identity, Action.READ_QUEUE, label))
+        labels = nsmallest(limit + 1, further)
         statuses = []
         for label, queue in [(label, known[label]) for label in labels[:limit]]:
             seen = await self._service.ask(Overview(queue))

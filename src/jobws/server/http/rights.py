@@ -1,34 +1,111 @@
-"""The answers to requests that lack a token, or whose token does not allow them."""
+"""Which right each route needs, and the answers to requests that lack it. All routes but the public ones ask here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, assert_never
 
-from jobws.access.caller import Refused, Unauthenticated
+from starlette.routing import Route
+
+from jobws.access.caller import CALLER, Refused, Unauthenticated
+from jobws.access.identity import Identity, allows
+from jobws.access.scope import Action, Place
 from jobws.errors import RequestError
+from jobws.server.http.request import parameters
 
 if TYPE_CHECKING:
-    from jobws.errors import TokenRefusedError
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 
-def forbidden() -> RequestError:
-    """Return the error for a token that does not allow a request."""
-    return RequestError("forbidden", "the token does not allow this")
+Endpoint: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+Right: TypeAlias = "Callable[[Identity, Request], bool]"
+
+ANYWHERE: Final = Place(None, None)
+
+
+class CheckedRoute(Route):
+    """A route that is served to clients with a right, and refused to others before its endpoint is called.
+
+    Args:
+        path: The path, with parameters in braces.
+        endpoint: Serves the request.
+        right: Says whether an identity may send the request, from its path and query.
+        methods: The HTTP methods.
+    """
+
+    def __init__(self, path: str, endpoint: Endpoint, right: Right, methods: Sequence[str]) -> None:
+        async def checked(request: Request) -> Response:
+            if not right(identity_of(request), request):
+                raise refusal("forbidden")
+            return await endpoint(request)
+
+        super().__init__(path, checked, methods=methods)
+
+
+def identity_of(request: Request) -> Identity:
+    """Return who sent a request.
+
+    Raises:
+        RequestError: `unauthenticated`, `bad-token` or `expired`.
+    """
+    caller: Any = request.scope[CALLER]
+    if isinstance(caller, Identity):
+        return caller
+    raise unauthenticated(caller)
+
+
+# ---- what routes need ----
+
+
+def to(action: Action, place: Callable[[Request], Place] = lambda _request: ANYWHERE) -> Right:
+    """Return the right to do something in the place that a request names. Without a place it is needed everywhere."""
+    return lambda identity, request: allows(identity, action, *place(request))
+
+
+def in_path(request: Request) -> Place:
+    """Return the queue and the job that the path names."""
+    return Place(request.path_params.get("queue"), request.path_params.get("job_id"))
+
+
+def in_query(request: Request) -> Place:
+    """Return the queue and the job that the query names.
+
+    Raises:
+        RequestError: `bad-data`. One of them is named twice.
+    """
+    named = parameters(request, ("queue", "jobId"))
+    return Place(named.get("queue"), named.get("jobId"))
+
+
+def reads_a_queue(identity: Identity, _request: Request) -> bool:
+    """Whether there can be a queue whose counts the identity may read."""
+    actions = {entry.action for entry in identity.rights.entries}
+    return not actions.isdisjoint({Action.READ_QUEUE, Action.ADMIN})
+
+
+# ---- refusals ----
+
+_SENTENCES: Final = {
+    "unauthenticated": "this needs a token, in the header Authorization: Bearer TOKEN",
+    "bad-token": "the token is not accepted; the bridge's log says why",
+    "expired": "the token has expired; get a new one",
+    "forbidden": "the token does not allow this",
+}
+
+
+def refusal(code: Literal["unauthenticated", "bad-token", "expired", "forbidden"]) -> RequestError:
+    """Return the error for a request that is refused. It says nothing of what was asked for; the log says more."""
+    return RequestError(code, _SENTENCES[code])
 
 
 def unauthenticated(caller: Unauthenticated | Refused) -> RequestError:
-    """Return the error for a request without a token, or with one that is refused. Only the log says why."""
+    """Return the error for a request without a token, or with one that is refused."""
     match caller:
         case Unauthenticated():
-            return RequestError("unauthenticated", "this needs a token, in the header Authorization: Bearer TOKEN")
+            return refusal("unauthenticated")
         case Refused(error):
-            return token_refused(error)
+            return refusal(error.code)
         case _:
             assert_never(caller)
-
-
-def token_refused(error: TokenRefusedError) -> RequestError:
-    """Return the error for a token that is refused."""
-    if error.code == "expired":
-        return RequestError("expired", "the token has expired; get a new one")
-    return RequestError("bad-token", "the token is not accepted; the bridge's log says why")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from starlette.routing import Route
-
+from jobws.access.scope import Action
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
@@ -20,6 +19,7 @@ from jobws.server.http.job_events import EventStreams
 from jobws.server.http.job_log import JobLogPages
 from jobws.server.http.queues import QueueListing
 from jobws.server.http.request import json_answer, json_body, parameters
+from jobws.server.http.rights import CheckedRoute, identity_of, in_path, in_query, reads_a_queue, to
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.submit import Submitting
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
@@ -39,24 +39,26 @@ if TYPE_CHECKING:
 MAX_LOOKUPS: Final = 10_000
 
 
-def routes(service: Service) -> list[Route]:
+def routes(service: Service) -> list[CheckedRoute]:
     """Return the routes of the HTTP interface, except those of `health`, `openapi`, `static` and the metrics."""
+    job_in_path, job_in_query = to(Action.READ_JOB, in_path), to(Action.READ_JOB, in_query)
+    submit_in_path, submit_in_query = to(Action.SUBMIT, in_path), to(Action.SUBMIT, in_query)
     asking, submitting, queues = _Asking(service), Submitting(service), QueueListing(service)
     return [
-        Route("/jobs", asking.query, methods=["GET"]),
-        Route("/jobs", submitting.submit, methods=["POST"]),
-        Route("/jobs/{queue}", submitting.submit, methods=["POST"]),
-        Route("/jobs/{job_id}", asking.anywhere, methods=["GET"]),
-        Route("/jobs/{queue}/{job_id}", asking.one, methods=["GET"]),
-        Route("/jobs/{queue}/{job_id}/logs", JobLogPages(service).path, methods=["GET"]),
-        Route("/job-logs", JobLogPages(service).query, methods=["GET"]),
-        Route("/analyze/{queue}", submitting.analyze, methods=["POST"]),
-        Route("/lookup", asking.look_up, methods=["POST"]),
-        Route("/events", EventStreams(service).events, methods=["GET"]),
-        Route("/events", FrameStreams(service).frames, methods=["POST"]),
-        Route("/logs", LogPosting(service).post, methods=["POST"]),
-        Route("/queues", queues.queues, methods=["GET"]),
-        Route("/queues/{queue}/jobs", queues.jobs, methods=["GET"]),
+        CheckedRoute("/jobs", asking.query, job_in_query, ["GET"]),
+        CheckedRoute("/jobs", submitting.submit, submit_in_query, ["POST"]),
+        CheckedRoute("/jobs/{queue}", submitting.submit, submit_in_path, ["POST"]),
+        CheckedRoute("/jobs/{job_id}", asking.anywhere, job_in_path, ["GET"]),
+        CheckedRoute("/jobs/{queue}/{job_id}", asking.one, job_in_path, ["GET"]),
+        CheckedRoute("/jobs/{queue}/{job_id}/logs", JobLogPages(service).path, job_in_path, ["GET"]),
+        CheckedRoute("/job-logs", JobLogPages(service).query, job_in_query, ["GET"]),
+        CheckedRoute("/analyze/{queue}", submitting.analyze, submit_in_path, ["POST"]),
+        CheckedRoute("/lookup", asking.look_up, to(Action.READ_JOB), ["POST"]),
+        CheckedRoute("/events", EventStreams(service).events, to(Action.READ_JOB), ["GET"]),
+        CheckedRoute("/events", FrameStreams(service).frames, to(Action.ADMIN), ["POST"]),
+        CheckedRoute("/logs", LogPosting(service).post, to(Action.WRITE_LOGS), ["POST"]),
+        CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),
+        CheckedRoute("/queues/{queue}/jobs", queues.jobs, job_in_path, ["GET"]),
     ]
 
 
@@ -89,7 +91,7 @@ class _Asking:
         may_come = bool(seconds) and room.queue in service.nameable
         snapshots = await self._look_up(room, may_come=may_come)
         if seconds and not has_ended(snapshots):
-            outcome = await first_outcome(service, request, room, seconds)
+            outcome = await first_outcome(service, request, identity_of(request), room, seconds)
             before, snapshots = snapshots, await self._look_up(room)
             if outcome is not None:
                 snapshots = with_outcome(snapshots, outcome, room.job_id or "", before)

@@ -11,17 +11,20 @@ from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import ItemError
 from jobws.server.http.request import BodyLimits
+from jobws.server.http.token_end import token_end
 from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
+    from jobws.access.identity import Identity
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
+    from jobws.server.authentication import Authentication
     from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
@@ -42,6 +45,7 @@ class Service:
         settings: The settings of the bridge.
         intervals: Times that are not settings.
         tasks: The tasks of the bridge.
+        authentication: Says how long a token is accepted.
         queues: The queues that are read.
         clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
@@ -55,6 +59,7 @@ class Service:
         settings: Settings,
         intervals: Intervals,
         tasks: Tasks,
+        authentication: Authentication,
         queues: Queues,
         clients: Clients[JobClient, PendingSubscription],
         logs: Logs,
@@ -66,6 +71,7 @@ class Service:
         self.intervals = intervals
         self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
         self._tasks = tasks
+        self._authentication = authentication
         self._queues = queues
         self._clients = clients
         self._logs = logs
@@ -137,6 +143,11 @@ class Service:
         """
         self._check_running()
         return InProcessClient(self._clients, on_overflow)
+
+    async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
+        """Close a client when the token of its identity is no longer accepted."""
+        if self._authentication.required:
+            client.hub_client.close(await token_end(self._authentication, identity))
 
     async def ask(self, query: RedisQuery[Answer]) -> Answer:
         """Return Redis's answer to a query. Raises RedisUnavailableError, also while the bridge is not running."""

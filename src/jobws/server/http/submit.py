@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec import UNSET
 
+from jobws.access.caller import ANYONE
+from jobws.access.identity import allows
+from jobws.access.scope import Action
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.protocol.identifiers import is_text, parse_job_id
 from jobws.server.http.request import json_answer, json_body, parameters, shaped
+from jobws.server.http.rights import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from jobws.access.identity import Identity
     from jobws.bullmq.keys import Queue
     from jobws.server.http.service import Service
 
@@ -60,14 +66,17 @@ class Submitting:
         keys = request.headers.getlist("idempotency-key")
         if len(keys) > 1:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
-        job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None)
-        existing = await self._exists(queue, job_id)
+        identity = identity_of(request)
+        job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None, identity)
+        # To write does not imply to read, and whether there is such a job is something to read.
+        may_read = allows(identity, Action.READ_JOB, queue.label, job_id)
+        existing = await self._exists(queue, job_id) if may_read else UNSET
         await self._service.submit(queue, name, data, job_id, opts)
         # If the queue is new, it is known from now on.
         await self._service.find([queue.label])
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
-        return json_answer(Submitted(queue.label, job_id, existing, links), 202)
+        return json_answer(Submitted(queue.label, job_id, links, existing), 202)
 
     async def _exists(self, queue: Queue, job_id: str) -> bool:
         job = (queue.label, job_id)
@@ -82,8 +91,10 @@ class Submitting:
         return await self._service.queue(label, new=True)
 
 
-def _new_id(queue: str, wanted: str | None, key: str | None) -> str:
+def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
     """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
+
+    The same key of another identity gives another id: otherwise it would name a job of somebody else.
 
     Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
     accepts some of them.
@@ -96,6 +107,7 @@ def _new_id(queue: str, wanted: str | None, key: str | None) -> str:
             raise RequestError("bad-job-id", "`jobId` must be no integer and hold no colon: BullMQ refuses both")
         return job_id
     if key is not None:
-        digest = hashlib.sha256(f"{queue}\n{key}".encode()).hexdigest()
+        whose = "" if identity is ANYONE else f"\n{identity.holder!r}"
+        digest = hashlib.sha256(f"{queue}\n{key}{whose}".encode()).hexdigest()
         return f"key-{digest[:40]}"
     return str(uuid.uuid4())

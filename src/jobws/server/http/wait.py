@@ -15,6 +15,8 @@ from jobws.hub.jobs.missed import FINISHED
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot
 from jobws.protocol.server_sent_events import Parts, parts_of
+from jobws.server.http.rights import refusal
+from jobws.server.http.token_end import EXPIRED, REVOKED
 from jobws.server.websocket.in_process_client import cancel_when_gone
 
 if TYPE_CHECKING:
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from jobws.access.identity import Identity
     from jobws.protocol.request_types import Room
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import InProcessClient
+from jobws.server.websocket.in_process_client import InProcessClient
 
 _SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
@@ -47,13 +50,16 @@ def has_ended(snapshots: Iterable[JobSnapshot]) -> bool:
     return any(each.state in FINISHED for each in snapshots)
 
 
-async def first_outcome(service: Service, request: Request, room: Room, seconds: float) -> Parts | None:
+async def first_outcome(
+    service: Service, request: Request, identity: Identity, room: Room, seconds: float
+) -> Parts | None:
     """Wait for the first outcome of the jobs of `room`. An outcome that happened before counts, too.
 
     Returns None if no outcome came within `seconds`, or if the HTTP client has left.
 
     Raises:
-        RequestError: The subscription was refused, or the bridge stopped during the wait (`unavailable`).
+        RequestError: The subscription was refused, the bridge stopped during the wait (`unavailable`), or the token of
+            `identity` is no longer accepted (`expired`, `bad-token`).
         RedisUnavailableError: The bridge is not running, so nothing reads Redis.
     """
     found: Parts | RequestError | None = None
@@ -62,6 +68,7 @@ async def first_outcome(service: Service, request: Request, room: Room, seconds:
     with service.client(None) as client, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
+            tasks.start_soon(service.close_with_token, identity, client)
             client.subscribe(item)
             found = await _first(client)
             tasks.cancel_scope.cancel()
@@ -77,10 +84,13 @@ async def _first(client: InProcessClient) -> Parts | RequestError:
             if parts.event in OUTCOMES:
                 return parts
             if parts.event == "error":
-                refusal = msgspec.json.decode(parts.data, type=ErrorData)
-                return RequestError(refusal.code, refusal.message)
+                data = msgspec.json.decode(parts.data, type=ErrorData)
+                return RequestError(data.code, data.message)
         client.written()
-        if client.hub_client.closing is not None:
+        closing = client.hub_client.closing
+        if closing in (EXPIRED, REVOKED):
+            return refusal("expired" if closing is EXPIRED else "bad-token")
+        if closing is not None:
             return RequestError("unavailable", "the bridge restarts; ask again")
 
 

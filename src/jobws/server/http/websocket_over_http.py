@@ -14,6 +14,7 @@ from jobws.protocol.codec import decode_list
 from jobws.protocol.server_sent_events import close_block, frame_block
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import SUBJECT, body_text, parameters
+from jobws.server.http.rights import identity_of
 from jobws.server.http.wait import parse_wait
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class FrameStreams:
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")
         return streaming.EventStream(
-            self._service, _Frames(requests, seconds, self._service.intervals.keep_alive_seconds)
+            self._service,
+            identity_of(request),
+            _Frames(requests, seconds, self._service.intervals.keep_alive_seconds),
         )
 
 

@@ -1,0 +1,172 @@
+"""Who may do what over HTTP: a table, written by hand. A cell is the status of the answer.
+
+Each allowed cell shows its effect. Each refused one is the same, byte for byte, for a job that exists and for one that
+does not, and costs no command of Redis that names the job.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio.to_thread
+import pytest
+
+from tests.support.http import Answer, exchange
+from tests.support.mounted import mounted_bridge
+from tests.support.signing import SECRET
+from tests.support.tokens import jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.redis import Redis
+
+# Columns: the operation; the right that it needs; rights that are near it and not enough; and the status for a client
+# without a token, with one of another signature, an expired one, one that is not valid yet, one with every right for
+# another queue, one with every right for another job, one with the rights of the third column, one with the right of
+# the second column, and an admin.
+TABLE: Final = """
+GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
+GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
+GET job by query | read:jobs:*/ID             | read:jobs:*/IDx read:queues:*     | 401 401 401 401 403 403 403 200 200
+GET job wait     | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
+GET log          | read:jobs:http/ID          | write:jobs:http read:logs         | 401 401 401 401 403 403 403 200 200
+GET log by query | read:jobs:http             | read:jobs:http/IDx read:logs      | 401 401 401 401 403 403 403 200 200
+GET queue's jobs | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
+POST job         | write:jobs:http            | read:jobs:* write:jobs:http:retry | 401 401 401 401 403 403 403 202 202
+POST by query    | write:jobs:*               | read:jobs:* write:jobs:*:retry    | 401 401 401 401 403 403 403 202 202
+POST analyze     | write:jobs:http            | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 202 202
+GET queues       | read:queues:http           | read:jobs:http write:jobs:http    | 401 401 401 401 200 403 403 200 200
+GET metrics      | read:metrics               | read:jobs:* read:queues:*         | 401 401 401 401 403 403 403 200 200
+POST logs        | write:logs                 | read:logs write:jobs:*            | 401 401 401 401 403 403 403 202 202
+"""
+OTHER_QUEUE: Final = "read:jobs:sparql read:queues:sparql write:jobs:sparql read:logs:sparql"
+OTHER_JOB: Final = "read:jobs:http/other:children write:jobs:http/other:retry"
+HERE: Final = "here"
+
+
+class Operation(NamedTuple):
+    """A request for the job ID, and what its answer shows to clients that may send it."""
+
+    method: str
+    path: str
+    body: Any
+    shows: Callable[[Any], object]
+
+
+OPERATIONS: Final = {
+    "GET job": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
+    "GET job in flow": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
+    "GET job by query": Operation("GET", "/jobs?queue=http&jobId=ID", None, lambda body: body["returnvalue"] == 42),
+    "GET job wait": Operation("GET", "/jobs/http/ID?wait=0.05", None, lambda body: body["returnvalue"] == 42),
+    "GET log": Operation("GET", "/jobs/http/ID/logs", None, lambda body: body["lines"] == ["a line"]),
+    "GET log by query": Operation("GET", "/job-logs?queue=http&jobId=ID", None, lambda body: body["total"] == 1),
+    "GET queue's jobs": Operation(
+        "GET", "/queues/http/jobs?state=completed", None, lambda body: len(body["jobs"]) == 1
+    ),
+    "POST job": Operation("POST", "/jobs/http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
+    "POST by query": Operation("POST", "/jobs?queue=http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
+    "POST analyze": Operation("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),
+    "GET queues": Operation("GET", "/queues", None, lambda body: body["queues"]),
+    "GET metrics": Operation("GET", "/metrics", None, lambda body: "jobws_queues 2.0" in body),
+    "POST logs": Operation("POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1),
+}
+ROWS: Final = [[part.strip() for part in line.split("|")] for line in TABLE.strip().splitlines()]
+
+
+@contextmanager
+def no_command_names(redis: Redis, *job_ids: str) -> Iterator[None]:
+    """Fails if Redis is sent a command with one of the ids meanwhile."""
+    monitor: Any = redis.client.monitor()  # type: ignore[no-untyped-call]
+    with monitor:
+        yield
+        redis.client.echo("the end")
+        commands = []
+        while "the end" not in (command := monitor.next_command()["command"]):
+            commands.append(command)
+    assert not [command for command in commands if any(job_id in command for job_id in job_ids)]
+
+
+def tokens(right: str, narrower: str, job_id: str) -> list[str | None]:
+    """The tokens of the columns."""
+    right, narrower = (scope.replace("ID", job_id) for scope in (right, narrower))
+    return [
+        None,
+        jwt(right, key=SECRET[::-1]),
+        jwt(right, seconds=-60),
+        jwt(right, nbf=2**33),
+        jwt(OTHER_QUEUE),
+        jwt(OTHER_JOB),
+        jwt(narrower),
+        jwt(right),
+        jwt("admin"),
+    ]
+
+
+def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
+    operation = OPERATIONS[name]
+    body = None if operation.body is None else json.loads(json.dumps(operation.body).replace("ID", job_id))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return exchange(operation.method, url + operation.path.replace("ID", job_id), body, headers)
+
+
+def check_row(url: str, redis: Redis, row: list[str]) -> None:
+    name, right, narrower, statuses = row
+    for column, expected in enumerate(map(int, statuses.split())):
+        gone = f"{column}gone"
+        here, missing = (tokens(right, narrower, job_id)[column] for job_id in (HERE, gone))
+        if expected < 400:
+            answer = send(url, name, HERE, here)
+            assert answer.status == expected, (column, answer)
+            assert OPERATIONS[name].shows(answer.content()), (column, answer)
+            continue
+        with no_command_names(redis, HERE, gone):
+            answer = send(url, name, HERE, here)
+            assert answer.status == expected, (column, answer)
+            assert send(url, name, gone, missing) == answer
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Redis:
+    redis.make_queue("http")
+    redis.make_queue("sparql")
+    redis.add_job("http", HERE, state="completed", returnvalue="42", finishedOn=1)
+    redis.client.rpush(f"bull:http:{HERE}:logs", "a line")
+    return redis
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+async def test_a_row_of_the_table(jobs: Redis, row: list[str]) -> None:
+    async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
+        await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, row))
+
+
+@pytest.mark.thorough
+def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
+    with mounted_bridge(jobs.url, "starlette", queues=("http", "sparql"), jwt_secret=SECRET.decode()) as url:
+        for row in ROWS:
+            check_row(url, jobs, row)
+
+
+async def test_the_table_has_every_route(redis: Redis) -> None:
+    """Whoever adds a route adds a row: a client without rights gets the public list, and nothing else."""
+    async with keyed_bridge(redis.url, queues=("http",)) as live:
+
+        def answers() -> dict[tuple[str, str], int]:
+            paths = exchange("GET", live.url + "/openapi.json", None, {}).content()["paths"]
+            headers = {"Authorization": f"Bearer {jwt('write:jobs:none:retry')}"}
+            return {
+                (method.upper(), path): exchange(method.upper(), live.url + path, None, headers).status
+                for path, item in paths.items()
+                for method in item
+            }
+
+        found = await anyio.to_thread.run_sync(answers)
+    public = {path for (method, path), status in found.items() if status != 403}
+    assert public == {
+        *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
+        "/src/{module}",
+    }
