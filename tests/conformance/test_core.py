@@ -16,6 +16,7 @@ from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session
 from tests.conformance.runner import QUEUES, Vector, load_vectors, play, vector_id
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class CoreTarget:
             _Any() if self.discovers else self.queues,
             self.settings["max_message_bytes"],
             self.settings["max_subscriptions"],
+            EVERYTHING,
         )
         limit = self.settings["max_subscriptions"]
         return JobClient(session, self.fanout, self.queues, limit, 4194304, lambda: None, lambda _: None)

@@ -12,6 +12,7 @@ from jobws.hub.jobs.client import JobClient
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from tests.support.fanout import ignore, new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Client:
         self.woken = 0
         self.read_back: list[JobClient] = []
         self.hub_client = JobClient(
-            Session(self.queues, 1 << 18, 100),
+            Session(self.queues, 1 << 18, 100, EVERYTHING),
             *(self.fanout, self.queues, max_subscriptions, outbox_bytes, self._wake, self.read_back.append),
         )
 
@@ -134,7 +135,7 @@ class Client:
 
     def member(self) -> Subscription:
         """Its only subscription."""
-        (membership,) = self.hub_client._subscriptions.values()
+        (membership,) = self.hub_client._subscriptions
         return membership
 
     def to_read_back(self) -> tuple[Replay, int]:

@@ -22,6 +22,7 @@ from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ class Bridge:
     # ---- clients ----
 
     def connect(self) -> JobClient:
-        session = Session(self.redis.queues, 262144, 100)
+        session = Session(self.redis.queues, 262144, 100, EVERYTHING)
         connection = JobClient(session, self.fanout, self.redis.queues, 100, 1 << 24, lambda: None, lambda _: None)
         self.connections.append(connection)
         return connection

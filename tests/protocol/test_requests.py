@@ -10,24 +10,29 @@ import pytest
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame
 from jobws.protocol.messages import ItemError
-from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest
+from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest, Unsubscribe
 from jobws.protocol.requests import parse_rooms
 from jobws.protocol.session import Session
+from tests.support.sight import EVERYTHING, sight
 
 
 def test_rooms_are_named_one_by_one_or_in_a_list() -> None:
-    assert parse_rooms("1", ("http",), 9) == (SubscriptionKey(None, "1"),)
-    one, other = parse_rooms([{"jobId": "1", "queue": "http"}, {"jobId": "1", "queue": "x"}], ("http",), 9)
+    assert parse_rooms("1", ("http",), 9, EVERYTHING) == (SubscriptionKey(None, "1"),)
+    one, other = parse_rooms([{"jobId": "1", "queue": "http"}, {"jobId": "1", "queue": "x"}], ("http",), 9, EVERYTHING)
     assert one == SubscriptionKey("http", "1")
     assert isinstance(other, ItemError)
     assert other.code == "unknown-queue"
+    (hidden,) = parse_rooms([{"jobId": "1", "queue": "x"}], ("http",), 9, sight("read:jobs:http"))
+    assert hidden == ItemError("forbidden", "the token does not allow this")
     with pytest.raises(RequestError) as refused:
-        parse_rooms(["1"] * 3, ("http",), 2)
+        parse_rooms(["1"] * 3, ("http",), 2, EVERYTHING)
     assert refused.value.code == "too-many"
 
 
 def received(data: Any) -> Subscribe | Frame:
-    result = Session(("http",), 1 << 16, 10).receive(json.dumps({"event": "subscribe-job", "data": data}), 0.0)
+    result = Session(("http",), 1 << 16, 10, EVERYTHING).receive(
+        json.dumps({"event": "subscribe-job", "data": data}), 0.0
+    )
     assert isinstance(result, Subscribe | Frame)
     return result
 
@@ -47,3 +52,46 @@ def test_a_position_that_a_list_shares_and_that_is_none_is_refused_for_each_job(
     result = received({"jobs": ["1", "2"], "queue": "http", "after": 5})
     assert isinstance(result, Subscribe)
     assert [item.code for item in result.items if isinstance(item, ItemError)] == ["bad-after"] * 2
+
+
+def test_to_leave_needs_no_right_and_tells_of_no_queue() -> None:
+    session = Session(("http",), 1 << 16, 10, sight("read:jobs:http/1", "read:jobs:none/1"))
+    for queue, job_id in (("http", "2"), ("other", "1"), ("http", "1"), ("none", "1"), (None, "2")):
+        asked = {"event": "unsubscribe-job", "data": {"queue": queue, "jobId": job_id}}
+        result = session.receive(json.dumps(asked), 0.0)
+        if queue == "none":
+            assert isinstance(result, Frame)
+            assert b"unknown-queue" in result.payload
+        else:
+            assert result == Unsubscribe("unsubscribe-job", (SubscriptionKey(queue, job_id),), many=False, ref=None)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"event": "subscribe-job", "data": {"queue": "http", "jobId": "2"}},
+        {"event": "subscribe-job", "data": {"queue": "no such queue", "jobId": "1"}},
+        {"event": "subscribe-job", "data": "2"},
+        {"event": "subscribe-queue", "data": "http"},
+        {"event": "subscribe-queue", "data": "no such queue"},
+    ],
+)
+def test_without_a_right_nothing_is_told_of_the_queue(asked: dict[str, Any]) -> None:
+    session = Session(("http",), 1 << 16, 10, sight("read:jobs:http/1", "read:jobs:analyzer/1"))
+    result = session.receive(json.dumps(asked), 0.0)
+    assert isinstance(result, Frame)
+    data = {"code": "forbidden", "message": "the token does not allow this", "request": asked["event"]}
+    assert json.loads(result.payload) == {"event": "error", "data": data}
+
+
+def test_an_item_without_a_right_costs_the_others_nothing() -> None:
+    session = Session(("http",), 1 << 16, 10, sight("read:jobs:http/1"))
+    asked = {"event": "subscribe-job", "data": [{"queue": "http", "jobId": "2"}, {"queue": "http", "jobId": "1"}, "1"]}
+    result = session.receive(json.dumps(asked), 0.0)
+    assert isinstance(result, Subscribe)
+    refused, *subscribed = result.items
+    assert refused == ItemError("forbidden", "the token does not allow this")
+    assert [each.key for each in subscribed if isinstance(each, SubscriptionRequest)] == [
+        SubscriptionKey("http", "1"),
+        SubscriptionKey(None, "1"),
+    ]

@@ -13,6 +13,7 @@ from jobws.protocol.codec import Frame, job_frame, json_text, raw_json, tail_of
 from jobws.protocol.identifiers import parse_job_id, parse_stream_id
 from jobws.protocol.request_types import Ping, Subscribe, Unsubscribe
 from jobws.protocol.session import Close, Session
+from tests.support.sight import EVERYTHING, sight
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
@@ -36,7 +37,7 @@ requests = st.fixed_dictionaries(
 
 
 def receive(message: str | bytes) -> object:
-    return Session(("http",), 4096, 10).receive(message, 0.0)
+    return Session(("http",), 4096, 10, EVERYTHING).receive(message, 0.0)
 
 
 @given(st.text(st.characters(codec=None)) | st.binary() | requests.map(json.dumps))
@@ -65,14 +66,26 @@ def test_a_valid_id_is_taken_as_it_is(job_id: str) -> None:
 
 
 def test_errors_far_apart_are_no_abuse() -> None:
-    session = Session((), 100, 10)
+    session = Session((), 100, 10, EVERYTHING)
     assert all(isinstance(session.receive("x", 0.6 * number), Frame) for number in range(100))
 
 
 def test_twenty_errors_at_once_are_abuse() -> None:
-    session = Session((), 100, 10)
+    session = Session((), 100, 10, EVERYTHING)
     results = [session.receive("x", 0.5 * number) for number in range(20)]
     assert [isinstance(result, Close) for result in results] == [False] * 19 + [True]
+
+
+def test_requests_without_a_right_have_a_limit_of_their_own() -> None:
+    session = Session((), 100, 10, sight("read:jobs:http"))
+    asked = json.dumps({"event": "subscribe-queue", "data": "other"})
+    results = [session.receive(asked, 0.1 * number) for number in range(100)]
+    assert [isinstance(result, Close) for result in results] == [False] * 99 + [True]
+    close = results[-1]
+    assert isinstance(close, Close)
+    assert (close.code, close.reason) == (4003, "100 requests without a right to them within 10 s")
+    assert isinstance(session.receive("x", 9.9), Frame), "they do not count as abuse"
+    assert isinstance(session.receive(asked, 99.9), Frame), "those are long ago"
 
 
 @given(st.text(st.characters(codec=None)))

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from jobws.protocol.job_log_position import JobLogPositions
 from jobws.protocol.messages import Cursor, ItemError, Ref, Sub
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container
 
 DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
 
@@ -81,3 +84,35 @@ class Ping(Struct, frozen=True):
 
 
 Request: TypeAlias = Subscribe | Unsubscribe | Ping
+
+
+class Reader(Protocol):
+    """What the sender of requests may read, by labels of queues, whether there are such queues or not.
+
+    `access.visible.Sight` says it of a token.
+    """
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether every job of every queue may be read."""
+        ...
+
+    def may_read(self, queue: str, job_id: str | None) -> bool:
+        """Whether a job of the queue may be read, or (None) every job of the queue."""
+        ...
+
+    def reads_somewhere(self, job_id: str) -> bool:
+        """Whether there can be a queue in which the job of that id may be read."""
+        ...
+
+    def reads_everywhere(self, job_id: str) -> bool:
+        """Whether the job of that id may be read in every queue."""
+        ...
+
+    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
+        """Return those of the labels in which the job of that id may be read."""
+        ...
+
+    def container(self, labels: Container[str]) -> Container[str]:
+        """Return a live view of those of the labels that exist for the client. It can be asked, not iterated."""
+        ...

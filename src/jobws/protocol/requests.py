@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import TypeVar
 
+    from jobws.protocol.request_types import Reader
+
     Item = TypeVar("Item")
 
 MAX_EVENTS: Final = 32
 MAX_EVENT_BYTES: Final = 64
 MAX_REF_CHARACTERS: Final = 128
+FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
 _NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
@@ -55,7 +58,9 @@ def _name(value: object, code: str, key: str) -> Ref | None:
     raise RequestError(code, f"{key} {_NAME}")
 
 
-def parse_request(event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int) -> Request:
+def parse_request(
+    event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int, reader: Reader
+) -> Request:
     """Return the request in a frame.
 
     Args:
@@ -64,44 +69,52 @@ def parse_request(event: str, data: object, ref: Ref | None, queues: Container[s
         ref: The frame's `ref`, which was checked.
         queues: The labels that the request may name.
         max_items: How many items a list may have.
+        reader: What the sender may read.
 
     Raises:
         RequestError: The whole request is wrong. An error in one item of a list becomes an `ItemError` in the request.
     """
-    parser = _Parser(queues, max_items)
+    parser = _Parser(queues, max_items, reader)
     match event:
         case "subscribe-job":
             items, many = parser.each(data, parser.subscription)
             return Subscribe(event, items, many, ref)
         case "unsubscribe-job":
-            keys, many = parser.each(data, parser.key)
+            keys, many = parser.each(data, parser.left_job)
             return Unsubscribe(event, keys, many, ref)
         case "subscribe-queue":
             return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
         case "unsubscribe-queue":
-            return Unsubscribe(event, (parser.whole_queue(data),), many=False, ref=ref)
+            return Unsubscribe(event, (parser.left_queue(data),), many=False, ref=ref)
         case "ping":
             return Ping(ref)
         case _:
             raise RequestError("unknown-event", f"unknown event; this bridge knows {_KNOWN}")
 
 
-def parse_rooms(data: object, queues: Container[str], max_items: int) -> tuple[SubscriptionKey | ItemError, ...]:
-    """Return the rooms in `data`, which has the form that `unsubscribe-job` and HTTP's `/lookup` take.
+def parse_rooms(
+    data: object, queues: Container[str], max_items: int, reader: Reader
+) -> tuple[SubscriptionKey | ItemError, ...]:
+    """Return the rooms in `data`, which has the form that HTTP's `/lookup` takes. For the others see `parse_request`.
 
     Raises:
         RequestError: `data` is wrong as a whole.
     """
-    parser = _Parser(queues, max_items)
-    return parser.each(data, parser.key)[0]
+    parser = _Parser(queues, max_items, reader)
+    return parser.each(data, parser.readable_job)[0]
 
 
 class _Parser:
-    """Parses the parts of a request, and checks them against the bridge's queues and limits."""
+    """Parses the parts of a request, and checks them against the sender's rights, the bridge's queues and limits.
 
-    def __init__(self, queues: Container[str], max_items: int) -> None:
+    The right is checked before the queue is looked for, so a refusal does not tell whether there is such a queue.
+    """
+
+    def __init__(self, queues: Container[str], max_items: int, reader: Reader) -> None:
         self._queues = queues
+        self._visible = reader.container(queues)
         self._max_items = max_items
+        self._reader = reader
         # The common `after` of a list is parsed once, since it may name thousands of queues.
         self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
@@ -114,20 +127,38 @@ class _Parser:
             raise RequestError("too-many", f"a list may have {self._max_items} items, this one has {len(values)}")
         return tuple(_item_or_error(value, parse) for value in values), True
 
-    def key(self, value: object) -> SubscriptionKey:
-        if not isinstance(value, dict):
-            return SubscriptionKey(None, parse_job_id(value))
-        if "jobId" not in value:
-            raise RequestError("bad-data", "expected an object with `jobId`, this one has none")
-        queue = self.queue(value.get("queue"), required=False)
-        return SubscriptionKey(queue, parse_job_id(value["jobId"]), _sub(value))
+    def readable_job(self, value: object) -> SubscriptionKey:
+        return self.readable(_job(value))
+
+    def left_job(self, value: object) -> SubscriptionKey:
+        return self.left(_job(value))
+
+    def left_queue(self, data: object) -> SubscriptionKey:
+        return self.left(_whole_queue(data))
+
+    def readable(self, key: SubscriptionKey) -> SubscriptionKey:
+        """Return `key` if the sender may read it and there can be such a queue."""
+        if not self.may_read(key):
+            raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
+        if key.queue is not None and key.queue not in self._queues:
+            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
+        return key
+
+    def left(self, key: SubscriptionKey) -> SubscriptionKey:
+        """Return `key`. To leave a subscription needs no right: without it there is none."""
+        return self.readable(key) if self.may_read(key) else key
+
+    def may_read(self, key: SubscriptionKey) -> bool:
+        if key.queue is None:
+            return self._reader.reads_somewhere(key.job_id or "")
+        return self._reader.may_read(key.queue, key.job_id)
 
     def subscription(self, value: object) -> SubscriptionRequest:
+        key = self.readable_job(value)
         if not isinstance(value, dict):
-            return SubscriptionRequest(SubscriptionKey(None, parse_job_id(value)))
-        key = self.key(value)
+            return SubscriptionRequest(key)
         after, sent = self.after(value.get("after"), key.queue)
-        logs = parse_logs(value.get("logs"), key.queue, self._queues)
+        logs = parse_logs(value.get("logs"), key.queue, self._visible)
         events, until_end = _events(value), _until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
@@ -136,7 +167,7 @@ class _Parser:
     def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
         """Return the positions after which events are wanted, and the text after the `~` of each, by queue.
 
-        Labels that the bridge does not know are ignored.
+        Labels of queues that do not exist, or not for the sender, are ignored.
         """
         if value is None:
             return None, None
@@ -156,33 +187,40 @@ class _Parser:
         after: Cursor = {}
         sent: dict[str, str] = {}
         for label, text in value.items():
-            if label in self._queues:
+            if label in self._visible:
                 after[label], suffix = _position(text)
                 if suffix is not None:
                     sent[label] = suffix
         return after, sent or None
 
-    def whole_queue(self, data: object) -> SubscriptionKey:
-        if not isinstance(data, dict):
-            return SubscriptionKey(self.queue(data, required=True), None)
-        return SubscriptionKey(self.queue(data.get("queue"), required=True), None, _sub(data))
-
     def queue_subscription(self, data: object) -> SubscriptionRequest:
-        key = self.whole_queue(data)
+        key = self.readable(_whole_queue(data))
         if not isinstance(data, dict):
             return SubscriptionRequest(key)
         if data.get("after") is not None:
             raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
         return SubscriptionRequest(key, _events(data))
 
-    def queue(self, value: object, *, required: bool) -> str | None:
-        if value is None and not required:
-            return None
-        if not isinstance(value, str):
-            raise RequestError("bad-queue", f"`queue` must be a label, not {type_name(value)}")
-        if value not in self._queues:
-            raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
-        return value
+
+def _job(value: object) -> SubscriptionKey:
+    if not isinstance(value, dict):
+        return SubscriptionKey(None, parse_job_id(value))
+    if "jobId" not in value:
+        raise RequestError("bad-data", "expected an object with `jobId`, this one has none")
+    queue = value.get("queue")
+    return SubscriptionKey(None if queue is None else _label(queue), parse_job_id(value["jobId"]), _sub(value))
+
+
+def _whole_queue(data: object) -> SubscriptionKey:
+    if not isinstance(data, dict):
+        return SubscriptionKey(_label(data), None)
+    return SubscriptionKey(_label(data.get("queue")), None, _sub(data))
+
+
+def _label(value: object) -> str:
+    if not isinstance(value, str):
+        raise RequestError("bad-queue", f"`queue` must be a label, not {type_name(value)}")
+    return value
 
 
 def _sub(item: dict[str, object]) -> Sub | None:

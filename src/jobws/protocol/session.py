@@ -24,9 +24,14 @@ from jobws.protocol.request_types import Request
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from jobws.protocol.request_types import Reader
+
 # A client in a loop would otherwise get an error for each frame without end.
 ABUSE_ERRORS: Final = 20
 ABUSE_SECONDS: Final = 10.0
+# Refusals for want of a right have a limit of their own: a page whose token is too narrow has done nothing wrong.
+REFUSALS: Final = frozenset({"forbidden", "expired", "unauthenticated", "bad-token"})
+MAX_REFUSALS: Final = 100
 
 
 class Close(Struct, frozen=True):
@@ -47,11 +52,12 @@ class BaseSession(ABC, Generic[RequestT]):
         max_message_bytes: The largest message that a client may send.
     """
 
-    __slots__ = ("_errors", "_max_message_bytes")
+    __slots__ = ("_errors", "_max_message_bytes", "_refusals")
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
         self._errors: deque[float] | None = None
+        self._refusals: deque[float] | None = None
 
     @abstractmethod
     def _request(self, event: str, data: object, ref: Ref | None) -> RequestT:
@@ -81,13 +87,21 @@ class BaseSession(ABC, Generic[RequestT]):
     def refuse(self, code: str, message: str, request: str | None, ref: Ref | None, now: float) -> Frame | Close:
         """Return the `error` frame, or the end of a connection that has caused too many errors."""
         answer = error_frame(code, message, request, ref)
+        if code in REFUSALS:
+            if self._refusals is None:
+                self._refusals = deque(maxlen=MAX_REFUSALS)
+            reason = f"{MAX_REFUSALS} requests without a right to them within {ABUSE_SECONDS:g} s"
+            return Close(CloseCode.OVERLOADED, reason, answer) if _is_full(self._refusals, now) else answer
         if self._errors is None:
             self._errors = deque(maxlen=ABUSE_ERRORS)
-        self._errors.append(now)
-        if len(self._errors) == ABUSE_ERRORS and now - self._errors[0] <= ABUSE_SECONDS:
-            reason = f"{ABUSE_ERRORS} errors within {ABUSE_SECONDS:g} s"
-            return Close(CloseCode.ABUSE, reason, answer)
-        return answer
+        reason = f"{ABUSE_ERRORS} errors within {ABUSE_SECONDS:g} s"
+        return Close(CloseCode.ABUSE, reason, answer) if _is_full(self._errors, now) else answer
+
+
+def _is_full(errors: deque[float], now: float) -> bool:
+    """Note an error. Return whether as many as there may be happened within ABUSE_SECONDS."""
+    errors.append(now)
+    return len(errors) == errors.maxlen and now - errors[0] <= ABUSE_SECONDS
 
 
 class Session(BaseSession[Request]):
@@ -97,17 +111,22 @@ class Session(BaseSession[Request]):
         queues: The labels that a request may name. The session sees labels that discovery adds later.
         max_message_bytes: The largest message that a client may send.
         max_items: How many items a list may have.
+        reader: What the client may read.
+
+    Attributes:
+        reader: What the client may read. A new token of the client replaces it.
     """
 
-    __slots__ = ("_max_items", "_queues")
+    __slots__ = ("_max_items", "_queues", "reader")
 
-    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int) -> None:
+    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int, reader: Reader) -> None:
         super().__init__(max_message_bytes)
         self._queues = queues
         self._max_items = max_items
+        self.reader = reader
 
     def _request(self, event: str, data: object, ref: Ref | None) -> Request:
-        return requests.parse_request(event, data, ref, self._queues, self._max_items)
+        return requests.parse_request(event, data, ref, self._queues, self._max_items, self.reader)
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:

@@ -13,6 +13,7 @@ from jobws.protocol.codec import Frame
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Client:
 
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
-        session = Session(QUEUES, 262144, 10)
+        session = Session(QUEUES, 262144, 10, EVERYTHING)
         self.hub_client = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:

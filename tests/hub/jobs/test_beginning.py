@@ -240,7 +240,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
     assert begun.marks == {"ambiguous"}, "the other one had it"
     assert begun.member.job_states == {"http": Ended(b"5-0")}
     begun = Begun(bridge, {}, "8-0", after={"http": "1-0", "analyzer": "2-0"}, events=["*"])
-    assert begun.replayed == [("http", b"5-0"), ("analyzer", b"7-0")]
+    assert begun.replayed == [("analyzer", b"7-0"), ("http", b"5-0")]
     assert begun.after == {"http": BEFORE_5, "analyzer": "6-18446744073709551615"}
     assert begun.marks == set()
 
@@ -259,7 +259,7 @@ def test_the_last_of_several_replays_has_the_subscription_live() -> None:
     client.subscribe({"jobId": "1"}, found, "7-0")
     assert client.hub_client.backlog is not None
     events, _ = client.hub_client.backlog.take(9)
-    assert [(of.queue, of.is_last) for of, _ in events] == [("http", False), ("analyzer", True)]
+    assert [(of.queue, of.is_last) for of, _ in events] == [("analyzer", False), ("http", True)]
 
 
 def both(bridge: Bridge, **data: Any) -> Begun:

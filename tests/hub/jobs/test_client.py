@@ -22,6 +22,7 @@ from jobws.protocol.request_types import Room
 from jobws.protocol.session import Close, Session
 from tests.support import SEEDS
 from tests.support.fanout import ignore, new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Client:
 
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
-        session = Session(QUEUES, 262144, 10)
+        session = Session(QUEUES, 262144, 10, EVERYTHING)
         self.hub_client = JobClient(session, fanout, QUEUES, MAX_SUBSCRIPTIONS, 1 << 20, lambda: None, lambda _: None)
         self.pending: list[PendingSubscription] = []
         self.queries: dict[PendingSubscription, Query] = {}
@@ -173,7 +174,7 @@ class Hub(RuleBasedStateMachine):
                 and subscription.request.key.queue in (None, queue)
                 and subscription.request.key.job_id in (None, job_id)
                 and (subscription.request.events is None or event in subscription.request.events)
-                for subscription in client.hub_client._subscriptions.values()
+                for subscription in client.hub_client._subscriptions
             )
             for client in self.clients
         ]
@@ -209,9 +210,9 @@ class Hub(RuleBasedStateMachine):
         for members in rooms:
             registered |= {(id(member.client), member.request.key) for member in members}
         own = {
-            (id(client.hub_client), room)
+            (id(client.hub_client), subscription.request.key)
             for client in self.clients
-            for room, subscription in client.hub_client._subscriptions.items()
+            for subscription in client.hub_client._subscriptions
             if subscription.acked
         }
         assert registered == own
@@ -231,7 +232,7 @@ class Hub(RuleBasedStateMachine):
             connection = client.hub_client
             connection.outbox.take()
             assert connection.outbox.size == 0
-            assert not any(subscription.held for subscription in connection._subscriptions.values())
+            assert not any(subscription.held for subscription in connection._subscriptions)
             assert not connection.outbox.overflowed
 
 

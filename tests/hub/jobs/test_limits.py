@@ -93,9 +93,9 @@ def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome()
     waiting = client.begin({"jobId": "9", "queue": "http", "after": "0-0", "events": ["*"]})
     client.complete(waiting, {("http", "9"): hash_of("active", job_id="9")}, "4-0")
     bridge.publish("5-0", event("completed", "9"))
-    one, two, _three, nine = client.hub_client._subscriptions.values()
+    one, two, _three, nine = client.hub_client._subscriptions
     client.hub_client.owe(two, "http")
-    assert [each.has_outcome for each in client.hub_client._subscriptions.values()] == [True, False, True, False]
+    assert [each.has_outcome for each in client.hub_client._subscriptions] == [True, False, True, False]
     assert nine.held is not None
     client.frames()
     ack = client.subscribe([{"jobId": job_id, "queue": "analyzer"} for job_id in ("4", "5", "6")])
@@ -153,7 +153,7 @@ def test_what_redis_said_is_told_by_queue() -> None:
     query = ask_for(join, bridge.queues, bridge.fanout)
     assert {queue: [*job_ids] for queue, job_ids in query.job_ids.items()} == {"http": ["1", "2"], "analyzer": ["1"]}
     assert [*query.sought] == ["1"]
-    one, two = join.rooms
+    one, two = join.present
     assert (query.found(one), query.found(two)) == ({}, {})
     ends = {"http": "4-0", "analyzer": "0-0"}
     query.take(LookUp({("http", "1"): hash_of(), ("analyzer", "1"): None}, {("http", "1"): "3-0"}, ends))
@@ -161,7 +161,7 @@ def test_what_redis_said_is_told_by_queue() -> None:
     assert query.moment("http", "1") == "3-0"
     assert query.moment("http", "2") == "0-0"
     assert (query.end("http"), query.end("analyzer"), query.end("other")) == ("4-0", "0-0", "0-0")
-    assert (query.is_read("http"), query.is_read("analyzer"), query.is_read(None), query.is_read("other")) == (
+    assert (query.is_read("http"), query.is_read("analyzer"), query.is_whole(one), query.is_read("other")) == (
         False,
         True,
         False,

@@ -194,7 +194,7 @@ def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
     for _ in range(2):
         client.ask("ping")
         after.append(client.frames()[-1]["data"]["after"])
-        client.hub_client.owe(next(iter(client.hub_client._subscriptions.values())), "http")
+        client.hub_client.owe(next(iter(client.hub_client._subscriptions)), "http")
     assert after == [{"http": "1-0"}, {}]
 
 

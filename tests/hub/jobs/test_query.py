@@ -12,6 +12,7 @@ from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def fanout(labels: dict[str, None]) -> Fanout:
 
 def asked(fanout: Fanout, room: SubscriptionKey, labels: dict[str, None]) -> Query:
     """A query of the job 1, which every queue has."""
-    query = Query([room], labels, fanout)
+    query = Query([member(fanout, room)], labels, fanout)
     query.ask()
     snapshots = {(queue, "1"): JobSnapshot(queue, "1", "x", "active", "9-0") for queue in query.queues}
     query.take(LookUp(dict(snapshots), dict.fromkeys(snapshots, "9-0"), dict.fromkeys(query.queues, "9-0")))
@@ -79,32 +80,32 @@ def test_what_was_forgotten_since_makes_a_queue_stale(
 ) -> None:
     named, anywhere = asked(fanout, HTTP, labels), asked(fanout, ANYWHERE, labels)
     fanout.publish("sparql", [entry("10-0")])
-    assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == ((), [])
+    assert (named.stale(member(fanout, HTTP)), anywhere.stale(member(fanout, ANYWHERE))) == ((), [])
     happens(fanout)
-    assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == (("http",), ["http"])
-    assert anywhere.stale(SubscriptionKey("sparql", "1")) == ()
-    assert asked(fanout, ANYWHERE, labels).stale(ANYWHERE) == []
+    assert (named.stale(member(fanout, HTTP)), anywhere.stale(member(fanout, ANYWHERE))) == (("http",), ["http"])
+    assert anywhere.stale(member(fanout, SubscriptionKey("sparql", "1"))) == ()
+    assert asked(fanout, ANYWHERE, labels).stale(member(fanout, ANYWHERE)) == []
 
 
 def test_what_was_forgotten_of_the_time_before_does_not_matter(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, ANYWHERE, labels)
     fanout.forget_before("http", "9-1")
     assert fanout.history.floor("http") == "9-0"
-    assert query.stale(ANYWHERE) == []
+    assert query.stale(member(fanout, ANYWHERE)) == []
 
 
 def test_each_event_that_is_forgotten_is_noticed_whatever_else_changed(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, ANYWHERE, labels)
-    assert query.stale(ANYWHERE) == []
+    assert query.stale(member(fanout, ANYWHERE)) == []
     fanout.forget_before("sparql", "1-0")
     overflow(fanout)
-    assert query.stale(ANYWHERE) == ["http"]
+    assert query.stale(member(fanout, ANYWHERE)) == ["http"]
 
 
 def test_a_whole_queue_is_owed_nothing(fanout: Fanout, labels: dict[str, None]) -> None:
     query = asked(fanout, SubscriptionKey("http", None), labels)
     trim(fanout)
-    assert query.stale(SubscriptionKey("http", None)) == ()
+    assert query.stale(member(fanout, SubscriptionKey("http", None))) == ()
 
 
 def test_a_queue_that_is_found_since_is_stale_unless_all_that_it_had_is_known(
@@ -114,19 +115,19 @@ def test_a_queue_that_is_found_since_is_stale_unless_all_that_it_had_is_known(
     for queue, floor in (("whole", "0-0"), ("trimmed", "5-0")):
         labels[queue] = None
         do_all(fanout.fill(queue, [], floor))
-    assert query.stale(ANYWHERE) == ["trimmed"]
+    assert query.stale(member(fanout, ANYWHERE)) == ["trimmed"]
 
 
 def test_nothing_is_kept_of_a_queue_that_is_forgotten(fanout: Fanout, labels: dict[str, None]) -> None:
     named, anywhere = asked(fanout, HTTP, labels), asked(fanout, ANYWHERE, labels)
     del labels["http"]
     fanout.forget("http")
-    assert (named.stale(HTTP), anywhere.stale(ANYWHERE)) == ((), [])
+    assert (named.stale(member(fanout, HTTP)), anywhere.stale(member(fanout, ANYWHERE))) == ((), [])
     assert "http" not in fanout.history._queues
 
 
 def member(fanout: Fanout, room: SubscriptionKey, after: dict[str, str] | None = None) -> Subscription:
-    return Subscription(cast("Subscriber", None), SubscriptionRequest(room, after=after), fanout.rooms)
+    return Subscription(cast("Subscriber", None), SubscriptionRequest(room, after=after), fanout.rooms, EVERYTHING)
 
 
 def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanout, labels: dict[str, None]) -> None:
@@ -142,7 +143,7 @@ def test_nothing_is_said_of_a_queue_while_its_stream_is_read_again(fanout: Fanou
 def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
     fanout: Fanout, labels: dict[str, None]
 ) -> None:
-    query = Query([SubscriptionKey(None, "2"), SubscriptionKey(None, "3")], labels, fanout)
+    query = Query([member(fanout, SubscriptionKey(None, job_id)) for job_id in "23"], labels, fanout)
     query.ask()
     query.take(LookUp({}, {}, {}))
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
@@ -150,12 +151,12 @@ def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
     assert query.being_reread([member(fanout, SubscriptionKey(None, "3"), {"sparql": "1-0"})]) == []
     assert query.being_reread([member(fanout, SubscriptionKey(None, "3"), {"http": "1-0"})]) == ["http"], "it was there"
     assert query.being_reread([member(fanout, SubscriptionKey(None, "2"))]) == ["http"], "an event was published"
-    assert query.stale(SubscriptionKey(None, "3")) == ["http"], "it is looked up once more"
+    assert query.stale(member(fanout, SubscriptionKey(None, "3"))) == ["http"], "it is looked up once more"
 
 
 def test_a_queue_that_comes_has_those_asked_for_again_that_name_it(fanout: Fanout, labels: dict[str, None]) -> None:
     room = SubscriptionKey("later", "1")
-    query = Query([room, HTTP], labels, fanout)
+    query = Query([member(fanout, room), member(fanout, HTTP)], labels, fanout)
     assert (query.unknown, query.is_outdated([room])) == (["later"], False)
     labels["later"] = None
     assert query.is_outdated([room, HTTP])

@@ -199,7 +199,7 @@ class Model:
                 if not watch.over and watch.sub in client.subs:
                     self.check_watch(watch, client.bridge)
             assert not client.bridge.fanout.without_position
-            for subscription in client.hub_client._subscriptions.values():
+            for subscription in client.hub_client._subscriptions:
                 assert subscription.held is None
                 assert not subscription.owed
 

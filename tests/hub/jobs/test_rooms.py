@@ -13,6 +13,7 @@ from jobws.hub.jobs.subscription import ALIVE, Ended, Subscription
 from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING, sight
 from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 QUEUES = ("http", "sparql", "analyzer")
 JOBS = ("1", "2", "3")
+# The last one may read each job in one queue at least.
+SIGHTS = (EVERYTHING, EVERYTHING, sight("read:jobs:http", "read:jobs:sparql/1", "read:jobs:*/3"))
 
 
 class Model:
@@ -44,7 +47,8 @@ class Model:
         queue = self.random.choice((None, *QUEUES))
         job_id = self.random.choice(JOBS if queue is None else (None, *JOBS))
         connection = self.random.choice(self.connections)
-        subscription = Subscription(connection, SubscriptionRequest(SubscriptionKey(queue, job_id)), self.rooms)
+        request = SubscriptionRequest(SubscriptionKey(queue, job_id))
+        subscription = Subscription(connection, request, self.rooms, self.random.choice(SIGHTS))
         subscription.acked = True
         self.rooms.join(subscription)
         self.members.append(subscription)
@@ -61,7 +65,7 @@ class Model:
             subscription = self.random.choice(self.members)
             room = subscription.request.key
             if room.job_id is not None:
-                queue = room.queue or self.random.choice(QUEUES)
+                queue = room.queue or self.random.choice([each for each in QUEUES if subscription.covers(each)])
                 subscription.see(queue)
                 subscription.job_states[queue] = self.random.choice((ALIVE, Ended(b"1-0")))
 
@@ -82,18 +86,19 @@ class Model:
             found = [each for each in anywhere if queue in each.job_states]
             assert self.rooms.is_listened_to(queue) == self.listened[queue] == bool(named or found)
             assert (queue in self.rooms.listened_queues) == self.listened[queue]
-            watched = [job_id.decode() for job_id in self.rooms.watched(queue)]
+            watched = [job_id.decode() for job_id in self.rooms.watched(queue) if job_id is not None]
             assert len(watched) == len(set(watched))
-            assert set(watched) == {each.request.key.job_id for each in jobs + anywhere}
+            covering = [each for each in anywhere if each.covers(queue)]
+            assert set(watched) == {each.request.key.job_id for each in jobs + covering}
             awaiting_outcome = [job_id.decode() for job_id in self.rooms.awaiting_outcome(queue) if job_id is not None]
             assert len(awaiting_outcome) == len(set(awaiting_outcome))
             assert set(awaiting_outcome) == {
                 each.request.key.job_id for each in jobs + found if not isinstance(each.job_states.get(queue), Ended)
             }
-            concerned = {each.client for each in named + anywhere}
+            concerned = {each.client for each in named + covering}
             assert self.rooms.clients_of(queue) == concerned
             for job_id in JOBS:
-                wanted = [each for each in jobs + anywhere if each.request.key.job_id == job_id]
+                wanted = [each for each in jobs + covering if each.request.key.job_id == job_id]
                 assert set(self.rooms.of_job(queue, job_id)) == set(wanted)
 
 
@@ -108,13 +113,18 @@ def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
         while model.members:
             model.leave()
         model.check()
-        assert not any(vars(model.rooms)[name] for name in ("_named", "_queues", "_found", "_seeking", "_counts"))
+        assert not any(
+            vars(model.rooms)[name] for name in ("_named", "_queues", "_found", "_seeking", "_counts", "_limited")
+        )
 
 
 def test_rooms_may_come_and_go_while_they_are_walked() -> None:
     rooms = Rooms(lambda _queue: None)
     connection: Any = object()
-    members = [Subscription(connection, SubscriptionRequest(SubscriptionKey("http", job_id)), rooms) for job_id in JOBS]
+    members = [
+        Subscription(connection, SubscriptionRequest(SubscriptionKey("http", job_id)), rooms, EVERYTHING)
+        for job_id in JOBS
+    ]
     for subscription in members:
         rooms.join(subscription)
     walks = [rooms.watched("http"), rooms.awaiting_outcome("http")]
@@ -128,9 +138,11 @@ def test_rooms_may_come_and_go_while_they_are_walked() -> None:
 
 def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     fanout = new_fanout()
-    session = Session(dict.fromkeys(QUEUES), 1 << 18, 10)
+    session = Session(dict.fromkeys(QUEUES), 1 << 18, 10, EVERYTHING)
     connection = JobClient(session, fanout, QUEUES, 10, 1 << 20, lambda: None, lambda _: None)
-    subscription = Subscription(connection, SubscriptionRequest(SubscriptionKey(None, "1"), frozenset()), fanout.rooms)
+    subscription = Subscription(
+        connection, SubscriptionRequest(SubscriptionKey(None, "1"), frozenset()), fanout.rooms, EVERYTHING
+    )
     subscription.acked = True
     fanout.rooms.join(subscription)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])

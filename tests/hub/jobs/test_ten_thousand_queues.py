@@ -13,6 +13,7 @@ from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from jobws.server.settings import Settings
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all
 
 QUEUES = 10_000
@@ -30,7 +31,7 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
         fanout.cursors[queue] = fanout.verified[queue] = f"{NOW}-0"
     having = {str(number): f"queue-{10 * number}" for number in range(JOBS)}
     found: Found = {(queue, job): JobSnapshot(queue, job, "job", "active", f"{NOW}-0") for job, queue in having.items()}
-    session = Session(labels, LIMIT, JOBS)
+    session = Session(labels, LIMIT, JOBS, EVERYTHING)
     client = JobClient(session, fanout, labels, JOBS, 1 << 24, lambda: None, lambda _: None)
 
     def ask(items: list[dict[str, Any]]) -> Any:

@@ -15,6 +15,7 @@ from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, QueueHistory
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all
 from tests.support.work import counted
 
@@ -41,7 +42,13 @@ class Hub:
 
     def client(self) -> JobClient:
         return JobClient(
-            Session(self.labels, 1 << 20, LIMIT), self.fanout, self.labels, LIMIT, 1 << 24, lambda: None, lambda _: None
+            Session(self.labels, 1 << 20, LIMIT, EVERYTHING),
+            self.fanout,
+            self.labels,
+            LIMIT,
+            1 << 24,
+            lambda: None,
+            lambda _: None,
         )
 
 

@@ -30,6 +30,7 @@ from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.fanout import ignore, new_fanout
 from tests.support.http import call
+from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all
 from tests.support.waiting import finish
 
@@ -187,7 +188,9 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         labels = dict.fromkeys(("gone", "http"))
         fanout = new_fanout()
         limits = 10, 1 << 20
-        connection = JobClient(Session(labels, 1 << 18, 10), fanout, labels, *limits, lambda: None, lambda _: None)
+        connection = JobClient(
+            Session(labels, 1 << 18, 10, EVERYTHING), fanout, labels, *limits, lambda: None, lambda _: None
+        )
         for label in labels:
             do_all(fanout.fill(label, [], "0-0"))
         data = {"jobId": "1", "queue": queue, "after": {"gone": "5-0"}}

@@ -118,7 +118,7 @@ class JobLogs:
             self._asked += 1
             following.unread[queue] = self._asked
         # In queues without events nothing shows that the job begins to live, so its list is always read.
-        for queue in {*following.unread, *self._without_events}:
+        for queue in {*following.unread, *filter(subscription.covers, self._without_events)}:
             self._on_news((queue, job_id), urgent)
         if not following.unread:
             then()
@@ -156,7 +156,7 @@ class JobLogs:
         `ends` is true if the event is an outcome: subscriptions to it hold back events until these lines are sent.
         """
         for subscription in list(self.followers[job_id]) if ends else ():
-            if subscription.request.key.queue in (None, queue):
+            if subscription.covers(queue):
                 self.hold(subscription, queue)
         self._on_news((queue, job_id.decode()), False)
 
@@ -188,9 +188,9 @@ class JobLogs:
             subscription.client.outbox.wake()  # the writer must see the end of the wait even if there is no frame
 
     def give_up_all(self, queue: str) -> None:
-        """End the wait for lines of all subscriptions that name this queue or no queue."""
+        """End the wait for lines of all subscriptions to jobs of this queue."""
         for subscription in list(self.draining):
-            if subscription.request.key.queue in (None, queue):
+            if subscription.covers(queue):
                 self.give_up(subscription)
 
     # ---- called when a list is read ----
@@ -216,7 +216,7 @@ class JobLogs:
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
         """Return whether the subscription may get lines of this queue, or waits for them."""
-        if subscription.request.key.queue not in (None, queue):
+        if not subscription.covers(queue):
             return False
         state = subscription.job_states.get(queue)
         return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)

@@ -69,11 +69,12 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if room.job_id is None:
         queue = str(room.queue)
         return Begun(Result(after={queue: now_in(queue, fanout)}))
-    ahead = query.ahead(room.queue, subscription.request.after or {})
+    wanted = subscription.after
+    ahead = query.ahead(room.queue, wanted)
     if ahead:
         subscription.ahead = {queue: stream_id.encode() for queue, stream_id in ahead.items()}
     parts = []
-    for queue, snapshot in query.found(room).items():
+    for queue, snapshot in query.found(subscription).items():
         if isinstance(snapshot, ItemError):
             return Begun(Result(error=snapshot))
         parts.append(_Part(subscription, queue, snapshot, query, fanout))
@@ -90,14 +91,14 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
-    stale = query.stale(room)
+    stale = query.stale(subscription)
     for queue in stale:
         if isinstance(subscription.job_states.get(queue), Ended):
             subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
-        unknown=(not is_known and query.is_read(room.queue)) or UNSET,
-        gap=bool(stale) or query.may_miss(room.queue, subscription.request.after or {}) or UNSET,
+        unknown=(not is_known and query.is_whole(subscription)) or UNSET,
+        gap=bool(stale) or query.may_miss(room.queue, wanted) or UNSET,
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from jobws.hub.client import Client
 from jobws.hub.jobs.backlog import Backlog
 from jobws.hub.jobs.beginning import Begun, begin
-from jobws.hub.jobs.matching import MAX_MATCHING, Matching
+from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
 from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.positions import positions
 from jobws.hub.jobs.subscription import UNSUBSCRIBED, PendingSubscription, Subscription, answer
@@ -50,7 +50,7 @@ class JobClient(Client[Request, PendingSubscription]):
         backlog: What is to be read back for the client. None until there is something.
     """
 
-    __slots__ = ("_fanout", "_limit", "_matching", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
+    __slots__ = ("_fanout", "_pending", "_queues", "_read_back", "_session", "_subscriptions", "backlog")
 
     def __init__(
         self,
@@ -64,18 +64,17 @@ class JobClient(Client[Request, PendingSubscription]):
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None
+        self._session = session
         self._fanout = fanout
         self._queues = queues
-        self._limit = max_subscriptions
         self._read_back = read_back
-        self._subscriptions: dict[SubscriptionKey, Subscription] = {}
-        self._matching: Matching | None = None
+        self._subscriptions = ClientSubscriptions(max_subscriptions)
         self._pending: list[PendingSubscription] = []
 
     @property
     def keys(self) -> Collection[SubscriptionKey]:
         """The keys of the client's subscriptions, oldest first."""
-        return self._subscriptions.keys()
+        return self._subscriptions.keys
 
     @property
     def catching_up(self) -> bool:
@@ -87,18 +86,14 @@ class JobClient(Client[Request, PendingSubscription]):
         """Whether missed outcomes are still being looked up in a queue of an acknowledged subscription."""
         without_position = self._fanout.without_position
         return bool(without_position) and any(
-            subscription.acked
-            and (
-                key.queue in without_position
-                or (key.queue is None and not without_position.isdisjoint(subscription.job_states))
-            )
-            for key, subscription in self._subscriptions.items()
+            subscription.acked and not without_position.isdisjoint(subscription.queues)
+            for subscription in self._subscriptions
         )
 
     def _serve(self, request: Request) -> PendingSubscription | None:
         match request:
             case Ping():
-                self._answer(Pong(PongData(positions(self._subscriptions.values(), self._fanout)), echoed(request.ref)))
+                self._answer(Pong(PongData(positions(self._subscriptions, self._fanout)), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
             case Subscribe():
@@ -112,10 +107,7 @@ class JobClient(Client[Request, PendingSubscription]):
         if subscription.ended:
             return
         subscription.ended = True
-        key = subscription.request.key
-        del self._subscriptions[key]
-        if self._matching is not None:
-            self._matching.remove(key)
+        self._subscriptions.remove(subscription)
         held, subscription.held = subscription.held, None
         for each in held or ():
             self.outbox.release(each.tail)
@@ -126,7 +118,7 @@ class JobClient(Client[Request, PendingSubscription]):
 
     def end_all(self) -> None:
         """End all subscriptions, because the client is gone or the connection is closing."""
-        for subscription in list(self._subscriptions.values()):
+        for subscription in list(self._subscriptions):
             self.end(subscription)
         self._pending.clear()
         self.outbox.abandon()
@@ -136,7 +128,7 @@ class JobClient(Client[Request, PendingSubscription]):
     def _subscribe(self, request: Subscribe) -> PendingSubscription:
         pending = PendingSubscription(request, self._queues)
         self._pending.append(pending)
-        evictable = self._evictable()
+        evictable = self._subscriptions.evictable()
         left = False
         for item in request.items:
             if not isinstance(item, ItemError) and (old := self._subscriptions.get(item.key)) is not None:
@@ -150,29 +142,18 @@ class JobClient(Client[Request, PendingSubscription]):
     def _enter(
         self, request: SubscriptionRequest, pending: PendingSubscription, evictable: Iterator[Subscription]
     ) -> Subscription | ItemError:
-        key = request.key
-        if len(self._subscriptions) >= self._limit:
+        subscriptions = self._subscriptions
+        if (full := subscriptions.too_many()) is not None:
             evicted = next(evictable, None)
             if evicted is None:
-                limit = f"a connection may have {self._limit} subscriptions"
-                return ItemError("too-many-subscriptions", limit)
+                return full
             self.end(evicted)
             pending.evicted.append(name_evicted(evicted.request.key))
-        if len(self._subscriptions) >= MAX_MATCHING and self._matching is None:
-            self._matching = Matching(self._subscriptions)
-        if self._matching is not None and self._matching.has(MAX_MATCHING, key):
-            limit = f"a connection may have {MAX_MATCHING} subscriptions that match one job"
-            return ItemError("too-many-subscriptions", limit)
-        subscription = self._subscriptions[key] = Subscription(self, request, self._fanout.rooms)
-        if self._matching is not None:
-            self._matching.add(key)
+        if (crowded := subscriptions.too_alike(request.key)) is not None:
+            return crowded
+        subscription = Subscription(self, request, self._fanout.rooms, self._session.reader)
+        subscriptions.add(subscription)
         return subscription
-
-    def _evictable(self) -> Iterator[Subscription]:
-        """Yield the client's subscriptions whose outcome was delivered, oldest first. A request uses one such pass."""
-        for subscription in list(self._subscriptions.values()):
-            if not subscription.ended and subscription.has_outcome:
-                yield subscription
 
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
         """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read back.

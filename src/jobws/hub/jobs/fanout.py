@@ -201,6 +201,8 @@ class _Batch:
     ) -> None:
         """Note for all members what the event says of the job's life. Add those that chose the event to `recipients`.
 
+        Whether a member may read the job in this queue is asked once, when the queue is first seen to have the job.
+
         A member may have got a later outcome from the job's hash already. Then `job_states` has the id up to which the
         stream's outcomes are old, and an outcome up to that id is not sent.
         """
@@ -213,6 +215,8 @@ class _Batch:
             if changes_state:
                 known = subscription.job_states.get(queue)
                 if known is None:
+                    if not subscription.covers(queue):
+                        continue
                     subscription.see(queue, state)
                 else:
                     if known is not compared:
@@ -224,6 +228,8 @@ class _Batch:
                 if ends and subscription.owed:
                     subscription.pay(queue)  # the hash has this outcome now, no longer the one that was owed
             elif queue not in subscription.job_states:
+                if not subscription.covers(queue):
+                    continue
                 subscription.see(queue)
             chosen = subscription.request.events
             if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):

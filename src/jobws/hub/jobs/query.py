@@ -27,7 +27,7 @@ class Query:
     """One look-up for the jobs of some subscriptions. Call `ask`, read the jobs of `job_ids` from Redis, call `take`.
 
     Args:
-        rooms: The rooms of the subscriptions.
+        subscriptions: The subscriptions.
         labels: The labels of all queues that exist; a live view.
         fanout: What is known of the queues' streams.
 
@@ -48,6 +48,7 @@ class Query:
         "_look_up",
         "_named",
         "_needed",
+        "_sought",
         "_stale",
         "_stale_anywhere",
         "_unread",
@@ -56,15 +57,17 @@ class Query:
         "unknown",
     )
 
-    def __init__(self, rooms: Iterable[Room], labels: Collection[str], fanout: Fanout) -> None:
+    def __init__(self, subscriptions: Iterable[Subscription], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
+        # The jobs that are looked up in every queue; and with them, those looked up where their clients may read them.
         self._anywhere: dict[str, None] = {}
-        for room in rooms:
-            self._add(room)
+        self._sought: dict[str, None] = {}
+        for subscription in subscriptions:
+            self._add(subscription)
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         self.known: dict[str, KnownStream] = {}
@@ -83,15 +86,22 @@ class Query:
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
         self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
-    def _add(self, room: Room) -> None:
+    def _add(self, subscription: Subscription) -> None:
+        room = subscription.request.key
+        job_id = room.job_id or ""
         if room.queue is None:
-            self._anywhere[room.job_id or ""] = None
+            self._sought[job_id] = None
         elif room.queue not in self._labels:
             self.unknown.append(room.queue)
-        else:
-            self.queues[room.queue] = None
+            return
+        among = subscription.among(self._labels)
+        if among is self._labels:
+            self._anywhere[job_id] = None
+            return
+        for queue in among:
+            self.queues[queue] = None
             if room.job_id is not None:
-                self._named.setdefault(room.queue, {})[room.job_id] = None
+                self._named.setdefault(queue, {})[job_id] = None
 
     # ---- the look-up ----
 
@@ -108,7 +118,7 @@ class Query:
     @property
     def sought(self) -> Collection[str]:
         """The ids of `job_ids` that no subscription expects in a particular queue. Most queues do not have them."""
-        return self._anywhere
+        return self._sought
 
     def ask(self) -> None:
         """Note what is known of the queues' streams. Call this immediately before jobs are read from Redis."""
@@ -126,8 +136,8 @@ class Query:
             if (end := look_up.ends.get(queue, START)) != (cursor := cursors.get(queue, START))
             and position(end) > position(cursor)
         }
-        for (queue, job_id), answer in look_up.found.items() if self._anywhere else ():
-            if job_id in self._anywhere and queue in self.queues and answer is not None:
+        for (queue, job_id), answer in look_up.found.items() if self._sought else ():
+            if job_id in self._sought and queue in self.queues and answer is not None:
                 self._found.setdefault(job_id, {})[queue] = answer
 
     # ---- whether subscriptions can be answered ----
@@ -146,25 +156,25 @@ class Query:
         """
         if not self._fanout.published:
             return []
-        concerned = [(each.request.key, each.request.after or {}) for each in subscriptions]
-        return [
-            queue
-            for queue, published in self._fanout.published.items()
-            if any(
-                room.queue == queue
-                if room.queue is not None
-                else queue in after
-                or queue in self._found.get(room.job_id or "", _NOTHING)
-                or (room.job_id or "").encode() in published.job_ids
-                for room, after in concerned
-            )
-        ]
+        concerned = list(subscriptions)
+        return [queue for queue in self._fanout.published if any(self._must_wait(each, queue) for each in concerned)]
 
-    def stale(self, room: Room) -> Collection[str]:
-        """Return the room's queues in which events since the look-up were forgotten, or were lost in a hole.
+    def _must_wait(self, subscription: Subscription, queue: str) -> bool:
+        room = subscription.request.key
+        if room.queue is not None or not subscription.covers(queue):
+            return room.queue == queue
+        return (
+            queue in (subscription.request.after or {})
+            or queue in self._found.get(room.job_id or "", _NOTHING)
+            or (room.job_id or "").encode() in self._fanout.published[queue].job_ids
+        )
+
+    def stale(self, subscription: Subscription) -> Collection[str]:
+        """Return the subscription's queues in which events since the look-up were forgotten, or were lost in a hole.
 
         In these queues the job may have ended without an event that is known.
         """
+        room = subscription.request.key
         if room.job_id is None:
             return ()
         if room.queue is not None:
@@ -172,7 +182,7 @@ class Query:
         self._renew()
         if self._stale_anywhere is None:
             self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
-        return self._stale_anywhere
+        return [queue for queue in self._stale_anywhere if subscription.covers(queue)]
 
     def _is_stale(self, queue: str) -> bool:
         self._renew()
@@ -195,11 +205,12 @@ class Query:
         """Return whether the queue existed at the look-up and exists now."""
         return queue in self.queues and queue in self._labels
 
-    def found(self, room: Room) -> Mapping[str, JobSnapshot | ItemError | None]:
-        """Return what was found of the room's job, by queue that has the job or has events of it.
+    def found(self, subscription: Subscription) -> Mapping[str, JobSnapshot | ItemError | None]:
+        """Return what was found of the subscription's job, by queue that has the job or has events of it, in order.
 
         None means that the queue has events of the job, but did not have the job at the look-up or was not asked.
         """
+        room = subscription.request.key
         job_id = room.job_id or ""
         if room.queue is not None:
             found = None if self._look_up is None else self._look_up.found.get((room.queue, job_id))
@@ -208,7 +219,10 @@ class Query:
         found_in = self._found.get(job_id, _NOTHING)
         others = [queue for queue in self._fanout.history.queues_of(job_id.encode()) if queue not in found_in]
         having = {**found_in, **dict.fromkeys(others)}
-        return {queue: found for queue, found in having.items() if self._is_read_back(queue)}
+        # In an order that does not depend on other subscriptions of this look-up.
+        return {
+            queue: having[queue] for queue in sorted(having) if self._is_read_back(queue) and subscription.covers(queue)
+        }
 
     def _is_read_back(self, queue: str) -> bool:
         return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
@@ -228,13 +242,18 @@ class Query:
         """Return the last id of the queue's stream, `0-0` if the stream was empty or may be another one since."""
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
-    def is_read(self, queue: str | None) -> bool:
+    def is_whole(self, subscription: Subscription) -> bool:
+        """Whether `is_read` is true for each queue of the subscription that was looked up, and for that it names."""
+        queue = subscription.request.key.queue
+        if queue is not None:
+            return self.is_read(queue)
+        return all(self._is_stale(each) for each in self._unread if subscription.covers(each))
+
+    def is_read(self, queue: str) -> bool:
         """Whether the queue was looked up and its stream was published up to the end of that time.
 
-        Also true if the stream may have been created again since. None asks for all queues.
+        Also true if the stream may have been created again since.
         """
-        if queue is None:
-            return all(map(self._is_stale, self._unread))
         return queue in self.known and (queue not in self._unread or self._is_stale(queue))
 
     def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:

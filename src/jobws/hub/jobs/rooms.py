@@ -42,7 +42,9 @@ class Rooms:
         # Of the rooms without a queue: the members by queue that was seen to have their job, and those without any.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
-        # How many subscriptions each connection has, by the queue that they name (None if they name no queue).
+        # Those of them whose clients may not read the job in every queue.
+        self._limited: Members = {}
+        # How many other subscriptions each connection has, by the queue that they name (None if they name no queue).
         self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
@@ -59,9 +61,10 @@ class Rooms:
         return self._queues.get(queue, _NOBODY)
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
-        """Return the subscriptions to this job that name this queue or no queue."""
+        """Return the subscriptions to this job of this queue, which they name or which is one of all theirs."""
         key = job_id.encode()
-        return [*self.anywhere.get(key, ()), *self.named(queue).get(key, ())]
+        anywhere = (each for each in self.anywhere.get(key, ()) if each.covers(queue))
+        return [*anywhere, *self.named(queue).get(key, ())]
 
     def is_listened_to(self, queue: str) -> bool:
         """Return whether any subscription names `queue`, or names none and is to a job that was seen in `queue`."""
@@ -77,13 +80,16 @@ class Rooms:
         """The queues for which `is_listened_to` is true."""
         return {**self._named, **self._queues, **self._found}.keys()
 
-    def watched(self, queue: str) -> Iterator[bytes]:
-        """Yield the job ids of all subscriptions that name this queue or no queue. Rooms may change between steps."""
+    def watched(self, queue: str) -> Iterator[bytes | None]:
+        """Yield the job ids of all subscriptions to a job of this queue. Rooms may change between steps.
+
+        None is yielded in place of a job that no subscription may read in this queue, so that no step takes long.
+        """
         named = self.named(queue)
         yield from list(named)
         for job_id in list(self.anywhere):
             if job_id not in named:
-                yield job_id
+                yield job_id if any(each.covers(queue) for each in self.anywhere.get(job_id, ())) else None
 
     def awaiting_outcome(self, queue: str) -> Iterator[bytes | None]:
         """Yield the ids of a queue's watched jobs for which a member still waits for an outcome.
@@ -102,8 +108,9 @@ class Rooms:
         return any(not isinstance(each.job_states.get(queue), Ended) for each in members)
 
     def clients_of(self, queue: str) -> set[Subscriber]:
-        """Return the clients that have a subscription that names the queue, or one that names no queue."""
-        return {*self._counts.get(queue, ()), *self._counts.get(None, ())}
+        """Return the clients that have a subscription to the queue, or to jobs of it."""
+        limited = {each.client for each in self._limited if each.covers(queue)}
+        return {*self._counts.get(queue, ()), *self._counts.get(None, ()), *limited}
 
     def seen(self, queue: str) -> Iterator[Subscription]:
         """Yield the subscriptions to one job that name the queue, or name no queue and whose job was seen in this one.
@@ -179,6 +186,12 @@ class Rooms:
             self._on_listened(room.queue)
 
     def _count(self, subscription: Subscription, change: int) -> None:
+        if subscription.reader is not None:
+            if change > 0:
+                self._limited[subscription] = None
+            else:
+                del self._limited[subscription]
+            return
         counts = self._counts.setdefault(subscription.request.key.queue, {})
         count = counts.get(subscription.client, 0) + change
         if count:

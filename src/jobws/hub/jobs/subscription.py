@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
     from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Subscribe, SubscriptionKey, SubscriptionRequest
+    from jobws.protocol.request_types import Reader, Subscribe, SubscriptionKey, SubscriptionRequest
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
@@ -97,13 +97,27 @@ class Subscription:
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
         ended: Whether the subscription has ended.
+        reader: In which queues the client may read the job. None means in every queue of the subscription.
     """
 
-    __slots__ = ("_rooms", "acked", "ahead", "client", "delivered", "ended", "held", "job_states", "owed", "request")
+    __slots__ = (
+        "_rooms",
+        "acked",
+        "ahead",
+        "client",
+        "delivered",
+        "ended",
+        "held",
+        "job_states",
+        "owed",
+        "reader",
+        "request",
+    )
 
-    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms) -> None:
+    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms, reader: Reader) -> None:
         self._rooms = rooms
         self.client = client
+        self.reader = reader_of(request.key, reader)
         self.request = request
         self.acked = False
         self.held: list[BufferedEvent] | None = None
@@ -118,6 +132,26 @@ class Subscription:
         """The queue that the subscription names, or else the queues that were seen to have its job."""
         named = self.request.key.queue
         return self.job_states.keys() if named is None else {named}
+
+    def covers(self, queue: str) -> bool:
+        """Whether the subscription is to the job, or to the jobs, of this queue."""
+        key = self.request.key
+        if key.queue is not None:
+            return key.queue == queue
+        return self.reader is None or self.reader.may_read(queue, key.job_id)
+
+    def among(self, labels: Collection[str]) -> Collection[str]:
+        """Return the queue that the subscription names, or else those of `labels` that it covers (`labels` if all)."""
+        key = self.request.key
+        if key.queue is not None:
+            return (key.queue,)
+        return labels if self.reader is None else self.reader.queues_of(key.job_id or "", labels)
+
+    @property
+    def after(self) -> Cursor:
+        """The client's positions in the queues of the subscription. Empty if it has none."""
+        after = self.request.after or {}
+        return after if self.reader is None else {queue: at for queue, at in after.items() if self.covers(queue)}
 
     def see(self, queue: str, state: JobState = ALIVE) -> JobState:
         """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
@@ -158,6 +192,11 @@ class Subscription:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)
+
+
+def reader_of(key: SubscriptionKey, reader: Reader) -> Reader | None:
+    """Return who limits the queues of a subscription; None if it has every queue that its key names."""
+    return None if reader.reads_all or key.queue is not None or reader.reads_everywhere(key.job_id or "") else reader
 
 
 class PendingSubscription:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from jobws.access.caller import ANYONE
+from jobws.access.visible import Sight
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
 from jobws.protocol.request_types import Subscribe
@@ -50,7 +52,9 @@ class EventStreams:
             # The part of a position after `~` belongs to one job. An item may have it, the common `after` may not.
             (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
-        parsed = parse_request("subscribe-job", data, None, service.nameable, service.settings.max_subscriptions)
+        parsed = parse_request(
+            "subscribe-job", data, None, service.nameable, service.settings.max_subscriptions, Sight(ANYONE)
+        )
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
             if isinstance(item, ItemError):
                 raise RequestError(item.code, item.message)

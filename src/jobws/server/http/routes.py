@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobws.access.caller import ANYONE
 from jobws.access.scope import Action
+from jobws.access.visible import Sight
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
@@ -124,7 +126,7 @@ class _Asking:
         """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
         service = self._service
         body = await json_body(request, service.body_limits)
-        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions)
+        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions, Sight(ANYONE))
         named = [room.queue for room in rooms if isinstance(room, Room)]
         if None in named:
             await service.find([])

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.access.caller import ANYONE
+from jobws.access.visible import Sight
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.subscription import PendingSubscription
@@ -80,7 +83,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     def connect(self, wake: Callable[[], None]) -> JobClient:
         """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
         settings = self._settings
-        session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions)
+        sight = Sight(ANYONE)
+        session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
         limits = settings.max_subscriptions, settings.outbox_bytes
         return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
 
@@ -102,13 +106,15 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         batch, self._next = self._next, []
         # Requests that wait for a queue must not delay the others.
         apart: dict[tuple[str, ...], Waiting] = {}
-        everywhere: tuple[str, ...] = ()
-        if any(None in pending.queues for _, pending in batch):
-            # The empty label represents the queues that discovery has not found yet.
-            everywhere = self._unread(self._queues.by_label) + (() if self._fanout.knows_all else ("",))
+        labels = self._queues.by_label
+        everywhere = cache(lambda: self._unread(labels))
         for client, pending in batch:
-            named = (queue for queue in pending.queues if queue is not None)
-            awaited = self._unread(named) + (everywhere if None in pending.queues else ())
+            concerned = [each.among(labels) for each in pending.present]
+            named = {label: None for some in concerned if some is not labels for label in some}
+            awaited = self._unread(named) + (everywhere() if any(some is labels for some in concerned) else ())
+            # The empty label represents the queues that discovery has not found yet.
+            if None in pending.queues and not self._fanout.knows_all:
+                awaited += ("",)
             apart.setdefault(awaited, []).append((client, pending))
         for awaited, some in apart.items():
             if awaited:
@@ -124,7 +130,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
     def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
-        return Query((room for _, pending in batch for room in pending.rooms), self._queues.by_label, self._fanout)
+        return Query((each for _, pending in batch for each in pending.present), self._queues.by_label, self._fanout)
 
     async def _run(self, batch: Waiting) -> None:
         """Answer requests to subscribe, a part of them at a time (see `divide`).

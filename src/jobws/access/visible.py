@@ -1,0 +1,96 @@
+"""What an identity may see: the queues that exist for it, and the jobs in them.
+
+A client is told only what it would be told by a bridge that has no other queues. A right names its queue, so what may
+be seen is known by label, whether a queue of that label exists or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobws.access.identity import allows
+from jobws.access.scope import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container
+
+    from jobws.access.identity import Identity
+
+# With these rights an identity learns that a queue exists. To write does not imply to read.
+_READING: Final = frozenset({Action.READ_JOB, Action.READ_CHILDREN, Action.READ_QUEUE})
+_NOWHERE: Final[dict[str, None]] = {}
+
+
+class Sight:
+    """What one identity may see. It costs as much as the identity has rights, and each question as if it had one.
+
+    Args:
+        identity: The identity.
+
+    Attributes:
+        sees_all: Whether every queue exists for the identity.
+        reads_all: Whether the identity may read every job of every queue.
+    """
+
+    __slots__ = ("_by_job", "_identity", "_labels", "reads_all", "sees_all")
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self.reads_all = allows(identity, Action.READ_JOB)
+        self.sees_all = self.reads_all
+        # The labels that exist for the identity, and by job id (None: all jobs) those in which it may read the job.
+        self._labels: dict[str, None] = {}
+        self._by_job: dict[str | None, dict[str, None]] = {}
+        for action, place in () if self.reads_all else identity.rights.entries:
+            if place is None or action not in _READING:
+                continue
+            if place.queue is None:
+                self.sees_all = True
+                continue
+            self._labels[place.queue] = None
+            if action is not Action.READ_QUEUE:
+                self._by_job.setdefault(place.job_id, {})[place.queue] = None
+
+    def sees(self, label: str) -> bool:
+        """Whether a queue of that label, if there is one, exists for the identity."""
+        return self.sees_all or label in self._labels
+
+    def may_read(self, queue: str, job_id: str | None) -> bool:
+        """Whether the identity may read a job of the queue, or (None) every job of the queue."""
+        return self.reads_all or allows(self._identity, Action.READ_JOB, queue, job_id)
+
+    def reads_everywhere(self, job_id: str) -> bool:
+        """Whether the identity may read the job of that id in every queue."""
+        return self.reads_all or allows(self._identity, Action.READ_JOB, None, job_id)
+
+    def reads_somewhere(self, job_id: str) -> bool:
+        """Whether there can be a queue in which the identity may read the job of that id."""
+        return job_id in self._by_job or None in self._by_job or self.reads_everywhere(job_id)
+
+    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
+        """Return those of the labels in which the identity may read the job of that id."""
+        if self.reads_everywhere(job_id):
+            return labels
+        named = {**self._by_job.get(job_id, _NOWHERE), **self._by_job.get(None, _NOWHERE)}
+        return [label for label in named if label in labels]
+
+    def container(self, labels: Container[str]) -> Container[str]:
+        """Return a live view of those of the labels that exist for the identity. It can be asked, not iterated."""
+        return labels if self.sees_all else _Seen(self, labels)
+
+    def queues(self, labels: Collection[str]) -> Collection[str]:
+        """Return those of the labels that exist for the identity, in their order."""
+        return labels if self.sees_all else [label for label in labels if label in self._labels]
+
+
+class _Seen:
+    """Those of some labels that exist for an identity."""
+
+    __slots__ = ("_labels", "_sight")
+
+    def __init__(self, sight: Sight, labels: Container[str]) -> None:
+        self._sight = sight
+        self._labels = labels
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and self._sight.sees(label) and label in self._labels

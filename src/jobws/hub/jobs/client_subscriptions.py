@@ -1,0 +1,76 @@
+"""The subscriptions of one client: found by their keys, limited in number, and in how many of them match one job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.hub.jobs.matching import MAX_MATCHING, Matching
+from jobws.protocol.messages import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from jobws.hub.jobs.subscription import Subscription
+    from jobws.protocol.request_types import SubscriptionKey
+
+
+class ClientSubscriptions:
+    """The subscriptions of one client, answered or not, oldest first.
+
+    Args:
+        limit: How many there may be.
+    """
+
+    __slots__ = ("_by_key", "_limit", "_matching")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_key: dict[SubscriptionKey, Subscription] = {}
+        self._matching: Matching | None = None
+
+    @property
+    def keys(self) -> Collection[SubscriptionKey]:
+        """The keys; a live view."""
+        return self._by_key.keys()
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_key.values())
+
+    def get(self, key: SubscriptionKey) -> Subscription | None:
+        """Return the subscription with this key, or None."""
+        return self._by_key.get(key)
+
+    def too_many(self) -> ItemError | None:
+        """Return the error with which one more is refused, or None if there is room for it."""
+        if len(self._by_key) < self._limit:
+            return None
+        return ItemError("too-many-subscriptions", f"a connection may have {self._limit} subscriptions")
+
+    def too_alike(self, key: SubscriptionKey) -> ItemError | None:
+        """Return the error if too many match a job that `key` matches, too; None if not."""
+        if len(self._by_key) >= MAX_MATCHING and self._matching is None:
+            self._matching = Matching(self._by_key)
+        if self._matching is None or not self._matching.has(MAX_MATCHING, key):
+            return None
+        limit = f"a connection may have {MAX_MATCHING} subscriptions that match one job"
+        return ItemError("too-many-subscriptions", limit)
+
+    def add(self, subscription: Subscription) -> None:
+        """Add a subscription. There must be none with its key."""
+        key = subscription.request.key
+        self._by_key[key] = subscription
+        if self._matching is not None:
+            self._matching.add(key)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
+        key = subscription.request.key
+        del self._by_key[key]
+        if self._matching is not None:
+            self._matching.remove(key)
+
+    def evictable(self) -> Iterator[Subscription]:
+        """Yield those whose outcome was delivered, oldest first. One request to subscribe uses one such pass."""
+        for subscription in list(self._by_key.values()):
+            if not subscription.ended and subscription.has_outcome:
+                yield subscription

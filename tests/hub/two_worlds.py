@@ -1,0 +1,298 @@
+"""One bridge with everything and a client that may see little of it; and another bridge that has only what it may see.
+
+Whatever happens, happens to both. The smaller bridge lacks the queues in which the client may not read its job. In the
+others it has a stranger's event where the first has an event of a job that the client may not read, so that both
+streams have the same ids. The smaller bridge's hub filters nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Raw
+
+from jobws.bullmq.events import kind_of
+from jobws.bullmq.snapshot import LookUp
+from jobws.hub.job_log.reader import Seen
+from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.query import Query
+from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.subscription import Subscription
+from jobws.protocol.identifiers import START, before
+from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
+from jobws.protocol.session import Session
+from tests.support.fanout import new_fanout
+from tests.support.sight import EVERYTHING
+from tests.support.steps import do_all, jobs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container
+
+    from jobws.bullmq.snapshot import Job
+    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.protocol.request_types import Reader
+    from jobws.redis.commands import Entry
+
+STRANGER = "stranger"
+
+
+class Right(NamedTuple):
+    """One right of a token; None stands for `*`."""
+
+    queue: str | None
+    job_id: str | None
+
+    @property
+    def text(self) -> str:
+        return f"read:jobs:{self.queue or '*'}/{self.job_id or '*'}"
+
+
+class Judge:
+    """Refuses requests without a right to them, by the rights one after the other. Otherwise everything is readable."""
+
+    reads_all = True
+
+    def __init__(self, rights: Collection[Right]) -> None:
+        self.rights = rights
+
+    def may_read(self, queue: str, job_id: str | None) -> bool:
+        return any(each.queue in (None, queue) and each.job_id in (None, job_id) for each in self.rights)
+
+    def reads_somewhere(self, job_id: str) -> bool:
+        return any(each.job_id in (None, job_id) for each in self.rights)
+
+    def reads_everywhere(self, _job_id: str) -> bool:
+        raise AssertionError
+
+    def queues_of(self, _job_id: str, _labels: Collection[str]) -> Collection[str]:
+        raise AssertionError
+
+    def container(self, labels: Container[str]) -> Container[str]:
+        return labels
+
+
+class Anything:
+    """With discovery a client may name every queue."""
+
+    def __contains__(self, _label: object) -> bool:
+        return True
+
+
+class Asked(NamedTuple):
+    """A look-up, and its answer."""
+
+    query: Query
+    look_up: LookUp
+
+
+class World:
+    """One of both bridges, its Redis, and its client.
+
+    Attributes:
+        looked_up: The jobs that the client alone had looked up, or whose log it had read.
+    """
+
+    def __init__(self, reader: Reader, *, discovers: bool, others: bool) -> None:
+        self.labels: dict[str, None] = {}
+        self.holed: set[str] = set()
+        self.rereads: dict[str, tuple[str, str]] = {}
+        self.is_answering = False
+        self.fanout = new_fanout(on_gap=self.holed.add, on_job_log_news=self._note_news)
+        self.streams: dict[str, list[Entry]] = {}
+        self.hashes: dict[Job, JobSnapshot] = {}
+        self.lines: dict[Job, list[bytes]] = {}
+        self.looked_up: set[Job] = set()
+        nameable: Container[str] = Anything() if discovers else self.labels
+        self.client = self._client(nameable, reader)
+        self.other = self._client(Anything(), EVERYTHING) if others else None
+        self.pending: list[tuple[PendingSubscription, Asked | None]] = []
+
+    def _client(self, nameable: Container[str], reader: Reader) -> JobClient:
+        session = Session(nameable, 1 << 18, 100, reader)
+        return JobClient(session, self.fanout, self.labels, 20, 1 << 26, lambda: None, lambda _: None)
+
+    def _note_news(self, job: Job, _urgent: bool) -> None:
+        if self.is_answering:
+            self.looked_up.add(job)
+
+    # ---- what happens ----
+
+    def event(self, queue: str, stream_id: str, fields: list[bytes], snapshot: JobSnapshot | None) -> None:
+        """BullMQ changes a job, and writes of it."""
+        job = queue, fields[3].decode()
+        self.streams.setdefault(queue, []).append((stream_id.encode(), fields))
+        self.hashes.pop(job, None)
+        if snapshot is not None:
+            self.hashes[job] = snapshot
+
+    def vanish(self, job: Job) -> None:
+        self.hashes.pop(job, None)
+
+    def write(self, job: Job, line: bytes) -> None:
+        self.lines.setdefault(job, []).append(line)
+
+    def end(self, queue: str) -> str:
+        stream = self.streams.get(queue)
+        return stream[-1][0].decode() if stream else START
+
+    # ---- what the bridge does ----
+
+    def find(self, queue: str, *, quiet: bool) -> None:
+        """Discovery finds the queue, with what its stream holds."""
+        if queue in self.labels:
+            return
+        stream = [] if quiet else self.streams.get(queue, [])
+        past = [(entry[0], entry[1][3], kind) for entry in reversed(stream) if (kind := kind_of(entry[1]))]
+        do_all(self.fanout.fill(queue, past, START))
+        self.fanout.cursors[queue] = self.fanout.verified[queue] = self.end(queue)
+        if quiet:
+            self.fanout.without_events.add(queue)
+        self.labels[queue] = None
+
+    def forget(self, queue: str) -> None:
+        if queue in self.labels:
+            del self.labels[queue]
+            self.fanout.forget(queue)
+            self.rereads.pop(queue, None)
+            self.holed.discard(queue)
+
+    def read(self, queue: str) -> None:
+        """Publish what was written since."""
+        if queue not in self.labels:
+            return
+        if queue in self.fanout.without_events:
+            self.fanout.cursors[queue] = self.fanout.verified[queue] = self.end(queue)
+            return
+        cursor = self.fanout.cursors[queue].encode()
+        self.fanout.publish(queue, [entry for entry in self.streams.get(queue, []) if _after(entry[0], cursor)])
+        if queue not in self.rereads:
+            self.fanout.verified[queue] = self.fanout.cursors[queue]
+
+    def begin_reread(self, queue: str, reason: str, keep: int) -> None:
+        """The stream was cut, and a hole is found."""
+        if queue not in self.labels or queue in self.rereads or queue in self.fanout.without_events:
+            return
+        stream = self.streams.get(queue, [])
+        self.streams[queue] = stream = stream[max(0, len(stream) - keep) :]
+        oldest = before(stream[0][0]) if stream else self.fanout.cursors[queue]
+        generated = self.end(queue) if stream else self.fanout.cursors[queue]
+        self.rereads[queue] = self.fanout.begin_reread(queue, reason, generated, oldest)
+        do_all(self.fanout.send_gap(queue, reason, self.rereads[queue][1]))
+
+    def end_reread(self, queue: str) -> None:
+        if queue in self.rereads:
+            self.read(queue)
+            _, floor = self.rereads.pop(queue)
+            self.fanout.end_reread(queue, floor)
+
+    def sweep(self, queue: str) -> None:
+        if queue not in self.labels:
+            return
+        job_ids = [job_id.decode() for job_id in self.fanout.rooms.watched(queue) if job_id is not None]
+        all_read = all(
+            list(look_again(self.fanout, queue, job_ids, self._look_up([(queue, each) for each in job_ids])))
+        )
+        if queue in self.holed and all_read and queue not in self.rereads:
+            self.holed.discard(queue)
+            self.fanout.resolve(queue)
+
+    def poll(self, job: Job) -> None:
+        """Read a job's log for those who follow it."""
+        groups, _ = self.fanout.job_logs.groups(job)
+        for group in groups:
+            while True:
+                lines, asked = self.lines.get(job, []), group.reader.slice
+                if asked.start is None:
+                    step = group.reader.step(Seen(lines[-asked.limit :], len(lines)))
+                else:
+                    step = group.reader.step(Seen(lines[asked.start : asked.start + asked.limit]))
+                self.fanout.job_logs.send(group, step)
+                group.reader = step.reader
+                if not step.again:
+                    break
+
+    # ---- the client ----
+
+    def receive(self, message: dict[str, Any], now: float) -> None:
+        pending = self.client.receive(json.dumps(message), now)
+        if pending is not None:
+            self.pending.append((pending, None))
+
+    def ask(self, with_job: str | None) -> None:
+        """Look up what the oldest request that waits is about, maybe together with a job that somebody else wants."""
+        for index, (pending, asked) in enumerate(self.pending):
+            if asked is None:
+                others = []
+                if self.other is not None and with_job is not None:
+                    request = SubscriptionRequest(SubscriptionKey(None, with_job))
+                    others.append(Subscription(self.other, request, self.fanout.rooms, EVERYTHING))
+                query = Query([*others, *pending.present], self.labels, self.fanout)
+                query.ask()
+                if not others:
+                    self.looked_up |= set(jobs_of(query))
+                self.pending[index] = pending, Asked(query, self._look_up(jobs_of(query)))
+                return
+
+    def answer(self, now_milliseconds: float) -> None:
+        for index, (pending, asked) in enumerate(self.pending):
+            if asked is not None:
+                asked.query.take(asked.look_up)
+                if not asked.query.being_reread(pending.present):
+                    del self.pending[index]
+                    self.is_answering = True
+                    self.client.complete(pending, asked.query, now_milliseconds)
+                    self.is_answering = False
+                return
+
+    def read_back(self) -> None:
+        """Deliver some of what the client is due."""
+        if not self.client.backlog:
+            return
+        events, owed = self.client.backlog.take(2)
+        for each, index in events:
+            stream_id = each.stream_ids[index]
+            entry = next((entry for entry in self.streams.get(each.queue, []) if entry[0] == stream_id), None)
+            replay(self.fanout, each, index, entry)
+        for outcome in owed:
+            queue, job_id = outcome.queue, outcome.subscription.request.key.job_id or ""
+            if queue in self.rereads:
+                self.client.backlog.add([outcome])
+            else:
+                snapshot, known = self.hashes.get((queue, job_id)), self.fanout.known(queue)
+                deliver_outcome(self.fanout, outcome, snapshot, self.end(queue), known)
+
+    def disturb(self, message: dict[str, Any]) -> None:
+        """Somebody else, who may read everything, asks and is answered."""
+        if self.other is not None:
+            pending = self.other.receive(json.dumps(message), 0.0)
+            if pending is not None:
+                query = Query(pending.present, self.labels, self.fanout)
+                query.ask()
+                query.take(self._look_up(jobs_of(query)))
+                if query.being_reread(pending.present):
+                    self.other.fail(pending, ItemError("unavailable", "later"))
+                else:
+                    self.other.complete(pending, query, 0.0)
+
+    def frames(self) -> list[bytes]:
+        frames = [frame.payload for frame in self.client.outbox.take()]
+        self.client.outbox.written()
+        return frames
+
+    def _look_up(self, jobs: Collection[Job]) -> LookUp:
+        ends = {queue: self.end(queue) for queue, _ in jobs}
+        return LookUp({job: self.hashes.get(job) for job in jobs}, {job: ends[job[0]] for job in jobs}, ends)
+
+
+def snapshot_of(job: Job, state: str, number: int) -> JobSnapshot:
+    """A job's hash after the event of that number."""
+    if state not in ("completed", "failed"):
+        return JobSnapshot(*job, "x", state, None)
+    result, text = Raw(b"%d" % number), str(number)
+    return JobSnapshot(*job, "x", state, None, finished_on=number, returnvalue=result, failed_reason=text)
+
+
+def _after(first: bytes, second: bytes) -> bool:
+    return [int(part) for part in first.split(b"-")] > [int(part) for part in second.split(b"-")]
