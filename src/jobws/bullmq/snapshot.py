@@ -1,9 +1,9 @@
 """Builds the commands that read jobs, and turns the replies into snapshots. Pure.
 
-The state is found as in BullMQ's getStateV2-8.lua, but without searching `wait`, since LPOS takes 2 ms per id at
-100,000 waiting jobs. Five ZMSCORE, one LRANGE of `active` and an HMGET per id take the same time at any length. A job
-that exists and is in none of these keys is waiting. The commands run in MULTI: otherwise a job that moves between two
-reads could appear in none of the keys.
+A job's state is the list or set that has its id, as in BullMQ's getStateV2-8.lua. But the list `wait` is not searched,
+since LPOS takes 2 ms for each id at 100,000 waiting jobs: a job that exists and is in no other key is waiting. Five
+ZMSCORE, one LRANGE of `active` and an HMGET for each id take the same time however many jobs wait. The commands run in
+MULTI, since a job that moves between two reads could otherwise appear in none of the keys.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 Job: TypeAlias = tuple[str, str]
 """The label of a queue, and a job id."""
 Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
-"""What Redis says of jobs: a snapshot, or the error for this job. A job that does not exist is None or absent."""
+"""By job, its snapshot, or the error of reading this job. A job that does not exist is None or absent."""
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """The jobs that were found, and up to which entry of their queue's stream this is known.
+    """What Redis knows of jobs, and which entry was the last one of their queue's stream at that time.
 
     Attributes:
-        found: What Redis says of each job.
-        moments: By job, the last id of the queue's stream (`0-0` if empty) when the job was read. Ids differ within a
-            queue, since many jobs are read in several transactions.
+        found: The snapshot of each job.
+        moments: By job, the last id of the queue's stream when the job was read; `0-0` if the stream was empty. The ids
+            of a queue differ, since many jobs are read in several transactions.
         ends: By queue, the last id of the stream when the last of its jobs was read.
     """
 
@@ -46,9 +46,10 @@ class LookUp(msgspec.Struct, frozen=True):
 
 _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", "atm", "attemptsMade")
 _RESULT_FIELDS: Final = ("returnvalue", "failedReason")
-# In the order of getStateV2-8.lua. `active` is tested between `prioritized` and `waiting-children`.
+# The keys in the order in which getStateV2-8.lua tests them. It tests `active` between `prioritized` and
+# `waiting-children`.
 _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-children")
-# An ack of 1,000 snapshots must fit into the largest frame that `hello` announces.
+# The limits of a snapshot, since an ack with 1,000 of them must fit into the largest frame that `hello` announces.
 MAX_NAME_CHARACTERS: Final = 256
 MAX_PROGRESS_BYTES: Final = 2048
 
@@ -67,9 +68,9 @@ def fields(*, results: bool) -> tuple[str, ...]:
 
 
 def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -> list[Command]:
-    """Return the commands, MULTI to EXEC, that read `job_ids` (at least one, at most some hundreds).
+    """Return the commands, MULTI to EXEC, that read the jobs `job_ids` (at least one, at most some hundreds).
 
-    `results` reads return values and reasons of failure as well, which can be large.
+    `results` says whether to read return values and reasons of failure, too, which can be large.
     """
     asked: list[Command] = [
         ("MULTI",),
@@ -83,25 +84,29 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
 
 
 def count_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
-    """Return the commands, MULTI to EXEC, that tell how many of `job_ids` the queue may have.
+    """Return the commands, MULTI to EXEC, that count how many of `job_ids` the queue may have.
 
-    Most queues have all of the jobs of a list, or none. To ask this costs a fifth of asking for each job.
+    Most queues have all jobs of a list, or none of them. This takes a fifth of the time of asking for each job.
     """
     exist: Command = ("EXISTS", *[queue.key(job_id) for job_id in job_ids])
     return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), exist, ("EXEC",)]
 
 
 def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
-    """Return the commands, MULTI to EXEC, that tell which of `job_ids` the queue may have.
+    """Return the commands, MULTI to EXEC, that find out which of `job_ids` the queue may have.
 
-    To ask whether a job exists is cheaper than to read it: a look-up of one id in 10,000 queues takes half the CPU.
+    "May", since the key can be something else than a job. Asking whether a key exists is cheaper than reading a job: a
+    look-up of one id in 10,000 queues takes half the CPU.
     """
     exist: list[Command] = [("EXISTS", queue.key(job_id)) for job_id in job_ids]
     return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), *exist, ("EXEC",)]
 
 
 def parse_count(job_ids: Sequence[bytes], replies: Sequence[object]) -> list[bool] | None:
-    """Return what `parse_search` would, from the replies to EXEC of `count_commands`; None if each id must be asked."""
+    """Return for each id whether the queue may have the job, from the replies to EXEC of `count_commands`.
+
+    None means that the queue has some of them, so `search_commands` must be used.
+    """
     _, count = replies
     if count not in (0, len(job_ids)):
         return None
@@ -109,15 +114,15 @@ def parse_count(job_ids: Sequence[bytes], replies: Sequence[object]) -> list[boo
 
 
 def parse_search(replies: Sequence[object]) -> list[bool]:
-    """Return whether the queue may have the job, per id, from the replies to EXEC of `search_commands`."""
+    """Return for each id whether the queue may have the job, from the replies to EXEC of `search_commands`."""
     return [reply != 0 for reply in replies[1:]]
 
 
 def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> list[JobSnapshot | Exception | None]:
     """Return one snapshot per id, from the replies to EXEC of `commands`.
 
-    None means that there is no such job. An exception is Redis' error for this id alone, for instance WRONGTYPE because
-    the key is not a hash.
+    None means that there is no such job. An exception is Redis's error for this id alone, for instance WRONGTYPE if the
+    key is not a hash.
     """
     last, active, *rest = replies
     scores, hashes = rest[: len(_SETS)], rest[len(_SETS) :]
@@ -179,7 +184,7 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
         finished_on=_number(values["finishedOn"]),
         progress=progress,
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
-        # A job that waits for another attempt has a reason already, and a job that then succeeds keeps it.
+        # Only then: a job that waits for another attempt has a reason, too, and keeps it when it then succeeds.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
@@ -207,7 +212,7 @@ def _text(value: bytes | None) -> str | UnsetType:
 
 
 def _number(value: bytes | None) -> float | UnsetType:
-    """Return an epoch in milliseconds. Whole numbers stay integers, so that JSON shows what BullMQ wrote."""
+    """Return a time in milliseconds since 1970. Whole numbers stay integers, so that JSON shows what BullMQ wrote."""
     try:
         number = msgspec.json.decode(value or b"", type=int | float)
     except msgspec.DecodeError:

@@ -1,7 +1,6 @@
-"""Sends queries to Redis in batches: all queries asked during one round trip go out together in the next one.
+"""Sends queries to Redis in batches: the queries that come during one round trip are sent together in the next one.
 
-There is one round trip at a time. So the queries of a thousand clients use one connection, and equal queries are
-sent once.
+There is only one round trip at a time, so a thousand clients share one connection, and equal queries are sent once.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 Answer = TypeVar("Answer", covariant=True)
-# Of each transaction: the label of its queue, and the job ids.
+# One item for each transaction: the label of its queue, and the job ids.
 _Batch: TypeAlias = "list[tuple[str, Sequence[str]]]"
 
 IDS_PER_TRANSACTION: Final = 200
-# The replies to one batch are parsed within 3 ms.
+# With this limit, the replies to one batch are parsed within 3 ms.
 TRANSACTIONS_PER_BATCH: Final = 50
-# So that everyone who asks has an answer after a time that depends on what was asked before, not on all that is asked.
+# With this limit, a caller waits only for what was asked before, and not for what others ask at the same time.
 JOBS_PER_ROUND: Final = 5_000
 TIMEOUT_SECONDS: Final = 5.0
 
@@ -47,7 +46,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class RedisQuery(Hashable, Protocol[Answer]):
-    """Something to ask Redis, other than a look-up of jobs. Equal queries are asked once."""
+    """A query to Redis, other than a look-up of jobs. Equal queries of one round trip are sent once."""
 
     def commands(self) -> Sequence[Command]:
         """Return the commands to send in one round trip."""
@@ -59,7 +58,7 @@ class RedisQuery(Hashable, Protocol[Answer]):
 
 
 class _Round:
-    """All queries of one round trip, and their answers. Queries are added until the round trip begins."""
+    """The queries of one round trip, and their answers. Queries are added until the round trip begins."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -74,7 +73,7 @@ class _Round:
         self.done = anyio.Event()
 
     def add(self, label: str, job_ids: Iterable[str], sought: Collection[str]) -> None:
-        """Ask for jobs of a queue. Those in `sought` are read only after a search has found them."""
+        """Add jobs of a queue to look up. Those in `sought` are read only if a search finds that the queue has them."""
         for job_id in job_ids:
             asked = self.sought if job_id in sought else self.job_ids
             asked.setdefault(label, {})[job_id] = None
@@ -82,7 +81,7 @@ class _Round:
     def note(
         self, label: str, job_ids: Sequence[str], found: Iterable[JobSnapshot | ItemError | None], end: str
     ) -> None:
-        """Store what was found of some jobs of a queue, while `end` was the last id of the queue's stream."""
+        """Store what was found of some jobs of a queue. `end` was the last id of the queue's stream then."""
         self.ends[label] = end
         for job_id, each in zip(job_ids, found, strict=True):
             self.moments[label, job_id] = end
@@ -90,18 +89,18 @@ class _Round:
                 self.found[label, job_id] = each
 
     def note_search(self, label: str, job_ids: Sequence[str], exist: Sequence[bool], end: str) -> None:
-        """Ask for the jobs of a queue that exist, and note the others as missing. `end` is as for `note`."""
+        """Add those jobs of a queue that exist, and note that the others do not. `end` is as for `note`."""
         self.add(label, compress(job_ids, exist), ())
         missing = [job_id for job_id, exists in zip(job_ids, exist, strict=True) if not exists]
         self.note(label, missing, [None] * len(missing), end)
 
 
 class Store:
-    """Answers queries while `run` runs.
+    """Answers queries to Redis while `run` runs.
 
     Args:
         target: Where Redis is.
-        queues: The queues by label. The store sees later changes of this mapping.
+        queues: The queues by label. The caller may change this mapping later.
         results: Whether snapshots contain results and reasons of failure.
     """
 
@@ -114,12 +113,12 @@ class Store:
         self._asked = anyio.Event()
 
     async def look_up(self, job_ids: Mapping[str, Collection[str]], sought: Collection[str] = ()) -> LookUp:
-        """Return what Redis knows of jobs. Cancelling is safe and does not affect other callers.
+        """Look jobs up. Cancelling is safe and does not affect other callers.
 
         Args:
-            job_ids: The ids by the label of their queue. A label that is not in `queues` when the query is sent has no
-                jobs.
-            sought: Those of the ids that most of the queues do not have. Redis is asked first which queues have them.
+            job_ids: The ids by the label of their queue. If a label is not in `queues` when the query is sent, none of
+                its jobs is found.
+            sought: Those of the ids that most of the queues will not have. Redis is asked first which queues have them.
 
         Raises:
             RedisUnavailableError: Redis did not answer this time.
@@ -145,7 +144,7 @@ class Store:
         return query.parse(current.replies[query])
 
     def _round(self, jobs: int = 0) -> _Round:
-        """Return the round to which a query about so many jobs is added."""
+        """Return the round to which a query for so many jobs is added."""
         last = self._rounds[-1] if self._rounds else None
         if last is None or (last.size and last.size + jobs > JOBS_PER_ROUND):
             last = _Round()
@@ -262,5 +261,5 @@ def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError 
     if not isinstance(found, Exception):
         return found
     if isinstance(found, hiredis.ReplyError) and str(found).startswith("WRONGTYPE"):
-        return None  # the key belongs to something else, for instance to the lock of a job, so no job has this id
+        return None  # the key is something else, for instance the lock of a job, so no job has this id
     return ItemError("unavailable", f"Redis cannot tell about this job: {found}")

@@ -1,6 +1,7 @@
 """The base class of the clients of `/ws` and `/logs`: a protocol session, an outbox, and the end of the connection.
 
-The two endpoints differ in the requests that they serve. They take, answer, refuse and punish messages the same way.
+The two endpoints serve different requests. They receive, answer and refuse messages in the same way, and close clients
+for the same abuse.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 
 SEARCH_SIZE: Final = 240
-"""The size of a search for an unknown queue. It counts as some 50 messages, so a client gets four searches a second."""
+"""What the search for an unknown queue counts as a look-up: 50 messages. So a client gets four searches a second."""
 
 
 class Pending(Protocol):
-    """A subscription that is looked up in Redis before it is answered."""
+    """A request to subscribe that is not answered yet, since something is looked up in Redis for it."""
 
     @property
     def size(self) -> int:
@@ -58,7 +59,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
     def receive(self, message: str | bytes, now: float) -> PendingT | None:
         """Answer one message of the client, or return what must be looked up before the message can be answered.
 
-        Returns None also if the message was refused, or if the connection is closing and the message is ignored.
+        None means that the message was answered or refused, or ignored since the connection is closing.
         """
         if self.closing is not None:
             return None
@@ -79,7 +80,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """Answer a valid request, or return what must be looked up before the request can be answered."""
 
     def close(self, why: Close) -> None:
-        """End the connection. Frames that wait are still sent, further messages are ignored.
+        """End the connection. Frames that wait are still sent; further messages are ignored.
 
         If `close` is called again, the first reason is kept.
         """

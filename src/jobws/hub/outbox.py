@@ -1,4 +1,4 @@
-"""The frames that wait for one connection, bounded in bytes.
+"""The outbox: the frames that wait to be sent over one connection, bounded in bytes.
 
 `flush` wakes the writer of the socket. The writer calls `take` to get the frames, and `written` after it has sent them.
 The outbox of a client that does not read becomes full, and then only this client's connection is ended.
@@ -18,9 +18,9 @@ class Outbox:
     """The frames of one connection, in the order in which they will be sent.
 
     Args:
-        limit_bytes: How many bytes may wait. Events that are held until a subscription's earlier events were read back
-            count, too, and frames that the writer has taken but not yet sent. If no frame waits or is being written,
-            one frame of any size is accepted.
+        limit_bytes: How many bytes may wait. Frames that the writer has taken but not sent count, too, and events that
+            a subscription holds until its earlier events were sent. If no frame waits or is being written, one frame of
+            any size is accepted.
         wake: Called when the writer has something to do. It must not wait.
 
     Attributes:
@@ -49,8 +49,9 @@ class Outbox:
         self._frames: list[Frame] = []
         self._waiting = 0
         self._taken = 0
-        # The tails of the frames that wait and of those that were taken. `_tails` counts by `id(tail)` how often each
-        # tail is waiting, held or taken; None if there is no tail.
+        # The tail of a frame is the part that it shares with other frames. These are the tails of frames that wait, and
+        # of those that were taken. `_tails` counts by `id(tail)` how often each one waits, is held or was taken; None
+        # if there is none.
         self._waiting_tails: tuple[bytes, ...] = ()
         self._taken_tails: tuple[bytes, ...] = ()
         self._tails: dict[int, int] | None = None
@@ -61,10 +62,10 @@ class Outbox:
 
     @property
     def below_low_water(self) -> bool:
-        """Whether the outbox is at most half full, so that more may be read back for this client.
+        """Whether the outbox is at most half full, so that further past events may be read for this client.
 
-        Also true if no frame waits or is being written: held events are sent only after those that are read back, so
-        held events must not prevent reading back. Also true if the client is gone.
+        Also true if no frame waits or is being written, whatever is held: held events are sent only after past ones, so
+        they must not prevent reading those. Also true if the client is gone.
         """
         return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
@@ -106,7 +107,7 @@ class Outbox:
         self._frames.append(frame)
 
     def hold(self, tail: bytes) -> bool:
-        """Count the tail of a frame that a subscription of this connection holds.
+        """Count the tail of a frame that a subscription of this connection holds back.
 
         Returns False, and sets `overflowed`, if the tail does not fit.
         """

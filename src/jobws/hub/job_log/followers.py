@@ -1,8 +1,10 @@
-"""The followers: subscriptions that asked for the log lines of their job, how far each was sent, and which wait.
+"""The followers: subscriptions that asked for the log lines of their job.
 
-A subscription with `logs` follows lines from its ack on. Its outcome is held (`Subscription.held`) until a read of the
-list that began after the outcome has found no more lines, or until the time is up. Other subscriptions do not wait. If
-nobody follows lines, an event costs one look-up in an empty dictionary.
+Knows which lines each one got, and which wait.
+
+A subscription with `logs` gets lines from its ack on. Its outcome is held back (`Subscription.held`) until a read of
+the list of lines that began after the outcome finds no more lines, or until the time is up. Other subscriptions do not
+wait. If no subscription wants lines, an event costs one look-up in an empty dictionary.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 
 _NAME: Final = b'"job-log"'
 MAX_LINE_BYTES: Final = 64 * 1024
-"""How many bytes of a line a frame has at most. A longer line is cut. `GET /job-logs` returns the whole line."""
+"""How many bytes a line in a frame may have. A longer line is cut.
+
+`GET /jobs/{queue}/{jobId}/logs` returns it whole.
+"""
 
 
 class Following:
@@ -37,8 +42,8 @@ class Following:
 
     Attributes:
         readers: By queue, how far lines were sent.
-        unread: The queues whose lines must be read before held events are sent. The value is the number of the demand:
-            a read of the list that began before this demand does not satisfy it.
+        unread: The queues whose lines must be read before held events are sent. The value is the number of the demand.
+            A read of the list that began before this demand does not count.
     """
 
     __slots__ = ("readers", "unread")
@@ -49,11 +54,11 @@ class Following:
 
 
 class Group:
-    """Followers of a job that were sent the same lines, so that one read of the list serves all of them.
+    """Followers of a job that have got the same lines, so that one read of the list serves all of them.
 
     Attributes:
         job: The queue and the job id.
-        reader: How far the members were sent.
+        reader: How far the members have got the lines.
         members: Each subscription with its number in `Following.unread`, or None if it does not wait.
     """
 
@@ -117,7 +122,7 @@ class JobLogs:
         for queue in queues:
             self._asked += 1
             following.unread[queue] = self._asked
-        # In queues without events nothing shows that the job begins to live, so its list is always read.
+        # In queues without events, nothing shows that a job was added, so its list is always read.
         for queue in {*following.unread, *filter(subscription.covers, self._without_events)}:
             self._on_news((queue, job_id), urgent)
         if not following.unread:
@@ -180,7 +185,10 @@ class JobLogs:
             then()
 
     def give_up(self, subscription: Subscription) -> None:
-        """End a subscription's wait for lines. Lines that are found later are still sent while it has not ended."""
+        """End a subscription's wait for lines.
+
+        Lines that are found later are still sent, unless the subscription has ended.
+        """
         then = self._end_draining(subscription)
         if then is not None:
             then()

@@ -1,8 +1,9 @@
 """Finds the new lines of a job's log, each time the list is read.
 
-BullMQ emits no event for a line: `job.log()` is an RPUSH, followed by an LTRIM with `keepLogs`. If the lines that were
-read last are still at their place in the list, the lines after them are new. Otherwise the list was trimmed or cleared.
-Then they are searched in the list, and the place with the fewest trimmed lines is taken.
+BullMQ writes no event for a line: `job.log()` is an RPUSH, followed by an LTRIM if `keepLogs` is set. If the lines that
+were read last are still at their place in the list, the lines after them are new. Otherwise the list was trimmed or
+cleared. Then the known lines are searched in the list. If they are at several places, the one with the fewest trimmed
+lines counts.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from jobws.redis.batch_size import batch_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How much one read asks for at most, and how many of the present lines a new subscription gets: so many lines, and
-# about so many bytes, estimated from the lines that were read before.
+# How many lines, and about how many bytes, one read asks for at most, and a new subscription gets of the present lines.
+# The bytes are estimated from the lines that were read before.
 MAX_LINES: Final = 1000
 MAX_BYTES: Final = 256 * 1024
 # How many lines the first read asks for, before the size of the lines is known.
 FIRST_LINES: Final = 16
-# How many bytes of known lines, at least one line, are read again each time to check that they are at their place.
+# How many bytes of known lines (at least one line) are read again each time, to check that they are at their place.
 TAIL_BYTES: Final = 16 * 1024
 
 

@@ -1,4 +1,4 @@
-"""The backlog: what is to be read back for one client, which are events from streams and outcomes from jobs' hashes."""
+"""The backlog: what one client missed and must still get, as events from streams and outcomes from jobs' hashes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Batch = tuple[list[tuple[Replay, int]], list[Owed]]
 
 
 class Backlog:
-    """What is to be read back for one client, in order.
+    """What one client missed and must still get, in order.
 
-    Its truth value is False if nothing is left to be read back, and the batch that was taken last has been delivered.
+    A backlog is false (`bool`) if nothing is left, and the batch that was taken last has been delivered.
     """
 
     __slots__ = ("_items", "_taken")

@@ -1,9 +1,9 @@
-"""Decides where a subscription begins: which events are read back, and which outcomes are made from hashes.
+"""Decides where a subscription begins: which past events it gets, and which outcomes are made from jobs' hashes.
 
-This is decided in the same synchronous step that sends the ack and lets the subscription into its room. It follows from
-the job's snapshot, which was read from Redis before, and from the hub's history of the streams. Events after the
-snapshot are read back. If the history has lost some of them, the job is looked up again. So no outcome is missed
-between the look-up and the ack.
+This is decided in the same synchronous step that sends the ack and lets the subscription into its room. The decision
+follows from the job's snapshot, which was read from Redis before, and from the hub's history of the stream. Events that
+came after the snapshot are replayed. If the history no longer has some of them, the job is looked up again. So no
+outcome is missed between the look-up and the ack.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Begun:
         result: The part of the ack that is about this subscription.
         replays: The events to read back, in order.
         owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
-        stale: The queues in which the job may have ended, without a known event, since it was looked up.
+        stale: The queues in which the job may have ended since the look-up without an event that the history has.
     """
 
     __slots__ = ("owed", "replays", "result", "stale")
@@ -61,7 +61,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         subscription: The subscription.
         query: The result of the look-up.
         fanout: What is known of the streams now.
-        now_milliseconds: The present time, in milliseconds since the epoch.
+        now_milliseconds: The present time, in milliseconds since 1970.
     """
     room = subscription.request.key
     if room.queue is not None and not query.knows(room.queue):
@@ -126,9 +126,9 @@ class _Part:
     Attributes:
         stream_ids, kinds: The events to read back.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
-        withheld: Whether there is an outcome that is not sent, since the client has it or it is too old.
-        was_received: Whether the client has the stream's outcome, by its own position. The ack must then give a
-            position in this queue, or the client would get the outcome again when it returns.
+        withheld: Whether there is an outcome that is not sent, since the client already has it or it is too old.
+        was_received: Whether the client's position shows that it has the outcome in the stream. The ack must then give
+            a position in this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class _Part:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the job is known to live."""
+        """Whether the job is known to be alive."""
         return self._subscription.job_states.get(self.queue) is ALIVE
 
     @property
@@ -167,7 +167,7 @@ class _Part:
         return bool(self.snapshot is not None or has_events or self.is_alive)
 
     def decide(self, oldest: float) -> None:
-        """Set the attributes. An outcome from before `oldest`, in milliseconds since the epoch, is withheld."""
+        """Set the attributes. An outcome from before `oldest`, in milliseconds since 1970, is withheld."""
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
         self._subscription.job_states[self.queue] = ALIVE if ended is None else Ended(ended.stream_id)
@@ -208,7 +208,8 @@ class _Part:
             else:
                 subscription.note_outcome(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
-            # `removed` is sent only to clients that know, or would have been sent, that the job lived.
+            # `removed` is sent only to a client that knows, or would have got an event that says, that the job was
+            # alive.
             self.owed = (
                 transition is not None
                 and self._after is not None
@@ -219,7 +220,7 @@ class _Part:
 
     @property
     def _was_sent(self) -> bool:
-        """Whether the client's own position shows that it was sent the hash's outcome."""
+        """Whether the client's position shows that it got the outcome that the hash has."""
         sent = self._subscription.request.sent
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
@@ -232,7 +233,7 @@ class _Part:
         return reach is not None and position(reach)[0] < oldest
 
     def begins(self) -> str:
-        """Return the position of the ack: after it comes everything that the client does not have."""
+        """Return the position for the ack. Everything that the client does not have comes after it."""
         ahead = self._subscription.ahead is not None and self.queue in self._subscription.ahead
         at = self._after if ahead and self._after is not None else now_in(self.queue, self._fanout)
         if self.stream_ids:

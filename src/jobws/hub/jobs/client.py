@@ -44,10 +44,10 @@ class JobClient(Client[Request, PendingSubscription]):
         max_subscriptions: How many subscriptions the client may have.
         outbox_bytes: How many bytes may wait for the client.
         wake: Called when frames wait or the connection is to close. It must not wait.
-        read_back: Called when something was added to `backlog`. It must not wait.
+        read_back: Called when something was added to `backlog`, to have it read from Redis. It must not wait.
 
     Attributes:
-        backlog: What is to be read back for the client. None until there is something.
+        backlog: What the client missed and must still get. None until there is something.
     """
 
     __slots__ = ("_fanout", "_pending", "_queues", "_read_back", "_session", "_subscriptions", "backlog")
@@ -78,12 +78,12 @@ class JobClient(Client[Request, PendingSubscription]):
 
     @property
     def catching_up(self) -> bool:
-        """Whether a subscription is not answered yet, is still to be read back, or waits for log lines."""
+        """Whether a subscription is not answered yet, must still get past events, or waits for log lines."""
         return bool(self._pending or self.backlog or self._fanout.job_logs.draining_of(self))
 
     @property
     def is_owed(self) -> bool:
-        """Whether missed outcomes are still being looked up in a queue of an acknowledged subscription."""
+        """Whether outcomes that were missed are still being looked up in a queue of an acknowledged subscription."""
         without_position = self._fanout.without_position
         return bool(without_position) and any(
             subscription.acked and not without_position.isdisjoint(subscription.queues)
@@ -161,7 +161,7 @@ class JobClient(Client[Request, PendingSubscription]):
         Args:
             pending: The request.
             query: The result of the look-up.
-            now_milliseconds: The present time, in milliseconds since the epoch.
+            now_milliseconds: The present time, in milliseconds since 1970.
         """
         if pending not in self._pending:
             return
@@ -192,7 +192,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self.outbox.flush()
 
     def _admit(self, subscription: Subscription, begun: Begun) -> None:
-        """Let an answered subscription into its room. It goes live after the events that it missed were read back."""
+        """Let an answered subscription into its room. It gets present events after those that it missed."""
         subscription.acked = True
         self._fanout.rooms.join(subscription)
         if begun.replays:
@@ -220,7 +220,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self.backlog.add(items)
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """Have an outcome made from the job's hash. Until it was sent, frames of that queue have no position."""
+        """Have an outcome made from the job's hash. Until it is sent, frames of this queue have no position."""
         if subscription.owed is None:
             subscription.owed = set()
         if queue not in subscription.owed:
@@ -254,7 +254,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._answer(Ack(data, echoed(request.ref)))
 
     def _answer_abandoned(self) -> None:
-        """Refuse requests whose single subscription ended unanswered, so that the error precedes later answers."""
+        """Refuse requests whose only subscription has ended unanswered, so that the error precedes later answers."""
         for pending in list(self._pending):
             if pending.request.many or not pending.subscriptions:
                 continue

@@ -35,11 +35,11 @@ MAX_SECONDS: Final = 0.020
 
 
 class Fanout(PublishedStreams):
-    """The one path of an event through the process.
+    """Passes events on to subscriptions. Every event takes this one way.
 
     Args:
         rooms: The rooms of all subscriptions.
-        max_payload_bytes: Larger payloads are truncated.
+        max_payload_bytes: How large a payload may be. Larger ones are truncated.
         clock: Returns seconds that never go back. It is called while a batch is published.
         signals: The callbacks for work that needs Redis.
     """
@@ -64,7 +64,7 @@ class Fanout(PublishedStreams):
                 stream_id, fields = entries[index]
                 try:
                     batch.deliver(stream_id, fields)
-                except Exception:  # noqa: BLE001 - one poison entry stops nothing
+                except Exception:  # noqa: BLE001 - one bad entry must not stop the others
                     if not self.counts["poison"]:
                         _log.exception(
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
@@ -82,11 +82,11 @@ class Fanout(PublishedStreams):
             batch.finish()
 
     def release(self, subscription: Subscription) -> None:
-        """Send the held events of a subscription, and hold none from now on. Does nothing if it has ended."""
+        """Send the events that a subscription holds back, and hold none from now on. Do nothing if it has ended."""
         held_back, subscription.held = subscription.held or [], None
         outbox = subscription.client.outbox
         for index, held in enumerate(held_back):
-            if subscription.ended:  # it ended with the event before this one
+            if subscription.ended:  # the event before this one ended it
                 for rest in held_back[index:]:
                     outbox.release(rest.tail)
                 return
@@ -98,9 +98,9 @@ class Fanout(PublishedStreams):
             self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
     def go_live(self, subscription: Subscription) -> None:
-        """Release the held events of a subscription, and send it events when they happen from now on.
+        """Send the events that a subscription holds back, and send it later ones when they happen.
 
-        If the subscription asked for log lines, this is done after the present lines were sent.
+        If the subscription asked for log lines, this happens after the present lines were sent.
         """
         if subscription.request.logs is None or subscription.ended:
             self.release(subscription)
@@ -111,7 +111,10 @@ class Fanout(PublishedStreams):
     def send(
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
     ) -> None:
-        """Send an event to one subscription, and end the subscription if it ends with it. The caller flushes."""
+        """Send an event to one subscription. End the subscription if this event is to end it.
+
+        The caller flushes the outbox.
+        """
         is_owed = subscription.owed is not None and queue in subscription.owed
         has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
         sub = subscription.request.key.sub
@@ -122,7 +125,7 @@ class Fanout(PublishedStreams):
             subscription.client.end(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
-        """Return the end `,"data":…}` that all frames of an event share, and count what is wrong with the event."""
+        """Return `,"data":…}`, the end that all frames of an event share, and count what is wrong with the event."""
         data, anomalies = payload(queue_json, fields, self._max_payload_bytes)
         for anomaly in anomalies:
             self.counts[anomaly] += 1
@@ -164,8 +167,8 @@ class _Batch:
         self.deliveries = 0
 
     def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Send an event to the subscriptions that chose it, and note what it says of its job."""
-        # BullMQ writes `event` and `jobId` first; custom events may not.
+        """Send an event to the subscriptions that chose it, and note what the event says of its job."""
+        # BullMQ writes `event` and `jobId` first. Custom events may have another order.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
         if job_id is None:
             return
@@ -199,12 +202,12 @@ class _Batch:
     def _note(
         self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind
     ) -> None:
-        """Note for all members what the event says of the job's life. Add those that chose the event to `recipients`.
+        """Note for all members whether the job is alive or has ended. Add those that chose the event to `recipients`.
 
         Whether a member may read the job in this queue is asked once, when the queue is first seen to have the job.
 
-        A member may have got a later outcome from the job's hash already. Then `job_states` has the id up to which the
-        stream's outcomes are old, and an outcome up to that id is not sent.
+        A member may already have a later outcome, from the job's hash. Then `job_states` has the id up to which
+        outcomes in the stream are old, and these are not sent.
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
@@ -226,7 +229,7 @@ class _Batch:
                     elif life is not Life.SAME and not lives:
                         continue
                 if ends and subscription.owed:
-                    subscription.pay(queue)  # the hash has this outcome now, no longer the one that was owed
+                    subscription.pay(queue)  # the hash now has this outcome, and no longer the one that was owed
             elif queue not in subscription.job_states:
                 if not subscription.covers(queue):
                     continue

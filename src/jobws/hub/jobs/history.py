@@ -1,7 +1,8 @@
 """The recent events of each job: their stream ids and kinds, without their payloads.
 
-BullMQ's streams have no index by job. This history is that index, so an event is read back with one `XRANGE id id`. An
-event costs about 130 bytes here (measured with four events a job), and the 10,000 of a usual stream 1.3 MB.
+BullMQ's streams have no index by job. This history is such an index: it has the stream ids with which the past events
+of a job are read again (`XRANGE id id`). An event takes about 130 bytes here (measured with four events for each job),
+so the 10,000 events of a usual stream take 1.3 MB.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import HistoryEntry
 
-# BullMQ's default length of a stream. For a queue that keeps more, up to MOST_PER_QUEUE events are remembered.
+# The default length of BullMQ's streams. For a queue that keeps more, up to MOST_PER_QUEUE events are remembered.
 LEAST_PER_QUEUE: Final = 10_000
 MOST_PER_QUEUE: Final = 100_000
 MOST_IN_ALL: Final = 1_000_000
-# A job's list that is shorter than this loses forgotten events immediately.
+# If a job's list is shorter than this, forgotten events are removed from it immediately.
 FEW: Final = 32
-# How many events are forgotten in one step: 10,000 take 5 ms. The rest is forgotten at the next check of the stream.
+# How many events are forgotten in one step, which takes 5 ms. The rest is forgotten at the next check of the stream.
 FORGOTTEN_TOGETHER: Final = 10_000
 FILLED_TOGETHER: Final = 100
 
 
 class Recorded(NamedTuple):
-    """An event of a stream."""
+    """An event of a stream, as the history has it."""
 
     stream_id: bytes
     kind: Kind
@@ -39,7 +40,8 @@ class Recorded(NamedTuple):
 class QueueHistory:
     """The recent events of one queue.
 
-    A new history is empty and not filled. It is filled once `reach_to` has noted that it has all events after an id.
+    A new history is empty and not filled: it may miss events. It is filled after `reach_to` has noted that it has all
+    events after some id.
 
     Args:
         capacity: How many events are remembered.
@@ -65,7 +67,7 @@ class QueueHistory:
         return len(self._order)
 
     def add(self, job_id: bytes, stream_id: bytes, kind: Kind) -> None:
-        """Remember an event. Its id must be higher than all others."""
+        """Remember an event. Its id must be higher than those of all events before."""
         known = self._by_job.get(job_id)
         if known is None:
             known = self._by_job[job_id] = [job_id, 2, stream_id, kind]
@@ -89,7 +91,7 @@ class QueueHistory:
         return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
-        """Note that this history is filled: it has every event after `floor` that was not forgotten meanwhile."""
+        """Note that this history is filled: it has every event after `floor` that was not forgotten since."""
         self._floor = max(self._floor, floor.encode(), key=position)
         self._is_filled = True
 
@@ -117,9 +119,9 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Return whether events after the position `after` may be gone.
+        """Whether events after the position `after` may be missing here.
 
-        This is also so if nothing was trimmed but the stream begins after `after`: then `after` is from another stream.
+        Also true if nothing was trimmed and the stream begins after `after`, since `after` is then from another stream.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
@@ -128,7 +130,10 @@ class QueueHistory:
 
     @property
     def reach(self) -> str | None:
-        """The id up to which events are gone, or else the id of the oldest event. None means that there is no event."""
+        """The id up to which events were forgotten.
+
+        If none was, the id of the oldest event; None if there is no event.
+        """
         if self._is_filled and self._floor != START.encode():
             return self._floor.decode()
         return self._oldest().decode() if self._order else None
@@ -155,9 +160,10 @@ class QueueHistory:
         return known[first : first + 2] == [stream_id, kind]
 
     def last_transition(self, job_id: bytes) -> Recorded | None:
-        """Return the last event that changed the job's life: the job lived, ended or was removed. None if unknown.
+        """Return the last event that says whether the job is alive, has ended or was removed. None if there is none.
 
-        Outcomes before this event are from earlier lives. A job id is used again after a manual retry or a removal.
+        Outcomes before this event no longer count: a job can be retried, or be removed and added again with the same
+        id.
         """
         known = self._by_job.get(job_id, ())
         for index in range(len(known) - 1, known[1] if known else 0, -2):
@@ -179,7 +185,7 @@ class QueueHistory:
         if first == len(known):
             del self._by_job[known[0]]
         elif first > len(known) // 2 or len(known) < FEW:
-            # Done rarely: of a job with 100,000 events it took 20 µs.
+            # Not at each event: with 100,000 events of one job this took 20 µs.
             del known[2:first]
             known[1] = 2
         else:
@@ -205,7 +211,7 @@ class History:
     """The recent events of every queue.
 
     Attributes:
-        changes: A number that grows when events of any queue may have been forgotten, or are known again.
+        changes: A number that grows when any queue's history may have lost events, or has been filled again.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Counts how many subscriptions of one client match the same job.
+"""Counts how many subscriptions of one client get the events of the same job.
 
-There is a limit, since the client gets a frame for each event and each subscription that matches.
+There is a limit, since the client gets a frame for each event and each such subscription.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Matching:
             del self._by_job[room.job_id]
 
     def has(self, count: int, room: Room) -> bool:
-        """Whether at least `count` (1 or more) subscriptions match one job, among the jobs that `room` would match."""
+        """Whether at least `count` (1 or more) subscriptions match one job, for any job that `room` matches."""
         if room.job_id is None:
             return any(self._have(count, room, queues) for queues in self._by_job.values()) or (
                 self._whole.count(room.queue) >= count
             )
         queues = self._by_job.get(room.job_id, ())
-        # A job nearly always has fewer, and then no queues are compared, which takes 7 % of a subscription's time.
+        # A job nearly always has fewer. Then queues are not compared, which would take 7 % of a subscription's time.
         return len(queues) + len(self._whole) >= count and self._have(count, room, queues)
 
     def _have(self, count: int, room: Room, queues: Sequence[str | None]) -> bool:

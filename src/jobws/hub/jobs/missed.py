@@ -1,4 +1,4 @@
-"""What must be delivered late to a subscription: events that the stream has, and outcomes that only a hash has."""
+"""What a subscription has missed and must still get: events that the stream has, and outcomes that only a hash has."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ NEVER: Final = "0"
 
 
 def finished_text(snapshot: JobSnapshot) -> str:
-    """Return when a job finished, as a string that tells the lives of a job apart. It is only compared for equality.
+    """Return when a job finished, as text that is only compared for equality.
 
-    Two lives of a job do not finish in the same millisecond.
+    The text tells the outcomes of a job that is retried or added again apart, since two of them never come in the same
+    millisecond.
     """
     return NEVER if snapshot.finished_on is UNSET else f"{snapshot.finished_on}"
 
@@ -30,7 +31,7 @@ def finished_text(snapshot: JobSnapshot) -> str:
 def misses(
     subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
-    """Return whether the job's hash shows an outcome that was not sent to the client. Updates `job_states`.
+    """Return whether the job's hash shows an outcome that the client did not get. Updates `job_states`.
 
     The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished.
 
@@ -45,7 +46,7 @@ def misses(
     if snapshot is None:
         return all_read and subscription.job_states.get(queue) is ALIVE
     state = subscription.see(queue)
-    # The job may have begun a second life, and ended it, without an event that was read.
+    # The job may have been retried or added again, and have ended again, without an event that was read.
     doubted = state == DOUBTED or without_events
     if snapshot.state not in FINISHED:
         if doubted and all_read:
@@ -55,9 +56,10 @@ def misses(
 
 
 class Replay:
-    """Events of one queue that are to be read back for a subscription, in the order of their ids.
+    """Past events of one queue that a subscription must get, in the order of their ids.
 
-    Ids and kinds are two lists, which cost 16 bytes an event: a client may ask for all events of a thousand jobs.
+    Ids and kinds are two lists, which take only 16 bytes for each event: a client may ask for all events of a thousand
+    jobs.
 
     Attributes:
         is_last: Whether this is the subscription's last replay, after which the subscription is live.

@@ -1,4 +1,7 @@
-"""Finds the positions in a `pong`: those of the queues of the client's subscriptions, since queues may be thousands."""
+"""Finds the positions for a `pong`.
+
+Only queues of the client's subscriptions have one, since there may be thousands of queues.
+"""
 
 from __future__ import annotations
 

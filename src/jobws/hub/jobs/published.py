@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class PublishedStreams(ABC):
-    """What was published of each queue's stream, and what may be missing.
+    """How far each queue's stream was published, and what may be missing.
 
     Args:
         rooms: The rooms of all subscriptions.
@@ -36,12 +36,13 @@ class PublishedStreams(ABC):
 
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
-        verified: By queue label, the stream id up to which certainly no entry was missed. A client can continue from
-            this position at another bridge, which does not know of holes that this one has not found yet.
+        verified: By queue label, the stream id up to which certainly no entry was missed. A client may continue from
+            this position at another bridge. It could not from a later one, before which this bridge may have a hole
+            that it has not found.
         history: The events that were published, and those that the streams held before.
         counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
         without_events: The queues whose event stream is switched off.
-        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for that.
+        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for this.
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
         published: For each queue whose stream is read again, the history of the events that were published before.

@@ -1,7 +1,7 @@
 """One look-up in Redis for the jobs of several subscriptions, and its results.
 
-Subscriptions may name a queue, or look for a job in every queue. The cost of a query grows with the jobs that are found
-and not with the product of jobs and queues.
+A subscription may name a queue, or look for a job in every queue. The time that a query takes grows with the jobs that
+are found, not with the product of jobs and queues.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Query:
         self.known: dict[str, KnownStream] = {}
         # By queue, the id after which every event must be known.
         self._needed: Cursor = {}
-        # Whether a queue is stale, the list of all stale queues, and the value of `changes` for which both are valid.
+        # Whether a queue is stale (see `stale`), the list of all stale queues, and the value of `changes` for which
+        # both are valid.
         self._stale: dict[str, bool] = {}
         self._stale_anywhere: list[str] | None = None
         self._changes = fanout.history.changes
@@ -149,7 +150,7 @@ class Query:
         )
 
     def being_reread(self, subscriptions: Iterable[Subscription]) -> list[str]:
-        """Return the queues whose streams are being read again and for which the subscriptions must wait.
+        """Return the queues whose streams are being read again, and for which these subscriptions must therefore wait.
 
         A subscription without a queue waits only for queues in which its job was seen, or in which it has a position.
         Otherwise it might wait for ever, since among many queues there may always be one that is read again.
@@ -172,7 +173,7 @@ class Query:
     def stale(self, subscription: Subscription) -> Collection[str]:
         """Return the subscription's queues in which events since the look-up were forgotten, or were lost in a hole.
 
-        In these queues the job may have ended without an event that is known.
+        In these queues, the job may have ended without an event that is known, so it must be looked up again.
         """
         room = subscription.request.key
         if room.job_id is None:
@@ -228,7 +229,7 @@ class Query:
         return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
 
     def moment(self, queue: str, job_id: str) -> str:
-        """Return the stream id up to which the job's snapshot takes events into account."""
+        """Return the stream id up to which the job's snapshot reflects events."""
         if queue not in self.known:  # the queue was found after the look-up
             return self._fanout.cursors.get(queue, START)
         # The answer of Redis is missing if the stream is empty, and too low if the stream began again with lower ids.

@@ -1,6 +1,6 @@
-"""Delivers what was read back to the subscriptions: events from the stream, and outcomes from the job's hash.
+"""Delivers to subscriptions what they missed: events from the stream, and outcomes from the job's hash.
 
-Each call is one synchronous step. Between two calls the caller may wait until the client has room in its outbox.
+Each call is one synchronous step. Between two calls, the caller may wait until the client's outbox has room.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
-    """Deliver one event of a replay. After the last event of the last replay the subscription goes live.
+    """Deliver one past event. After the last event of the last replay, the subscription gets events as they happen.
 
-    If the stream no longer has the event, the client gets a `gap` in its place. If the event was the job's outcome, the
-    outcome is then looked for in the job's hash.
+    If the stream no longer has the event, the client gets a `gap` instead. If the event was the job's outcome, the
+    outcome is then taken from the job's hash.
 
     Args:
         fanout: Where events pass.
         of: The replay.
         index: The index of the event in the replay.
-        entry: The entry that the stream has under the event's id. None means that there is none.
+        entry: The stream's entry with the id of the event. None means that there is none.
     """
     subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
     if subscription.ended:
@@ -62,8 +62,9 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
 def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
     """Deliver an outcome that the stream does not have, made from the job's hash.
 
-    Nothing is delivered if the outcome came meanwhile, if the client has it already, or if the job lives again. The
-    outcome is looked up again if the queue had a gap since, because the job may have had another outcome in the gap.
+    Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. If
+    the queue had a gap since the look-up, the outcome is looked up again, since the job may have had another outcome in
+    the gap.
 
     Args:
         fanout: Where events pass.
@@ -112,7 +113,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
 
 
 def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
-    """Find subscriptions that miss an outcome because it had no event, and have it delivered from the job's hash.
+    """Find subscriptions that missed an outcome because it had no event, and have it made from the job's hash.
 
     After each subscription this yields whether the stream had been read up to the time at which the hashes were read.
     If not, hashes that have vanished were not taken for outcomes.

@@ -39,7 +39,8 @@ class Rooms:
         self._on_listened = on_listened
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
-        # Of the rooms without a queue: the members by queue that was seen to have their job, and those without any.
+        # The members of rooms without a queue: by queue that was seen to have their job, and those for which no queue
+        # was seen.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
         # Those of them whose clients may not read the job in every queue.
@@ -67,7 +68,10 @@ class Rooms:
         return [*anywhere, *self.named(queue).get(key, ())]
 
     def is_listened_to(self, queue: str) -> bool:
-        """Return whether any subscription names `queue`, or names none and is to a job that was seen in `queue`."""
+        """Return whether clients want events of `queue`.
+
+        This is true if a subscription names the queue, or names no queue and is to a job that was seen in this one.
+        """
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property
@@ -92,10 +96,10 @@ class Rooms:
                 yield job_id if any(each.covers(queue) for each in self.anywhere.get(job_id, ())) else None
 
     def awaiting_outcome(self, queue: str) -> Iterator[bytes | None]:
-        """Yield the ids of a queue's watched jobs for which a member still waits for an outcome.
+        """Yield the ids of a queue's jobs for which a subscription still waits for an outcome.
 
-        A job of a subscription without a queue counts only if it was seen in this queue. None is yielded in place of a
-        job for which no member waits, so that no step takes long.
+        A job of a subscription without a queue counts only if it was seen in this queue. For a job for which no
+        subscription waits, None is yielded, so that no step takes long.
         """
         named = self.named(queue)
         for job_id in list(named):

@@ -15,7 +15,7 @@ class Signals(NamedTuple):
     """Callbacks of the hub. None of them may wait.
 
     Attributes:
-        on_gap: Called with the label of a queue whose events may be missing.
+        on_gap: Called with the label of a queue of which events may have been missed.
         on_job_log_news: Called with a job that may have new log lines, and with True if an outcome waits for them.
         on_job_log_wait: Called with a subscription that waits for log lines. The callee limits the time of the wait.
     """

@@ -1,6 +1,6 @@
 """A subscription of one client, and the request for several of them until it is answered.
 
-A `Subscription` has the events that are held for it and what is known of its job. `answer` builds the ack of a
+A `Subscription` has the events that it holds back and what is known of its job. `answer` builds the ack of a
 `PendingSubscription`.
 """
 
@@ -46,19 +46,19 @@ class Ended(Struct, frozen=True, gc=False):
 
 JobState: TypeAlias = Alive | Ended
 ALIVE: Final = Alive.ALIVE
-# The job has ended, and then a hole was found in the stream: a later outcome may have been in the hole. The id is lower
+# The job has ended, and then a hole was found in the stream, in which a later outcome may have been. The id is lower
 # than every id that Redis gives.
 DOUBTED: Final = Ended(b"0-0")
 
 
 class BufferedEvent(NamedTuple):
-    """An event or a gap that is held until older events were read back for its subscription, or log lines were sent.
+    """An event or a gap that a subscription holds back until it has got older events, or log lines.
 
     Attributes:
         kind: The kind of the event. None means that this is a gap.
         queue: The queue's label.
         position: The `id` of the frame. The frame has no `id` if an outcome is owed when the frame is sent.
-        tail: The end of the event's frame, made by `codec.tail_of`. Of a gap, the whole frame.
+        tail: The end of the event's frame, made by `codec.tail_of`. For a gap, it is the whole frame.
         replayed: Whether the event is an outcome that was made from the job's hash.
     """
 
@@ -88,11 +88,11 @@ class Subscription:
 
     Attributes:
         acked: Whether the subscription was answered. Then it is in its room.
-        held: The events that wait while older ones are read back, or log lines are read. None means that no event has
-            to wait: events are sent when they happen.
+        held: The events that wait while older ones, or log lines, are read from Redis. None means that events do not
+            wait: they are sent when they happen.
         job_states: What is known of the job, by queue that was seen to have it. `see` adds a queue.
-        delivered: By queue, the `finished_text` of the outcome in the job's hash that was sent, or need not be sent.
-            None means that there are none.
+        delivered: By queue, the `missed.finished_text` of the last outcome in the job's hash that was sent, or need not
+            be sent. None means that there are none.
         owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
@@ -179,7 +179,10 @@ class Subscription:
         return at is not None and not is_after(stream_id, at)
 
     def note_outcome(self, queue: str, end: str, finished: str) -> None:
-        """Note that the hash's outcome was sent, or need not be: outcomes up to the stream id `end` are old."""
+        """Note that the outcome in the hash was sent, or need not be.
+
+        Outcomes in the stream up to the id `end` are old.
+        """
         self.see(queue)
         self.job_states[queue] = Ended(end.encode())
         self.note_delivered(queue, finished)
@@ -200,7 +203,7 @@ def reader_of(key: SubscriptionKey, reader: Reader) -> Reader | None:
 
 
 class PendingSubscription:
-    """A request to subscribe that waits until its jobs were looked up in Redis.
+    """A request to subscribe that is not answered yet, since its jobs are being looked up in Redis.
 
     Args:
         request: The request.
@@ -221,7 +224,7 @@ class PendingSubscription:
 
     @property
     def size(self) -> int:
-        """How much work the request is: the number of subscriptions, plus SEARCH_SIZE if it names an unknown queue."""
+        """How much work the request is: its number of subscriptions, plus SEARCH_SIZE for an unknown queue."""
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 

@@ -1,7 +1,7 @@
 """Passes lines of the log stream on to the subscriptions that chose them, in synchronous steps.
 
-A slow client is not closed here. Lines that do not fit into its outbox are dropped and counted, and it gets `dropped`
-with their number when it reads again. Each step is short, since job events wait meanwhile.
+A slow client is not closed for this. Lines that do not fit into its outbox are dropped and counted, and the client gets
+`dropped` with their number when it reads again. Each step is short, since events of jobs wait meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LogHub:
         self._begun: Line | None = None
 
     def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
-        """Make a subscription live if it was passed the same entries as the live ones.
+        """Make a subscription live if it has got the same entries as the live ones.
 
         Returns False if the cursor of the subscription is before or after that of the live ones, or if the page is too
         old to decide this. Returns True otherwise, also if the subscription has ended.
@@ -119,7 +119,7 @@ class LogHub:
             if self._begun is None or self._begun.id != page.entries[index][0]:
                 self._begun = Line(page.entries[index])
             line = self._begun
-            # To search a line for one text takes up to a millisecond, and every client may have another text.
+            # Searching a line for one text takes up to a millisecond, and every client may have another text.
             if self._texts and not line.seek(self._texts, lambda: self.clock() > deadline):
                 break
             self._begun = None

@@ -1,4 +1,4 @@
-"""A line of the log that is passed to many clients. Its frame and the results of searches are kept for all of them."""
+"""A line of the log that many clients get. Its frame and the results of searches are made once for all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SECONDS: Final = 0.0002
 
 
 class Line:
-    """An entry of the log stream, with its frame and the results of searches in its message, each made once.
+    """An entry of the log stream, with its frame and the results of searches in its message.
 
     Attributes:
         id: The stream id.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
     from jobws.redis.log_stream import LogCursor, Missing, Page
 
-# So many lines to read back count as one item of a list.
+# How many past lines count as one item of a list, for the limit on requests.
 LINES_PER_ITEM: Final = 10
 MAX_LINES: Final = 10_000
 
@@ -33,11 +33,11 @@ class LogSubscription:
         client: The client.
         request: The request.
         cursor: How far lines were read back. None before the answer.
-        end: The id of the last line that the stream had when the subscription was answered.
+        end: The id of the stream's last line when the subscription was answered.
         live: Whether the subscription gets lines when they happen.
         ended: Whether the subscription has ended.
-        on_end: Called when the subscription ends. The task that works for it sets this, to be cancelled. None means
-            that there is no such task.
+        on_end: Called when the subscription ends. The task that reads past lines for it sets this, to be cancelled
+            then. None means that there is no such task.
     """
 
     __slots__ = (
@@ -98,9 +98,10 @@ class LogSubscription:
         return True
 
     def miss(self, missing: Missing) -> None:
-        """Count lines that were gone from the stream before they were read, and send `dropped` if there is room.
+        """Count lines that were trimmed from the stream before they were read, and send `dropped` if there is room.
 
-        With a filter the number is approximate, since it is unknown how many of the lines the filter would choose.
+        With a filter, the number is approximate, since it is not known how many of the lines the filter would have
+        chosen.
         """
         self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.client.outbox.below_low_water:
@@ -154,8 +155,8 @@ class LogSubscription:
                 break
             if line.passes(self.request.filter):
                 replayed = position(line.id) <= end
-                # The outbox is at most half full here. A line that does not fit even so is dropped: it is larger than a
-                # quarter of the limit.
+                # The outbox is at most half full here. A line that still does not fit is larger than a quarter of the
+                # limit, and is dropped.
                 self._send(log_frame(line.id, line.record, replayed=True) if replayed else line.frame, "replayed")
             cursor.pass_by(line.id.decode())
             index += 1
