@@ -20,7 +20,6 @@ from jobws.redis.connection import Connection, RedisTarget
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.documents import block
 from tests.support.http import get
 from tests.support.watching import nothing_more, subscribe
 
@@ -94,36 +93,6 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
             assert (await client.receive())["id"] == sent
     finally:
         redis.client.acl_deluser("reader")
-
-
-async def test_a_user_with_the_rights_that_the_docs_name_reads_all(redis: Redis) -> None:
-    rule = block("", "ACL SETUSER jobws ").split()[3:]
-    if redis.client.info()["redis_version"].startswith("7.0."):
-        rule.remove("+client|setinfo")
-    redis.client.execute_command("ACL", "SETUSER", "jobws", "reset", *rule)  # type: ignore[no-untyped-call]
-    make_queues(redis, 17)
-    try:
-        async with (
-            patient_bridge(
-                f"redis://jobws:secret@127.0.0.1:{redis.server.port}", queues=("*",), discover_seconds=0.05
-            ) as live,
-            raw_client(live.url) as client,
-        ):
-            await eventually(lambda: live.bridge.queues._unblocker.works)
-            redis.make_queue("q17")
-            await eventually(lambda: "q17" in live.bridge.queues.by_label)
-            redis.add_job("q17", "1", state="active")
-            ack = await subscribe(client, {"jobId": "1", "logs": True})
-            assert ack["jobs"][0]["state"] == "active"
-            sent = redis.add_event("q17", "completed", "1", returnvalue="1")
-            assert (await client.receive())["id"] == sent
-            for path in ("/queues", "/queues/q17/jobs?state=active", "/jobs/q17/1", "/jobs/q17/1/logs", "/readyz"):
-                status, body = await anyio.to_thread.run_sync(get, live.url + path)
-                assert status == 200, body
-        refused = [entry for entry in redis.client.acl_log() if entry["username"] == "jobws"]
-        assert not refused
-    finally:
-        redis.client.acl_deluser("jobws")
 
 
 async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:

@@ -1,0 +1,78 @@
+"""The ACL rules in docs/deployment.md: a bridge whose Redis user has exactly these rights does all that it should."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobws.bullmq.reading.schedule import Pauses
+from tests.support import eventually
+from tests.support.bridge import live_bridge
+from tests.support.client import raw_client
+from tests.support.documents import block
+from tests.support.http import ask, call
+from tests.support.watching import subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.redis import Redis
+
+# Reads are blocked for an hour, so what arrives shows that the bridge may end a blocked read.
+PATIENT = Pauses(lazy_seconds=3600, block_seconds=3600, answer_seconds=7200)
+bridge = partial(live_bridge, queues=("*",), discover_seconds=0.05, pauses=PATIENT)
+
+
+@contextmanager
+def user(redis: Redis, *rules: str) -> Iterator[str]:
+    """Make the user of the docs with some of its rules, and yield its URL. Fails if Redis refused it something."""
+    rights = [right for rule in rules for right in block("", f"ACL SETUSER jobws {rule}").split()[3:]]
+    if redis.client.info()["redis_version"].startswith("7.0."):
+        rights.remove("+client|setinfo")
+    redis.client.execute_command("ACL", "SETUSER", "jobws", "reset", *rights)  # type: ignore[no-untyped-call]
+    redis.client.acl_log_reset()
+    try:
+        yield f"redis://jobws:secret@127.0.0.1:{redis.server.port}"
+        refused = {entry["object"] for entry in redis.client.acl_log() if entry["username"] == "jobws"}
+        # On Redis 6.2 it refuses what BullMQ's library says of itself with CLIENT, and the library goes on.
+        assert refused <= ({"client"} if redis.client.info()["redis_version"].startswith("6.") else set())
+    finally:
+        redis.client.acl_deluser("jobws")
+
+
+async def test_a_user_with_the_rights_to_read_reads_all(redis: Redis) -> None:
+    for number in range(17):  # more than are read apart
+        redis.make_queue(f"q{number}")
+    with user(redis, "on") as url:
+        async with bridge(url) as live, raw_client(live.url) as client:
+            await eventually(lambda: live.bridge.queues._unblocker.works)
+            redis.make_queue("q17")
+            await eventually(lambda: "q17" in live.bridge.queues.by_label)
+            redis.add_job("q17", "1", state="active")
+            ack = await subscribe(client, {"jobId": "1", "logs": True})
+            assert ack["jobs"][0]["state"] == "active"
+            sent = redis.add_event("q17", "completed", "1", returnvalue="1")
+            assert (await client.receive())["id"] == sent
+            for path in ("/queues", "/queues/q17/jobs?state=active", "/jobs/q17/1", "/jobs/q17/1/logs", "/readyz"):
+                status, body = await ask(live.url + path)
+                assert status == 200, body
+
+
+@pytest.mark.parametrize("opts", [{}, {"lifo": True}, {"delay": 1}, {"priority": 1}, {"attempts": 2, "keepLogs": 1}])
+async def test_a_user_with_the_rights_to_add_jobs_adds_them(redis: Redis, opts: dict[str, Any]) -> None:
+    redis.make_queue("http")
+    redis.client.hset("bull:http:meta", "version", "bullmq")
+    redis.client.hdel("bull:http:meta", "opts.maxLenEvents")  # BullMQ writes it where it is missing
+    with user(redis, "on", "+evalsha") as url:
+        async with bridge(url) as live, raw_client(live.url, path="/logs") as logs:
+            await logs.ask("subscribe-logs", {})
+            for expected in (False, True):
+                job = {"jobId": "job", "data": 1, "opts": opts}
+                status, answer = await call("POST", live.url + "/jobs/http", job)
+                assert (status, answer.get("existing")) == (202, expected), answer
+            status, _ = await call("POST", live.url + "/logs", {"level": "info", "source": "me", "message": "m"})
+            assert status < 300
+            assert (await logs.receive())["data"]["message"] == "m"
