@@ -1,4 +1,4 @@
-"""The Python client, on trio: `connect` for jobs, `connect_logs` for the log. It needs no module of the server."""
+"""The Python client, on trio: `connect` for jobs, `connect_logs` for the log. It needs nothing of the server."""
 
 from jobws.client.client import Client, connect
 from jobws.client.frames import Event

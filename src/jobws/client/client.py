@@ -31,9 +31,9 @@ JobId: TypeAlias = str | int
 class Client:
     """A client of one bridge; `connect` makes it. Any number of tasks may use it.
 
-    After a lost connection the client reconnects by itself and resumes where it was. Waiting tasks do not notice,
-    except that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this
-    client, each call raises RefusedError.
+    After a lost connection the client reconnects and continues where it was. Waiting tasks do not notice this, except
+    that events are missing if Redis no longer has them; `watch` then yields `gap`. When the bridge refuses this client,
+    each call raises RefusedError.
     """
 
     def __init__(self, url: str, credentials: Credentials, session: Session[Subscriptions]) -> None:
@@ -43,7 +43,7 @@ class Client:
 
     @property
     def hello(self) -> HelloData:
-        """The bridge's version, limits and queues, sent on the latest connection. Raises ClientError before any."""
+        """The bridge's version, limits and queues, as of the latest connection. Raises ClientError before the first."""
         if self._session.hello is None:
             raise ClientError("there was no connection yet")
         return self._session.hello
@@ -51,19 +51,19 @@ class Client:
     async def wait(self, job_id: JobId, queue: str | None = None, *, expect: bool = False) -> object:
         """Wait for a job to end, and return its result. If the job has already ended, return immediately.
 
-        Cancelling, for example by a time limit, leaves the client usable.
+        Cancelling, for example by a time limit, is safe: the client can still be used.
 
         Args:
             job_id: The id of the job.
             queue: The label of the job's queue. None means any queue; the first outcome counts.
-            expect: If the job does not exist, wait until it is added.
+            expect: Whether to wait for the job to be added if it does not exist.
 
         Returns:
             The worker's return value, decoded from JSON.
 
         Raises:
             JobFailed: The job failed, and will not be tried again.
-            JobRemoved: The job was removed, drained or obliterated before it ended.
+            JobRemoved: The job was removed before it ended, alone or with its queue.
             JobUnknown: Redis has neither the job nor its outcome. Never raised with `expect`.
             ResponseError: The bridge refused the request; `code` and message say why.
             RefusedError: The bridge refuses this client.
@@ -79,7 +79,7 @@ class Client:
     async def wait_many(
         self, job_ids: Iterable[JobId], queue: str | None = None, *, expect: bool = False
     ) -> AsyncIterator[Outcomes]:
-        """Wait for many jobs; yield the outcome of each once, as they end.
+        """Wait for many jobs. Yield each outcome once, as the jobs end.
 
         `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`. An `outcome` is the
         result, or the exception that `wait` would raise. If there are more jobs than the bridge's limit of
@@ -115,11 +115,11 @@ class Client:
         Args:
             job_ids: The id of the job, or the ids of the jobs.
             queue: The label of the jobs' queue. None means any queue; the first outcome ends a job.
-            events: The names of further events (protocol.md, E2); `*` means all. None means outcomes only.
-            expect: Wait for jobs that do not exist yet. Without it, such a job ends with an event `unknown`.
-            logs: Also yield what the job's worker writes with `job.log()`, as events `job-log` with `lines` in their
-                data (protocol.md, E8). Existing lines come first, about the last 256 KiB. The last lines come before
-                the outcome.
+            events: The names of events besides outcomes (protocol.md, E2); `*` means all. None means outcomes only.
+            expect: Whether to wait for jobs that do not exist yet. If not, such a job ends with an event `unknown`.
+            logs: Whether to yield also what the job's worker writes with `job.log()`, as events `job-log` with `lines`
+                in their data (protocol.md, E8). Existing lines come first, about the last 256 KiB. The last lines come
+                before the outcome.
 
         Raises:
             ResponseError: The bridge refused a job; `code` and message say why.
@@ -155,7 +155,7 @@ class Client:
             idempotency_key: All submits with the same key add one job.
 
         Returns:
-            `job_id`, `queue`, and `existing`: whether the job existed already, and so was not changed. UNSET: no right.
+            `job_id`, `queue`, and `existing`: whether the job existed already; UNSET if the client may not read it.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -189,7 +189,7 @@ class Client:
 
 
 def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
-    # A longer label could end the connection, which other tasks share.
+    # A longer label could make the bridge end the connection, which other tasks share.
     if queue is not None and not (is_text(queue) and len(queue.encode()) <= MAX_QUEUE_BYTES):
         raise ResponseError("bad-queue", f"`queue` must be valid Unicode text of at most {MAX_QUEUE_BYTES} bytes")
     rooms: dict[Room, None] = {}
@@ -216,13 +216,13 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
 
 @asynccontextmanager
 async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Client]:
-    """Connect to a bridge. Works in programs on trio; others use `jobws.sync`.
+    """Connect to a bridge. This works in programs on trio; others use `jobws.sync`.
 
-    An exception of the context's body leaves the context unchanged, never in an exception group.
+    An exception in the context is raised as it is, never in an exception group.
 
     Args:
         url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
-        token: The token for the bridge, or a plain or async function that returns it. The function is called before
+        token: The token for the bridge, or a function (plain or async) that returns it. The function is called before
             each connection, and when the bridge says that the token is about to expire. If it raises, each call of the
             client raises ClientError.
 

@@ -1,4 +1,4 @@
-"""The types that the client decodes the bridge's frames to, and the events that it yields to its user."""
+"""The types of the bridge's frames after decoding, and of the events that the client yields to its user."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Event(Struct, frozen=True):
 
     Attributes:
         event: BullMQ's name of the event (protocol.md, E2), `job-log` (E8), `gap` or `unknown`. `gap` says that events
-            of the jobs in `data["jobs"]` (None means any job of `data["queue"]`) may be missing. `unknown` says that
-            the job does not exist.
+            may be missing, of the jobs in `data["jobs"]`, or of any job of `data["queue"]` if that is None. `unknown`
+            says that the job does not exist.
         data: The event's fields in BullMQ, plus `queue`.
         id: The position after the event (protocol.md, P3), an opaque string. None if the event has no position.
-        replayed: Whether the event was read back from Redis after it had happened.
+        replayed: Whether the event is of the past and was read from Redis again.
     """
 
     event: str
@@ -33,7 +33,7 @@ class Event(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """One message of the bridge, with its data not yet decoded further."""
+    """One message of the bridge, whose data are not decoded yet."""
 
     event: str
     data: object = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape")
 
-# Longer than the bridge waits for Redis to add a job.
+# How long a request may take. This is longer than the bridge waits for Redis to add a job.
 TIMEOUT_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
 
@@ -49,7 +49,7 @@ async def submit(
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:
         text = json.dumps(job, allow_nan=False)
-    except RecursionError:  # far beyond what the bridge would refuse
+    except RecursionError:  # nested far deeper than the bridge allows
         raise ResponseError("too-deep", TOO_DEEP) from None
     key = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     path = f"/jobs?{urlencode({'queue': queue})}"

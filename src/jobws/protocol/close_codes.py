@@ -1,7 +1,7 @@
 """Close codes, and for each one whether a client may connect again.
 
-Codes of RFC 6455 §7.4.1 keep their meaning. Our codes are in two ranges of the private space (4000-4999), so that
-clients need one rule, which also covers codes that are added later.
+Codes of RFC 6455 §7.4.1 keep their meaning. The codes of jobws are in two ranges of the private codes: 4000 to 4499
+mean "come back", 4500 to 4999 "stay away". So clients need one rule, which also covers codes that are added later.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CloseCode(IntEnum):
     UNKNOWN_PROTOCOL = 4503
 
 
-# 1005 and 1006 are never sent: a client's library reports them if the close code or the close frame is missing.
+# 1005 and 1006 are never sent. A client's library reports them if the close code or the close frame is missing.
 _RETURN: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013})
 _PRIVATE_RETURN: Final = range(4000, 4500)
 

@@ -1,7 +1,7 @@
 """Converts between text, JSON and frames.
 
-A frame is built once and shared by all connections that it is sent to. Frames of job events are joined from JSON that
-exists already. To decode and encode a result again would take longer than everything else that is done for an event.
+A frame is built once, and all connections to which it is sent share it. Frames of job events are joined from existing
+JSON: decoding and encoding a result again would take longer than everything else that is done for an event.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADER_16: Final = struct.Struct("!BBH").pack
 _HEADER_64: Final = struct.Struct("!BBQ").pack
 
 
-# A payload of more than this is not copied when its frames have different heads.
+# A larger payload is not copied into each of its frames, which may have different heads.
 SHARED_BYTES: Final = 16 * 1024
 
 
@@ -117,7 +117,7 @@ def job_frame(
         tail: The end of the frame, made by `tail_of`.
         position: The `id`, for instance `b"1795435729358-0"`. None means that the frame has no `id`.
         sub: The name of the subscription; None if it has none.
-        replayed: Whether the event was read back.
+        replayed: Whether the event is of the past and was read from Redis.
     """
     head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)
     if sub is not None:
@@ -136,7 +136,7 @@ def json_text(text: str) -> bytes:
 
 
 def raw_json(value: bytes) -> bytes | None:
-    r"""Return JSON that can be copied into a frame and has the same value as `value`, if possible `value` itself.
+    r"""Return JSON with the same value as `value` that can be copied into a frame; if possible, `value` itself.
 
     Returns None if `value` is not JSON in UTF-8, or is nested deeper than MAX_LEVELS. msgspec refuses `"\ud800"`, which
     is valid JSON. Python's parser accepts it, and the value is then encoded with ASCII escapes.
@@ -208,7 +208,7 @@ def decode_list(text: str, subject: str, most: int, items: str) -> list[str]:
         values = _decoded(text, subject)
     if not isinstance(values, list):
         raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
-    if len(values) > most:  # checked early: a megabyte of `0,` is half a million items, whose texts take 0.1 s
+    if len(values) > most:  # checked first: a megabyte of `0,` is half a million items, whose texts take 0.1 s
         raise RequestError("too-many", f"{subject} may have {most} {items}, this one has {len(values)}")
     return [
         bytes(value).decode() if isinstance(value, msgspec.Raw) else json.dumps(value, ensure_ascii=False)
@@ -223,7 +223,7 @@ def _lenient(text: str) -> object:
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
     """Return a message of the bridge, decoded as `shape`.
 
-    Accepts escaped lone surrogates too, which msgspec refuses, since the results of workers may contain them.
+    Escaped lone surrogates are accepted, too, since results of workers may contain them, although msgspec refuses them.
 
     Raises:
         msgspec.ValidationError: The message has another shape.

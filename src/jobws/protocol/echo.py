@@ -1,4 +1,4 @@
-"""The parts of a frame that repeat what the client sent: a `ref`, a `sub`, the key of a subscription."""
+"""Makes the parts of a frame that repeat what the client sent: a `ref`, a `sub`, the key of a subscription."""
 
 from __future__ import annotations
 

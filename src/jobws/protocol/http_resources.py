@@ -1,8 +1,8 @@
 """The bodies of HTTP requests and answers, a Struct for each.
 
-These types check requests, and `/openapi.json` is made from them.
+Requests are checked with these types, and `/openapi.json` is made from them.
 
-Snapshots, results and error items are those of the WebSocket (`messages`).
+Snapshots, results and error items are the same as on the WebSocket, and are in `messages`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobws.protocol.messages import JobSnapshot, Result
 DEFAULT_NAME = "job"
 
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
-# The limit of priorities is BullMQ's (src/classes/job.ts, PRIORITY_LIMIT). More attempts than these are a mistake.
+# The limit of priorities is that of BullMQ (src/classes/job.ts, PRIORITY_LIMIT). More attempts than this are a mistake.
 _Priority: TypeAlias = Annotated[int, Meta(ge=0, le=2**21)]
 _Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -39,7 +39,7 @@ class Keep(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class JobOptions(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """The options of BullMQ that a client may set. The other ones link jobs to each other or change whole queues.
+    """The options of BullMQ that a client may set. Others link jobs to each other, or change whole queues.
 
     Times are in milliseconds, except in `removeOnComplete` and `removeOnFail`.
     """
@@ -59,7 +59,7 @@ class NewJob(Struct, rename="camel"):
 
     data: Any
     name: Annotated[str, Meta(min_length=1)] = DEFAULT_NAME
-    # BullMQ does not take every id of this form; that is checked later.
+    # BullMQ does not accept every id of this form. This is checked later.
     job_id: Annotated[str, Meta(min_length=1, max_length=MAX_JOB_ID_BYTES)] | None = None
     opts: JobOptions | None = None
 
@@ -86,7 +86,7 @@ class Submitted(Struct, rename="camel"):
 
 
 class Jobs(Struct):
-    """The jobs with one id, one per queue that has such a job."""
+    """The jobs with one id: one from each queue that has such a job."""
 
     jobs: list[JobSnapshot]
 
@@ -100,8 +100,8 @@ class Results(Struct):
 class JobLogs(Struct, rename="camel"):
     """Log lines of one job, the oldest first.
 
-    `first` is the index of the first line in Redis' list, and `total` how many lines the list has. `next` is the index
-    after the last line, or null at the end of the list.
+    `first` is the index of the first of these lines in Redis's list, and `total` the length of the list. `next` is the
+    index after the last of these lines, or null at the end of the list.
     """
 
     queue: str
@@ -120,12 +120,12 @@ class JobPage(Struct):
 
 
 class QueueStatus(Struct, rename="camel"):
-    """What Redis holds of a queue, and whether the bridge reads it.
+    """What Redis has of a queue, and whether the bridge reads the queue.
 
     `found` is false while Redis has no key of the queue. `counts` are the numbers of jobs by state. `events` is the
     length of the event stream, which BullMQ trims to about `maxEvents`. `retentionSeconds` is how far back the stream
-    reaches, or null while nothing was trimmed. `problem` says why the bridge does not read the queue now; it is null if
-    it does.
+    reaches, or null while nothing was trimmed. `problem` says why the bridge does not read the queue now, or is null if
+    the bridge reads it.
     """
 
     queue: str
@@ -148,8 +148,8 @@ class QueueList(Struct):
 class Readiness(Struct, omit_defaults=True):
     """Whether the bridge reads every queue.
 
-    `problems` are by label, and `*` is the label for the bridge as a whole. They are 100 at most; `more` is the number
-    of the others.
+    `problems` has a sentence for each queue that is not read, by label, and at `*` for the bridge as a whole. It has
+    100 entries at most; `more` is the number of the others.
     """
 
     ready: bool

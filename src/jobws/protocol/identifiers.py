@@ -1,7 +1,7 @@
 """Identifiers in messages: job ids, labels of queues, stream ids and positions.
 
-HTTP, the command line and the Python client use these functions, too. So an id that one of them refuses is refused by
-all, with the same sentence.
+The WebSocket, HTTP, the command line and the Python client all use these functions. So an id that one of them refuses
+is refused by all, with the same sentence.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from jobws.errors import RequestError
 
 MAX_JOB_ID_BYTES: Final = 512
 MAX_QUEUE_BYTES: Final = 512
-"""The largest label of an unknown queue that the bridge looks for."""
-# JavaScript's numbers lose digits of integers beyond this (ECMA-262 §21.1.2.6).
+"""How many bytes of UTF-8 the label of a queue may have that a client names and the bridge does not know."""
+# The largest integer up to which JavaScript's numbers are exact (ECMA-262 §21.1.2.6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
 # Suffixes of BullMQ's own keys (src/classes/queue-keys.ts). A job with such an id would use the same key.
@@ -54,7 +54,7 @@ _TYPE_NAMES: Final = {
 
 
 def type_name(value: object) -> str:
-    """Return what an error message calls the type of a JSON value, for instance `a boolean`."""
+    """Return the words for the type of a JSON value in an error message, for instance `a boolean`."""
     return _TYPE_NAMES.get(type(value), "something else")
 
 
@@ -141,7 +141,7 @@ def parse_position(text: str) -> tuple[str, str | None] | None:
 
 
 def position(stream_id: str | bytes) -> Position:
-    """Return a stream id as two integers. The id must come from Redis or have been checked."""
+    """Return a stream id as two integers. The id must come from Redis, or have been checked before."""
     milliseconds, _, sequence = stream_id.partition("-") if isinstance(stream_id, str) else stream_id.partition(b"-")
     return int(milliseconds), int(sequence)
 
@@ -149,8 +149,8 @@ def position(stream_id: str | bytes) -> Position:
 def is_after(first: bytes, second: bytes) -> bool:
     """Whether `first` is the higher one of two stream ids. Both must come from Redis.
 
-    This is called for every subscription of a room, so ids of the same form are compared as text, since numbers of the
-    same length have the same order as their texts. This takes 0.15 µs instead of 1.2 µs.
+    This is called for every subscription of a room. So ids of the same length are compared as text, in which they have
+    the same order. This takes 0.15 µs instead of 1.2 µs.
     """
     if len(first) == len(second) and first.find(b"-") == second.find(b"-"):
         return first > second

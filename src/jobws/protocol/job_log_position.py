@@ -1,8 +1,7 @@
 """How far a client has read the log lines of a job, as text that the client sends back.
 
-BullMQ keeps lines in a list that may be trimmed from its beginning (`keepLogs`, `clearLogs`), so an index alone does
-not find a line again. A position also contains digests of the last lines before it, which let any bridge find the
-place.
+BullMQ keeps lines in a list that may be trimmed at its beginning (`keepLogs`, `clearLogs`), so an index alone does not
+find a line again. A position also contains digests of the last lines before it, with which any bridge finds the place.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _EXPECTED: Final = "the `position` of a job-log event"
 
 
 class JobLogPosition(Struct, frozen=True):
-    """A position between two lines of a job's list.
+    """A position between two log lines of a job.
 
     Attributes:
-        end: How many lines came before this position since the list began, as far as is known.
+        end: How many lines came before this position since the list began, as far as jobws knows.
         gone: How many of these lines are known to have been trimmed.
         tail: Digests of the last lines before this position that were in the list then. It is empty only if the list
             had no line before this position.

@@ -1,7 +1,7 @@
-"""The server's messages in jobws.v1: a Struct for each, but for job events.
+"""The server's messages in the protocol jobws.v1: a Struct for each, except for job events.
 
-`codec.encode` turns them into frames. Only the frames of job events and log lines are joined from JSON that exists
-already (`codec.job_frame`). The requests of clients are in `request_types`.
+`codec.encode` turns them into frames. Only the frames of job events and of jobs' log lines are joined from existing
+JSON (`codec.job_frame`). The requests of clients are in `request_types`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Cursor: TypeAlias = dict[str, str]
 
 # After each of these a job has ended: it completed, finally failed, or was removed.
 OUTCOMES: Final = frozenset({"completed", "failed", "removed"})
-# Names with another meaning for our clients, or for code written for socket.io. A custom event with such a name is sent
-# as `custom:<name>`.
+# Names that mean something else to clients of jobws, or to code written for socket.io. A custom event with such a name
+# is sent as `custom:<name>`.
 RESERVED_EVENTS: Final = frozenset(
     {
         "hello",
@@ -68,8 +68,8 @@ class HelloData(Struct, rename="camel", frozen=True):
     """The data of `hello`.
 
     `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the first 100 labels.
-    `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Clients get only the
-    outcomes of their jobs, up to a second late. `queue_count` is the number of all queues.
+    `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Of jobs in these
+    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues.
     """
 
     protocol: str
@@ -90,8 +90,8 @@ class Hello(Struct, tag_field="event", tag="hello", frozen=True):
 class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The state of a job in Redis, up to the stream id `at`, which is null if the queue has no events yet.
 
-    Times are epoch milliseconds of the clock of the producer or worker that wrote them. `progress` is JSON as the
-    worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out.
+    Times are in milliseconds since 1970, on the clock of the producer or worker that wrote them. `progress` is JSON as
+    the worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out.
     """
 
     queue: str
@@ -111,7 +111,7 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A subscription that was ended to make room for a new one, by the names that its client uses."""
+    """A subscription that was ended to make room for a new one, in the client's own terms."""
 
     sub: Sub | UnsetType = UNSET
     job_id: str | UnsetType = UNSET
@@ -121,10 +121,10 @@ class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
 class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The answer to one item of a list.
 
-    If `unknown` is true, nothing from before the answer follows, and no queue has the job. If `gap` is true, events
-    after the `after` of the request may be missing. If `ambiguous` is true, several queues have the id, so without
-    `after` only outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist
-    yet. `after` is where the subscription begins, as far as this differs from the ack's common `after`.
+    If `unknown` is true, no queue has the job, and no past event follows. If `gap` is true, events after the `after` of
+    the request may be missing. If `ambiguous` is true, several queues have the id, so without `after` only outcomes of
+    the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is where the
+    subscription begins, as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -142,8 +142,8 @@ class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
 
     If the request has one item, the ack has the keys of `Result`. If it has a list, `results` has a `Result` for each.
 
-    `request` names the request. `evicted` names the subscriptions that were ended to make room for new ones. `after` is
-    where the subscriptions begin: all later frames of theirs come after these positions.
+    `request` names the request. `evicted` names the subscriptions that were ended to make room for new ones. `after`
+    has the positions at which the subscriptions begin: all their later frames come after these.
     """
 
     request: str
@@ -159,7 +159,7 @@ class AckData(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The answer to a request that was served."""
+    """The answer to a request that succeeded."""
 
     data: AckData
     ref: Ref | UnsetType = UNSET
@@ -197,10 +197,10 @@ class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=Tru
 
 
 class GapData(Struct, frozen=True):
-    """The data of `gap`: events of `queue` may be missing, of the given `jobs`, or of any job if `jobs` is None.
+    """The data of `gap`: events of `queue` may be missing, of these `jobs`, or of any job if `jobs` is None.
 
-    `reason` is `trimmed` if Redis cut the stream before all of it was read, `recreated` if the stream was deleted and
-    began again, and `ahead` if the stream went back to an earlier state.
+    `reason` is `trimmed` if entries were trimmed before they were read, `recreated` if the stream was deleted and began
+    again, and `ahead` if the stream went back to an earlier state.
     """
 
     queue: str
@@ -221,7 +221,7 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
-    `first` is the number of the first of these lines. The lines of a job are numbered from 0, as far as jobws saw
+    `first` is the number of the first of these lines. jobws numbers the lines of a job from 0, as far as it has seen
     them. `position` is where the subscription continues after the last line. If `gap` is true, lines before the first
     one may be missing, and the numbers begin again. If `truncated` is true, a line was cut.
     """

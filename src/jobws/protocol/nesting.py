@@ -1,7 +1,7 @@
 """Limits how deep JSON may be nested. Pure.
 
-The levels are counted before a text is parsed. Parsers stop where Python's recursion ends, which depends on the version
-of Python and on how deep the caller is.
+The levels are counted before a text is parsed. Otherwise the limit would be that of Python's recursion, which depends
+on the version of Python and on the depth of the caller.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LEVELS: Final = 512
-"""How many lists and objects may be nested. Python 3.11 recurses 1,000 times, and callers use some of this."""
+"""How many lists and objects may be nested. Python 3.11 allows 1,000 nested calls, and callers need some of them."""
 MAX_FRAME_LEVELS: Final = MAX_LEVELS + 8
 """The limit for frames of the bridge, which contain a worker's value within a few levels of their own."""
 TOO_DEEP: Final = f"the JSON is nested too deep; it may have {MAX_LEVELS} levels"
@@ -37,13 +37,14 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
     marks = data.translate(_MARKS, _NO_MARKS)
     if len(marks) <= levels:
         return False
-    # Two adjacent quotes end a string and begin one, or the reverse. Without them the other quotes keep their meaning.
+    # Two adjacent quotes are the end and the beginning of a string, or the reverse. Without them, the other quotes
+    # still have the same meaning.
     marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
     depth = 0
     for start in range(0, len(marks), _BLOCK):
         block = marks[start : start + _BLOCK]
         opened = block.count(1)
-        # To go through a block takes 50 times as long as to count it.
+        # Going through a block takes 50 times as long as counting in it.
         if depth + opened > levels and max(accumulate(array("b", block), initial=depth)) > levels:
             return True
         depth += 2 * opened - len(block)

@@ -1,4 +1,4 @@
-"""The requests of clients in jobws.v1, a Struct for each.
+"""The requests of clients in the protocol jobws.v1: a Struct for each.
 
 `requests.parse_request` makes these objects and checks everything, so a request that exists is valid.
 """
@@ -29,7 +29,7 @@ class Room(Struct, frozen=True):
 
 
 class SubscriptionKey(Room, frozen=True):
-    """What identifies a subscription of a connection: its room, and the name that the client gave it, or None."""
+    """What identifies a subscription within a connection: its room, and the name that the client gave it, or None."""
 
     sub: Sub | None = None
 
@@ -41,9 +41,10 @@ class SubscriptionRequest(Struct, frozen=True):
         key: What the subscription is to, and its name.
         events: The names of the wanted events; None for all.
         until_end: Whether the first outcome that is sent ends the subscription. If so, `events` includes the outcomes.
-        after: By queue, the stream ids after which every event is wanted. None means that the outcome is enough.
-        sent: By queue, the text after the `~` of a position in `after`. It says which outcome, made from a job's hash,
-            the client has.
+        after: By queue, the stream id after which every event is wanted. None means that past events except the outcome
+            are not wanted.
+        sent: By queue, the text after the `~` of a position in `after`. It says which outcome of those that were made
+            from the job's hash the client has.
         logs: The positions after which log lines are wanted; None if no lines are.
     """
 
@@ -78,7 +79,7 @@ class Unsubscribe(Struct, frozen=True):
 
 
 class Ping(Struct, frozen=True):
-    """The request `ping`: the client asks whether the bridge is alive and listening to it."""
+    """The request `ping`, with which a client asks whether the bridge is alive."""
 
     ref: Ref | None
 

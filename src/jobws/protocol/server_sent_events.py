@@ -1,6 +1,6 @@
 """Writes frames as server-sent events (WHATWG HTML, §9.2), with positions as their `id`s.
 
-A frame's payload is the text that the WebSocket sends. This module splits it between its parts, but does not decode it,
+A frame's payload is the text that the WebSocket sends. This module splits the text into parts, but does not decode it,
 since it may have megabytes.
 """
 
@@ -122,7 +122,8 @@ class EventStreamWriter:
         self._queue = queue
         self._until_end = until_end
         self._over: set[Sub] = set()
-        # The index is the number of the subscription, which is its `sub`. Empty before the ack.
+        # The position of each subscription. The index is the subscription's `sub`, a number. The list is empty before
+        # the ack.
         self._after: list[Cursor] = []
 
     def block(self, frame: Frame) -> bytes:
@@ -153,7 +154,7 @@ class EventStreamWriter:
         return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
     def _take_over(self, positions: Cursor) -> None:
-        """Take over the positions of a `pong` where they are later, or where a queue has none yet."""
+        """Take over those positions of a `pong` that are later than the known ones, or in other queues."""
         for after in self._after:
             for queue, reached in positions.items():
                 known = after.get(queue)

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from jobws.protocol.request_types import Reader
 
-# A client in a loop would otherwise get an error for each frame without end.
+# How many errors a client may cause within ABUSE_SECONDS. Otherwise a client in a loop would get errors without end.
 ABUSE_ERRORS: Final = 20
 ABUSE_SECONDS: Final = 10.0
-# Refusals for want of a right have a limit of their own: a page whose token is too narrow has done nothing wrong.
+# Refusals because a right or a token is missing have a limit of their own, since such a client may have done nothing
+# wrong.
 REFUSALS: Final = frozenset({"forbidden", "expired", "unauthenticated", "bad-token"})
 MAX_REFUSALS: Final = 100
 
@@ -70,7 +71,7 @@ class BaseSession(ABC, Generic[RequestT]):
             message: The payload: `str` of a text frame, `bytes` of a binary frame.
             now: Seconds on a clock that never goes back.
         """
-        # A character has at most 4 bytes of UTF-8, so the exact size of most messages need not be computed.
+        # The exact size is computed only if it may be too large: a character has at most 4 bytes of UTF-8.
         if 4 * len(message) > self._max_message_bytes and _size(message) > self._max_message_bytes:
             return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message_bytes} bytes")
         ref: Ref | None = None

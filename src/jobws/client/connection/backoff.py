@@ -1,6 +1,6 @@
 """The pause before an attempt to reconnect: a random part of a time that doubles ("full jitter").
 
-Chance spreads the attempts of many clients that lost the same bridge. Pure: the caller passes a source of chance.
+So clients that lost the same bridge do not all try at the same moment. Pure: the caller passes the random numbers.
 """
 
 from __future__ import annotations
@@ -27,5 +27,5 @@ class Backoff:
         return self._chance() * most
 
     def reset(self) -> None:
-        """Begin with short pauses again, since an attempt worked."""
+        """Begin with short pauses again, after an attempt has worked."""
         self._most = FIRST_SECONDS

@@ -1,6 +1,6 @@
-"""Keeps a client connected. A `Talk` (`jobs.subscriptions`, `log.feed`) decides what is sent and handles what comes.
+"""Keeps a client connected. A `Talk` (`jobs.subscriptions`, `log.feed`) decides what to send, and handles what comes.
 
-On each connection one task reads and one writes. After a loss a new connection is made. Waiting tasks do not notice.
+On each connection, one task reads and one writes. After a loss, a new connection is made; waiting tasks do not notice.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Talk(Protocol):
-    """Makes requests and handles frames, over successive connections. Times are seconds of trio's clock.
+    """Makes requests and handles frames, over one connection after the other. Times are seconds on trio's clock.
 
     Attributes:
-        failure: Why there will be no connection any more. None while there may be one.
+        failure: Why no further connection will be made. None while one may be made.
     """
 
     failure: ClientError | None
@@ -43,7 +43,7 @@ class Talk(Protocol):
         """Record that the connection ended."""
 
     def fail(self, error: ClientError) -> None:
-        """Record that no connection will be made any more, because of `error`."""
+        """Record that no further connection will be made, because of `error`."""
 
     def due(self) -> float:
         """Return when `requests` will have something to send."""
@@ -62,7 +62,7 @@ AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
 
 class Session(Generic[AnyTalk]):
-    """Connects a talk with the bridge, over successive connections.
+    """Connects a talk with the bridge, over one connection after the other.
 
     Args:
         url: The bridge's base URL.
@@ -96,7 +96,7 @@ class Session(Generic[AnyTalk]):
             raise self.talk.failure
 
     def nudge(self) -> None:
-        """Wake the writer if the talk has something to send. The writer runs later, and sends all there is then."""
+        """Wake the writer if the talk has something to send. The writer runs later, and sends all that is due then."""
         if self.talk.due() < self._sleeping_until:
             self._wake.unpark_all()
 
@@ -148,7 +148,7 @@ class Session(Generic[AnyTalk]):
         raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
 
     async def _talk(self, transport: Transport) -> None:
-        """Read and write until one of the tasks fails. Raise its error alone, not in an exception group."""
+        """Read and write until one of the two tasks fails. Raise its error alone, not in an exception group."""
         failure: ClientError | None = None
 
         async def until_error(task: Callable[[Transport], Awaitable[None]]) -> None:

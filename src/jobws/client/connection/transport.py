@@ -1,4 +1,4 @@
-"""A WebSocket to the bridge on trio-websocket, with a task that always takes messages.
+"""A WebSocket to the bridge, on trio-websocket, with a task that always takes messages.
 
 trio-websocket answers pings in the task that also delivers messages. While no task takes a message it answers no
 pings, and leaving its context then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes messages
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
-# How long the library's own task may take to read an answer that came before the end of the connection.
+# How long the task of trio-websocket may take to read an answer that came before the end of the connection.
 TAKE_SECONDS: Final = 0.05
-# The limit for all frames. `hello`, which says how large frames can be, comes after this must be set.
+# The limit for all frames. It must be set before `hello` comes, which says how large frames can be.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -49,7 +49,7 @@ class Transport:
 
         Raises:
             ConnectionLostError: The connection has ended.
-            RefusedError: The connection has ended with a close code that forbids to reconnect.
+            RefusedError: The connection has ended with a close code that means "stay away".
         """
         try:
             await self._connection.send_message(text)
@@ -61,7 +61,7 @@ class Transport:
 
         Raises:
             ConnectionLostError: The connection has ended, and all messages before its end were received.
-            RefusedError: The same, with a close code that forbids to reconnect.
+            RefusedError: The same, with a close code that means "stay away".
         """
         try:
             return await self._received.receive()

@@ -1,4 +1,4 @@
-"""The places for subscriptions on a connection. If there are more subscriptions, they take turns. PURE."""
+"""The places for subscriptions on a connection: as many as the bridge allows. More subscriptions take turns. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Places:
         self._turn_due = inf  # no subscription waits
 
     def want(self, subscription: Subscription, due: float = -inf) -> None:
-        """Let a subscription wait for a place, from the time `due` on."""
+        """Let a subscription wait for a place. It gets none before the time `due`."""
         if due > -inf:
             self._later[subscription] = due
         else:
@@ -68,7 +68,7 @@ class Places:
             self.want(subscription)
         if turn := now >= self._turn_due:
             self._take_turns()
-        # The bridge limits messages per second, so many free places are given together.
+        # Many free places are given together, since the bridge limits messages per second.
         free = self._most - len(self.taken)
         chosen = self._give(names) if turn or free >= min(len(self._waiting), self._most // 4 + 1) else []
         self._changed = False
@@ -87,7 +87,7 @@ class Places:
         return chosen
 
     def _take_turns(self) -> None:
-        # Unanswered subscriptions keep their places. What the waiting ones leave is for the latest of the others.
+        # Unanswered subscriptions keep their places. The places that are then left are for the latest of the others.
         answered = [each for each in self.taken.values() if each.acked]
         unanswered = (each for each in self.taken.values() if not each.acked)
         staying = set(self._fitting(unanswered, self._waiting, reversed(answered)))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Item(Struct, frozen=True):
     """One item for the user of a watch: snapshots with the first answer, an event, or the error that ends the job.
 
-    `size` is the item's size in bytes, about. An item with `last` is the last item of its room.
+    `size` is about the item's size in bytes. `last` says that it is the last item of its room.
     """
 
     room: Room
@@ -37,7 +37,7 @@ class Item(Struct, frozen=True):
 
 @dataclasses.dataclass(eq=False)
 class Watch:
-    """One use of `wait_many` or `watch`: it watches jobs, each until its first outcome.
+    """One call of `wait`, `wait_many` or `watch`: watches jobs, each until its first outcome.
 
     Attributes:
         put: Called with each item. It must not wait.
@@ -146,7 +146,7 @@ class Subscription:
             self._hand(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
-        """Give the watch its last item of this job, and end the subscription [S5]."""
+        """Pass the last item of this job to the watch, and end the subscription [S5]."""
         del self.watch.open[self]
         self._hand(what, size, last=True)
 

@@ -1,4 +1,4 @@
-"""The subscriptions of a client: makes requests, and passes each frame to its subscription. PURE.
+"""The subscriptions of a client: makes requests, and passes each frame to its subscription. Pure.
 
 One watch of one job is one subscription. Each has `until: "end"`, so the bridge ends the subscription when it sends the
 outcome. No function here waits or reads a clock.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.client.jobs.subscription import Subscription, Watch
 
-# The largest backlog of a watch. Above it the subscriptions end, and they resume when half of it is consumed.
+# The largest backlog of a watch. Above it, the subscriptions end; they resume when half of the backlog is consumed.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
 # Temporary errors. The client asks again after AGAIN_SECONDS and up to a second more.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
@@ -32,14 +32,14 @@ _ENVELOPE_BYTES: Final = 128
 
 
 class Subscriptions:
-    """The subscriptions of one client, across its connections; the talk of its `Session`.
+    """The subscriptions of one client, across its connections. This is the `Talk` of its `Session`.
 
     Args:
         chance: Returns random numbers from 0 to below 1.
         backlog_bytes: The largest backlog of a watch.
 
     Attributes:
-        failure: Why there will be no connection any more. None while there may be one.
+        failure: Why no further connection will be made. None while one may be made.
     """
 
     def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:

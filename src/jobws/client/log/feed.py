@@ -1,4 +1,4 @@
-"""The lines of the log that a client reads, across its connections. PURE.
+"""The lines of the log that a client reads, across its connections. Pure.
 
 All lines of the bridge are taken immediately. If the reader is too slow, lines are dropped and counted, and the reader
 gets a line that says how many.
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from jobws.client.frames import Frame
     from jobws.errors import ClientError
 
-# The most bytes of lines that wait for the reader.
+# How many bytes of lines may wait for the reader.
 BACKLOG_BYTES: Final = 16 * 1024 * 1024
-# Without `follow`: the pause before the first `ping`, which asks for the position reached. Each pause is doubled.
+# Without `follow`: the pause before the first `ping`, which asks for the position reached. Each further one doubles.
 END_SECONDS: Final = 0.02
 LONGEST_END_SECONDS: Final = 20.0
 # Temporary errors.
@@ -38,11 +38,11 @@ _SOURCE: Final = "jobws"
 
 
 class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
-    """One line of the log. `time` is in epoch milliseconds; `level` is debug, info, warning, error or critical.
+    """One line of the log. `time` is in milliseconds since 1970; `level` is debug, info, warning, error or critical.
 
     Attributes:
         id: The line's id in the stream, for the argument `after`. None on a line that the client itself adds.
-        replayed: Whether the line was read back from Redis after it had been written.
+        replayed: Whether the line is of the past and was read from Redis again.
         dropped: How many lines are missing here, at least. It is 0 on all lines except those that the client itself
             adds, whose message says the same.
     """
@@ -73,7 +73,7 @@ class LogFeed:
         chosen: The filters, in the form of `subscribe-logs`.
         begin: Where to begin: `{"tail": n}`, `{"after": id}`, or {} for now.
         follow: Whether to continue with new lines after the existing lines.
-        now_ms: Returns the time in epoch milliseconds, for the client's own lines.
+        now_ms: Returns the time in milliseconds since 1970, for the client's own lines.
         changed: Called when there is a new line or an attribute has changed. It must not wait.
         chance: Returns random numbers from 0 to below 1.
 

@@ -25,7 +25,7 @@ Names: TypeAlias = "str | Sequence[str] | None"
 class LogLines:
     """An async iterator over lines of the log, in the order of the stream. `connect_logs` makes it.
 
-    Only with `follow=False` it ends by itself. It raises the error that ends the connection for good. Cancelling loses
+    It ends only with `follow=False`. It raises the error after which no connection is made any more. Cancelling loses
     no line.
     """
 
@@ -63,7 +63,7 @@ async def connect_logs(
     follow: bool = True,
     token: Token | None = None,
 ) -> AsyncIterator[LogLines]:
-    """Read the log that programs share, from now on, or from `tail` or `after` on. Works in programs on trio.
+    """Read the log that programs share: from now on, or from `tail` or `after` on. This works in programs on trio.
 
     `async with connect_logs(url, level="warning") as lines: async for line in lines: …`. After a lost connection the
     client reconnects and continues after the last line. If lines are missing nevertheless, the client adds a line that
@@ -71,7 +71,7 @@ async def connect_logs(
 
     Args:
         url: The bridge's base URL, as for `jobws.client.connect`.
-        level: The least severe level: debug, info, warning, error or critical.
+        level: The lowest level to read: debug, info, warning, error or critical.
         source: The name or names of the programs that wrote the lines. None means any.
         queue: The label or labels of the queues that the lines concern. None means any.
         job_id: The id or ids of the jobs that the lines concern. None means any.

@@ -13,7 +13,7 @@ class LogAckData(Struct, frozen=True, omit_defaults=True):
     """The data of an ack.
 
     `request` names the request. `after` is where the subscription begins. `gap` says that lines before `after` may be
-    missing. `left` says whether there was a subscription to end.
+    missing. `left`, in the ack of `unsubscribe-logs`, says whether there was a subscription.
     """
 
     request: str
@@ -23,7 +23,7 @@ class LogAckData(Struct, frozen=True, omit_defaults=True):
 
 
 class LogAck(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The answer to a request that was served."""
+    """The answer to a request that succeeded."""
 
     data: LogAckData
     ref: Ref | UnsetType = UNSET

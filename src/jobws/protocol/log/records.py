@@ -1,7 +1,7 @@
 """Lines of the log: as entries of the Redis stream that all programs share, and as records sent over HTTP. Pure.
 
-Any program may write into the stream, so an entry is never refused, and only what is too large is left out. A program
-that sends a record over HTTP gets an error that says what is wrong with the record.
+Any program may write to the stream, so an entry is never refused; only what is too large is left out. A program that
+sends a record over HTTP gets an error that says what is wrong with the record.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LogRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One line.
 
     Attributes:
-        time: Epoch milliseconds of the clock of the program that wrote the line.
+        time: When the line was written, in milliseconds since 1970, on the clock of the program that wrote it.
         level: One of LEVELS.
         source: The program that wrote the line.
         message: The text.
@@ -167,7 +167,7 @@ def to_entry(record: LogRecord) -> dict[str, str]:
 
 
 def _json_or_text(fields: dict[str, Any]) -> str:
-    """Return `fields` as JSON, or else as text. An exception of a value's `str()` does not lose the line."""
+    """Return `fields` as JSON, or else as text. If a value's `str()` raises an exception, the line is not lost."""
     with suppress(Exception):
         if not is_value_too_deep(fields):
             return _encode(fields).decode()
@@ -189,8 +189,8 @@ def parse_record(value: object, now_ms: int) -> LogRecord:
     """Return the record that a program sent as JSON.
 
     `message` is required. Unknown keys go into `fields`, since loggers put further values beside the message. A key of
-    `fields` overrides such a key. A value of null counts as absent. `now_ms`, in epoch milliseconds, is the time of a
-    record that has none.
+    `fields` overrides such a key. A value of null counts as absent. `now_ms`, in milliseconds since 1970, is the time
+    of a record that has none.
 
     Raises:
         RequestError: `bad-data`, with a message that names the wrong field.
@@ -238,6 +238,6 @@ def _optional_text(value: dict[str, Any], key: str) -> str | None:
 
 
 def log_frame(stream_id: bytes, record: LogRecord, *, replayed: bool) -> Frame:
-    """Return the frame `log` of a line. `replayed` says that the line was read back."""
+    """Return the frame `log` of a line. `replayed` says that the line is of the past and was read from Redis."""
     data = _encode(record)
     return job_frame(_LOG, tail_of(data), position=stream_id, replayed=replayed)

@@ -27,8 +27,8 @@ _KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping"
 class LogFilter(Struct, frozen=True):
     """The lines that a client wants. A filter of None passes every line.
 
-    `severity` is the rank of the least severe level. `text` is in lower case, and is looked for in the message in lower
-    case.
+    `severity` is the rank of the lowest level that passes. `text` is in lower case, and is searched in the message in
+    lower case.
     """
 
     severity: int = 0
@@ -38,7 +38,7 @@ class LogFilter(Struct, frozen=True):
     text: str | None = None
 
     def wants(self, record: LogRecord) -> bool:
-        """Whether the filters other than `text` pass `record`. To look for `text` in a large message takes long."""
+        """Whether the filters other than `text` pass `record`. Searching a large message for `text` takes long."""
         return (
             (not self.severity or severity(record.level) >= self.severity)
             and (self.sources is None or record.source in self.sources)

@@ -1,5 +1,6 @@
 """The tasks that read events of jobs for the hub, and look up in Redis what subscriptions need.
 
-`queue_readers` reads the streams of all queues, `endpoint` looks up the jobs of new subscriptions, `reading_back`
-delivers what was missed, `sweep` finds outcomes that have no event, `job_log_poller` reads jobs' log lines.
+`queue_readers` reads the streams of all queues. `endpoint` looks up the jobs of new subscriptions. `reading_back` reads
+and delivers past events that subscriptions missed. `sweep` finds outcomes that have no event. `job_log_poller` reads
+the log lines of jobs.
 """

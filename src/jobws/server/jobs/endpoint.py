@@ -2,7 +2,7 @@
 
 `JobClient.complete` answers a request from what the look-up found.
 
-Requests to subscribe that arrive in one turn of the event loop, from any client, share one look-up and one task.
+Requests to subscribe that arrive in the same turn of the event loop, from any client, share one look-up and one task.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
     Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
-# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. The look-up is divided,
-# so that some get an answer in time, and the others when they ask again. Otherwise all would be late, each time.
+# When thousands of clients return, a slow bridge cannot look up in 10 s all that they ask for. So a look-up is divided:
+# some clients get an answer in time, and the others when they ask again. Otherwise all answers would be late, each
+# time.
 SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
@@ -104,7 +105,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
     async def _begin(self) -> None:
         batch, self._next = self._next, []
-        # Requests that wait for a queue must not delay the others.
+        # Requests that wait for a queue to be read must not delay the others.
         apart: dict[tuple[str, ...], Waiting] = {}
         labels = self._queues.by_label
         everywhere = cache(lambda: self._unread(labels))
@@ -189,7 +190,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         await self._queues.ready(query.queues)
         query.ask()
         look_up = await persist(lambda: self._store.look_up(query.job_ids, query.sought))
-        # The events that the hashes reflect must be published before the answer. So must those that the client has.
+        # The events that the snapshots reflect must be published before the answer, and so must those that the client
+        # has.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         await self._queues.published(ends, query.known)
         query.take(look_up)

@@ -1,7 +1,7 @@
 """Reads the log lines of followed jobs: soon after an event or new lines, less often when nothing happens.
 
-BullMQ emits no event for a line, so the lists are polled, those of all jobs that are due together. No lines are read
-for a client whose outbox is more than half full. They stay in Redis until there is room.
+BullMQ writes no event for a line, so the lists are polled. Those of all jobs that are due are read together. While a
+client's outbox is more than half full, no lines are read for it; they stay in Redis.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from jobws.hub.job_log.followers import Group, JobLogs
     from jobws.server.jobs.job_log_schedule import JobLogSchedule
 
-# How many jobs are read together. Most have no new lines, and some have a quarter of a megabyte.
+# How many jobs are read together, at least and at most. Most have no new lines, and some have a quarter of a megabyte.
 MIN_JOBS: Final = 2
 MAX_JOBS: Final = 200
-# Of these, how many that were never read before. Their size is unknown: with lines of a megabyte, 16 MB for each job.
+# How many of these may be jobs that were never read before. The size of their lines is unknown: with lines of a
+# megabyte, each job has 16 MB.
 MAX_NEW_JOBS: Final = 8
 LOOK_BYTES: Final = 2 * 1024 * 1024
-# After this time job events get a turn. A line of a megabyte takes a millisecond.
+# After this time, other tasks run. A line of a megabyte takes a millisecond.
 TURN_SECONDS: Final = 0.0005
 
 _log: Final = logging.getLogger(__name__)
@@ -94,14 +95,14 @@ class JobLogPoller:
             if full:
                 self._paces[job].pause = FAST_SECONDS
                 for subscription in full:
-                    if subscription in self._schedule.deadlines:  # its client delays the lines, so it may wait longer
+                    if subscription in self._schedule.deadlines:  # its client reads slowly, so it may wait longer
                         self._schedule.note_waiting(subscription)
             elif not found:
                 del self._paces[job]
                 continue
             pace = self._paces[job]
             pace.due, pace.urgent = inf, False
-            # If no follower has room the lines are not read, so the job may stay one that was never read.
+            # If no follower has room, the lines are not read, and the job may stay one that was never read.
             if found:
                 pace.asked = now
             groups += found

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.subscription import Subscription
 
-# The pause between two reads of a job's lines: short after new lines or an event of the job, then 1.5 times longer each
-# time.
+# The pause between two reads of a job's lines. It is short after new lines or an event of the job, and then grows by
+# half each time.
 FAST_SECONDS: Final = 0.1
 SLOW_SECONDS: Final = 1.0
 SLOWER: Final = 1.5
 # An event of a job makes its lines due immediately, but not more often than this: there may be a thousand events a
 # second.
 SPACING_SECONDS: Final = 0.05
-# How long an outcome waits for its job's last lines while Redis is sending lines of other jobs. That takes long after a
-# subscription to a thousand jobs with a quarter of a megabyte each.
+# How long an outcome waits for its job's last lines at most, while Redis is still sending lines of other jobs. This
+# takes long after a subscription to a thousand jobs with a quarter of a megabyte each.
 MAX_HOLD_SECONDS: Final = 10.0
 
 

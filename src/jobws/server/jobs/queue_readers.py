@@ -1,7 +1,8 @@
 """The queues that are known, and the readers that read their streams.
 
-There is a reader for each queue, but at most sixteen, which the queues then share: this limits the connections to
-Redis. A reader that crashes is started again after the last entry that was published. No client is disconnected.
+There is a reader for each queue. If there are more than sixteen queues, they share sixteen readers, since each reader
+has a connection to Redis. A reader that crashes starts again after the last entry that was published, and no client is
+disconnected.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jobws.redis.connection import RedisTarget
 
 MAX_READERS: Final = 16
-# If a queue was not read successfully for this time, the bridge is not ready.
+# If a queue was not read successfully for this time, `/readyz` answers that the bridge is not ready.
 STALE_SECONDS: Final = 5.0
 # How long to wait until a stream is read up to its end.
 LAG_SECONDS: Final = 5.0
@@ -96,16 +97,16 @@ class Queues:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
     def is_awaited(self, label: str) -> bool:
-        """Whether the queue is unknown, or the events that its stream holds were not read yet."""
+        """Whether the queue is unknown, or the events that its stream already held were not read yet."""
         tail = self._tails.get(label)
         return tail is None or not self._is_ready(tail)
 
     async def ready(self, labels: Iterable[str]) -> None:
-        """Wait until the events that the queues' streams hold were read, so that all later ones will be published.
+        """Wait until what these queues' streams already hold was read, so that all later events will be published.
 
-        Does not wait for unknown queues, or for a queue that is forgotten meanwhile.
+        This does not wait for unknown queues, or for a queue that is forgotten meanwhile.
         """
-        # A list first: of ten thousand queues nearly all are ready.
+        # Find those that are not ready first: of ten thousand queues, nearly all are.
         for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
             await tail.ready.wait()
             while not self._is_ready(tail):
@@ -117,13 +118,13 @@ class Queues:
     async def published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
         """Wait until all entries up to these stream ids were published, but no longer than LAG_SECONDS.
 
-        Does not wait for a queue that is forgotten meanwhile, or whose stream is begun again: the new stream may never
-        reach the ids of the old one.
+        This does not wait for a queue that is forgotten meanwhile, or whose stream begins again: the new stream may
+        never reach the ids of the old one.
 
         Args:
             ends: The stream ids, by label.
-            known: By label, what was known of the stream before its end was read. A stream that was begun again has
-                another history.
+            known: By label, what was known of the stream before its end was read. If its history is another one now,
+                the stream has begun again.
         """
 
         def lags(tail: Tail, end: str) -> bool:
@@ -145,9 +146,9 @@ class Queues:
                     await tail.wait_moved()
 
     def is_wanted(self, queue: str) -> bool:
-        """Whether a subscription waits for the queue's next event.
+        """Whether a client waits for the queue's next event, so that the event must be read immediately.
 
-        If there are at most MAX_READERS queues, a subscription without a queue whose job was not seen counts, too.
+        With at most MAX_READERS queues, a subscription to all queues whose job was not seen yet counts for each queue.
         """
         rooms = self._fanout.rooms
         return rooms.is_listened_to(queue) or (rooms.seeking and len(self._tails) <= MAX_READERS)
@@ -168,11 +169,14 @@ class Queues:
 
     @property
     def nameable(self) -> Container[str]:
-        """The labels that a client may name; a live view. With discovery these include queues that may come."""
+        """The labels that a client may name; a live view.
+
+        With discovery, these include queues that may appear later.
+        """
         return self.by_label if self.discovery is None else _Nameable(self)
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for unknown queues immediately. Waits while Redis is unavailable. Cancelling is safe."""
+        """Look for unknown queues immediately. This waits while Redis is unavailable. Cancelling is safe."""
         if self.discovery is not None:
             await self.discovery.find(labels)
 
@@ -236,11 +240,14 @@ class Queues:
     # ---- health ----
 
     def last_reads(self) -> dict[str, float | None]:
-        """Return by label when the queue was last read, in seconds on anyio's clock. None means not yet."""
+        """Return, by label, when the queue was last read, in seconds on anyio's clock; None if it was not read yet."""
         return {label: tail.last_read for label, tail in self._tails.items()}
 
     def problems(self, now: float) -> dict[str, str]:
-        """Return by label why a queue is not being read. Discovery has the key `*`, and a crashed reader one, too."""
+        """Return, by label, why a queue is not being read.
+
+        Problems of discovery and crashes of readers are there, too.
+        """
         found: dict[str, str] = {}
         if not self.is_scanned:
             found["*"] = "not discovered yet"

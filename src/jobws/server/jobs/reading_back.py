@@ -1,8 +1,8 @@
-"""Reads events and outcomes that subscriptions missed from Redis, and delivers them.
+"""Reading back: reads events and outcomes that subscriptions missed from Redis, and delivers them.
 
-Reading back goes at the speed of the client: the next event is delivered only when the outbox is at most half full. So
-a client that asks for a thousand results is not closed as a slow one. A client has a task while there is something to
-read back for it.
+This goes at the speed of the client: the next event is delivered only when the outbox is at most half full. So a client
+that asks for a thousand results is not closed as a slow one. A client has a task of its own for this while it must
+still get something.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReadingBack:
-    """Reads back and delivers what clients' backlogs hold.
+    """Reads what clients' backlogs name, and delivers it.
 
     Args:
         fanout: Where events pass.
@@ -80,7 +80,7 @@ class ReadingBack:
             client.close(FAILED)
         finally:
             self._busy.discard(client)
-        client.outbox.wake()  # a long poll waits for the end of reading back
+        client.outbox.wake()  # a long poll over HTTP waits for this end
 
     async def _empty(self, client: JobClient) -> None:
         count = FIRST_ENTRIES
@@ -96,11 +96,11 @@ class ReadingBack:
             count = batch_size(count, size, wanted_bytes=CHUNK_BYTES, most=min(MAX_ENTRIES, 4 * count))
 
     async def _replay(self, client: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
-        """Read events back from their streams, deliver them, and return how many bytes their fields have."""
+        """Read events from their streams, deliver them, and return how many bytes their fields have."""
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
             stream_ids = tuple(of.stream_ids[index] for of, index in group)
-            if queue not in self._queues.by_label:  # the queue is forgotten by now
+            if queue not in self._queues.by_label:  # the queue is gone
                 entries += [None] * len(stream_ids)
                 continue
             query = Entries(self._queues.by_label[queue], stream_ids)
@@ -112,9 +112,9 @@ class ReadingBack:
 
     async def _deliver_outcomes(self, client: JobClient, owed: Sequence[Owed]) -> int:
         """Read outcomes from their jobs' hashes, deliver them, and return how many bytes the results have."""
-        owed = [each for each in owed if each.queue in self._queues.by_label]  # the other queues are forgotten by now
+        owed = [each for each in owed if each.queue in self._queues.by_label]  # the other queues are gone
         jobs = [(each.queue, each.subscription.request.key.job_id or "") for each in owed]
-        # While a stream is read again its cursor has gone back, and some clients still wait for their `gap`.
+        # While a stream is read again, its cursor has gone back, and some clients have not got their `gap` yet.
         await self._queues.ready({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
@@ -124,7 +124,7 @@ class ReadingBack:
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.subscription.ended:
-                continue  # its client may be gone, and then there would never be room
+                continue  # if its client is gone, waiting for room would never end
             await wait_for_low_water(client.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
@@ -136,7 +136,7 @@ class ReadingBack:
 
 
 async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Call `ask` until it raises no RedisUnavailableError, and return its result. Waits between two calls."""
+    """Call `ask` again and again until it raises no RedisUnavailableError, and return its result."""
     while True:
         try:
             return await ask()
@@ -145,7 +145,7 @@ async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def wait_for_low_water(outbox: Outbox) -> None:
-    """Wait until a client's outbox is below its low-water mark. It also is when the client is gone."""
+    """Wait until a client's outbox is at most half full, or the client is gone."""
     if not outbox.below_low_water:
         reached = anyio.Event()
         outbox.when_below_low_water(reached.set)

@@ -1,7 +1,8 @@
-"""The sweep: reads watched jobs again, regularly and after every hole in a stream, to find outcomes without an event.
+"""The sweep: reads jobs that have subscribers again, to find outcomes without an event.
 
-BullMQ emits no event when it drains, obliterates or cleans a queue, or removes a job by itself. An event may also be
-trimmed before it is read. And a queue with `maxLen: 0` keeps no events, so it is swept every second.
+Such outcomes exist since BullMQ writes no event when it drains, obliterates or cleans a queue, or when a finished job
+is removed. An event may also be trimmed before it is read, so a queue is swept after every hole in its stream. A queue
+with `maxLen: 0` keeps no events, so it is swept every second.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.jobs.queue_readers import Queues
 
-# How many jobs one look-up reads, so that other queries to Redis come in between.
+# How many jobs one look-up reads. There is a limit so that other queries to Redis come in between.
 JOBS_AT_ONCE: Final = 1000
 
 _log: Final = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Sweeper:
         store: Reads jobs from Redis.
         holes: The queues to sweep immediately.
         seconds: The time between two sweeps of all queues.
-        hole_seconds: The time between two sweeps of queues that emit no events, or whose sweep was not complete.
+        hole_seconds: The time between two sweeps of a queue that keeps no events, or whose last sweep was not complete.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Sweeper:
         self._holes = holes
 
     async def run(self) -> None:
-        """Sweep holes when they are noted, and all queues that are listened to at intervals, until cancelled."""
+        """Sweep queues with holes immediately, and all queues with subscribers at intervals, until cancelled."""
         rooms, labels = self._fanout.rooms, self._queues.by_label.keys()
         everything_at = anyio.current_time() + self._seconds
         while True:
@@ -89,7 +90,7 @@ class Sweeper:
                 everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str) -> None:
-        """Sweep a queue whose events were missed, or that emits none. If this does not succeed it is repeated soon."""
+        """Sweep a queue whose events were missed, or that keeps none. If this does not succeed, it is repeated soon."""
         self._holes.queues.discard(queue)
         complete = False
         try:
