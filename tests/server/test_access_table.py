@@ -167,6 +167,6 @@ async def test_the_table_has_every_route(redis: Redis) -> None:
         found = await anyio.to_thread.run_sync(answers)
     public = {path for (method, path), status in found.items() if status != 403}
     assert public == {
-        *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
+        *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
         "/src/{module}",
     }

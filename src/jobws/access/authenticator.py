@@ -125,7 +125,11 @@ class Authenticator:
         """
         if identity.key is None:
             return self._tokens.identities.get(identity.token_hash) == identity
-        return identity.jti not in self._revoked and any(key.fingerprint == identity.key for key in self._keys.keys)
+        return identity.jti not in self._revoked and self.verifies_with(identity.key)
+
+    def verifies_with(self, fingerprint: bytes) -> bool:
+        """Whether JWTs are verified with the key of this fingerprint."""
+        return any(key.fingerprint == fingerprint for key in self._keys.keys)
 
     def _take(self, name: str, content: bytes) -> None:
         if name == self._files.tokens:

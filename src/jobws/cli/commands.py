@@ -19,6 +19,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from jobws.cli.arguments import check_text, json_object, needs_extra, parse_json
+from jobws.cli.credentials import Credentials, TokenFlags
 from jobws.cli.flags import Flags
 from jobws.cli.follow import follow_logs
 from jobws.cli.token import token
@@ -70,6 +71,7 @@ def watch(
     *,
     queue: str | None = None,
     url: Url = DEFAULT_URL,
+    credentials: Credentials = None,
     timeout_seconds: float | None = None,
     expect: Annotated[bool, Parameter(negative=())] = False,
     logs: Annotated[bool, Parameter(negative=())] = False,
@@ -80,6 +82,7 @@ def watch(
         job: The ids of the jobs.
         queue: The label of their queue. By default, any queue that has such a job.
         url: The bridge.
+        credentials: The token for the bridge.
         timeout_seconds: Stop after this time.
         expect: Wait for jobs that do not exist yet, since they are about to be added.
         logs: Also print the lines that workers write with `job.log()`.
@@ -96,6 +99,7 @@ def watch(
         timeout_seconds=timeout_seconds,
         console=Console(),
         logs=logs,
+        token=(credentials or TokenFlags()).read(),
     )
     return anyio.run(call, backend="trio")
 
@@ -109,7 +113,9 @@ def submit(
     job_id: str | None = None,
     opts: str | None = None,
     idempotency_key: str | None = None,
+    with_token: Annotated[bool, Parameter(negative=())] = False,
     url: Url = DEFAULT_URL,
+    credentials: Credentials = None,
 ) -> None:
     """Add a job and print its id.
 
@@ -120,7 +126,9 @@ def submit(
         job_id: The job's id. By default, the bridge makes one.
         opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
         idempotency_key: Submits with the same key add only one job.
+        with_token: Also print a token that allows reading this job, in a second line.
         url: The bridge.
+        credentials: The token for the bridge.
     """
     check_text(queue=queue, name=name, job_id=job_id)
     if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
@@ -130,13 +138,17 @@ def submit(
         url,
         queue,
         parse_json("data", sys.stdin.read() if data == "-" else data),
+        (credentials or TokenFlags()).headers(),
         name=name,
         job_id=job_id,
         opts=None if opts is None else json_object("opts", opts),
         idempotency_key=idempotency_key,
+        with_token=with_token,
     )
     submitted = anyio.run(call, backend="trio")
     print(submitted.job_id)
+    if with_token:
+        print(submitted.token)
     if submitted.existing:
         print(f"jobws: {submitted.queue}/{submitted.job_id} was there already, and is as it was", file=sys.stderr)
 
@@ -147,6 +159,7 @@ def status(
     *,
     queue: str | None = None,
     url: Url = DEFAULT_URL,
+    credentials: Credentials = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Print a job's state and result. Exit code: 0 found, 4 unknown.
@@ -155,11 +168,12 @@ def status(
         job: The job's id.
         queue: The label of its queue. By default, every queue that has such a job.
         url: The bridge.
+        credentials: The token for the bridge.
         json: Print everything that is known, one JSON object a line.
     """
     check_text(job=job, queue=queue)
     try:
-        jobs = anyio.run(partial(look_up, url, job, queue), backend="trio")
+        jobs = anyio.run(partial(look_up, url, job, queue, (credentials or TokenFlags()).headers()), backend="trio")
     except ResponseError as error:
         if error.code != "unknown-job":
             raise
@@ -182,6 +196,7 @@ def logs(
     tail: Annotated[int, Parameter(name=("--tail", "-n"), validator=Number(gte=0))] = 50,
     json: Annotated[bool, Parameter(negative=())] = False,
     url: Url = DEFAULT_URL,
+    credentials: Credentials = None,
 ) -> None:
     """Print the last lines of the log that workers, APIs and the bridge share.
 
@@ -195,13 +210,15 @@ def logs(
         tail: How many of the last lines to print.
         json: Print each line as a JSON object.
         url: The bridge.
+        credentials: The token for the bridge.
     """
     names = {"source": source or [], "queue": queue or [], "job": job or []}
     for name, values in names.items():
         check_text(**{f"{name} {number}": value for number, value in enumerate(values, 1)})
     check_text(level=level, text=text)
     chosen = partial(follow_logs, url, level=level, source=names["source"], queue=names["queue"], job_id=names["job"])
-    call = partial(chosen, text=text, tail=tail, follow=follow, json=json, console=Console())
+    given = (credentials or TokenFlags()).read()
+    call = partial(chosen, text=text, tail=tail, follow=follow, json=json, token=given, console=Console())
     anyio.run(call, backend="trio")
 
 

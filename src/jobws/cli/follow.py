@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jobws.client import LogLine
+    from jobws.client.connection.token import Token
 
 _STYLES: Final = {"debug": "dim", "info": "green", "warning": "yellow", "error": "red", "critical": "bold red"}
 _LEVEL_WIDTH: Final = 8
@@ -37,6 +38,7 @@ async def follow_logs(
     tail: int,
     follow: bool,
     json: bool,
+    token: Token | None,
     console: Console,
 ) -> None:
     """Print the last `tail` lines that pass the filters, and with `follow` also new lines, until cancelled.
@@ -51,6 +53,7 @@ async def follow_logs(
         tail: How many of the last lines to print.
         follow: Whether to continue with new lines.
         json: Whether to print each line as a JSON object.
+        token: The token for the bridge, as `connect_logs` takes it.
         console: Where to print.
 
     Raises:
@@ -63,7 +66,7 @@ async def follow_logs(
         "queue": queue or None,
         "job_id": job_id or None,
     }
-    async with connect_logs(url, **chosen, text=text, tail=tail, follow=follow) as lines:
+    async with connect_logs(url, **chosen, text=text, tail=tail, follow=follow, token=token) as lines:
         async for line in lines:
             if json:
                 text = msgspec.json.encode(line).decode()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from jobws.client import Event
+    from jobws.client.connection.token import Token
 
 COMPLETED: Final = 0
 FAILED: Final = 1
@@ -203,6 +204,7 @@ async def watch(
     timeout_seconds: float | None,
     console: Console,
     logs: bool = False,
+    token: Token | None = None,
 ) -> int:
     """Display jobs until each of them has ended, and return the exit code.
 
@@ -214,6 +216,7 @@ async def watch(
         timeout_seconds: How long to wait for the jobs; None means no limit.
         console: Where to display the jobs.
         logs: Whether to print the lines that workers write with `job.log()`.
+        token: The token for the bridge, as `connect` takes it.
 
     Raises:
         ClientError: The bridge cannot be reached, or refuses. If the connection is lost later, nothing is raised: it is
@@ -222,7 +225,7 @@ async def watch(
     board = Board(job_ids, console)
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
         async with (
-            connect(url) as jobs,
+            connect(url, token=token) as jobs,
             jobs.watch(job_ids, queue, events=["*"], expect=expect, logs=logs) as events,
         ):
             with board.shown():

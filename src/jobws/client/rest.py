@@ -43,8 +43,9 @@ async def submit(
     job_id: str | None = None,
     opts: Mapping[str, object] | None = None,
     idempotency_key: str | None = None,
+    with_token: bool = False,
 ) -> Submitted:
-    """Add a job. Arguments, result and errors are those of `Client.submit`; `headers` contain the token."""
+    """Add a job as `Client.submit` does. `headers` carry the token; `with_token` asks for one for the job."""
     options = {"name": name, "jobId": job_id, "opts": opts}
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:
@@ -52,7 +53,7 @@ async def submit(
     except RecursionError:  # nested far deeper than the bridge allows
         raise ResponseError("too-deep", TOO_DEEP) from None
     key = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    path = f"/jobs?{urlencode({'queue': queue})}"
+    path = f"/jobs?{urlencode({'queue': queue} | ({'withToken': '1'} if with_token else {}))}"
     return _decode(base, await _request(base, "POST", path, {**headers, **key}, text.encode()), Submitted)
 
 
@@ -98,8 +99,7 @@ async def _request(base: str, method: str, path: str, headers: Mapping[str, str]
         if status in (401, 403):
             raise RefusedError(f"the bridge at {base} refuses: {problem.detail}")
         raise ResponseError(problem.code, problem.detail)
-    sentence = content.decode(errors="replace").strip()
-    if status == 403 and sentence:
+    if status == 403 and (sentence := content.decode(errors="replace").strip()):
         raise RefusedError(f"the bridge at {base} refuses: {sentence}")
     raise UnreachableError(f"no bridge at {base}: what answers is none (status {status})")
 

@@ -76,13 +76,23 @@ class Links(Struct):
 class Submitted(Struct, rename="camel"):
     """The job was added. If `existing` is true, a job with this id existed before, and BullMQ did not change it.
 
-    `existing` is absent if the client may not read the job.
+    `existing` is absent if the client may not read the job. `token` is there if it was asked for, and allows
+    reading this job.
     """
 
     queue: str
     job_id: str
     links: Links
     existing: bool | UnsetType = UNSET
+    token: str | UnsetType = UNSET
+
+
+class Whoami(Struct):
+    """The holder of the request's token, what it allows, and when it expires (epoch milliseconds; null: never)."""
+
+    sub: str | None
+    scope: str
+    expires: int | None
 
 
 class Jobs(Struct):

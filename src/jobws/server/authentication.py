@@ -1,12 +1,18 @@
-"""What the endpoints need of the keys: verifies a token, and says whether an identity is still accepted."""
+"""What the endpoints need of the keys: verifies a token, says whether an identity is still accepted, signs tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobws.access.carrier import Carried
     from jobws.access.identity import Identity
+
+
+Sign: TypeAlias = "Callable[[dict[str, Any]], str]"
+"""Returns a signed token with these claims."""
 
 
 class Authentication(Protocol):
@@ -15,6 +21,11 @@ class Authentication(Protocol):
     @property
     def required(self) -> bool:
         """Whether the bridge has keys. Without keys every caller is `ANYONE`."""
+        ...
+
+    @property
+    def sign(self) -> Sign | None:
+        """What signs new tokens; None if there is no key for that."""
         ...
 
     async def identify(self, carried: Carried) -> Identity:

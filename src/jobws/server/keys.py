@@ -14,9 +14,11 @@ from jobws.access.caller import ANYONE
 from jobws.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
-    from jobws.access.authenticator import Authenticator, KeyFiles
+    from collections.abc import Mapping
+
     from jobws.access.carrier import Carried
     from jobws.access.identity import Identity
+    from jobws.server.authentication import Sign
     from jobws.server.settings import Settings
 
 SECRET_VARIABLE: Final = "JOBWS_JWT_SECRET"  # noqa: S105 - a name, not a secret
@@ -29,6 +31,7 @@ class NoKeys:
 
     required = False
     problems: tuple[str, ...] = ()
+    sign: Sign | None = None
 
     async def identify(self, _carried: Carried) -> Identity:
         """Return `ANYONE`, whatever the token is."""
@@ -55,14 +58,44 @@ class Keys:
 
     def __init__(self, settings: Settings, look_seconds: float) -> None:
         self._look_seconds = look_seconds
-        self._authenticator, self._files = _authenticator(settings)
-        for problem in self._authenticator.look(self._read(), time.monotonic()):
+        self._secret = None if settings.jwt_secret is None else settings.jwt_secret.encode(errors="surrogateescape")
+        try:
+            from jobws.access.authenticator import Authenticator, KeyFiles
+            from jobws.access.jwt import Rules
+            from jobws.access.key_set import read_secret
+            from jobws.server.signer import Signer
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("jwt", "a bridge with keys") from error
+        self._files = KeyFiles(
+            tokens=settings.tokens_file,
+            secrets=settings.jwt_secret_files,
+            jwks=settings.jwks_file,
+            revoked=settings.revoked_file,
+        )
+        rules = Rules(
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+            scope_claim=settings.jwt_scope_claim,
+            leeway_seconds=settings.jwt_leeway_seconds,
+        )
+        secrets = () if self._secret is None else (read_secret(SECRET_VARIABLE, self._secret),)
+        self._authenticator = Authenticator(self._files, rules, secrets)
+        self._signer = Signer(settings, self._authenticator, SECRET_VARIABLE)
+        self._look(self._read())
+        for problem in self.problems:
             raise ConfigurationError(problem)
+
+    @property
+    def sign(self) -> Sign | None:
+        """What signs new tokens; None if there is no key for that."""
+        return self._signer.sign
 
     @property
     def problems(self) -> tuple[str, ...]:
         """A sentence for each file whose state is an older one, since it cannot be read now."""
-        return self._authenticator.problems
+        signing = [] if self._signer.problem is None else [self._signer.problem]
+        # A file may verify tokens and sign them.
+        return tuple(dict.fromkeys([*self._authenticator.problems, *signing]))
 
     async def identify(self, carried: Carried) -> Identity:
         """Return who holds a token. Raises TokenRefusedError."""
@@ -77,35 +110,20 @@ class Keys:
         while True:
             await anyio.sleep(self._look_seconds)
             contents = await anyio.to_thread.run_sync(self._read)  # a network drive may hang
-            for problem in self._authenticator.look(contents, time.monotonic()):
-                _log.error("%s; what the file said before still counts", problem)
+            before = self.problems
+            self._look(contents)
+            for problem in self.problems:
+                if problem not in before:
+                    _log.error("%s; what the file said before still counts", problem)
+
+    def _look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
+        self._authenticator.look(contents, time.monotonic())
+        self._signer.look(contents)
 
     def _read(self) -> dict[str, bytes | ConfigurationError]:
-        return {name: _content(name) for name in self._files.names()}
-
-
-def _authenticator(settings: Settings) -> tuple[Authenticator, KeyFiles]:
-    try:
-        from jobws.access.authenticator import Authenticator, KeyFiles
-        from jobws.access.jwt import Rules
-        from jobws.access.key_set import read_secret
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("jwt", "a bridge with keys") from error
-    files = KeyFiles(
-        tokens=settings.tokens_file,
-        secrets=settings.jwt_secret_files,
-        jwks=settings.jwks_file,
-        revoked=settings.revoked_file,
-    )
-    rules = Rules(
-        audience=settings.jwt_audience,
-        issuer=settings.jwt_issuer,
-        scope_claim=settings.jwt_scope_claim,
-        leeway_seconds=settings.jwt_leeway_seconds,
-    )
-    given = settings.jwt_secret
-    secrets = () if given is None else (read_secret(SECRET_VARIABLE, given.encode(errors="surrogateescape")),)
-    return Authenticator(files, rules, secrets), files
+        names = {*self._files.names(), *([] if self._signer.file is None else [self._signer.file])}
+        given = {} if self._secret is None else {SECRET_VARIABLE: self._secret}
+        return {name: _content(name) for name in names - given.keys()} | given
 
 
 def _content(name: str) -> bytes | ConfigurationError:

@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 
 from tests.support.bridge import live_bridge
+from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 @pytest.mark.long
 @pytest.mark.thorough
-async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scope", ["admin", "write:jobs:none:retry"])
+async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path, scope: str) -> None:
+    """With every right, and with none."""
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")
 
     def examine(url: str) -> subprocess.CompletedProcess[str]:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
+            *("--header", f"Authorization: Bearer {jwt(scope, seconds=1000)}"),
             *("--seed", "1", "--max-examples", "20", "--no-color"),
             # To JSON Schema 5.0 is an integer, and some job ids are not (protocol.md, J2); the bridge refuses both.
             *("--exclude-checks", "positive_data_acceptance"),
@@ -36,10 +40,10 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    async with live_bridge(redis.url, max_wait_seconds=0.05) as live:
+    async with keyed_bridge(redis.url, max_wait_seconds=0.05) as live:
         done = await anyio.to_thread.run_sync(examine, live.url)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 19" in done.stdout
+        assert "Tested: 20" in done.stdout
 
 
 async def test_every_route_is_described(redis: Redis) -> None:

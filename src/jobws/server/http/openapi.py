@@ -20,6 +20,7 @@ from jobws.protocol.http_resources import (
     Readiness,
     Results,
     Submitted,
+    Whoami,
 )
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
@@ -94,6 +95,7 @@ _SHAPES: Final = (
     Readiness,
     Results,
     Submitted,
+    Whoami,
 )
 # The statuses of errors, apart from 401, 403 and 405, which every path has.
 _ASKING: Final = (400, 404, 503)
@@ -112,12 +114,15 @@ def document() -> JsonObject:
     """Return the whole description (OpenAPI 3.1), without `servers`."""
     _, components = msgspec.json.schema_components(_SHAPES, ref_template=ref("{name}")["$ref"])
     queue, job_id = path("queue", _LABEL), path("jobId", _ID)
-    key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "schema": {"type": "string", "minLength": 1},
-        "description": "Repeating a request with the same key adds no second job.",
-    }
+    submitting: list[JsonObject] = [
+        query("withToken", {"enum": ["1", "true"], "description": "Answer with a token that allows reading this job."}),
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string", "minLength": 1},
+            "description": "Repeating a request with the same key adds no second job.",
+        },
+    ]
     page = [
         query("state", {"enum": list(STATES)}, required=True),
         query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
@@ -165,12 +170,12 @@ def document() -> JsonObject:
                     "Add a job.",
                     {202: ref("Submitted")},
                     _SUBMITTING,
-                    [query("queue", _LABEL, required=True), key],
+                    [query("queue", _LABEL, required=True), *submitting],
                     new_job,
                 ),
             },
             "/jobs/{queue}": {
-                "post": operation("Add a job.", {202: ref("Submitted")}, _SUBMITTING, [queue, key], new_job),
+                "post": operation("Add a job.", {202: ref("Submitted")}, _SUBMITTING, [queue, *submitting], new_job),
                 "get": operation(
                     "The jobs of the id in the path, in every queue.",
                     {200: ref("Jobs")},
@@ -207,7 +212,7 @@ def document() -> JsonObject:
                     "Add a job whose data is the body.",
                     {202: ref("Submitted")},
                     _SUBMITTING,
-                    [queue, key],
+                    [queue, *submitting],
                     body(_ANY_JSON),
                 )
             },
@@ -225,6 +230,7 @@ def document() -> JsonObject:
                     body(LOG_RECORDS, NDJSON),
                 )
             },
+            "/whoami": {"get": operation("The holder of the token, and its rights.", {200: ref("Whoami")})},
             "/queues": {
                 "get": operation(
                     "The queues, in the order of their labels.", {200: ref("QueueList")}, (400, 503), listed

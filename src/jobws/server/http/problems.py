@@ -29,6 +29,7 @@ _STATUS: Final = {
     "bad-content-type": 415,
     "internal": 500,
     "missing-extra": 501,
+    "cannot-mint": 501,
     "unavailable": 503,
 }
 _OTHER_STATUS: Final = 400

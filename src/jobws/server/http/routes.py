@@ -21,11 +21,12 @@ from jobws.server.http.job_events import EventStreams
 from jobws.server.http.job_log import JobLogPages
 from jobws.server.http.queues import QueueListing
 from jobws.server.http.request import json_answer, json_body, parameters
-from jobws.server.http.rights import CheckedRoute, identity_of, in_path, in_query, reads_a_queue, to
+from jobws.server.http.rights import CheckedRoute, identity_of, in_path, in_query, nothing, reads_a_queue, to
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.submit import Submitting
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
 from jobws.server.http.websocket_over_http import FrameStreams
+from jobws.server.http.whoami import whoami
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +60,7 @@ def routes(service: Service) -> list[CheckedRoute]:
         CheckedRoute("/events", EventStreams(service).events, to(Action.READ_JOB), ["GET"]),
         CheckedRoute("/events", FrameStreams(service).frames, to(Action.ADMIN), ["POST"]),
         CheckedRoute("/logs", LogPosting(service).post, to(Action.WRITE_LOGS), ["POST"]),
+        CheckedRoute("/whoami", whoami, nothing, ["GET"]),
         CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),
         CheckedRoute("/queues/{queue}/jobs", queues.jobs, job_in_path, ["GET"]),
     ]

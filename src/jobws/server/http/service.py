@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.protocol.log.records import LogRecord
-    from jobws.server.authentication import Authentication
+    from jobws.server.authentication import Authentication, Sign
     from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.log.service import Logs
@@ -45,7 +45,7 @@ class Service:
         settings: The settings of the bridge.
         intervals: Times that are not settings.
         tasks: The tasks of the bridge.
-        authentication: Says how long a token is accepted.
+        authentication: Says how long a token is accepted, and signs new ones.
         queues: The queues that are read.
         clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
@@ -130,6 +130,11 @@ class Service:
         if ":" in label:
             raise RequestError("bad-queue", "the name of a new `queue` must hold no colon: BullMQ refuses it")
         return Queue(label, self._queues.discovery.prefix, label)
+
+    @property
+    def sign(self) -> Sign | None:
+        """What signs tokens for new jobs; None if the bridge has no key for that."""
+        return self._authentication.sign
 
     def problems(self) -> Mapping[str, str]:
         """Return why queues are not being read, by label. The key `*` is the bridge as a whole."""

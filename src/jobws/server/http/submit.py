@@ -17,8 +17,9 @@ from jobws.access.scope import Action
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.protocol.identifiers import is_text, parse_job_id
+from jobws.server.http.job_token import job_token
 from jobws.server.http.request import json_answer, json_body, parameters, shaped
-from jobws.server.http.rights import identity_of
+from jobws.server.http.rights import identity_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from jobws.access.identity import Identity
     from jobws.bullmq.keys import Queue
+    from jobws.server.authentication import Sign
     from jobws.server.http.service import Service
 
 _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
@@ -66,17 +68,32 @@ class Submitting:
         keys = request.headers.getlist("idempotency-key")
         if len(keys) > 1:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
-        identity = identity_of(request)
+        identity, sign = identity_of(request), self._signer(request)
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None, identity)
-        # To write does not imply to read, and whether there is such a job is something to read.
+        # To write does not imply to read: not whether there is such a job, nor a job that somebody else made.
         may_read = allows(identity, Action.READ_JOB, queue.label, job_id)
+        if sign is not None and wanted_id is not None and not may_read:
+            raise refusal("forbidden")
         existing = await self._exists(queue, job_id) if may_read else UNSET
         await self._service.submit(queue, name, data, job_id, opts)
         # If the queue is new, it is known from now on.
         await self._service.find([queue.label])
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
-        return json_answer(Submitted(queue.label, job_id, links, existing), 202)
+        settings = self._service.settings
+        token = UNSET if sign is None else job_token(sign, settings, identity, queue.label, job_id)
+        return json_answer(Submitted(queue.label, job_id, links, existing, token), 202)
+
+    def _signer(self, request: Request) -> Sign | None:
+        """Return what signs the token that the request asks for; None if it asks for none."""
+        text = parameters(request, ("withToken",)).get("withToken")
+        if text is None:
+            return None
+        if text not in ("1", "true"):
+            raise RequestError("bad-data", "`withToken` can only be 1 or true")
+        if self._service.sign is None:
+            raise RequestError("cannot-mint", "this bridge has no key to sign with; --mint-secret-file names one")
+        return self._service.sign
 
     async def _exists(self, queue: Queue, job_id: str) -> bool:
         job = (queue.label, job_id)

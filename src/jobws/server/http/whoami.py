@@ -1,0 +1,21 @@
+"""`GET /whoami`: what the bridge takes the token of a request for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.access.scope import entry_text
+from jobws.protocol.http_resources import Whoami
+from jobws.server.http.request import json_answer
+from jobws.server.http.rights import identity_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+async def whoami(request: Request) -> Response:
+    """`GET /whoami`. Without keys everybody is an admin."""
+    identity = identity_of(request)
+    scope = " ".join(map(entry_text, identity.rights.entries))
+    return json_answer(Whoami(identity.sub, scope, identity.expires_ms))

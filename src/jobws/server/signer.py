@@ -1,0 +1,73 @@
+"""The key that signs new tokens, as its file has it now. The bridge must accept the tokens that it signs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobws.access.key_set import read_secret
+from jobws.access.signing_key import read_signing_key
+from jobws.errors import ConfigurationError
+from jobws.tokens import hs256_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobws.access.authenticator import Authenticator
+    from jobws.server.authentication import Sign
+    from jobws.server.settings import Settings
+
+
+class Signer:
+    """Signs new tokens. Nothing is read before the first `look`.
+
+    Args:
+        settings: Name the file. Without a name the only secret signs, and if there are none or several, nothing does.
+        authenticator: Knows the keys of the bridge.
+        secret: What to call the secret that is no file, in error messages.
+
+    Attributes:
+        file: What to look at: a file, or `secret`; None if there is nothing to sign with.
+        problem: Why the file cannot be used now, as a sentence; None if it can.
+        sign: Signs a token that says what the argument says. None if there is nothing to sign with.
+    """
+
+    def __init__(self, settings: Settings, authenticator: Authenticator, secret: str) -> None:
+        self._authenticator = authenticator
+        self._is_private = settings.mint_key_file is not None
+        secrets = [*settings.jwt_secret_files, *([] if settings.jwt_secret is None else [secret])]
+        named = settings.mint_key_file or settings.mint_secret_file
+        self.file = named or (secrets[0] if len(secrets) == 1 else None)
+        self.problem: str | None = None
+        self.sign: Sign | None = None
+
+    def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
+        """Take over what the file holds now. If it cannot be used, the key before goes on signing."""
+        if self.file is None:
+            return
+        content = contents[self.file]
+        self.problem = None
+        try:
+            if isinstance(content, ConfigurationError):
+                raise content
+            self._take(self.file, content)
+        except ConfigurationError as error:
+            self.problem = str(error)
+
+    def _take(self, name: str, content: bytes) -> None:
+        sign: Sign
+        if self._is_private:
+            private = read_signing_key(name, content)
+            key, sign = private.public, private.token
+        else:
+            key = read_secret(name, content)
+            sign = _hs256(key.material)
+        if not self._authenticator.verifies_with(key.fingerprint):
+            raise ConfigurationError(
+                f"{name}: the bridge would not accept what this key signs; name a secret as --jwt-secret-file, too, "
+                "or put the public key into --jwks-file"
+            )
+        self.sign = sign
+
+
+def _hs256(secret: bytes) -> Sign:
+    return lambda claims: hs256_token(secret, claims)
