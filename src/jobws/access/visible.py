@@ -1,7 +1,7 @@
 """What an identity may see: the queues that exist for it, and the jobs in them.
 
-A client is told only what it would be told by a bridge that has no other queues. A right names its queue, so what may
-be seen is known by label, whether a queue of that label exists or not.
+A client gets only what it would get from a bridge without the other queues. A right names its queue, so a label is
+enough to decide what may be seen, whether or not a queue with this label exists.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
     from jobws.access.identity import Identity
 
-# With these rights an identity learns that a queue exists. To write does not imply to read.
+# With these rights, an identity may know that a queue exists. A right to write does not include this.
 _READING: Final = frozenset({Action.READ_JOB, Action.READ_CHILDREN, Action.READ_QUEUE})
 _NOWHERE: Final[dict[str, None]] = {}
 
 
 class Sight:
-    """What one identity may see. It costs as much as the identity has rights, and each question as if it had one.
+    """What one identity may see.
+
+    Making this object takes time for each right; a question takes the same time for any number.
 
     Args:
         identity: The identity.
@@ -38,7 +40,8 @@ class Sight:
         self._identity = identity
         self.reads_all = allows(identity, Action.READ_JOB)
         self.sees_all = self.reads_all
-        # The labels that exist for the identity, and by job id (None: all jobs) those in which it may read the job.
+        # The labels that exist for the identity, and by job id (None means all jobs) those of queues in which it may
+        # read the job.
         self._labels: dict[str, None] = {}
         self._by_job: dict[str | None, dict[str, None]] = {}
         for action, place in () if self.reads_all else identity.rights.entries:
@@ -52,30 +55,33 @@ class Sight:
                 self._by_job.setdefault(place.job_id, {})[place.queue] = None
 
     def sees(self, label: str) -> bool:
-        """Whether a queue of that label, if there is one, exists for the identity."""
+        """Whether a queue with this label, if there is one, exists for the identity."""
         return self.sees_all or label in self._labels
 
     def may_read(self, queue: str, job_id: str | None) -> bool:
-        """Whether the identity may read a job of the queue, or (None) every job of the queue."""
+        """Whether the identity may read this job of the queue, or every job of the queue if `job_id` is None."""
         return self.reads_all or allows(self._identity, Action.READ_JOB, queue, job_id)
 
     def reads_everywhere(self, job_id: str) -> bool:
-        """Whether the identity may read the job of that id in every queue."""
+        """Whether the identity may read the job with this id in every queue."""
         return self.reads_all or allows(self._identity, Action.READ_JOB, None, job_id)
 
     def reads_somewhere(self, job_id: str) -> bool:
-        """Whether there can be a queue in which the identity may read the job of that id."""
+        """Whether there can be a queue in which the identity may read the job with this id."""
         return job_id in self._by_job or None in self._by_job or self.reads_everywhere(job_id)
 
     def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return those of the labels in which the identity may read the job of that id."""
+        """Return those of the labels in whose queues the identity may read the job with this id."""
         if self.reads_everywhere(job_id):
             return labels
         named = {**self._by_job.get(job_id, _NOWHERE), **self._by_job.get(None, _NOWHERE)}
         return [label for label in named if label in labels]
 
     def container(self, labels: Container[str]) -> Container[str]:
-        """Return a live view of those of the labels that exist for the identity. It can be asked, not iterated."""
+        """Return a live view of those of the labels that exist for the identity.
+
+        It supports `in`, but not iteration.
+        """
         return labels if self.sees_all else _Seen(self, labels)
 
     def queues(self, labels: Collection[str]) -> Collection[str]:

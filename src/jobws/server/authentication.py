@@ -16,7 +16,7 @@ Sign: TypeAlias = "Callable[[dict[str, Any]], str]"
 
 
 class Authentication(Protocol):
-    """What verifies tokens while the bridge runs."""
+    """Verifies tokens while the bridge runs."""
 
     @property
     def required(self) -> bool:

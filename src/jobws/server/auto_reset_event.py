@@ -6,7 +6,7 @@ import anyio
 
 
 class AutoResetEvent:
-    """Wakes the one task that waits for the event. If no task waits when it is set, the next wait ends immediately."""
+    """Wakes the one task that waits for it. If no task waits when it is set, the next wait ends immediately."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()

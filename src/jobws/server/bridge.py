@@ -70,7 +70,8 @@ class Bridge:
         self.authentication = Keys(settings, intervals.look_seconds) if settings.has_keys else NoKeys()
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         self.fanout = Fanout(
-            # The only cycle: subscriptions decide which queues are read, and what is read goes to the subscriptions.
+            # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
+            # subscriptions.
             Rooms(lambda queue: self.queues.note_listened(queue)),
             settings.max_result_bytes,
             time.perf_counter,
@@ -87,10 +88,11 @@ class Bridge:
         )
         labels = self.queues.by_label
         self._store = Store(self.target, labels)
-        # HTTP requests may read megabytes of results or a thousand jobs. They must not delay subscriptions.
+        # Apart from other queries, since HTTP requests may read megabytes of results or a thousand jobs, and must not
+        # delay subscriptions.
         self._http_store = Store(self.target, labels)
         self._result_store = Store(self.target, labels, results=True)
-        # The log lines of jobs may have megabytes. They must not delay other answers.
+        # Apart from other queries, since the log lines of jobs may have megabytes, and must not delay other answers.
         self._job_log_store = Store(self.target, labels)
         self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
@@ -170,7 +172,7 @@ class Bridge:
             yield
 
     def close_all(self, why: Close) -> None:
-        """Begin to close every client, also clients over HTTP. Frames that already wait for a client are still sent."""
+        """Begin to close every client, also those over HTTP. Frames that already wait for a client are still sent."""
         for client in self._members():
             client.close(why)
 

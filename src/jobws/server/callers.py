@@ -40,8 +40,8 @@ class Callers:
     Args:
         app: Serves the requests that are let through.
         authentication: Verifies the tokens.
-        public: The routes that everybody may use. They ignore tokens, so an old cookie does not hurt a page that loads
-            the adapter.
+        public: The routes that everyone may use. They ignore tokens, so a page with an old cookie can still load the
+            adapter.
     """
 
     def __init__(self, app: ASGIApp, authentication: Authentication, public: Sequence[Route]) -> None:
@@ -72,7 +72,7 @@ class Callers:
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
-    """Return who sent a request: the holder of the token in the first carrier that brings one."""
+    """Return who sent a request: the holder of its token (see `jobws.access.carrier.carried`)."""
     if not authentication.required:
         return ANYONE
     headers = Headers(scope=scope)

@@ -41,8 +41,8 @@ class Guard:
     Args:
         app: Serves the requests that are let through.
         settings: The hosts and origins that are allowed.
-        keyed: Whether clients need a token. Then a proxy may stand in front, and Host is checked only on demand: a page
-            that rebinds its name gets no token from the browser.
+        keyed: Whether clients need a token. If so, requests may come through a proxy, and Host is checked only if
+            `allowed_hosts` is set: a page that rebinds its name gets no token from the browser.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, *, keyed: bool) -> None:
@@ -91,7 +91,8 @@ def _trace_of_a_proxy(scope: Scope, headers: Headers) -> str | None:
     for name in headers:
         if name in _PROXY_HEADERS or name.startswith(_PROXY_HEADER_PREFIX):
             return f"carries {name}"
-    # nginx speaks it to the servers behind it, unless `proxy_http_version` says otherwise; then it adds no header.
+    # nginx uses HTTP/1.0 towards its servers unless `proxy_http_version` says otherwise, and adds no header that shows
+    # a proxy.
     return "speaks HTTP/1.0" if scope["http_version"] == "1.0" else None
 
 

@@ -13,13 +13,14 @@ class Intervals(NamedTuple):
     Attributes:
         streams: The waiting times of the readers that read Redis streams.
         keep_alive_seconds: The longest time between two frames of an event stream over HTTP. Proxies cut connections
-            that are silent for a minute, some after 30 s.
+            that are silent for a minute, and some after 30 s.
         body_seconds: How long a client may take to send the body of a request. A body of `max_body_bytes` needs
             280 kbit/s.
-        sweep_seconds: The time between two sweeps of queues whose events were missed or are not written.
+        sweep_seconds: The time between two sweeps of a queue that keeps no events, or whose last sweep was not
+            complete.
         job_log_hold_seconds: How long the outcome of a job waits for the job's last log lines if Redis does not return
             them.
-        look_seconds: How often the files of keys are read.
+        look_seconds: How often the files of keys are read again.
     """
 
     streams: Pauses = USUAL_PAUSES

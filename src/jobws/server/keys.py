@@ -46,7 +46,7 @@ class Keys:
     """The authentication of a bridge with keys. Its files are read here first, and again while `run` runs.
 
     Args:
-        settings: Name the files, and what JWTs must say.
+        settings: These name the files, and say what JWTs must say.
         look_seconds: How often `run` reads the files.
 
     Raises:
@@ -92,7 +92,7 @@ class Keys:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each file whose state is an older one, since it cannot be read now."""
+        """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
         signing = [] if self._signer.problem is None else [self._signer.problem]
         # A file may verify tokens and sign them.
         return tuple(dict.fromkeys([*self._authenticator.problems, *signing]))
@@ -102,11 +102,11 @@ class Keys:
         return self._authenticator.identify(carried, now=time.time())
 
     def is_current(self, identity: Identity) -> bool:
-        """Whether the token would still be accepted, apart from its time."""
+        """Whether the identity's token would still be accepted with the present keys. Its expiry is not checked."""
         return self._authenticator.is_current(identity)
 
     async def run(self) -> None:
-        """Read the files again and again. A file that cannot be read or parsed keeps its state before."""
+        """Read the files again and again. If a file cannot be read or parsed, what it held before still counts."""
         while True:
             await anyio.sleep(self._look_seconds)
             contents = await anyio.to_thread.run_sync(self._read)  # a network drive may hang

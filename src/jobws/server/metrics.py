@@ -97,7 +97,7 @@ class Metrics(Collector):
             "Since the queue was read that was not read for longest; +Inf: never.",
             value=max(ages.values(), default=0.0),
         )
-        # Ten thousand series that appear and disappear would burden Prometheus, so the number is limited.
+        # The number of queues is limited, since ten thousand series that come and go would burden Prometheus.
         age = GaugeMetricFamily(
             "jobws_seconds_since_read",
             f"Since a queue was last read, of the first {NAMED_QUEUES}; +Inf: never.",

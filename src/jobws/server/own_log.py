@@ -1,4 +1,4 @@
-"""Writes the bridge's own log to the log stream, where readers follow the logs of all programs."""
+"""Writes the bridge's own log to the log stream, which has the lines of all programs."""
 
 from __future__ import annotations
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from jobws.server.bridge import Bridge
 
 TIMEOUT_SECONDS: Final = 5.0
-# If a stream keeps events for less time, a late subscriber may not get the result of a removed job.
+# The report warns if a stream keeps events for less time, since a late subscriber may then miss the result of a removed
+# job.
 SHORT_RETENTION_SECONDS: Final = 30.0
-# A search through all keys of a large Redis for queues under other prefixes must not make the start slow.
+# How long to search all keys of Redis for queues under other prefixes, which must not delay the start.
 SEARCH_SECONDS: Final = 2.0
-# Each of two lists is cut to this length: the discovered queues, and the queues under other prefixes.
+# How many queues are listed: of those that discovery found, and of those under other prefixes.
 SHOWN_QUEUES: Final = 20
 
 _log: Final = logging.getLogger(__name__)

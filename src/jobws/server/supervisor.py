@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LONGEST_PAUSE_SECONDS: Final = 10.0
-# After this time without a crash, the next crash counts as the first again.
+# After this time without a crash, the next crash counts as the first one, and the pause is short again.
 HEALTHY_SECONDS: Final = 60.0
 
 _log: Final = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The subscriptions of one client: found by their keys, limited in number, and in how many of them match one job."""
+"""The subscriptions of one client, by their keys. Limits how many there are, and how many get the events of one job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClientSubscriptions:
     """The subscriptions of one client, answered or not, oldest first.
 
     Args:
-        limit: How many there may be.
+        limit: How many subscriptions there may be.
     """
 
     __slots__ = ("_by_key", "_limit", "_matching")
@@ -41,13 +41,13 @@ class ClientSubscriptions:
         return self._by_key.get(key)
 
     def too_many(self) -> ItemError | None:
-        """Return the error with which one more is refused, or None if there is room for it."""
+        """Return the error with which a further subscription is refused, or None if there is room for it."""
         if len(self._by_key) < self._limit:
             return None
         return ItemError("too-many-subscriptions", f"a connection may have {self._limit} subscriptions")
 
     def too_alike(self, key: SubscriptionKey) -> ItemError | None:
-        """Return the error if too many match a job that `key` matches, too; None if not."""
+        """Return the error if too many others get the events of a job that `key` matches, or None."""
         if len(self._by_key) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._by_key)
         if self._matching is None or not self._matching.has(MAX_MATCHING, key):
@@ -70,7 +70,7 @@ class ClientSubscriptions:
             self._matching.remove(key)
 
     def evictable(self) -> Iterator[Subscription]:
-        """Yield those whose outcome was delivered, oldest first. One request to subscribe uses one such pass."""
+        """Yield the subscriptions that may be ended to make room: those whose outcome was sent, oldest first."""
         for subscription in list(self._by_key.values()):
             if not subscription.ended and subscription.has_outcome:
                 yield subscription

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
 
 NDJSON: Final = "application/x-ndjson"
-# The stream keeps no more than about this number of lines.
+# How many records one request may have: the stream keeps about as many lines.
 MAX_RECORDS: Final = 10_000
 MAX_ERRORS: Final = 100
 # After this time other tasks run. A record takes from 2 µs to some milliseconds, and a body may have a million empty
@@ -81,7 +81,7 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
 
     Args:
         texts: The JSON text of each record.
-        now_ms: The time of records without `time`, in milliseconds since the epoch.
+        now_ms: The time of records without `time`, in milliseconds since 1970.
 
     Raises:
         RequestError: `too-many`.

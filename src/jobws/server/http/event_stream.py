@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
-# A client must take each piece within `send_seconds`, 30 s. This is about the `slow_bytes_per_second` of a WebSocket.
+# A client must take each piece of this size within `send_seconds`, 30 s. This is about the rate that a WebSocket must
+# take (`slow_bytes_per_second`).
 PIECE_BYTES: Final = 128 * 1024
 HEADERS: Final = {
     "content-type": "text/event-stream; charset=utf-8",

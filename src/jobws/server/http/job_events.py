@@ -76,7 +76,7 @@ class _Events:
         self._keep_alive_seconds = keep_alive_seconds
         until_end = data.get("until") == "end"
         self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
-        # For a client that returns, an unknown job is one that has ended and whose outcome the client has.
+        # If a client returns and its job is unknown, the job has ended and the client has its outcome.
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
     async def ask(self, client: InProcessClient) -> None:

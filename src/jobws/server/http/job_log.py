@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LINES: Final = 100
 MAX_LINES: Final = 1000
-# How many bytes the lines of a page have at most, unless a single line is larger.
+# How many bytes the lines of a page may have, unless a single line is larger.
 PAGE_BYTES: Final = 1024 * 1024
 # How many lines the first read asks for, before the size of the lines is known.
 FIRST_LINES: Final = 16

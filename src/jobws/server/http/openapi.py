@@ -61,7 +61,7 @@ _ROOM: Final[JsonObject] = {
         },
     ]
 }
-# Items are not described: an invalid item, or its unknown queue, is an error in its place, with status 200.
+# Items are not described, since an invalid item, or an unknown queue, does not fail the request (status 200).
 _LIST: Final[JsonObject] = {"type": "array", "description": "Job ids, or objects with `jobId` and `queue`."}
 _ROOMS: Final[JsonObject] = {
     "anyOf": [

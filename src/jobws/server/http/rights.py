@@ -1,4 +1,4 @@
-"""Which right each route needs, and the answers to requests that lack it. All routes but the public ones ask here."""
+"""Which right each route needs, and the answers to requests without it. Only public routes need none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def identity_of(request: Request) -> Identity:
 
 
 def to(action: Action, place: Callable[[Request], Place] = lambda _request: ANYWHERE) -> Right:
-    """Return the right to do something in the place that a request names. Without a place it is needed everywhere."""
+    """Return the right to do something in the place that a request names.
+
+    Without a place, the right must be for all.
+    """
     return lambda identity, request: allows(identity, action, *place(request))
 
 
@@ -101,7 +104,7 @@ _SENTENCES: Final = {
 
 
 def refusal(code: Literal["unauthenticated", "bad-token", "expired", "forbidden"]) -> RequestError:
-    """Return the error for a request that is refused. It says nothing of what was asked for; the log says more."""
+    """Return the error for a request that is refused. It does not say what the request was about; the log does."""
     return RequestError(code, _SENTENCES[code])
 
 

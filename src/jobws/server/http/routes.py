@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
 
 
-# To look up one job takes Redis some 10 µs, and all other clients of Redis wait meanwhile.
+# Looking up one job takes Redis some 10 µs, and all other clients of Redis wait meanwhile.
 MAX_LOOKUPS: Final = 10_000
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP endpoints need of the bridge: its queues, its connections to Redis, and clients inside this process."""
+"""What the HTTP endpoints use of the bridge: its queues, its connections to Redis, and clients inside this process."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Submitting:
 def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
     """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
 
-    The same key of another identity gives another id: otherwise it would name a job of somebody else.
+    The same key of another identity gives another id. Otherwise it would name a job of someone else.
 
     Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
     accepts some of them.

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
 REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
-# A revoked token ends within 10 s, half of which pass until the files are read.
+# How often to ask. A stream must end within 10 s after its token was revoked, and reading the files takes up to half of
+# this.
 LOOK_SECONDS: Final = 4.0
 
 
 async def token_end(authentication: Authentication, identity: Identity) -> Close:
-    """Return why a token is no longer accepted, once that is so."""
+    """Wait until a token is no longer accepted, and return why."""
     while True:
         left = inf if identity.expires_ms is None else identity.expires_ms / 1000 - time.time()
         if left <= 0:

@@ -97,7 +97,7 @@ async def _first(client: InProcessClient) -> Parts | RequestError:
 def with_outcome(
     snapshots: Sequence[JobSnapshot], outcome: Parts, job_id: str, before: Sequence[JobSnapshot]
 ) -> list[JobSnapshot]:
-    """Return the snapshots, with one that shows `outcome` even if the job's hash is gone or the job lives again.
+    """Return the snapshots, with one that shows `outcome` even if the job's hash is gone or the job is alive again.
 
     Args:
         snapshots: The present snapshots of the jobs.

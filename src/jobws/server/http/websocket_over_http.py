@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 # Proxies give up after a minute, and the transfer takes time, too.
 MAX_WAIT_SECONDS: Final = 55.0
-# How soon a `pong` with positions follows the last answer and the last event that was read back. Without this `pong`
-# a client that returns would have to ask for all events again. Positions are up to 0.3 s old (protocol.md P4).
+# How soon a `pong` with positions follows the last answer and the last past event. Without this `pong`, a client that
+# returns would have to ask for all events again. Positions are up to 0.3 s old (protocol.md P4).
 POSITION_SECONDS: Final = 0.5
-# By how much an owed outcome can prolong a long poll, and how often the poll checks whether the outcome is still owed.
+# By how much an outcome that must still be sent can prolong a long poll, and how often the poll checks whether it was
+# sent.
 OWED_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.1
 # How the frames that do not end a long poll begin. All other frames end it.
@@ -131,8 +132,8 @@ class _Frames:
     def _is_over(self, hub_client: JobClient, now: float) -> bool:
         """Whether a long poll ends now: it has an event, no subscription is left, or its time is over.
 
-        It does not end while requests are being served or events read back. It lasts up to OWED_SECONDS longer while an
-        outcome is owed.
+        It does not end while requests are being served or past events are being read. It lasts up to OWED_SECONDS
+        longer while an outcome must still be sent.
         """
         if self._until is None or not self._asked or hub_client.catching_up:
             return False

@@ -1,8 +1,8 @@
 """Finds where a subscription to the log begins, and reads lines back from there until the subscription is live.
 
-Lines are read back in pages, at the speed of the client, even past the line that was the last one at first. When all
-lines up to the cursor of the tail were passed to the client, it gets the lines of the tail. So no line has to be held
-for it, and none is missed.
+Past lines are read in pages, at the speed of the client, also those that were added meanwhile. When the client has got
+all lines up to those that the live subscriptions have got, it becomes one of them. So no line has to wait in memory for
+it, and none is missed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.client import LogClient
     from jobws.hub.log.subscription import LogSubscription
 
-# How long to wait if a page brought nothing. A client of a faster bridge may be ahead of the tail of this one.
+# How long to wait after a page without lines. A client that comes from a faster bridge may be ahead of this one.
 AHEAD_SECONDS: Final = 0.01
 
 _log: Final = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class LogHistory:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Return a context in which one client at a time goes through lines, for a short time.
+        """Return a context in which only one client at a time goes through lines, for a short time.
 
         Many clients may have lines to go through at the same time. A hundred such steps in a row would delay job
         events, so each step is followed by a checkpoint.

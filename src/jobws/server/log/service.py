@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.hello import Greeting
 
-# How many lines one command adds. A line takes about 10 µs to encode, and job events wait meanwhile.
+# How many lines one command adds. Encoding a line takes about 10 µs, and events of jobs wait meanwhile.
 APPENDED_AT_ONCE: Final = 50
 
 
@@ -43,7 +43,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     Attributes:
         clients: The clients of `/logs`.
-        hub: Where lines pass. Its counters are part of the metrics.
+        hub: Passes lines on to clients. Its counters are part of the metrics.
     """
 
     def __init__(self, target: RedisTarget, settings: Settings, greeting: Greeting, tasks: Tasks) -> None:

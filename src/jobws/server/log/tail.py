@@ -1,4 +1,4 @@
-"""Reads new lines of the log stream while there are live subscriptions. Without any, Redis is asked nothing.
+"""Reads new lines of the log stream while there are live subscriptions. Without any, it sends Redis no command.
 
 A page is read together with the state of the stream, so the number of lines that were trimmed unread is known. After
 the last page a blocking read waits for a new line. Its reply is not used: since lines may come in bursts, they are then
@@ -28,10 +28,10 @@ TIMEOUT_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 2.0
 # Which failures in a row are logged: the first, and one that shows that the trouble lasts.
 LOGGED_FAILURES: Final = (1, 5)
-# How long to wait after a new line, for lines that follow it: to wake up costs as much as a hundred lines.
+# How long to wait for further lines after a new one, since waking up costs as much as a hundred lines.
 PAUSE_SECONDS: Final = 0.01
-# The pause after each page, in which job events find the event loop and the processor idle. It is left out if so many
-# lines are unread, since the stream may be trimmed.
+# The pause after each page, so that events of jobs find the event loop and the processor idle. There is no pause if so
+# many lines are unread, since the stream may be trimmed.
 BREATH_SECONDS: Final = 0.001
 HURRY_LINES: Final = 2000
 

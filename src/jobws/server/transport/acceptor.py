@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 # The time between two checks of a WebSocket: whether a ping is due, and whether the client is silent or slow.
 TICK_SECONDS: Final = 1.0
 # At most this many WebSockets are checked in one turn, which takes at most 2 ms. The turns are spread over the second.
-# To ping 10,000 clients in one turn delayed all clients by 400 ms.
+# Pinging 10,000 clients in one turn delayed all clients by 400 ms.
 TICK_WIRES: Final = 200
-# Open files that are not clients: connections to Redis, listening sockets, logs.
+# How many files may be open besides clients: connections to Redis, listening sockets, logs.
 SPARE_FILES: Final = 100
 # How many unsent bytes the kernel holds for a client. More bytes wait in the client's outbox, where they are counted.
 UNSENT_BYTES: Final = 128 * 1024
@@ -95,7 +95,7 @@ class Transport:
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            # Accept all that wait, but at most 64 in a turn, so that connected clients have a turn, too.
+            # Accept all that wait, but at most 64 in a turn, so that connected clients are served, too.
             for _ in range(64):
                 try:
                     accepted, address = listener.accept()

@@ -35,7 +35,7 @@ class Handler(Protocol):
         ...
 
     def stalled(self) -> None:
-        """Called when the client takes fewer bytes than `slow_bytes_per_second` while bytes wait for it."""
+        """Called when a client for which bytes wait takes fewer than `slow_bytes_per_second`, for `slow_seconds`."""
         ...
 
     def lost(self) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Compressed data can grow a thousandfold, so the length of a message is checked after this many compressed bytes.
 INFLATE_BYTES: Final = 512
-# Smaller fragments cost as much CPU as a message, and so do control frames.
+# A smaller fragment costs as much CPU as a message, and so does a control frame.
 TINY_BYTES: Final = 32
 
 

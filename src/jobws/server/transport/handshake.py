@@ -90,7 +90,7 @@ class Handshake:
         if deflate and offered is not None:
             # Without context takeover a compressed frame is the same for all clients, and connections keep no context.
             deflating = PerMessageDeflate(client_no_context_takeover=True, server_no_context_takeover=True)
-            # Some clients ask for a smaller window than the shared frames have. Their offers are not taken.
+            # Some clients ask for a smaller window than the shared frames have. Their offers are not accepted.
             fitting = [offer for offer in split_comma_header(offered) if "server_max_window_bits" not in offer]
             agreed = server_extensions_handshake(fitting, [deflating])
             if agreed:

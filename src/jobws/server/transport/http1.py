@@ -75,7 +75,8 @@ class Http1:
         Returns:
             The request to open a WebSocket, and the bytes that follow it. None if the connection has ended.
         """
-        # A client that waits for an answer sends nothing, but acknowledges what it gets. One that vanished does not.
+        # A client that waits for an answer sends nothing, but its kernel acknowledges what it gets. That of a client
+        # that is gone does not.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Handler
 
-# The most bytes that are read in one turn. If all frames are of the smallest size, that is 10 ms of work.
+# How many bytes are read in one turn. If all frames have the smallest size, this is 10 ms of work.
 RECEIVE_BYTES: Final = 8 * 1024
 # How long a client may take to answer a close frame, and to take the frames before it.
 CLOSE_SECONDS: Final = 5.0
@@ -272,7 +272,7 @@ class WebSocketConnection:
                 if self.closing and not self._ended and not self._buffer.broken:
                     await self.flush(CLOSE_SECONDS)
                     self._sock.shutdown(socket.SHUT_WR)
-                    # To close a socket with unread data sends a reset, after which the client may lose the last frames.
+                    # Closing a socket with unread data sends a reset, after which the client may lose the last frames.
                     self._reader = None
                     while await self.receive():
                         pass

@@ -32,7 +32,7 @@ SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
 # A message with one job costs 0.17 ms of CPU, each further job a fifth of that, and 8 KiB of JSON up to 0.5 ms.
 ITEMS_PER_MESSAGE: Final = 5
 BYTES_PER_MESSAGE: Final = 8 * 1024
-# After a longer list the reader pauses, so that other clients have a turn.
+# After a longer list, reading pauses, so that other clients are served.
 LONG_LIST: Final = 20
 TURN_SECONDS: Final = 0.001
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
@@ -167,7 +167,7 @@ class _DirectClient(ConnectedClient[AnyClient, PendingT]):
             shared: Sequence[bytes | memoryview]
             if direct.deflate:
                 shared = [piece for frame in frames for piece in frame.deflated]
-            elif len(frames) == 1:  # nearly always the case; a comprehension would add a tenth of the time
+            elif len(frames) == 1:  # nearly always the case, and a comprehension would take a tenth more time
                 shared = frames[0].wire
             else:
                 shared = [piece for frame in frames for piece in frame.wire]
@@ -230,7 +230,7 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
 def _payload(message: Message) -> str | bytes:
     """Return the content of an ASGI `websocket.receive` message: the text or the bytes of a client's frame.
 
-    A message with one of the keys `text` and `bytes` may have None for the other one, or lack it.
+    A message has one of the keys `text` and `bytes`. The other key may be missing or None.
     """
     text: str | None = message.get("text")
     if text is not None:

@@ -60,7 +60,7 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.received(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
 
     def ping(self) -> None:
-        """Have a `pong` appended to the outbox. It has the positions that all frames before it have reached."""
+        """Have a `pong` appended to the outbox, with the positions that all frames before it have reached."""
         self.received(_PING)
 
     async def wait(self) -> None:
