@@ -1,4 +1,6 @@
-"""Fixtures that every test may use: the backend, a time limit, Redis servers. And how tests are dealt to processes."""
+"""Fixtures that every test may use (backend, time limit, Redis servers), and how tests are distributed over
+processes.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 
     from tests.support.browser import Chromium
 
-# For what hangs, on a machine however busy; npm may install packages meanwhile.
+# The time limit of a test. Even on a busy machine where npm installs packages meanwhile, only a test that hangs takes
+# longer.
 LIMIT_SECONDS = 360
 
 
-# How long an example takes tells of the machine; the first one builds Unicode's tables in 2.5 s.
+# No deadline, since the time of an example depends on the machine. The first one builds Unicode's tables in 2.5 s.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", parent=settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient")
@@ -57,15 +60,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _begins_first(item: pytest.Item) -> bool:
-    """What takes seconds, by itself or with all that follows it in the same process."""
+    """Whether a test takes seconds, alone or with those that must follow in the same process."""
     return item.get_closest_marker("long") is not None or item.nodeid.partition("::")[0] in TOGETHER
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What is imported and collected stays until the end: no search for garbage looks at it, now or in any test.
+    """Exclude what is imported and collected from garbage collection, now and in all tests, since it stays until the
+    end.
 
-    It took a third of the time of the collection, and a fifth of that of short tests.
+    Otherwise the garbage collector takes a third of the time of the collection, and a fifth of the time of short tests.
     """
     gc.disable()
     try:
@@ -78,7 +82,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def _limit() -> Iterator[None]:
-    """Every test ends: one that hangs fails with the place where it hung."""
+    """Let a test that hangs fail at the place where it hangs."""
 
     def too_slow(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"the test took longer than {LIMIT_SECONDS} s")
@@ -94,10 +98,10 @@ def _limit() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an async test as programs run.
+    """Run an async test with `anyio.run`, as programs do.
 
-    anyio's plugin shares one loop with async fixtures, of which there are none, and for trio that means that a thread
-    waits for each event: two thirds more work.
+    anyio's plugin runs tests and async fixtures on one loop. There are no such fixtures, and with trio it means that a
+    thread waits for each event, which is two thirds more work.
     """
     if not iscoroutinefunction(pyfuncitem.obj):
         return None
@@ -127,7 +131,10 @@ def redis(_redis_server: EmbeddedRedis) -> Iterator[Redis]:
 
 @pytest.fixture
 def own_redis() -> Iterator[Callable[..., Redis]]:
-    """Makes a Redis of the test's own, which it may kill. Arguments are lines of redis.conf."""
+    """Yield a function that starts a Redis for this test alone, which may kill it.
+
+    The arguments are lines of redis.conf.
+    """
     with ExitStack() as stack:
 
         def make(*config: str) -> Redis:
@@ -138,7 +145,7 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
-    """A browser that all tests of a process share. Playwright is imported only where somebody wants one."""
+    """A browser that all tests of a process share. Playwright is imported only if a test uses it."""
     from tests.support.browser import Chromium
 
     with Chromium() as browser:

@@ -1,6 +1,6 @@
-"""The process that `tests.support.started` forks others from: `python -m tests.starter SOCKET`.
+"""The process from which `tests.support.started` forks others: `python -m tests.starter SOCKET`.
 
-It imports nothing of pytest: what it starts is to be as it is elsewhere.
+It imports nothing of pytest, so that the programs run as they do elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MESSAGE_BYTES: Final = 1 << 20
 
 
 def _serve(control: socket.socket) -> dict[str, Any]:
-    """Start what is asked for. In a process that was started, return what it is to be."""
+    """Fork a process for each message. In such a process, return the message."""
     while True:
         message, fds, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 4)
         if not message:
@@ -36,7 +36,10 @@ def _serve(control: socket.socket) -> dict[str, Any]:
 
 
 def _keep(fds: list[int]) -> None:
-    """Fork once more, and return there; here wait, and tell the process and its exit code."""
+    """Fork once more, and return in the new process.
+
+    In this one, write the new process's id, wait for it, and write its exit code.
+    """
     status, *standard = fds
     pid = os.fork()
     if pid:
@@ -53,7 +56,7 @@ def _keep(fds: list[int]) -> None:
 
 
 def _reap() -> None:
-    """Those that have ended leave nothing."""
+    """Reap the processes that have ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -69,7 +72,7 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(what["env"])
     time.tzset()
-    # Python looked at what they were when it began.
+    # Again, since Python made these objects for the standard files of the first process.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for as long as the process
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115

@@ -1,4 +1,6 @@
-"""docs/architecture.md tells the truth: its files exist, hold what it points at, and are those that a trace passes."""
+"""docs/architecture.md is true: its files exist, have the functions that it names, and are those that a trace
+passes.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,15 @@ def section(title: str) -> str:
 
 
 def files(text: str) -> list[str]:
-    """The files that a text names, each once."""
+    """Return the files that a text names, each one once."""
     return list(dict.fromkeys(re.findall(r"(?<![\w/])[a-z_]+(?:/[a-z_0-9]+)*\.py\b", text)))
 
 
 class Trace:
-    """Which files of jobws are called, in the order of their first call. A context manager, for the calling thread."""
+    """Records which files of jobws are called, in the order of their first call.
+
+    A context manager, for the calling thread.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, None] = {}
@@ -72,7 +77,7 @@ async def test_an_event_and_a_subscription_pass_the_files_that_are_named(redis: 
         with Trace() as trace:
             assert (await client.ask("subscribe-job", {"jobId": "42", "queue": "http"}))["event"] == "ack"
             check("subscription", trace, most=15)
-        # What the subscription set in motion is over once an entry was read.
+        # After this entry was read, everything that the subscription started is over.
         await client.read_up_to("http", redis.add_event("http", "waiting", "1"))
         with Trace() as trace:
             sent = redis.add_event("http", "completed", "42", returnvalue="1")
@@ -81,7 +86,9 @@ async def test_an_event_and_a_subscription_pass_the_files_that_are_named(redis: 
 
 
 def check(kind: str, trace: Trace, most: int) -> None:
-    """It passed each file of the table, at most so many, and none that the page does not name."""
+    """Check that the trace passed each file of the table, at most `most` of them, and none that the page does not
+    name.
+    """
     passed = set(trace.files)
     rows = re.findall(r"^\| `(.*\.py)` \| .* \| `.*` \|$", section(f"The way of one {kind}"), re.MULTILINE)
     print(f"one {kind} passed {len(passed)} files, {len(rows)} of them on its way:", *trace.files)

@@ -1,4 +1,4 @@
-"""The private Redis: reachable by its URL alone, and gone with whoever started it."""
+"""The private Redis can be reached only with its URL, and ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_where_there_is_no_wheel_path_is_searched_and_the_error_says_what_to_do(
 
 
 def other_server(directory: Path) -> Path:
-    """Another program of that name."""
+    """Make another program of this name, and return its path."""
     program = directory / "redis-server"
     program.symlink_to(sys.executable)
     return program

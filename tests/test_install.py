@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment, extra by extra: what works, and the line that says what is missing."""
+"""The wheel in a fresh environment, with one extra after the other: what works, and which line says what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 PROJECT = Path(__file__).parent.parent
-# A job's whole way with nothing but the client, then what was imported for it.
+# The whole way of a job with only the client, then which packages were imported for it.
 PROGRAM = """
 import sys, trio
 import jobws.sync
@@ -51,7 +51,7 @@ logging.error("written")
 """
 
 
-# An app that mounts the bridge, and which of what only `jobws serve` needs is installed.
+# An app that mounts the bridge. It prints which packages that only `jobws serve` needs are installed.
 MOUNTED = """
 from importlib.util import find_spec
 from jobws.server import Bridge, Settings
@@ -77,7 +77,7 @@ class Environment:
         return str(self._directory / "venv" / "bin" / name)
 
     def jobws(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and standard error."""
+        """Run the command. Return its exit code and its standard error."""
         command = [self.program("jobws"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
         return done.returncode, done.stderr
@@ -89,7 +89,7 @@ class Environment:
 
 @contextmanager
 def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
-    """A process that a failed test would wait for."""
+    """Kill the process at the end, since a failed test would wait for it."""
     try:
         yield
     except BaseException:
@@ -151,9 +151,9 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
 
 
 def _submit_to(fresh: Environment, redis_url: str) -> tuple[int, str]:
-    """Status, and the part of the body that says why, of a POST to a bridge without `[submit]`.
+    """Send a POST to a bridge without `[submit]`. Return the status, and the part of the body that says why.
 
-    The wheel's bridge has the adapter with it.
+    Also checks that the bridge of the wheel serves the adapter.
     """
     command = [fresh.program("jobws"), "serve", "--port", "0", "--redis", redis_url]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment()) as bridge:

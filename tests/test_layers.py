@@ -1,4 +1,4 @@
-"""Where a line may live: the layers, held from the imports; and what each file may touch."""
+"""The layers: which file may import which, and which file may use sockets, clocks and certain packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parsed(file: Path) -> ast.Module:
 
 
 FILES = sorted(SOURCE.rglob("*.py"))
-# Three layers as a whole, and whoever says so of itself.
+# Three whole layers, and the files whose docstring says so.
 PURE = [
     file
     for file in FILES
@@ -29,7 +29,7 @@ PURE = [
 BASE = {"errors", "protocol", "protocol.log"}
 REDIS = {"redis", "bullmq", "bullmq.reading"}
 HUB = {"hub", "hub.jobs", "hub.job_log", "hub.log"}
-# What a layer may import; itself is understood. A file belongs to the layer with the longest name that fits.
+# What a layer may import, besides itself. A file belongs to the layer with the longest name that fits.
 ALLOWED = {
     "errors": set(),
     "turn": set(),
@@ -113,7 +113,7 @@ ALLOWED = {
     "__main__": {"errors", "cli"},
     "__init__": set(),
 }
-# The fields of a statement that hold statements: no expression can import.
+# The fields of a statement that contain statements. Expressions cannot import.
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 IMPURE = {
     *("anyio", "trio", "asyncio", "redis", "starlette", "hypercorn", "socket", "ssl", "time", "datetime", "random"),
@@ -131,7 +131,10 @@ MODULES = {module_of(file): file for file in FILES}
 
 @cache
 def imports(file: Path, *, at_run_time: bool = False) -> frozenset[str]:
-    """The modules that a file imports; `at_run_time`: only those without which it cannot be imported itself."""
+    """Return the modules that a file imports.
+
+    `at_run_time` means only those without which the file itself cannot be imported.
+    """
     found: set[str] = set()
     waiting: list[ast.AST] = [parsed(file)]
     while waiting:
@@ -154,7 +157,7 @@ def imports(file: Path, *, at_run_time: bool = False) -> frozenset[str]:
 
 
 def layer(module: str) -> str:
-    """The layer of a module of ours."""
+    """Return the layer of a module of jobws."""
     parts = module.split(".")[1:] or ["__init__"]
     names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next(name for name in names if name in ALLOWED)
@@ -211,7 +214,7 @@ def test_tokens_are_made_with_the_standard_library_only() -> None:
 
 def test_redis_is_touched_in_one_place() -> None:
     users = {name(file) for file in FILES if any(module.split(".")[0] == "redis" for module in imports(file))}
-    # BullMQ's own package raises redis-py's errors, so who adds jobs must know them.
+    # BullMQ's own package raises redis-py's errors, so code that adds jobs must import them.
     assert users == {"redis/login.py", "bullmq/submit.py"}
 
 
@@ -242,7 +245,7 @@ def test_a_file_is_read_in_one_go() -> None:
     ],
 )
 def test_a_client_is_thin(folder: str, names: list[str], lines: int) -> None:
-    """CHANGELOG.md names these numbers of lines."""
+    """The limits are the numbers of lines that CHANGELOG.md names."""
     files = [file for name in names for file in (SOURCE / folder).glob(name)]
     assert len(files) >= len(names)
     assert sum(file.read_text(encoding="utf-8").count("\n") for file in files) <= lines
@@ -254,7 +257,7 @@ def test_each_package_says_what_lives_there() -> None:
 
 
 def test_no_test_imports_from_another() -> None:
-    """What several tests need is in a module of its own, in tests/support or beside them."""
+    """What several tests use is in a module of its own, in tests/support or beside them."""
     importing = re.compile(r"^\s*(from|import)\s+tests(\.\w+)*\.test_", re.MULTILINE)
     tests = sorted(Path(__file__).parent.rglob("*.py"))
     assert not [file for file in tests if importing.search(file.read_text(encoding="utf-8"))]

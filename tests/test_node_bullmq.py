@@ -1,4 +1,4 @@
-"""Node's BullMQ: what its own QueueEvents delivers for a job is what a client of the bridge gets, plus `queue`."""
+"""With BullMQ for Node: a client of the bridge gets what BullMQ's own QueueEvents delivers for a job, plus `queue`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_clients_get_what_queue_events_delivers(redis: Redis, prefix: str,
                 received.append(await client.receive())
                 if received[-1]["event"] in ("completed", "failed"):
                     ended.add(received[-1]["data"]["jobId"])
-            # What follows an outcome (`retries-exhausted`) is written before the next job starts.
+            # Events that follow an outcome (`retries-exhausted`) are written before the next job starts.
             worker.write_line(json.dumps({"name": LAST, "data": {"do": "succeed"}, "opts": {"jobId": LAST}}))
             received += await client.until("completed", jobId=LAST)
         delivered: list[dict[str, Any]] = []

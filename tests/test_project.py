@@ -1,4 +1,4 @@
-"""What surrounds the code says the same as the code: the Makefile, pre-commit, both CIs, the version."""
+"""The files around the code agree with it and with each other: the Makefile, pre-commit, both CIs, the version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROSE = [
 
 
 def recipe(target: str) -> list[str]:
-    """The commands of a target of the Makefile."""
+    """Return the commands of a target of the Makefile."""
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", page("Makefile"), re.MULTILINE)
     assert found is not None, target
     return [line.strip().removeprefix("@") for line in found[1].splitlines()]
@@ -30,7 +30,7 @@ def recipe(target: str) -> list[str]:
 
 def test_pre_commit_runs_what_make_check_runs() -> None:
     entries = re.findall(r"^ +entry: (.*)$", page(".pre-commit-config.yaml"), re.MULTILINE)
-    # Which files, pre-commit says itself.
+    # pre-commit itself decides which files to check.
     assert [entry.replace(" --force-exclude", "") for entry in entries] == [
         command.replace("$(BIN)", ".venv/bin").removesuffix(" .") for command in recipe("check")
     ]
@@ -61,13 +61,16 @@ def test_there_is_one_version() -> None:
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(file: Path) -> None:
-    """Anchors are for `make docs` to check."""
+    """Only files are checked here. `make docs` checks anchors."""
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", file.read_text("utf-8")):
         assert target.startswith("https://") or (file.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))
 def test_paths_that_are_named_exist(file: Path) -> None:
-    """Those below the folders that a reader may look into; `src/` alone may be that of the JavaScript client."""
+    """Paths below the folders that a reader may look into are checked.
+
+    `src/` may also be that of the JavaScript client.
+    """
     for path in re.findall(r"`((?:src/jobws|tests|docs|examples)/[\w./-]*)`", file.read_text("utf-8")):
         assert (ROOT / path).exists(), path

@@ -1,4 +1,4 @@
-"""What README.md and docs/ show runs, as it is written there."""
+"""The code in README.md and docs/ runs as it is written there."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_the_python_client(redis: Redis, part: str, count: int) -> None:
             tasks.start_soon(anyio.to_thread.run_sync, finish)
             done = await anyio.to_thread.run_sync(run)
     names = [f"{job_id} " for job_id in ids] if count > 1 else [""]
-    # An outcome that is read back may come behind one that came meanwhile.
+    # A replayed outcome may come after one that happened meanwhile.
     assert sorted(done.stdout.splitlines()) == sorted(f"{name}{{'x': {number}}}" for number, name in enumerate(names))
 
 
@@ -89,7 +89,7 @@ async def test_the_javascript(redis: Redis, part: str, queue: str) -> None:
     node = require("node")
     async with live_bridge(redis.url) as live:
         program = block("js", part).replace(f"ws://{DEFAULT}", live.url.replace("http", "ws"))
-        # Node 20 has WebSocket only if asked.
+        # Node 20 has WebSocket only with this option.
         command = [node, "--experimental-websocket", "--input-type=commonjs", "-e", program]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
             try:
@@ -121,7 +121,7 @@ async def test_the_python_worker_that_logs(redis: Redis) -> None:
 
 @pytest.mark.parametrize("taken", [True, False], ids=["written", "refused by Redis"])
 async def test_the_node_worker_that_logs(redis: Redis, taken: bool) -> None:
-    """The line is on the wire, and a Redis that takes none ends no worker."""
+    """The worker writes the line, and does not end if Redis refuses it."""
     node = require("node")
     await anyio.to_thread.run_sync(install_packages)
     program = (
@@ -220,7 +220,7 @@ async def test_the_commands(redis: Redis) -> None:
             subprocess.run, capture_output=True, text=True, env={**os.environ, "PATH": programs, "JOBWS_URL": live.url}
         )
         for line in block("sh", "jobws submit").splitlines():
-            # A stream has no end: its first event is enough.
+            # A stream has no end, so its first event is enough.
             shell = "set -o pipefail; " + line.replace(f"http://{DEFAULT}", live.url)
             command = ["bash", "-c", shell.replace("curl -N", "curl -sSN --max-time 1").replace("curl", "curl -sS")]
             done = await anyio.to_thread.run_sync(partial(run, command))

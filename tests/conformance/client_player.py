@@ -1,4 +1,7 @@
-"""Plays vectors for clients: is the bridge, and a client's user. `README.md` says what the steps mean."""
+"""Plays the test vectors for clients. It plays both the bridge and the client's user.
+
+`README.md` explains the steps.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,37 @@ if TYPE_CHECKING:
 
 CLIENT_VECTORS: Final = Path(__file__).parent / "client_vectors"
 QUEUE: Final = "q"
-# The bridge's pings come often, and so do those of a client that takes its own interval from there.
+# A short heartbeat, so that the bridge's pings come often, and those of clients that use the same interval.
 HELLO: Final[dict[str, Any]] = {"heartbeat": 1.0, "queues": [QUEUE, "other"]}
 
 
 class Client(Protocol):
-    """A client under test, and the calls of its user."""
+    """A client under test, with the calls that its user can make."""
 
     async def watch(
         self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
     ) -> None:
-        """Begin to watch a job; the call is known as `name`."""
+        """Begin to watch a job. Later steps call this watch `name`."""
 
     async def wait(self, name: str, job_id: str | int, queue: str | None, *, expect: bool) -> None:
-        """Begin to wait for a job's result."""
+        """Begin to wait for a job's result. Later steps call this wait `name`."""
 
     async def leave(self, name: str) -> None:
-        """Give the call up."""
+        """End the watch or the wait with this name."""
 
     async def told(self, name: str) -> dict[str, Any]:
-        """The next that the call is handed: an event with its keys, or one of the words of `README.md`."""
+        """Return the next thing that the user gets from this call: an event with its keys, or one of the words of
+        `README.md`.
+        """
 
 
 def load_client_vectors() -> list[Vector]:
-    """All of them."""
+    """Return all vectors for clients."""
     return [vector for file in sorted(CLIENT_VECTORS.glob("*.json")) for vector in json.loads(file.read_text("utf-8"))]
 
 
 class Player:
-    """The bridge's side of a vector, and the hand on its user's side."""
+    """Plays a vector, as the bridge and as the user."""
 
     def __init__(self, bridge: FakeBridge, client: Client, connection: FakeConnection) -> None:
         self._bridge = bridge
@@ -54,16 +59,16 @@ class Player:
     def _begin(self, connection: FakeConnection) -> None:
         self._connection = connection
         self._limits = self._bridge.hello["limits"]
-        self._requests: deque[dict[str, Any]] = deque()  # that no step was about yet
+        self._requests: deque[dict[str, Any]] = deque()  # requests that no step has expected yet
         self._pings: deque[Any] = deque()
         self._unanswered: deque[tuple[dict[str, Any], list[int]]] = deque()
         self._refs: set[Any] = set()
-        self._subs: set[Any] = set()  # names that this connection has had
-        self._latest: dict[tuple[str, str], Any] = {}  # the last of them, by job and queue
-        self._bound: dict[str, Any] = {}  # those that a step has named
+        self._subs: set[Any] = set()  # the names of subscriptions on this connection
+        self._latest: dict[tuple[str, str], Any] = {}  # the last name, by job and queue
+        self._bound: dict[str, Any] = {}  # by the vector's name, the client's name
 
     async def play(self, vector: Vector) -> None:
-        """Play the steps; what differs fails."""
+        """Play the steps. Fail at the first difference."""
         for number, step in enumerate(vector["steps"]):
             ((kind, value),) = step.items()
             try:
@@ -117,7 +122,7 @@ class Player:
     # ---- what the client sends ----
 
     async def _receive(self) -> None:
-        """Take one message, and hold it against the rules that bind each of them."""
+        """Receive one message, and check the rules that are true for every message."""
         text = await self._connection.socket.get_message()
         assert isinstance(text, str), "C1: a message is a text frame"
         assert len(text.encode()) <= self._limits["maxMessage"], "M3: the message is too large"
@@ -132,7 +137,7 @@ class Player:
         self._requests.append(request)
 
     async def _asks(self, event: str, expected: list[dict[str, Any]]) -> None:
-        """The client's next requests are these, about these rooms, in one message or several, in any order."""
+        """Check that the client's next requests are about these rooms, in one message or several, in any order."""
         got: list[tuple[dict[str, Any], dict[str, Any]]] = []
         while len(got) < len(expected):
             while not self._requests:
@@ -149,7 +154,7 @@ class Player:
             [_sorted(got[index][1]) for index in order],
             event,
         )
-        # Which of the vector's items each item of a request is.
+        # For each item of a request, the item of the vector.
         place = dict(zip(order, wanted, strict=True))
         for number, (request, _) in enumerate(got):
             if not self._unanswered or self._unanswered[-1][0] is not request:
@@ -157,7 +162,7 @@ class Player:
             self._unanswered[-1][1].append(place[number])
 
     def _named(self, event: str, item: dict[str, Any], name: str | None) -> None:
-        """Keep the name that the client gave to a subscription, under the vector's own name for it, if there is one."""
+        """Store the client's name of a subscription under the vector's name for it, if there is one."""
         sub = item.get("sub")
         if event == "subscribe-job":
             assert sub is not None, "P1: without a name, frames of several subscriptions look the same"
@@ -170,12 +175,15 @@ class Player:
             assert sub in self._subs, "S8: there is no subscription of that name"
 
     def _bind(self, keys: dict[str, Any]) -> dict[str, Any]:
-        """The keys, with the client's name where the vector has its own."""
+        """Return these keys with the client's name of the subscription instead of the vector's."""
         sub = keys.get("sub")
         return {**keys, "sub": self._bound[sub]} if isinstance(sub, str) and sub.startswith("$") else keys
 
     def _addressed(self, frame: dict[str, Any]) -> dict[str, Any]:
-        """A frame of a job that says of no subscription is of the latest one to that job, with its queue or without."""
+        """Return the frame with a `sub`.
+
+        If the vector gives none, it is the latest subscription to the job, in its queue or in any.
+        """
         data = frame.get("data")
         if "sub" in frame:
             frame = self._bind(frame)
@@ -192,7 +200,7 @@ class Player:
     # ---- what the bridge answers ----
 
     async def _acknowledge(self, ack: dict[str, Any]) -> None:
-        """Answer the request about a job, those that the given results are of, or else all."""
+        """Answer the request about a job, or those that the given results are about, or all."""
         about, given, after = ack.get("about"), ack.get("results"), ack.get("after", {})
         evicted = {"evicted": [self._bind(item) for item in ack["evicted"]]} if "evicted" in ack else {}
         chosen = [each for each in self._unanswered if about in (None, *_job_ids(each[0]))]
@@ -211,7 +219,7 @@ class Player:
             common = {"after": after}
             if request["event"] == "unsubscribe-job":
                 common = {}
-            elif not all("queue" in item for item in items):  # P5: positions are common only where all name a queue
+            elif not all("queue" in item for item in items):  # P5: positions are common only if all name a queue
                 common = {}
                 results = [
                     result if "error" in result else {"after": _positions(item, after), **result}
@@ -227,12 +235,12 @@ class Player:
             case 1006:
                 await self._connection.cut()
             case 1005:
-                await self._connection.close(code)  # without a code, and so without a reason
+                await self._connection.close(code)  # without a code, there is no reason
             case _:
                 await self._connection.close(code, "the reason")
 
     async def _stays_away(self) -> None:
-        """Whoever waits is told so, and so is whoever asks now; there is no other handshake."""
+        """Check that calls that wait fail, and new calls, too, and that there is no further handshake."""
         attempts = self._bridge.attempts
         for name in self._calls:
             check({"away": True}, await self._client.told(name), name)
@@ -242,7 +250,7 @@ class Player:
 
 
 def items_of(data: Any) -> list[dict[str, Any]]:
-    """The items of `subscribe-job` and `unsubscribe-job`, in whichever form they were sent (S1, S3, J1)."""
+    """Return the items of `subscribe-job` or `unsubscribe-job`, which may have several forms (S1, S3, J1)."""
     common: dict[str, Any] = {}
     if isinstance(data, dict) and "jobs" in data:
         common = {key: value for key, value in data.items() if key != "jobs"}
@@ -272,7 +280,7 @@ def _sorted(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(request: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    """What the bridge has to tell of a room if a vector does not say it: there is such a job, and it is active."""
+    """Return the bridge's answer about a room if the vector gives none: the job exists and is active."""
     if request["event"] == "unsubscribe-job":
         return {"left": True}
     snapshot = {"queue": item.get("queue", QUEUE), "jobId": item["jobId"], "name": "", "state": "active", "at": None}
@@ -280,7 +288,7 @@ def answer(request: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
 
 
 def unfolded(value: Any) -> Any:
-    """A vector's frame as it is sent: `{"$times": [text, count]}` is a long text."""
+    """Return a frame of a vector as it is sent. `{"$times": [text, count]}` becomes a long text."""
     match value:
         case {"$times": [str(text), int(count)]}:
             return text * count

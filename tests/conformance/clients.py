@@ -1,4 +1,4 @@
-"""Our clients, as vectors for clients see one."""
+"""The Python and the JavaScript client, in the form that the vectors for clients need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Put = Callable[[dict[str, Any]], None]
     Task = Callable[[Put], Awaitable[None]]
 
-# Times in milliseconds: it comes back at once, and asks for positions as often as a test can wait for.
+# Times in milliseconds. The client reconnects immediately, and asks for positions often.
 JAVASCRIPT_OPTIONS: Final = {
     "transports": ["websocket"],
     "reconnectionDelay": 10,
@@ -34,7 +34,7 @@ JAVASCRIPT_OPTIONS: Final = {
 
 
 class Calls(ABC):
-    """The calls of a client's user. What they are handed is kept until it is asked for."""
+    """The calls of a client's user. What they get is kept until a step asks for it."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -63,7 +63,7 @@ class Calls(ABC):
                     send.send_nowait(word(error))
 
         self._nursery.start_soon(call)
-        # Calls are made one after the other.
+        # So calls are made one after the other.
         await trio.testing.wait_all_tasks_blocked()
 
     async def leave(self, name: str) -> None:
@@ -129,7 +129,7 @@ class JavaScriptClient(Calls):
 
 
 def plain(event: Event) -> dict[str, Any]:
-    """An event with the keys that it has."""
+    """Return an event without the keys that it does not have."""
     if event.event == "unknown":
         return {"unknown": True}
     keys = {"id": event.id} if event.id is not None else {}
@@ -137,7 +137,7 @@ def plain(event: Event) -> dict[str, Any]:
 
 
 def word(error: ClientError | Rejected) -> dict[str, Any]:
-    """What an exception is in the vectors."""
+    """Return how the vectors write an exception."""
     match error:
         case JobFailed():
             return {"failed": error.reason}
@@ -159,7 +159,7 @@ def word(error: ClientError | Rejected) -> dict[str, Any]:
 
 @asynccontextmanager
 async def python_client(url: str) -> AsyncIterator[PythonClient]:
-    """A client of the bridge at `url`, connected."""
+    """Yield a connected Python client of the bridge at `url`."""
     async with connect(url) as jobs, trio.open_nursery() as nursery:
         yield PythonClient(nursery, jobs)
         nursery.cancel_scope.cancel()
@@ -167,7 +167,7 @@ async def python_client(url: str) -> AsyncIterator[PythonClient]:
 
 @asynccontextmanager
 async def javascript_client(url: str) -> AsyncIterator[JavaScriptClient]:
-    """A client of the bridge at `url`, connected, in Node."""
+    """Yield a connected JavaScript client of the bridge at `url`, in Node."""
     async with adapter() as node, trio.open_nursery() as nursery:
         jobs = await node.io(url, **JAVASCRIPT_OPTIONS)
         await jobs.until("connect")

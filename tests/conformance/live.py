@@ -61,7 +61,7 @@ class LiveTarget:
         self._redis.make_queue(name)
 
     async def trim(self, queue: str) -> None:
-        await self.read()  # else it is a gap: the bridge cannot be sure that it read all of this stream
+        await self.read()  # otherwise the bridge sends a gap, since it cannot be sure that it has read all
         self._redis.client.xtrim(f"bull:{queue}:events", maxlen=0, approximate=False)
 
     async def vanish(self, queue: str, job_id: str) -> None:
@@ -89,7 +89,7 @@ class LiveTarget:
 
 
 def give(redis: Redis, vector: Vector) -> None:
-    """What Redis holds before the steps."""
+    """Write what Redis has before the steps."""
     for job in vector.get("given", []):
         redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
     for queue, length in vector.get("maxLengths", {}).items():

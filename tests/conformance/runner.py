@@ -15,7 +15,7 @@ Vector = dict[str, Any]
 
 
 class Target(Protocol):
-    """A client's connection to a bridge, and the Redis behind that."""
+    """A client's connection to a bridge, and the Redis that this bridge reads."""
 
     async def send(self, message: str | bytes) -> None: ...
 
@@ -43,7 +43,7 @@ class Target(Protocol):
 
 
 def load_vectors(target: str) -> list[Vector]:
-    """All vectors that `target` can play."""
+    """Return all vectors that `target` can play."""
     vectors: list[Vector] = []
     for file in sorted(VECTORS.glob("*.json")):
         vectors += json.loads(file.read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def vector_id(vector: Vector) -> str:
 
 
 async def play(vector: Vector, target: Target) -> None:
-    """Play the steps of `vector`; what differs fails."""
+    """Play the steps of `vector`. Fail at the first difference."""
     for step in vector["steps"]:
         ((kind, value),) = step.items()
         match kind:
@@ -97,7 +97,7 @@ def _fields(value: dict[str, Any]) -> dict[str, bytes]:
 
 
 def check(expected: Any, value: Any, where: str) -> None:
-    """Whether `value` holds at least what is expected."""
+    """Check that `value` contains at least what is expected."""
     match expected:
         case {"$type": name}:
             assert isinstance(value, TYPES[name]), f"{where}: {value!r}"

@@ -1,4 +1,4 @@
-"""What a client must do, played against the clients that we have."""
+"""Plays the vectors for clients against the Python and the JavaScript client."""
 
 from __future__ import annotations
 

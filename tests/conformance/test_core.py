@@ -1,4 +1,4 @@
-"""The vectors against the pure core: no socket, no Redis, no clock."""
+"""Plays the vectors against the pure core, without a socket, a Redis and a clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Command, Entry
 
-# What the handshake decides, the core never sees.
+# Without vectors about the handshake, which the core never sees.
 VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]
 NOW_MILLISECONDS = 1795435729358.0
 DEFAULTS = {"max_subscriptions": 1000, "max_message_bytes": 262144, "max_result_bytes": 2097152}
@@ -58,14 +58,14 @@ class MemoryRedis:
 
 
 class _Any:
-    """Every label may be named."""
+    """Stands for the labels that a client may name: all of them."""
 
     def __contains__(self, label: object) -> bool:
         return isinstance(label, str) and can_be_queue(label)
 
 
 class CoreTarget:
-    """A connection of the hub, whose look-ups are answered when the client waits for a frame."""
+    """A client of the hub. Its look-ups are answered when the test waits for a frame."""
 
     def __init__(self, vector: Vector) -> None:
         self.settings: dict[str, Any] = {**DEFAULTS, **vector.get("settings", {})}
@@ -161,7 +161,7 @@ class CoreTarget:
         return int(self.hub_client.closing.code)
 
     async def read(self) -> None:
-        """It was: entries are published at once."""
+        """Do nothing, since entries are published as soon as they are added."""
 
     async def trim(self, queue: str) -> None:
         assert self.redis is not None

@@ -1,4 +1,4 @@
-"""The vectors against a real server with a real Redis."""
+"""Plays the vectors against a real server with a real Redis."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 
-# In apps of both kinds by turns: what is mounted does not know where.
+# In the two kinds of apps in turn, since a mounted bridge behaves the same in each.
 MOUNTED = list(zip((each for each in load_vectors("live") if each.get("redis") != "away"), cycle(APPS), strict=False))
 
 
 @pytest.mark.parametrize(("vector", "kind"), MOUNTED, ids=[f"{vector_id(vector)}-{kind}" for vector, kind in MOUNTED])
 async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis: Redis) -> None:
-    """Under uvicorn, which runs on asyncio, below a path prefix."""
+    """The bridge runs under uvicorn, that is, on asyncio, and below a path prefix."""
     give(redis, vector)
     with ExitStack() as mounted:
         bridge = mounted_bridge(redis.url, kind, **{"queues": QUEUES, **vector.get("settings", {})})
@@ -35,7 +35,7 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
             await play_live(LiveTarget(url, redis, vector, stack), vector)
 
 
-# What is mounted is served through ASGI, too.
+# Without the variant of ASGI in short runs, since mounted bridges use ASGI, too.
 @pytest.mark.parametrize("direct", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["direct", "asgi"])
 @pytest.mark.parametrize("vector", load_vectors("live"), ids=vector_id)
 async def test_a_live_server_keeps_the_rule(

@@ -1,4 +1,4 @@
-"""The vectors over `/logs`: its own, and those of connections, messages and errors that are about no job."""
+"""Plays vectors over `/logs`: those for logs, and those about connections, messages and errors that name no job."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_the_log_keeps_the_rule(
 
 @pytest.mark.parametrize("vector", [vector for vector in VECTORS if vector.get("redis") != "away"], ids=vector_id)
 async def test_the_log_of_a_mounted_bridge_keeps_the_rule(vector: Vector, redis: Redis) -> None:
-    """Under uvicorn, which runs on asyncio, below a path prefix."""
+    """The bridge runs under uvicorn, that is, on asyncio, and below a path prefix."""
     with ExitStack() as mounted:
         bridge = mounted_bridge(redis.url, "starlette", queues=QUEUES, **vector.get("settings", {}))
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)

@@ -1,4 +1,4 @@
-"""The vectors over `POST /events`: those whose client says everything before it is told anything."""
+"""Plays vectors over `POST /events`: those in which the client sends everything before it gets anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_one_body(vector: Vector) -> bool:
-    """Whether a client can say at once all that it says on a connection, as one list of JSON."""
+    """Whether all messages that the client sends over a connection can be one JSON list."""
     if vector.keys() & {"subprotocols", "headers"}:
         return False
     asked = told = False
@@ -40,7 +40,7 @@ def is_one_body(vector: Vector) -> bool:
             case "sendBinary" | "refused":
                 return False
             case "close":
-                if value == 1009:  # a problem, before the stream begins
+                if value == 1009:  # an error response, before the stream begins
                     return False
                 told = True
             case _:
@@ -66,7 +66,7 @@ VECTORS = [vector for vector in load_vectors("live") if is_one_body(vector)]
 
 
 class PostTarget(LiveTarget):
-    """Collects what is sent, and asks as soon as anything else is to happen."""
+    """Collects messages, and sends them when the vector does anything else."""
 
     _source: EventSource | None
 
@@ -100,7 +100,7 @@ class PostTarget(LiveTarget):
     async def receive(self) -> dict[str, Any]:
         frame = await (await self._opened()).frame()
         while frame["event"] == "pong" and not any('"ping"' in request for request in self._requests):
-            frame = await (await self._opened()).frame()  # half a second after the answers there is one
+            frame = await (await self._opened()).frame()  # a pong comes half a second after the answers
         return frame
 
     async def close_code(self) -> int:

@@ -1,4 +1,4 @@
-"""Every rule of protocol.md has a vector, and its tables say what the code says."""
+"""Every rule of protocol.md has a vector, and its tables agree with the code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.conformance.runner import load_vectors, vector_id
 
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
-# What the bridge alone can keep or break, and what a client may ask for or leave.
+# Rules that only the bridge can follow or break, or that say what a client may do.
 NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "S1", "S2", "S9", "E5", "E6"}
-# tests/client/test_nesting.py holds how deep a frame may be.
+# tests/client/test_nesting.py tests how deep a frame may be nested.
 NOT_OF_CLIENTS |= {"M6"}
-# tests/client/log/test_feed.py and tests/web/test_adapter_logs.py hold what clients make of the log.
+# tests/client/log/test_feed.py and tests/web/test_adapter_logs.py test clients of the log.
 NOT_OF_CLIENTS |= {"E9", "E10", *(f"L{number}" for number in range(1, 8))}
 CLIENT_VECTORS = load_client_vectors()
 VECTORS = load_vectors("live") + [
@@ -32,7 +32,7 @@ def section(title: str) -> str:
 
 
 def test_every_rule_has_a_vector_and_every_vector_a_rule() -> None:
-    # Those of HTTP (H…) are no conversation; `tests/server/http/` holds them.
+    # Rules of HTTP (H…) have no vectors; `tests/server/http/` tests them.
     rules = set(re.findall(r"^\*\*([A-GI-Z]\d+)\.\*\*", PROTOCOL, re.MULTILINE))
     assert rules == {vector["rule"] for vector in VECTORS}
     assert len(rules) > 30

@@ -1,4 +1,4 @@
-"""The example client of protocol.md, by itself, against a bridge and a Redis: what a reader of it would rely on."""
+"""The example client of protocol.md, unchanged, against a real bridge: it must do what its readers rely on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 QUEUES = ("http", "sparql", "quiet")
-# Until a bridge on a busy machine reads ten thousand queues.
+# How long a bridge on a busy machine takes until it reads ten thousand queues.
 READ_SECONDS = 240
 
 
@@ -43,7 +43,7 @@ async def subscribed(live: Live, job_id: str, queue: str = "http", count: int = 
 
 
 async def settled(walks: Walker, redis: Redis, live: Live, queue: str = "http") -> None:
-    """Whatever was to be told has been: a job that is watched now was told its outcome."""
+    """Wait until the client has got everything before: it watches a job from now on, and gets its outcome."""
     name = f"last-{len(walks.told)}"
     redis.add_job(queue, name, state="active")
     await walks.watch(name, queue=queue)
@@ -53,7 +53,7 @@ async def settled(walks: Walker, redis: Redis, live: Live, queue: str = "http") 
 
 
 async def come_back(walks: Walker, redis: Redis, live: Live) -> None:
-    """The connection is lost, and everything that the client watched has been asked for again."""
+    """Cut the connection, and wait until the client has subscribed to everything again."""
     before = set(live.bridge.clients.connected)
     await walks.cut()
     await eventually(lambda: bool(live.bridge.clients.connected) and before.isdisjoint(live.bridge.clients.connected))
@@ -90,7 +90,7 @@ async def test_two_subscriptions_to_a_job_bring_each_event_twice(redis: Redis) -
 
 
 async def test_what_was_missed_comes_once_and_then_what_happens(redis: Redis) -> None:
-    """Also of another life of the job; and after two further returns nothing."""
+    """Also if the job was retried or added again. After two further returns, nothing more comes."""
     async with walking(redis) as (walks, live):
         redis.add_job("http", "1", state="active")
         told = await walks.watch("1", queue="http", events=["*"], stays=True)
@@ -190,8 +190,8 @@ async def test_log_lines(redis: Redis) -> None:
 
 
 async def test_a_hole_that_was_never_read(redis: Redis) -> None:
-    """The outcome follows the gap; whose outcome was told is told of the gap."""
-    # A sweep would find the outcome before the gap is noticed, in one run of twenty.
+    """The outcome follows the gap. A subscription that already has its outcome gets the gap, too."""
+    # Otherwise, in one run of twenty, a sweep would find the outcome before the gap is noticed.
     async with walking(redis, sweep_seconds=3600) as (walks, live):
         redis.add_job("http", "1", state="active")
         await walks.watch("1", queue="http", events=["*"])
@@ -229,7 +229,7 @@ async def test_a_stream_that_begins_again_with_lower_ids(redis: Redis) -> None:
         fields = {b"event": b"completed", b"jobId": b"1", b"returnvalue": b"8", b"prev": b"active"}
         redis.add_entry("http", dict(fields), stream_id="7-0")
         await eventually(lambda: "completed http 8" in progress())
-        # What came while an outcome was owed had no `id`, and may come once more (R4).
+        # What came before the missing outcome had no `id`, and may come once more (R4).
         assert list(dict.fromkeys(progress())) == [f"progress http {number}" for number in (1, 2, 3)] + [
             "completed http 8"
         ]
@@ -237,7 +237,7 @@ async def test_a_stream_that_begins_again_with_lower_ids(redis: Redis) -> None:
 
 @pytest.mark.parametrize("off_ms", [-4000, 3_600_000, -3_600_000])
 async def test_workers_whose_clocks_are_off(redis: Redis, off_ms: int) -> None:
-    """The client is away, the stream is trimmed, and another bridge answers."""
+    """While the client is away, the stream is trimmed. Then another bridge answers."""
     redis.make_queue("http")
     for job_id in ("1", "2"):
         redis.add_job("http", job_id, state="active")
@@ -277,7 +277,7 @@ def _was_told(walks: Walker, name: str, what: str) -> bool:
 
 
 async def test_two_jobs_that_end_in_the_same_millisecond(redis: Redis) -> None:
-    """While the client is away, and the stream is trimmed; they are resumed in one list."""
+    """They end while the client is away, and the stream is trimmed. The client resumes both in one list."""
     jobs = ("1", "2")
 
     async def returned(walks: Walker, live: Live) -> None:
@@ -401,7 +401,7 @@ async def test_more_jobs_than_fit_over_a_bridge_that_is_killed(redis: Redis) -> 
 
 @pytest.mark.long
 async def test_ten_thousand_queues(redis: Redis) -> None:
-    """A subscription without a queue comes back with the positions of those queues alone that have the job."""
+    """A subscription without a queue returns with positions in only those queues that have the job."""
     with redis.client.pipeline() as pipeline:
         for number in range(10_000):
             pipeline.hset(f"bull:q{number}:meta", "opts.maxLenEvents", "10000")
@@ -422,5 +422,5 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
             end(redis, queue, "1", 1)
         await walks.until("1", 2)
         await come_back(walks, redis, live)
-        # The look-up in so many queues may take until the jobs have ended.
+        # The look-up in so many queues may take longer than the jobs, so outcomes may be replayed.
         assert sorted(each.removesuffix(" replayed") for each in told) == ["completed q1 1", "completed q9999 1"]

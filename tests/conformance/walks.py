@@ -1,4 +1,4 @@
-"""The example client of protocol.md in Node, and jobs as BullMQ would treat them."""
+"""The example client of protocol.md in Node, and functions that end jobs as BullMQ does."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Walker:
-    """The process. `walker()` makes one.
+    """The Node process with the client. Get it from `walker`.
 
     Attributes:
-        told: What each watch was told, as `event queue value`, and `replayed` where it was read back.
+        told: What each watch got, as `event queue value`, and `replayed` if it is a replay.
     """
 
     def __init__(self, process: Process) -> None:
@@ -34,7 +34,10 @@ class Walker:
         self._process = process
 
     async def watch(self, name: str, job_id: str | None = None, **options: Any) -> list[str]:
-        """Watch the job of that name, or `job_id`; what it will be told."""
+        """Watch the job with the id `job_id`, which is `name` by default.
+
+        Return the list to which the watch's events are added.
+        """
         self.told[name] = []
         await self._do("watch", name=name, jobId=job_id or name, options=options)
         return self.told[name]
@@ -43,16 +46,16 @@ class Walker:
         await self._do("leave", name=name)
 
     async def cut(self) -> None:
-        """The connection ends; the client comes back by itself."""
+        """End the connection. The client comes back itself."""
         await self._do("cut")
 
     async def until(self, name: str, count: int) -> list[str]:
-        """What the watch was told, once it is so much."""
+        """Wait until the watch has got so many events, and return them."""
         await eventually(lambda: len(self.told[name]) >= count)
         return self.told[name]
 
     async def read(self) -> None:
-        """Take what the process writes, until it ends."""
+        """Take what the process writes, until the process ends."""
         assert self._process.stdout is not None
         rest = b""
         async for chunk in self._process.stdout:
@@ -77,7 +80,7 @@ def _words(told: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def walker(url: str) -> AsyncIterator[Walker]:
-    """The client of the bridge at that URL, until the end of the context. The test is skipped where Node is missing."""
+    """Yield a client of the bridge at this URL. The test is skipped if Node is missing."""
     node = require("node")
     await anyio.to_thread.run_sync(install_packages, NODE, "ws")
     command = [node, str(NODE / "walker.mjs"), url.replace("http", "ws") + "/ws"]
@@ -95,7 +98,10 @@ async def walker(url: str) -> AsyncIterator[Walker]:
 
 
 def end(redis: Redis, queue: str, job_id: str, value: object, *, silent: bool = False, off_ms: int = 0) -> None:
-    """Complete an active job. `silent`: without an event. `off_ms`: the clock of the worker is off by so much."""
+    """Complete an active job; if `silent`, without an event.
+
+    The clock of the worker is wrong by `off_ms` milliseconds.
+    """
     now = int(time.time() * 1000)
     front = f"bull:{queue}:"
     with redis.client.pipeline(transaction=True) as pipeline:

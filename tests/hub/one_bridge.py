@@ -1,4 +1,4 @@
-"""One fanout and its clients, step by step: a test says what Redis answers, and when."""
+"""A hub and its clients, step by step. The test decides what Redis answers, and when."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ QUEUES = ("http", "analyzer")
 
 
 def event(name: str, job_id: str = "1", **fields: bytes | str) -> list[bytes]:
-    """The fields of a stream's entry."""
+    """Return the fields of a stream's entry."""
     values = {"event": name, "jobId": job_id, **fields}
     return [part if isinstance(part, bytes) else part.encode() for item in values.items() for part in item]
 
 
 def hash_of(state: str = "completed", finished_on: float = 5, queue: str = "http", job_id: str = "1") -> JobSnapshot:
-    """What Redis says of a job."""
+    """Return the snapshot of a job."""
     if state not in ("completed", "failed"):
         return JobSnapshot(queue, job_id, "n", state, None)
     return JobSnapshot(queue, job_id, "n", state, None, finished_on=finished_on, returnvalue=Raw(b"1"))
 
 
 class Bridge:
-    """Queues whose streams are empty, and were read."""
+    """A hub whose queues have empty streams that were read."""
 
     def __init__(
         self,
@@ -61,19 +61,19 @@ class Bridge:
             self.open(queue)
 
     def open(self, queue: str) -> None:
-        """It is there, with an empty stream."""
+        """Add a queue with an empty stream."""
         self.queues[queue] = None
         do_all(self.fanout.fill(queue, [], "0-0"))
         self.fanout.cursors[queue] = self.fanout.verified[queue] = "0-0"
 
     def publish(self, stream_id: str, fields: list[bytes], queue: str = "http") -> None:
-        """One entry is read."""
+        """Publish one entry of a stream."""
         assert self.fanout.publish(queue, [(stream_id.encode(), fields)]) == 1
         self.fanout.verified[queue] = stream_id
 
 
 class Client:
-    """A connection, and what it is told."""
+    """A client, and what it gets."""
 
     def __init__(self, bridge: Bridge, *, outbox_bytes: int = 1 << 20, max_subscriptions: int = 100) -> None:
         self.fanout = bridge.fanout
@@ -93,7 +93,7 @@ class Client:
         return self.hub_client.receive(json.dumps(message), 0.0)
 
     def begin(self, data: object, name: str = "subscribe-job") -> PendingSubscription:
-        """A subscription that waits for its answer."""
+        """Begin a subscription, and return it before it is answered."""
         join = self.ask(name, data)
         assert join is not None
         return join
@@ -107,7 +107,10 @@ class Client:
         now: float = 0.0,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Query:
-        """Redis says that of its jobs, and that their streams end there; `meanwhile` happens before it does."""
+        """Answer a subscription: Redis found these jobs, and their streams end at `end`.
+
+        `meanwhile` is called before that.
+        """
         query = ask_for(join, self.queues, self.fanout)
         meanwhile()
         found = dict(found or {})
@@ -116,7 +119,7 @@ class Client:
         return query
 
     def subscribe(self, data: object, found: Found | None = None, end: str = "0-0") -> dict[str, Any]:
-        """Subscribe and be answered; returns the ack's data."""
+        """Subscribe, and return the data of the ack."""
         self.complete(self.begin(data), found, end)
         ack, *_ = self.frames()
         assert ack["event"] == "ack"
@@ -124,26 +127,26 @@ class Client:
         return answer
 
     def frames(self) -> list[dict[str, Any]]:
-        """What it is sent, which is gone then."""
+        """Take the frames in the outbox, and return them."""
         frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
         self.hub_client.outbox.written()
         return frames
 
     def told(self) -> list[tuple[str, str | None]]:
-        """The names and positions of these."""
+        """Take the frames in the outbox, and return their events and positions."""
         return [(frame["event"], frame.get("id")) for frame in self.frames()]
 
     def member(self) -> Subscription:
-        """Its only subscription."""
+        """Return the client's only subscription."""
         (membership,) = self.hub_client._subscriptions
         return membership
 
     def to_read_back(self) -> tuple[Replay, int]:
-        """The one event that is to be read back for it: what it belongs to, and its index there."""
+        """Return the only event that the client must be replayed: the replay, and the event's index in it."""
         assert self.hub_client.backlog is not None
         (event,), _ = self.hub_client.backlog.take(9)
         return event
 
     def owed(self) -> list[Owed]:
-        """The outcomes that are to be looked up for it."""
+        """Return the outcomes that must be looked up for the client."""
         return [] if self.hub_client.backlog is None else self.hub_client.backlog.take(100)[1]

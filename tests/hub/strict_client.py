@@ -1,4 +1,4 @@
-"""A client that does what protocol.md asks of one, and holds every frame against what it may rely on."""
+"""A client that does what protocol.md requires of clients, and checks in every frame what clients may rely on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Frame = dict[str, Any]
 
 
 class Taken:
-    """What a subscription has of one event.
+    """What a subscription has got of one event.
 
     Attributes:
         positioned: Whether its frame had a position.
-        gaps: How many gaps were told before.
-        breaks: How many of them were not `trimmed`.
-        hashed: How many gaps were told before it came from the hash, the last time; -1: it did not.
+        gaps: How many gaps came before.
+        breaks: How many of these had a reason other than `trimmed`.
+        hashed: How many gaps came before the event last came from the hash; -1 if it never did.
     """
 
     def __init__(self, *, positioned: bool, gaps: int, breaks: int, hashed: int) -> None:
@@ -34,12 +34,13 @@ class Taken:
 
 
 class Watch:
-    """One subscription over many connections.
+    """A subscription, over many connections.
 
     Attributes:
-        after: What the client keeps: positions by queue; None: it was never acknowledged.
-        due: Events that must come: those that happened after its positions, or while it was acknowledged.
-        taken: Events that came.
+        after: The positions by queue that the client keeps; None if the subscription was never acknowledged.
+        due: The events that must come: those that happened after the positions, or while the subscription was
+            acknowledged.
+        taken: The events that came.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Watch:
         self.taken: dict[int, Taken] = {}
         self.gaps: dict[str, int] = {}
         self.breaks: dict[str, int] = {}
-        # The first ack: when, and whether outcomes were too old for it.
+        # When the first ack came, and when it said that old outcomes are not sent (`ambiguous`).
         self.began_at = -1
         self.ambiguous_at: int | None = None
         self.last: dict[str, tuple[int, int]] = {}
@@ -73,7 +74,7 @@ class Watch:
         return "*" in self.events or name in self.events
 
     def gap(self, queue: str, at: int) -> None:
-        """Events that happened up to then may be missing."""
+        """Take a gap: events that happened up to then may be missing."""
         self.gaps[queue] = self.gaps.get(queue, 0) + 1
         self.due = {n: each for n, each in self.due.items() if each.queue != queue or each.at > at}
 
@@ -84,7 +85,11 @@ class Watch:
             self.due[event.number] = event
 
     def disconnect(self, missed: set[int]) -> None:
-        """Of a queue without a position only the outcome is due; what the bridge had not found out about is not."""
+        """End the acknowledged state.
+
+        Events of a queue without a position need not come any more, nor those that the bridge did not know to be lost
+        (`missed`).
+        """
         self.acked = False
         self.last.clear()
         after = self.after or {}
@@ -111,18 +116,18 @@ class Watch:
             self.known = False
         else:
             self.known = True
-        # A queue that is not named has nothing of the job.
+        # A queue without a position in the ack has no events of the job.
         had = dict(self.after)
         self.due = {n: each for n, each in self.due.items() if each.queue in had and self.is_kept(each)}
         for queue in self.after:
             self.reached(queue, self.after[queue], "ack")
 
     def is_kept(self, event: Written) -> bool:
-        """Whether the event can be missed: after `0-0` comes what the stream has, and no more."""
+        """Whether the event must still come. After the position `0-0` comes what the stream still has, and no more."""
         return self.before.get(event.queue) != START or self.redis.has(event.number)
 
     def reached(self, queue: str, text: str, why: str) -> None:
-        """A position: nothing that is due lies before it."""
+        """Check a position: no event that must come may be before it."""
         at = position(text.partition("~")[0])
         late = [each for each in self.due.values() if each.queue == queue and position(each.stream_id) <= at]
         late = [each for each in late if each.number not in self.missed_here]
@@ -185,7 +190,7 @@ class Watch:
 
 
 class Client:
-    """Subscriptions over one connection after the other."""
+    """A client with its subscriptions, over one connection after the other."""
 
     def __init__(self, redis: Redis, bridge: Bridge) -> None:
         self.redis = redis
@@ -203,7 +208,7 @@ class Client:
         self.refs.clear()
 
     def disconnect(self, keep: int) -> None:
-        """The connection breaks: of the frames that were under way the first `keep` were taken."""
+        """Break the connection. Of the frames that were under way, the first `keep` arrive."""
         self.fetch()
         self.take(keep)
         self.bridge.disconnect(self.hub_client)
@@ -211,7 +216,10 @@ class Client:
             watch.disconnect(self.bridge.missed)
 
     def subscribe(self, watches: list[Watch], *, many: bool, common: bool) -> None:
-        """In one request; `common`: what all have alike stands beside the list."""
+        """Subscribe in one request.
+
+        `common` means that keys with the same value in all items are given once for the list.
+        """
         items, subs = [], []
         for watch in watches:
             self.count += 1
@@ -238,7 +246,7 @@ class Client:
         self.bridge.receive(self.hub_client, {"event": "subscribe-job", "data": data, "ref": self.count})
 
     def leave(self, watch: Watch) -> None:
-        """And forget what was under way for it."""
+        """Unsubscribe, and forget the frames that are under way for this subscription."""
         self.subs.pop(watch.sub, None)
         data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
         self.bridge.receive(self.hub_client, {"event": "unsubscribe-job", "data": data})
@@ -248,7 +256,7 @@ class Client:
         self.bridge.receive(self.hub_client, {"event": "ping"})
 
     def fetch(self) -> None:
-        """What the bridge sent is under way."""
+        """Move the frames that the bridge has sent to those under way."""
         self.inbox += [(self.redis.step, json.loads(frame.payload)) for frame in self.hub_client.outbox.take()]
         self.hub_client.outbox.written()
 

@@ -1,4 +1,4 @@
-"""What may wait for a client, and when there is room for more."""
+"""The outbox: what may wait for a client, and when there is room for more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jobws.protocol.codec import Frame
 
 
 def test_what_is_held_does_not_stop_what_is_read_back() -> None:
-    """It goes out behind that: waiting for it would be waiting for ever."""
+    """Held events are sent after replays, so waiting for them to leave would never end."""
     outbox = Outbox(100, lambda: None)
     assert outbox.hold(b"x" * 60)
     roomy = [outbox.below_low_water]

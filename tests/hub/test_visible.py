@@ -1,6 +1,6 @@
-"""A client is told what a bridge would tell it that has only what the client may see, byte by byte.
+"""A client gets exactly the bytes that it would get from a bridge that has only what the client may see.
 
-It asks for one job in all ways, and for what it may not read. `JOBWS_SEEDS` says how many worlds there are.
+It asks for one job in all ways, and for what it may not read. `JOBWS_SEEDS` is the number of random runs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ STEPS: Final = 160
 
 
 class Worlds:
-    """Both bridges. What the client is told by the first must be what it is told by the second."""
+    """Both bridges. The client must get the same from both."""
 
     def __init__(self, seed: int) -> None:
         self.random = random = Random(seed)
         pool = [None, *QUEUES]
         rights = [Right(random.choice(pool), random.choice((None, *JOBS))) for _ in range(random.randrange(1, 4))]
-        # Mostly without a star, which hides nothing.
+        # Mostly rights without `*`, which hides nothing.
         self.rights = [each for each in rights if each.queue is not None or random.random() < 0.2]
         self.judge = Judge(self.rights)
         self.job_id = random.choice(JOBS)
@@ -151,7 +151,7 @@ class Worlds:
         self.part.receive(message, float(self.number))
 
     def room(self) -> dict[str, Any]:
-        """The client's job, or something that it may not read."""
+        """Return the client's job, or something that it may not read."""
         queue = self.random.choice((None, None, *QUEUES, "none"))
         job_id = self.random.choice(JOBS)
         readable = self.judge.reads_somewhere(job_id) if queue is None else self.judge.may_read(queue, job_id)
@@ -168,7 +168,7 @@ class Worlds:
             hidden = {queue: f"{self.random.randrange(2_000_000)}-0" for queue in QUEUES if queue not in self.seen}
             item["after"] = {**self.positions, **hidden}
         unknown = [queue for queue in QUEUES if not any(each.queue in (None, queue) for each in self.rights)]
-        if unknown and not self.discovers and self.random.random() < 0.3:  # what a position looks like does not matter
+        if unknown and not self.discovers and self.random.random() < 0.3:  # the form of a position does not matter here
             item.setdefault("after", {})[unknown[0]] = "no position"
             item["logs"] = {"after": {unknown[0]: "no position"}}
         return item

@@ -1,8 +1,8 @@
-"""One bridge with everything and a client that may see little of it; and another bridge that has only what it may see.
+"""A bridge whose client may see little of what it has, and another bridge that has only what this client may see.
 
-Whatever happens, happens to both. The smaller bridge lacks the queues in which the client may not read its job. In the
-others it has a stranger's event where the first has an event of a job that the client may not read, so that both
-streams have the same ids. The smaller bridge's hub filters nothing.
+Whatever happens, happens to both. The second bridge does not have the queues in which the client may not read its job.
+In the other queues, an event of a job that the client may not read is replaced by an event of an unrelated job, so that
+both streams have the same ids. The hub of the second bridge filters nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Right(NamedTuple):
 
 
 class Judge:
-    """Refuses requests without a right to them, by the rights one after the other. Otherwise everything is readable."""
+    """Refuses requests for which there is no right, by a simple search. Otherwise everything may be read."""
 
     reads_all = True
 
@@ -74,24 +74,24 @@ class Judge:
 
 
 class Anything:
-    """With discovery a client may name every queue."""
+    """Stands for the queues that a client may name with discovery: all of them."""
 
     def __contains__(self, _label: object) -> bool:
         return True
 
 
 class Asked(NamedTuple):
-    """A look-up, and its answer."""
+    """A look-up and its answer."""
 
     query: Query
     look_up: LookUp
 
 
 class World:
-    """One of both bridges, its Redis, and its client.
+    """One of the two bridges, with its Redis and its client.
 
     Attributes:
-        looked_up: The jobs that the client alone had looked up, or whose log it had read.
+        looked_up: The jobs that were looked up, or whose log was read, for this client alone.
     """
 
     def __init__(self, reader: Reader, *, discovers: bool, others: bool) -> None:
@@ -120,7 +120,7 @@ class World:
     # ---- what happens ----
 
     def event(self, queue: str, stream_id: str, fields: list[bytes], snapshot: JobSnapshot | None) -> None:
-        """BullMQ changes a job, and writes of it."""
+        """Change a job as BullMQ does, and write the event."""
         job = queue, fields[3].decode()
         self.streams.setdefault(queue, []).append((stream_id.encode(), fields))
         self.hashes.pop(job, None)
@@ -140,7 +140,7 @@ class World:
     # ---- what the bridge does ----
 
     def find(self, queue: str, *, quiet: bool) -> None:
-        """Discovery finds the queue, with what its stream holds."""
+        """Let discovery find a queue, with what its stream holds."""
         if queue in self.labels:
             return
         stream = [] if quiet else self.streams.get(queue, [])
@@ -159,7 +159,7 @@ class World:
             self.holed.discard(queue)
 
     def read(self, queue: str) -> None:
-        """Publish what was written since."""
+        """Publish the entries that were written since."""
         if queue not in self.labels:
             return
         if queue in self.fanout.without_events:
@@ -171,7 +171,7 @@ class World:
             self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     def begin_reread(self, queue: str, reason: str, keep: int) -> None:
-        """The stream was cut, and a hole is found."""
+        """Trim the stream, and let the bridge find the hole."""
         if queue not in self.labels or queue in self.rereads or queue in self.fanout.without_events:
             return
         stream = self.streams.get(queue, [])
@@ -199,7 +199,7 @@ class World:
             self.fanout.resolve(queue)
 
     def poll(self, job: Job) -> None:
-        """Read a job's log for those who follow it."""
+        """Read a job's log for its followers."""
         groups, _ = self.fanout.job_logs.groups(job)
         for group in groups:
             while True:
@@ -221,7 +221,7 @@ class World:
             self.pending.append((pending, None))
 
     def ask(self, with_job: str | None) -> None:
-        """Look up what the oldest request that waits is about, maybe together with a job that somebody else wants."""
+        """Look up the jobs of the oldest request that waits, and maybe a job that another client wants."""
         for index, (pending, asked) in enumerate(self.pending):
             if asked is None:
                 others = []
@@ -247,7 +247,7 @@ class World:
                 return
 
     def read_back(self) -> None:
-        """Deliver some of what the client is due."""
+        """Deliver some of what the client missed."""
         if not self.client.backlog:
             return
         events, owed = self.client.backlog.take(2)
@@ -264,7 +264,7 @@ class World:
                 deliver_outcome(self.fanout, outcome, snapshot, self.end(queue), known)
 
     def disturb(self, message: dict[str, Any]) -> None:
-        """Somebody else, who may read everything, asks and is answered."""
+        """Let another client, which may read everything, ask and be answered."""
         if self.other is not None:
             pending = self.other.receive(json.dumps(message), 0.0)
             if pending is not None:
@@ -287,7 +287,7 @@ class World:
 
 
 def snapshot_of(job: Job, state: str, number: int) -> JobSnapshot:
-    """A job's hash after the event of that number."""
+    """Return the snapshot of a job after the event with this number."""
     if state not in ("completed", "failed"):
         return JobSnapshot(*job, "x", state, None)
     result, text = Raw(b"%d" % number), str(number)

@@ -1,6 +1,6 @@
-"""Redis and bridges in memory, in steps: streams and hashes change while several hubs read them late.
+"""Redis and bridges in memory, in steps: streams and hashes change, and several hubs read them later.
 
-Every event has a number of its own, so that it is known which one a frame tells of.
+Every event has its own number, so a frame shows which event it is about.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
     Choose = Callable[[int], int]
 
-# Few of each, so that what happens concerns the same job.
+# Only a few, so that much happens to the same job.
 JOBS = ("1", "2")
-# What a worker's clock may be ahead of Redis', in milliseconds.
+# By how many milliseconds a worker's clock may be ahead of that of Redis.
 SKEWS = (0, -4_000, 3_600_000, -3_600_000)
 PAUSES = (0, 1, 1, 1, 7, 500, 10_000, 70_000)
 
 
 class Written(NamedTuple):
-    """An event as it was written. `at` is the step in which it was."""
+    """An event that was written. `at` is the step in which this happened."""
 
     number: int
     queue: str
@@ -61,7 +61,7 @@ class Written(NamedTuple):
 
 
 class Hash(NamedTuple):
-    """A job's hash. `number` is that of the event with its outcome; 0: it has none."""
+    """A job's hash. `number` is the number of the event with its outcome, or 0 if there is none."""
 
     state: str
     number: int
@@ -76,7 +76,7 @@ class Redis:
         self.queues = queues
         self.quiet = quiet
         self.step = 0
-        # Whether nothing happens any more by itself.
+        # Whether nothing more happens on its own.
         self.calm = False
         self.written: dict[int, Written] = {}
         self.moment = 1_000_000
@@ -85,7 +85,7 @@ class Redis:
         self.generated = dict.fromkeys(queues, START)
         self.trimmed: set[str] = set()
         self.hashes: dict[Job, Hash] = {}
-        # Jobs that had no outcome when their hash vanished, without an event.
+        # The jobs whose hash vanished without an event before they had an outcome.
         self.vanished: set[Job] = set()
         self.undone: set[int] = set()
         self.restored_at = -1
@@ -93,7 +93,7 @@ class Redis:
         self.on_loss: list[Callable[[str, str, set[int]], None]] = []
 
     def write(self) -> None:
-        """Something happens to a job, as BullMQ would have it."""
+        """Let something happen to a job, as it could with BullMQ."""
         job = self.queues[self.choose(len(self.queues))], JOBS[self.choose(len(JOBS))]
         known = self.hashes.get(job)
         if known is None:
@@ -156,7 +156,7 @@ class Redis:
         return number
 
     def has(self, number: int) -> bool:
-        """Whether a stream still holds that event."""
+        """Whether a stream still has this event."""
         event = self.written[number]
         return any(entry[0] == event.stream_id.encode() for entry in self.streams[event.queue])
 
@@ -169,7 +169,7 @@ class Redis:
             self._lose(queue, "trimmed", gone)
 
     def delete(self) -> None:
-        """A stream is deleted, and begins again with the next event."""
+        """Delete a stream. It begins again with the next event."""
         queue = self.queues[self.choose(len(self.queues))]
         gone, self.streams[queue], self.generated[queue] = self.streams[queue], [], START
         self.trimmed.discard(queue)
@@ -181,7 +181,7 @@ class Redis:
         )
 
     def restore(self) -> None:
-        """Redis is what it was when `save` was called; only its clock goes on."""
+        """Return Redis to its state when `save` was called. Only its clock goes on."""
         if self.backup is None:
             return
         old = self.streams
@@ -213,20 +213,20 @@ class Redis:
         )
 
     def end(self, queue: str) -> str:
-        """What XREVRANGE tells."""
+        """Return the last id of a stream, as XREVRANGE does."""
         stream = self.streams[queue]
         return stream[-1][0].decode() if stream else START
 
 
 class Looking(NamedTuple):
-    """A look-up that was made, and what it says."""
+    """A look-up that was made, and its result."""
 
     query: Query
     look_up: LookUp
 
 
 class InHand(NamedTuple):
-    """What was read back for a client, and what was known of the queues before."""
+    """What was read for a client's replays, and what was known of the queues before that."""
 
     entries: list[tuple[Replay, int, Entry | None]]
     owed: list[Owed]
@@ -235,7 +235,7 @@ class InHand(NamedTuple):
 
 
 class Bridge:
-    """One hub, and what reads for it."""
+    """A hub, and what reads Redis for it."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -245,12 +245,13 @@ class Bridge:
         self.fanout.without_events |= redis.quiet
         self.holed: set[str] = set()
         self.suspicions: dict[str, str] = {}
-        # By queue whose stream is read again: who is still to be told of the gap; then, how far to read, and the floor.
+        # By queue whose stream is being read again: the clients that must still get the gap, how far to read, and the
+        # floor.
         self.telling: dict[str, Iterator[None]] = {}
         self.again: dict[str, tuple[str, str]] = {}
         self.expected: dict[str, str] = {}
         self.missed: set[int] = set()
-        # Queues whose stream went back while it was read again: that is found out, and told, only after that.
+        # The queues whose streams went back while they were read again. The bridge finds this out only after that.
         self.unordered: set[str] = set()
         self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
         self.in_hand: dict[
@@ -292,7 +293,7 @@ class Bridge:
         return [entry for entry in self.redis.streams[queue] if position(entry[0]) > cursor]
 
     def tell(self, queue: str) -> bool:
-        """Tell some more of a gap; whether all know."""
+        """Send a gap to some more clients. Return whether all have it."""
         steps, count = self.telling.get(queue), 1 + self.choose(3)
         if steps is not None:
             if len(list(islice(steps, count))) == count:
@@ -321,7 +322,7 @@ class Bridge:
                 self.fanout.verified[queue] = end
 
     def check(self, queue: str) -> None:
-        """Compare counts: if entries were lost, read again and say so."""
+        """Compare counts. If entries were lost, send a gap, and read the stream again."""
         if queue in self.again or queue in self.redis.quiet:
             return
         stream, generated = self.redis.streams[queue], self.redis.generated[queue]
@@ -343,7 +344,7 @@ class Bridge:
             self.fanout.verified[queue] = self.fanout.cursors[queue]
 
     def look_up(self, jobs: Iterable[Job]) -> LookUp:
-        """Job by job: something may happen between two of them."""
+        """Look jobs up one by one, since something may happen between two of them."""
         look_up = LookUp({}, {}, {})
         for job in jobs:
             look_up.found[job] = self.redis.snapshot(job)
@@ -359,7 +360,7 @@ class Bridge:
         return any(position(self.fanout.cursors[queue]) < position(end) for queue, end in look_up.ends.items())
 
     def sweep(self, queue: str) -> None:
-        """Every job that is watched, if there was a hole."""
+        """Look up every job with a subscription, if there was a hole."""
         is_hole = queue in self.holed
         rooms = self.fanout.rooms
         found = rooms.watched(queue) if is_hole or queue in self.redis.quiet else rooms.awaiting_outcome(queue)
@@ -403,7 +404,7 @@ class Bridge:
 
     def answer(self) -> None:
         for index, (connection, pending, looking) in enumerate(self.pending):
-            # A bridge waits until it has read all that the look-up knows of, but not for ever.
+            # A bridge waits until it has read everything that the look-up reflects, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
             looking.query.take(looking.look_up)
@@ -413,7 +414,7 @@ class Bridge:
                 return
 
     def read_back(self) -> None:
-        """A step of a client's: ask Redis, or deliver what it said."""
+        """Do one step of a client's replays: ask Redis, or deliver its answer."""
         ready = [each for each in self.connections if each.backlog or each in self.in_hand]
         if not ready:
             return
@@ -445,7 +446,7 @@ class Bridge:
         return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)
 
     def rest(self) -> None:
-        """Do everything that is to be done."""
+        """Do everything that is left to do."""
         for _ in range(100):
             for queue in self.redis.queues:
                 self.check(queue)

@@ -1,1 +1,4 @@
-"""Mutants of the hub: small faults put into its code, one at a time, which its pure tests must find (`make mutate`)."""
+"""Mutants of the hub: small faults that are put into its code, one at a time.
+
+Its pure tests must find them (`make mutate`).
+"""

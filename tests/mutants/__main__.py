@@ -1,7 +1,7 @@
-"""Put faults into the hub, one at a time, and see whether its pure tests find them.
+"""Puts faults into the hub, one at a time, and tries whether its pure tests find them.
 
-Those that they do not find are printed. What no test can find, since nothing differs that is promised, stands in
-equivalents.toml with the reason.
+Faults that no test finds are printed. equivalents.toml lists, with reasons, faults that no test can find, since they
+change nothing that is promised.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LEAST_FOUND: Final = 0.9
 
 
 class Equivalent(NamedTuple):
-    """What equivalents.toml lists: a file in hub/, a line, and that line with the fault; None: with any fault."""
+    """An entry of equivalents.toml: a file in hub/, a line, and this line with the fault; None means any fault."""
 
     file: str
     line: str
     mutant: str | None
 
     def is_one(self, mutant: Mutant) -> bool:
-        """Whether the mutant is meant."""
+        """Whether this entry is about the mutant."""
         if mutant.file.relative_to(PACKAGE).as_posix() != self.file:
             return False
         line, changed = mutant.change
@@ -39,7 +39,7 @@ class Equivalent(NamedTuple):
 
 
 def equivalents() -> list[Equivalent]:
-    """Those that are listed. Each has a reason, which is for people."""
+    """Return the entries of equivalents.toml. Each one has a reason, which is for people."""
     listed = tomllib.loads((Path(__file__).parent / "equivalents.toml").read_text(encoding="utf-8"))
     return [
         Equivalent(each["file"], each["line"], each.get("mutant")) for each in listed["equivalent"] if each["reason"]
@@ -47,7 +47,9 @@ def equivalents() -> list[Equivalent]:
 
 
 def main() -> int:
-    """Try mutants; 1: too few are found, or the list names what is not there."""
+    """Try mutants, and return the exit code: 1 if too few are found, or if the list names a line that does not
+    exist.
+    """
     parser = argparse.ArgumentParser(prog="make mutate ARGS=…", description=__doc__)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)), help="chooses which; printed")
     parser.add_argument("--mutants", type=int, default=300, help="how many; 0: all")

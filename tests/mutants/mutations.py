@@ -1,7 +1,7 @@
-"""Which faults can be put into a file: each is a piece of its text and what stands there instead.
+"""Finds the faults that can be put into a file. A fault replaces a piece of the file's text by another one.
 
-Left alone are what only mypy reads, docstrings and other text, `__slots__`, and constants of a module that are numbers:
-those are chosen, and one more would be as right.
+Not changed are what only mypy reads, docstrings and other text, `__slots__`, and numbers that are constants of a
+module, since another number would be as right.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ COMPUTED: Final[dict[type[ast.operator], str]] = {
     ast.BitOr: "&",
     ast.BitAnd: "|",
 }
-# Their arguments are as right the other way round, or make no sense.
+# Functions whose arguments may have any order, or make no sense in another one.
 UNORDERED: Final = {"min", "max", "isinstance", "cast"}
 OTHER_NAME: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
 class Mutant(NamedTuple):
-    """One fault.
+    """A fault in a file.
 
     Attributes:
-        file: Where it is.
-        start: The first byte that is replaced; the first of the file is 0.
-        end: The byte after the last one.
-        text: What stands there instead.
-        first: The first line of the statement that is changed; of one that contains others, of its head.
-        last: The last one.
+        file: The file.
+        start: The index of the first byte that is replaced.
+        end: The index after the last byte that is replaced.
+        text: The new text.
+        first: The first line of the statement that is changed. If the statement contains others, only its head counts.
+        last: The last line of this statement or head.
         is_import: Whether the line runs when the module is imported.
     """
 
@@ -62,18 +62,18 @@ class Mutant(NamedTuple):
 
     @property
     def source(self) -> bytes:
-        """The file with the fault."""
+        """Return the content of the file with the fault."""
         whole = self.file.read_bytes()
         return whole[: self.start] + self.text + whole[self.end :]
 
     @property
     def line(self) -> int:
-        """The line in which the fault begins."""
+        """Return the number of the line in which the fault begins."""
         return self.file.read_bytes()[: self.start].count(b"\n") + 1
 
     @property
     def change(self) -> tuple[str, str]:
-        """The lines that it changes, before and after, each in one line and without its indentation."""
+        """Return the changed lines, before and after, as one line each and without indentation."""
         whole = self.file.read_bytes()
         begin = whole.rfind(b"\n", 0, self.start) + 1
         end = whole.find(b"\n", self.end)
@@ -82,7 +82,7 @@ class Mutant(NamedTuple):
 
 
 def mutants_of(file: Path) -> list[Mutant]:
-    """All of a file, in order."""
+    """Return all faults of a file, in order."""
     found = {(each.start, each.end, each.text): each for each in _Finder(file).find()}
     return [found[key] for key in sorted(found)]
 
@@ -168,7 +168,7 @@ class _Finder:
                         for text in COMPARED[type(operator)]:
                             yield self._between(before, after, text)
                 case ast.BoolOp(ast.Or(), [_, ast.Constant("")]):
-                    pass  # for mypy: the job's id is known to be there
+                    pass  # this is for mypy only: the job's id is never None here
                 case ast.BoolOp(operator, values):
                     for before, after in pairwise(values):
                         yield self._between(before, after, "or" if isinstance(operator, ast.And) else "and")
@@ -226,11 +226,11 @@ class _Finder:
         return self._make(start, end, self._text(second) + between + self._text(first))
 
     def _drop(self, value: ast.expr, neighbour: ast.expr) -> Mutant:
-        """One operand less: in its place the one beside it stands twice."""
+        """Replace an operand by its neighbour."""
         return self._replace(value, f"({self._text(neighbour)})")
 
     def _between(self, before: ast.expr, after: ast.expr, text: str) -> Mutant:
-        """Another operator. Parentheses beside it stay."""
+        """Replace an operator. Parentheses beside it stay."""
         start, end = self._span(before)[1], self._span(after)[0]
         middle = self._source[start:end].decode()
         operator = middle.strip("() \n\\").strip()
@@ -239,7 +239,7 @@ class _Finder:
 
 
 def _is_number(value: ast.expr | None) -> bool:
-    """Whether it is made of numbers alone, as `1 << 20` is."""
+    """Whether an expression consists of numbers only, such as `1 << 20`."""
     return value is not None and all(
         isinstance(node, ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop)
         or (isinstance(node, ast.Constant) and isinstance(node.value, int | float))

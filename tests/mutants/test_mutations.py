@@ -1,4 +1,4 @@
-"""Which faults are put into a file, and which test is to find them."""
+"""Which faults are put into a file, and which test is tried first."""
 
 from __future__ import annotations
 

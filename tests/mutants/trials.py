@@ -1,6 +1,7 @@
-"""Whether a mutant lives: the tests that run its line, the quickest first, each mutant in a process of its own.
+"""Tries whether tests find a mutant. They run in a process of its own: those that run its line, the quickest first.
 
-A process is a fork of one that has imported what the tests need, but nothing of the hub: so it costs what its tests do.
+The process is forked from one that has imported what the tests need, but nothing of the hub. So it takes only as long
+as its tests.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
 TESTS: Final = ("tests/hub", "tests/protocol", "tests/conformance/test_core.py")
 PACKAGE: Final = "jobws.hub"
-# Histories that the property test of returns tries in each of its parts: to learn which lines it runs, and to find.
+# How many random runs the test of returning clients does in each part: to measure which lines it runs, and to find
+# mutants.
 MEASURED_SEEDS: Final = 20
 TRIED_SEEDS: Final = 200
-# A mutant that computes so much longer than all of its tests took when they were measured does not end.
+# A mutant that takes so many times as long as its tests took without it counts as one that does not end.
 PATIENCE: Final = 10
 LEAST_SECONDS: Final = 30
 MEMORY_BYTES: Final = 3 << 30
@@ -40,7 +42,7 @@ _processes = multiprocessing.get_context("fork")
 
 
 class Baseline(NamedTuple):
-    """What the tests do without a fault.
+    """What the tests run without a fault.
 
     Attributes:
         seconds: How long each test takes.
@@ -51,7 +53,7 @@ class Baseline(NamedTuple):
     lines: dict[str, dict[int, set[str]]]
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Those that may find it, the quickest first."""
+        """Return the tests that may find the mutant, the quickest first."""
         lines = self.lines.get(str(mutant.file), {})
         here = (
             lines.values() if mutant.is_import else (lines.get(n, set()) for n in range(mutant.first, mutant.last + 1))
@@ -60,14 +62,14 @@ class Baseline(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A mutant, and the test that found it; empty: none did."""
+    """A mutant, and the test that found it; empty if none did."""
 
     mutant: Mutant
     found_by: str
 
 
 def preload() -> None:
-    """Import what is the same for all mutants."""
+    """Import everything that is the same for all mutants."""
     for name in ("trio", "anyio", "tests.support.parallel", "tests.support.servers", "tests.support.redis"):
         importlib.import_module(name)
     assert not any(name.startswith(PACKAGE) for name in sys.modules), "what mutates must be imported later"
@@ -78,13 +80,13 @@ def preload() -> None:
         max_examples=25,
         database=None,
         derandomize=True,
-        # What fails is not made smaller: nobody reads it.
+        # Failing examples are not made smaller, since no one reads them.
         phases=(Phase.explicit, Phase.generate),
     )
 
 
 def measure() -> Baseline:
-    """Run all tests.
+    """Run all tests without a fault, and measure them.
 
     Raises:
         RuntimeError: A test fails without a mutant.
@@ -103,7 +105,7 @@ def measure() -> Baseline:
 
 
 def try_all(mutants: Sequence[Mutant], baseline: Baseline, processes: int) -> Iterator[Trial]:
-    """Try mutants, so many of them beside each other; in the order in which that is known."""
+    """Try mutants in so many processes. Yield results in the order in which they come."""
     waiting = list(reversed(mutants))
     running: list[_Running] = []
     while waiting or running:
@@ -136,7 +138,7 @@ def _start(mutant: Mutant, tests: list[str], measured_seconds: float) -> _Runnin
     process = _processes.Process(target=_try, args=(mutant, tests, seconds, sender))
     process.start()
     sender.close()
-    # One that waits computes nothing.
+    # Also limit the time on the clock, since a process that waits uses no CPU.
     return _Running(mutant, receiver, process, monotonic() + 4 * seconds)
 
 
@@ -155,7 +157,7 @@ def _result(of: _Running) -> str:
 
 
 class _Chosen:
-    """Has pytest run these tests in this order, and keeps which fails first."""
+    """Lets pytest run these tests in this order, and notes which one fails first."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._order = {test: number for number, test in enumerate(tests)}
@@ -176,7 +178,7 @@ class _Chosen:
 
 
 class _Noted:
-    """Notes what each test runs and how long that takes."""
+    """Notes which lines each test runs, and how long it takes."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
@@ -194,7 +196,7 @@ class _Noted:
 
 
 def _import(mutant: Mutant) -> None:
-    """Import the file with the fault, so that tests get that in place of the one that is there."""
+    """Import the file with the fault, so that tests use it instead of the real one."""
     parts = mutant.file.with_suffix("").parts
     name = ".".join(parts[parts.index("jobws") :])
     spec = spec_from_file_location(name, mutant.file)
@@ -210,7 +212,7 @@ def _run(paths: Iterable[str], *options: str, seeds: int, plugins: list[object])
 
 
 def _measure(sender: Connection) -> None:
-    os.environ["COVERAGE_CORE"] = "ctrace"  # others do not tell each test that runs a line
+    os.environ["COVERAGE_CORE"] = "ctrace"  # other cores do not record every test that runs a line
     measured = coverage.Coverage(data_file=None, config_file=False, source_pkgs=[PACKAGE])
     measured.start()
     noted = _Noted(measured)

@@ -1,4 +1,4 @@
-"""What clients may see, for tests: everything, or what some rights allow."""
+"""Makes, for tests, what clients may see: everything, or what some rights allow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EVERYTHING = Sight(ANYONE)
 
 
 def identity(*scope: str, expires_ms: int | None = None) -> Identity:
-    """The holder of a token with these rights."""
+    """Return the holder of a token with these rights."""
     rights = Rights(parse_scope(list(scope)) if scope else ())
     return Identity(iss=None, sub="ann", rights=rights, expires_ms=expires_ms, token_hash=b"x")
 
 
 def sight(*scope: str) -> Sight:
-    """What the holder of these rights sees."""
+    """Return what the holder of these rights sees."""
     return Sight(identity(*scope))
