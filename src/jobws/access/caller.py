@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CALLER: Final = "jobws.caller"
 """The key of the caller in an ASGI scope."""
+ADDRESS: Final = "jobws.address"
+"""The key, in an ASGI scope, of the address by which a client is limited; the value None means: not at all."""
 ANYONE: Final = Identity(
     iss=None, sub=None, rights=Rights([Entry(Action.ADMIN, None)]), expires_ms=None, token_hash=b""
 )

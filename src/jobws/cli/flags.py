@@ -24,6 +24,9 @@ class Flags(Settings):
     queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = Settings.queues
     allowed_origins: Annotated[Texts, Parameter(name=("--allow-origin", "--allowed-origins"), negative=())] = ()
     allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
+    trusted_proxies: Annotated[
+        Texts, Parameter(name=("--trusted-proxy", "--trusted-proxies"), env_var="JOBWS_TRUSTED_PROXIES", negative=())
+    ] = ()
     jwt_secret_files: Annotated[
         Texts,
         Parameter(name=("--jwt-secret-file", "--jwt-secret-files"), env_var="JOBWS_JWT_SECRET_FILES", negative=()),

@@ -19,6 +19,7 @@ from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
 from jobws.server.http.rights import CheckedRoute, to
 from jobws.server.http.service import NOT_RUNNING
+from jobws.server.proxies import Proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
     from jobws.server.authentication import Authentication
+    from jobws.server.failed_auths import FailedAuths
     from jobws.server.http.service import Service
     from jobws.server.metrics import Metrics
     from jobws.server.settings import Settings
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 def make_app(
     settings: Settings,
     authentication: Authentication,
+    failed_auths: FailedAuths,
     service: Service,
     metrics: Metrics,
     websockets: Mapping[str, Clients[Any, Any]],
@@ -48,6 +51,7 @@ def make_app(
     Args:
         settings: The limits, and the hosts and origins that are allowed.
         authentication: Verifies the tokens of requests.
+        failed_auths: Counts those that are refused.
         service: The parts of the bridge that the HTTP endpoints use.
         metrics: Answers `/metrics`.
         websockets: By path, the object that serves the WebSockets of this path.
@@ -65,8 +69,8 @@ def make_app(
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
-    called = Callers(ExactPaths(inner), authentication, public)
-    return Guard(with_cors(called, settings), settings, keyed=authentication.required)
+    called = Callers(ExactPaths(inner), authentication, public, failed_auths)
+    return Proxied(Guard(with_cors(called, settings), settings, keyed=authentication.required), settings)
 
 
 class _WhileRunning:

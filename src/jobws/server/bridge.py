@@ -18,6 +18,7 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app
+from jobws.server.failed_auths import FailedAuths
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
@@ -132,7 +133,14 @@ class Bridge:
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication)
         websockets: dict[str, Clients[Any, Any]] = {"/ws": self.clients, "/logs": self.logs.clients}
         self.app = make_app(
-            settings, self.authentication, self.service, metrics, websockets, self._tasks, self.lifespan
+            settings,
+            self.authentication,
+            FailedAuths(settings.failed_auths_per_minute),
+            self.service,
+            metrics,
+            websockets,
+            self._tasks,
+            self.lifespan,
         )
 
     @asynccontextmanager

@@ -6,15 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.routing import Match
 
-from jobws.access.caller import ANYONE, CALLER, Refused, Unauthenticated
+from jobws.access.caller import ADDRESS, ANYONE, CALLER, Refused, Unauthenticated
 from jobws.access.carrier import SUBPROTOCOL_PREFIX, carried
 from jobws.access.identity import Identity
 from jobws.errors import TokenRefusedError
 from jobws.server.guard import is_same_host
-from jobws.server.http.problems import problem
+from jobws.server.http.problems import problem, rate_limited
 from jobws.server.http.rights import refusal, unauthenticated
 from jobws.server.settings import is_loopback
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jobws.access.caller import Caller
     from jobws.errors import RequestError
     from jobws.server.authentication import Authentication
+    from jobws.server.failed_auths import FailedAuths
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PROTOCOLS: Final = b"sec-websocket-protocol"
@@ -42,12 +44,16 @@ class Callers:
         authentication: Verifies the tokens.
         public: The routes that everyone may use. They ignore tokens, so a page with an old cookie can still load the
             adapter.
+        failed_auths: Counts the tokens that are refused. An address with too many gets 429 for further ones.
     """
 
-    def __init__(self, app: ASGIApp, authentication: Authentication, public: Sequence[Route]) -> None:
+    def __init__(
+        self, app: ASGIApp, authentication: Authentication, public: Sequence[Route], failed_auths: FailedAuths
+    ) -> None:
         self._app = app
         self._authentication = authentication
         self._public = public
+        self._failed_auths = failed_auths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -55,6 +61,10 @@ class Callers:
             caller = await caller_of(scope, self._authentication)
             scope = {**without_token(scope), CALLER: caller}
             error = self._refusal(scope, caller)
+            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time()) if isinstance(caller, Refused) else 0.0
+            if error is not None and wait:
+                await rate_limited(wait)(scope, receive, send)
+                return
             if error is not None:
                 await problem(error.code, error.message)(scope, receive, send)
                 return

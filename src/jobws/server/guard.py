@@ -7,6 +7,7 @@ user's cookies. So this module checks every WebSocket and every request that cou
 from __future__ import annotations
 
 import logging
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -27,8 +28,6 @@ _PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})
 _PROXY_HEADER_PREFIX: Final = "x-forwarded-"
 # OPTIONS is not safe here: a preflight that is refused gets a response that says what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-# In Firefox, an extension has a different origin in every profile.
-_ANY_FIREFOX_EXTENSION: Final = "moz-extension://*"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -100,8 +99,8 @@ def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Wrap `app` so that pages of the allowed origins can read its answers. Preflight requests are answered, too."""
     return CORSMiddleware(
         app,
-        allow_origins=[origin for origin in settings.allowed_origins if origin != _ANY_FIREFOX_EXTENSION],
-        allow_origin_regex="moz-extension://.*" if _ANY_FIREFOX_EXTENSION in settings.allowed_origins else None,
+        allow_origins=[origin for origin in settings.allowed_origins if "*" not in origin],
+        allow_origin_regex=_pattern(settings.allowed_origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
     )
@@ -113,9 +112,15 @@ def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     An origin with the same host and port is allowed. The schemes may differ, since TLS may end at a proxy. A missing
     port means the default port. `null`, the origin of sandboxed and local pages, is not allowed.
     """
-    if origin in allowed or (_ANY_FIREFOX_EXTENSION in allowed and origin.startswith("moz-extension://")):
+    if origin in allowed or re.fullmatch(_pattern(allowed), origin):
         return True
     return is_same_host(origin, host)
+
+
+@lru_cache(maxsize=16)
+def _pattern(allowed: tuple[str, ...]) -> str:
+    """Return a regular expression for the origins that have a `*`. It matches nothing if there is none."""
+    return "|".join(re.escape(each).replace(r"\*", "[A-Za-z0-9-]+") for each in allowed if "*" in each) or r"(?!)"
 
 
 def is_same_host(origin: str, host: str) -> bool:

@@ -7,6 +7,7 @@ module needs no package of the extra `server`, so that the command line can show
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -49,9 +50,16 @@ class Settings:
     auth: bool = True
     """Without a key only loopback is served. With --no-auth everybody who can reach the port is served."""
     allowed_origins: Texts = ()
-    """An origin whose pages may connect, besides the bridge's own; repeatable."""
+    """An origin whose pages may connect, besides the bridge's own, or https://*.example.com (one label); repeatable."""
     allowed_hosts: Texts = ()
     """A Host header that is served, besides loopback names; repeatable. With keys, without it every Host is served."""
+
+    trusted_proxies: Texts = ()
+    """An address, or a network as 10.0.0.0/8, whose proxy_header is believed; repeatable."""
+    proxy_header: str = "x-forwarded-for"
+    """The header with which these proxies name their client. Others are ignored."""
+    root_path: str = ""
+    """The path under which a proxy serves the bridge, for instance /jobs, whether the proxy takes it away or not."""
 
     # ---- keys and tokens (docs/access.md) ----
 
@@ -179,8 +187,18 @@ class Settings:
             raise ConfigurationError(f"there is no port {self.port}; it must be 0 to 65535")
         if not self.logs_stream or self.logs_limit_entries < 1:
             raise ConfigurationError("logs_stream must name a key, and logs_limit_entries be at least 1")
-        if "*" in self.allowed_origins:
-            raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
+        check_origins(self.allowed_origins)
+        for each in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ConfigurationError(
+                    f"--trusted-proxy takes addresses and networks such as 10.0.0.0/8, not {each}"
+                ) from None
+        if self.proxy_header.lower() == "forwarded":
+            raise ConfigurationError("--proxy-header forwarded is not read; let the proxy send X-Forwarded-For")
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /jobs")
         if self.has_keys and not self.auth:
             raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
         if self.auth and not self.has_keys and not is_loopback(self.host):
@@ -209,6 +227,26 @@ class Settings:
         times = (self.jwt_leeway_seconds, self.expiring_seconds, self.grace_seconds)
         if not (all(each >= 0 for each in times) and self.mint_seconds >= 1 and self.authenticate_seconds > 0):
             raise ConfigurationError("times about tokens must not be below 0, nor mint_seconds below 1")
+
+
+ANY_FIREFOX_EXTENSION = "moz-extension://*"
+"""In Firefox, an extension has a different origin in every profile."""
+_PATTERN = re.compile(r"https?://\*(\.[A-Za-z0-9-]+)+(:\d+)?", re.ASCII)
+
+
+def check_origins(allowed: Texts) -> None:
+    """Check the origins of `--allow-origin`.
+
+    Raises:
+        ConfigurationError: One of them would let in every page, or has a `*` in another place than the first label.
+    """
+    if "*" in allowed:
+        raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
+    for each in allowed:
+        if "*" in each and each != ANY_FIREFOX_EXTENSION and not _PATTERN.fullmatch(each):
+            raise ConfigurationError(
+                f"--allow-origin {each}: a * can only stand for the first label, as in https://*.example.com"
+            )
 
 
 @lru_cache(maxsize=256)

@@ -97,7 +97,7 @@ _SHAPES: Final = (
     Submitted,
     Whoami,
 )
-# The statuses of errors, apart from 401, 403 and 405, which every path has.
+# The statuses of errors, apart from 401, 403, 405 and 429, which every path has.
 _ASKING: Final = (400, 404, 503)
 _POSTING: Final = (400, 404, 408, 413, 415, 503)
 _STREAMING: Final = (400, 408, 413, 415, 503)

@@ -17,6 +17,7 @@ _MEANINGS: Final = {
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body has not the content type that is described.",
+    429: "Too many tokens of this address were refused. `Retry-After` says how many seconds to wait.",
     501: "The bridge was installed without `jobws[submit]`, or has no key for a token.",
     503: "Redis does not answer, or the bridge is not running.",
 }
@@ -31,7 +32,7 @@ def operation(
 ) -> JsonObject:
     """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
     responses = {str(status): _answer(content) for status, content in answers.items()}
-    for status in (*errors, 401, 403, 405):
+    for status in (*errors, 401, 403, 405, 429):
         responses[str(status)] = _answer(ref("Problem"), "application/problem+json", _MEANINGS[status])
     responses["403"]["content"]["text/plain"] = {}
     operation: JsonObject = {"summary": summary, "responses": dict(sorted(responses.items()))}

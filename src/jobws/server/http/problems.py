@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,6 +28,7 @@ _STATUS: Final = {
     "too-slow": 408,
     "too-large": 413,
     "bad-content-type": 415,
+    "rate-limited": 429,
     "internal": 500,
     "missing-extra": 501,
     "cannot-mint": 501,
@@ -47,6 +49,13 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
     content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
     headers = {"www-authenticate": "Bearer"} if status == 401 else None
     return Response(content, status, headers, media_type="application/problem+json")
+
+
+def rate_limited(seconds: float) -> Response:
+    """Return the response for a client whose tokens were refused too often. `seconds` is how long it must wait."""
+    response = problem("rate-limited", "too many tokens of this address were refused; try again later")
+    response.headers["retry-after"] = str(ceil(seconds))
+    return response
 
 
 async def answer_routing(request: Request, error: Exception) -> Response:

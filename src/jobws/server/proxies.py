@@ -1,0 +1,83 @@
+"""What a proxy in front changes: from which address a request came, and under which path the bridge is reached."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, TypeAlias
+
+from starlette.datastructures import Headers
+
+from jobws.access.caller import ADDRESS
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from jobws.server.settings import Settings
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+class Proxied:
+    """ASGI middleware that sets `scope[ADDRESS]`, by which clients are limited, and puts `--root-path` before the path.
+
+    Limits know an address of IPv6 by its /64, since a client may have all of that. None means that there is no limit:
+    the client is on loopback, or is a trusted proxy itself.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._trusted = [ip_network(each, strict=False) for each in settings.trusted_proxies]
+        self._header = settings.proxy_header
+        self._prefix = settings.root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on one request."""
+        if scope["type"] in ("http", "websocket"):
+            scope = {**scope, ADDRESS: self._limited(self.address(scope))}
+            if self._prefix:
+                self._put_prefix(scope)
+        await self._app(scope, receive, send)
+
+    def address(self, scope: Scope) -> Address | None:
+        """Return the client's address: of the connection, or what a trusted proxy says. None means that it is unknown.
+
+        Each proxy appends the address from which the request came to it, so what is left of the first address that is
+        not trusted may be anything.
+        """
+        client = scope.get("client")
+        found = _parsed(client[0]) if client else None
+        if found is None or not self._is_trusted(found):
+            return found
+        for text in reversed(",".join(Headers(scope=scope).getlist(self._header)).split(",")):
+            named = _parsed(text.strip())
+            if named is None:
+                return found
+            found = named
+            if not self._is_trusted(found):
+                return found
+        return found
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+    def _limited(self, address: Address | None) -> str | None:
+        if address is None or address.is_loopback or self._is_trusted(address):
+            return None
+        if isinstance(address, IPv6Address):
+            return str(IPv6Network((address, 64), strict=False))
+        return str(address)
+
+    def _put_prefix(self, scope: Scope) -> None:
+        """Put the prefix before the path, unless the proxy left it there."""
+        scope["root_path"] = self._prefix + scope.get("root_path", "")
+        if not scope["path"].startswith(f"{self._prefix}/"):
+            scope["path"] = self._prefix + scope["path"]
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,58 @@
+"""Tokens that are refused are counted by address; a valid one is never slowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from jobws.server.failed_auths import MAX_ADDRESSES, FailedAuths
+from tests.support.http import Answer, exchange
+from tests.support.signing import SECRET
+from tests.support.tokens import bearer, jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+WRONG = {"Authorization": f"Bearer {jwt('admin', key=SECRET[::-1])}"}
+
+
+def test_a_minute_begins_with_the_first_refusal() -> None:
+    failed = FailedAuths(2)
+    assert [failed.note("a", now) for now in (100, 110, 120, 159)] == [0, 0, 40, 1]
+    assert [failed.note("a", now) for now in (160, 161, 162)] == [0, 0, 58]
+    assert failed.note("b", 162) == 0
+
+
+def test_an_address_that_is_not_limited_is_not_counted() -> None:
+    failed = FailedAuths(0)
+    assert failed.note(None, 1) == 0
+    assert failed.note("a", 1) == 60
+
+
+def test_the_table_is_bounded() -> None:
+    failed = FailedAuths(1)
+    for number in range(MAX_ADDRESSES + 1):
+        failed.note(str(number), 0)
+    assert failed.note("0", 1) == 0
+    assert failed.note(str(MAX_ADDRESSES), 1) == 59
+
+
+async def test_whoever_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
+    async with keyed_bridge(redis.url, failed_auths_per_minute=2, trusted_proxies=("127.0.0.1",)) as live:
+
+        def ask(address: str, headers: dict[str, str]) -> Answer:
+            return exchange("GET", live.url + "/whoami", None, {"X-Forwarded-For": address, **headers})
+
+        def guess() -> None:
+            assert [ask("192.0.2.1", WRONG).status for _ in range(3)] == [401, 401, 429]
+            answer = ask("192.0.2.1", WRONG)
+            assert (answer.status, answer.content()["code"]) == (429, "rate-limited")
+            assert answer.content()["detail"] == "too many tokens of this address were refused; try again later"
+            (wait,) = (int(value) for name, value in answer.headers if name == "retry-after")
+            assert 0 < wait <= 60
+            assert ask("192.0.2.1", bearer("admin")).status == 200
+            assert ask("192.0.2.2", WRONG).status == 401
+            assert ask("127.0.0.1", WRONG).status == 401
+
+        await anyio.to_thread.run_sync(guess)
