@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DEFAULT = "127.0.0.1:8787"
 # Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
 # tests/web/test_origins.py (import), tests/access/test_tokens.py (mint),
-# or tests/cli/test_token.py; or what cannot be run in a test.
+# or tests/cli/test_token.py, or tests/server/test_hook.py (authenticate); or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",
@@ -41,6 +41,7 @@ RUN = {
         "lifespan=bridge.lifespan",
         "running()",
         "mint(secret",
+        "authenticate=authenticate",
     ],
     "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }", "createHmac"],
     "sh": ["jobws serve --redis", "jobws submit", "x-ndjson", "jobws token"],

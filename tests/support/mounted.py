@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from jobws.server.hook import Authenticate
+
 PREFIX = "/live"
 APPS = ("starlette", "fastapi")
 
@@ -33,14 +35,16 @@ def new_app(kind: str, **arguments: Any) -> Starlette:
 
 
 @contextmanager
-def mounted_bridge(redis_url: str, kind: str, **settings: Any) -> Iterator[str]:
+def mounted_bridge(
+    redis_url: str, kind: str, authenticate: Authenticate | None = None, **settings: Any
+) -> Iterator[str]:
     """Serve an app with a mounted bridge until the end of the context.
 
     Yield the bridge's base URL when it reads its queues.
     """
     # In a thread without an event loop, since an app makes its bridge when its module is imported.
     with ThreadPoolExecutor() as pool:
-        bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings)).result()
+        bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings), authenticate=authenticate).result()
     app = new_app(kind, lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
     with served(app) as url:

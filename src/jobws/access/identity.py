@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from jobws.access.scope import Action
+from jobws.access.scope import Action, parse_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,6 +88,20 @@ class Identity:
     token_hash: bytes = field(repr=False)
     key: bytes | None = field(default=None, repr=False)
     jti: str | None = None
+
+    @classmethod
+    def of(cls, sub: str, scope: str, *, expires_ms: int | None = None) -> Identity:
+        """Return the identity of a client that an application has let in by its own means.
+
+        Args:
+            sub: The client; limits are counted by it.
+            scope: What it may do, as the scope of a token.
+            expires_ms: When it must be let in again, in milliseconds since 1970; None for never.
+
+        Raises:
+            TokenRefusedError: The scope is malformed.
+        """
+        return cls(iss=None, sub=sub, rights=Rights(parse_scope(scope)), expires_ms=expires_ms, token_hash=b"")
 
     @property
     def holder(self) -> Holder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jobws.access.carrier import Carried
     from jobws.access.identity import Identity
@@ -26,6 +26,18 @@ class Authentication(Protocol):
     @property
     def sign(self) -> Sign | None:
         """What signs new tokens; None if there is no key for that."""
+        ...
+
+    async def of_request(self, headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
+        """Return who sends a request, or None if nothing in the request says so.
+
+        Args:
+            headers: The headers of the request.
+            carried: The token that the request brings; None for no token.
+
+        Raises:
+            TokenRefusedError: The token is refused.
+        """
         ...
 
     async def identify(self, carried: Carried) -> Identity:

@@ -11,6 +11,7 @@ import anyio
 from jobws.bullmq.keys import parse_queues
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
+from jobws.errors import ConfigurationError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
@@ -19,6 +20,7 @@ from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app
 from jobws.server.failed_auths import FailedAuths
+from jobws.server.hook import Hook
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from jobws.hub.client import Client
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.server.hook import Authenticate
     from jobws.server.intervals import Intervals
 
 RESTART: Final = Close(CloseCode.SERVICE_RESTART, "the bridge restarts")
@@ -52,6 +55,9 @@ class Bridge:
     Args:
         settings: The settings. None means `Settings()`.
         intervals: How long the bridge waits where no setting says so.
+        authenticate: Says who a client is, in place of keys: an async function that takes the headers of a request (a
+            mapping, with names in lower case) and its token (None: there is none), and returns an `Identity`, or None
+            to refuse. It is also called for the request `authenticate` of a WebSocket, then without headers.
 
     Raises:
         ConfigurationError: The settings cannot work, or a file of keys cannot be read.
@@ -63,12 +69,18 @@ class Bridge:
         service: The parts of the bridge that the HTTP endpoints use.
     """
 
-    def __init__(self, settings: Settings | None = None, intervals: Intervals = USUAL_INTERVALS) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        intervals: Intervals = USUAL_INTERVALS,
+        *,
+        authenticate: Authenticate | None = None,
+    ) -> None:
         self.settings = settings = settings or Settings()
         self.target = RedisTarget(settings.redis)
         configured, discover = parse_queues(settings.queues, settings.prefix)
         self._tasks = Tasks()
-        self.authentication = Keys(settings, intervals.look_seconds) if settings.has_keys else NoKeys()
+        self.authentication = _authentication(settings, intervals, authenticate)
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         self.fanout = Fanout(
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
@@ -186,3 +198,13 @@ class Bridge:
 
     def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
+
+
+def _authentication(
+    settings: Settings, intervals: Intervals, authenticate: Authenticate | None
+) -> Keys | NoKeys | Hook:
+    if authenticate is None:
+        return Keys(settings, intervals.look_seconds) if settings.has_keys else NoKeys()
+    if settings.has_keys or not settings.auth:
+        raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
+    return Hook(authenticate)

@@ -92,7 +92,7 @@ async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
             subprotocols=scope.get("subprotocols", ()),
             cookies=headers.getlist("cookie") if _takes_cookies(scope, headers) else (),
         )
-        return Unauthenticated() if found is None else await authentication.identify(found)
+        return await authentication.of_request(headers, found) or Unauthenticated()
     except TokenRefusedError as error:
         _log.warning("token refused (%s): %s", error.code, error)
         return Refused(error)

@@ -33,6 +33,10 @@ class NoKeys:
     problems: tuple[str, ...] = ()
     sign: Sign | None = None
 
+    async def of_request(self, _headers: Mapping[str, str], _carried: Carried | None) -> Identity:
+        """Return `ANYONE`, whatever the request brings."""
+        return ANYONE
+
     async def identify(self, _carried: Carried) -> Identity:
         """Return `ANYONE`, whatever the token is."""
         return ANYONE
@@ -96,6 +100,10 @@ class Keys:
         signing = [] if self._signer.problem is None else [self._signer.problem]
         # A file may verify tokens and sign them.
         return tuple(dict.fromkeys([*self._authenticator.problems, *signing]))
+
+    async def of_request(self, _headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
+        """Return who holds the token of a request, or None without a token. Raises TokenRefusedError."""
+        return None if carried is None else await self.identify(carried)
 
     async def identify(self, carried: Carried) -> Identity:
         """Return who holds a token. Raises TokenRefusedError."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.log.broadcaster import LogHub
+    from jobws.server.hook import Hook
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.keys import Keys, NoKeys
 
@@ -47,7 +48,7 @@ class Metrics(Collector):
     """Collects the bridge's metrics, and answers requests for `/metrics`."""
 
     def __init__(
-        self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized], keys: Keys | NoKeys
+        self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized], keys: Keys | NoKeys | Hook
     ) -> None:
         self._fanout = fanout
         self._queues = queues
