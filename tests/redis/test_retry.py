@@ -1,4 +1,4 @@
-"""How long is waited, and how much is asked for, judging by what came before."""
+"""How long to wait before another attempt, and how much to ask for, judging by what came before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentinels: their URL, whom they name, and a bridge that follows when they name another."""
+"""Sentinels: their URL, which master they name, and a bridge that follows when they name another one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def standing() -> Iterator[SentinelSet]:
-    """Sentinels for tests that leave them as they are."""
+    """Sentinels for tests that do not change them."""
     with SentinelSet() as sentinels:
         yield sentinels
 
@@ -117,7 +117,7 @@ async def test_one_sentinel_of_three_is_enough(standing: SentinelSet) -> None:
 
 
 async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet) -> None:
-    """It accepts connections, as one does that has stopped or whose network drops packets."""
+    """The Sentinel accepts connections and answers nothing, as one that is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with anyio.fail_after(2.9):
@@ -130,7 +130,7 @@ async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet) -> None
 
 
 async def test_a_replica_is_not_taken_for_the_master(standing: SentinelSet) -> None:
-    """Sentinels name the new master before it knows, and the old one until they noticed."""
+    """Sentinels name the new master before it knows that it is one, and the old one until they notice its end."""
     target = RedisTarget(standing.url())
     place = Address("127.0.0.1", standing.replica.server.port)
     with pytest.raises(RedisUnavailableError, match="is no master at the moment"):
@@ -139,7 +139,7 @@ async def test_a_replica_is_not_taken_for_the_master(standing: SentinelSet) -> N
 
 @pytest.mark.parametrize("lose", [SentinelSet.stop_master, SentinelSet.isolate_master])
 async def test_a_bridge_follows_to_the_new_master(lose: Callable[[SentinelSet], None]) -> None:
-    """The old one stopped; or it lives, cut off from its Sentinels, and goes on answering without an error."""
+    """The old master has stopped, or it is cut off from its Sentinels and still answers without an error."""
     with SentinelSet() as sentinels:
         await sentinels.complete()
         sentinels.master.add_job("http", "7")
@@ -171,7 +171,7 @@ async def test_a_job_that_is_submitted_meanwhile_lands_on_the_new_master() -> No
 
 
 async def test_the_newest_configuration_wins() -> None:
-    """A Sentinel that missed the failover names the old master for ever, and may be the first to answer."""
+    """A Sentinel that missed the failover still names the old master, and may be the first to answer."""
     with SentinelSet() as sentinels:
         await sentinels.complete()
         sentinels.isolate_master()
@@ -185,7 +185,7 @@ async def test_the_newest_configuration_wins() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_who_waits_at_the_old_master_is_told() -> None:
-    """Redis itself would keep the wait for as long as it was asked for."""
+    """The old master itself would answer a blocked read only at the end of its time."""
     with SentinelSet() as sentinels:
         await sentinels.complete()
         target = RedisTarget(sentinels.url())

@@ -1,4 +1,4 @@
-"""TLS: sockets that tell of bytes they have already taken from the kernel; certificates; Sentinels."""
+"""TLS: sockets that have already taken bytes from the kernel, certificates, and Sentinels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LARGE = bytes(range(256)) * 40_000
 
 
 class Server(NamedTuple):
-    """A Redis with a second port for TLS, and the certificate that it shows there."""
+    """A Redis with a second port for TLS, and its certificate."""
 
     redis: Redis
     port: int
@@ -42,7 +42,7 @@ class Server(NamedTuple):
 
 
 class Servers:
-    """Makes them, with one certificate."""
+    """Makes servers that share one certificate."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory = directory
@@ -105,7 +105,7 @@ async def test_many_megabytes_come_and_go_whole(server: Server) -> None:
 @pytest.mark.parametrize("size", [1, 16_384, 100_000])
 @pytest.mark.parametrize("read_bytes", [1000, 65_536])
 async def test_a_reply_that_is_waited_for_comes_whole(server: Server, size: int, read_bytes: int) -> None:
-    """OpenSSL holds the rest of a record of 16 KiB after a smaller read; no readiness tells of it."""
+    """After a read of less than a record of 16 KiB, OpenSSL has the rest, and the socket does not become readable."""
     connection = await Connection.open(RedisTarget(server.url()), read_bytes)
     async with anyio.create_task_group() as tasks:
         replies: list[object] = []
@@ -143,7 +143,7 @@ async def test_a_bridge_over_tls(server: Server) -> None:
 
 
 async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask until the Sentinels answer. On a machine with 15 busy processes 3 s are not always enough for them."""
+    """Ask until the Sentinels answer. On a machine with 15 busy processes, 3 s are not always enough for them."""
     with anyio.fail_after(EVENTUALLY_SECONDS):
         while True:
             try:

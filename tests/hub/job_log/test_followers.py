@@ -1,4 +1,4 @@
-"""Lines come before the outcome for whoever asked for them, and nobody else notices."""
+"""Clients that asked for lines get them before the outcome. Other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTCOME = [b"event", b"completed", b"jobId", b"7", b"returnvalue", b"1"]
 
 
 class Bridge:
-    """A fanout, clients, and the lists of lines that Redis would hold."""
+    """A hub, its clients, and the lists of lines that Redis would have."""
 
     def __init__(self) -> None:
         self.news: list[tuple[tuple[str, str], bool]] = []
@@ -49,7 +49,7 @@ class Bridge:
             self.fanout.verified[queue] = f"{self.number}-0"
 
     def look(self, queue: str = "http", job_id: str = "7") -> int:
-        """Look at a job's lines until there is no more; how many looks that took."""
+        """Read a job's lines until there are no more. Return how many reads this took."""
         looks = 0
         groups, _ = self.fanout.job_logs.groups((queue, job_id))
         while groups:
@@ -67,7 +67,7 @@ class Bridge:
 
 
 class Client:
-    """A connection, and what it is told."""
+    """A client, and what it gets."""
 
     def __init__(self, bridge: Bridge, outbox_bytes: int = 1 << 20) -> None:
         self._bridge = bridge
@@ -75,7 +75,7 @@ class Client:
         self.hub_client = JobClient(session, bridge.fanout, QUEUES, 10, outbox_bytes, lambda: None, lambda _: None)
 
     def subscribe(self, *states: str, queue: str = "http", **data: Any) -> None:
-        """Subscribe to job 7, of which Redis has a hash if a state is given; the answer is taken away."""
+        """Subscribe to job 7, and drop the answer. If a state is given, Redis has a hash of the job."""
         pending = self.ask("subscribe-job", {"jobId": "7", "queue": queue, **data})
         assert pending is not None
         self.complete(
@@ -87,7 +87,7 @@ class Client:
         self.early = frames[1:]
 
     def complete(self, pending: PendingSubscription, found: Found) -> None:
-        """Redis has these jobs and empty streams."""
+        """Answer a subscription: Redis has these jobs, and empty streams."""
         query = ask_for(pending, QUEUES, self._bridge.fanout)
         query.take(LookUp(found, {}, {}))
         self.hub_client.complete(pending, query, NOW)
@@ -99,7 +99,7 @@ class Client:
         return [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
 
     def told(self) -> list[object]:
-        """Lines, and the names of events, in order."""
+        """Return the lines and the names of events that came, in order."""
         told: list[object] = []
         for frame in self.frames():
             told += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]

@@ -1,4 +1,4 @@
-"""Whatever happens to a list between two looks, its lines are told in order, once, or a gap is."""
+"""Whatever happens to a list between two reads, its lines come once and in order, or a gap comes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class List:
-    """A list in Redis."""
+    """A list of lines, as in Redis."""
 
     def __init__(self, *lines: bytes) -> None:
         self.lines = list(lines)
@@ -35,7 +35,7 @@ class List:
 
 
 def look(reader: JobLogReader, of: List) -> tuple[JobLogReader, list[Batch]]:
-    """Look until there is no more."""
+    """Read until there are no more lines."""
     batches = []
     for _ in range(100):
         step = reader.step(of.answer(reader.slice))
@@ -87,12 +87,12 @@ operations = st.lists(
 @settings(max_examples=300)
 @given(operations)
 def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(steps: list[tuple[str, int]]) -> None:
-    """Distinct lines. `return` is a client that comes back to another bridge with its position as text."""
+    """All lines are different. `return` means that the client returns to another bridge with its position as text."""
     names = count()
     lines, reader = List(), JobLogReader()
     reader, _ = look(reader, lines)
-    expected = 0  # the line that is to be told next
-    trimmed = 0  # how many lines are gone
+    expected = 0  # the next line that must come
+    trimmed = 0  # how many lines were trimmed
     told_since_empty = False
     for kind, number in [*steps, ("look", 0)]:
         if kind == "push":
@@ -106,7 +106,7 @@ def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(st
             reader, batches = look(reader, lines)
             for batch in batches:
                 first = int(batch.lines[0])
-                # A line that was told and is still there shows the place.
+                # A line that came and is still in the list shows the place.
                 assert batch.gap == (told_since_empty and trimmed >= expected)
                 assert first == max(expected, trimmed)
                 assert [int(line) for line in batch.lines] == list(range(first, first + len(batch.lines)))
@@ -137,7 +137,7 @@ def test_the_place_that_trims_least_is_taken() -> None:
 
 
 def test_lines_that_equal_what_was_trimmed_are_not_taken_for_it() -> None:
-    """All lines that are known must stand there, not only the last one."""
+    """All known lines must be at the place, not only the last one."""
     lines = List(b"a", b"b", b"c", b"x")
     reader, _ = look(JobLogReader(), lines)
     lines.push(b"x", b"d")
@@ -270,7 +270,7 @@ def test_what_is_known_grows_with_every_line() -> None:
 
 
 def test_equal_readers_are_one() -> None:
-    """So one look serves all who are equally far."""
+    """So one read serves all followers that have got the same lines."""
     lines = List(b"a")
     assert len({look(JobLogReader(), lines)[0] for _ in range(3)}) == 1
     first, second = (JobLogReader(JobLogPosition(1, 0, (digest(line),))) for line in (b"a", b"b"))

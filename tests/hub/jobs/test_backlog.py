@@ -1,4 +1,4 @@
-"""What is read back for a client, in order: events and outcomes are never taken together."""
+"""The backlog of a client keeps its order, and never gives events and outcomes together."""
 
 from __future__ import annotations
 

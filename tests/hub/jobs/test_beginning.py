@@ -1,4 +1,4 @@
-"""Where a subscription begins: what its ack says, what is read back, what the hash has to tell."""
+"""Where a subscription begins: what its ack says, which past events it gets, and which outcomes come from the hash."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Begun:
 
     @property
     def marks(self) -> set[str]:
-        """What is said besides."""
+        """Return the other keys of the answer."""
         return self.ack.keys() & {"unknown", "gap", "ambiguous", "unknownQueue"}
 
 
 def bridge_with(*entries: tuple[str, str], queue: str = "http", on_gap: Callable[[str], None] = ignore) -> Bridge:
-    """A stream with these: ids and names."""
+    """Return a bridge whose stream has these events, by id and name."""
     bridge = Bridge(on_gap=on_gap)
     for stream_id, name in entries:
         bridge.publish(stream_id, event(name), queue)
@@ -263,7 +263,7 @@ def test_the_last_of_several_replays_has_the_subscription_live() -> None:
 
 
 def both(bridge: Bridge, **data: Any) -> Begun:
-    """Both queues have hashes of the job."""
+    """Return snapshots of the job in both queues."""
     found = {("http", "1"): hash_of(), ("analyzer", "1"): hash_of("active", queue="analyzer")}
     return Begun(bridge, found, "0-0", LATEST, **data)
 

@@ -1,4 +1,4 @@
-"""Any interleaving of requests, look-ups and events leaves the rooms consistent."""
+"""After any order of requests, look-ups and events, the rooms are consistent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def publish(fanout: Fanout, queue: str, stream_id: bytes, fields: list[bytes]) -
 
 
 class Client:
-    """A connection, and what its client has seen."""
+    """A client, and what it has got."""
 
     def __init__(self, fanout: Fanout) -> None:
         self.fanout = fanout
@@ -85,7 +85,7 @@ class Client:
         return after
 
     def complete(self, pending: PendingSubscription) -> None:
-        """Answer it: Redis knows nothing; what happened before is read back."""
+        """Answer a subscription: Redis knows no job, and past events are replayed."""
         query = self.queries.pop(pending)
         query.take(NOTHING)
         self.hub_client.complete(pending, query, 0.0)
@@ -124,7 +124,7 @@ def data_of(room: Room, chosen: list[str] | None = None, *, until_end: bool = Fa
 
 
 class Hub(RuleBasedStateMachine):
-    """Two clients, two queues, three ids; everything in any order."""
+    """Two clients, two queues and three job ids. Everything happens in any order."""
 
     @initialize()
     def start(self) -> None:
@@ -286,7 +286,7 @@ def test_a_large_result_of_several_subscriptions_counts_once() -> None:
 
 
 def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> None:
-    """It was acknowledged, so a client that resumes from the pong would lose it."""
+    """It was acknowledged, so a client that resumes from this pong would lose the event."""
     fanout = fanout_with_queues()
     client = Client(fanout)
     publish(fanout, "http", b"5-0", DONE)
@@ -339,7 +339,7 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
 
 
 def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
-    """The stream still has it, so each ack has a position in that queue."""
+    """The stream still has the outcome, so each ack has a position in this queue."""
     fanout = fanout_with_queues()
     publish(fanout, "http", b"5-0", DONE)
     after: object = None

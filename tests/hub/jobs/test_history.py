@@ -1,4 +1,4 @@
-"""The index of recent events: what it finds, what it forgets, and what it costs."""
+"""The index of recent events: what it finds, what it forgets, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kind(event: str, prev: str | None = None) -> Kind:
 
 
 def filled(*events: tuple[str, str, Kind], capacity: int = 10) -> QueueHistory:
-    """Job, stream id and kind of each, oldest first."""
+    """Return a history with these events (job, stream id, kind), oldest first."""
     history = QueueHistory(capacity)
     do_all(history.fill([(stream_id.encode(), job.encode(), each) for job, stream_id, each in reversed(events)], "0-0"))
     return history
@@ -212,7 +212,7 @@ def test_an_index_has_all_after_its_floor(filled_down_to: str | None, after: str
 
 @pytest.mark.long
 def test_an_event_costs_what_the_documentation_says() -> None:
-    """Four events a job: about 130 bytes each, the ids included."""
+    """With four events for each job, an event takes about 130 bytes, with the ids."""
     kinds = [kind(event) for event in ("added", "waiting", "active", "completed")]
     history = filled(capacity=100_000)
     tracemalloc.start()

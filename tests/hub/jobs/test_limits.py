@@ -1,4 +1,4 @@
-"""How a client ends, how many of its subscriptions may match one job, and what it looks up."""
+"""How a client ends, how many of its subscriptions may get the events of one job, and what it looks up."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_search_for_queues_counts_as_much_as_it_costs() -> None:
 
 @pytest.mark.parametrize(("after", "gap", "kept"), [("3-0", False, "3-0"), ("9-0", True, "1-0")])
 def test_positions_that_a_list_shares_are_looked_at_once(after: str, gap: bool, kept: str) -> None:
-    """A position up to where the stream goes is a faster bridge's; one beyond is another stream's."""
+    """A position up to the end of the stream is from a faster bridge. One after it is from another stream."""
     bridge = Bridge()
     bridge.publish("1-0", event("active"))
     client = Client(bridge)

@@ -1,4 +1,4 @@
-"""Outcomes that no event told of: whom they are told, and what may have happened meanwhile."""
+"""Outcomes without an event: which clients get them, and what may have happened meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JOB = ("http", "1")
 
 
 def watching(bridge: Bridge, **data: Any) -> Client:
-    """A client whose job is active."""
+    """Return a client with a subscription to an active job."""
     client = Client(bridge)
     bridge.publish("1-0", event("active"))
     client.subscribe({"jobId": "1", "queue": "http", **data}, {JOB: hash_of("active")}, "1-0")

@@ -1,4 +1,4 @@
-"""Entries as they are read: what is wrong with one costs nothing but itself, and a call is short."""
+"""Publishing entries: an invalid entry affects no other entry, and a call is short."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_call_ends_when_it_took_its_share_of_time() -> None:
     now = count()
     bridge = Bridge(clock=lambda: next(now) * MAX_SECONDS)
     entries = [(b"%d-0" % number, event("active")) for number in range(1, 301)]
-    # The clock is asked for each 64 entries; so much later than the deadline it is the second time.
+    # The clock is read every 64 entries. At the second time, it is after the deadline.
     assert bridge.fanout.publish("http", entries) == 128
     assert bridge.fanout.publish("http", entries, 128) == 256
 
@@ -241,7 +241,7 @@ def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everythin
     bridge.fanout.end_reread("http", "0-0")
     client.frames()
     bridge.publish("2-0", event("progress"))
-    # No position is told until it was looked up which outcomes were among those that were missed.
+    # No position is sent until outcomes that were missed have been looked up.
     assert client.told() == ([] if ahead else [("progress", None)])
 
 

@@ -1,4 +1,4 @@
-"""A look-up that gets old: which queues may have had the job's outcome since, without anybody knowing."""
+"""Stale look-ups: queues in which the job may have ended since the look-up, without an event that is known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fanout(labels: dict[str, None]) -> Fanout:
 
 
 def asked(fanout: Fanout, room: SubscriptionKey, labels: dict[str, None]) -> Query:
-    """A query of the job 1, which every queue has."""
+    """Return a query for the job 1, which every queue has."""
     query = Query([member(fanout, room)], labels, fanout)
     query.ask()
     snapshots = {(queue, "1"): JobSnapshot(queue, "1", "x", "active", "9-0") for queue in query.queues}

@@ -1,8 +1,7 @@
-"""After any prefix of the frames that a client took, coming back with its `after` loses nothing (protocol.md, R4).
+"""Whichever frames a client has got before it breaks off, returning with its `after` loses nothing (protocol.md, R4).
 
-Redis changes while several bridges read it late; clients come, leave, break off and come back, to the same bridge, to
-another or to one that has just begun. Every frame is held against what a client may rely on, and at the end nothing may
-be missing.
+Redis changes, and several bridges read it later. Clients come, leave, break off and return: to the same bridge, to
+another one, or to one that has just started. Every frame is checked, and at the end nothing may be missing.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Model:
         self.clients = [Client(self.redis, bridge) for bridge in self.bridges]
 
     def tick(self) -> None:
-        """After each action: what was written is due to those who wait for it, and frames are under way."""
+        """Do what follows each action: note which events must come to which clients, and move frames."""
         for number in range(self.heard + 1, len(self.redis.written) + 1):
             for client in self.clients:
                 for watch in client.watches:
@@ -96,14 +95,16 @@ class Model:
             (self.redis.delete, self.redis.save, self.redis.restore)[self.choose(3)]()
 
     def overrun(self) -> None:
-        """More is written than the stream holds, before it is read."""
+        """Write more entries than the stream keeps, before it is read."""
         if self.harsh:
             for _ in range(1 + self.choose(3)):
                 self.redis.write()
             self.redis.trim(1, self.queue())
 
     def pass_through(self) -> None:
-        """While jobs are looked up more is written, and read, than the stream holds: what is known is forgotten."""
+        """While jobs are looked up, write and read more entries than the stream keeps, so that the history forgets
+        some.
+        """
         if self.harsh:
             for bridge in self.bridges:
                 bridge.look()
@@ -139,7 +140,7 @@ class Model:
         self.reconnect(self.client())
 
     def come_back_twice(self) -> None:
-        """With what the first answers said, and nothing that happened since."""
+        """Return twice, with the positions of the first answers."""
         client = self.client()
         self.reconnect(client)
         for _ in range(2 * len(client.watches)):
@@ -185,7 +186,7 @@ class Model:
     # ---- the end ----
 
     def rest(self) -> None:
-        """Let everything come to rest: then nothing may be missing."""
+        """Let everything come to rest, and check that nothing is missing."""
         self.redis.calm = True
         for _ in range(2):
             for bridge in self.bridges:
@@ -213,10 +214,10 @@ class Model:
                 assert found.number in watch.taken or self.is_old(watch, bridge, found.number), f"lost: {queue} {found}"
 
     def is_old(self, watch: Watch, bridge: Bridge, number: int) -> bool:
-        """Whether an outcome may be withheld: it was there before the first ack, and a minute old then (R8).
+        """Whether an outcome may be withheld, since it was a minute old at the first ack (R8).
 
-        Or the job lived again then, but a backup that was restored later does not know: no position tells. A bridge
-        that began after that cannot know that the client's position is of what was undone, either.
+        It may also be withheld if the job was alive again then, and a backup that was restored later undid this. No
+        position shows this, so a bridge that started after that cannot know it.
         """
         if self.redis.written[number].at <= watch.began_at:
             return watch.ambiguous_at is not None or self.redis.restored_at >= 0

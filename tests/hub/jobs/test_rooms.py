@@ -1,4 +1,6 @@
-"""What rooms tell of a queue is what a walk over all subscriptions would, and each change of who listens is told."""
+"""Rooms give the same answers as a walk over all subscriptions, and signal each change of which queues are listened
+to.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +23,19 @@ if TYPE_CHECKING:
 
 QUEUES = ("http", "sparql", "analyzer")
 JOBS = ("1", "2", "3")
-# The last one may read each job in one queue at least.
+# The last one may read each job in at least one queue.
 SIGHTS = (EVERYTHING, EVERYTHING, sight("read:jobs:http", "read:jobs:sparql/1", "read:jobs:*/3"))
 
 
 class Model:
-    """Rooms, and beside them a plain list of the subscriptions."""
+    """Rooms, and a plain list of the same subscriptions."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self.rooms = Rooms(self.on_listened)
         self.members: list[Subscription] = []
         self.connections: list[Any] = [object() for _ in range(3)]
-        # As somebody believes it who only hears of changes.
+        # What a listener knows that only gets the signals.
         self.listened = dict.fromkeys(QUEUES, False)
         self.seeking = False
 
@@ -58,7 +60,7 @@ class Model:
             subscription = self.members.pop(self.random.randrange(len(self.members)))
             subscription.ended = True
             self.rooms.leave(subscription)
-            subscription.see(self.random.choice(QUEUES))  # too late: it must leave no trace
+            subscription.see(self.random.choice(QUEUES))  # too late, so it must leave no trace
 
     def see(self) -> None:
         if self.members:
@@ -161,7 +163,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     assert fanout.without_events == fanout.without_position == {"sparql"}
     fanout.forget("sparql")
     assert fanout.rooms.seeking
-    # Back again, as a new one.
+    # The same queue again, as a new one.
     do_all(fanout.fill("http", [], "0-0"))
     fanout.publish("http", [entry])
     assert subscription.job_states == {"http": ALIVE}

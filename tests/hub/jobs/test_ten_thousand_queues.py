@@ -1,4 +1,6 @@
-"""With ten thousand queues a client without any is told of those that have its jobs, and can send that back."""
+"""With ten thousand queues, a client that names none gets positions only in those that have its jobs, and can send them
+back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is done for one client costs what it touches, whatever there is besides. Instructions are counted, not time."""
+"""Work for one client depends only on what it is about, not on what else there is.
+
+The tests count instructions, not time.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ ENDED = [b"event", b"completed", b"jobId"]
 
 
 class Hub:
-    """Queues, and clients of them."""
+    """A hub with queues and clients."""
 
     def __init__(self, queues: int) -> None:
         self.labels = {f"q{number}": None for number in range(queues)}
@@ -135,7 +138,7 @@ def test_jobs_without_a_queue_cost_next_to_nothing_for_each_queue_that_has_them_
         return work.instructions
 
     few = work_of(5)
-    # A look into an index and no more for each pair of job and queue; something more for each queue.
+    # One look-up in an index for each pair of job and queue, and a little more for each queue.
     assert work_of(500) < few + 200 * 500 * 8 + 500 * 500
     assert work_of(500, after={f"q{number}": "0-0" for number in range(500)}) < few + 200 * 500 * 8 + 500 * 1000
 
@@ -186,5 +189,5 @@ def test_a_gap_is_told_client_by_client() -> None:
     hub.fanout.cursors["q0"] = hub.fanout.verified["q0"] = "1-0"
     _, floor = hub.fanout.begin_reread("q0", "trimmed", "1-0", "0-0")
     told = [sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.send_gap("q0", "trimmed", floor)]
-    # A step each for what is known of a subscription, and for its client.
+    # One step for the state of a subscription, and one for its client.
     assert told == [0] * 10 + [1] * 10

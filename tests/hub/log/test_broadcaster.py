@@ -1,4 +1,4 @@
-"""Whatever happens in between, a client of the log gets each line once and in order, or is told how many it lacks."""
+"""Whatever happens, a client of the log gets each line once and in order, or the number of lines that are missing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 CLIENTS = 2
 PAGE = 4
-# Some five lines.
+# About five lines.
 OUTBOX_BYTES = 700
 
 
 class Stream:
-    """The log in Redis: every line that ever was, of which the first `removed` are trimmed."""
+    """The log, as in Redis: all lines that were ever written. The first `removed` of them are trimmed."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -52,18 +52,18 @@ class Stream:
         return Page(self.state, entries, len(entries) == PAGE)
 
     def index(self, stream_id: str) -> int:
-        """How many lines there ever were up to that id."""
+        """Return how many lines were ever written up to this id."""
         return position(stream_id)[0]
 
 
 class Client:
-    """A connection, what is being read back for it, and up to which line it knows what became of each."""
+    """A client, what it reads of past lines, and the line up to which it knows about every line."""
 
     def __init__(self, hub: LogHub) -> None:
         self.hub_client = LogClient(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
         self.member: LogSubscription | None = None
         self.page: tuple[Page, int] | None = None
-        # None: after a hole that cannot be counted, since nobody knows how many lines had come up to `after`.
+        # None after a hole whose size is unknown, since it is not known how many lines had come up to `after`.
         self.told: int | None = 0
 
 
@@ -106,7 +106,7 @@ class LogMachine(RuleBasedStateMachine):
         if request.after is not None:
             beginning = beginning_after(request.after, state)
             cursor, gap = beginning.cursor, beginning.gap
-            # Of the very line that was trimmed last it cannot be said that none between it and the next is missing.
+            # After the line that was trimmed last, it is not known whether lines are missing before the next one.
             known = self.stream.index(request.after) - self.stream.removed
             assert gap == (known < 0 or (known == 0 < min(state.length, self.stream.removed)))
         elif request.tail or self.hub.cursor is None:
@@ -129,7 +129,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, CLIENTS - 1), written=st.booleans())
     def take(self, number: int, written: bool = True) -> None:
-        """A client reads all that waits for it; if not `written`, the outbox still counts that."""
+        """Let a client take all frames that wait for it. Without `written`, the outbox still counts them."""
         client = self.clients[number]
         for frame in self.frames(client, ("log", "dropped", "pong"), written=written):
             match frame["event"]:
@@ -145,13 +145,13 @@ class LogMachine(RuleBasedStateMachine):
                     assert frame["data"]["count"] > 0
                     client.told = None if client.told is None else client.told + frame["data"]["count"]
                 case _:
-                    # Everything up to there was told before, and nothing beyond it.
+                    # Everything up to this position came before, and nothing after it.
                     cursor = frame["data"]["after"]
                     assert cursor is None or client.told in (None, self.stream.index(cursor))
 
     @rule(number=st.integers(0, CLIENTS - 1))
     def ping(self, number: int) -> None:
-        # Who pings without reading fills its outbox, and is closed.
+        # A client that sends pings and does not read fills its outbox, and is closed.
         if self.clients[number].hub_client.outbox.size + 200 < OUTBOX_BYTES:
             self.clients[number].hub_client.receive('{"event":"ping"}', 0.0)
 
@@ -175,7 +175,7 @@ class LogMachine(RuleBasedStateMachine):
         page, start = client.page or (self.stream.page(member.cursor.id), 0)
         index = member.read_back(page, start, self.hub.clock)
         joined = self.hub.join(member, page, index)
-        # No step further than before: it is where others are, who may be behind.
+        # The subscription went no further, since it is where others are, which may not be at the end.
         client.page = None if joined or index in (start, len(page.entries)) else (page, index)
 
     @precondition(lambda self: self.read is None)
@@ -223,7 +223,7 @@ OPERATIONS = (
 
 @pytest.mark.parametrize("seeds", [range(500), pytest.param(range(500, 2000), marks=pytest.mark.thorough)], ids=str)
 def test_many_interleavings(seeds: range) -> None:
-    """Further ones than hypothesis tries, and the same ones every time."""
+    """More runs than hypothesis tries, and the same ones every time."""
     for seed in seeds:
         random, machine = Random(seed), LogMachine()
         for _ in range(40):
@@ -279,7 +279,7 @@ def state(length: int, first: str, generated: str, added: int | None) -> State:
         (("5-0", 5), state(0, "0-0", "8-0", 8), Missing(3, approximate=False), ("8-0", 8)),
         (("0-0", 0), state(2, "7-0", "8-0", 8), Missing(6, approximate=False), ("6-18446744073709551615", 6)),
         (("0-0", 0), state(0, "0-0", "0-0", 0), None, ("0-0", 0)),
-        # Redis 6 does not count: about as many as came in that time.
+        # Redis 6 does not count, so the number is estimated from the time.
         (
             ("100-0", None),
             state(11, "200-0", "210-0", None),
@@ -321,7 +321,7 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
 
 
 def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
-    """Of the lines that were read the client wants none, so nothing else wakes its writer."""
+    """The client wants none of the lines that were read, so nothing else wakes its writer."""
     hub, woken = LogHub(lambda: 0.0, ignore, ignore), []
     connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
@@ -379,7 +379,10 @@ def test_an_open_filter_is_known() -> None:
 
 
 def test_a_text_of_each_client_is_no_long_step() -> None:
-    """A line of 64 KiB takes a millisecond each; a client that joins meanwhile has it, too."""
+    """Searching a line of 64 KiB takes a millisecond for each text.
+
+    A client that joins meanwhile gets the line, too.
+    """
     ticks = count()
     hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS, ignore, ignore)
     clients = []
@@ -399,7 +402,7 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
     steps, index = 0, 0
     while index < 2:
         steps, index = steps + 1, hub.publish(cursor, page, index)
-    assert steps == 2 + 5  # one text, or one line to those who want it, each
+    assert steps == 2 + 5  # each step has one text, or sends one line
     seen = [
         [json.loads(frame.payload).get("id") for frame in connection.outbox.take()][1:] for connection, _ in clients
     ]

@@ -1,4 +1,4 @@
-"""One client of `/logs`: at most one subscription is answered, and one waits for that."""
+"""A client of `/logs` has at most one subscription that was answered, and one that was not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNAVAILABLE = ItemError("unavailable", "later")
 
 
 class Client:
-    """A connection to a hub of its own, if it is given none."""
+    """A client of a hub. Without an argument, the hub is a new one."""
 
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
         self.hub = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
@@ -41,7 +41,7 @@ class Client:
         return member
 
     def live(self, **data: Any) -> LogSubscription:
-        """A subscription that gets lines as they happen."""
+        """Subscribe, and return a subscription that gets lines as they happen."""
         member = self.begin(**data)
         self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
         assert self.hub.join(member, Page(State(), [], full=False), 0)
@@ -55,7 +55,7 @@ class Client:
 
 
 def page(*messages: str, before: int = 0) -> Page:
-    """Lines that were written after so many."""
+    """Return a page with lines that were written after so many others."""
     entries = [(b"%d-0" % (before + n), [b"message", text.encode()]) for n, text in enumerate(messages, 1)]
     last = before + len(messages)
     return Page(State(last, "1-0", f"{last}-0", last), entries, full=False)

@@ -1,4 +1,4 @@
-"""`POST /logs`: good lines are written whatever stands beside them, and bad ones are named."""
+"""`POST /logs` writes valid lines, whatever other lines are in the request, and reports invalid ones."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_only_pages_that_may(redis: Redis) -> None:
     async with live_bridge(redis.url, allowed_origins=("http://good.example",)) as live:
         url, good, bad = live.url + "/logs", "http://good.example", "http://bad.example"
         assert (await call("POST", url, {"message": good}, Origin=good))[0] == 202
-        # The refusal of a page is a sentence, and no problem in JSON (rule H5).
+        # The refusal of a page is a sentence, not a problem in JSON (rule H5).
         with pytest.raises(AssertionError, match=r"403, .*origin http://bad\.example refused"):
             await call("POST", url, {"message": bad}, Origin=bad)
     assert written(redis) == ["http://good.example"]

@@ -1,4 +1,6 @@
-"""`GET /events` (protocol.md, rule H7): the WebSocket's events for `EventSource`, and whoever comes back with an id."""
+"""`GET /events` (protocol.md, rule H7): the WebSocket's events for `EventSource`, also for a client that returns with
+an id.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,7 @@ async def test_who_comes_back_gets_what_happened_since(redis: Redis, by_header: 
             redis.add_event("http", "progress", "1", data=value)
         redis.add_event("http", "completed", "1", returnvalue="4")
         last = source.parser.last_id
-        old = encode_position({"http": "0-0"})  # what a page put into the URL once, before its browser came back
+        old = encode_position({"http": "0-0"})  # the page put this into the URL, before the browser connected again
         again: Any = {"headers": {"Last-Event-ID": last}, "lastEventId": old} if by_header else {"lastEventId": last}
         async with event_source(live.url, "1", events="progress,completed", **again) as source:
             (result,) = (await source.receive()).data["results"]
@@ -113,7 +115,7 @@ async def test_outcomes_of_the_past_come_from_stream_and_hash(redis: Redis) -> N
         ack, first, second = [await source.receive() for _ in range(3)]
         assert (first.event, first.data["returnvalue"]) == ("completed", {"only": "here"})
         assert (second.event, second.data["failedReason"]) == ("failed", "no such page")
-        # Until both were told, who comes back must get both again.
+        # Until both came, a client that returns must get both again.
         assert cursor_of(ack.id) == cursor_of(first.id) == {"http": "0-0"}
         assert cursor_of(second.id)["http"] != "0-0"
         async with event_source(
@@ -124,7 +126,7 @@ async def test_outcomes_of_the_past_come_from_stream_and_hash(redis: Redis) -> N
 
 
 async def test_a_cut_while_much_is_read_back_loses_no_outcome(redis: Redis) -> None:
-    """A job that is live already overtakes those that are read back; its id may not stand for theirs."""
+    """Events of a live job overtake replays of others, so their id must not cover the replays."""
     jobs = [f"old-{number}" for number in range(40)]
     for job_id in jobs:
         redis.add_event("http", "completed", job_id, returnvalue='"' + "x" * 100_000 + '"')
@@ -230,7 +232,7 @@ async def test_pages_of_allowed_origins_may_read_it(redis: Redis) -> None:
 
 
 async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis) -> None:
-    """Longer than a WebSocket may be silent: this client has nothing to say."""
+    """For longer than a WebSocket may be silent, since this client cannot send anything."""
     async with (
         live_bridge(redis.url, intervals=QUICK, silence_seconds=0.5) as live,
         event_source(live.url, "1") as source,
@@ -249,7 +251,7 @@ async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis
 
 
 async def test_before_the_answer_no_position_is_told(own_redis: Callable[..., Redis]) -> None:
-    """It would be one behind which nothing of the subscription was sent."""
+    """Such a position would say that everything before it was sent, and nothing was."""
     redis = own_redis()
     async with live_bridge(redis.url, intervals=QUICK) as live:
         await IN_THREAD(redis.server.kill)
@@ -291,7 +293,7 @@ async def test_a_client_that_leaves_is_gone_at_once(redis: Redis) -> None:
 
 
 async def test_a_client_that_asks_ahead_and_leaves_is_gone_as_well(redis: Redis) -> None:
-    """Its next request waits behind the stream, so nobody reads that it has left."""
+    """The next request waits behind the stream, so the end of the connection is not read."""
     async with live_bridge(redis.url, intervals=QUICK) as live:
         with socket.create_connection(("127.0.0.1", urlsplit(live.url).port or 0)) as sock:
             request = b"GET /events?job=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -326,7 +328,7 @@ async def test_a_client_that_takes_nothing_ends_alone_and_may_go_on_later(redis:
 
 
 async def test_sigterm_ends_streams(redis: Redis) -> None:
-    """Those that are read with their last chunk, and one that is not by force."""
+    """Streams that are read end with their last chunk. One that is not read is cut."""
     with BridgeProcess("--port", "0", "--redis", redis.url, "--shutdown-seconds", "2") as bridge:
         url = await IN_THREAD(bridge.started)
         async with event_source(url, "1") as source, event_source(url, "2") as stalled:
@@ -380,7 +382,7 @@ async def test_under_asyncio_and_another_server(redis: Redis, kind: str) -> None
 
 
 async def test_a_bridge_that_ends_while_mounted_ends_its_streams(redis: Redis) -> None:
-    """The server under it goes on."""
+    """The server itself does not end."""
     async with live_bridge(redis.url) as live, event_source(live.url, "1") as source:
         await source.receive()
         live.bridge.close_all(RESTART)

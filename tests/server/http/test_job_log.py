@@ -1,4 +1,4 @@
-"""A job's log lines over HTTP: page by page (protocol.md, rule H10), and in the streams of events."""
+"""A job's log lines over HTTP: page by page (protocol.md, rule H10), and in streams of events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def pages(url: str) -> list[dict[str, Any]]:
-    """All pages from `url` on."""
+    """Return all pages from `url` on."""
     found = []
     start: int | None = 0
     while start is not None:
@@ -110,7 +110,7 @@ async def test_a_stream_of_events_has_lines_before_the_outcome_and_its_position_
         ended = redis.add_event("http", "completed", "7", returnvalue="1")
         lines, outcome = await source.receive(), await source.receive()
         assert (lines.event, lines.data["lines"], outcome.event) == ("job-log", ["b"], "completed")
-        # The other job's position follows.
+        # The position for the other job comes next.
         assert cursor_of(outcome.id) == {"http": "0-0"}
         with anyio.fail_after(EVENTUALLY_SECONDS):
             while cursor_of(source.parser.last_id) != {"http": ended}:

@@ -1,4 +1,4 @@
-"""Tokens that come with submitted jobs, and what /whoami tells."""
+"""Tokens that come with submitted jobs, and what /whoami returns."""
 
 from __future__ import annotations
 

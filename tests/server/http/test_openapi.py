@@ -1,4 +1,4 @@
-"""`/openapi.json` holds: schemathesis asks whatever it allows and forbids, and every answer is a documented one."""
+"""`/openapi.json` is true: schemathesis sends requests that it allows and forbids, and every answer is documented."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.mark.thorough
 @pytest.mark.parametrize("scope", ["admin", "write:jobs:none:retry"])
 async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path, scope: str) -> None:
-    """With every right, and with none."""
+    """The client has every right, or none."""
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")
 
@@ -33,9 +33,10 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--header", f"Authorization: Bearer {jwt(scope, seconds=1000)}"),
             *("--seed", "1", "--max-examples", "20", "--no-color"),
-            # To JSON Schema 5.0 is an integer, and some job ids are not (protocol.md, J2); the bridge refuses both.
+            # In JSON Schema, 5.0 is an integer, and some integers are no job ids (protocol.md, J2). The bridge refuses
+            # both.
             *("--exclude-checks", "positive_data_acceptance"),
-            # It has no end; test_job_events.py tries it.
+            # This response has no end; test_job_events.py tests it.
             *("--exclude-path", "/events"),
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -47,7 +48,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
 
 
 async def test_every_route_is_described(redis: Redis) -> None:
-    """And nothing else is."""
+    """Nothing else is described."""
     async with live_bridge(redis.url) as live:
 
         def document() -> Any:

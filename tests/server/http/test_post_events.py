@@ -35,7 +35,7 @@ async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> N
         {"event": "nope", "ref": 3},
         {"ref": True},
         "text",
-        # Not job 2, since a WebSocket's messages may come before or after the answer to its subscription.
+        # Job 2 is not compared, since a WebSocket's messages may come before or after the answer to its subscription.
         {"event": "unsubscribe-job", "data": {"jobId": "3", "queue": "http"}},
     ]
     async with (
@@ -74,7 +74,7 @@ async def test_a_late_client_gets_its_outcome_and_one_that_returns_what_it_misse
             assert "unknown" not in ack["data"]["results"][0]
             assert (outcome["id"], outcome["replayed"], outcome["data"]["returnvalue"]) == (finished, True, [1])
             position = await source.frame()
-            # Where to come back to, or the outcome would be read back again.
+            # The position to return to. Without it, the outcome would be replayed.
             assert (position["event"], position["data"]["after"]["http"]) == ("pong", finished)
         redis.add_event("http", "progress", "1", data="7")
         again = subscribe(["1"], queue="http", after=finished, events=["*"])
@@ -97,7 +97,7 @@ async def test_two_jobs_of_one_id_are_told_apart(redis: Redis) -> None:
 
 
 async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis) -> None:
-    """Also longer than a WebSocket may be silent, and beside events that come all the time."""
+    """Also for longer than a WebSocket may be silent, and while events come all the time."""
     redis.add_event("http", "completed", "1", returnvalue="1")
     async with live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=0.2), silence_seconds=0.5) as live:
         async with frame_source(live.url, [subscribe(["1"], until="end")]) as source:
@@ -171,7 +171,7 @@ async def test_escaped_surrogates_spoil_only_their_own_request(redis: Redis) -> 
     async with live_bridge(redis.url) as live:
         _, error, pong, _ = await poll(live.url, body)
         assert (error["data"]["code"], error["ref"], pong["ref"]) == ("bad-job-id", 1, "é")
-        # Its size is that of UTF-8.
+        # Its size is counted in UTF-8.
         _, error, _ = await poll(live.url, ["\ud800" + "é" * 100_000])
         assert error["data"]["code"] == "not-an-object"
 

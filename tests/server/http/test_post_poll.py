@@ -1,4 +1,4 @@
-"""`POST /events?wait=` (protocol.md, rule H8): answers that end, and from which a client goes on."""
+"""`POST /events?wait=` (protocol.md, rule H8): answers that end, after which the client sends the next request."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ async def test_a_gap_is_news(redis: Redis) -> None:
 
 
 async def test_everything_is_answered_and_replayed_before_it_ends(redis: Redis) -> None:
-    """However short the wait, and though the outbox holds a part of it only. All that is news: it ends at once."""
+    """Also with a short wait, and if the outbox can hold only a part.
+
+    Replays are news, so the poll ends immediately.
+    """
     jobs = [f"{number}" for number in range(40)]
     for job_id in jobs:
         redis.add_event("http", "completed", job_id, returnvalue=RESULT)
@@ -107,7 +110,7 @@ async def test_news_is_news_though_answers_follow_it(redis: Redis) -> None:
 
 
 async def test_last_lines_and_an_outcome_are_the_end(redis: Redis) -> None:
-    """Nothing is sent behind them that would show that no more is read."""
+    """Nothing comes after them that would show that the client has left."""
     redis.add_job("http", "1", state="active")
     redis.client.rpush("bull:http:1:logs", "a")
     async with live_bridge(redis.url) as live:
@@ -122,7 +125,7 @@ async def test_last_lines_and_an_outcome_are_the_end(redis: Redis) -> None:
 async def test_an_outcome_that_was_looked_for_in_vain_holds_nothing_up(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job lives again by the time that its hash is read: nothing is told, and that is the end."""
+    """When the job's hash is read, the job is alive again. So nothing is sent, and the poll ends."""
     redis.add_job("http", "1", state="completed", finishedOn=FINISHED, returnvalue="1")
     async with live_bridge(redis.url) as live:
         look_up = live.bridge._result_store.look_up
@@ -161,8 +164,8 @@ async def test_a_redis_that_is_away_is_told_after_the_wait_for_it(own_redis: Cal
 
 
 async def test_what_happens_while_the_answer_is_on_its_way_does_not_cut_it(redis: Redis) -> None:
-    """The client is slow, and its jobs go on: that is for its next request."""
-    # More than all buffers on the way hold, so the end waits for the reader.
+    """The client is slow, and its jobs go on. Their events are for the next request."""
+    # More than all buffers can hold, so the end waits for the reader.
     redis.add_event("http", "completed", "0", returnvalue='"' + "x" * 16_000_000 + '"')
     requests = [subscribe(["0"], queue="http", events=["completed", "progress"])]
     async with (
@@ -179,7 +182,7 @@ async def test_what_happens_while_the_answer_is_on_its_way_does_not_cut_it(redis
 
 
 class Poller:
-    """A client that follows rule R4: a position per job, from its ack, its events and the pongs."""
+    """A client that follows rule R4: it keeps a position for each job, from the ack, the events and the pongs."""
 
     def __init__(self) -> None:
         self.positions: dict[str, dict[str, str]] = {}
@@ -209,7 +212,7 @@ class Poller:
 
 @pytest.mark.thorough
 async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis) -> None:
-    """Jobs run and end at full speed: while a poll waits, between two polls, and before the first; most are removed."""
+    """Jobs run and end at full speed, before, during and between polls. Most of them are removed."""
     chance = random.Random(7)
     polls, jobs_per_poll = 200, 5
     written: dict[str, list[tuple[str, str]]] = {}
@@ -217,7 +220,7 @@ async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis
     redis.client.hset("bull:http:meta", "opts.maxLenEvents", 1_000_000)
 
     def write(slot: int) -> None:
-        """Ends job after job, without a pause, until the polls are over; the last ones are the stragglers."""
+        """End one job after the other, without a pause, until the polls are over, and then the remaining ones."""
         number = 0
         while not stopped.is_set() and number < 4000:
             job_id = f"{slot}-{number}"
@@ -234,14 +237,14 @@ async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis
 
     poller = Poller()
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
-        # Redis 6.2 cannot tell a thousand new entries from a trimmed stream, unless one was read before.
+        # With Redis 6.2, a thousand new entries look like a trimmed stream, unless an entry was read before.
         first = redis.add_event("http", "active", "first")
         await eventually(lambda: live.bridge.fanout.cursors["http"] == first)
         tasks.start_soon(IN_THREAD, write, 0)
         tasks.start_soon(IN_THREAD, write, 1)
         chosen: set[str] = set()
         for _ in range(polls):
-            # Some long over, some running, some that are still to come.
+            # Some ended long before, some are running, and some do not exist yet.
             now = len(written) // 2
             for _ in range(jobs_per_poll):
                 chosen.add(f"{chance.randrange(2)}-{min(3999, max(0, now + chance.randrange(-20, 40)))}")

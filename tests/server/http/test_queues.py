@@ -1,4 +1,4 @@
-"""The queues over HTTP: counts and health, jobs page by page; and what machines ask for: metrics, CORS, OpenAPI."""
+"""The queues over HTTP (counts, health, jobs page by page), and metrics, CORS and OpenAPI."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_queue_that_is_not_read_says_why(redis: Redis) -> None:
 async def test_pages_hold_each_job_once_while_others_end(redis: Redis, state: str) -> None:
     for number in range(10):
         redis.add_job("http", str(number), state=state)
-        # Three share each millisecond.
+        # Three jobs end in each millisecond.
         redis.client.zadd(f"bull:http:{state}", {str(number): 1795435730000 + number // 3})
     async with live_bridge(redis.url) as live:
         seen: list[str] = []

@@ -1,4 +1,4 @@
-"""HTTP: submit, state and result, for whoever cannot hold a WebSocket."""
+"""Submit, state and result over HTTP, for programs without a WebSocket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def test_the_walk_from_submitting_to_the_outcome(redis: Redis) -> None:
-    """POST → 202 with the id → subscribe → completed; and the result again over HTTP."""
+    """POST → 202 with the id → subscribe → completed, and then the result over HTTP."""
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         status, body = await call("POST", live.url + "/analyze/techstack", {"path": "é💥", "n": [1, None]})
         assert (status, body["queue"], body["existing"]) == (202, "techstack", False)
@@ -161,7 +161,7 @@ BAD: list[tuple[str, str, object, str, int, str]] = [
 
 
 async def test_every_way_of_writing_a_body_ends_in_a_job(redis: Redis) -> None:
-    """What JSON allows and other encodings do not: lone surrogates, huge integers, deep nesting."""
+    """Also what JSON allows and other encodings do not: lone surrogates, huge integers, deep nesting."""
     bodies = [b'"\\ud800"', b"1" * 400, b"[" * 400 + b"]" * 400, b"null", b'{"jobId":"x","data":[]}', b" 1.0e-7 "]
     async with live_bridge(redis.url) as live:
         for body in bodies:
@@ -172,7 +172,7 @@ async def test_every_way_of_writing_a_body_ends_in_a_job(redis: Redis) -> None:
 
 
 async def test_labels_with_slashes_and_colons(redis: Redis) -> None:
-    """The form in the path never reads another queue than the one named; the other form serves all."""
+    """The form in the path never reads another queue than the one that is named. The other form serves all labels."""
     labels = ("a/b", "a", "b", "a:b", "é💥", "x" * 512)
     async with live_bridge(redis.url, queues=tuple(f"{label}=p:q{i}" for i, label in enumerate(labels))) as live:
         for label in labels:
@@ -203,7 +203,7 @@ HEAD = (
 
 
 def _exchange(url: str, request: bytes, *, half_close: bool = False) -> bytes:
-    """All that the server says to these bytes, until it closes."""
+    """Send these bytes, and return everything that the server sends until it closes the connection."""
     parts = urllib.parse.urlsplit(url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as sock:
         sock.sendall(request)
@@ -262,7 +262,7 @@ async def test_an_origin_that_is_none_is_refused(redis: Redis, origin: str) -> N
 
 
 async def test_jobs_that_wait_for_redis_hold_up_nobody(redis: Redis) -> None:
-    """More than anyio's 40 threads, and then the readers have to connect again."""
+    """There are more jobs than anyio's 40 threads, and the readers must connect again."""
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
         await call("POST", live.url + "/analyze/http", 1)
         redis.client.client_pause(60_000, all=False)
@@ -270,7 +270,7 @@ async def test_jobs_that_wait_for_redis_hold_up_nobody(redis: Redis) -> None:
             tasks.start_soon(
                 partial(live.bridge.service.submit, live.bridge.service.labels["http"], "x", 1, str(uuid.uuid4()), {})
             )
-        await anyio.sleep(0.5)  # so that they wait; without it the test would show less, not fail
+        await anyio.sleep(0.5)  # so that they wait. Without this, the test would show less, but not fail.
         redis.client.client_kill_filter(_type="normal", skipme=True)
         with anyio.fail_after(20):
             while (await call("GET", live.url + "/jobs/http/none"))[0] != 404:

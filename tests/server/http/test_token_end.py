@@ -1,4 +1,4 @@
-"""What goes on while a token expires or is revoked, and what a right to write does not tell."""
+"""Requests that are under way when their token expires or is revoked, and what a right to write does not reveal."""
 
 from __future__ import annotations
 

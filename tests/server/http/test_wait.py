@@ -1,4 +1,4 @@
-"""`GET /jobs…?wait=` (protocol.md, rule H6): an answer that is held until the job has ended."""
+"""`GET /jobs…?wait=` (protocol.md, rule H6): the answer comes when the job has ended."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_the_end_of_a_job_that_is_kept(
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
         held = Held(live, tasks, path)
         await held.waits()
-        for event in ("progress", "stalled", "waiting", "active"):  # a failed attempt that is repeated is no end
+        for event in ("progress", "stalled", "waiting", "active"):  # not the end: another attempt follows
             redis.add_event("http", event, "1", data="1")
         finish(redis, "1", state, **fields)
         status, body = await held.answer()
@@ -101,7 +101,7 @@ async def test_a_job_that_is_submitted_later_and_gone_before_anybody_looks(redis
 
 @pytest.mark.parametrize("path", ["/jobs/http/1?wait=30", "/jobs/1?wait=30"])
 async def test_who_comes_late_is_answered_at_once(redis: Redis, path: str) -> None:
-    """From the hash; from the stream alone; and from the stream though another queue has a job of that id, too."""
+    """From the hash, from the stream alone, and from the stream although another queue has a job with this id, too."""
     async with live_bridge(redis.url) as live:
         redis.add_job("http", "1", state="completed", finishedOn=LONG_AGO, returnvalue="1")
         with anyio.fail_after(20):

@@ -1,4 +1,4 @@
-"""How requests that came together are divided into look-ups."""
+"""How requests that come together are divided into look-ups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = SUBSCRIPTIONS_PER_LOOK_UP
         ([MOST - 1, 1], [[MOST - 1, 1]]),
         ([MOST, 1], [[MOST], [1]]),
         ([1, MOST, 1], [[1], [MOST], [1]]),
-        # A request stays whole.
+        # No request is divided.
         ([5 * MOST, 1, 1], [[5 * MOST], [1, 1]]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Queues whose keys are gone are forgotten: nothing remains of them, and nobody who is in the middle is hurt."""
+"""Queues whose keys are gone are forgotten. Nothing of them remains, and requests that are under way still end well."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def until_forgotten(live: Live, name: str) -> None:
 
 
 def kept_of(live: Live) -> set[str]:
-    """The names that any collection of the bridge's hub and queues holds, however deep."""
+    """Return those of the names that are anywhere in a collection of the bridge's hub and queues."""
     held: set[str] = set()
     seen: set[int] = set()
     left: list[object] = [live.bridge.fanout, live.bridge.queues]
@@ -99,7 +99,7 @@ async def test_nothing_remains_of_4000_queues(redis: Redis) -> None:
         # A reader sorts its streams each second.
         await eventually(lambda: not kept_of(live))
         gc.collect()
-        # The loop of each reader still names the last one.
+        # A variable in the loop of each reader still has the last one.
         assert sum(isinstance(each, (Tail, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_READERS
 
         async with raw_client(live.url, hello=False) as late:
@@ -119,7 +119,7 @@ async def test_nothing_remains_of_4000_queues(redis: Redis) -> None:
 
 
 async def test_a_queue_that_somebody_is_subscribed_to_stays(redis: Redis) -> None:
-    """Also one in which a job was seen that was named without its queue, until its client leaves it."""
+    """Also a queue in which the job of a subscription without a queue was seen, until the client ends it."""
     names = ["named", "seen", "whole"]
     make(redis, [*names, "other"])
     redis.add_job("seen", "1", state="active")
@@ -183,7 +183,7 @@ async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
 
 
 def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
-    """Between its look-up and its answer, so that nothing of the queue is left."""
+    """The queue is forgotten between the look-up and the answer. Nothing of it remains."""
     for queue in (None, "gone"):
         labels = dict.fromkeys(("gone", "http"))
         fanout = new_fanout()
@@ -211,7 +211,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
 
 
 async def test_who_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis: Redis) -> None:
-    """One of two jobs is left while its events, more than its client takes, are read back, and its queue vanishes."""
+    """The client must get more replays of two jobs than it reads. It ends one subscription, and the queue vanishes."""
     make(redis, ["gone"])
     for _ in range(EVENTS):
         redis.add_event("gone", "progress", "1", data=json.dumps("x" * 65536))
@@ -220,7 +220,7 @@ async def test_who_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis
         live_bridge(redis.url, outbox_bytes=1 << 20, **SOON) as live,
         trio_websocket.open_websocket_url(live.url.replace("http", "ws") + "/ws", max_message_size=1 << 24) as client,
     ):
-        # Its messages are read one by one, so what is not asked for waits in the sockets, and then at the bridge.
+        # The client reads messages one by one, so the others wait in the sockets, and then at the bridge.
         jobs = [{"jobId": "1", "queue": "gone", "events": ["*"], "after": "0-0"}, {"jobId": "2", "queue": "http"}]
         await client.send_message(json.dumps({"event": "subscribe-job", "data": {"jobs": jobs}}))
         (connection,) = live.bridge.clients.connected

@@ -1,4 +1,4 @@
-"""Queues that are younger than the bridge's last look: named, waited for, submitted to, and searched for in Redis."""
+"""Queues that appeared after the last pass of discovery: clients name them, wait for them, and submit to them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.support.waiting import Held, finish
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-# The bridge does not look by itself after its start.
+# After its start, the bridge makes no further pass.
 NEVER: dict[str, Any] = {"queues": ("http", "*"), "discover_seconds": 3600}
-# A busy machine takes that long to start a bridge and a client.
+# A busy machine takes so long to start a bridge and a client.
 PAUSE_MILLISECONDS = 4000
 
 
 def make_job(redis: Redis, queue: str, job_id: str) -> None:
-    """A queue with a job that a worker has begun."""
+    """Make a queue with an active job."""
     redis.make_queue(queue)
     redis.add_job(queue, job_id, state="active")
     redis.add_event(queue, "active", job_id, prev="waiting")
@@ -117,7 +117,10 @@ async def test_without_discovery_no_queue_comes(redis: Redis) -> None:
 
 
 async def test_looks_are_few_and_shared(redis: Redis) -> None:
-    """At most four a second for a client, besides its burst, and one name in one of them however many ask."""
+    """A client gets at most four searches a second after its burst.
+
+    A name is searched once, however many clients ask for it.
+    """
 
     def asked() -> int:
         return int(redis.client.info("commandstats").get("cmdstat_hexists", {"calls": 0})["calls"])
@@ -130,7 +133,7 @@ async def test_looks_are_few_and_shared(redis: Redis) -> None:
             assert ack["data"]["unknownQueue"]
             await client.ask("unsubscribe-job", {"jobId": "1", "queue": f"fresh-{number}"})
         seconds = anyio.current_time() - began
-        # And once a second for a subscription that stands.
+        # And once a second for a subscription that waits.
         assert asked() - before <= 24 + seconds + 1
         assert seconds > 1
         before = asked()
@@ -147,13 +150,13 @@ async def test_a_client_that_asks_for_a_thousand_queues_holds_up_nobody(redis: R
         await eventually(lambda: any(each.catching_up for each in live.bridge.clients.connected))
         ack = await one.ask("subscribe-job", {"jobId": "1", "queue": "fresh"})
         assert "unknownQueue" not in ack["data"]
-        # Those of the other take a second.
+        # The searches of the other client take a second.
         assert any(each.catching_up for each in live.bridge.clients.connected)
         assert all(result["unknownQueue"] for result in (await many.receive())["data"]["results"])
 
 
 async def test_a_subscription_without_a_queue_waits_for_the_first_look(redis: Redis) -> None:
-    """It arrives before the first look, which is slow here: what the queues hold is told all the same."""
+    """It comes before the first pass of discovery, which is slow here. It still gets what the queues have."""
     make_job(redis, "early", "1")
     ended = redis.add_event("early", "completed", "1", returnvalue="3")
     redis.client.hset("bull:early:1", mapping={"finishedOn": 1, "returnvalue": "3"})

@@ -1,4 +1,4 @@
-"""Streams that lose entries, vanish, go back or are switched off, and ends that no event tells of."""
+"""Streams that lose entries, vanish, go back or are switched off, and ends of jobs without an event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def test_what_was_trimmed_before_it_was_read_is_made_up_for(redis: Redis) -> None:
-    """The stream keeps one entry; a thousand are written in one go."""
+    """The stream keeps one entry, and a thousand are written together."""
     redis.client.hset("bull:http:meta", "opts.maxLenEvents", "1")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await read_to(live, "0-0")
@@ -62,7 +62,7 @@ async def test_what_was_trimmed_before_it_was_read_is_made_up_for(redis: Redis) 
 
 @pytest.mark.counts
 async def test_a_stream_that_is_filled_again_to_the_very_count_that_was_expected_has_a_gap(redis: Redis) -> None:
-    """60 entries were counted; of 80 new ones 20 are left, and 60 and 20 are 80."""
+    """60 entries were counted. Of 80 new ones, 20 are left, and 60 + 20 = 80."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         pipe = redis.client.pipeline(transaction=True)
         for number in range(60):
@@ -105,7 +105,7 @@ async def test_a_stream_that_is_made_anew_within_the_same_millisecond_is_read(re
 
 
 async def test_a_stream_that_went_back_repeats_nothing(redis: Redis) -> None:
-    """As after a failover to a replica that was behind."""
+    """This happens after a failover to a replica that did not have everything."""
     ids = [redis.add_event("http", "progress", "1", data=number) for number in range(3)]
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "events": ["*"], "queue": "http"})
@@ -136,13 +136,13 @@ async def test_a_queue_that_is_obliterated_ends_its_jobs(redis: Redis) -> None:
 
 
 async def test_quiet_and_busy_streams_have_no_holes(redis: Redis) -> None:
-    """Also when they are trimmed behind the reader, as BullMQ does all the time."""
+    """Also if entries are trimmed after they were read, as BullMQ does all the time."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await be_quiet_and_busy(redis, live, client)
 
 
 async def test_silent_ends_are_found(redis: Redis) -> None:
-    """What drain, clean and auto-removal do: the hash is gone, and no event tells it."""
+    """Drain, clean and automatic removal do this: the hash is gone, without an event."""
     redis.add_job("http", "1", state="wait")
     async with quick_bridge(redis.url, sweep_seconds=0.1) as live, raw_client(live.url) as client:
         await subscribe(client, ["1", "never there"])
@@ -189,7 +189,7 @@ async def test_redis_without_its_data_is_a_gap_and_reading_goes_on(own_redis: Ca
 
 
 async def test_a_redis_that_hangs_is_noticed_and_nothing_is_missed(own_redis: Callable[..., Redis]) -> None:
-    """A connection that is open, though nobody answers on it: half-open, or a host that is out of breath."""
+    """The connection is open, but nothing answers: it is half-open, or the host is overloaded."""
     redis = own_redis()
     async with (
         live_bridge(redis.url, pauses=QUICK._replace(answer_seconds=0.3)) as live,

@@ -1,4 +1,4 @@
-"""Log lines of real workers, from their job to a WebSocket, and what nobody's interest costs."""
+"""Log lines of real workers, from their job to a WebSocket, and what lines cost that no client asked for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def logger(kind: str, redis: Redis) -> Logger:
 
 
 async def told(client: RawClient, last: str) -> list[Any]:
-    """The lines, and the names of other events, up to the line or event `last`."""
+    """Return the lines, and the names of other events, up to the line or event `last`."""
     items: list[Any] = []
     while last not in items:
         frame = await client.receive()
@@ -53,7 +53,7 @@ async def test_lines_come_in_order_once_and_before_the_outcome(redis: Redis, kin
             for line in lines[:8]:
                 await worker.tell(log=line)
                 assert await told(client, line) == [line]
-            # What is written just before the end, no more than is kept, is not lost.
+            # Lines that are written just before the end are not lost, if no more are written than the list keeps.
             for line in lines[8:]:
                 await worker.tell(log=line)
             await worker.tell(end=1)
@@ -145,7 +145,7 @@ async def test_lines_of_a_queue_without_events(redis: Redis) -> None:
 
 
 async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis: Redis) -> None:
-    """Forty times a quarter of a megabyte, which must not fill its outbox of four."""
+    """The lines are forty times a quarter of a megabyte, and must not fill the outbox of four megabytes."""
     names = [f"j{number}" for number in range(40)]
     for name in names:
         redis.add_job("http", name, state="completed", returnvalue="1", finishedOn=1795435730000)
@@ -168,7 +168,7 @@ async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis:
 async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
     redis: Redis,
 ) -> None:
-    """More lines than its outbox may hold; it is told what is left of them before, however long it takes."""
+    """There are more lines than the outbox may hold. The rest comes before the outcome, however long this takes."""
     intervals = Intervals(job_log_hold_seconds=3 * job_log_schedule.FAST_SECONDS)
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, intervals=intervals, queues=("http",)) as live:
@@ -230,12 +230,12 @@ async def test_without_redis_the_outcome_comes_all_the_same(
 
 
 async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Callable[..., Redis]) -> None:
-    """An error is no empty list. BUSY, while a script runs, says the same as NOPERM."""
+    """An error does not mean an empty list. BUSY, while a script runs, has the same effect as NOPERM."""
     redis = own_redis()
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", WITH_LOGS)
-        await quiet(live.bridge)  # it knows that the list is empty
+        await quiet(live.bridge)  # the bridge knows that the list is empty
         redis.client.acl_setuser("default", enabled=True, commands=["-lrange"])
         redis.client.rpush("bull:http:j:logs", "a")
         redis.add_event("http", "completed", "j", returnvalue="1")
@@ -245,12 +245,15 @@ async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Ca
 
 
 async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Redis) -> None:
-    """Whatever is known of other jobs; else the one look takes more than a second, and outcomes go ahead of it."""
+    """Whatever is known of other jobs.
+
+    Otherwise one read takes more than a second, and outcomes come before its lines.
+    """
     for number in range(120):
         redis.add_job("http", f"j{number}", state="active")
     rooms = [{**WITH_LOGS, "jobId": f"j{number}"} for number in range(120)]
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
-        await client.ask("subscribe-job", rooms[20:])  # quiet ones, all of which fit into one look
+        await client.ask("subscribe-job", rooms[20:])  # jobs without lines, all of which fit into one read
         await quiet(live.bridge, "j119")
         pipe = redis.client.pipeline()
         for number in range(20):
@@ -279,18 +282,18 @@ async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Re
             ended += frame["event"] == "completed"
         assert lines == 20 * 16
         assert max(new) <= 8
-        # Those that were begun are read again if the client was full when their lines came; never all together.
+        # A list is read again if the client's outbox was full when the lines came, but never all together.
         assert max(sizes) < 20 * 16 * 65_536
 
 
 def reads(redis: Redis) -> int:
-    """How many commands Redis was given that only looks at lines give."""
+    """Return how many commands Redis got that only reads of lines send."""
     stats = redis.client.info("commandstats")
     return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("llen", "lrange"))
 
 
 async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> None:
-    """Counted in commands. Subscribing reads the list of active jobs, once."""
+    """The test counts commands. Subscribing reads the list of active jobs once."""
     redis.add_job("http", "j", state="active")
     redis.client.rpush("bull:http:j:logs", "a")
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
@@ -355,13 +358,16 @@ async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
 
 
 def knows_the_list(live: Live) -> bool:
-    """Whether the first look at job j is over. Until then it has only so many lines as are shown at the beginning."""
+    """Whether the first read of job j's lines is over.
+
+    Until then, the list may have no more lines than a subscription gets at first.
+    """
     followings = live.bridge.fanout.job_logs.followers.get(b"j", {}).values()
     return any(not reader.searching for following in followings for reader in following.readers.values())
 
 
 async def quiet(bridge: Any, job_id: str = "j") -> None:
-    """Wait until the bridge looks at the job rarely."""
+    """Wait until the bridge reads the job's lines rarely."""
     while bridge._job_log_poller._paces["http", job_id].pause < job_log_schedule.SLOW_SECONDS:
         await trio.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""Late and returning clients: outcomes from the stream, from the hash, after a position, and the gaps in between."""
+"""Late and returning clients: outcomes from the stream, from the hash and after a position, and gaps."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_an_entry_that_was_trimmed_meanwhile_is_a_gap_and_the_hash_makes_u
         sent = finish(redis, "1")
         await subscribe(client, {"jobId": "2", "events": ["*"]})
         redis.add_event("http", "waiting", "2")
-        await client.receive()  # so the outcome is known by now
+        await client.receive()  # so the outcome was published
         await checked(live)
         redis.client.xtrim("bull:http:events", maxlen=0, approximate=False)
         redis.add_job("http", "1", state="completed", finishedOn=OLD, returnvalue="7")
@@ -174,7 +174,7 @@ async def test_an_id_that_several_queues_know_yields_young_outcomes_alone(redis:
 
 
 async def test_a_thousand_results_do_not_make_a_client_slow(redis: Redis) -> None:
-    """10 MB of results through an outbox of 200 kB: half of them from the stream, half from the hashes."""
+    """10 MB of results go through an outbox of 200 kB. Half of them come from the stream, half from the hashes."""
     result = '"' + "x" * 10_000 + '"'
     for number in range(1000):
         if number % 2:
@@ -190,7 +190,7 @@ async def test_a_thousand_results_do_not_make_a_client_slow(redis: Redis) -> Non
 
 
 async def test_a_thousand_outcomes_are_made_from_hashes_in_a_few_questions(redis: Redis) -> None:
-    """Whoever comes back after a gap needs many of them: one by one they took 20 s on a busy machine."""
+    """A client that returns after a gap needs many of them. One by one they took 20 s on a busy machine."""
     jobs = [str(number) for number in range(1000)]
     for job_id in jobs:
         redis.add_job("http", job_id, state="completed", finishedOn="1", returnvalue=job_id)

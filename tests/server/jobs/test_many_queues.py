@@ -1,4 +1,6 @@
-"""Two hundred and fifty queues: what the bridge says of all of them stays small, and pages have the rest."""
+"""With two hundred and fifty queues, what the bridge says about all of them stays small, and further pages have the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ async def test_hello_names_the_first_queues_and_pages_have_all(redis: Redis) -> 
             data = (await client.receive())["data"]
             assert (len(data["queues"]), data["queueCount"]) == (100, 250)
             assert set(data["queues"]) < set(LABELS)
-            # One that is not named there can be subscribed to all the same.
+            # A queue that is not named there can still be subscribed to.
             unnamed = next(label for label in LABELS if label not in data["queues"])
             sent = redis.add_event(unnamed, "completed", "1", returnvalue="1")
             ack = await client.ask("subscribe-job", {"jobId": "1", "queue": unnamed})

@@ -1,4 +1,4 @@
-"""Many queues and many rooms hold up nobody: the slowest pong is about what it is with few queues."""
+"""Many queues and rooms delay no client: the slowest pong takes about as long as with few queues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWEEP_SECONDS = 0.5
 @pytest.mark.thorough
 @pytest.mark.long
 async def test_the_slowest_pong_does_not_grow_with_the_number_of_queues(redis: Redis) -> None:
-    """20,000 rooms, all of one queue, are swept again and again, beside one other queue and beside 199."""
+    """20,000 rooms of one queue are swept again and again, with one other queue and with 199 others."""
     slowest: dict[int, list[float]] = {2: [], 200: []}
     with ExitStack() as processes:
         async with AsyncExitStack() as clients:
@@ -53,7 +53,7 @@ async def test_the_slowest_pong_does_not_grow_with_the_number_of_queues(redis: R
 
 
 async def slowest_pong(client: RawClient) -> float:
-    """Seconds; asked for as long as two sweeps and the pause between them may take."""
+    """Return the time of the slowest pong, in seconds. Pings are sent for as long as two sweeps may take."""
     longest = 0.0
     until = time.perf_counter() + 3 * SWEEP_SECONDS
     while (began := time.perf_counter()) < until:

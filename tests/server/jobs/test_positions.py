@@ -1,4 +1,4 @@
-"""Positions that promise too much: a hole lies before them, or the stream is another one. No outcome is lost."""
+"""Positions that are too high, since a hole is before them or the stream is another one: no outcome is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis: Redis) -> None:
-    """As after a failover to a replica that was behind: the id is lower than the client's position."""
+    """This happens after a failover to a replica that did not have everything: the id is lower than the client's
+    position.
+    """
     finish(redis, "1")
     redis.client.delete("bull:http:events")
     redis.add_job("http", "2", state="completed", finishedOn=time.time() * 1000, returnvalue="2")
@@ -39,7 +41,10 @@ async def test_a_client_ahead_of_a_stream_that_went_back_gets_its_outcome(redis:
 
 @pytest.mark.counts
 async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redis) -> None:
-    """It was deleted and made anew while no bridge ran: nothing was trimmed from it, and yet the outcome is missing."""
+    """The stream was deleted and created again while no bridge ran.
+
+    Nothing was trimmed, and yet the outcome is missing.
+    """
     redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
     after = redis.add_event("http", "active", "1")
     redis.client.delete("bull:http:events")
@@ -49,13 +54,16 @@ async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redi
         assert ack["gap"]
         assert (await client.receive())["data"]["returnvalue"] == 1
         assert "gap" not in await subscribe(client, {"jobId": "2", "queue": "http", "after": "0-0"})
-        # It had begun, and is not there any more.
+        # There was a stream, and there is none any more.
         assert (await client.receive())["event"] == "removed"
         await nothing_more(client)
 
 
 async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(redis: Redis) -> None:
-    """The stream ends long before the job did, since its entries are gone: that makes no second life."""
+    """The stream ends long before the job ended, since entries are gone.
+
+    This does not mean that the job was retried.
+    """
     redis.add_job("http", "1", state="completed", finishedOn=time.time() * 1000, returnvalue="1")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
@@ -78,7 +86,7 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
 async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     redis: Redis, room: dict[str, str]
 ) -> None:
-    """The client comes back before the bridge knows that the stream is another one."""
+    """The client returns before the bridge knows that the stream is another one."""
     redis.add_job("http", "1", state="active")
     after = redis.add_event("http", "active", "1")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
@@ -94,7 +102,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
         ack = await subscribe(client, {"jobId": "1", **room, "after": {"http": after}})
         assert ack["jobs"][0]["state"] == "completed" or ack["after"]
         live.bridge.queues._tails["http"].check_at = 0.0
-        # Which is first depends on when the hole is found.
+        # Which one comes first depends on when the hole is found.
         awaited = {"completed"} if "until" in room else {"completed", "gap"}
         frames: list[Frame] = []
         while not awaited <= {frame["event"] for frame in frames}:
@@ -107,7 +115,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
 async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that goes away in between, and comes back with the pong's position, still gets them."""
+    """A client that leaves in between, and returns with the pong's position, still gets them."""
     redis.add_job("http", "1", state="active")
     async with quick_bridge(redis.url) as live:
         begun = redis.add_event("http", "active", "1")
@@ -129,7 +137,7 @@ async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
 
 @pytest.mark.counts
 async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis) -> None:
-    """The outcome was deleted unread out of the midst of the stream, so nothing but the count shows it."""
+    """The outcome was deleted from the middle of the stream before it was read, so only the count shows this."""
     redis.add_job("http", "1", state="active")
     async with quick_bridge(redis.url) as live:
         begun = redis.add_event("http", "active", "1")
@@ -148,7 +156,7 @@ async def test_a_position_from_before_a_hole_was_found_is_doubtful(redis: Redis)
 
 @pytest.mark.counts
 async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(redis: Redis) -> None:
-    """The bridge ends before it finds the hole, and the next one cannot find it any more."""
+    """The bridge ends before it finds the hole, and the next bridge cannot find it."""
     redis.add_job("http", "1", state="active")
     begun = redis.add_event("http", "active", "1")
     never = Pauses(check_seconds=3600, verify_seconds=3600)
@@ -179,7 +187,7 @@ async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_
 
 
 async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redis: Redis) -> None:
-    """This bridge reads it only after the client has come, with a position from the other one."""
+    """This bridge reads the event only after the client has come with a position from the other bridge."""
     proxy = Proxy(redis.server.port)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(proxy.run)
@@ -198,7 +206,7 @@ async def test_what_the_client_had_from_a_faster_bridge_does_not_come_again(redi
 
 
 async def verified(client: RawClient, stream_id: str) -> Frame:
-    """The first pong that knows of this entry."""
+    """Return the first pong whose position has reached this entry."""
     with anyio.fail_after(EVENTUALLY_SECONDS):
         while True:
             pong = await nothing_more(client)
@@ -207,9 +215,9 @@ async def verified(client: RawClient, stream_id: str) -> Frame:
 
 
 def end_unseen(redis: Redis, *, trim: bool = True) -> str:
-    """Job 1 completes, and the event goes before anybody could read it; the id of the one behind it.
+    """Complete job 1, and delete the event before it can be read. Return the id of the next entry.
 
-    `trim`: what came before goes as well.
+    `trim` means that earlier entries are deleted, too.
     """
     pipe = redis.client.pipeline(transaction=True)
     pipe.lrem("bull:http:active", 0, "1")

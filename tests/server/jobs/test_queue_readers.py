@@ -1,4 +1,4 @@
-"""Which queues are read: found, found later, shared, broken; and readers that crash."""
+"""Which queues are read: those that are found, found later, shared by readers, or broken; and readers that crash."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_queues_that_appear_later_lose_nothing(redis: Redis, prefix: str) 
 
 @pytest.mark.parametrize("known_before", [True, False])
 async def test_what_a_young_queue_lost_is_told(redis: Redis, known_before: bool) -> None:
-    """Its stream keeps 20 entries, and 600 are written in one go, after or before it is found."""
+    """The stream keeps 20 entries, and 600 are written together, before or after the queue is found."""
     async with (
         live_bridge(redis.url, queues=("*",), discover_seconds=0.1) as live,
         raw_client(live.url) as client,
@@ -91,7 +91,7 @@ async def test_connections_to_redis_stay_constant(redis: Redis) -> None:
         raw_client(live.url) as client,
     ):
         await client.ask("subscribe-job", "1")
-        most = 16 + 4  # readers; the store, discovery, what ends blocked reads, and this test's own
+        most = 16 + 4  # readers, then the store, discovery, the unblocker, and this test
         assert connections() <= most
         for number in range(20, 40):
             redis.make_queue(f"q{number}")

@@ -1,7 +1,7 @@
-"""Many queues: reads that end when there is more to read, and queues that nobody listens to, which wake nobody.
+"""Many queues: blocked reads end early when there is more to read, and queues without subscribers wake no reader.
 
-Mostly reads are blocked for an hour here, and queues that nobody listens to rest for an hour: what comes within a test
-was read because something ended the pause.
+In most tests, reads block for an hour, and queues without subscribers are read once an hour. So what comes within a
+test was read because something ended the pause.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def tail_of(live: Live, queue: str) -> Tail:
 
 
 async def keep_busy(live: Live, redis: Redis, queue: str) -> None:
-    """Write more than it would be quiet with, until it is read now and then only."""
+    """Write to a queue until it counts as busy, so that it is read only now and then."""
     for _ in range(100):
         redis.add_event(queue, "progress", "busy", data=1)
     await eventually(lambda: tail_of(live, queue).is_lazy)
 
 
 async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redis) -> None:
-    """Also a 17th; and a subscription without a queue is answered when it is read."""
+    """Also a 17th queue. A subscription without a queue is answered when this queue is read."""
     make_queues(redis, 16)
     async with (
         patient_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
@@ -108,7 +108,7 @@ async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
 
 
 async def test_an_answer_waits_for_no_pause(redis: Redis) -> None:
-    """More queues than readers: a room without a queue makes none of them wanted, but its answer needs all."""
+    """With more queues than readers, a subscription without a queue makes no queue wanted, but its answer needs all."""
     make_queues(redis, 17)
     async with patient_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "q3")
@@ -147,7 +147,7 @@ async def test_where_queues_are_few_a_job_that_none_has_yet_is_waited_for_in_all
 
 
 async def test_a_busy_queue_that_nobody_listens_to_wakes_nobody(redis: Redis) -> None:
-    """Two seconds of an event every 4 ms, while somebody listens to another queue."""
+    """An event comes every 4 ms for two seconds, while a client listens to another queue."""
 
     def reads() -> int:
         stats = redis.client.info("commandstats")
@@ -185,7 +185,7 @@ async def test_a_stream_that_keeps_little_is_never_left_alone(redis: Redis, max_
 
 
 class Blocked:
-    """A reader that is woken before Redis has its read."""
+    """A reader that is woken before Redis has got its read."""
 
     is_woken = True
 

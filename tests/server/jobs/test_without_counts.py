@@ -1,4 +1,4 @@
-"""Redis 6.2 does not count what was added to a stream: the entry at the cursor tells whether any was missed."""
+"""Redis 6.2 does not count the entries of a stream, so the entry at the cursor shows whether some were missed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def redis() -> Iterator[Redis]:
-    """Such a server, whichever one the other tests have."""
+    """Start a Redis 6.2, whichever server the other tests use."""
     with EmbeddedRedis(binary=redis_6()) as server, Redis(server) as redis:
         yield redis
 
@@ -47,7 +47,7 @@ async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None
 
 
 async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None:
-    """A server that counts tells it as `recreated`."""
+    """With a server that counts, the reason is `recreated`."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
         await read_to(live, redis.add_event("http", "active", "1"))
@@ -59,7 +59,7 @@ async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None
 
 
 async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not_be(redis: Redis) -> None:
-    """Nothing was ever trimmed, and only a server that counts knows."""
+    """Nothing was ever trimmed, but only a server that counts can show this."""
     redis.add_event("http", "active", "1")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         ack = await subscribe(client, {"jobId": "1", "queue": "http", "after": "5-0"})
@@ -69,7 +69,7 @@ async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not
 
 @pytest.mark.parametrize("entries", [0, 5])
 async def test_a_stream_that_was_trimmed_before_it_was_read_has_no_hole(redis: Redis, entries: int) -> None:
-    """Nothing after the cursor is gone, though nothing need be left where it lies."""
+    """Nothing after the cursor is gone, although the entry at the cursor may be."""
     for _ in range(10):
         redis.add_event("http", "progress", "1", data=0)
     redis.client.xtrim(EVENTS, maxlen=entries, approximate=False)

@@ -1,4 +1,6 @@
-"""Bursts in queues that were found a moment ago and keep few events: what was trimmed unread is told."""
+"""Bursts in queues that were just found and keep few events: clients get a gap for what was trimmed before it was
+read.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 QUEUES = 20
-# Node's BullMQ writes it where a queue has `streams: {events: {maxLen: 20}}`; Python's has no such option.
+# BullMQ for Node writes this for `streams: {events: {maxLen: 20}}`. BullMQ for Python has no such option.
 LIMIT = ("opts.maxLenEvents", "20")
 BURST = 600
 
 
 def burst(redis: Redis, queue: str) -> list[str]:
-    """Completed events of 600 jobs, which a script trims as it goes; their ids."""
+    """Write the events `completed` of 600 jobs in a script that also trims. Return their ids."""
     script = """
     local ids = {}
     for number = 1, tonumber(ARGV[1]) do
@@ -43,7 +45,7 @@ def burst(redis: Redis, queue: str) -> list[str]:
 
 
 async def add_jobs(redis: Redis, queue: str) -> list[str]:
-    """BullMQ adds 300 jobs in one transaction, which are 600 events. Ids that it trimmed are not to be had."""
+    """Add 300 jobs in one transaction of BullMQ, which writes 600 events. The ids of trimmed ones are not known."""
 
     async def add() -> None:
         added = Queue(queue, {"connection": redis.url})
@@ -60,7 +62,7 @@ async def find(live: Live, redis: Redis, queue: str) -> None:
 
 
 async def up_to_gap(client: RawClient, queue: str) -> tuple[list[str], Frame, list[str]]:
-    """Which events came before the gap of a queue, the gap, and the positions that pongs told until then."""
+    """Return the events that came before the gap of a queue, the gap, and the positions in pongs until then."""
     received: list[str] = []
     positions: list[str] = []
     while True:
@@ -77,7 +79,7 @@ async def up_to_gap(client: RawClient, queue: str) -> tuple[list[str], Frame, li
 
 
 def missed(ids: Iterable[str], received: Iterable[str], told: str) -> list[str]:
-    """Those up to a position that did not come before it was told."""
+    """Return the events up to a position that had not come when the position came."""
     came = set(received)
     return [stream_id for stream_id in ids if position(stream_id) <= position(told) and stream_id not in came]
 
@@ -92,7 +94,7 @@ async def test_twenty_of_twenty_bursts_have_their_gap_and_no_position_lies_past_
             await find(live, redis, queue)
             assert (await client.ask("subscribe-queue", queue))["event"] == "ack"
             if number % 2:
-                # At another moment: its first check is 5 s away in any case.
+                # Later, but before the queue's first check, which comes after 5 s.
                 await anyio.sleep(number / 50)
             ids = burst(redis, queue)
             await client.send("ping")
@@ -107,7 +109,7 @@ async def test_twenty_of_twenty_bursts_have_their_gap_and_no_position_lies_past_
 
 @pytest.mark.parametrize("before", [True, False], ids=["already there", "not there yet"])
 async def test_what_bullmq_trims_in_a_queue_that_is_found_is_told(redis: Redis, before: bool) -> None:
-    """`before`: its jobs are added before a look finds it, but after the look before."""
+    """`before` means that jobs are added before a pass of discovery finds the queue, and after the pass before."""
     async with (
         live_bridge(redis.url, queues=("*",), discover_seconds=0.5) as live,
         raw_client(live.url) as client,
@@ -125,7 +127,7 @@ async def test_what_bullmq_trims_in_a_queue_that_is_found_is_told(redis: Redis, 
 
 
 async def test_a_queue_that_reaches_back_before_it_is_found_has_no_gap(redis: Redis) -> None:
-    """Its stream is old and trimmed, its `meta` young: what BullMQ of before 2021 left, for instance."""
+    """Its stream is old and trimmed and its `meta` is new, for instance since it was made by BullMQ before 2021."""
     async with (
         live_bridge(redis.url, queues=("*",), discover_seconds=0.1) as live,
         raw_client(live.url) as client,
