@@ -1,4 +1,4 @@
-"""Who holds a token, by files that change: what is gone is refused, and a broken file leaves what was there."""
+"""Who holds a token, with files that change: what is gone is refused, and for a broken file, its old content counts."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_file_that_breaks_leaves_the_state_before(name: str, authenticator: Au
 
 
 def test_a_broken_file_holds_up_no_other(authenticator: Authenticator) -> None:
-    """The first one of the files breaks, and a key of another one is taken out."""
+    """The first file is broken, and a key is removed from another file."""
     told = authenticator.look({**GOOD, "tokens": b"nonsense", "new": b"z" * 32}, 5)
     assert len(told) == 1
     assert refusal(authenticator, BY_NEW)

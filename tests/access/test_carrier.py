@@ -1,4 +1,4 @@
-"""How long a token may be, by what carries it, and of which characters it is."""
+"""How long a token may be in each place of a request, and which characters it may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an identity may do: beside a slow reference that reads the text of entries, and as a table written by hand."""
+"""What an identity may do, compared with a slow reference that reads the text of entries, and with a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def identity(*scope: str, iss: str | None = None, sub: str | None = "ann") -> Id
 
 
 def slowly_allows(scope: list[str], action: Action, queue: str | None, job_id: str | None) -> bool:
-    """The same answer, from the texts, one by one."""
+    """Return what `allows` returns, from the texts of the entries, one by one."""
     return any(covers(entry, action.value.split(":"), queue, job_id) for entry in scope)
 
 
@@ -72,7 +72,7 @@ def test_what_is_allowed_is_what_the_slow_reference_allows(
 
 @given(st.lists(some_entries, max_size=4), st.lists(some_entries, max_size=4), st.sampled_from(Action))
 def test_entries_only_add(first: list[str], second: list[str], action: Action) -> None:
-    """None of them takes anything away, and together they give nothing that each alone does not."""
+    """No entry takes a right away, and together they give no right that none of them gives alone."""
     alone = [allows(identity(*each), action, "a", "b") for each in (first, second)]
     assert allows(identity(*first, *second), action, "a", "b") == any(alone)
 

@@ -1,4 +1,4 @@
-"""Each rule of a JWT: a token that differs in just that from one that is accepted."""
+"""Each rule for JWTs: a token that breaks only this rule, and is otherwise accepted, is refused."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_a_payload_that_is_not_text() -> None:
 
 
 def test_what_was_not_signed_is_not_read() -> None:
-    """The payload would be refused with another reason."""
+    """If the payload were read, the reason would be another one."""
     other = encoded(json.dumps({**CLAIMS, "scope": "admin", "exp": "x"}).encode())
     assert refusal(f"{HEAD}.{other}.{SIGNATURE}") == bad(
         "its HS256 signature is wrong: another key signed it, or it was changed"

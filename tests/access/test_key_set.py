@@ -1,4 +1,4 @@
-"""Which files of keys are refused, and which keys in them count."""
+"""Which files of keys are refused, and which keys in them are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar of scopes: shared vectors, and everything that can be written is read back."""
+"""The grammar of scopes: the shared test vectors, and every entry that can be written is read as the same entry."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NOW = 1_795_000_000
 
 
 def private(key: object, **more: object) -> dict[str, Any]:
-    """A key with its private half."""
+    """Return a key with its private half, as a JSON Web Key."""
     match key:
         case rsa.RSAPrivateKey():
             numbers = key.private_numbers()

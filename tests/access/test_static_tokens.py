@@ -77,7 +77,7 @@ def test_tokens_that_are_refused(token: str, reason: str) -> None:
 
 
 def test_the_digest_is_compared_whole() -> None:
-    """A table whose key is right and whose identity is another's gives nothing."""
+    """An entry whose key is right and whose identity has another token's hash is refused."""
     other = read_static_tokens("file", f"{sha256(OTHER.encode()).hexdigest()} eve never admin".encode())
     (identity,) = other.identities.values()
     with pytest.raises(TokenRefusedError):

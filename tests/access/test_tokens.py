@@ -1,4 +1,4 @@
-"""Both mints, as docs/access.md prints them: on the shared vectors they make the same tokens, byte by byte."""
+"""The two functions that make tokens, in Python and as docs/access.md prints it for Node, make the same tokens."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.documents import block
 
 SECRET = "0123456789abcdef0123456789abcdef"
 NAMES = [each["text"] for each in vectors("segments")]
-# The keyword arguments of the Python mint, which are the options of Node's.
+# The keyword arguments of the Python function, which are the options of Node's.
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"sub": "ann"},
     {"sub": "\u2028\u3000\U0001f680 e\u0301 \u00e9 \" \\ / <"},
     {"seconds": 60, "audience": "bridge", "issuer": "https://app.example"},
 ]  # fmt: skip
-# Reads the vectors of names, and mints for each of them with each of the options.
+# A Node program that reads names, and makes tokens for each of them with each of the options.
 PROGRAM = """
 import { readFileSync } from 'node:fs'
 import { jobScope, mint } from './mint.mjs'
@@ -42,7 +42,7 @@ console.log(JSON.stringify(names.map((name) => row(jobScope(name, name)))))
 
 
 def opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token whose signature is right."""
+    """Return header and claims of a token, and check its signature."""
     signed, _, signature = token.rpartition(".")
     assert decoded(signature) == hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).digest()
     header, claims = (json.loads(decoded(part)) for part in signed.split("."))

@@ -1,4 +1,4 @@
-"""What an identity sees, beside what `allows` says, queue by queue and job by job."""
+"""What an identity sees, compared with `allows`, queue by queue and job by job."""
 
 from __future__ import annotations
 

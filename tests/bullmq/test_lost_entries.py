@@ -1,4 +1,4 @@
-"""What is known of a stream up to a cursor, whatever was trimmed of it."""
+"""What jobws knows of a stream up to a cursor, whatever was trimmed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from jobws.bullmq.lost_entries import Stream, count_up_to, floor_below, hole, is_anchored, miscounted
 
 CURSOR = "3-0"
-# Nothing was trimmed; older entries were; all of it is younger than the cursor, and some of it is gone.
+# Three streams: nothing was trimmed; older entries were trimmed; all entries come after the cursor, and some are gone.
 WHOLE = Stream(length=4, first="2-0", last="5-0", generated="5-0", added=4)
 CUT = Stream(length=4, first="2-0", last="5-0", generated="5-0", added=9)
 YOUNG = Stream(length=2, first="4-0", last="5-0", generated="5-0", added=9)
@@ -17,17 +17,17 @@ YOUNG = Stream(length=2, first="4-0", last="5-0", generated="5-0", added=9)
     ("stream", "cursor", "up_to_cursor", "expected"),
     [
         (Stream(), "0-0", 0, 0),
-        # Nothing came after the cursor, whatever is left of the stream.
+        # No entry comes after the cursor, whatever is left of the stream.
         (Stream(length=2, first="4-0", last="5-0", generated="5-0", added=9), "5-0", 2, 9),
         (Stream(length=0, generated="5-0", added=9), "5-0", 0, 9),
-        # All of it is younger than the cursor.
+        # All entries come after the cursor.
         (Stream(length=2, first="4-0", last="5-0", generated="5-0", added=2), CURSOR, 0, 0),
         (YOUNG, CURSOR, 0, 0),
         (Stream(length=0, generated="5-0", added=9), CURSOR, 0, 0),
-        # It reaches back beyond the cursor, so nothing after the cursor is gone.
+        # The stream begins before the cursor, so nothing after the cursor is gone.
         (WHOLE, CURSOR, 2, 2),
         (CUT, CURSOR, 2, 7),
-        # It was trimmed while it was read back, so less was found: a gap is better than silence.
+        # The stream was trimmed while it was read, so less was found. A needless gap is better than a missing one.
         (CUT, CURSOR, 1, 6),
         # Redis 6.2 does not count.
         (Stream(length=4, first="2-0", last="5-0", generated="5-0", added=None), CURSOR, 2, None),
@@ -42,11 +42,11 @@ def test_the_count_at_a_cursor(stream: Stream, cursor: str, up_to_cursor: int, e
     [
         (WHOLE, "2-0", "0-0"),
         (CUT, "2-0", "1-18446744073709551615"),
-        # It was trimmed while it was read back.
+        # The stream was trimmed while it was read.
         (WHOLE, "2-5", "2-4"),
         (CUT, "2-5", "2-4"),
         (WHOLE, None, CURSOR),
-        # Nothing was to be found up to the cursor.
+        # There was no entry up to the cursor.
         (YOUNG, None, "3-18446744073709551615"),
         (Stream(length=2, first="4-0", last="5-0", generated="5-0", added=2), None, "0-0"),
         (Stream(), None, "0-0"),
@@ -65,7 +65,7 @@ ENTRY = (b"3-0", [b"event", b"drained"])
         (True, True, 20, 20, True),
         (True, True, 5000, 10_000, True),
         (False, True, 3, 10_000, False),
-        # No entry was seen at the cursor, as in a queue that is younger than it.
+        # No entry was read at the cursor, since the queue is younger than the cursor.
         (False, False, 3, 10_000, True),
         (False, False, 19, 20, True),
         (False, False, 20, 20, False),
@@ -90,7 +90,7 @@ def test_where_redis_does_not_count_the_entry_at_the_cursor_tells(
     [
         (80, 80, 20, 0, None),
         (80, 80, 20, 19, None),
-        # Of what the last check saw nothing is left: the stream may be another one, of which 60 entries are missing.
+        # Nothing of what the last check saw is left. So the stream may be another one, of which 60 entries are missing.
         (80, 80, 20, 20, "trimmed"),
         (80, 80, 0, 20, "trimmed"),
         (20, 20, 20, 20, None),

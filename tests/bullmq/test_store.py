@@ -1,4 +1,4 @@
-"""What a look-up says, and of which moment."""
+"""What a look-up returns, and for which moment it is true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 async def test_each_job_has_the_moment_of_its_own_transaction(redis: Redis) -> None:
-    """A job of the first may end before the last: the stream's end then says nothing of the first's snapshots."""
+    """A job of the first transaction may end before the last one.
+
+    Then the stream's end is too late for the first snapshots.
+    """
     ids = [f"j{number}" for number in range(10 * IDS_PER_TRANSACTION)]
     for job_id in ids:
         redis.add_job("http", job_id)
@@ -66,7 +69,7 @@ async def test_jobs_of_many_queues_are_looked_up_in_few_round_trips(redis: Redis
 
 
 async def test_a_job_that_is_sought_is_read_only_where_it_is(redis: Redis) -> None:
-    """Job 2 of q1 is read in any case, since somebody named its queue. A lock's key is no job."""
+    """Job 2 of q1 is read in any case, since a client named its queue. The key of a lock is no job."""
     queues = {name: Queue(name, "bull", name) for name in (f"q{number}" for number in range(300))}
     redis.add_job("q7", "1", state="active")
     redis.add_job("q8", "1", state="active")

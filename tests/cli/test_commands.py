@@ -1,4 +1,4 @@
-"""The command line as its users meet it: lines, and exit codes."""
+"""The command line as users see it: lines and exit codes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ SURROGATE = '"\\ud800\\u001b[31m"'
 
 
 async def test_results_that_are_not_plain_text(redis: Redis) -> None:
-    """JSON can hold what no text can, and what steers a terminal."""
+    """JSON can contain what is not valid text, and characters that control a terminal."""
     shown = r"\ud800\x1b[31m"
     async with live_bridge(redis.url) as live:
         watch = Watch("x\n1", "--expect", "--queue", "http", "--url", live.url)
@@ -150,14 +150,17 @@ async def test_submit_and_status(redis: Redis) -> None:
 
 
 def jobws(*arguments: str, url: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error; the bridge is told by the environment."""
+    """Run a command. Return its exit code, standard output and standard error.
+
+    The environment names the bridge.
+    """
     process = Started("jobws", *arguments, env={**os.environ, "JOBWS_URL": url}, stdout=PIPE, stderr=PIPE)
     out, err = process.communicate()
     return process.wait(), out, err
 
 
 def test_a_url_where_no_bridge_is() -> None:
-    """Each sentence whole; the first is what nobody listens to looks like."""
+    """Each sentence is complete. In the first case, nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -173,7 +176,7 @@ def test_a_url_where_no_bridge_is() -> None:
 
 
 async def test_a_url_where_something_else_is(redis: Redis) -> None:
-    """A bridge, but below another path."""
+    """There is a bridge, but below another path."""
     async with live_bridge(redis.url) as live:
         ask = partial(anyio.to_thread.run_sync, partial(jobws, url=live.url + "/nowhere"))
         elsewhere = f"jobws: no bridge at {live.url}/nowhere: there is one, but below another path\n"
@@ -184,7 +187,7 @@ async def test_a_url_where_something_else_is(redis: Redis) -> None:
 
 
 def run(*arguments: str, hide: str = "") -> tuple[int, str]:
-    """Exit code and standard error of `jobws`, with the modules in `hide` as if they were not installed."""
+    """Run `jobws` as if the modules in `hide` were not installed. Return its exit code and standard error."""
     if not hide:
         process = Started("jobws", *arguments, env=dict(os.environ), stderr=PIPE)
         _, err = process.communicate()

@@ -1,4 +1,4 @@
-"""The token of the commands: where it comes from, and what it opens."""
+"""The token of the commands: where it comes from, and what it allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`jobws logs` as its users meet it: lines, colours, filters, and exit codes."""
+"""`jobws logs` as users see it: lines, colours, filters and exit codes."""
 
 from __future__ import annotations
 

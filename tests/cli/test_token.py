@@ -1,4 +1,4 @@
-"""`jobws token`: what it makes is accepted by what verifies, and each error is one sentence."""
+"""`jobws token`: the tokens that it makes are accepted, and each error is one sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from tests.support.signing import SECRET, ec_key, encoded, jwk, jwks, number, si
 
 
 def jobws_token(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error. In this process: a start takes 0.3 s."""
+    """Run `jobws token` in this process, since a start takes 0.3 s.
+
+    Return exit code, standard output and standard error.
+    """
     out, err = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in [name for name in os.environ if name.startswith("JOBWS_")]:

@@ -36,7 +36,7 @@ async def test_a_result_is_waited_for(redis: Redis) -> None:
             await eventually(lambda: len(live.bridge.fanout.rooms) == 2)
             redis.add_event("http", "completed", "1", returnvalue="[1]")
             redis.add_event("http", "completed", "2", returnvalue="null")
-        # A later one still gets it; nobody else waits, and the bridge knows it.
+        # A later wait still gets the result. No other call waits, and the bridge knows this.
         assert await jobs.wait("1", "http") == [1]
         await eventually(lambda: not live.bridge.fanout.rooms)
 
@@ -108,7 +108,7 @@ async def test_many_jobs_more_than_a_connection_may_subscribe(redis: Redis) -> N
 
 
 async def test_ids_that_two_queues_know_take_no_places_for_ever(redis: Redis) -> None:
-    """The first outcome counts, while the bridge would tell of the other job, too."""
+    """The first outcome counts, although the bridge would send that of the other job, too."""
     ids = [str(number) for number in range(20)]
     for job_id in ids:
         redis.add_job("http", job_id)
@@ -242,10 +242,10 @@ async def test_whoever_outlives_the_client_is_told(redis: Redis) -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 async def test_a_connection_that_ends_during_the_handshake_is_not_waited_for(reset: bool) -> None:
-    """As through a proxy whose bridge is down."""
+    """This happens with a proxy whose bridge is down."""
 
     async def end(stream: trio.SocketStream) -> None:
-        await stream.receive_some(1 if reset else None)  # what was not read makes it a reset
+        await stream.receive_some(1 if reset else None)  # unread bytes make it a reset
         await stream.aclose()
 
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""JSON at the limit of its nesting and beyond it, as the Python client reads and writes it."""
+"""JSON at the limit of nesting and beyond it, in the Python client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_results(redis: Redis) -> None:
 
 
 async def test_data_of_a_new_job(redis: Redis) -> None:
-    """The object around it is a level, too."""
+    """The object around the data is a level, too."""
     async with live_bridge(redis.url) as live, connect(live.url) as jobs:
         await jobs.submit("http", nested_list(MAX_LEVELS - 1))
         for levels in (MAX_LEVELS, 3000, 100_000):
@@ -44,7 +44,7 @@ async def test_data_of_a_new_job(redis: Redis) -> None:
 
 @pytest.mark.parametrize(("inner", "value"), [("", None), (r'"\ud800"', "\ud800")])
 async def test_frames(inner: str, value: object) -> None:
-    """One that is nested too deep is none: the client leaves, as it does for any such, and comes back."""
+    """A frame that is nested too deep counts as malformed: the client disconnects and connects again."""
 
     def completed(connection: FakeConnection, levels: int) -> str:
         sub = connection.names["q", "1"]

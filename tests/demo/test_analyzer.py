@@ -1,4 +1,4 @@
-"""Queue `analyzer`: a planted flaw is found where it was planted, and the analysed code is never run."""
+"""The queue `analyzer` finds a flaw where the test put it, and never runs the analysed code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAW = "import subprocess\n\nsubprocess.run(input(), shell=True)\n"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "root"
-    # `build` above the project is none of its own.
+    # A directory `build` above the project is not part of the project.
     project = root / "build" / "project"
     for name in ("src/app.py", "node_modules/x/hidden.py", ".venv-docs/lib/hidden.py"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def test_nothing_outside_is_told(root: Path) -> None:
 
 
 def test_a_run_that_takes_too_long_ends(root: Path) -> None:
-    """Its process is reaped before the error comes, or Python would warn about it, which fails a test."""
+    """The process is reaped before the error is raised. Otherwise Python would warn, and the test would fail."""
     big = "\n".join(f"x{number} = eval(str({number}))" for number in range(20_000))
     for number in range(10):
         (root / f"big{number}.py").write_text(big)

@@ -1,4 +1,4 @@
-"""The demo does real work: what was planted is what its walk brings, and it says when an event is missing."""
+"""The demo does real work: its results show what the test prepared, and it reports missing events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUEUES = ("http", "sparql", "techstack", "analyzer", "techstack")
 
 @contextmanager
 def page(header: str) -> Iterator[str]:
-    """A page on this machine that answers with a header of that value."""
+    """Serve a page on this machine whose answer has a header with this value."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,7 +52,7 @@ def page(header: str) -> Iterator[str]:
 
 
 def plant(root: Path) -> int:
-    """Fill a directory; how many files it has."""
+    """Fill a directory, and return how many files it has."""
     (root / "package.json").write_text(json.dumps({"dependencies": {"react": "19.2.1"}}))
     (root / "app.py").write_text("import subprocess\nsubprocess.run(input(), shell=True)\n")
     more = secrets.randbelow(20)
@@ -88,7 +88,7 @@ async def test_what_was_planted_arrives_with_the_outcomes(redis: Redis, tmp_path
 
 
 async def test_an_event_that_does_not_come_is_told(redis: Redis, tmp_path: Path) -> None:
-    """A job that succeeds at once, though two attempts were expected."""
+    """The job succeeds with the first attempt, although two were expected."""
     with ExitStack() as stack:
 
         def start_worker() -> None:
@@ -154,7 +154,7 @@ def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_cannot_start_is_told(tmp_path: Path) -> None:
-    """As one line, with its own words."""
+    """The error is one line, with the worker's own words."""
     code = (
         "import sys, jobws.demo.run as run\n"
         "run.sys = type('sys', (), {'executable': '/bin/false'})\n"

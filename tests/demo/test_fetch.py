@@ -1,4 +1,4 @@
-"""Queue `http`: a page on loopback is fetched and described; everything else is refused before anything is sent."""
+"""The queue `http` fetches and describes a page on loopback, and refuses everything else before it sends anything."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_only_loopback_is_reached(monkeypatch: pytest.MonkeyPatch, host: str, re
 
 
 def test_a_setting_allows_more() -> None:
-    """Proved by the address that is tried: 0.0.0.0 reaches this machine and is no loopback address."""
+    """The address 0.0.0.0 shows this: it reaches this machine and is not a loopback address."""
     with Pages(page(b"here")) as pages:
         port = pages.url.rpartition(":")[2]
         assert run(f"http://0.0.0.0:{port}/", Limits(any_address=True))["status"] == 200

@@ -1,4 +1,4 @@
-"""Queue `sparql` and the endpoint that it talks to: what was inserted is counted and found, and nothing leaks in."""
+"""The queue `sparql` and its endpoint: what was inserted is counted and found, and no file or URL can be read."""
 
 from __future__ import annotations
 

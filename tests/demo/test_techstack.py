@@ -1,4 +1,4 @@
-"""Queue `techstack`: what was planted in a directory is what is found, and nothing outside of it is."""
+"""The queue `techstack` finds what the test put into a directory, and nothing outside of it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_analysed_says_why(root: Path, path: object, sentence: st
 
 
 def test_a_manifest_that_is_nested_too_deep_costs_no_other(root: Path) -> None:
-    """Its JSON is refused by its levels; TOML and XML wherever their own parsers end."""
+    """JSON is refused by its levels, TOML and XML by their parsers."""
     manifest = '{"require": {"%s": "1"}, "more": %s}'
     texts = {
         "512/composer.json": manifest % ("deepest", nested_text(MAX_LEVELS - 1)),

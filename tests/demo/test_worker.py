@@ -1,4 +1,4 @@
-"""The worker as a process: jobs that BullMQ adds are done, failures say why, and it ends when it should."""
+"""The worker as a process: it does jobs that BullMQ adds, failures have reasons, and it ends when it should."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def add(redis: Redis, queue: str, job_id: str, data: object, **options: object) -> None:
-    """As any producer would, with BullMQ's own Queue, in an event loop of its own."""
+    """Add a job as any producer would, with BullMQ's Queue, in an event loop of its own."""
 
     async def adding() -> None:
         bullmq = Queue(queue, {"connection": redis.url})
@@ -37,7 +37,7 @@ async def add(redis: Redis, queue: str, job_id: str, data: object, **options: ob
 
 
 async def ended(redis: Redis, queue: str, job_id: str) -> dict[str, Any]:
-    """The job's hash, once it is finished."""
+    """Wait until the job is finished, and return its hash."""
     key = f"bull:{queue}:{job_id}"
     await eventually(lambda: bool(redis.client.hexists(key, "finishedOn")))
     raw: Any = redis.client.hgetall(key)
@@ -73,7 +73,7 @@ async def test_jobs_of_every_queue_are_done(redis: Redis, tmp_path: Path) -> Non
 
 
 async def test_what_it_does_is_in_the_log_with_queue_and_job(redis: Redis, tmp_path: Path) -> None:
-    """Also what a processor says in a thread of its own."""
+    """Also what a processor logs in its own thread."""
     (tmp_path / "package.json").write_text("{}")
     with Worker(redis.url, tmp_path, "--queue", "techstack").ready() as worker:
         await add(redis, "techstack", "good", {})
@@ -124,7 +124,7 @@ def test_it_ends_quietly(redis: Redis, tmp_path: Path, how: signal.Signals | Non
 
 
 async def test_it_ends_with_its_input_in_the_middle_of_a_job(redis: Redis, tmp_path: Path) -> None:
-    """The page never answers: a thread that waited for it would hold the process for 15 s."""
+    """The page never answers. A thread that waited for it would keep the process alive for 15 s."""
     with (
         Worker(redis.url, tmp_path, "--queue", "http").ready() as worker,
         socket.create_server(("127.0.0.1", 0)) as listener,

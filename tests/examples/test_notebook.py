@@ -1,4 +1,4 @@
-"""A notebook, run as nbclient runs one, submits jobs to a real worker and collects their results."""
+"""The example's notebook, run with nbclient, submits jobs to a real worker and collects their results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_notebook_submits_20_jobs_and_collects_their_results(
             env={**os.environ, "JOBWS_REDIS": redis.url},
         ):
             client = NotebookClient(notebook, timeout=60, kernel_name="python3")
-            # Not its `execute`, which leaves an event loop behind.
+            # Not nbclient's `execute`, which leaves an event loop open.
             await anyio.to_thread.run_sync(lambda: asyncio.run(client.async_execute()))
     printed = [output.get("text") for cell in notebook.cells for output in cell.get("outputs", ())]
     assert printed == [None, "20 {'Python'}\n", "['completed'] True\n"]

@@ -1,4 +1,4 @@
-"""examples/: the pages, each in Chromium: a plain one, one with React, one of an app that has the bridge mounted."""
+"""The pages of examples/ in Chromium: a plain one, one with React, and one of an app with a mounted bridge."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHOWN = "(texts) => [...document.querySelectorAll('li')].map((each) => each.text
 
 
 def files_of(folder: Path) -> PageServer:
-    """What `python -m http.server` would serve there."""
+    """Return what `python -m http.server` would serve in this folder."""
 
     def read(path: str) -> bytes | None:
         file = folder / (path or "index.html")
@@ -72,7 +72,7 @@ async def test_react(redis: Redis, chromium: Chromium, tmp_path: Path) -> None:
     wanted = {**package["dependencies"], **package["devDependencies"]}
     assert wanted.pop("jobws") == "file:../../src/jobws/web"
     (tmp_path / "node_modules").mkdir()
-    # Of the folders in which other tests have the same packages, since to install them again would take seconds.
+    # From the folders in which other tests have the same packages, since installing them again would take seconds.
     for other, last in (("node-react", "ws"), ("node-build", "terser")):
         home = ROOT / "tests" / other
         await anyio.to_thread.run_sync(install_packages, home, last)

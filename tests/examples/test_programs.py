@@ -1,4 +1,4 @@
-"""examples/: the script, the worker in Node, and nginx in front. And how long an example may be."""
+"""The programs of examples/: the script, the worker in Node, and nginx in front. Also, how long an example may be."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
 
 
 def nginx_example(folder: Path, bridge: str, port: int) -> str:
-    """The example's configuration, with a port to listen at; `bridge` is host and port."""
+    """Return the example's configuration with another port. `bridge` is host and port of the bridge."""
     text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
     for old, new in {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}.items():
         assert text.count(old) == 1

@@ -1,4 +1,4 @@
-"""Programs of tests, as processes of their own; see test_ends.py. `python -m tests.logs.programs NAME REDIS_URL`."""
+"""Programs that test_ends.py runs as processes: `python -m tests.logs.programs NAME REDIS_URL`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger("program")
 
 
 def lines(url: str) -> None:
-    """Logs three lines and ends; prints when, on the clock that all processes share."""
+    """Log three lines and end. Print when, on the clock that all processes share."""
     logging.basicConfig(level=logging.INFO, handlers=[LogsHandler(url, source="program")])
     for number in range(3):
         _log.info("line %d", number)
@@ -24,15 +24,15 @@ def lines(url: str) -> None:
 
 
 def raises(url: str) -> None:
-    """Ends by an exception, behind a line."""
+    """Log a line, and end with an exception."""
     logging.basicConfig(handlers=[LogsHandler(url, source="program")])
     _log.error("last words")
     raise SystemExit(3)
 
 
 def forks(url: str) -> None:
-    """Logs in the parent, in a bare child, and in a child of multiprocessing, each while the other is there."""
-    # From Python 3.12 on it warns of a fork beside a thread; ours, the handler's, is what this is about.
+    """Log in the parent, in a forked child, and in a child of multiprocessing, while the others run."""
+    # From Python 3.12 on, Python warns of a fork in a process with threads. The handler's thread is what this tests.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
     handler = LogsHandler(url, source="program")
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -50,7 +50,7 @@ def forks(url: str) -> None:
 
 
 def interrupted(url: str) -> None:
-    """Logs in a signal handler that comes in the middle of logging, 2,000 times a second."""
+    """Log in a signal handler that interrupts logging 2,000 times a second."""
     handler = LogsHandler(url, source="program")
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     interrupts = 0

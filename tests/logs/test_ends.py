@@ -1,4 +1,4 @@
-"""Programs that log, as processes: their end is prompt whatever Redis does, and forks and signals lose nothing."""
+"""Programs that log, as processes: they end soon whatever Redis does, and forks and signals lose no lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobws.logs.writer import EXIT_SECONDS
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-# How long Python takes to end on a busy machine when it waits for nothing; less than EXIT_SECONDS.
+# How long Python takes to end on a busy machine if it waits for nothing. This is less than EXIT_SECONDS.
 END_SECONDS = 1.9
 
 
@@ -52,7 +52,7 @@ def test_a_program_ends_promptly_when_nothing_listens() -> None:
 
 
 def test_a_program_ends_after_two_seconds_when_redis_is_silent() -> None:
-    """Connections are accepted, by the kernel, and nobody answers."""
+    """The kernel accepts connections, and nothing answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         done = run("lines", f"redis://127.0.0.1:{silent.getsockname()[1]}")
         took = time.monotonic() - float(done.stdout)
@@ -75,7 +75,7 @@ def test_a_signal_handler_may_log_in_the_middle_of_logging(redis: Redis) -> None
     count, interrupts = map(int, done.stdout.split())
     assert interrupts > 100
     kept = messages(redis)
-    if count + interrupts < 10_000:  # what the stream keeps at least
+    if count + interrupts < 10_000:  # the stream keeps at least so many
         assert (kept.count("plain"), kept.count("signal")) == (count, interrupts)
     else:
         assert 10_000 <= len(kept) < 10_200
@@ -89,7 +89,7 @@ def test_without_redis_py_one_line_says_what_to_install() -> None:
 
 
 def test_the_import_is_light() -> None:
-    """A worker gets no server, no event loop and not even redis with it, until a handler is made."""
+    """The import brings a worker no server, no event loop, and no redis before a handler is made."""
     code = "import sys, jobws.logs; print(sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])))"
     heavy = ("redis", "hiredis", "anyio", "trio", "starlette", "hypercorn", "rich", "cyclopts", "multiprocessing")
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The handler in this process: what a record becomes, and Redis that goes away while lines are written."""
+"""The handler: what a record becomes, and what happens if Redis goes away while lines are written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
-# A caller that waited for Redis would wait for EXIT_SECONDS, 2 s; a busy machine may take a thread away for so long.
+# The limit for a call. A caller that waited for Redis would wait for EXIT_SECONDS, 2 s. A busy machine may stop a
+# thread for this long.
 UNNOTICED_SECONDS = 1.5
 AWAY_SECONDS = 10.0
 
 
 @contextmanager
 def logging_to(url: str, **options: Any) -> Iterator[tuple[logging.Logger, LogsHandler]]:
-    """A logger whose only handler is ours, until the end of the context."""
+    """Yield a logger whose only handler is a LogsHandler."""
     logger = logging.getLogger("crawler.fetch")
     handler = LogsHandler(url, source="crawler", **options)
     logger.addHandler(handler)
@@ -70,7 +71,7 @@ def test_a_record_becomes_an_entry(redis: Redis) -> None:
 
 
 async def test_lines_inside_of_a_job_are_about_it(redis: Redis) -> None:
-    """Each task's own, and threads that belong to it; `extra` stands against it."""
+    """The mark holds in its task and threads that belong to it, and `extra` overrides it."""
     with logging_to(redis.url) as (logger, handler):
 
         async def work(job_id: int) -> None:
@@ -109,7 +110,7 @@ def test_an_exception_comes_with_the_end_of_its_traceback(redis: Redis) -> None:
     def deep(levels: int) -> None:
         if levels == 0:
             raise ValueError("at the bottom")
-        if levels % 2:  # turn by turn, or the traceback would say "repeated 98 more times"
+        if levels % 2:  # two functions in turn, since otherwise the traceback would say "repeated 98 more times"
             deep(levels - 1)
         deep(levels - 1)
 
@@ -168,7 +169,7 @@ def test_the_stream_is_kept_short(redis: Redis) -> None:
 
 @pytest.mark.thorough
 def test_redis_is_away_for_ten_seconds(own_redis: Callable[..., Redis]) -> None:
-    """Whoever logs meanwhile does not notice, and all lines arrive in order."""
+    """Code that logs meanwhile does not notice, and all lines arrive in order."""
     redis = own_redis()
     with logging_to(redis.url) as (logger, handler):
         logger.info("0")
@@ -182,7 +183,7 @@ def test_redis_is_away_for_ten_seconds(own_redis: Callable[..., Redis]) -> None:
             slowest = max(slowest, time.monotonic() - began)
             time.sleep(AWAY_SECONDS / lines)
             if number % 100 == 0:
-                handler.flush()  # an attempt each, that fails
+                handler.flush()  # each one is an attempt that fails
         assert slowest < UNNOTICED_SECONDS
         redis.server.start()
         logger.info("%d", lines + 1)
@@ -205,7 +206,7 @@ def test_what_is_too_much_is_counted_and_told(own_redis: Callable[..., Redis]) -
             if (kept := messages(redis)) and kept[-1] == str(count - 1):
                 break
     (at,) = (index for index, message in enumerate(kept) if "dropped" in message)
-    # What was in the thread's hand is older than what was dropped, and goes first.
+    # The batch of the thread is older than what was dropped, and is written first.
     assert kept[0] == "first"
     assert at <= BATCH_ENTRIES
     dropped = int(kept[at].split()[0].replace(",", ""))
@@ -226,7 +227,7 @@ def test_few_large_lines_are_bounded_too(own_redis: Callable[..., Redis]) -> Non
             handler.flush()
         kept = [message.split()[0] for message in messages(redis)]
         redis.client.delete("jobws:logs")
-        for number in range(30):  # twice the bound, and never much at once
+        for number in range(30):  # twice the limit, but never much together
             logger.info("%d %s", number, "x" * 50_000)
             handler.flush()
         assert [message.split()[0] for message in messages(redis)] == [str(number) for number in range(30)]
@@ -267,7 +268,7 @@ def test_a_redis_that_refuses_is_told_once_and_tried_again(redis: Redis, caplog:
         assert messages(redis) == ["1", "2", "3"]
         redis.client.set("jobws:logs", "no stream")
         logger.info("4")
-        handler.flush()  # the connection that was refused was one that had worked
+        handler.flush()  # the refusal came on a connection that had worked before
         handler.flush()
     assert [record.getMessage() for record in caplog.records if record.name == "jobws.logs"] == [
         f"Redis at {redis.url.replace(redis.url[8:].partition('@')[0] + '@', '')} refuses: WRONGTYPE Operation against "
@@ -319,7 +320,10 @@ def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture
 
 
 def test_what_the_writing_itself_logs_is_not_written(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
-    """The warning of above, on a root logger with our handler, would go round. Other handlers have it, once."""
+    """With the handler on the root logger, the warning would be written, fail, and cause another one.
+
+    Other handlers get it once.
+    """
     redis.client.set("jobws:logs", "no stream")
     handler = LogsHandler(redis.url, source="root")
     root = logging.getLogger()
@@ -382,7 +386,7 @@ async def test_the_master_that_sentinels_name_gets_the_lines() -> None:
 def test_a_signal_handler_that_logs_while_the_thread_begins_starts_no_second_one(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two would take each other's lines."""
+    """Two threads would take each other's lines."""
     begun: list[threading.Thread] = []
 
     class Interrupted(threading.Thread):

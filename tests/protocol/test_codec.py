@@ -1,4 +1,4 @@
-"""Text to frames and back: compressed, in lists, in shapes, and what is refused."""
+"""From text to frames and back: compression, lists, Structs, and what is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_lone_surrogate_becomes_an_escape() -> None:
 
 def test_a_list_is_cut_into_the_texts_of_its_items() -> None:
     assert decode_list('[1.50, {"a": "b"}, "ä"]', "it", 3, "items") == ["1.50", '{"a": "b"}', '"ä"']
-    # What msgspec refuses and is JSON all the same.
+    # Values that are JSON, although msgspec refuses them.
     assert [json.loads(text) for text in decode_list(r'["\ud800", 1]', "it", 2, "items")] == ["\ud800", 1]
 
 

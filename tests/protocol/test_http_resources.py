@@ -1,4 +1,4 @@
-"""What HTTP takes is checked by its type."""
+"""The types check the bodies of HTTP requests."""
 
 from __future__ import annotations
 

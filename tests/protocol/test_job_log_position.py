@@ -1,4 +1,4 @@
-"""The position of log lines as text: what was encoded is read again, and nothing else is."""
+"""The position of log lines as text: what was encoded is read again, and everything else is refused."""
 
 from __future__ import annotations
 

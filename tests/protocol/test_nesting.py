@@ -1,4 +1,4 @@
-"""How deep JSON is nested: counted alike whatever lies between the brackets, and before any parser sees it."""
+"""How deep JSON is nested. The count does not depend on what is between the brackets, and comes before any parser."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_brackets_in_a_string_are_none(text: str) -> None:
 
 @given(st.text(st.sampled_from('[]{}"\\ ,:1a'), max_size=60), st.integers(0, 5))
 def test_no_parser_gets_deeper(text: str, levels: int) -> None:
-    """Whatever a text begins with: what the parser opens within each other is never more than what is counted."""
+    """Whatever a text begins with, a parser never nests deeper than the count says."""
     if not is_too_deep(text, levels):
         try:
             value, _ = json.JSONDecoder().raw_decode(text)
@@ -78,7 +78,7 @@ def test_a_circle_is_too_deep() -> None:
 
 def test_a_message_has_so_many_levels_and_no_more() -> None:
     assert decode_json(nested_text(MAX_LEVELS)) == nested_list(MAX_LEVELS)
-    # One with a lone surrogate is read by another parser.
+    # Another parser reads text with a lone surrogate.
     assert decode_json(nested_text(MAX_LEVELS, r'"\ud800"')) == nested_list(MAX_LEVELS, "\ud800")
     for text in (nested_text(MAX_LEVELS + 1), nested_text(MAX_LEVELS + 1, r'"\ud800"'), nested_text(100_000)):
         with pytest.raises(RequestError, match="the JSON is nested too deep; it may have 512 levels") as refusal:
@@ -108,7 +108,7 @@ def test_what_a_worker_gave_is_spliced_up_to_the_limit(inner: bytes) -> None:
 
 
 def test_utf16_is_no_json() -> None:
-    """Python's parser would take it as bytes; a character of it may look like the quote that begins a string."""
+    """Python's parser would accept these bytes, and a byte of UTF-16 may look like the quote that begins a string."""
     assert raw_json("[5]".encode("utf-16-le")) is None
     assert raw_json(('["\u2241",' + "[" * 100_000).encode("utf-16-le")) is None
 

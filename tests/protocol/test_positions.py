@@ -1,4 +1,4 @@
-"""Stream ids compare as two unsigned integers, however they are written."""
+"""Stream ids are compared as two unsigned integers, however they are written."""
 
 from __future__ import annotations
 

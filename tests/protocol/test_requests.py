@@ -1,4 +1,4 @@
-"""What a request names, where the vectors do not say it."""
+"""Requests: what the test vectors do not cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames as server-sent events: whatever is in them, a browser reads the same event."""
+"""Frames as server-sent events: whatever a frame contains, a browser reads the same event."""
 
 from __future__ import annotations
 

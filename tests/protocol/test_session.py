@@ -1,4 +1,4 @@
-"""Whatever a client sends becomes a request, an error or the end; never an exception."""
+"""Whatever a client sends becomes a request, an error or the end of the connection, and never an exception."""
 
 from __future__ import annotations
 

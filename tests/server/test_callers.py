@@ -1,4 +1,4 @@
-"""Who sent a request: carriers, the rules of the cookie, and what is served without a token."""
+"""Who sent a request: where its token is, the rules for cookies, and what is served without a token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def request(headers: dict[str, str], **scope: Any) -> Scope:
 
 
 def name(caller: Caller) -> str | None:
-    """The caller's `sub`, the code of the refusal, or None without a token."""
+    """Return the caller's `sub`, or the code of the refusal, or None without a token."""
     match caller:
         case Identity(sub=sub):
             return sub

@@ -1,4 +1,4 @@
-"""What a hostile client, or a hostile Redis, does to others."""
+"""A hostile client, or a hostile Redis, does no harm to other clients."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_subscriptions_that_were_replaced_keep_nothing(redis: Redis) -> No
 
 
 async def test_many_subscriptions_one_by_one_do_not_make_a_client_slow(redis: Redis) -> None:
-    """5 MB of results through an outbox of 200 kB."""
+    """5 MB of results go through an outbox of 200 kB."""
     result = '"' + "x" * 10_000 + '"'
     for number in range(500):
         if number % 2:
@@ -101,7 +101,7 @@ async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: 
         sent = redis.add_event("http", "active", "1")
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
         tail = live.bridge.queues._tails["http"]
-        # As if it had begun to read again, and then all was trimmed.
+        # As if the stream were being read again, and then everything was trimmed.
         live.bridge.fanout.begin_reread("http", "trimmed", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
         tail.check_at = anyio.current_time() + 0.5
@@ -155,7 +155,7 @@ async def test_a_position_of_a_stream_that_was_made_anew_is_a_gap(redis: Redis) 
 
 
 async def test_a_pong_counts_nothing_as_sent_that_was_missed_until_it_was_told(redis: Redis) -> None:
-    """Whoever resumes from it would otherwise lose the outcome for good."""
+    """Otherwise a client that resumes from this pong would never get the outcome."""
     redis.add_job("http", "1", state="active")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         sent = redis.add_event("http", "active", "1")

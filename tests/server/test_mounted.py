@@ -1,4 +1,4 @@
-"""A bridge inside somebody's app: what it says when nobody runs it."""
+"""A bridge that is mounted in an app: what it answers if the app does not run it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SENTENCE = "the bridge is mounted but not running: enter `bridge.running()` in t
 
 @contextmanager
 def _not_running(kind: str) -> Iterator[str]:
-    """An app that mounts a bridge and forgets its lifespan: Starlette runs only the outer app's."""
+    """Return an app that mounts a bridge without its lifespan. Starlette runs only the lifespan of the outer app."""
     app = new_app(kind)
     app.mount(PREFIX, Bridge().app)
     with served(app) as url:
@@ -63,7 +63,7 @@ async def test_a_bridge_that_does_not_run_says_what_to_do(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", APPS)
 async def test_http_under_a_prefix(redis: Redis, kind: str) -> None:
-    """Links keep the prefix, and the strict reading of paths sees the path as the client wrote it."""
+    """Links have the prefix, and the check of paths gets the path as the client wrote it."""
     redis.add_job("http", "é b")
     with mounted_bridge(redis.url, kind) as url:
         status, body = await anyio.to_thread.run_sync(_call, url + "/analyze/http", b'{"n":1}')

@@ -1,4 +1,4 @@
-"""JSON at the limit of its nesting, one level beyond it, and 100,000 levels deep: wherever it enters a bridge."""
+"""JSON at the limit of nesting, one level deeper, and 100,000 levels deep, wherever a bridge gets JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOO_DEEP = "the JSON is nested too deep; it may have 512 levels"
 BEYOND = pytest.mark.parametrize("beyond", [MAX_LEVELS + 1, 100_000])
-# What is put before the lists so that they are read by Python's parser, as msgspec refuses it.
+# Text before the lists that msgspec refuses, so that Python's parser reads them.
 SURROGATE = r'"\ud800",'
 
 
@@ -56,7 +56,7 @@ async def test_a_job_s_data(redis: Redis, beyond: int) -> None:
 
 @BEYOND
 async def test_requests_over_http(redis: Redis, beyond: int) -> None:
-    """The list of them is no level."""
+    """The list of requests does not count as a level."""
     async with live_bridge(redis.url) as live:
         request = '[{"event":"ping","ref":"deep","data":%s}]'
         frames = await poll(live.url, (request % nested_text(MAX_LEVELS - 1)).encode())
@@ -102,7 +102,9 @@ async def test_fields_of_a_line(redis: Redis, beyond: int) -> None:
 
 @BEYOND
 async def test_what_workers_give(redis: Redis, beyond: int) -> None:
-    """Live, replayed, from the hash, in a snapshot, over HTTP: JSON up to the limit, and beyond it text."""
+    """Results of workers (live, replayed, from the hash, in a snapshot, over HTTP) are JSON up to the limit, and text
+    beyond it.
+    """
     value, text, deep = nested_list(MAX_LEVELS), nested_text(MAX_LEVELS), nested_text(beyond)
     strange = "[" + SURROGATE + nested_text(beyond - 1) + "]"
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
@@ -130,7 +132,7 @@ async def test_what_workers_give(redis: Redis, beyond: int) -> None:
 
 @BEYOND
 async def test_a_position(redis: Redis, beyond: int) -> None:
-    """It is refused whatever it holds; the head of a request has room for some 6,000 levels."""
+    """A position that is nested too deep is refused. The head of a request has room for some 6,000 levels."""
     nested = '{"http":' + nested_text(min(beyond, 6_000)) + "}"
     headers: Any = {"Last-Event-ID": urlsafe_b64encode(nested.encode()).decode()}
     async with live_bridge(redis.url) as live, event_source(live.url, "7", queue="http", headers=headers) as source:

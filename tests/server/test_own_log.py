@@ -1,4 +1,4 @@
-"""`jobws serve` writes its own log into the stream, too: before and behind an outage, and not if told so."""
+"""`jobws serve` also writes its own log to the stream, before and after an outage, unless it is switched off."""
 
 from __future__ import annotations
 

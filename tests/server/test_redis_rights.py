@@ -1,4 +1,4 @@
-"""The ACL rules in docs/deployment.md: a bridge whose Redis user has exactly these rights does all that it should."""
+"""The ACL rules in docs/deployment.md: a bridge whose Redis user has exactly these rights can do everything."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
-# Reads are blocked for an hour, so what arrives shows that the bridge may end a blocked read.
+# Reads block for an hour, so what arrives shows that the bridge may end a blocked read.
 PATIENT = Pauses(lazy_seconds=3600, block_seconds=3600, answer_seconds=7200)
 bridge = partial(live_bridge, queues=("*",), discover_seconds=0.05, pauses=PATIENT)
 
 
 @contextmanager
 def user(redis: Redis, *rules: str) -> Iterator[str]:
-    """Make the user of the docs with some of its rules, and yield its URL. Fails if Redis refused it something."""
+    """Make the user of the docs with some of its rules, and yield its URL.
+
+    Fail if Redis refuses a command of this user.
+    """
     rights = [right for rule in rules for right in block("", f"ACL SETUSER jobws {rule}").split()[3:]]
     if redis.client.info()["redis_version"].startswith("7.0."):
         rights.remove("+client|setinfo")
@@ -37,14 +40,14 @@ def user(redis: Redis, *rules: str) -> Iterator[str]:
     try:
         yield f"redis://jobws:secret@127.0.0.1:{redis.server.port}"
         refused = {entry["object"] for entry in redis.client.acl_log() if entry["username"] == "jobws"}
-        # On Redis 6.2 it refuses what BullMQ's library says of itself with CLIENT, and the library goes on.
+        # Redis 6.2 refuses a CLIENT command with which BullMQ's library describes itself, and the library goes on.
         assert refused <= ({"client"} if redis.client.info()["redis_version"].startswith("6.") else set())
     finally:
         redis.client.acl_deluser("jobws")
 
 
 async def test_a_user_with_the_rights_to_read_reads_all(redis: Redis) -> None:
-    for number in range(17):  # more than are read apart
+    for number in range(17):  # more queues than readers
         redis.make_queue(f"q{number}")
     with user(redis, "on") as url:
         async with bridge(url) as live, raw_client(live.url) as client:
@@ -65,7 +68,7 @@ async def test_a_user_with_the_rights_to_read_reads_all(redis: Redis) -> None:
 async def test_a_user_with_the_rights_to_add_jobs_adds_them(redis: Redis, opts: dict[str, Any]) -> None:
     redis.make_queue("http")
     redis.client.hset("bull:http:meta", "version", "bullmq")
-    redis.client.hdel("bull:http:meta", "opts.maxLenEvents")  # BullMQ writes it where it is missing
+    redis.client.hdel("bull:http:meta", "opts.maxLenEvents")  # BullMQ writes it if it is missing
     with user(redis, "on", "+evalsha") as url:
         async with bridge(url) as live, raw_client(live.url, path="/logs") as logs:
             await logs.ask("subscribe-logs", {})

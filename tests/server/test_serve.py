@@ -1,4 +1,4 @@
-"""`jobws serve` as a newcomer meets it: what it says, when it waits, when it refuses."""
+"""`jobws serve` as a new user sees it: what it prints, when it waits, and when it refuses to start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def one_line_error(*arguments: str) -> str:
-    """The only line that `jobws serve` prints; its exit code is 2."""
+    """Return the only line that `jobws serve` prints, and check that its exit code is 2."""
     with BridgeProcess(*arguments) as bridge:
         assert bridge.wait() == 2
         (line,) = bridge.lines
@@ -54,7 +54,7 @@ def test_the_report_tells_what_was_found(redis: Redis) -> None:
         "removeOnComplete: {age: 3600}, or raise streams.events.maxLen above 101"
     ) in text
     assert 'no queue "techstack" under prefix "bull" in db 0; found: bull:tech-stack, myapp:http' in text
-    assert ":" + redis.server.url.split(":")[2].split("@")[0] not in text  # the password
+    assert ":" + redis.server.url.split(":")[2].split("@")[0] not in text  # the password must not be shown
 
 
 def test_the_report_tells_what_was_discovered(redis: Redis) -> None:
@@ -183,7 +183,7 @@ async def test_strangers_are_refused_with_a_sentence(redis: Redis) -> None:
 
 
 async def test_a_proxy_without_a_trace_in_its_headers_is_refused(redis: Redis, tmp_path: Path) -> None:
-    """The shortest configuration of nginx: it sends a Host that is loopback, and no header of its own."""
+    """With the shortest configuration, nginx sends a Host that is loopback, and adds no header."""
     port = free_port()
     async with live_bridge(redis.url) as live:
         configuration = (

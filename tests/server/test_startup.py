@@ -1,4 +1,4 @@
-"""Starting at full streams: not ready before they were read back, and no more memory than a few replies."""
+"""A start with full streams: the bridge is not ready before it has read them, and takes little memory."""
 
 from __future__ import annotations
 

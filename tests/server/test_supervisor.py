@@ -1,4 +1,4 @@
-"""A supervised task comes back, and says so for a minute."""
+"""A supervised task starts again after a crash, and its health shows this for a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks of a bridge that runs, and of one that does not; and what wakes them."""
+"""The tasks of a bridge that runs, and of one that does not, and what wakes them."""
 
 from __future__ import annotations
 

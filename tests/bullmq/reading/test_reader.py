@@ -1,4 +1,4 @@
-"""Reading Redis: sockets without a thread, cursors that survive Redis, readers that survive their bugs."""
+"""Reading streams: without a thread for each socket, across restarts of Redis, and after crashes of readers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["trio", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The bridge also runs mounted, under asyncio."""
+    """Also on asyncio, on which a mounted bridge may run."""
     assert isinstance(request.param, str)
     return request.param
 
@@ -126,14 +126,14 @@ async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
 
 
 class Everybody:
-    """Somebody listens to each queue."""
+    """An audience that waits for every queue."""
 
     def is_wanted(self, _queue: str) -> bool:
         return True
 
 
 class Nobody:
-    """Nobody ends a blocked read; one stream alone needs no waking."""
+    """An unblocker that does nothing. With one stream, no read must be ended early."""
 
     works = False
 

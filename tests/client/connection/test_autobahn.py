@@ -15,13 +15,13 @@ import trio
 from jobws.client.connection.transport import open_websocket
 from jobws.errors import ClientError
 
-# Binary messages, which jobws.v1 has not and the client does not take; and compression, which trio-websocket has not.
+# Binary messages, which jobws.v1 does not use, and compression, which trio-websocket does not have.
 EXCLUDED = ("1.2.*", "9.2.*", "9.4.*", "9.6.*", "9.8.*", "12.*", "13.*")
 CASES = 266
 
 
 async def _first(url: str) -> str | None:
-    """The first message of a connection; None if it ends without one."""
+    """Return the first message of a connection, or None if the connection ends without one."""
     try:
         async with open_websocket(url) as transport:
             return await transport.receive()
@@ -52,7 +52,7 @@ async def test_the_client(tmp_path: Path) -> None:
                     except ClientError:
                         pass  # the server ends each case
             await _first(f"{url}/updateReports?agent=jobws")
-            said = await anyio.to_thread.run_sync(server.stdout.read)  # it ends by itself
+            said = await anyio.to_thread.run_sync(server.stdout.read)  # the connection ends on its own
         finally:
             server.kill()
     print(*re.findall(r".*cases.*", said), sep="\n")

@@ -1,4 +1,4 @@
-"""The client's shell against a bridge that does what a test tells it: losses, refusals, tokens, silence."""
+"""The client's connection, with a fake bridge: losses, refusals, tokens, silence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def wait(bridge: FakeBridge, script: Callable[[FakeConnection], Awaitable[None]]) -> object:
-    """What a wait for job 1 gives while the bridge follows a script on its first connection."""
+    """Return the result of a wait for job 1, while the bridge does what a test wants on the first connection."""
     async with trio.open_nursery() as nursery:
 
         async def follow() -> None:
@@ -105,7 +105,7 @@ async def test_the_first_connect_is_not_tried_again() -> None:
 
 
 async def test_tokens() -> None:
-    """A function is asked before each connect, and when one is about to expire."""
+    """A function is called before each connection, and when a token is about to expire."""
     given: list[str] = []
 
     async def token() -> str:
@@ -135,7 +135,7 @@ async def test_tokens() -> None:
 
 
 async def test_a_silent_bridge_is_left() -> None:
-    """Neither an event nor a pong: nobody is there, though the connection stands."""
+    """Neither events nor pongs come, so the bridge is gone, although the connection is open."""
     async with fake_bridge(heartbeat=1.0) as bridge, connect(bridge.url):
         began = trio.current_time()
         await bridge.accept()
@@ -188,12 +188,12 @@ async def test_leaving_is_clean(moment: str, how: str) -> None:
                             raise ZeroDivisionError
             except* ZeroDivisionError:
                 assert how == "error"
-    # Whatever the client left running would hold up the nursery of `connect`, and its sockets warn when collected.
+    # A task that the client left running would keep the nursery of `connect` open, and unclosed sockets warn.
 
 
 async def test_pings_that_come_while_it_leaves_do_not_matter() -> None:
     async with fake_bridge() as bridge, connect(bridge.url):
-        # The client's library answers one ping after the other, and the client leaves meanwhile.
+        # trio-websocket answers one ping after the other, and the client leaves meanwhile.
         await (await bridge.accept()).send_pings(1000)
 
 

@@ -1,6 +1,6 @@
-"""A bridge in memory, as protocol.md describes it, for tests of the client's pure part. Everything happens in steps.
+"""A bridge in memory that follows protocol.md, for tests of the client's pure part. Everything happens in steps.
 
-A stream may be deleted and begin anew with lower ids, as after a failover to a Redis whose clock is behind.
+A stream may be deleted and begin again with lower ids, as after a failover to a Redis whose clock is behind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobws.protocol.messages import OUTCOMES, HelloData, Limits
 
 QUEUES = ("a", "b")
-# How much lower the ids of a stream are that began again.
+# By how much the ids of a stream are lower after it began again.
 LOWER = 1_000_000
 
 
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 class Member:
-    """A subscription at the bridge."""
+    """A subscription, as the bridge knows it."""
 
     def __init__(self, item: dict[str, Any], since: int) -> None:
         self.sub = item["sub"]
@@ -49,20 +49,21 @@ class Member:
 
 
 class Model:
-    """Queues, their jobs, and one client's connection to the bridge of them.
+    """Queues with jobs, and a client's connection to their bridge.
 
     Attributes:
-        stream: Every entry, in order; their numbers are one sequence over all queues.
+        stream: Every entry of all queues, in order. Its number is its index.
         exists: The jobs that have a hash.
         members: The subscriptions of the connection.
-        to_client: Frames under way.
-        to_bridge: Requests under way.
-        most: Most subscriptions that the connection has had together, and `most_of_one` to one job.
+        to_client: The frames that are under way.
+        to_bridge: The requests that are under way.
+        most: The largest number of subscriptions that the connection has had together; `most_of_one`, that to one job.
     """
 
     def __init__(self, max_subscriptions: int = 3, streams: int = 1) -> None:
-        """`streams`: how many each queue has at most, one after the other."""
-        # An entry's number is this and its place in `stream`; before the second place its queue has no entry any more.
+        """Make the model. `streams` is how many streams each queue has at most, one after the other."""
+        # An entry's id is made of this number and its index in `stream`. Entries of the queue before the second index
+        # are gone.
         self._base = dict.fromkeys(QUEUES, (streams - 1) * LOWER)
         self._gone = dict.fromkeys(QUEUES, 0)
         self.limits = Limits(600, 4096000, max_subscriptions)
@@ -88,14 +89,14 @@ class Model:
         return HelloData("jobws.v1", "model", 20.0, self.limits)
 
     def cut(self) -> None:
-        """The connection is gone, and all that was under way."""
+        """End the connection. Everything that was under way is lost."""
         for each in (self.to_client, self.to_bridge, self.members, self._names, self._joins, self._paced):
             each.clear()
 
     # ---- jobs ----
 
     def emit(self, queue: str, job: str, event: str) -> None:
-        """Something happens to a job."""
+        """Let something happen to a job."""
         entry = Entry(self._base[queue] + self.end + 1, queue, job, event)
         self.stream.append(entry)
         self.exists.add((queue, job))
@@ -108,7 +109,7 @@ class Model:
                 member.held.append(entry)
 
     def vanish(self, queue: str, job: str) -> None:
-        """A job is gone without a word; the sweep finds it for those who are subscribed."""
+        """Remove a job without an event. The sweep finds this for subscribers."""
         if (queue, job) in self.exists:
             self.exists.discard((queue, job))
             for member in [each for each in self.members if each.job == job and each.queue in (None, queue)]:
@@ -118,7 +119,7 @@ class Model:
                     self.members.remove(member)
 
     def begin_again(self, queue: str) -> None:
-        """The stream is deleted, as long as there may be another one: what it held is only told by hashes."""
+        """Delete the stream, if there may be another one. Outcomes in it are then only in hashes."""
         if self._base[queue] > 0:
             self._base[queue] -= LOWER
             self._gone[queue] = self.end
@@ -128,7 +129,7 @@ class Model:
     # ---- requests ----
 
     def process(self) -> None:
-        """Take one request."""
+        """Serve one request."""
         request = self.to_bridge.pop(0)
         if request["event"] == "ping":
             sent = min([self.end, *(begin for *_, begin in self._paced)])
@@ -154,7 +155,7 @@ class Model:
         self._joins.append((request, members))
 
     def complete(self) -> None:
-        """Acknowledge the oldest join, or let one of its jobs go live."""
+        """Acknowledge the oldest request to subscribe, or let one of its subscriptions get events as they happen."""
         if self._paced:
             self._go_live(*self._paced.pop(0))
             return
@@ -181,7 +182,7 @@ class Model:
             results.append(result)
             paced.append((member, replay, begin))
         self._paced += paced
-        # It is overridden in each item, where it would be a lie.
+        # Each item for which this is not true overrides it.
         data = {"request": "subscribe-job", "results": results, "after": self._after()}
         self._frame("ack", data, ref=request["ref"])
         for each in paced:
@@ -193,7 +194,7 @@ class Model:
         before = [entry for entry in self.stream[: member.since] if member.wants(entry)]
         jobs = [entry for entry in self.stream[: member.since] if entry.job == member.job]
         outcomes = [entry for queue in QUEUES if (entry := _present_outcome(jobs, queue)) is not None]
-        # Those that the stream has not any more are made from the hash, as long as there is one.
+        # Outcomes that the stream no longer has are made from the hash, if it exists.
         outcomes = [entry for entry in outcomes if self._has(entry) or (entry.queue, entry.job) in self.exists]
         if member.after is None:
             return [entry for entry in before if entry in outcomes]
@@ -207,14 +208,14 @@ class Model:
         return entry.number > _number(after) and (self._has(entry) or entry in outcomes)
 
     def _has(self, entry: Entry) -> bool:
-        """Whether the queue's stream still does."""
+        """Whether the queue's stream still has this entry."""
         return self._place(entry) >= self._gone[entry.queue]
 
     def _place(self, entry: Entry) -> int:
         return self.stream.index(entry)
 
     def _is_of_another(self, queue: str, member: Member) -> bool:
-        """Whether the client's position is of a stream that is gone."""
+        """Whether the client's position is from a stream that was deleted."""
         after = (member.after or {}).get(queue)
         return after is not None and _number(after) > self._base[queue] + self.end
 

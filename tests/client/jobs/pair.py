@@ -1,4 +1,4 @@
-"""A client's subscriptions at the bridge of `model.py`, with a clock, and those who watch them."""
+"""A client's subscriptions with the bridge of `model.py`, a clock, and users who watch jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class User:
-    """A watch and what it was handed."""
+    """A watch, and what its user got."""
 
     def __init__(
         self, rooms: list[Room], events: frozenset[str] | None, *, strict: bool = False, logs: bool = False
@@ -49,7 +49,7 @@ class User:
 
 
 class Pair:
-    """The model, a client's subscriptions, and a clock. `sent` counts requests, without pings."""
+    """The model of the bridge, a client's subscriptions, and a clock. `sent` counts requests without pings."""
 
     def __init__(self, max_subscriptions: int = 3, streams: int = 1, backlog_bytes: int = BACKLOG_BYTES) -> None:
         self.model = Model(max_subscriptions, streams)
@@ -80,14 +80,14 @@ class Pair:
             assert len(text) <= self.model.limits.max_message
             self.model.to_bridge.append(json.loads(text))
             self.sent += 1
-        assert self.client.due() > self.now  # or the session would never rest
+        assert self.client.due() > self.now  # otherwise it would never come to rest
 
     def deliver(self) -> None:
         text = self.model.to_client.pop(0)
         self.client.receive(decode_frame(text), len(text), self.now)
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Let everything come to rest, and again until so much time has passed."""
+        """Let everything come to rest, again and again until so many seconds have passed."""
         self.connect()
         end = self.now + seconds
         while self.advance() or self.now < end:
@@ -95,7 +95,7 @@ class Pair:
                 self.now += 0.5
 
     def advance(self) -> bool:
-        """One step; False: nothing was to be done."""
+        """Do one step. Return False if there was nothing to do."""
         self.flush()
         if self.model.to_bridge:
             self.model.process()

@@ -1,4 +1,6 @@
-"""Log lines in the Python client: in order, once, for each who wants them, also across connections."""
+"""Log lines in the Python client come in order and once for each watch that wants them, also over several
+connections.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ LOGS = "bull:http:7:logs"
 
 
 async def told(events: Events, last: str) -> list[Any]:
-    """The lines, and the names of other events, up to the line or event `last`."""
+    """Return the lines, and the names of other events, up to the line or event `last`."""
     items: list[Any] = []
     while last not in items:
         event = await anext(events)

@@ -1,4 +1,4 @@
-"""The client's pure part against a bridge in memory: whatever happens when, each outcome is handed out, and once."""
+"""The client's pure part against a bridge in memory: whatever happens, the user gets each outcome once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = st.lists(st.integers(0, 2**16), min_size=20, max_size=150)
 
 
 def step(pair: Pair, users: list[User], number: int) -> None:
-    """One of the things that can happen, chosen by a number."""
+    """Do one of the things that can happen, chosen by a number."""
     kind, more = number % 16, number // 16
     model = pair.model
     queue, job = QUEUES[more % 2], JOBS[more // 2 % len(JOBS)]
@@ -86,7 +86,7 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
             assert len(set(numbers)) == len(numbers)
             told: list[Any] = [event.data for event in user.events[room] if event.event != "gap"]
             assert all(Room(room.queue and data["queue"], data["jobId"]) == room for data in told)
-    # Nobody watches any more, and the bridge knows it.
+    # No user watches any more, and the bridge knows this.
     assert not any(watch.open for watch in pair.client._watches)
     assert not pair.client._places.taken
     assert not pair.model.members
@@ -95,7 +95,10 @@ def test_every_watcher_gets_one_outcome_of_each_room(steps: list[int]) -> None:
 @settings(max_examples=200)
 @given(STEPS)
 def test_a_watch_misses_no_event(steps: list[int]) -> None:
-    """Six rooms on three places, two of one job, through cuts: every event from the answer on, in order, once."""
+    """Six subscriptions have three places, two of them to one job, and connections break.
+
+    Every event after the answer comes, in order and once.
+    """
     pair = Pair()
     jobs = "12345"
     rooms = [Room("a", job) for job in jobs] + [Room(None, "1")]
@@ -121,7 +124,10 @@ def test_a_watch_misses_no_event(steps: list[int]) -> None:
 
 @pytest.mark.parametrize("events", [OUTCOMES, None])
 def test_a_connection_may_be_lost_at_any_moment(events: frozenset[str] | None) -> None:
-    """Jobs that had ended before, one that ends meanwhile, two rooms of one job; the cut after each single step."""
+    """Some jobs have ended before, one ends meanwhile, and two subscriptions are to one job.
+
+    The connection breaks after each single step.
+    """
     cut_at = 0
     rooms = [Room("a", "1"), Room(None, "1"), Room("b", "2")]
     finished = False
@@ -183,13 +189,13 @@ def test_whatever_the_bridge_says_raises_nothing_else(text: str) -> None:
 
 
 def say(pair: Pair, frame: str | dict[str, Any]) -> None:
-    """Have the bridge say this."""
+    """Let the bridge send this."""
     text = frame if isinstance(frame, str) else json.dumps(frame)
     pair.client.receive(decode_frame(text), len(text), pair.now)
 
 
 def asked(pair: Pair) -> list[tuple[str, list[Any]]]:
-    """What the client sends now, without pings, refs and names."""
+    """Return what the client sends now, without pings, refs and names."""
     pair.flush()
     sent = [(each["event"], each["data"]["jobs"]) for each in pair.model.to_bridge if each["event"] != "ping"]
     pair.model.to_bridge.clear()
@@ -199,14 +205,14 @@ def asked(pair: Pair) -> list[tuple[str, list[Any]]]:
 
 
 def answer(pair: Pair, *results: object, **data: object) -> list[int]:
-    """Acknowledge the only request under way. Returns the names in it."""
+    """Acknowledge the only request that is under way. Return the names in it."""
     request = pair.model.to_bridge.pop(0)
     say(pair, {"event": "ack", "data": {"results": results, **data}, "ref": request["ref"]})
     return [item["sub"] for item in request["data"]["jobs"]]
 
 
 def watching(*rooms: Room, strict: bool = False, **more: Any) -> tuple[Pair, User]:
-    """A client that is about to be answered."""
+    """Return a client that waits for an answer."""
     pair, user = Pair(10, **more), User(list(rooms), None, strict=strict)
     pair.client.join(user.watch)
     pair.connect()
@@ -215,7 +221,7 @@ def watching(*rooms: Room, strict: bool = False, **more: Any) -> tuple[Pair, Use
 
 
 def after(pair: Pair) -> Any:
-    """The positions with which the client comes back."""
+    """Return the positions with which the client returns."""
     pair.cut()
     pair.connect()
     ((_, (item,)),) = asked(pair)
@@ -257,7 +263,7 @@ def test_lists_keep_the_limits() -> None:
     pair.client.join(User([Room("a", f"{number:050}") for number in range(30)], OUTCOMES).watch)
     pair.connect()
     lists = asked(pair)
-    assert [len(items) for _, items in lists] == [5, 5]  # 600 bytes a message, 10 places
+    assert [len(items) for _, items in lists] == [5, 5]  # messages of 600 bytes, and 10 places
     pair = Pair(max_subscriptions=10)
     pair.client.join(User([Room("a", f"{number:0150}") for number in range(6)], OUTCOMES).watch)
     pair.connect()
@@ -345,7 +351,7 @@ def test_positions_are_those_of_the_latest_ack() -> None:
 
 
 def test_no_position_is_one_too() -> None:
-    """It tells the bridge that the client was there before (R4)."""
+    """An empty `after` tells the bridge that the client was there before (R4)."""
     pair, _ = watching(Room(None, "1"))
     answer(pair, {"jobs": [], "unknown": True})
     assert after(pair) == {}
@@ -384,7 +390,7 @@ def test_a_pong_is_taken_where_it_is_later() -> None:
     say(pair, {"event": "pong", "data": {"after": {"b": "5-0"}}})
     assert after(pair) == {"b": "5-0"}
     pair, _ = watching(Room("a", "1"))
-    say(pair, {"event": "pong", "data": {"after": {"a": "11-0"}}})  # its ack is due: it means others
+    say(pair, {"event": "pong", "data": {"after": {"a": "11-0"}}})  # its ack is due, so this is about others
     assert after(pair) is None
 
 
@@ -424,7 +430,7 @@ def test_late_frames_of_a_watch_that_was_left_are_nobodys() -> None:
 
 
 def test_an_answer_is_to_its_own_subscription() -> None:
-    """It was left, and another one asked for, before it was answered."""
+    """The first subscription was ended, and another one requested, before the first one was answered."""
     pair, first = watching(Room("a", "1"), strict=True)
     pair.client.leave(first.watch)
     second = User([Room("a", "1")], None)
@@ -460,7 +466,7 @@ def test_unavailable_passes_and_other_errors_do_not() -> None:
     assert (refused.code, str(refused)) == ("unknown-queue", "1: no such queue")
     assert asked(pair) == []
     pair.now = pair.client.due()
-    assert pair.now == 1.0  # half a second, and half of a second by chance
+    assert pair.now == 1.0  # half a second, and up to half a second at random
     assert [items[0]["jobId"] for _, items in asked(pair)] == ["1"]
 
 
@@ -552,7 +558,7 @@ def test_who_does_not_read_is_left_and_loses_nothing() -> None:
         if number % 10 == 0:
             pair.settle()
     pair.settle(1)
-    assert 1000 < slow.watch.backlog < 1200  # what is under way after it was left is not handed out
+    assert 1000 < slow.watch.backlog < 1200  # after it was left, what is under way is dropped
     assert [member.job for member in pair.model.members] == ["2"]
     pair.cut()
     pair.settle(1)
@@ -588,7 +594,7 @@ def test_who_read_half_of_it_comes_back() -> None:
 
 
 def test_more_than_there_are_places_take_turns() -> None:
-    """More than the places, the first of which never end."""
+    """There are more subscriptions than places, and the first ones never end."""
     pair = Pair(max_subscriptions=100)
     rooms = [Room("a", str(number)) for number in range(500)]
     user = User(rooms, OUTCOMES)
@@ -597,7 +603,7 @@ def test_more_than_there_are_places_take_turns() -> None:
         pair.model.emit("a", str(room.job_id), "completed")
     pair.settle(60)
     assert all(len(user.ends[room]) == 1 for room in rooms[100:])
-    # Places are filled many together: the bridge takes few messages a second, and there were 400 outcomes.
+    # Many places are filled together, since the bridge takes few messages a second, and there were 400 outcomes.
     assert pair.sent < 200
     for room in rooms[:100]:
         pair.model.emit("a", str(room.job_id), "completed")
@@ -617,7 +623,7 @@ def test_one_whose_answer_is_due_keeps_its_place() -> None:
 
 
 def test_a_place_whose_answer_is_due_is_none_for_those_that_wait() -> None:
-    """An answered one gives its place up instead, however long the other answer takes."""
+    """A subscription that was answered gives up its place instead, however long the other answer takes."""
     pair = Pair(max_subscriptions=2)
     pair.connect()
     for job in ("1", "2", "3"):
@@ -660,7 +666,7 @@ def test_nobody_is_moved_for_nothing_and_a_turn_has_its_time() -> None:
 
 
 def test_many_watches_of_one_job_take_turns_too() -> None:
-    """The bridge takes 16 of one job (S6)."""
+    """The bridge allows 16 subscriptions to one job (S6)."""
     pair = Pair(max_subscriptions=100)
     pair.model.emit("a", "1", "added")
     users = [User([Room(("a", None)[number % 2], "1")], OUTCOMES) for number in range(3 * PER_JOB)]
@@ -670,7 +676,7 @@ def test_many_watches_of_one_job_take_turns_too() -> None:
     pair.settle()
     assert len(pair.model.members) == PER_JOB + 1
     pair.settle(2.5 * TURN_SECONDS)
-    assert all(user.answers for user in users)  # each had a turn
+    assert all(user.answers for user in users)  # each one had a place for a while
     pair.client.leave(users[-1].watch)
     for user in users[:3]:
         pair.client.leave(user.watch)

@@ -1,4 +1,4 @@
-"""Following logs against a bridge that does what a test tells it: losses, gaps, refusals, a reader that is slow."""
+"""The log in the Python client, with a fake bridge: losses, gaps, refusals, a slow reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.fake_bridge import FakeConnection, fake_bridge
 
 
 async def subscribed(connection: FakeConnection, after: str, **more: Any) -> dict[str, Any]:
-    """Take the subscription and acknowledge it. Returns its data."""
+    """Receive the subscription, acknowledge it, and return its data."""
     request = await connection.receive()
     assert request["event"] == "subscribe-logs", request
     await connection.send("ack", {"request": "subscribe-logs", "after": after, **more}, ref=request["ref"])
@@ -28,7 +28,7 @@ async def log(connection: FakeConnection, stream_id: str, message: str = "x", **
 
 
 async def pong(connection: FakeConnection, after: str | None) -> None:
-    """Take a ping and answer it."""
+    """Receive a ping, and answer it."""
     request = await connection.receive()
     assert request["event"] == "ping"
     await connection.send("pong", {"after": after})
@@ -135,7 +135,7 @@ async def test_a_reader_that_is_slow_is_told_what_it_lost(monkeypatch: pytest.Mo
 
 
 async def test_without_follow_it_ends_with_the_last_line_that_was_there() -> None:
-    """Also if that is none of those that were asked for: a pong tells that it was passed."""
+    """Also if the filter does not choose the last line: a pong shows that the position has passed it."""
     with trio.fail_after(19):  # the usual pings come every 20 s
         await _without_follow()
 
@@ -239,7 +239,7 @@ async def test_a_frame_that_makes_no_sense_ends_the_connection_not_the_client() 
             await log(connection, "1-0")
             await connection.send("log", {"time": "noon"}, id="2-0")
             connection = await bridge.accept()
-            # Not that line again, which would end this connection, too.
+            # The client must not ask for this line again, since it would end this connection, too.
             assert await subscribed(connection, "2-0") == {"after": "2-0"}
             await log(connection, "3-0")
 

@@ -1,4 +1,4 @@
-"""Log records: whatever stands in the stream becomes a line, and who hands in a wrong one is told what is wrong."""
+"""Log records: every entry of the stream becomes a line, and a program that sends a wrong record gets the reason."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_fields_that_are_nested_too_deep_are_not_written(levels: int) -> None:
 
 
 def test_what_goes_in_a_circle_is_not_written_again_and_again() -> None:
-    """msgspec goes round until its recursion ends, which is 10,000 times in Python 3.13."""
+    """msgspec follows a circle until its recursion ends, which is 10,000 times in Python 3.13."""
     circle: dict[str, Any] = {"big": "x" * 20_000}
     circle["me"] = [circle]
     tracemalloc.start()

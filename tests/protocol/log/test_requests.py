@@ -1,4 +1,4 @@
-"""What `/logs` takes, and the code with which it refuses anything else."""
+"""Which requests `/logs` accepts, and the codes with which it refuses others."""
 
 from __future__ import annotations
 

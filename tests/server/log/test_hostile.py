@@ -1,4 +1,4 @@
-"""A burst of log lines, clients that do not read, and entries that nobody expects."""
+"""A burst of log lines, clients that do not read, and unexpected entries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for start in range(0, count, 500):
 
 
 class Reader:
-    """A client that reads as fast as it can, on a thread, and looks at it later."""
+    """A client that reads as fast as it can, in a thread, and parses later."""
 
     def __init__(self, url: str) -> None:
         self.peer = Peer(url, "/logs", receive_bytes=None)
@@ -65,7 +65,7 @@ class Reader:
 
 
 def _payloads(data: bytes) -> list[bytes]:
-    """The payloads of whole frames, of less than 64 KiB each."""
+    """Return the payloads of whole frames of less than 64 KiB each."""
     found, at = [], 0
     while at + 4 <= len(data):
         size, begin = data[at + 1], at + 2
@@ -78,7 +78,7 @@ def _payloads(data: bytes) -> list[bytes]:
 
 
 def message(peer: Peer) -> dict[str, Any]:
-    """The next frame that is no ping."""
+    """Return the next frame that is not a ping."""
     while (frame := peer.frame())[0] != 1:
         assert frame[0] == 9, f"the bridge ends the connection: {frame[1]!r}"
     found: dict[str, Any] = json.loads(frame[1])
@@ -86,7 +86,10 @@ def message(peer: Peer) -> dict[str, Any]:
 
 
 def account(frames: list[dict[str, Any]], ids: list[str]) -> int:
-    """How many lines were dropped, where each frame is the next line, or says how many come before the next."""
+    """Return how many lines were dropped.
+
+    Each frame must be the next line, or the number of lines that are missing before it.
+    """
     told = dropped = 0
     for frame in frames:
         if frame["event"] == "dropped":
@@ -102,7 +105,7 @@ def account(frames: list[dict[str, Any]], ids: list[str]) -> int:
 
 @pytest.mark.thorough
 def test_a_burst_from_three_processes(redis: Redis) -> None:
-    """Who keeps up sees all in order; who does not is told exactly how many it lacks."""
+    """A client that keeps up gets all lines in order. One that does not gets the exact number of missing ones."""
     arguments = ("--redis", redis.url, "--port", "0", "--outbox-bytes", "2097152", "--no-own-log")
     with BridgeProcess(*arguments) as bridge, ExitStack() as stack:
         url = bridge.started()
@@ -147,7 +150,7 @@ async def test_a_client_that_does_not_read_is_not_closed_for_it(redis: Redis, di
                 peer.send(b'{"event":"subscribe-logs"}')
                 message(peer)
                 pipe = redis.client.pipeline(transaction=False)
-                for _ in range(500):  # much more than the kernel takes for it
+                for _ in range(500):  # much more than the kernel holds for the client
                     pipe.xadd("jobws:logs", {"message": "x" * 50_000})
                 return [stream_id.decode() for stream_id in pipe.execute()]
 
@@ -161,7 +164,7 @@ async def test_a_client_that_does_not_read_is_not_closed_for_it(redis: Redis, di
                 return account(frames, ids)
 
             ids = await anyio.to_thread.run_sync(begin)
-            # A client that began to read already might keep up with a bridge that is busy.
+            # Clients do not read before this, since they might keep up with a busy bridge.
             await eventually(lambda: live.bridge.logs.hub.counts["dropped"] > 0)
             assert await anyio.to_thread.run_sync(read, ids) > 0
 
@@ -186,7 +189,7 @@ async def test_who_takes_nothing_at_all_is_closed_as_everywhere(redis: Redis) ->
 
 
 async def test_all_history_for_one_who_does_not_read_costs_little(redis: Redis) -> None:
-    """10 MB of lines, of which a client asks for all that there is, many times, and takes none."""
+    """A client asks many times for all of 10 MB of lines, and reads none of them."""
     pipe = redis.client.pipeline(transaction=False)
     for _ in range(10_000):
         pipe.xadd("jobws:logs", {"message": "x" * 1000})
@@ -239,14 +242,14 @@ async def test_who_leaves_in_the_midst_leaves_nothing(redis: Redis, data: dict[s
 
 
 async def test_many_who_read_back_take_turns(redis: Redis) -> None:
-    """A look at one line may take a millisecond, so between two of them job events get through."""
+    """Filtering one line may take a millisecond, so events of jobs are sent between two lines."""
     pipe = redis.client.pipeline(transaction=False)
     for number in range(2000):
         pipe.xadd("jobws:logs", {"message": f"n {number}"})
     pipe.execute()
     async with live_bridge(redis.url) as live:
         seconds = count()
-        live.bridge.logs.hub.clock = lambda: float(next(seconds))  # so every look is a long one
+        live.bridge.logs.hub.clock = lambda: float(next(seconds))  # so filtering each line takes long
         passes = Passes(live.bridge.logs.hub)
         trio.lowlevel.add_instrument(passes)
 
@@ -264,7 +267,7 @@ async def test_many_who_read_back_take_turns(redis: Redis) -> None:
 
 
 class Passes(trio.abc.Instrument):
-    """Counts how often the clock was asked between two times that the loop looked at its sockets: twice a look."""
+    """Counts how often the clock was read between two looks of the event loop at its sockets: twice for each line."""
 
     def __init__(self, hub: LogHub) -> None:
         self._clock = hub.clock

@@ -1,4 +1,4 @@
-"""`/logs`: lines as they happen, history without a seam, and what becomes of those who do not keep up."""
+"""`/logs`: lines as they happen, past lines that join them without a loss, and clients that do not keep up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def log_client(live: Live) -> Any:
 
 @asynccontextmanager
 async def subscribed(live: Live, **data: Any) -> AsyncIterator[RawClient]:
-    """A client whose subscription is answered."""
+    """Yield a client whose subscription was answered."""
     async with log_client(live) as client:
         await subscribe(client, **data)
         yield client

@@ -1,4 +1,4 @@
-"""The Autobahn cases, with kosoku: an echo app on this transport, and the Python client's transport."""
+"""The Autobahn cases, with kosoku, against an echo app on this transport."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ LARGEST_MESSAGE = 16 * 1024 * 1024
 @pytest.mark.parametrize(
     ("cases", "together", "count"),
     [
-        # Many hold their connection without a word for a while.
+        # Many cases keep a silent connection open for a while.
         (("-x", "9.*"), 8, 247),
-        # Messages of 16 MiB, or of 65,536 frames; kosoku gives each case 20 s.
+        # These have messages of 16 MiB, or of 65,536 frames, and kosoku gives each case only 20 s.
         (("-i", "9.*"), 1, 54),
     ],
     ids=["small", "large"],

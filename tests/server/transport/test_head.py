@@ -1,4 +1,4 @@
-"""The head of a request for a WebSocket, held against h11, which serves all other requests."""
+"""The head of a request for a WebSocket, compared with what h11 reads, which serves all other requests."""
 
 from __future__ import annotations
 

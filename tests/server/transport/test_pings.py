@@ -1,4 +1,4 @@
-"""Looking after many WebSockets never takes long at a time, nor do they answer pings all at once."""
+"""Checks of many WebSockets never take long without a pause, and pings are spread over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP_SECONDS = 0.125
 
 
 def _pings(ping_seconds: float, seconds: float) -> list[int]:
-    """How many pings go out in each step of time, to clients that have come at the same moment."""
+    """Return how many pings are sent in each step of time, to clients that connected at the same moment."""
     settings = Settings(ping_seconds=ping_seconds, silence_seconds=1000)
 
     async def main(stack: ExitStack) -> list[int]:
@@ -60,6 +60,6 @@ def test_clients_that_came_together_are_not_pinged_together() -> None:
 
 def test_one_turn_looks_after_some_of_them() -> None:
     counts = _pings(ping_seconds=TICK_SECONDS / 10, seconds=4 * TICK_SECONDS)
-    # Of what one turn sends, a busy kernel may deliver a part a step later.
+    # A busy kernel may deliver a part of what one turn sends a step later.
     assert TICK_WIRES / 2 < max(counts) < 2 * TICK_WIRES
     assert sum(counts) >= 2 * COUNT

@@ -1,4 +1,4 @@
-"""The way out of a connection: whatever the socket takes, what leaves is whole frames in order."""
+"""The send buffer: whatever the socket takes, whole frames leave in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Socket:
-    """Takes as many bytes as it is told to, then blocks, then breaks."""
+    """A socket that takes as many bytes as a test says, then blocks, then breaks."""
 
     def __init__(self, appetites: list[int]) -> None:
         self.appetites = appetites
@@ -48,8 +48,8 @@ def test_frames_leave_whole_and_in_order(
 ) -> None:
     socket = Socket(appetites)
     buffer = SendBuffer(socket.send, socket.send_pieces)
-    expected = b""  # all that is to leave
-    ends = [0]  # of its frames
+    expected = b""  # everything that must leave
+    ends = [0]  # the ends of its frames
     for step, frames in steps:
         match step:
             case "write":
@@ -61,7 +61,7 @@ def test_frames_leave_whole_and_in_order(
                 assert buffer.resume() == (buffer.waiting == 0)
             case _:
                 buffer.drop()
-                # What has begun goes on; the rest is forgotten.
+                # A frame that has begun to leave goes on. The others are dropped.
                 end = min(end for end in ends if end >= len(socket.taken))
                 expected, ends = expected[:end], [each for each in ends if each <= end]
         assert bytes(socket.taken) == expected[: len(socket.taken)]
@@ -84,7 +84,7 @@ def test_a_peer_that_is_gone_costs_nothing_more() -> None:
 
 
 def test_large_frames_are_not_joined() -> None:
-    """Each send gets a slice of the frame itself."""
+    """Each send gets a slice of the frame, without a copy."""
     sizes: list[int] = []
 
     def send(data: bytes | memoryview) -> int:

@@ -1,7 +1,7 @@
-"""What a client may do to the server's sockets, and what comes of it for that client and for the others.
+"""What clients may do to the server's sockets, and the effect on them and on others.
 
-Each of these fails on plain Hypercorn 0.18, whose sends cannot be cancelled, which always compresses, buffers without
-bound, ignores missing pongs and ends connections without a close frame.
+Each of these tests fails on plain Hypercorn 0.18. Its sends cannot be cancelled, it always compresses, buffers without
+a limit, ignores missing pongs, and ends connections without a close frame.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def test_a_client_that_does_not_read_is_closed_as_slow_and_others_do_not_n
             redis.add_event("http", "completed", str(number), returnvalue=result)
             assert (await good.receive())["data"]["jobId"] == str(number)
         await eventually(lambda: sum(each.closing is not None for each in live.bridge.clients.connected) == 20)
-        # Within the time that they have to take their last frames: whole ones, and then the reason.
+        # Clients get whole frames within the time for the last frames, and then the close code.
         codes: list[int] = []
 
         async def read(peer: Peer) -> None:
@@ -83,7 +83,7 @@ async def test_a_client_that_does_not_read_is_closed_as_slow_and_others_do_not_n
 
 
 async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
-    """It takes 1 kB a second, so its outbox never fills."""
+    """The client takes 1 kB a second, so its outbox never becomes full."""
     async with (
         live_bridge(redis.url, slow_seconds=3.0, slow_bytes_per_second=4096.0) as live,
         raw_client(live.url) as good,
@@ -97,7 +97,7 @@ async def test_a_client_that_trickles_is_closed_as_slow(redis: Redis) -> None:
             def trickle() -> None:
                 while all(each.closing is None for each in live.bridge.clients.connected):
                     peer.socket.recv(1000)
-                    time.sleep(1)  # it is what the client does, not what the test waits for
+                    time.sleep(1)  # the client does this; the test does not wait for it
 
             await IN_THREAD(trickle)
             assert time.monotonic() - began < 3 + 20
@@ -196,7 +196,8 @@ async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[P
             peers = [Peer(url, extensions="permessage-deflate") for _ in range(8)]
 
             def attacking(peer: Peer) -> int:
-                # It reads nothing until it has sent all; a server that has given up on it resets the connection.
+                # The client reads nothing until it has sent everything. A server that has given up resets the
+                # connection.
                 try:
                     attack(peer)
                     return peer.close_code()
@@ -213,7 +214,7 @@ async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[P
                     tasks.start_soon(one, peer)
                 with anyio.fail_after(20):
                     assert (await good.ask("ping"))["event"] == "pong"
-            # Who reads in time sees why; who only sends is cut.
+            # A client that reads in time gets the reason. One that only sends is cut.
             assert set(codes) <= {1009, 0}
             assert rss(bridge.pid) - before < len(peers) * MIB
             for peer in peers:
@@ -227,7 +228,7 @@ async def test_a_message_that_is_too_large_is_told() -> None:
             peer.send(b"x" * 1001)
             opcode, payload = await IN_THREAD(peer.frame)
             assert (opcode, payload) == (8, struct.pack("!H", 1009) + b"a message may have 1000 bytes")
-            # It ignores that and goes on; so it is cut.
+            # The client ignores this and goes on, so it is cut.
             with pytest.raises((ConnectionError, BrokenPipeError)):
                 await IN_THREAD(_send_for_ever, peer)
 
@@ -240,7 +241,7 @@ def _send_for_ever(peer: Peer) -> None:
 
 
 async def test_a_flood_of_pings_holds_up_nobody() -> None:
-    """A second of them would be minutes of work."""
+    """The pings of one second would be minutes of work."""
     async with echo_server() as port:
         with await IN_THREAD(Peer, port) as flooding, await IN_THREAD(Peer, port) as good:
             flooding.socket.setblocking(False)
@@ -260,7 +261,7 @@ async def test_a_flood_of_pings_holds_up_nobody() -> None:
 
 
 async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> None:
-    """A stopped process: its kernel still acknowledges everything."""
+    """The client is a stopped process, whose kernel still acknowledges everything."""
     program = (
         "import sys, trio\nfrom jobws.client import connect\n"
         "async def main():\n    async with connect(sys.argv[1]) as client:\n"
@@ -273,7 +274,7 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
             try:
                 assert process.stdout is not None
                 await IN_THREAD(process.stdout.readline)
-                # It answers pings, and nothing else.
+                # It answers pings, and does nothing else.
                 await anyio.sleep(4)
                 assert len(live.bridge.clients.connected) == 1
                 process.send_signal(signal.SIGSTOP)
@@ -285,7 +286,7 @@ async def test_a_peer_that_vanished_is_gone_after_the_silence(redis: Redis) -> N
 
 
 def test_a_network_that_goes_away_is_noticed() -> None:
-    """No FIN, no reset, no answer: in a network namespace of the test's own."""
+    """There is no FIN, no reset and no answer. The test has a network namespace of its own."""
     namespace = ["unshare", "--map-root-user", "--net"]
     if (
         shutil.which("unshare") is None
@@ -323,7 +324,7 @@ async def test_half_open_connections_end_and_cost_the_others_nothing() -> None:
 
 
 async def test_who_says_something_only_after_its_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """As one does whose process did not run meanwhile."""
+    """Such a client is a process that did not run meanwhile."""
     async with echo_server(request_seconds=1.0) as port:
         with socket.create_connection(("127.0.0.1", port)) as late:
             await anyio.sleep(1.5)
@@ -396,7 +397,7 @@ async def test_the_limit_of_open_files_is_raised_and_the_cap_follows_it(
 
 
 async def test_http_and_a_websocket_on_one_connection() -> None:
-    """A proxy may use a connection again for the upgrade."""
+    """A proxy may use a connection for other requests before the upgrade."""
     async with echo_server() as port:
         with socket.create_connection(("127.0.0.1", port)) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -439,7 +440,7 @@ async def test_an_http_client_that_takes_nothing_is_cut() -> None:
     async with echo_server(app=endless, send_seconds=0.5) as port:
         with socket.create_connection(("127.0.0.1", port)) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            await anyio.sleep(1.5)  # meanwhile it takes nothing
+            await anyio.sleep(1.5)  # meanwhile the client reads nothing
 
             def rest() -> int:
                 taken = 0
@@ -457,12 +458,12 @@ async def test_an_http_client_that_takes_nothing_is_cut() -> None:
 async def test_a_client_that_ends_while_it_is_slowed_down_is_not_worth_a_line(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its socket is closed before the sleep of who reads it is over."""
+    """The socket is closed while its reader sleeps."""
     async with live_bridge(redis.url, silence_seconds=0.5, burst_messages=1, messages_per_second=0.5) as live:
         async with raw_client(live.url) as client:
             await client.send("ping")
             await client.send("ping")
             await client.closed()
         await eventually(lambda: not live.bridge.clients.connected)
-        await anyio.sleep(2)  # as long as the reader sleeps, of whom nothing else tells
+        await anyio.sleep(2)  # as long as the reader sleeps, which nothing else shows
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

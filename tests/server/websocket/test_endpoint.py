@@ -1,4 +1,4 @@
-"""A real client, a real Redis, real Hypercorn: subscriptions, isolation, errors, the end."""
+"""Subscriptions, isolation of clients, errors and the end, with a real client, Redis and server."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_each_subscription_that_matches_has_a_frame_of_its_own(redis: Redi
 
 
 async def test_nothing_arrives_after_unsubscribing(redis: Redis) -> None:
-    """Proved by a later event of a control job."""
+    """A later event of another job shows this."""
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", ["gone", "control"])
         ack = await client.ask("unsubscribe-job", "gone")
