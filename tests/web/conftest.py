@@ -1,4 +1,4 @@
-"""What tests of pages share: the server of the pages."""
+"""What tests of pages share: a web server with the pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def pages() -> Iterator[PageServer]:
-    """The pages. `new.html` is `old.html` with another import line."""
+    """Serve the pages. `new.html` is `old.html` with another import line."""
     with PageServer(page_file) as server:
         yield server

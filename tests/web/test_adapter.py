@@ -1,4 +1,4 @@
-"""The surface of socket.io-client that job pages use, line by line, in Node."""
+"""The functions of socket.io-client that job pages use, one by one, in Node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_its_names() -> None:
-    """`io`, `connect` and the default export are one function, as there."""
+    """`io`, `connect` and the default export are the same function, as in socket.io-client."""
     script = f"""import io, {{ io as named, connect }} from '{ADAPTER.as_uri()}';
         process.exit(io === named && io === connect ? 0 : 1)"""
     done = subprocess.run([require("node"), "--input-type=module", "-e", script], check=False, timeout=60)
@@ -30,7 +30,10 @@ def test_its_names() -> None:
 
 
 async def test_handlers() -> None:
-    """`on` calls each time, `once` once, `off` no more; each handler says that its event is wanted."""
+    """`on` calls its handler each time, `once` once, and `off` ends this.
+
+    A handler subscribes the client to its event.
+    """
     async with in_node() as node, fake_bridge() as bridge:
         client = await node.io(bridge.url, **SOON)
         await client.on("progress")
@@ -51,12 +54,12 @@ async def test_handlers() -> None:
         told = [(each["event"], each["data"]["number"]) for each in (await client.until("waiting"))[2:]]
         assert told == [("active", 2), ("progress", 3), ("progress", 6), ("waiting", 7)]
 
-        # One that is added later is subscribed, too.
+        # The event of a handler that is added later is subscribed to, too.
         await client.on("delayed")
-        assert (await connection.receive())["event"] == "unsubscribe-job"  # it goes on under another name
+        assert (await connection.receive())["event"] == "unsubscribe-job"  # the subscription goes on under another name
         (item,) = (await connection.subscribed({"q": "8-0"}))["jobs"]
         assert set(item["events"]) == {"progress", "delayed"} | outcomes
-        assert item["after"] == {"q": "7-0"}  # nothing that came is told again
+        assert item["after"] == {"q": "7-0"}  # nothing that came comes again
 
 
 async def test_acknowledgements(redis: Redis) -> None:
@@ -120,7 +123,7 @@ async def test_states_and_events() -> None:
 
 
 async def test_what_is_emitted_early_waits_for_the_connection() -> None:
-    """And goes out in one message, as far as it is about jobs."""
+    """Requests about jobs are sent in one message."""
     async with in_node() as node, fake_bridge() as bridge:
         client = await node.io(bridge.url, **SOON, autoConnect=False)
         for job in ("1", "2"):
@@ -134,7 +137,10 @@ async def test_what_is_emitted_early_waits_for_the_connection() -> None:
 
 
 async def test_requests_of_a_lost_connection_are_made_again() -> None:
-    """Queues that are followed are followed again; what was answered, and is not standing, is not asked again."""
+    """Subscriptions to queues are made again.
+
+    Requests that were answered, and are not subscriptions, are not repeated.
+    """
     async with in_node() as node, fake_bridge() as bridge, trio.open_nursery() as nursery:
         client = await node.io(bridge.url, **SOON)
         connection = await bridge.accept()
@@ -173,14 +179,14 @@ async def test_a_page_that_subscribes_again_by_hand_gets_nothing_twice(redis: Re
             assert [each["data"]["data"] for each in told if each["event"] == "progress"] == [number, number + 100]
         redis.add_event("http", "completed", "1", returnvalue="1")
         assert [each["event"] for each in await client.until("completed")][-1] == "completed"
-        # A second answer tells of the outcome again, if it is asked for; the page is not.
+        # A second answer has the outcome again, but the page does not get it again.
         await client.emit("subscribe-job", job)
         redis.add_event("http", "progress", "1", data='"again"')
         assert [each["data"]["data"] for each in await client.until("progress")] == ["again"]
 
 
 async def test_logs() -> None:
-    """`io(url + '/logs')` is the stream of logs; the next connection asks for what came behind the last line."""
+    """`io(url + '/logs')` reads the log. The next connection asks for what came after the last line."""
     async with in_node() as node, fake_bridge() as bridge:
         client = await node.io(bridge.url + "/logs", **SOON)
         await client.on("log")
@@ -235,7 +241,7 @@ async def test_more_rooms_than_a_connection_may_have_take_turns(redis: Redis) ->
 
         for number in range(count):
             nursery.start_soon(wait, number)
-        # As many as there are places do not end for long, and must not keep the others out.
+        # As many jobs as there are places run for long, and must not keep out the others.
         for number in range(4, count):
             redis.add_event("http", "completed", str(number), returnvalue=str(number))
         await eventually(lambda: len(results) == count - 4)
@@ -245,7 +251,7 @@ async def test_more_rooms_than_a_connection_may_have_take_turns(redis: Redis) ->
 
 
 def test_defaults_are_told_right() -> None:
-    """In the types, and in docs/javascript.md."""
+    """The types and docs/javascript.md name the right defaults."""
     code = (ADAPTER.parent / "src" / "settings.js").read_text("utf-8")
     defaults = dict(re.findall(r"^  (\w+): (\d+),$", code.split("const DEFAULTS = {")[1].split("}")[0], re.MULTILINE))
     assert len(defaults) == 7

@@ -1,4 +1,4 @@
-"""How the adapter's connection begins, is watched over, and ends, in Node: tokens, refusals, silence."""
+"""How the adapter's connection begins, is checked, and ends, in Node: tokens, refusals, silence."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tests.support.fake_bridge import FakeConnection
     from tests.support.redis import Redis
 
-# Milliseconds: as long as no ping is to be sent by itself.
+# In milliseconds: so long that no ping is sent unless there is a reason.
 NEVER: Final = 1_000_000
 NOBODY: Final = "http://127.0.0.1:1"
 
 
 def token(connection: FakeConnection) -> str | None:
-    """What was shown in the handshake, where browsers can: among the subprotocols."""
+    """Return the token in the handshake. Browsers can send it only as a subprotocol."""
     (protocol, *tokens) = connection.subprotocols
     assert protocol == "jobws.v1"
     return tokens[0].removeprefix("bearer.") if tokens else None
@@ -38,7 +38,7 @@ async def test_a_token(option: str, given: Any) -> None:
         await client.call("connect")
         connection = await bridge.accept()
         assert token(connection) == "secret"
-        # There is no other one to show.
+        # There is no other token.
         await connection.send("expiring", {"seconds": 60})
         await client.until("expiring")
         await client.send("ping")
@@ -89,7 +89,7 @@ async def test_a_function_that_fails_is_the_end_and_says_so(tokens: int) -> None
 
 @pytest.mark.parametrize("code", [4500, 4501, 4502, 4503, 1008])
 async def test_told_to_stay_away(code: int) -> None:
-    """Everything that waits is told, and so is what is asked later; only `connect()` brings the client back."""
+    """Everything that waits fails, and later calls, too. Only `connect()` brings the client back."""
     async with in_node() as node, fake_bridge() as bridge, trio.open_nursery() as nursery:
         client = await node.io(bridge.url, **SOON)
         sentence = f"the bridge refuses this client: {code} not for you"
@@ -122,7 +122,7 @@ async def test_told_to_stay_away(code: int) -> None:
 
 
 async def test_three_attempts_in_vain_say_what_to_check() -> None:
-    """Then it goes on trying. In a page the sentence names the page's origin, too (test_origins.py)."""
+    """The client goes on trying. In a page, the sentence also names the page's origin (test_origins.py)."""
     async with in_node() as node, fake_bridge() as bridge:
         bridge.refusal = (403, "origin refused")
         client = await node.io(bridge.url, **SOON)
@@ -138,7 +138,7 @@ async def test_three_attempts_in_vain_say_what_to_check() -> None:
 
 @pytest.mark.parametrize("text", ['{"event": "welcome"}', "null", "hello", "[]", b"{}"])
 async def test_what_is_no_bridge(text: str | bytes) -> None:
-    """Another WebSocket server is not waited for, and nothing of it is told."""
+    """The client does not wait for another WebSocket server, and passes on nothing from it."""
     async with in_node() as node, fake_bridge() as bridge:
         greeting, bridge.hello = bridge.hello, {}
         client = await node.io(bridge.url, **SOON)
@@ -165,7 +165,7 @@ async def test_attempts_can_be_limited() -> None:
 
 
 async def test_a_bridge_that_does_not_answer_is_left() -> None:
-    """A half-open connection stands for ever; a `ping` finds out, and what was watched is resumed."""
+    """A half-open connection never ends. A `ping` finds this out, and watches are resumed."""
     async with in_node() as node, fake_bridge() as bridge, trio.open_nursery() as nursery:
         client = await node.io(bridge.url, **SOON, pingInterval=50, pongTimeout=1000)
         connection = await bridge.accept()
@@ -189,7 +189,10 @@ async def test_a_bridge_that_does_not_answer_is_left() -> None:
 
 @pytest.mark.parametrize("event", ["online", "visibilitychange"])
 async def test_a_network_that_is_back_and_a_page_that_is_looked_at_are_reasons_to_check(event: str) -> None:
-    """A ping at once where a connection seems to stand, and an attempt at once where there is none."""
+    """If a connection seems to exist, the client sends a ping immediately.
+
+    If there is none, it tries to connect immediately.
+    """
     slow = {"transports": ["websocket"], "reconnectionDelay": NEVER, "reconnectionDelayMax": NEVER}
     async with in_node() as node, fake_bridge() as bridge:
         client = await node.io(bridge.url, **slow, pingInterval=NEVER, pongTimeout=100)
@@ -197,14 +200,14 @@ async def test_a_network_that_is_back_and_a_page_that_is_looked_at_are_reasons_t
         await client.until("connect")
         await node.do("page", event=event)
         assert (await connection.receive())["event"] == "ping"
-        await client.until("disconnect")  # it was not answered
+        await client.until("disconnect")  # the ping was not answered
         await node.do("page", event=event)
         await bridge.accept()
         await client.until("connect")
 
 
 async def test_waits_before_attempts_are_random_up_to_what_doubles() -> None:
-    """Full jitter: many clients that lost the same bridge do not come back at the same moment."""
+    """Full jitter: many clients that lost the same bridge do not return at the same moment."""
     async with in_node() as node, fake_bridge() as bridge:
         waits = []
         for _ in range(8):
@@ -222,7 +225,7 @@ async def test_waits_before_attempts_are_random_up_to_what_doubles() -> None:
 
 
 async def test_after_an_answer_waits_are_short_again() -> None:
-    """Twenty losses in a row: with a limit that went on doubling, the last pauses would be hours long."""
+    """There are twenty losses in a row. If the limit went on doubling, the last pauses would be hours long."""
     async with in_node() as node, fake_bridge() as bridge:
         options = {"transports": ["websocket"], "reconnectionDelay": 10, "reconnectionDelayMax": NEVER}
         client = await node.io(bridge.url, **options)
@@ -238,7 +241,7 @@ async def test_after_an_answer_waits_are_short_again() -> None:
 
 
 async def test_without_the_fallback_there_is_none(redis: Redis) -> None:
-    """`transports: ['websocket']`, where no WebSocket gets through and HTTP would."""
+    """With `transports: ['websocket']`, no WebSocket gets through, and HTTP would."""
     async with in_node() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
         proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
         proxy.websockets = "refuse"

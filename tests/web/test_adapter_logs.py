@@ -1,4 +1,4 @@
-"""Log lines in the adapter, in Node against the bridge: those of jobs, and the stream of `/logs`. Each comes once."""
+"""Log lines in the adapter, in Node with a real bridge: lines of jobs, and `/logs`. Each line comes once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SOON: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10}
 
 
 def names(told: list[Told]) -> list[Any]:
-    """The lines of each `job-log`, and the names of other events."""
+    """Return the lines of each `job-log`, and the names of other events."""
     return [
         item for each in told for item in (each["data"]["lines"] if each["event"] == "job-log" else [each["event"]])
     ]
 
 
 async def until(watched: AsyncIterator[Told], last: str) -> list[Any]:
-    """Lines and other events up to the line or event `last`."""
+    """Return lines and other events up to the line or event `last`."""
     items: list[Any] = []
     with trio.fail_after(EVENTUALLY_SECONDS):
         while last not in items:
@@ -45,7 +45,7 @@ async def until(watched: AsyncIterator[Told], last: str) -> list[Any]:
 
 
 async def restart(live: Live) -> None:
-    """Every client is sent away, and one has come back."""
+    """Close all clients as for a restart, and wait until one has returned."""
     before = set(live.bridge.clients.connected)
     live.bridge.close_all(RESTART)
     await eventually(lambda: bool(live.bridge.clients.connected - before))
@@ -98,7 +98,7 @@ async def test_whoever_comes_later_gets_all_lines_and_nobody_gets_one_twice(
 async def test_watchers_that_come_and_go_while_lines_are_written(
     redis: Redis, options: dict[str, Any], transport: str
 ) -> None:
-    """Each subscribes the room again, behind what has come by then, and all the while lines come."""
+    """Each watcher subscribes to the job again, after what has come until then, and lines come all the time."""
     redis.add_job("http", "7", state="active")
     async with adapter() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
         client = await node.io(live.url, **SOON, **options)
@@ -136,7 +136,7 @@ async def test_a_lost_connection_costs_no_line(redis: Redis) -> None:
 
 
 async def test_lines_come_through_a_network_that_holds_streams_back(redis: Redis) -> None:
-    """Each answer ends with the lines that it waited for; the next one goes on behind them."""
+    """Each answer ends with the lines that it waited for. The next one continues after them."""
     redis.add_job("http", "7", state="active")
     redis.client.rpush(LOGS, "a")
     async with adapter() as node, live_bridge(redis.url) as live, trio.open_nursery() as nursery:
@@ -157,7 +157,7 @@ async def test_lines_come_through_a_network_that_holds_streams_back(redis: Redis
 
 
 async def test_a_page_hands_lines_to_its_handler(redis: Redis) -> None:
-    """Of those jobs alone that it subscribed with `logs`, also from a position that it kept."""
+    """Only lines of jobs to which it subscribed with `logs` come, also after a position that it kept."""
     for job_id in ("7", "8", "9"):
         redis.add_job("http", job_id, state="active")
         redis.client.rpush(f"bull:http:{job_id}:logs", f"a{job_id}", f"b{job_id}")
@@ -184,7 +184,7 @@ async def test_a_page_hands_lines_to_its_handler(redis: Redis) -> None:
 
 
 async def told_lines(client: AdapterClient, last: str) -> list[str]:
-    """Messages of the log up to `last`; "dropped", too, which must not come."""
+    """Return messages of the log up to `last`, and "dropped", which must not come."""
     messages: list[str] = []
     with trio.fail_after(EVENTUALLY_SECONDS):
         while last not in messages:
@@ -216,7 +216,7 @@ async def test_the_log_is_filtered_and_has_what_was_before(redis: Redis) -> None
 
 @pytest.mark.parametrize("begin", [{}, {"tail": 3}], ids=["now", "tail"])
 async def test_the_bridge_restarts_and_every_line_comes_once(redis: Redis, begin: dict[str, Any]) -> None:
-    """Also those that were written while there was no bridge, before any other line had come."""
+    """Also lines that were written while there was no bridge, and before any other line had come."""
     numbers = count()
     expected: list[str] = []
 
@@ -248,7 +248,7 @@ async def test_the_bridge_restarts_and_every_line_comes_once(redis: Redis, begin
 
 
 async def asked(bridge: FakeConnection, event: str) -> dict[str, Any]:
-    """The next request of that name; there may be pings before it."""
+    """Return the next request with this name. Pings may come before it."""
     while (request := await bridge.receive())["event"] != event:
         assert request["event"] == "ping", request
         await bridge.send("pong", {"after": None}, ref=request.get("ref"))
@@ -256,7 +256,7 @@ async def asked(bridge: FakeConnection, event: str) -> dict[str, Any]:
 
 
 async def test_where_the_log_goes_on() -> None:
-    """Behind the last line, or the position of an answer; what is refused for a while is asked for again."""
+    """After the last line, or the position of an answer. A request that is refused for now is sent again."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(f"{server.url}/logs", **SOON, pingInterval=50)
         await client.on("log", "dropped")
@@ -280,7 +280,7 @@ async def test_where_the_log_goes_on() -> None:
         await bridge.close(RESTARTS)
         bridge = await server.accept()
         assert await subscribed(bridge, "8-0") == {"after": "8-0", "level": "info"}
-        # A second subscription: lines of the first that come before its answer are no position of it.
+        # There is a second subscription. Lines of the first one that come before the answer do not move its position.
         await client.send("subscribe-logs", {"tail": 1})
         await asked(bridge, "subscribe-logs")
         await bridge.send("log", {"time": 1, "level": "info", "source": "s", "message": "x"}, id="9-0")

@@ -1,4 +1,4 @@
-"""How `wait` ends when it is not with a result, in Node: each error's name, properties and sentence."""
+"""How `wait` ends without a result, in Node: the name, properties and sentence of each error."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_who_no_longer_waits_leaves_the_job(redis: Redis) -> None:
         async with trio.open_nursery() as waiting:
             waiting.start_soon(partial(client.wait, "2", expect=True))
             await eventually(lambda: bool(rooms.of_job("http", "2")))
-            waiting.cancel_scope.cancel()  # aborts its signal
+            waiting.cancel_scope.cancel()  # the signal of this call is aborted
         await eventually(lambda: not rooms)
         redis.add_event("http", "completed", "2", returnvalue="2")
         assert await client.wait("2") == 2

@@ -1,4 +1,4 @@
-"""What is served of the adapter is what its sources make (`make adapter`)."""
+"""The files of the adapter that a bridge serves are those that `make adapter` makes of the sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_what_is_served_is_what_the_sources_make(tmp_path: Path) -> None:
 
 
 def test_names_that_users_see_stay() -> None:
-    """What the build shortens is no property of the types, nor of frames."""
+    """The build shortens no name that is a property of the types or of frames."""
     internal = set(re.findall(r"const INTERNAL = `([^`]*)`", (BUILD / "build.mjs").read_text("utf-8"))[0].split())
     types = ADAPTER.with_suffix(".d.ts").read_text("utf-8")
     assert internal.isdisjoint(re.findall(r"^\s+(?:readonly )?(\w+)[?(:<]", types, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Where no WebSocket gets through to the bridge, HTTP carries the events, until one does. All pages are foreign."""
+"""If no WebSocket gets through to the bridge, events come over HTTP until one does. All pages have another origin."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 JOBS: Final = 20
-# In milliseconds. How soon WebSocket is tried again is what tests decide; not much more often than here, since Chromium
-# delays the WebSockets of a page with 16 failures in some minutes by up to 5 s, which is more than `timeout`.
+# In milliseconds. Tests decide how soon a WebSocket is tried again. It must not be much more often than here: after 16
+# failures in some minutes, Chromium delays the WebSockets of a page by up to 5 s, which is more than `timeout`.
 OPTIONS: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10, "timeout": 1000, "upgradeDelayMax": 5000}
-# Far less than a poll waits for news.
+# Much shorter than a poll waits for news.
 ANSWER_SECONDS: Final = 20
-# One after the other: what happens to WebSockets, whether responses are held back, and what then carries the events.
+# In turn: what happens to WebSockets, whether responses are held back, and over what events then come.
 WAYS: Final[list[tuple[Literal["pass", "refuse", "swallow"], bool, str]]] = [
     ("refuse", False, "sse"),
     ("pass", False, "websocket"),
@@ -58,13 +58,13 @@ class Setting(NamedTuple):
         await self.page.until("transport => jobs.transport === transport", transport)
 
     def tell(self, event: str, number: int) -> list[str]:
-        """Write an event of each job; what the page will have seen."""
+        """Write an event of each job. Return what the page must then have seen."""
         for job in range(JOBS):
             self.redis.add_event("http", event, str(job), returnvalue="1", prev="active", data=number)
         return [f"{event} {job} {number}" for job in range(JOBS)]
 
     async def saw(self, events: list[str]) -> None:
-        """Wait until as many events were seen; they must be these, each once."""
+        """Wait until the page has seen as many events. They must be these, each one once."""
         await self.page.until("count => seen.length >= count", len(events))
         assert sorted(await self.page.run("seen")) == sorted(events)
 
@@ -102,22 +102,25 @@ async def test_http_carries_the_events_until_a_websocket_gets_through(
         await setting.saw(events)
         events += setting.tell("progress", 2)
         refused = setting.proxy.refused
-        await eventually(lambda: setting.proxy.refused > refused)  # it tries again and again
+        await eventually(lambda: setting.proxy.refused > refused)  # the page tries again and again
         await setting.saw(events)
         setting.proxy.websockets = "pass"
         events += setting.tell("progress", 3)
         await setting.carried_by("websocket")
         events += setting.tell("completed", 4)
         await setting.saw(events)
-        # To the page it is one connection, which nothing interrupts.
+        # For the page it is one connection without an interruption.
         states = await setting.page.run("states")
         assert [each for each in states if "connect" in each] == ["connect"]
-        # A stream that begins late, as on a busy machine, looks held back at first.
+        # A stream that begins late, as on a busy machine, looks at first as if a network held it back.
         assert states[1:] in ([transport, "websocket"], ["polling", transport, "websocket"])
 
 
 async def test_a_stream_that_only_was_slow_is_tried_again(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """On a busy machine it begins late, as if a network held it back; polls are only for as long as that lasts."""
+    """On a busy machine, a stream begins late, as if a network held it back.
+
+    The client uses polls only while this lasts.
+    """
     async with following(redis, chromium, pages, websockets="refuse", buffers=True) as setting:
         await setting.carried_by("polling")
         events = setting.tell("progress", 1)
@@ -131,7 +134,7 @@ async def test_a_stream_that_only_was_slow_is_tried_again(redis: Redis, chromium
 
 
 async def test_a_fallback_that_does_not_load_is_loaded_again(redis: Redis, chromium: Chromium) -> None:
-    """The first request for it is never answered, which no browser gives up soon."""
+    """The first request for the fallback is never answered, and browsers wait for it for long."""
     asked, ended = threading.Event(), threading.Event()
 
     def answer(path: str) -> bytes | None:
@@ -152,7 +155,9 @@ async def test_a_fallback_that_does_not_load_is_loaded_again(redis: Redis, chrom
 async def test_nothing_is_lost_or_doubled_from_one_transport_to_the_next(
     redis: Redis, chromium: Chromium, pages: PageServer
 ) -> None:
-    """Events are written all the time, while WebSocket comes and goes, responses are held back, and connections cut."""
+    """Events are written all the time, while WebSockets are blocked and allowed, responses are held back, and
+    connections are cut.
+    """
     async with following(redis, chromium, pages) as setting, trio.open_nursery() as nursery:
         events: list[str] = []
         ended = trio.Event()
@@ -176,7 +181,10 @@ async def test_nothing_is_lost_or_doubled_from_one_transport_to_the_next(
 
 
 async def test_polls_leave_the_bridge_the_time_to_be_sure(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """The position at the end of an answer lags behind its events: who asks again at once is told all of them again."""
+    """The position at the end of an answer is older than its events.
+
+    A client that asks again immediately gets all of them again.
+    """
     async with following(redis, chromium, pages, upgrade=1e9, websockets="refuse", buffers=True) as setting:
         await setting.carried_by("polling")
         events: list[str] = []

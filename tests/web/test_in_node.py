@@ -1,4 +1,4 @@
-"""The adapter in Node, with the WebSocket of the package `ws` or with none."""
+"""The adapter in Node, with the WebSocket of the package `ws`, or without one."""
 
 from __future__ import annotations
 

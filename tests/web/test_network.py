@@ -1,4 +1,4 @@
-"""What happens to a page: its network goes and comes back, its tab is hidden, frozen, and looked at again."""
+"""What can happen to a page: its network goes and comes back, and its tab is hidden, frozen, and shown again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 JOBS = 20
-# Milliseconds: only a reason to look at once can bring such a client back within a test.
+# In milliseconds: so long that only a reason to check immediately can bring the client back within a test.
 PATIENCE = 1e9
 FOLLOW = """([bridge, count, reconnectionDelay]) => {
     window.jobs = io(bridge, { reconnectionDelay, reconnectionDelayMax: reconnectionDelay });
@@ -46,7 +46,7 @@ class Setting(NamedTuple):
     redis: Redis
 
     def tell(self, event: str, jobs: range) -> list[str]:
-        """Write the event of each job; what the page will have seen."""
+        """Write the event of each job. Return what the page must then have seen."""
         for job in jobs:
             self.redis.add_event("http", event, str(job), returnvalue="1", prev="active", data="1")
         return [f"{event} {job}" for job in jobs]
@@ -57,7 +57,7 @@ class Setting(NamedTuple):
         await self.page.until("states.at(-1) === 'disconnect'")
 
     async def saw(self, events: list[str]) -> None:
-        """Wait until as many events were seen; they must be these, each once."""
+        """Wait until the page has seen as many events. They must be these, each one once."""
         await self.page.until("count => seen.length >= count", len(events))
         assert sorted(await self.page.run("seen")) == sorted(events)
 
@@ -79,7 +79,7 @@ async def following(
 
 
 async def test_a_network_that_comes_and_goes(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """Nothing is lost, nothing comes twice; the browser's `online` brings the page back at once."""
+    """Nothing is lost, and nothing comes twice. The browser's event `online` brings the page back immediately."""
     async with following(redis, chromium, pages, PATIENCE) as setting:
         events = []
         for first in range(0, JOBS, 5):
@@ -94,7 +94,10 @@ async def test_a_network_that_comes_and_goes(redis: Redis, chromium: Chromium, p
 
 
 async def test_a_connection_that_dies_unseen(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """While there is no network, a browser does not learn that its connection is gone; `online` finds out."""
+    """While there is no network, a browser does not notice that its connection is gone.
+
+    At `online`, the client finds this out.
+    """
     async with following(redis, chromium, pages) as setting:
         await setting.page.set_offline(True)
         setting.proxy.cut()
@@ -104,7 +107,7 @@ async def test_a_connection_that_dies_unseen(redis: Redis, chromium: Chromium, p
 
 
 async def test_a_hidden_tab_that_returns_looks_at_once(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """A connection that seems to stand is checked with a ping; a lost one is made again."""
+    """If a connection seems to exist, the client checks it with a ping. A lost one is made again."""
     async with following(redis, chromium, pages, PATIENCE) as setting:
         page = setting.page
         await page.run(SHOW, "hidden")
@@ -124,7 +127,7 @@ async def test_a_hidden_tab_that_returns_looks_at_once(redis: Redis, chromium: C
 
 
 async def test_an_event_of_the_time_of_the_look_up_is_shown_at_once(chromium: Chromium, pages: PageServer) -> None:
-    """It is not marked as one that was read back; no `pong` need tell that it was the last."""
+    """The event is not marked as a replay, so the page does not wait for a `pong` after the last replay."""
     async with (
         fake_bridge() as bridge,
         chromium.page(f"{pages.origin}/blank.html") as page,
@@ -142,7 +145,10 @@ async def test_an_event_of_the_time_of_the_look_up_is_shown_at_once(chromium: Ch
 
 
 async def test_a_frozen_tab(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """Chromium stops the scripts of a tab that was hidden long enough; what happens meanwhile is told when it thaws."""
+    """Chromium stops the scripts of a tab that was hidden for long.
+
+    The page gets what happened meanwhile when it goes on.
+    """
     async with following(redis, chromium, pages) as setting:
         await setting.page.command("Page.setWebLifecycleState", state="frozen")
         events = setting.tell("progress", range(JOBS))

@@ -1,4 +1,4 @@
-"""A page written for the Socket.IO bridge: with one line changed it shows the same, and then what the old misses."""
+"""A page for the Socket.IO bridge: with one line changed it shows the same, and also what the old bridge loses."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 QUEUES: Final = ("http", "analyzer")
-# The old bridge has four queues, and reads each from the moment on at which it first waits for it.
+# The old bridge has four queues, and reads each one from the moment when it first waits for the queue.
 OLD_READERS: Final = 4
 
 
 class Side:
-    """A bridge, and what its page shows."""
+    """A bridge and its page."""
 
     def __init__(self, kind: Kind, redis: Redis, pages: PageServer) -> None:
         self.bridge = BridgeAtPort(kind, redis.url, pages.origin)
@@ -54,14 +54,14 @@ class Side:
         await self.page.until("state => document.querySelector('#state').textContent === state", state)
 
     async def shows(self, count: int) -> list[Any]:
-        """The lines, once there are so many."""
+        """Wait until the page shows so many lines, and return them."""
         await self.page.until("count => document.querySelectorAll('li').length >= count", count)
         lines = await self.page.run("[...document.querySelectorAll('li')].map(line => JSON.parse(line.textContent))")
         return sorted(lines)
 
 
 def add_jobs(worker: IO[str], count: int) -> None:
-    """In both queues; their ids are what the queues have counted up to, so both have the same."""
+    """Add jobs to both queues. Their ids are numbers that each queue counts, so both queues have the same ids."""
     for number in range(count):
         for queue in QUEUES:
             data = {"seconds": 0, "fails": "échec" if number % 3 == 2 else None, "result": {"of": queue, "n": number}}
@@ -70,7 +70,7 @@ def add_jobs(worker: IO[str], count: int) -> None:
 
 
 async def ends(redis: Redis, jobs: Sequence[str]) -> list[Any]:
-    """What has become of them, by their hashes, once all have ended."""
+    """Wait until all jobs have ended, and return how, from their hashes."""
 
     def read(queue: str, job: str) -> dict[str, str]:
         fields: Any = redis.client.hgetall(f"bull:{queue}:{job}")
@@ -110,7 +110,7 @@ async def test_one_changed_line_shows_the_same_and_more(redis: Redis, chromium: 
                 assert await old.shows(6) == truth
                 assert await new.shows(6) == truth
 
-                # Late: job 4 has ended before anybody asks for it.
+                # Job 4 has ended before the page subscribes to it.
                 add_jobs(worker, 1)
                 late = await ends(redis, ["4"])
                 for side in (old, new):
@@ -144,7 +144,7 @@ async def test_one_changed_line_shows_the_same_and_more(redis: Redis, chromium: 
                     await side.says("6 subscribed")
                 assert await new.shows(12) == sorted(truth + late + cut + restart)
 
-                # Each once; of all that, the old page shows nothing.
+                # Each outcome comes once. The old page shows none of them.
                 for side in (old, new):
                     await side.subscribe("7")
                     await side.says("7 subscribed")

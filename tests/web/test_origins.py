@@ -1,4 +1,4 @@
-"""Pages of another origin than the bridge's: one that it allows, and one that learns what to do."""
+"""Pages of another origin than the bridge's: one is allowed, and one gets an error that says what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOON = "reconnectionDelay: 10, reconnectionDelayMax: 10"
 
 
 async def test_a_page_of_an_allowed_origin(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """Events over the WebSocket, and what was too large for them over HTTP."""
+    """It gets events over the WebSocket, and over HTTP what was too large for them."""
     redis.add_job("http", "7", state="completed", returnvalue='"large"', finishedOn=1795435730000)
     redis.add_event("http", "completed", "7", returnvalue='"large"', prev="active")
     async with (
@@ -32,7 +32,7 @@ async def test_a_page_of_an_allowed_origin(redis: Redis, chromium: Chromium, pag
 
 
 async def test_a_page_of_a_refused_origin(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """No transport gets through; a browser does not say why, so the error names all there is to check."""
+    """No transport gets through. The browser does not say why, so the error names everything to check."""
     async with live_bridge(redis.url) as live, chromium.page(f"{pages.origin}/blank.html") as page:
         script = f"""bridge => new Promise((resolve) => {{
             const jobs = io(bridge, {{ {SOON} }});
@@ -58,7 +58,7 @@ async def test_what_the_readme_shows_runs_with_the_module_that_the_bridge_serves
         trio.open_nursery() as nursery,
     ):
         shown = block("js", "for await").replace("http://127.0.0.1:8787", live.url)
-        # What a script imports by its own first lines a function imports so.
+        # A function must import in this form what a script imports in its first lines.
         script = re.sub(r"^import (\{.*\}) from ('.*');", r"const \1 = await import(\2);", shown)
         assert script != shown
         told: list[Any] = []

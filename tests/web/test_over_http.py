@@ -1,4 +1,4 @@
-"""The adapter over HTTP, in Node, against a bridge that answers when it is told to."""
+"""The adapter over HTTP, in Node, with a fake bridge that answers when a test wants."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Message = dict[str, Any]
 
 
 class Answer:
-    """One `POST /events`, whose answer lasts until the client gives it up.
+    """One `POST /events`, whose answer lasts until the client ends it.
 
     Attributes:
-        requests: Its body.
-        names: Those of the subscriptions that it acknowledged.
+        requests: The requests in its body.
+        names: The names of the subscriptions that it acknowledged.
     """
 
     def __init__(self, requests: list[Message], stream: trio.SocketStream) -> None:
@@ -36,7 +36,7 @@ class Answer:
         await self._stream.send_all(f"data: {json.dumps({'event': event, 'data': data, **keys})}\n\n".encode())
 
     async def acknowledge(self, *results: Message) -> None:
-        """Answer its only subscription."""
+        """Acknowledge its only subscription."""
         (request,) = self.requests
         self.names = [item["sub"] for item in request["data"]]
         data = {"request": "subscribe-job", "results": results, "after": {"q": "0-0"}}
@@ -45,7 +45,7 @@ class Answer:
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[Answer]]]:
-    """The URL, and the answers as they are asked for; each has said `hello`."""
+    """Yield the bridge's URL, and a stream of the answers that the client requests. Each has sent `hello`."""
     send, asked = trio.open_memory_channel[Answer](100)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -60,7 +60,7 @@ async def answering() -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[Answ
         answer = Answer(json.loads(body), stream)
         await answer.send("hello", HELLO)
         send.send_nowait(answer)
-        with suppress(trio.BrokenResourceError):  # given up
+        with suppress(trio.BrokenResourceError):  # the client has ended it
             while await stream.receive_some():
                 pass
 
@@ -71,13 +71,15 @@ async def answering() -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[Answ
 
 
 async def time_passes(client: AdapterClient) -> None:
-    """Whatever Node does within 0.3 s, it has done."""
+    """Give Node 0.3 s, so that it has done whatever it does within this time."""
     with pytest.raises(Rejected, match="has not ended within 300 ms"):
         await client.wait("late", queue="q", timeout=300)
 
 
 async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for() -> None:
-    """Who asks for one job after the other would get no answer: each further request begins another one."""
+    """Otherwise a client that subscribes to one job after the other would get no answer, since each request begins a
+    new one.
+    """
     async with adapter() as node, answering() as (url, asked):
         client = await node.io(url, WebSocket=False)
         assert (await asked.receive()).requests == []
@@ -92,7 +94,7 @@ async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for()
         data = {"queue": "q", "jobId": "1", "returnvalue": 1}
         await first.send("completed", data, id="1-0", replayed=True, sub=first.names[0])
         second = await asked.receive()
-        # Those of which nothing is expected come last.
+        # Subscriptions from which nothing is expected come last.
         assert [[item["jobId"] for item in each["data"]] for each in second.requests] == [["2", "1"]]
         assert second.requests[0]["data"][1]["after"] == {"q": "1-0"}
         assert (await client.until("completed"))[-1]["data"]["returnvalue"] == 1

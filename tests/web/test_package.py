@@ -1,4 +1,4 @@
-"""`npm pack` gives a package whose types hold and whose hook works, as somebody's project installs it."""
+"""`npm pack` makes a package that a project can install, with right types and a hook that works."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 WEB = ROOT / "src" / "jobws" / "web"
 REACT = ROOT / "tests" / "node-react"
-# What a class has, its own and what it inherits; `fire` and `names` are the module's own business.
+# The members of a class, also inherited ones, except `fire` and `names`, which are private.
 LIST_NAMES = """
 import * as jobws from 'jobws';
 import * as react from 'jobws/react';
@@ -46,7 +46,7 @@ export const members: Record<keyof jobws.Jobs, true> = {members};
 
 
 def run(*command: str, folder: Path) -> str:
-    """Standard output of a program, which must succeed."""
+    """Run a program, which must succeed, and return its standard output."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -54,7 +54,7 @@ def run(*command: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty project that installed the package, beside React and TypeScript; its TSX is compiled."""
+    """Make a project with the package, React and TypeScript, and compile its TSX. Return its folder."""
     npm = require("npm", "node")
     install_packages(REACT, last="ws")
     folder = tmp_path_factory.mktemp("project")
@@ -73,7 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compiled(project: Path) -> Path:
-    """`project`, with all that `tsc --strict` has to say: nothing."""
+    """Check that `tsc --strict` accepts the project, and return it."""
     node = require("node")
     names = json.loads(run(node, "--input-type=module", "-e", LIST_NAMES, folder=project))
     checks = CHECK_NAMES
@@ -85,7 +85,7 @@ def compiled(project: Path) -> Path:
 
 
 class Page:
-    """mount.mjs, and what it wrote since it was last asked for."""
+    """The process of mount.mjs, and what it wrote since the last look."""
 
     def __init__(self, process: NodeProcess) -> None:
         self._process = process
@@ -94,7 +94,7 @@ class Page:
         self._process.write_line(json.dumps(properties))
 
     async def until(self, shown: list[str]) -> list[Any]:
-        """What it writes up to, and without, that its components show this."""
+        """Return what it writes before its components show this."""
         before: list[Any] = []
         with anyio.move_on_after(EVENTUALLY_SECONDS):
             while True:
@@ -106,7 +106,7 @@ class Page:
 
 
 def rooms_in(lines: list[Any], request: str) -> list[Any]:
-    """The items of all requests of that name."""
+    """Return the items of all requests with this name."""
     return [room for line in lines if isinstance(line, dict) for room in line.get(request, ())]
 
 
@@ -135,7 +135,7 @@ async def test_two_components_in_strict_mode_share_one_subscription(redis: Redis
             assert [room["jobId"] for room in rooms_in(lines, "subscribe-job")] == ["1"]
             assert not rooms_in(lines, "unsubscribe-job")
 
-            # Nothing of the job before is shown under another one's id.
+            # Nothing of the previous job is shown under the new id.
             page.show({"jobId": "2", "queue": "http", "components": 2})
             assert await page.until(["pending -", "pending -"]) == []
             await eventually(watched("2"))
@@ -149,7 +149,7 @@ async def test_two_components_in_strict_mode_share_one_subscription(redis: Redis
             await eventually(watched("3"))
             page.show(None)
             await eventually(lambda: not rooms)
-            # One that is mounted when all is over.
+            # A component that is mounted after the job has ended.
             page.show({"jobId": "1", "queue": "http", "components": 1})
             await page.until(["completed - Python,Zig"])
 

@@ -1,4 +1,4 @@
-"""The adapter comes back: what it asks for, and what is news to it. In Node, against a bridge that does as told."""
+"""The adapter returns: what it asks for, and what it passes on. In Node, with a fake bridge."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ OPTIONS: Final = {"reconnectionDelay": 1, "reconnectionDelayMax": 1}
 
 
 async def request(bridge: FakeConnection, event: str) -> dict[str, Any]:
-    """The next request of that name; there may be pings before it."""
+    """Return the next request with this name. Pings may come before it."""
     while (asked := await bridge.receive())["event"] != event:
         assert asked["event"] == "ping", asked
     return asked
 
 
 async def subscribed(bridge: FakeConnection, after: dict[str, str], **result: Any) -> dict[str, Any]:
-    """Acknowledge a subscription to one job; how that was asked for."""
+    """Acknowledge a subscription to one job, and return its item in the request."""
     asked = await request(bridge, "subscribe-job")
     (item,) = asked["data"]
     data = {"request": "subscribe-job", "results": [{"jobs": [], "after": after, **result}]}
@@ -34,7 +34,7 @@ async def subscribed(bridge: FakeConnection, after: dict[str, str], **result: An
 
 
 async def test_an_outcome_that_the_stream_has_lost_is_told_once_for_each_queue() -> None:
-    """A bridge makes it from the hash each time, for it cannot know what its stream had (R4)."""
+    """A bridge makes the outcome from the hash each time, since it cannot know what the stream had (R4)."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed")
@@ -54,7 +54,7 @@ async def test_an_outcome_that_the_stream_has_lost_is_told_once_for_each_queue()
 
 
 async def test_the_same_result_of_another_life_is_news() -> None:
-    """With a stream id of its own; and one from the hash, if the job was seen to live again."""
+    """An outcome with its own stream id is news. So is one from the hash, if the job was seen alive again."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed", "active")
@@ -73,7 +73,7 @@ async def test_the_same_result_of_another_life_is_news() -> None:
 async def test_a_job_that_is_gone_after_its_outcome_is_no_news_unless_it_lived_again(
     state: str, news: list[str]
 ) -> None:
-    """Its queue was obliterated while the bridge was about to read the outcome back once more."""
+    """The queue was obliterated while the bridge was about to replay the outcome once more."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed", "removed")
@@ -110,7 +110,7 @@ async def test_what_is_said_to_a_subscription_that_was_left_is_nobodys() -> None
 
 
 async def test_a_job_that_ended_in_one_queue_stays_for_the_other() -> None:
-    """Of more watches than there are places, only those of which nothing is expected lose theirs before their turn."""
+    """If there are more watches than places, only those from which nothing is expected lose their places early."""
     async with adapter() as node, fake_bridge(limits={**HELLO["limits"], "maxSubscriptions": 1}) as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed")
@@ -131,7 +131,7 @@ async def test_a_job_that_ended_in_one_queue_stays_for_the_other() -> None:
 
 @pytest.mark.parametrize("how", ["ack", "frame"])
 async def test_a_position_of_another_stream_is_not_kept(how: str) -> None:
-    """The stream was deleted and begun again by a Redis whose clock is behind: its ids are lower."""
+    """The stream was deleted, and began again with lower ids, since the clock of this Redis is behind."""
     jobs = [{"queue": "q", "jobId": "1", "state": "active"}]
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
@@ -161,7 +161,7 @@ async def test_a_position_of_another_stream_is_not_kept(how: str) -> None:
 
 @pytest.mark.parametrize("returns", [False, True])
 async def test_an_outcome_that_was_told_is_none_after_a_gap_either(returns: bool) -> None:
-    """A stream that went back to an earlier state has it still, and is read from its beginning."""
+    """A stream that went back to an earlier state still has the outcome, and is read from its beginning."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         await client.on("completed", "failed")
@@ -185,7 +185,7 @@ async def test_an_outcome_that_was_told_is_none_after_a_gap_either(returns: bool
 
 
 async def test_watches_that_want_the_same_share_a_subscription() -> None:
-    """A result of megabytes comes once, however many components of a page show it; and each is told as if alone."""
+    """A result of megabytes comes once, however many components of a page show it. Each gets it as if it were alone."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         bridge = await server.accept()
@@ -200,7 +200,7 @@ async def test_watches_that_want_the_same_share_a_subscription() -> None:
             async with client.watch("1", queue="q", events=["progress"], expect=False) as third:
                 await client.send("x")
                 await request(bridge, "x")  # and nothing before it
-                # One that wants more has a subscription of its own.
+                # A watch that wants more has its own subscription.
                 async with client.watch("1", queue="q", events=["active"]) as other:
                     assert (await subscribed(bridge, {"q": "2-0"}, jobs=active))["sub"] != item["sub"]
                     await bridge.job_event(
@@ -213,7 +213,7 @@ async def test_watches_that_want_the_same_share_a_subscription() -> None:
 
 
 async def test_who_asks_while_a_job_is_looked_up_is_not_told_what_was_before() -> None:
-    """It may have been added since; so whoever wants to know whether there is one has it looked up again."""
+    """The job may have been added since, so a call that asks whether it exists has it looked up again."""
     async with adapter() as node, fake_bridge() as server:
         client = await node.io(server.url, **OPTIONS)
         bridge = await server.accept()

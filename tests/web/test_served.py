@@ -1,4 +1,4 @@
-"""The adapter's files as the package holds them, readable by any origin, kept by browsers until they change."""
+"""The adapter's files are those of the package, any origin may read them, and browsers keep them until they change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WEB = Path(__file__).parent.parent.parent / "src" / "jobws" / "web"
 ADAPTER = (WEB / "jobws.js").read_bytes()
 FILES = ["jobws.js", "jobws-http.js", "jobws-all.js", *(f"src/{each.name}" for each in (WEB / "src").iterdir())]
-# Bytes with gzip, as a page loads them: without the fallback, and with it.
+# How many bytes with gzip a page loads: without the fallback, and with it.
 LIMITS = {"jobws.js": 7000, "jobws-all.js": 8500}
 FOREIGN = "https://page.example"
 
@@ -29,7 +29,7 @@ FOREIGN = "https://page.example"
 async def fetch(
     url: str, method: str = "GET", path: str = "jobws.js", **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Status, headers and body of the adapter at the bridge of that URL."""
+    """Return status, headers and body of the adapter from the bridge at this URL."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await anyio.to_thread.run_sync(partial(_fetch, f"{url}/{path}", method, named))
 
@@ -57,7 +57,7 @@ async def test_it_is_a_module_that_is_asked_for_again_each_time(redis: Redis) ->
 
 
 async def test_all_its_files_are_served(redis: Redis) -> None:
-    """The sources, too, for who wants to read what runs."""
+    """Also the sources, for people who want to read what runs."""
     async with live_bridge(redis.url) as live:
         for name in FILES:
             status, headers, body = await fetch(live.url, path=name, Origin=FOREIGN)

@@ -1,4 +1,4 @@
-"""The adapter where there is no page: in a worker, a shared worker, and a service worker."""
+"""The adapter without a page: in a worker, a shared worker, and a service worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.page_server import PageServer
     from tests.support.redis import Redis
 
-# Each makes one, asks it, and gives its first answer.
+# Each script starts a worker, asks it, and returns its first answer.
 START: Final = {
     "Worker": """question => new Promise((resolve) => {
         const worker = new Worker('/worker.mjs', { type: 'module' });
