@@ -152,7 +152,7 @@ def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
 
 
 async def test_the_table_has_every_route(redis: Redis) -> None:
-    """Whoever adds a route adds a row: a client without rights gets the public list, and nothing else."""
+    """Each route has a row in the table. A client without rights gets the public routes, and nothing else."""
     async with keyed_bridge(redis.url, queues=("http",)) as live:
 
         def answers() -> dict[tuple[str, str], int]:

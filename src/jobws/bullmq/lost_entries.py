@@ -126,7 +126,7 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
     Args:
         stream: The state of the stream before it was read back.
         cursor: An id that is at most the highest one that the stream ever generated.
-        up_to_cursor: How many entries up to `cursor` the stream still held when it was read back.
+        up_to_cursor: How many entries up to `cursor` were found when they were read.
     """
     if stream.added is None:
         return None
@@ -140,7 +140,7 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
 
 
 def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
-    """Return the id up to which entries may be missing in what was read back. Later entries are not missing.
+    """Return the id up to which entries may be missing in what was read. Later entries are not missing.
 
     `0-0` means that no entry is missing.
 

@@ -52,7 +52,7 @@ class WorkerLog:
             raise failure
 
     async def _show(self) -> None:
-        with suppress(ClientError):  # `told`, which waits for the missing lines, then returns False
+        with suppress(ClientError):  # then `told`, which waits for the missing lines, returns False
             async for line in self._lines:
                 self._console.print(shown(line), soft_wrap=True)
                 if line.job_id is not None and line.message.startswith((COMPLETED, FAILED)):

@@ -88,7 +88,7 @@ class Submitted(Struct, rename="camel"):
 
 
 class Whoami(Struct):
-    """The holder of the request's token, what it allows, and when it expires (epoch milliseconds; null: never)."""
+    """The holder of the request's token, what it allows, and when it expires (ms since 1970; null means never)."""
 
     sub: str | None
     scope: str

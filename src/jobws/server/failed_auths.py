@@ -1,4 +1,4 @@
-"""Counts the tokens of each address that are refused, so that nobody guesses tokens at speed."""
+"""Counts the refused tokens of each address, so that no one can try many tokens in a short time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ WINDOW_SECONDS: Final = 60.0
 
 
 class FailedAuths:
-    """How often tokens of an address were refused within its minute, which begins with the first of them.
+    """Counts, by address, how many tokens were refused within a minute. The minute begins with the first of them.
 
     Args:
-        limit: How many of them may be refused.
+        limit: How many tokens of an address may be refused within its minute.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # By address, when the minute began and how many were refused since; the oldest minute first.
+        # By address, when its minute began, and how many tokens were refused since. The oldest minute is first.
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def note(self, address: str | None, now: float) -> float:
         """Note a refused token.
 
         Args:
-            address: Where it came from; None if that is not limited.
+            address: The address from which the token came; None if it is not limited.
             now: The time in seconds, of a clock that never goes back.
 
         Returns:

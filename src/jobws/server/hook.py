@@ -1,4 +1,4 @@
-"""Asks a function of the app that mounts the bridge who a client is, in place of keys."""
+"""Authentication by a function of the app that mounts the bridge, instead of keys."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 HOOK_SECONDS: Final = 5.0
 
 Authenticate: TypeAlias = "Callable[[Mapping[str, str], str | None], Awaitable[Identity | None]]"
-"""Takes the headers of a request, with names in lower case, and its token or None. Returns who sends the request."""
+"""A function that says who sends a request. It gets the headers, with names in lower case, and the token or None."""
 
 _UNKNOWN: Final = "authenticate returned None"
 _log: Final = logging.getLogger(__name__)
 
 
 class Hook:
-    """The authentication of a bridge with a function. If the function fails or takes 5 s, the answer is no.
+    """The authentication of a bridge with such a function. If the function fails or takes 5 s, the request is refused.
 
     Args:
-        authenticate: Says who a client is; None means that it is nobody who is let in.
+        authenticate: Returns who a client is; None means that the client is refused.
     """
 
     required = True
@@ -40,21 +40,21 @@ class Hook:
         self._authenticate = authenticate
 
     async def of_request(self, headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
-        """Return whom the function names. Raises TokenRefusedError if there is a token and it names nobody."""
+        """Return what the function returns. Raises TokenRefusedError if this is None and the request has a token."""
         found = await self._ask(headers, None if carried is None else carried.token)
         if found is None and carried is not None:
             raise TokenRefusedError("bad-token", _UNKNOWN)
         return found
 
     async def identify(self, carried: Carried) -> Identity:
-        """Return whom the function names for a token that came without headers."""
+        """Return what the function returns for a token that came without headers."""
         found = await self._ask({}, carried.token)
         if found is None:
             raise TokenRefusedError("bad-token", _UNKNOWN)
         return found
 
     def is_current(self, _identity: Identity) -> bool:
-        """Return True: only the time ends what the function has allowed."""
+        """Return True, since what the function has allowed ends only with its time."""
         return True
 
     async def _ask(self, headers: Mapping[str, str], token: str | None) -> Identity | None:

@@ -91,18 +91,18 @@ class Keys:
 
     @property
     def sign(self) -> Sign | None:
-        """What signs new tokens; None if there is no key for that."""
+        """The function that signs new tokens; None if there is no key for this."""
         return self._signer.sign
 
     @property
     def problems(self) -> tuple[str, ...]:
         """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
         signing = [] if self._signer.problem is None else [self._signer.problem]
-        # A file may verify tokens and sign them.
+        # Without duplicates, since a file may both verify and sign tokens.
         return tuple(dict.fromkeys([*self._authenticator.problems, *signing]))
 
     async def of_request(self, _headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
-        """Return who holds the token of a request, or None without a token. Raises TokenRefusedError."""
+        """Return who holds the token of a request, or None if there is none. Raises TokenRefusedError."""
         return None if carried is None else await self.identify(carried)
 
     async def identify(self, carried: Carried) -> Identity:

@@ -1,4 +1,4 @@
-"""What a proxy in front changes: from which address a request came, and under which path the bridge is reached."""
+"""What a proxy changes: from which address a request came, and under which path the bridge is reached."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Address: TypeAlias = IPv4Address | IPv6Address
 class Proxied:
     """ASGI middleware that sets `scope[ADDRESS]`, by which clients are limited, and puts `--root-path` before the path.
 
-    Limits know an address of IPv6 by its /64, since a client may have all of that. None means that there is no limit:
-    the client is on loopback, or is a trusted proxy itself.
+    For IPv6, this address is the /64, since one client may have all of it. None means that there is no limit: the
+    client is on loopback, or is itself a trusted proxy.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -39,10 +39,10 @@ class Proxied:
         await self._app(scope, receive, send)
 
     def address(self, scope: Scope) -> Address | None:
-        """Return the client's address: of the connection, or what a trusted proxy says. None means that it is unknown.
+        """Return the client's address: that of the connection, or the one that a trusted proxy names. None if unknown.
 
-        Each proxy appends the address from which the request came to it, so what is left of the first address that is
-        not trusted may be anything.
+        Each proxy appends the address from which it got the request. Read from the right, the first address that is not
+        trusted is the client's; anyone may have written those before it.
         """
         client = scope.get("client")
         found = _parsed(client[0]) if client else None

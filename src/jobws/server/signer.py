@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 
 class Signer:
-    """Signs new tokens. Nothing is read before the first `look`.
+    """Signs new tokens. There is no key before the first `look`.
 
     Args:
-        settings: Name the file. Without a name the only secret signs, and if there are none or several, nothing does.
+        settings: These may name the file. If they do not, the only secret signs; with no secret or several, nothing is
+            signed.
         authenticator: Knows the keys of the bridge.
-        secret: What to call the secret that is no file, in error messages.
+        secret: What error messages call the secret that is not in a file.
 
     Attributes:
-        file: What to look at: a file, or `secret`; None if there is nothing to sign with.
+        file: Where the key is: a file, or `secret`; None if there is no key to sign with.
         problem: Why the file cannot be used now, as a sentence; None if it can.
-        sign: Signs a token that says what the argument says. None if there is nothing to sign with.
+        sign: Returns a signed token with the claims that it gets. None if there is no key to sign with.
     """
 
     def __init__(self, settings: Settings, authenticator: Authenticator, secret: str) -> None:
@@ -41,7 +42,7 @@ class Signer:
         self.sign: Sign | None = None
 
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
-        """Take over what the file holds now. If it cannot be used, the key before goes on signing."""
+        """Use the key that the file holds now. If it cannot be used, the key before still signs."""
         if self.file is None:
             return
         content = contents[self.file]

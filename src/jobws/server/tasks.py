@@ -42,7 +42,7 @@ class Tasks:
         Args:
             name: The name of the task in the log.
             run: The task's function.
-            health: Counts the crashes of the task. None means that nobody reads the count.
+            health: Counts the crashes of the task; None if they need not be counted.
         """
         if self._group is not None:
             self._group.start_soon(supervise, name, run, health or Health())

@@ -163,7 +163,7 @@ class GapCheck:
     # ---- beginning ----
 
     async def _begin(self, connection: Connection, begun: Sequence[tuple[Tail, Stream]]) -> None:
-        """Choose the cursors of new streams, and read back what the streams hold up to there."""
+        """Choose the cursors of new streams, and read what the streams hold up to there."""
         cursors = {}
         for tail, seen in begun:
             preset = self._hub.cursors.get(tail.queue.label)

@@ -10,7 +10,7 @@ from jobws.hub.jobs.missed import Owed, Replay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Events to read back, each as its replay and its index in the replay; or, if there are none, outcomes.
+# Past events, each as its replay and its index in the replay; or, if there are none, outcomes.
 Batch = tuple[list[tuple[Replay, int]], list[Owed]]
 
 

@@ -38,7 +38,7 @@ class Begun:
 
     Attributes:
         result: The part of the ack that is about this subscription.
-        replays: The events to read back, in order.
+        replays: The past events to send, in order.
         owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
         stale: The queues in which the job may have ended since the look-up without an event that the history has.
     """
@@ -124,7 +124,7 @@ class _Part:
     """The beginning of a subscription in one queue.
 
     Attributes:
-        stream_ids, kinds: The events to read back.
+        stream_ids, kinds: The past events to send.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
         withheld: Whether there is an outcome that is not sent, since the client already has it or it is too old.
         was_received: Whether the client's position shows that it has the outcome in the stream. The ack must then give

@@ -156,7 +156,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return subscription
 
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
-        """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read back.
+        """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read and sent.
 
         Args:
             pending: The request.

@@ -22,7 +22,7 @@ NEVER: Final = "0"
 def finished_text(snapshot: JobSnapshot) -> str:
     """Return when a job finished, as text that is only compared for equality.
 
-    The text tells the outcomes of a job that is retried or added again apart, since two of them never come in the same
+    If a job is retried or added again, its outcomes have different texts, since two of them never come in the same
     millisecond.
     """
     return NEVER if snapshot.finished_on is UNSET else f"{snapshot.finished_on}"
@@ -41,7 +41,7 @@ def misses(
         snapshot: The contents of the hash. None means that there was no hash.
         all_read: Whether the stream was read up to the time of the snapshot. If not, a vanished hash does not count,
             since the event that explains it may still be unread.
-        without_events: Whether the queue emits no events, so that only its hashes show that a job lives again.
+        without_events: Whether the queue keeps no events, so that only its hashes show that a job is alive again.
     """
     if snapshot is None:
         return all_read and subscription.job_states.get(queue) is ALIVE

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     """Return by queue the position up to which every event of the acknowledged subscriptions was certainly sent.
 
-    A queue is absent while events or outcomes of it are held, owed or possibly missing, or if it emits no events.
+    A queue is absent while events of it are held back, outcomes must still be sent, or events may be missing, and if it
+    keeps no events.
     """
     after: Cursor = {}
     unknown = fanout.without_position | fanout.without_events

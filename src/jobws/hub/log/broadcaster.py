@@ -56,7 +56,7 @@ class LogHub:
         old to decide this. Returns True otherwise, also if the subscription has ended.
 
         Args:
-            subscription: The subscription, for which lines are being read back.
+            subscription: The subscription, which is getting past lines.
             page: The page that was read last.
             index: How many entries of the page were passed to the subscription.
         """

@@ -32,7 +32,7 @@ class LogSubscription:
     Attributes:
         client: The client.
         request: The request.
-        cursor: How far lines were read back. None before the answer.
+        cursor: How far past lines were sent. None before the answer.
         end: The id of the stream's last line when the subscription was answered.
         live: Whether the subscription gets lines when they happen.
         ended: Whether the subscription has ended.

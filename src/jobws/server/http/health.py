@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def routes(service: Service) -> list[Route]:
-    """Return the routes `/healthz` and `/readyz`. Only callers with `read:metrics` are told which queues are meant."""
+    """Return the routes `/healthz` and `/readyz`. Only callers with `read:metrics` get the names of the queues."""
 
     async def readyz(request: Request) -> Response:
         problems, caller = service.problems(), request.scope[CALLER]

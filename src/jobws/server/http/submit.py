@@ -70,7 +70,7 @@ class Submitting:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
         identity, sign = identity_of(request), self._signer(request)
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None, identity)
-        # To write does not imply to read: not whether there is such a job, nor a job that somebody else made.
+        # A right to write is not a right to read: neither whether the job existed, nor a job that someone else added.
         may_read = allows(identity, Action.READ_JOB, queue.label, job_id)
         if sign is not None and wanted_id is not None and not may_read:
             raise refusal("forbidden")

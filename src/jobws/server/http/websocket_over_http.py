@@ -95,7 +95,7 @@ class _Frames:
         self._asked = True
 
     def patience(self) -> float:
-        """Return the seconds until the next `pong`, the end of the wait, or the next check for owed outcomes."""
+        """Return the seconds until the next `pong`, the end of the wait, or the next check for missing outcomes."""
         now = anyio.current_time()
         if self._owed_until is not None:
             return LOOK_SECONDS

@@ -54,7 +54,7 @@ class LogHistory:
     """Answers subscriptions to the log and reads lines back for them until they are live.
 
     Args:
-        hub: The live subscriptions, which a subscription joins after its lines were read back.
+        hub: The live subscriptions, which a subscription joins after it has got the past lines.
         store: Reads the stream.
         key: The stream's key in Redis.
         join_seconds: How long a subscription may wait for its answer. After that it is refused with `unavailable`.
