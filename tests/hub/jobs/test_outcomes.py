@@ -102,6 +102,19 @@ def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
     assert client.told() == [("completed", "7-0")]
 
 
+def test_an_event_that_is_held_back_before_an_owed_outcome_has_no_position() -> None:
+    """Otherwise the position of the outcome, which is from before the event, would lead the client back."""
+    bridge = Bridge()
+    client = watching(bridge, events=["*"])
+    owed, before = owe(client), seen(client)
+    client.member().held = []
+    bridge.publish("6-0", event("progress"))
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
+    bridge.publish("7-0", event("progress"))
+    bridge.fanout.release(client.member())
+    assert client.told() == [("progress", None), ("completed", "5-0~5"), ("progress", "7-0")]
+
+
 def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     bridge = Bridge()
     client, other = watching(bridge, events=["*"]), Client(bridge)

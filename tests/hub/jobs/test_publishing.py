@@ -9,7 +9,7 @@ import pytest
 from jobws.hub.jobs.fanout import MAX_DELIVERIES, MAX_SECONDS
 from jobws.hub.jobs.history import LEAST_PER_QUEUE
 from jobws.hub.jobs.subscription import Ended
-from tests.hub.one_bridge import Bridge, Client, event
+from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
 
 
@@ -74,7 +74,8 @@ def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> N
     bridge = Bridge()
     client = Client(bridge)
     bridge.publish("1-0", event("active"))
-    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "until": "end"})
+    request = {"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0", "until": "end"}
+    client.subscribe(request, {("http", "1"): hash_of("active")}, "1-0")
     for number, name in ((2, "progress"), (3, "failed"), (4, "waiting"), (5, "completed")):
         bridge.publish(f"{number}-0", event(name))
     assert client.hub_client.outbox.size > 0

@@ -109,11 +109,11 @@ class Fanout(PublishedStreams):
             self.job_logs.drain(subscription, subscription.job_states, partial(self.release, subscription))
 
     def send(
-        self, subscription: Subscription, kind: Kind, queue: str, at: bytes, tail: bytes, *, replayed: bool
+        self, subscription: Subscription, kind: Kind, queue: str, at: bytes | None, tail: bytes, *, replayed: bool
     ) -> None:
         """Send an event to one subscription. End the subscription if this event is to end it.
 
-        The caller flushes the outbox.
+        `at` is the position of the event; None if the frame must not have it. The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
@@ -250,14 +250,15 @@ class _Batch:
         for subscription in recipients:
             client, request = subscription.client, subscription.request
             self._touched[client] = None
-            if subscription.held is not None:
-                if client.outbox.hold(tail):
-                    subscription.held.append(BufferedEvent(kind, queue, stream_id, tail, replayed=False))
-                continue
             # No outcome is ever owed to a subscription to a whole queue, so its frames keep their positions.
             hidden = (without_position and request.key.job_id is not None) or (
                 subscription.owed is not None and queue in subscription.owed
             )
+            if subscription.held is not None:
+                if client.outbox.hold(tail):
+                    at = None if hidden else stream_id
+                    subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=False))
+                continue
             frames, sub = without if hidden else with_position, request.key.sub
             frame = frames.get(sub)
             if frame is None:

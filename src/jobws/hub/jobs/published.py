@@ -162,7 +162,7 @@ class PublishedStreams(ABC):
         jobs = None if key.job_id is None else [key.job_id]
         frame = encode(Gap(sub=named(key.sub), data=GapData(queue, reason, jobs)))
         if subscription.held is not None and subscription.client.outbox.hold(frame.payload):
-            subscription.held.append(BufferedEvent(None, queue, b"", frame.payload, replayed=False))
+            subscription.held.append(BufferedEvent(None, queue, None, frame.payload, replayed=False))
 
     def end_reread(self, queue: str, floor: str) -> None:
         """Note that a stream was published again. Entries up to the id `floor` may be missing."""
