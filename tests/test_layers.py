@@ -53,7 +53,15 @@ ALLOWED = {
     "server.tasks": {"server.supervisor"},
     "server.supervisor": {"redis"},
     "server.transport": {"turn", "server.settings", "server.http.problems"},
-    "server.websocket": {*BASE, "access", *HUB, "server.settings", "server.authentication", "server.transport"},
+    "server.websocket": {
+        *BASE,
+        "access",
+        *HUB,
+        "server.settings",
+        "server.authentication",
+        "server.tasks",
+        "server.transport",
+    },
     "server.jobs": {
         *(*BASE, *REDIS, *HUB, "turn", "access"),
         *(

@@ -20,7 +20,7 @@ from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Command, Entry
 

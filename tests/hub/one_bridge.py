@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import PendingSubscription, Subscription
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import ItemError
 
     Found = Mapping[Job, JobSnapshot | ItemError | None]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.protocol.request_types import Reader
     from jobws.redis.commands import Entry
 
@@ -53,12 +53,16 @@ class Judge:
     """Refuses requests for which there is no right, by a simple search. Otherwise everything may be read."""
 
     reads_all = True
+    line_queues = None
 
     def __init__(self, rights: Collection[Right]) -> None:
         self.rights = rights
 
     def may_read(self, queue: str, job_id: str | None) -> bool:
         return any(each.queue in (None, queue) and each.job_id in (None, job_id) for each in self.rights)
+
+    def may_read_lines(self, _queue: str | None) -> bool:
+        raise AssertionError
 
     def reads_somewhere(self, job_id: str) -> bool:
         return any(each.job_id in (None, job_id) for each in self.rights)

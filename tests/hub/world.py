@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import PendingSubscription
     from jobws.redis.commands import Entry
 
     Choose = Callable[[int], int]

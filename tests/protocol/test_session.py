@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jobws.errors import RequestError
 from jobws.protocol.codec import Frame, job_frame, json_text, raw_json, tail_of
 from jobws.protocol.identifiers import parse_job_id, parse_stream_id
-from jobws.protocol.request_types import Ping, Subscribe, Unsubscribe
-from jobws.protocol.session import Close, Session
+from jobws.protocol.request_types import Authenticate, Ping, Subscribe, Unsubscribe
+from jobws.protocol.session import Close, Session, Standing
 from tests.support.sight import EVERYTHING, sight
 
 json_values = st.recursive(
@@ -86,6 +86,27 @@ def test_requests_without_a_right_have_a_limit_of_their_own() -> None:
     assert (close.code, close.reason) == (4003, "100 requests without a right to them within 10 s")
     assert isinstance(session.receive("x", 9.9), Frame), "they do not count as abuse"
     assert isinstance(session.receive(asked, 99.9), Frame), "those are long ago"
+
+
+def test_without_a_token_only_a_token_is_taken() -> None:
+    session = Session((), 1 << 20, 10, EVERYTHING)
+    session.standing = Standing.WITHOUT_TOKEN
+    for data in ({"token": "x"}, {"token": "x" * 16 * 1024}):
+        assert isinstance(session.receive(json.dumps({"event": "authenticate", "data": data}), 0.0), Authenticate)
+    wrong: list[object] = ["x", {}, {"token": 1}]
+    for value in wrong:
+        answer = session.receive(json.dumps({"event": "authenticate", "data": value}), 0.0)
+        assert isinstance(answer, Frame)
+        sentence = "expected an object with `token`, a string"
+        error = {"code": "bad-data", "message": sentence, "request": "authenticate"}
+        assert json.loads(answer.payload) == {"event": "error", "data": error}
+    assert isinstance(session.receive('{"event": "ping"}', 0.0), Ping)
+    refused = session.receive('{"event": "subscribe-job", "data": "1"}', 0.0)
+    assert isinstance(refused, Frame)
+    assert json.loads(refused.payload)["data"]["code"] == "unauthenticated"
+    close = session.receive("x" * (17 * 1024 + 1), 0.0)
+    assert isinstance(close, Close)
+    assert (close.code, close.reason) == (1009, "a message may have 17408 bytes")
 
 
 @given(st.text(st.characters(codec=None)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from jobws.bullmq.reading.read_state import Reread
-from jobws.hub.jobs.subscription import PendingSubscription
+from jobws.hub.jobs.pending import PendingSubscription
 from jobws.server.intervals import Intervals
 from tests.support import eventually
 from tests.support.bridge import quick_bridge

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
 
 
 def do_all(steps: Iterator[None]) -> None:

@@ -32,14 +32,19 @@ class Sight:
     Attributes:
         sees_all: Whether every queue exists for the identity.
         reads_all: Whether the identity may read every job of every queue.
+        line_queues: The queues whose lines of the log the identity may read. None means those of every queue.
     """
 
-    __slots__ = ("_by_job", "_identity", "_labels", "reads_all", "sees_all")
+    __slots__ = ("_by_job", "_identity", "_labels", "line_queues", "reads_all", "sees_all")
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self.reads_all = allows(identity, Action.READ_JOB)
         self.sees_all = self.reads_all
+        lines = [entry.place for entry in identity.rights.entries if entry.action is Action.READ_LOGS]
+        named = [place.queue for place in lines if place is not None]
+        every = None in named or allows(identity, Action.READ_LOGS)
+        self.line_queues = None if every else frozenset(queue for queue in named if queue is not None)
         # The labels that exist for the identity, and by job id (None means all jobs) those of queues in which it may
         # read the job.
         self._labels: dict[str, None] = {}
@@ -61,6 +66,10 @@ class Sight:
     def may_read(self, queue: str, job_id: str | None) -> bool:
         """Whether the identity may read this job of the queue, or every job of the queue if `job_id` is None."""
         return self.reads_all or allows(self._identity, Action.READ_JOB, queue, job_id)
+
+    def may_read_lines(self, queue: str | None) -> bool:
+        """Whether the identity may read lines of the log about jobs of the queue, or (None) every line."""
+        return allows(self._identity, Action.READ_LOGS, queue)
 
     def reads_everywhere(self, job_id: str) -> bool:
         """Whether the identity may read the job with this id in every queue."""

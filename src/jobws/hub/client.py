@@ -9,14 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from msgspec import UNSET
+
 from jobws.hub.outbox import Outbox
-from jobws.protocol.codec import Frame
-from jobws.protocol.session import BaseSession, Close, error_frame
+from jobws.protocol.codec import Frame, encode
+from jobws.protocol.echo import echoed, named
+from jobws.protocol.messages import Authenticated, Ended, EndedData, Expiring, ExpiringData, ItemError
+from jobws.protocol.request_types import Authenticate
+from jobws.protocol.requests import FORBIDDEN
+from jobws.protocol.session import BaseSession, Close, Standing, error_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.protocol.messages import ItemError, Ref
+    from jobws.protocol.messages import AuthenticatedData, Ref
+    from jobws.protocol.request_types import Reader, SubscriptionKey
 
 
 SEARCH_SIZE: Final = 240
@@ -47,14 +54,17 @@ class Client(ABC, Generic[RequestT, PendingT]):
     Attributes:
         outbox: The frames to the client. Answers and events go through the same outbox, so their order is kept.
         closing: Why the connection is to end. None while it is not to end.
+        on_authenticate: Called with a request `authenticate`, which `renew` or `reject` then answers. It must not wait.
+            None means that the client cannot send another token.
     """
 
-    __slots__ = ("closing", "outbox", "session")
+    __slots__ = ("closing", "on_authenticate", "outbox", "session")
 
     def __init__(self, session: BaseSession[RequestT], outbox_bytes: int, wake: Callable[[], None]) -> None:
         self.session = session
         self.outbox = Outbox(outbox_bytes, wake)
         self.closing: Close | None = None
+        self.on_authenticate: Callable[[Authenticate], None] | None = None
 
     def receive(self, message: str | bytes, now: float) -> PendingT | None:
         """Answer one message of the client, or return what must be looked up before the message can be answered.
@@ -69,6 +79,8 @@ class Client(ABC, Generic[RequestT, PendingT]):
             self.outbox.append(request)
         elif isinstance(request, Close):
             self.close(request)
+        elif isinstance(request, Authenticate):
+            self._authenticate(request, now)
         else:
             pending = self._serve(request)
         if pending is None:
@@ -78,6 +90,53 @@ class Client(ABC, Generic[RequestT, PendingT]):
     @abstractmethod
     def _serve(self, request: RequestT) -> PendingT | None:
         """Answer a valid request, or return what must be looked up before the request can be answered."""
+
+    # ---- tokens ----
+
+    def _authenticate(self, request: Authenticate, now: float) -> None:
+        if self.on_authenticate is None:
+            self.reject(request, ItemError("unknown-event", "over HTTP the token comes in a header"), now)
+        else:
+            self.on_authenticate(request)
+
+    def take_rights(self, reader: Reader) -> None:
+        """Replace what the client may read. End the subscriptions that it may no longer have, and tell it of each."""
+        self.session.reader = reader
+        self.session.standing = Standing.VALID
+        self._end_forbidden()
+
+    @abstractmethod
+    def _end_forbidden(self) -> None:
+        """End the subscriptions that the client may no longer have. Refuse those that are not answered yet."""
+
+    def renew(self, reader: Reader, request: Authenticate, data: AuthenticatedData) -> None:
+        """Answer `authenticate` with a token that is accepted. Its rights replace those of the token before."""
+        if self.closing is None:
+            self.take_rights(reader)
+            self.outbox.append(encode(Authenticated(data, echoed(request.ref))))
+            self.outbox.flush()
+
+    def reject(self, request: Authenticate, error: ItemError, now: float) -> None:
+        """Refuse `authenticate`. Nothing else changes, but too many refusals end the connection."""
+        if self.closing is None:
+            answer = self.session.refuse(error.code, error.message, "authenticate", request.ref, now)
+            if isinstance(answer, Close):
+                self.close(answer)
+            else:
+                self.outbox.append(answer)
+                self.outbox.flush()
+
+    def warn(self, expires_ms: int) -> None:
+        """Tell the client when its token expires."""
+        if self.closing is None:
+            self.outbox.append(encode(Expiring(ExpiringData(expires_ms))))
+            self.outbox.flush()
+
+    def _tell_end(self, key: SubscriptionKey | None) -> None:
+        """Tell the client that a subscription has ended for want of a right."""
+        queue, job_id = (UNSET, UNSET) if key is None else (key.queue or UNSET, key.job_id or UNSET)
+        data = EndedData(FORBIDDEN.code, FORBIDDEN.message, queue, job_id)
+        self.outbox.append(encode(Ended(sub=named(None if key is None else key.sub), data=data)))
 
     def close(self, why: Close) -> None:
         """End the connection. Frames that wait are still sent; further messages are ignored.

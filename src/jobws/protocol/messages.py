@@ -31,6 +31,7 @@ RESERVED_EVENTS: Final = frozenset(
         "pong",
         "ping",
         "expiring",
+        "ended",
         "authenticate",
         "dropped",
         "job-log",
@@ -69,7 +70,8 @@ class HelloData(Struct, rename="camel", frozen=True):
 
     `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the first 100 labels.
     `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Of jobs in these
-    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues.
+    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues. `auth`
+    is true if the client must send `authenticate` before it may ask for anything; it is told of no queues then.
     """
 
     protocol: str
@@ -79,6 +81,7 @@ class HelloData(Struct, rename="camel", frozen=True):
     queues: tuple[str, ...] | UnsetType = UNSET
     without_events: tuple[str, ...] | UnsetType = UNSET
     queue_count: int | UnsetType = UNSET
+    auth: bool | UnsetType = UNSET
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):
@@ -165,6 +168,54 @@ class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True)
     ref: Ref | UnsetType = UNSET
 
 
+class AuthenticatedData(Struct, rename="camel", frozen=True):
+    """The data of the ack of `authenticate`.
+
+    `expires` is when the token expires, in epoch milliseconds; null for never. The other keys are those of `hello`.
+    """
+
+    request: str
+    expires: int | None
+    queues: tuple[str, ...]
+    queue_count: int
+    without_events: tuple[str, ...] | UnsetType = UNSET
+
+
+class Authenticated(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
+    """The answer to `authenticate` with a token that is accepted. Everything after it follows the new token."""
+
+    data: AuthenticatedData
+    ref: Ref | UnsetType = UNSET
+
+
+class ExpiringData(Struct, frozen=True):
+    """The data of `expiring`. `expires` is when the token expires, in epoch milliseconds."""
+
+    expires: int
+
+
+class Expiring(Struct, tag_field="event", tag="expiring", frozen=True):
+    """The token of the connection expires soon: the client should send `authenticate` with a new one."""
+
+    data: ExpiringData
+
+
+class EndedData(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """The data of `ended`: the queue and the job id of the subscription, as its client named them, and why it ended."""
+
+    code: str
+    message: str
+    queue: str | UnsetType = UNSET
+    job_id: str | UnsetType = UNSET
+
+
+class Ended(Struct, tag_field="event", tag="ended", frozen=True, kw_only=True, omit_defaults=True):
+    """A subscription has ended, since the new token of the connection does not allow it. Nothing of it follows."""
+
+    sub: Sub | UnsetType = UNSET
+    data: EndedData
+
+
 class ErrorData(Struct, frozen=True, omit_defaults=True):
     """The data of `error`: why a request was refused. `request` names the request, if the name could be read."""
 
@@ -235,4 +286,4 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     truncated: bool | UnsetType = UNSET
 
 
-ServerMessage: TypeAlias = Hello | Ack | Error | Pong | Gap
+ServerMessage: TypeAlias = Hello | Ack | Authenticated | Expiring | Ended | Error | Pong | Gap

@@ -84,6 +84,13 @@ class Ping(Struct, frozen=True):
     ref: Ref | None
 
 
+class Authenticate(Struct, frozen=True):
+    """The request `authenticate`: from now on, the client is whoever holds this token."""
+
+    token: str
+    ref: Ref | None
+
+
 Request: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
@@ -112,6 +119,15 @@ class Reader(Protocol):
 
     def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
         """Return those of the labels in which the job of that id may be read."""
+        ...
+
+    def may_read_lines(self, queue: str | None) -> bool:
+        """Whether lines of the log may be read that are about jobs of the queue, or (None) every line."""
+        ...
+
+    @property
+    def line_queues(self) -> frozenset[str] | None:
+        """The queues whose lines of the log may be read. None means those of every queue."""
         ...
 
     def container(self, labels: Container[str]) -> Container[str]:

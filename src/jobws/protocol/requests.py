@@ -13,6 +13,7 @@ from jobws.protocol.job_log_position import parse_logs
 from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref, Sub
 from jobws.protocol.request_types import (
     DEFAULT_EVENTS,
+    Authenticate,
     Ping,
     Request,
     Subscribe,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import TypeVar
 
-    from jobws.protocol.request_types import Reader
+    from jobws.protocol.request_types import Reader, Room
 
     Item = TypeVar("Item")
 
@@ -36,7 +37,9 @@ FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
 _NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
-_KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping"  # as in protocol.md, §3
+_KNOWN: Final = (
+    "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping, authenticate"  # as in protocol.md, §3
+)
 
 
 def parse_ref(value: object) -> Ref | None:
@@ -80,16 +83,28 @@ def parse_request(
             items, many = parser.each(data, parser.subscription)
             return Subscribe(event, items, many, ref)
         case "unsubscribe-job":
-            keys, many = parser.each(data, parser.left_job)
+            keys, many = parser.each(data, lambda value: parser.left(_job(value)))
             return Unsubscribe(event, keys, many, ref)
         case "subscribe-queue":
             return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
         case "unsubscribe-queue":
-            return Unsubscribe(event, (parser.left_queue(data),), many=False, ref=ref)
+            return Unsubscribe(event, (parser.left(_whole_queue(data)),), many=False, ref=ref)
         case "ping":
             return Ping(ref)
         case _:
             raise RequestError("unknown-event", f"unknown event; this bridge knows {_KNOWN}")
+
+
+def parse_authenticate(data: object, ref: Ref | None) -> Authenticate:
+    """Return the request `authenticate` with this data. Its token is not checked.
+
+    Raises:
+        RequestError: `bad-data`. The data is no object with a token.
+    """
+    token = data.get("token") if isinstance(data, dict) else None
+    if not isinstance(token, str):
+        raise RequestError("bad-data", "expected an object with `token`, a string")
+    return Authenticate(token, ref)
 
 
 def parse_rooms(
@@ -101,7 +116,14 @@ def parse_rooms(
         RequestError: `data` is wrong as a whole.
     """
     parser = _Parser(queues, max_items, reader)
-    return parser.each(data, parser.readable_job)[0]
+    return parser.each(data, lambda value: parser.readable(_job(value)))[0]
+
+
+def may_read(reader: Reader, room: Room) -> bool:
+    """Whether a client may subscribe to a room. Without a queue it needs one queue in which it may read the job."""
+    if room.queue is None:
+        return reader.reads_somewhere(room.job_id or "")
+    return reader.may_read(room.queue, room.job_id)
 
 
 class _Parser:
@@ -127,18 +149,9 @@ class _Parser:
             raise RequestError("too-many", f"a list may have {self._max_items} items, this one has {len(values)}")
         return tuple(_item_or_error(value, parse) for value in values), True
 
-    def readable_job(self, value: object) -> SubscriptionKey:
-        return self.readable(_job(value))
-
-    def left_job(self, value: object) -> SubscriptionKey:
-        return self.left(_job(value))
-
-    def left_queue(self, data: object) -> SubscriptionKey:
-        return self.left(_whole_queue(data))
-
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return `key` if the sender may read it and there can be such a queue."""
-        if not self.may_read(key):
+        if not may_read(self._reader, key):
             raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if key.queue is not None and key.queue not in self._queues:
             raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
@@ -146,15 +159,10 @@ class _Parser:
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return `key`. To leave a subscription needs no right: without it there is none."""
-        return self.readable(key) if self.may_read(key) else key
-
-    def may_read(self, key: SubscriptionKey) -> bool:
-        if key.queue is None:
-            return self._reader.reads_somewhere(key.job_id or "")
-        return self._reader.may_read(key.queue, key.job_id)
+        return self.readable(key) if may_read(self._reader, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:
-        key = self.readable_job(value)
+        key = self.readable(_job(value))
         if not isinstance(value, dict):
             return SubscriptionRequest(key)
         after, sent = self.after(value.get("after"), key.queue)

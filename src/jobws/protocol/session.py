@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import UNSET, Struct
@@ -24,7 +25,7 @@ from jobws.protocol.request_types import Request
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from jobws.protocol.request_types import Reader
+    from jobws.protocol.request_types import Authenticate, Reader
 
 # How many errors a client may cause within ABUSE_SECONDS. Otherwise a client in a loop would get errors without end.
 ABUSE_ERRORS: Final = 20
@@ -33,6 +34,35 @@ ABUSE_SECONDS: Final = 10.0
 # wrong.
 REFUSALS: Final = frozenset({"forbidden", "expired", "unauthenticated", "bad-token"})
 MAX_REFUSALS: Final = 100
+
+
+# What a client may send without a token: a token of 16 KiB, and what is around it.
+MAX_FIRST_BYTES: Final = 17 * 1024
+_ALWAYS: Final = ("authenticate", "ping")
+
+
+class Standing(Enum):
+    """Whether a client's token is valid now."""
+
+    WITHOUT_TOKEN = "without token"  # noqa: S105 - no secret
+    """The bridge has keys, and the client has sent no token yet."""
+    VALID = "valid"
+    EXPIRED = "expired"
+    """The token has expired. What is subscribed goes on for a time, in which the client may send a new token."""
+
+    def check(self, event: str) -> None:
+        """Check that a client may make a request.
+
+        Raises:
+            RequestError: `unauthenticated` or `expired`.
+        """
+        match self:
+            case Standing.WITHOUT_TOKEN if event not in _ALWAYS:
+                raise RequestError("unauthenticated", "this needs a token; send `authenticate` first")
+            case Standing.EXPIRED if event not in _ALWAYS and not event.startswith("unsubscribe-"):
+                raise RequestError("expired", "the token has expired; send `authenticate` with a new one")
+            case _:
+                pass
 
 
 class Close(Struct, frozen=True):
@@ -51,11 +81,18 @@ class BaseSession(ABC, Generic[RequestT]):
 
     Args:
         max_message_bytes: The largest message that a client may send.
+        reader: What the client may read.
+
+    Attributes:
+        reader: What the client may read. A new token of the client replaces it.
+        standing: Whether the client's token is valid now.
     """
 
-    __slots__ = ("_errors", "_max_message_bytes", "_refusals")
+    __slots__ = ("_errors", "_max_message_bytes", "_refusals", "reader", "standing")
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, reader: Reader) -> None:
+        self.reader = reader
+        self.standing = Standing.VALID
         self._max_message_bytes = max_message_bytes
         self._errors: deque[float] | None = None
         self._refusals: deque[float] | None = None
@@ -64,7 +101,7 @@ class BaseSession(ABC, Generic[RequestT]):
     def _request(self, event: str, data: object, ref: Ref | None) -> RequestT:
         """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
-    def receive(self, message: str | bytes, now: float) -> RequestT | Frame | Close:
+    def receive(self, message: str | bytes, now: float) -> RequestT | Authenticate | Frame | Close:
         """Return the request in a client's message, the frame to answer with, or the end of the connection.
 
         Args:
@@ -72,14 +109,20 @@ class BaseSession(ABC, Generic[RequestT]):
             now: Seconds on a clock that never goes back.
         """
         # The exact size is computed only if it may be too large: a character has at most 4 bytes of UTF-8.
-        if 4 * len(message) > self._max_message_bytes and _size(message) > self._max_message_bytes:
-            return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message_bytes} bytes")
+        limit = self._max_message_bytes
+        if self.standing is Standing.WITHOUT_TOKEN:
+            limit = min(limit, MAX_FIRST_BYTES)
+        if 4 * len(message) > limit and _size(message) > limit:
+            return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {limit} bytes")
         ref: Ref | None = None
         event: str | None = None
         try:
             envelope = _envelope(message)
             ref = requests.parse_ref(envelope.get("ref"))
             event = _event(envelope)
+            self.standing.check(event)
+            if event == "authenticate":
+                return requests.parse_authenticate(envelope.get("data"), ref)
             return self._request(event, envelope.get("data"), ref)
         except RequestError as error:
             known = event if error.code != "unknown-event" else None
@@ -113,18 +156,14 @@ class Session(BaseSession[Request]):
         max_message_bytes: The largest message that a client may send.
         max_items: How many items a list may have.
         reader: What the client may read.
-
-    Attributes:
-        reader: What the client may read. A new token of the client replaces it.
     """
 
-    __slots__ = ("_max_items", "_queues", "reader")
+    __slots__ = ("_max_items", "_queues")
 
     def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int, reader: Reader) -> None:
-        super().__init__(max_message_bytes)
+        super().__init__(max_message_bytes, reader)
         self._queues = queues
         self._max_items = max_items
-        self.reader = reader
 
     def _request(self, event: str, data: object, ref: Ref | None) -> Request:
         return requests.parse_request(event, data, ref, self._queues, self._max_items, self.reader)

@@ -34,6 +34,7 @@ from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.settings import Settings
 from jobws.server.tasks import Tasks
+from jobws.server.websocket.admission import Admission
 from jobws.server.websocket.endpoint import Clients
 from jobws.server.websocket.hello import Greeting
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.client import Client
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.server.hook import Authenticate
     from jobws.server.intervals import Intervals
 
@@ -118,17 +119,18 @@ class Bridge:
         )
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
+        failed_auths = FailedAuths(settings.failed_auths_per_minute)
+        self._admission = Admission(self.authentication, greeting, settings, self._tasks, failed_auths.note)
         endpoint = JobEndpoint(
             settings,
-            greeting,
             self.fanout,
             self.queues,
             self._store,
             self._reading_back,
             self._tasks,
         )
-        self.clients: Clients[JobClient, PendingSubscription] = Clients(endpoint, settings)
-        self.logs = Logs(self.target, settings, greeting, self._tasks)
+        self.clients: Clients[JobClient, PendingSubscription] = Clients(endpoint, settings, self._admission, greeting)
+        self.logs = Logs(self.target, settings, self._admission, greeting, self._tasks)
         self._submitter = Submitter(self.target)
         self.service = Service(
             settings,
@@ -147,7 +149,7 @@ class Bridge:
         self.app = make_app(
             settings,
             self.authentication,
-            FailedAuths(settings.failed_auths_per_minute),
+            failed_auths,
             self.service,
             metrics,
             websockets,
@@ -174,6 +176,8 @@ class Bridge:
             self.queues.start(group)
             self._tasks.keep("the sweep", self._sweeper.run)
             self.logs.start()
+            if self.authentication.required:
+                self._tasks.keep("the tokens of WebSockets", self._admission.run)
             if isinstance(self.authentication, Keys):
                 self._tasks.keep("the look at the files of keys", self.authentication.run)
             try:

@@ -16,7 +16,7 @@ from jobws.access.identity import Identity
 from jobws.errors import TokenRefusedError
 from jobws.server.guard import is_same_host
 from jobws.server.http.problems import problem, rate_limited
-from jobws.server.http.rights import refusal, unauthenticated
+from jobws.server.http.rights import unauthenticated
 from jobws.server.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -71,14 +71,12 @@ class Callers:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope, caller: Caller) -> RequestError | None:
-        if scope["type"] == "http":
-            if isinstance(caller, Identity) or any(route.matches(scope)[0] is Match.FULL for route in self._public):
-                return None
-            return unauthenticated(caller)
-        # The endpoints of WebSockets do not look at rights yet, so a token that is accepted opens none.
-        if not self._authentication.required:
+        # A WebSocket may send its token later, and a browser is told of a refusal only by a close code.
+        if scope["type"] == "websocket" or isinstance(caller, Identity):
             return None
-        return refusal("forbidden") if isinstance(caller, Identity) else unauthenticated(caller)
+        if any(route.matches(scope)[0] is Match.FULL for route in self._public):
+            return None
+        return unauthenticated(caller)
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:

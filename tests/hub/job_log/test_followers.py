@@ -18,7 +18,8 @@ from tests.support.steps import ask_for, begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Found
-    from jobws.hub.jobs.subscription import PendingSubscription, Subscription
+    from jobws.hub.jobs.pending import PendingSubscription
+    from jobws.hub.jobs.subscription import Subscription
 
 QUEUES = ("http", "analyzer")
 NOW = 1795435729358.0

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
-    from jobws.hub.jobs.subscription import PendingSubscription
 
 QUEUES = ("http", "analyzer")
 DONE = [b"event", b"completed", b"jobId", b"1"]

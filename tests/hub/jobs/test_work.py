@@ -24,7 +24,7 @@ from tests.support.work import counted
 
 if TYPE_CHECKING:
     from jobws.bullmq.events import HistoryEntry
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="Python 3.13 does not trace each instruction of a function the second time"

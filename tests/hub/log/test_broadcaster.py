@@ -21,6 +21,7 @@ from jobws.redis.log_stream import MAX_COUNT, LogCursor, Missing, Page, State, n
 from jobws.server.log.history import beginning_after
 from tests.support import SEEDS
 from tests.support.fanout import ignore
+from tests.support.sight import EVERYTHING
 
 if TYPE_CHECKING:
     from jobws.hub.log.subscription import LogSubscription
@@ -60,7 +61,7 @@ class Client:
     """A client, what it reads of past lines, and the line up to which it knows about every line."""
 
     def __init__(self, hub: LogHub) -> None:
-        self.hub_client = LogClient(LogSession(1 << 18), hub, OUTBOX_BYTES, lambda: None)
+        self.hub_client = LogClient(LogSession(1 << 18, EVERYTHING), hub, OUTBOX_BYTES, lambda: None)
         self.member: LogSubscription | None = None
         self.page: tuple[Page, int] | None = None
         # None after a hole whose size is unknown, since it is not known how many lines had come up to `after`.
@@ -250,7 +251,7 @@ def test_many_interleavings(seeds: range) -> None:
 def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
     hub.cursor = LogCursor("2-0", 2)
-    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+    connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, LogCursor("0-0", 0), "3-0", gap=False)
@@ -306,7 +307,7 @@ def test_what_is_missing(
 def test_a_hole_is_approximate_for_who_filters() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
     for data, approximate in (({}, None), ({"level": "info"}, True)):
-        connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+        connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
         assert member is not None
         connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
@@ -323,7 +324,7 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
 def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
     """The client wants none of the lines that were read, so nothing else wakes its writer."""
     hub, woken = LogHub(lambda: 0.0, ignore, ignore), []
-    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: woken.append("woken"))
+    connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
     connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
@@ -340,7 +341,7 @@ def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
 
 def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
-    connection = LogClient(LogSession(1 << 18), hub, 1000, lambda: None)
+    connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1000, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
@@ -356,7 +357,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
 
 def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
-    connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+    connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
     connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
@@ -387,7 +388,7 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
     hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS, ignore, ignore)
     clients = []
     for text in ("a", "b", "C", "a", "nowhere"):
-        connection = LogClient(LogSession(1 << 18), hub, 1 << 20, lambda: None)
+        connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": {"text": text}}), 0.0)
         assert member is not None
         connection.complete(member, LogCursor("0-0", 0), "0-0", gap=False)

@@ -17,6 +17,7 @@ from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import LogCursor, Missing, Page, State
 from tests.support.fanout import ignore
+from tests.support.sight import EVERYTHING
 
 UNAVAILABLE = ItemError("unavailable", "later")
 
@@ -27,7 +28,7 @@ class Client:
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
         self.hub = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
         self.woken = 0
-        self.hub_client = LogClient(LogSession(1 << 18), self.hub, outbox_bytes, self._wake)
+        self.hub_client = LogClient(LogSession(1 << 18, EVERYTHING), self.hub, outbox_bytes, self._wake)
 
     def _wake(self) -> None:
         self.woken += 1

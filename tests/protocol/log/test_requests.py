@@ -11,26 +11,29 @@ from jobws.protocol.codec import Frame
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER
 from jobws.protocol.log.records import LogRecord, severity
 from jobws.protocol.log.requests import MAX_CHOICES, MAX_TEXT_BYTES, LogFilter, LogSession, SubscribeLogs
+from tests.support.sight import EVERYTHING, sight
 
 
 def receive(data: object, event: str = "subscribe-logs") -> object:
-    return LogSession(1 << 18).receive(json.dumps({"event": event, "data": data, "ref": 1}), 0.0)
+    return LogSession(1 << 18, EVERYTHING).receive(json.dumps({"event": event, "data": data, "ref": 1}), 0.0)
+
+
+def asks(wanted: LogFilter, tail: int | None, after: str | None) -> SubscribeLogs:
+    return SubscribeLogs(wanted, wanted, tail, after, 1)
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (None, SubscribeLogs(LogFilter(), None, None, 1)),
-        ({"tail": 0, "text": "", "other": []}, SubscribeLogs(LogFilter(), 0, None, 1)),
-        ({"tail": MAX_SAFE_INTEGER}, SubscribeLogs(LogFilter(), MAX_SAFE_INTEGER, None, 1)),
-        ({"after": "7"}, SubscribeLogs(LogFilter(), None, "7-0", 1)),
-        ({"level": "WARN"}, SubscribeLogs(LogFilter(severity("warning")), None, None, 1)),
-        ({"text": "Ä" * (MAX_TEXT_BYTES // 2)}, SubscribeLogs(LogFilter(text="ä" * 512), None, None, 1)),
+        (None, asks(LogFilter(), None, None)),
+        ({"tail": 0, "text": "", "other": []}, asks(LogFilter(), 0, None)),
+        ({"tail": MAX_SAFE_INTEGER}, asks(LogFilter(), MAX_SAFE_INTEGER, None)),
+        ({"after": "7"}, asks(LogFilter(), None, "7-0")),
+        ({"level": "WARN"}, asks(LogFilter(severity("warning")), None, None)),
+        ({"text": "Ä" * (MAX_TEXT_BYTES // 2)}, asks(LogFilter(text="ä" * 512), None, None)),
         (
             {"source": "a", "queue": ["b", "c"], "jobId": ["1"] * MAX_CHOICES},
-            SubscribeLogs(
-                LogFilter(sources=frozenset("a"), queues=frozenset("bc"), job_ids=frozenset("1")), None, None, 1
-            ),
+            asks(LogFilter(sources=frozenset("a"), queues=frozenset("bc"), job_ids=frozenset("1")), None, None),
         ),
     ],
 )
@@ -72,7 +75,7 @@ def test_an_unknown_request_is_told_which_there_are() -> None:
     assert isinstance(refused, Frame)
     error = json.loads(refused.payload)["data"]
     assert error["code"] == "unknown-event"
-    assert "subscribe-logs, unsubscribe-logs, ping" in error["message"]
+    assert "subscribe-logs, unsubscribe-logs, ping, authenticate" in error["message"]
 
 
 RECORD = LogRecord(1, "error", "web", "m", queue="http", job_id="7")
@@ -90,3 +93,40 @@ RECORD = LogRecord(1, "error", "web", "m", queue="http", job_id="7")
 def test_a_line_passes_each_filter_or_is_not_wanted(wanted: dict[str, Any], other: dict[str, Any]) -> None:
     assert LogFilter(**wanted).wants(RECORD)
     assert not LogFilter(**other).wants(RECORD)
+
+
+@pytest.mark.parametrize(
+    ("scope", "data", "queues", "has_queue"),
+    [
+        (("admin",), {}, None, False),
+        (("read:logs",), {"queue": "http"}, {"http"}, False),
+        (("read:logs:*",), {}, None, True),
+        (("read:logs:*",), {"queue": ["http", "b"]}, {"http", "b"}, True),
+        (("read:logs:http", "read:logs:b", "read:jobs:c"), {}, {"http", "b"}, True),
+        (("read:logs:http", "read:logs:b"), {"queue": "b"}, {"b"}, True),
+    ],
+)
+def test_the_lines_that_may_be_read(
+    scope: tuple[str, ...], data: object, queues: set[str] | None, has_queue: bool
+) -> None:
+    asked = {"event": "subscribe-logs", "data": data}
+    request = LogSession(1 << 18, sight(*scope)).receive(json.dumps(asked), 0.0)
+    assert isinstance(request, SubscribeLogs)
+    assert (request.filter.queues, request.filter.has_queue) == (queues, has_queue)
+    assert not request.asked.has_queue
+
+
+@pytest.mark.parametrize(
+    ("scope", "data"),
+    [
+        (("read:jobs:*", "write:logs"), {}),
+        (("read:logs:http",), {"queue": "b"}),
+        (("read:logs:http",), {"queue": ["http", "b"]}),
+    ],
+)
+def test_lines_that_may_not_be_read(scope: tuple[str, ...], data: object) -> None:
+    asked = {"event": "subscribe-logs", "data": data}
+    answer = LogSession(1 << 18, sight(*scope)).receive(json.dumps(asked), 0.0)
+    assert isinstance(answer, Frame)
+    error = {"code": "forbidden", "message": "the token does not allow this", "request": "subscribe-logs"}
+    assert json.loads(answer.payload) == {"event": "error", "data": error}

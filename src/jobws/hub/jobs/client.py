@@ -16,12 +16,14 @@ from jobws.hub.jobs.backlog import Backlog
 from jobws.hub.jobs.beginning import Begun, begin
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
 from jobws.hub.jobs.missed import Owed
+from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
 from jobws.hub.jobs.positions import positions
-from jobws.hub.jobs.subscription import UNSUBSCRIBED, PendingSubscription, Subscription, answer
+from jobws.hub.jobs.subscription import Subscription, reader_of
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
 from jobws.protocol.request_types import Ping, Request, Subscribe, SubscriptionKey, SubscriptionRequest, Unsubscribe
+from jobws.protocol.requests import may_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -50,7 +52,7 @@ class JobClient(Client[Request, PendingSubscription]):
         backlog: What the client missed and must still get. None until there is something.
     """
 
-    __slots__ = ("_fanout", "_pending", "_queues", "_read_back", "_session", "_subscriptions", "backlog")
+    __slots__ = ("_fanout", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
 
     def __init__(
         self,
@@ -64,7 +66,6 @@ class JobClient(Client[Request, PendingSubscription]):
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None
-        self._session = session
         self._fanout = fanout
         self._queues = queues
         self._read_back = read_back
@@ -151,7 +152,7 @@ class JobClient(Client[Request, PendingSubscription]):
             pending.evicted.append(name_evicted(evicted.request.key))
         if (crowded := subscriptions.too_alike(request.key)) is not None:
             return crowded
-        subscription = Subscription(self, request, self._fanout.rooms, self._session.reader)
+        subscription = Subscription(self, request, self._fanout.rooms, self.session.reader)
         subscriptions.add(subscription)
         return subscription
 
@@ -262,6 +263,21 @@ class JobClient(Client[Request, PendingSubscription]):
             if isinstance(subscription, Subscription) and subscription.ended:
                 self._pending.remove(pending)
                 self._refuse(pending, UNSUBSCRIBED)
+
+    # ---- a new token ----
+
+    def _end_forbidden(self) -> None:
+        reader = self.session.reader
+        for subscription in list(self._subscriptions):
+            key = subscription.request.key
+            if not may_read(reader, key):
+                if subscription.acked:
+                    self._tell_end(key)
+                self.end(subscription)
+                for pending in self._pending:
+                    pending.forbid(subscription)
+            else:
+                subscription.limit(reader_of(key, reader), self._fanout.job_logs)
 
     # ---- answers ----
 

@@ -45,7 +45,9 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     key = subscription.request.key
     job_id = key.job_id or ""
     client = subscription.client
-    if entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
+    if not subscription.covers(queue):  # a new token does not allow this queue
+        pass
+    elif entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
         tail = fanout.tail(json_text(queue), entry[1])
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)

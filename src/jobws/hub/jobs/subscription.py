@@ -1,31 +1,24 @@
-"""A subscription of one client, and the request for several of them until it is answered.
-
-A `Subscription` has the events that it holds back and what is known of its job. `answer` builds the ack of a
-`PendingSubscription`.
-"""
+"""A subscription of one client, with the events that it holds back and what is known of its job."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from msgspec import UNSET, Struct, structs
+from msgspec import Struct
 
-from jobws.hub.client import SEARCH_SIZE
 from jobws.protocol.identifiers import START, is_after
-from jobws.protocol.messages import AckData, Cursor, ItemError, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from jobws.bullmq.events import Kind
+    from jobws.hub.job_log.followers import JobLogs
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
-    from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Reader, Subscribe, SubscriptionKey, SubscriptionRequest
-
-UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
+    from jobws.protocol.messages import Cursor
+    from jobws.protocol.request_types import Reader, SubscriptionKey, SubscriptionRequest
 
 
 class Alive(Enum):
@@ -193,6 +186,30 @@ class Subscription:
         """Note that the outcome with this `finished_text` was sent, or need not be sent."""
         self.delivered = {**(self.delivered or {}), queue: finished}
 
+    def limit(self, reader: Reader | None, job_logs: JobLogs) -> None:
+        """Take another `reader`. What is known or held of queues that it excludes is dropped; nothing of them follows.
+
+        Queues that it adds count as found now.
+        """
+        if reader is self.reader:
+            return
+        if self.acked:
+            self._rooms.leave(self)
+        self.reader = reader
+        lost = [queue for queue in self.job_states if not self.covers(queue)]
+        for queue in lost:
+            del self.job_states[queue]
+            self.pay(queue)
+        if self.held is not None:
+            for each in self.held:
+                if not self.covers(each.queue):
+                    self.client.outbox.release(each.tail)
+            self.held = [each for each in self.held if self.covers(each.queue)]
+        if self.acked:
+            self._rooms.join(self)
+        for queue in lost:  # last, since this may send the held events
+            job_logs.forget(self, queue)
+
     def pay(self, queue: str) -> None:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
@@ -202,96 +219,6 @@ class Subscription:
 def reader_of(key: SubscriptionKey, reader: Reader) -> Reader | None:
     """Return who limits the queues of a subscription; None if it has every queue that its key names."""
     return None if reader.reads_all or key.queue is not None or reader.reads_everywhere(key.job_id or "") else reader
-
-
-class PendingSubscription:
-    """A request to subscribe that is not answered yet, since its jobs are being looked up in Redis.
-
-    Args:
-        request: The request.
-        labels: The labels of all queues that exist; a live view.
-
-    Attributes:
-        subscriptions: The subscription of each item of the request, in order, or the error of the item.
-        evicted: The older subscriptions that were ended to make room.
-    """
-
-    __slots__ = ("_labels", "evicted", "request", "subscriptions")
-
-    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
-        self.request = request
-        self.subscriptions: list[Subscription | ItemError] = []
-        self.evicted: list[Evicted] = []
-        self._labels = labels
-
-    @property
-    def size(self) -> int:
-        """How much work the request is: its number of subscriptions, plus SEARCH_SIZE for an unknown queue."""
-        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
-        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
-
-    @property
-    def present(self) -> list[Subscription]:
-        """The subscriptions that have not ended."""
-        return [
-            subscription
-            for subscription in self.subscriptions
-            if not isinstance(subscription, ItemError) and not subscription.ended
-        ]
-
-    @property
-    def queues(self) -> set[str | None]:
-        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
-        return {room.queue for room in self.rooms}
-
-    @property
-    def rooms(self) -> list[SubscriptionKey]:
-        """The rooms of the subscriptions that have not ended."""
-        return [subscription.request.key for subscription in self.present]
-
-
-def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
-    """Return the data of a request's ack, or the error if the request has one item, not a list, and is refused.
-
-    Args:
-        pending: The request.
-        results: The result of each item, in order.
-        fanout: Where the positions of the ack come from.
-    """
-    request, evicted = pending.request, pending.evicted or UNSET
-    if request.many:
-        common = _common(pending, fanout)
-        own = [_without(result, common) for result in results]
-        return AckData(request.event, results=own, evicted=evicted, after=common or UNSET)
-    (result,) = results
-    if isinstance(result.error, ItemError):
-        return result.error
-    return AckData(
-        request.event,
-        jobs=result.jobs,
-        unknown=result.unknown,
-        gap=result.gap,
-        ambiguous=result.ambiguous,
-        unknown_queue=result.unknown_queue,
-        evicted=evicted,
-        after=result.after,
-    )
-
-
-def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
-    """Return the present position of each queue of the items, or no positions if an item names no queue."""
-    rooms = [item.key for item in pending.request.items if not isinstance(item, ItemError)]
-    if any(room.queue is None for room in rooms):
-        return {}
-    return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}
-
-
-def _without(result: Result, common: Cursor) -> Result:
-    """Return `result` without the positions that equal those of `common`."""
-    if result.after is UNSET or not common:
-        return result
-    own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
-    return structs.replace(result, after=own or UNSET)
 
 
 def now_in(queue: str, fanout: Fanout) -> str:

@@ -14,6 +14,7 @@ from jobws.protocol.log.answers import LogAck, LogAckData, LogPong, LogPongData
 from jobws.protocol.log.requests import LogRequest, SubscribeLogs, UnsubscribeLogs
 from jobws.protocol.messages import ItemError, Ref
 from jobws.protocol.request_types import Ping
+from jobws.protocol.requests import FORBIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +98,15 @@ class LogClient(Client[LogRequest, LogSubscription]):
             self._end(subscription)
             self.refuse(error, SUBSCRIBE, subscription.request.ref)
             self.outbox.flush()
+
+    def _end_forbidden(self) -> None:
+        for subscription in (self._pending, self._current):
+            if subscription is not None and not subscription.limit(self.session.reader):
+                if subscription is self._pending:
+                    self.fail(subscription, FORBIDDEN)
+                else:
+                    self._leave_current()
+                    self._tell_end(None)
 
     def _give_up_pending(self) -> None:
         if self._pending is not None:

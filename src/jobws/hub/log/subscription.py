@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from jobws.errors import RequestError
 from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.answers import Dropped, DroppedData
 from jobws.protocol.log.records import log_frame
+from jobws.protocol.log.requests import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogRequest, SubscribeLogs
+    from jobws.protocol.request_types import Reader
     from jobws.redis.log_stream import LogCursor, Missing, Page
 
 # How many past lines count as one item of a list, for the limit on requests.
@@ -71,6 +75,14 @@ class LogSubscription:
         lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
         return lines // LINES_PER_ITEM
 
+    def limit(self, reader: Reader) -> bool:
+        """Pass only lines that this reader may read from now on. Returns False if it may not have the subscription."""
+        try:
+            self.request = replace(self.request, filter=readable(self.request.asked, reader))
+        except RequestError:
+            return False
+        return True
+
     @property
     def reached(self) -> str | None:
         """The id up to which every line was sent or counted as dropped. None before the answer."""
@@ -101,9 +113,11 @@ class LogSubscription:
         """Count lines that were trimmed from the stream before they were read, and send `dropped` if there is room.
 
         With a filter, the number is approximate, since it is not known how many of the lines the filter would have
-        chosen.
+        chosen. If the client may not read every line, it is 0, since it would tell how
+        many lines there are of others.
         """
-        self._drop(missing.count, approximate=missing.approximate or not self.request.filter.is_open)
+        count = missing.count if self.request.filter == self.request.asked else 0
+        self._drop(count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.client.outbox.below_low_water:
             self.append_dropped()
 

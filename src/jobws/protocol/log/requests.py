@@ -8,27 +8,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_stream_id, type_name
 from jobws.protocol.log.records import LEVELS, parse_level, severity
 from jobws.protocol.messages import Ref
 from jobws.protocol.request_types import Ping
+from jobws.protocol.requests import FORBIDDEN
 from jobws.protocol.session import BaseSession
 
 if TYPE_CHECKING:
     from jobws.protocol.log.records import LogRecord
+    from jobws.protocol.request_types import Reader
 
 MAX_CHOICES: Final = 1000
 MAX_TEXT_BYTES: Final = 1024
-_KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping"
+_KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping, authenticate"
 
 
 class LogFilter(Struct, frozen=True):
     """The lines that a client wants. A filter of None passes every line.
 
     `severity` is the rank of the lowest level that passes. `text` is in lower case, and is searched in the message in
-    lower case.
+    lower case. `has_queue` passes only lines that name a queue.
     """
 
     severity: int = 0
@@ -36,6 +39,7 @@ class LogFilter(Struct, frozen=True):
     queues: frozenset[str] | None = None
     job_ids: frozenset[str] | None = None
     text: str | None = None
+    has_queue: bool = False
 
     def wants(self, record: LogRecord) -> bool:
         """Whether the filters other than `text` pass `record`. Searching a large message for `text` takes long."""
@@ -44,6 +48,7 @@ class LogFilter(Struct, frozen=True):
             and (self.sources is None or record.source in self.sources)
             and (self.queues is None or record.queue in self.queues)
             and (self.job_ids is None or record.job_id in self.job_ids)
+            and not (self.has_queue and record.queue is None)
         )
 
     @property
@@ -59,9 +64,11 @@ class SubscribeLogs(Struct, frozen=True):
     """The request `subscribe-logs`.
 
     `after` is a stream id: every later line is wanted. `tail` is how many of the last lines are wanted. At most one of
-    them is set. If neither is, lines are wanted from now on.
+    them is set. If neither is, lines are wanted from now on. `asked` has the filters of the client, and `filter` passes
+    only those lines among them that the client may read.
     """
 
+    asked: LogFilter
     filter: LogFilter
     tail: int | None
     after: str | None
@@ -85,7 +92,7 @@ class LogSession(BaseSession[LogRequest]):
     def _request(self, event: str, data: object, ref: Ref | None) -> LogRequest:
         match event:
             case "subscribe-logs":
-                return _subscription(data, ref)
+                return _subscription(data, ref, self.reader)
             case "unsubscribe-logs":
                 return UnsubscribeLogs(ref)
             case "ping":
@@ -94,7 +101,21 @@ class LogSession(BaseSession[LogRequest]):
                 raise RequestError("unknown-event", f"unknown event; /logs knows {_KNOWN}")
 
 
-def _subscription(data: object, ref: Ref | None) -> SubscribeLogs:
+def readable(asked: LogFilter, reader: Reader) -> LogFilter:
+    """Return the filter for those lines that a client asked for and may read.
+
+    Raises:
+        RequestError: `forbidden`. There is no such line, or the client may not read the lines of a queue that it named.
+    """
+    if reader.may_read_lines(None):
+        return asked
+    queues = reader.line_queues if asked.queues is None else asked.queues
+    if queues is not None and not (queues and all(map(reader.may_read_lines, queues))):
+        raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
+    return replace(asked, queues=queues, has_queue=True)
+
+
+def _subscription(data: object, ref: Ref | None, reader: Reader) -> SubscribeLogs:
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -109,7 +130,7 @@ def _subscription(data: object, ref: Ref | None) -> SubscribeLogs:
         _choice(data, "jobId"),
         _text(data.get("text")),
     )
-    return SubscribeLogs(chosen, tail, after, ref)
+    return SubscribeLogs(chosen, readable(chosen, reader), tail, after, ref)
 
 
 def _severity(value: object) -> int:

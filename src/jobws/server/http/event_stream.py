@@ -75,7 +75,7 @@ class EventStream(Response):
             if self._sending:
                 response.cancel()
 
-        with response, self._service.client(overflowed) as client:
+        with response, self._service.client(overflowed, self._identity) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import JobClient
-    from jobws.hub.jobs.subscription import PendingSubscription
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.protocol.log.records import LogRecord
     from jobws.server.authentication import Authentication, Sign
     from jobws.server.intervals import Intervals
@@ -140,14 +140,14 @@ class Service:
         """Return why queues are not being read, by label. The key `*` is the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
-    def client(self, on_overflow: Callable[[], None] | None) -> InProcessClient:
+    def client(self, on_overflow: Callable[[], None] | None, identity: Identity) -> InProcessClient:
         """Return a new client of `/ws` inside this process.
 
         `on_overflow` is called when the client's outbox has overflowed; see `InProcessClient`. Raises
         RedisUnavailableError while the bridge is not running.
         """
         self._check_running()
-        return InProcessClient(self._clients, on_overflow)
+        return InProcessClient(self._clients, on_overflow, identity)
 
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
         """Close a client when the token of its identity is no longer accepted."""

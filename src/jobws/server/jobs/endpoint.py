@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.access.caller import ANYONE
-from jobws.access.visible import Sight
 from jobws.hub.jobs.client import UNAVAILABLE, JobClient
+from jobws.hub.jobs.pending import PendingSubscription
 from jobws.hub.jobs.query import Query
-from jobws.hub.jobs.subscription import PendingSubscription
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
 from jobws.server.jobs.reading_back import persist
@@ -29,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
+    from jobws.access.visible import Sight
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.protocol.codec import Frame
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.jobs.reading_back import ReadingBack
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
-    from jobws.server.websocket.hello import Greeting
 
     Waiting: TypeAlias = "list[tuple[JobClient, PendingSubscription]]"
 
@@ -54,7 +51,6 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
     Args:
         settings: The limits.
-        greeting: Makes the first frame.
         fanout: Publishes the events.
         queues: The queues that are read.
         store: Reads jobs from Redis.
@@ -65,7 +61,6 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     def __init__(
         self,
         settings: Settings,
-        greeting: Greeting,
         fanout: Fanout,
         queues: Queues,
         store: Store,
@@ -73,7 +68,6 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         tasks: Tasks,
     ) -> None:
         self._settings = settings
-        self._greeting = greeting
         self._fanout = fanout
         self._queues = queues
         self._store = store
@@ -81,10 +75,9 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         self._tasks = tasks
         self._next: Waiting = []
 
-    def connect(self, wake: Callable[[], None]) -> JobClient:
+    def connect(self, wake: Callable[[], None], sight: Sight) -> JobClient:
         """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
         settings = self._settings
-        sight = Sight(ANYONE)
         session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
         limits = settings.max_subscriptions, settings.outbox_bytes
         return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
@@ -98,10 +91,6 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             self._next.append((client, pending))
             if len(self._next) == 1:
                 self._tasks.spawn(self._begin)
-
-    def hello(self) -> Frame:
-        """Return the first frame of a connection."""
-        return self._greeting.frame()
 
     async def _begin(self) -> None:
         batch, self._next = self._next, []

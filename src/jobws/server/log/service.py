@@ -21,11 +21,12 @@ from jobws.server.websocket.endpoint import Clients, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobws.protocol.codec import Frame
+    from jobws.access.visible import Sight
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
+    from jobws.server.websocket.admission import Admission
     from jobws.server.websocket.hello import Greeting
 
 # How many lines one command adds. Encoding a line takes about 10 µs, and events of jobs wait meanwhile.
@@ -38,6 +39,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
     Args:
         target: Where Redis is.
         settings: The limits.
+        admission: Knows who clients are.
         greeting: Makes the first frame.
         tasks: The tasks of the bridge.
 
@@ -46,15 +48,16 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         hub: Passes lines on to clients. Its counters are part of the metrics.
     """
 
-    def __init__(self, target: RedisTarget, settings: Settings, greeting: Greeting, tasks: Tasks) -> None:
+    def __init__(
+        self, target: RedisTarget, settings: Settings, admission: Admission, greeting: Greeting, tasks: Tasks
+    ) -> None:
         key = settings.logs_stream.encode()
         self._settings = settings
         self._store = Store(target, {})
-        self._greeting = greeting
         self._tasks = tasks
         wanted, due = AutoResetEvent(), AutoResetEvent()
         self.hub = LogHub(time.perf_counter, wanted.set, due.set)
-        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings)
+        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting)
         self._tail = LogTail(target, self.hub, key, wanted, due)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 
@@ -87,15 +90,11 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     # ---- the endpoint `/logs` ----
 
-    def connect(self, wake: Callable[[], None]) -> LogClient:
+    def connect(self, wake: Callable[[], None], sight: Sight) -> LogClient:
         """Make the hub's side of a client of `/logs`; see `Endpoint.connect`."""
-        session = LogSession(self._settings.max_message_bytes)
+        session = LogSession(self._settings.max_message_bytes, sight)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
     def look_up(self, client: LogClient, pending: LogSubscription) -> None:
         """Start the task that answers a subscription; see `Endpoint.look_up`."""
         self._tasks.spawn(self._history.run, client, pending)
-
-    def hello(self) -> Frame:
-        """Return the first frame of a connection."""
-        return self._greeting.frame()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
+from jobws.access.caller import ADDRESS, CALLER
 from jobws.hub.client import Client, Pending
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
 from jobws.server.transport.direct import EXTENSION
+from jobws.server.websocket.admission import sight_of
 from jobws.server.websocket.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from jobws.protocol.codec import Frame
+    from jobws.access.caller import Caller
+    from jobws.access.visible import Sight
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Direct
+    from jobws.server.websocket.admission import Admission
+    from jobws.server.websocket.hello import Greeting
 
 SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
 # A message with one job costs 0.17 ms of CPU, each further job a fifth of that, and 8 KiB of JSON up to 0.5 ms.
@@ -43,19 +48,15 @@ PendingT = TypeVar("PendingT", bound=Pending)
 
 
 class Endpoint(ABC, Generic[AnyClient, PendingT]):
-    """The part that differs between `/ws` and `/logs`: the hub's client, the look-up, and the first frame."""
+    """The part that differs between `/ws` and `/logs`: the hub's client, and the look-up."""
 
     @abstractmethod
-    def connect(self, wake: Callable[[], None]) -> AnyClient:
+    def connect(self, wake: Callable[[], None], sight: Sight) -> AnyClient:
         """Make the hub's side of a client. The hub calls `wake` when there is something to write."""
 
     @abstractmethod
     def look_up(self, client: AnyClient, pending: PendingT) -> None:
         """Start the look-up that the answer to a subscription needs. Return immediately."""
-
-    @abstractmethod
-    def hello(self) -> Frame:
-        """Return the first frame for a client."""
 
 
 class Clients(Generic[AnyClient, PendingT]):
@@ -64,15 +65,23 @@ class Clients(Generic[AnyClient, PendingT]):
     Args:
         endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
+        admission: Knows who clients are.
+        greeting: Makes the first frame.
 
     Attributes:
+        admission: Knows who clients are.
+        greeting: Makes the first frame.
         connected: The hub's side of each connected client.
         endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
     """
 
-    def __init__(self, endpoint: Endpoint[AnyClient, PendingT], settings: Settings) -> None:
+    def __init__(
+        self, endpoint: Endpoint[AnyClient, PendingT], settings: Settings, admission: Admission, greeting: Greeting
+    ) -> None:
         self.endpoint = endpoint
+        self.admission = admission
+        self.greeting = greeting
         self.settings = settings
         self.connected: set[AnyClient] = set()
 
@@ -88,9 +97,11 @@ class Clients(Generic[AnyClient, PendingT]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        connected = _DirectClient(self, direct) if direct is not None else _AsgiClient(self)
+        caller: Caller = scope[CALLER]
+        sight = sight_of(caller)
+        connected = _DirectClient(self, sight, direct) if direct is not None else _AsgiClient(self, sight)
         client = connected.hub_client
-        client.outbox.append(self.endpoint.hello())
+        self.admission.enter(client, caller, scope[ADDRESS])
         if offered and not known:
             client.close(_UNKNOWN_PROTOCOL)
         client.outbox.flush()
@@ -110,11 +121,11 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
 
     __slots__ = ("_bucket", "_clients", "hub_client")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight, wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
-        self.hub_client = clients.endpoint.connect(wake)
+        self.hub_client = clients.endpoint.connect(wake, sight)
         clients.connected.add(self.hub_client)
 
     def received(self, message: str | bytes) -> float:
@@ -131,6 +142,7 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
     def lost(self) -> None:
         """Record that the client is gone, and end its subscriptions."""
         self.hub_client.end_all()
+        self._clients.admission.leave(self.hub_client)
         self._clients.connected.discard(self.hub_client)
 
 
@@ -139,10 +151,10 @@ class _DirectClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], direct: Direct) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight, direct: Direct) -> None:
         self._direct = direct
         self._busy = False
-        super().__init__(clients, self._wake)
+        super().__init__(clients, sight, self._wake)
         direct.attach(self)
 
     def writable(self) -> None:
@@ -184,9 +196,9 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients[AnyClient, PendingT]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight) -> None:
         self._woken = anyio.Event()
-        super().__init__(clients, self._wake)
+        super().__init__(clients, sight, self._wake)
 
     def _wake(self) -> None:
         self._woken.set()

@@ -1,19 +1,20 @@
-"""Makes `hello`, the first frame that every client gets."""
+"""Makes `hello`, the first frame that every client gets, and what a new token changes of it."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import UNSET
 
 from jobws.protocol.codec import encode
-from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, Hello, HelloData, Limits
+from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, AuthenticatedData, Hello, HelloData, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from jobws.access.visible import Sight
     from jobws.protocol.codec import Frame
     from jobws.server.settings import Settings
 
@@ -21,7 +22,7 @@ SERVER: Final = f"jobws/{version('jobws')}"
 
 
 class Greeting:
-    """Makes the frame `hello`, which describes the bridge.
+    """Makes the frame `hello`, which describes the bridge to a client.
 
     Args:
         settings: The limits.
@@ -34,11 +35,36 @@ class Greeting:
         self._labels = labels
         self._without_events = without_events
 
-    def frame(self) -> Frame:
-        """Return the frame `hello` with the present state of the bridge."""
+    def frame(self, sight: Sight) -> Frame:
+        """Return the frame `hello` with the present state of the bridge, as far as the client may see it."""
+        queues = self._queues(sight)
+        return encode(
+            Hello(self._data(queues=queues.named, without_events=queues.silent or UNSET, queue_count=queues.total))
+        )
+
+    def frame_before_token(self) -> Frame:
+        """Return the frame `hello` for a client that must send a token first."""
+        return encode(Hello(self._data(queues=(), queue_count=0, auth=True)))
+
+    def renewal(self, sight: Sight, expires_ms: int | None) -> AuthenticatedData:
+        """Return what a client is told whose new token is accepted."""
+        queues = self._queues(sight)
+        return AuthenticatedData("authenticate", expires_ms, queues.named, queues.total, queues.silent or UNSET)
+
+    def _data(self, **others: Any) -> HelloData:
         settings = self._settings
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
-        named = tuple(islice(self._labels, NAMED_QUEUES))
-        silent = tuple(label for label in named if label in self._without_events)
-        count = len(self._labels)
-        return encode(Hello(HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, named, silent or UNSET, count)))
+        return HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, **others)
+
+    def _queues(self, sight: Sight) -> _Queues:
+        labels = sight.queues(self._labels)
+        named = tuple(islice(labels, NAMED_QUEUES))
+        return _Queues(named, tuple(label for label in named if label in self._without_events), len(labels))
+
+
+class _Queues(NamedTuple):
+    """The first queues that a client may see, those of them without events, and how many there are."""
+
+    named: tuple[str, ...]
+    silent: tuple[str, ...]
+    total: int

@@ -11,7 +11,8 @@ import anyio
 import msgspec
 
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.subscription import PendingSubscription
+from jobws.hub.jobs.pending import PendingSubscription
+from jobws.server.websocket.admission import sight_of
 from jobws.server.websocket.endpoint import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
+    from jobws.access.identity import Identity
     from jobws.protocol.codec import Frame
     from jobws.server.websocket.endpoint import Clients
 
@@ -32,17 +34,22 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         clients: The clients of `/ws`, which count this client.
         on_overflow: Called when a frame did not fit into the outbox, after which nothing can follow. It must not wait.
             None means that nothing is called; `wait` returns in any case.
+        identity: Who sent the HTTP request.
 
     Attributes:
         hub_client: The hub's side of the client.
     """
 
     def __init__(
-        self, clients: Clients[JobClient, PendingSubscription], on_overflow: Callable[[], None] | None
+        self,
+        clients: Clients[JobClient, PendingSubscription],
+        on_overflow: Callable[[], None] | None,
+        identity: Identity,
     ) -> None:
         self._woken = anyio.Event()
         self._on_overflow = on_overflow
-        super().__init__(clients, self._wake)
+        self._sight = sight_of(identity)
+        super().__init__(clients, self._sight, self._wake)
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +59,7 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
 
     def greet(self) -> None:
         """Append the frame `hello` to the outbox, as for a WebSocket."""
-        self.hub_client.outbox.append(self._clients.endpoint.hello())
+        self.hub_client.outbox.append(self._clients.greeting.frame(self._sight))
         self.hub_client.outbox.flush()
 
     def subscribe(self, data: dict[str, Any]) -> None:

@@ -1,0 +1,116 @@
+"""A request for several subscriptions until it is answered, and its ack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, structs
+
+from jobws.hub.client import SEARCH_SIZE
+from jobws.hub.jobs.subscription import now_in
+from jobws.protocol.messages import AckData, Cursor, ItemError, Result
+from jobws.protocol.requests import FORBIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.subscription import Subscription
+    from jobws.protocol.messages import Evicted
+    from jobws.protocol.request_types import Subscribe, SubscriptionKey
+
+UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
+
+
+class PendingSubscription:
+    """A request to subscribe that waits until its jobs were looked up in Redis.
+
+    Args:
+        request: The request.
+        labels: The labels of all queues that exist; a live view.
+
+    Attributes:
+        subscriptions: The subscription of each item of the request, in order, or the error of the item.
+        evicted: The older subscriptions that were ended to make room.
+    """
+
+    __slots__ = ("_labels", "evicted", "request", "subscriptions")
+
+    def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
+        self.request = request
+        self.subscriptions: list[Subscription | ItemError] = []
+        self.evicted: list[Evicted] = []
+        self._labels = labels
+
+    @property
+    def size(self) -> int:
+        """How much work the request is: the number of subscriptions, plus SEARCH_SIZE if it names an unknown queue."""
+        unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
+        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
+
+    def forbid(self, subscription: Subscription) -> None:
+        """Refuse one of the subscriptions, which the client may no longer have."""
+        self.subscriptions = [FORBIDDEN if each is subscription else each for each in self.subscriptions]
+
+    @property
+    def present(self) -> list[Subscription]:
+        """The subscriptions that have not ended."""
+        return [
+            subscription
+            for subscription in self.subscriptions
+            if not isinstance(subscription, ItemError) and not subscription.ended
+        ]
+
+    @property
+    def queues(self) -> set[str | None]:
+        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
+        return {room.queue for room in self.rooms}
+
+    @property
+    def rooms(self) -> list[SubscriptionKey]:
+        """The rooms of the subscriptions that have not ended."""
+        return [subscription.request.key for subscription in self.present]
+
+
+def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
+    """Return the data of a request's ack, or the error if the request has one item, not a list, and is refused.
+
+    Args:
+        pending: The request.
+        results: The result of each item, in order.
+        fanout: Where the positions of the ack come from.
+    """
+    request, evicted = pending.request, pending.evicted or UNSET
+    if request.many:
+        common = _common(pending, fanout)
+        own = [_without(result, common) for result in results]
+        return AckData(request.event, results=own, evicted=evicted, after=common or UNSET)
+    (result,) = results
+    if isinstance(result.error, ItemError):
+        return result.error
+    return AckData(
+        request.event,
+        jobs=result.jobs,
+        unknown=result.unknown,
+        gap=result.gap,
+        ambiguous=result.ambiguous,
+        unknown_queue=result.unknown_queue,
+        evicted=evicted,
+        after=result.after,
+    )
+
+
+def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
+    """Return the present position of each queue of the items, or no positions if an item names no queue."""
+    rooms = [item.key for item in pending.request.items if not isinstance(item, ItemError)]
+    if any(room.queue is None for room in rooms):
+        return {}
+    return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}
+
+
+def _without(result: Result, common: Cursor) -> Result:
+    """Return `result` without the positions that equal those of `common`."""
+    if result.after is UNSET or not common:
+        return result
+    own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
+    return structs.replace(result, after=own or UNSET)

@@ -1,0 +1,256 @@
+"""Who the clients of WebSockets are, and until when: tokens that come later, expire, are renewed or revoked.
+
+A client without a token is closed after `authenticate_seconds`. `expiring_seconds` before its token expires it gets
+`expiring`. From its expiry on it may only renew it, and after `grace_seconds` it is closed. All this is looked at in
+one task, a few times a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from jobws.access.caller import ANYONE, Refused, Unauthenticated
+from jobws.access.carrier import Carried, Carrier
+from jobws.access.identity import Identity, Rights
+from jobws.access.visible import Sight
+from jobws.errors import TokenRefusedError
+from jobws.hub.client import Client
+from jobws.protocol.close_codes import CloseCode
+from jobws.protocol.messages import ItemError
+from jobws.protocol.session import Close, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.access.caller import Caller
+    from jobws.protocol.codec import Frame
+    from jobws.protocol.request_types import Authenticate
+    from jobws.server.authentication import Authentication
+    from jobws.server.settings import Settings
+    from jobws.server.tasks import Tasks
+    from jobws.server.websocket.hello import Greeting
+
+AnyHubClient: TypeAlias = Client[Any, Any]
+
+NOBODY: Final = Sight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
+"""What a client without a token may see: nothing."""
+EVERYTHING: Final = Sight(ANYONE)
+MAX_PER_ADDRESS: Final = 20
+BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
+BUSY: Final = ItemError("too-many", "another `authenticate` of this connection is not answered yet")
+EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
+GUESSING: Final = Close(CloseCode.OVERLOADED, "too many tokens of this address were refused; come back later")
+REFUSED: Final = Close(CloseCode.NOT_AUTHENTICATED, BAD_TOKEN.message)
+TICK_SECONDS: Final = 0.25
+# A revoked token ends within 10 s, half of which pass until the files of keys are read.
+LOOK_SECONDS: Final = 4.0
+# 20,000 clients are looked at in steps of so many, each of about 0.2 ms.
+AT_ONCE: Final = 500
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Next(Enum):
+    """What happens next to a client with a token that expires."""
+
+    WARN = "warn"
+    EXPIRE = "expire"
+    CLOSE = "close"
+
+
+class _Member:
+    """A client of a bridge with keys.
+
+    Attributes:
+        identity: Who it is; None before it has sent a token.
+        next: What happens to it at `at`.
+        at: When, in seconds: of a clock that never goes back before it has a token, then since 1970.
+        verifying: Whether a request `authenticate` is being verified.
+    """
+
+    __slots__ = ("address", "at", "client", "identity", "next", "verifying")
+
+    def __init__(self, client: AnyHubClient, address: str | None) -> None:
+        self.client = client
+        self.address = address
+        self.identity: Identity | None = None
+        self.next = _Next.CLOSE
+        self.at = inf
+        self.verifying = False
+
+
+class Admission:
+    """Lets the clients of `/ws` and `/logs` in, and out again when their tokens are no longer accepted.
+
+    Args:
+        authentication: Verifies tokens.
+        greeting: Makes the first frame.
+        settings: The times and limits.
+        tasks: The tasks of the bridge.
+        note_failed: Called with an address and the time when a token of the address was refused. Returns more than 0 if
+            that was too often.
+    """
+
+    def __init__(
+        self,
+        authentication: Authentication,
+        greeting: Greeting,
+        settings: Settings,
+        tasks: Tasks,
+        note_failed: Callable[[str | None, float], float],
+    ) -> None:
+        self._authentication = authentication
+        self._greeting = greeting
+        self._settings = settings
+        self._tasks = tasks
+        self._note_failed = note_failed
+        self._members: dict[AnyHubClient, _Member] = {}
+        # The clients without a token, by address; None for the addresses that are not counted.
+        self._waiting: Counter[str | None] = Counter()
+
+    def enter(self, client: AnyHubClient, caller: Caller, address: str | None) -> None:
+        """Greet a new client. Close it if its token is refused, or if too many clients have sent none yet.
+
+        Args:
+            client: The client, which may see what `sight_of` says.
+            caller: Who it is.
+            address: The address by which it is limited; None for not at all.
+        """
+        client.outbox.append(self._hello(caller))
+        if not self._authentication.required:
+            client.on_authenticate = lambda request: self._renew(client, request, ANYONE)
+            return
+        member = self._members[client] = _Member(client, address)
+        client.on_authenticate = lambda request: self._authenticate(member, request)
+        match caller:
+            case Identity():
+                self._admit(member, caller)
+            case Refused(error):
+                client.close(EXPIRED if error.code == "expired" else REFUSED)
+            case Unauthenticated():
+                self._wait(member)
+
+    def leave(self, client: AnyHubClient) -> None:
+        """Forget a client that is gone."""
+        member = self._members.pop(client, None)
+        if member is not None and member.client.session.standing is Standing.WITHOUT_TOKEN:
+            self._count(member.address, -1)
+
+    def _hello(self, caller: Caller) -> Frame:
+        if isinstance(caller, Identity):
+            return self._greeting.frame(sight_of(caller))
+        return self._greeting.frame_before_token()
+
+    def _wait(self, member: _Member) -> None:
+        member.client.session.standing = Standing.WITHOUT_TOKEN
+        member.at = anyio.current_time() + self._settings.authenticate_seconds
+        self._count(member.address, 1)
+        limit = self._settings.max_unauthenticated
+        if self._waiting.total() > limit:
+            member.client.close(Close(CloseCode.OVERLOADED, f"{limit} connections have sent no token yet"))
+        elif member.address is not None and self._waiting[member.address] > MAX_PER_ADDRESS:
+            reason = f"{MAX_PER_ADDRESS} connections of this address have sent no token yet"
+            member.client.close(Close(CloseCode.OVERLOADED, reason))
+
+    def _count(self, address: str | None, change: int) -> None:
+        self._waiting[address] += change
+        if not self._waiting[address]:
+            del self._waiting[address]
+
+    # ---- tokens ----
+
+    def _authenticate(self, member: _Member, request: Authenticate) -> None:
+        if member.verifying:
+            member.client.reject(request, BUSY, anyio.current_time())
+        else:
+            member.verifying = True
+            self._tasks.spawn(self._verify, member, request)
+
+    async def _verify(self, member: _Member, request: Authenticate) -> None:
+        identity: Identity | None = None
+        try:
+            identity = await self._authentication.identify(Carried(Carrier.AUTHENTICATE, request.token))
+        except TokenRefusedError as error:
+            _log.warning("token refused (%s): %s", error.code, error)
+        except Exception:  # noqa: BLE001 - a hook that fails lets nobody in, and ends nothing
+            _log.exception("a token could not be verified")
+        member.verifying = False
+        if member.client not in self._members or member.client.closing is not None:
+            return
+        if identity is None:
+            now = anyio.current_time()
+            member.client.reject(request, BAD_TOKEN, now)
+            if self._note_failed(member.address, now):
+                member.client.close(GUESSING)
+            return
+        if member.client.session.standing is Standing.WITHOUT_TOKEN:
+            self._count(member.address, -1)
+        self._renew(member.client, request, identity)
+        self._admit(member, identity)
+
+    def _renew(self, client: AnyHubClient, request: Authenticate, identity: Identity) -> None:
+        sight = sight_of(identity)
+        client.renew(sight, request, self._greeting.renewal(sight, identity.expires_ms))
+
+    def _admit(self, member: _Member, identity: Identity) -> None:
+        member.identity = identity
+        member.next = _Next.WARN
+        member.at = inf if identity.expires_ms is None else identity.expires_ms / 1000 - self._settings.expiring_seconds
+        self._look(member, time.time())
+
+    # ---- time ----
+
+    async def run(self) -> None:
+        """Warn, close and end clients when it is time, until cancelled."""
+        look_at = 0.0
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            now, wall = anyio.current_time(), time.time()
+            is_due = now >= look_at
+            if is_due:
+                look_at = now + LOOK_SECONDS
+            for number, member in enumerate(list(self._members.values())):
+                if member.client.closing is not None:
+                    pass
+                elif member.identity is None:
+                    if now >= member.at:
+                        seconds = self._settings.authenticate_seconds
+                        why = Close(CloseCode.NOT_AUTHENTICATED, f"no token came within {seconds:g} s")
+                        member.client.close(why)
+                elif is_due and not self._authentication.is_current(member.identity):
+                    member.client.close(REVOKED)
+                elif wall >= member.at:
+                    self._look(member, wall)
+                if number % AT_ONCE == AT_ONCE - 1:
+                    await anyio.lowlevel.checkpoint()
+
+    def _look(self, member: _Member, wall: float) -> None:
+        """Do what is due for a client with a token."""
+        client, identity = member.client, member.identity
+        if identity is None or identity.expires_ms is None or wall < member.at:
+            return
+        expires = identity.expires_ms / 1000
+        if member.next is _Next.WARN:
+            client.warn(identity.expires_ms)
+            member.next, member.at = _Next.EXPIRE, expires
+        if member.next is _Next.EXPIRE and wall >= member.at:
+            client.session.standing = Standing.EXPIRED
+            member.next, member.at = _Next.CLOSE, expires + self._settings.grace_seconds
+        if member.next is _Next.CLOSE and wall >= member.at:
+            client.close(EXPIRED)
+
+
+def sight_of(caller: Caller) -> Sight:
+    """Return what a client may see."""
+    if caller is ANYONE:
+        return EVERYTHING
+    return Sight(caller) if isinstance(caller, Identity) else NOBODY
