@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio_websocket
 
-from tests.conformance.runner import Vector, play
+from tests.conformance.runner import Vector, play, with_tokens
 from tests.support.client import raw_client
+from tests.support.tokens import bearer
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -33,7 +34,7 @@ class LiveTarget:
         client = raw_client(
             self._url,
             hello=vector.get("hello", True),
-            subprotocols=vector.get("subprotocols", ()),
+            subprotocols=with_tokens(vector.get("subprotocols", [])),
             headers=list(vector.get("headers", {}).items()),
             path=self.path,
         )
@@ -53,7 +54,8 @@ class LiveTarget:
         return (await self._client.closed())[0]
 
     async def read(self) -> None:
-        async with raw_client(self._url) as other:
+        headers = bearer("admin") if "jwt_secret" in self._vector.get("settings", {}) else {}
+        async with raw_client(self._url, headers=list(headers.items())) as other:
             for queue, stream_id in self._written.items():
                 await other.read_up_to(queue, stream_id)
 

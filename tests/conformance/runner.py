@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support.tokens import jwt
+
 VECTORS = Path(__file__).parent / "vectors"
 QUEUES = ("http", "analyzer")
 TYPES = {"string": str, "integer": int, "object": dict}
@@ -60,7 +62,7 @@ async def play(vector: Vector, target: Target) -> None:
         ((kind, value),) = step.items()
         match kind:
             case "send":
-                await target.send(json.dumps(value))
+                await target.send(json.dumps(with_tokens(value)))
             case "sendText":
                 await target.send(value)
             case "sendBinary":
@@ -89,6 +91,21 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.trim_log(value)
             case _:
                 raise AssertionError(f"no such step: {kind}")
+
+
+def with_tokens(value: Any) -> Any:
+    """Return a value in which each `$token` is a token with that scope, for the secret of the vectors' settings."""
+    match value:
+        case {"$token": {"scope": scope, "seconds": seconds}}:
+            return jwt(scope, seconds=seconds)
+        case {"$bearer": claims}:
+            return f"bearer.{with_tokens({'$token': claims})}"
+        case dict():
+            return {key: with_tokens(part) for key, part in value.items()}
+        case list():
+            return [with_tokens(part) for part in value]
+        case _:
+            return value
 
 
 def _fields(value: dict[str, Any]) -> dict[str, bytes]:
