@@ -124,7 +124,7 @@ class Facts:
             size=f"{len(self._course.jobs)} jobs x {len(ledgers)} clients{watching}",
             server=self._server[0],
             is_counted=self._server[1],
-            lost=[_told_of(ledger, key) for ledger in ledgers for key in ledger.lost],
+            lost=[_loss(ledger, key) for ledger in ledgers for key in ledger.lost],
             doubles=[double for ledger in ledgers for double in ledger.doubles]
             + [line for judgement in judgements for line in judgement.doubles],
             silent=[line for judgement in judgements for line in judgement.silent],
@@ -143,5 +143,5 @@ class Facts:
         )
 
 
-def _told_of(ledger: Ledger, key: Key) -> str:
+def _loss(ledger: Ledger, key: Key) -> str:
     return "\n      ".join([f"{ledger.name} lost {key}", *ledger.history[key[1]]])

@@ -110,7 +110,7 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
     end = time.monotonic() + limits.timeout_seconds
     url = request.url
     for redirects in range(MAX_REDIRECTS + 1):
-        with _failures_told(url, end), _answer(url, request, limits, end) as response:
+        with _as_job_errors(url, end), _answer(url, request, limits, end) as response:
             location = response.getheader("Location")
             if location is None or response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
                 yield Response(url, redirects, response, limits.max_bytes, end)
@@ -120,7 +120,7 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
 
 
 @contextmanager
-def _failures_told(url: str, end: float) -> Iterator[None]:
+def _as_job_errors(url: str, end: float) -> Iterator[None]:
     """Turn the errors of sockets and HTTP into a JobError that names the URL."""
     try:
         yield

@@ -88,7 +88,7 @@ class Writer:
         self._stuck = False
         # Each counter is written either by callers of `put` or by the thread, so no lock is needed.
         self._bytes_put = self._bytes_evicted = self._evicted = 0  # written by the threads that call `put`
-        self._bytes_taken = self._told = 0  # written by the writer's thread
+        self._bytes_taken = self._reported = 0  # written by the writer's thread
         self._batch: list[_Item] = []
         self._connection: LoggedIn | None = None
         self._warned = False
@@ -187,8 +187,8 @@ class Writer:
             if item is None:
                 continue
             self._bytes_taken += item.size
-            if missing := self._evicted - self._told:
-                self._told += missing
+            if missing := self._evicted - self._reported:
+                self._reported += missing
                 self._batch.append(_Item(self._dropped(missing, time.time_ns() // 1_000_000), _ENTRY_BYTES))
             self._batch.append(item)
             size += item.size

@@ -103,12 +103,12 @@ class Subscription:
         """Take the `result` of this subscription. Keep its positions and those `common` to the whole answer [P5]."""
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:
-            self._hand(result.jobs)
+            self._pass_on(result.jobs)
         after = {**common, **result.after}
         self._after = {label: at for label, at in after.items() if queue in (None, label)}
         self.acked = self._answered = True
         if result.gap:
-            self._hand(Event("gap", {"queue": queue, "jobs": [job_id]}))
+            self._pass_on(Event("gap", {"queue": queue, "jobs": [job_id]}))
         seen, self._seen = self._seen, not result.unknown
         if result.unknown and seen:
             self.end(Event("removed", {"jobId": job_id, "queue": queue}, replayed=True))
@@ -129,7 +129,7 @@ class Subscription:
         if event.event in OUTCOMES:
             self.end(event, size)
         elif events is None or event.event in events or event.event == "job-log":
-            self._hand(event, size)
+            self._pass_on(event, size)
 
     def advance(self, reached: Cursor) -> None:
         """Move to the positions of a `pong`, where they are later or are positions in new queues [P4]."""
@@ -143,13 +143,13 @@ class Subscription:
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START
-            self._hand(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
+            self._pass_on(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
         """Pass the last item of this job to the watch, and end the subscription [S5]."""
         del self.watch.open[self]
-        self._hand(what, size, last=True)
+        self._pass_on(what, size, last=True)
 
-    def _hand(self, what: list[JsonObject] | Event | ClientError, size: int = 0, *, last: bool = False) -> None:
+    def _pass_on(self, what: list[JsonObject] | Event | ClientError, size: int = 0, *, last: bool = False) -> None:
         self.watch.backlog += size
         self.watch.put(Item(self.room, what, size, last))

@@ -138,11 +138,11 @@ class Subscriptions:
                     gap = msgspec.convert(frame.data, GapData)
                     for subscription in self._acked(frame.sub):
                         subscription.report_gap(gap, size)
-                        self._handed(subscription, tell=False)
+                        self._passed_on(subscription, tell=False)
                 case _ if frame.sub is not None and isinstance(frame.data, dict):
                     for subscription in self._acked(frame.sub):
                         subscription.receive(Event(frame.event, frame.data, frame.id, frame.replayed), size)
-                        self._handed(subscription, tell=False)
+                        self._passed_on(subscription, tell=False)
         except (msgspec.ValidationError, ValueError) as error:
             raise not_ours(error) from None
 
@@ -163,9 +163,9 @@ class Subscriptions:
             self._places.want(subscription, now + AGAIN_SECONDS + self._chance())
         else:
             subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
-        self._handed(subscription, tell=error is None)
+        self._passed_on(subscription, tell=error is None)
 
-    def _handed(self, subscription: Subscription, *, tell: bool) -> None:
+    def _passed_on(self, subscription: Subscription, *, tell: bool) -> None:
         """Drop the subscription if it has ended, and all subscriptions of its watch if the backlog is too large."""
         watch = subscription.watch
         if subscription not in watch.open:
