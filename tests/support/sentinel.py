@@ -52,7 +52,7 @@ class SentinelSet:
         return self._stack.enter_context(Redis(self._stack.enter_context(EmbeddedRedis(config))))
 
     def sentinel(self, user: str = "sentinel") -> Redis:
-        """Start a further Sentinel, which is told of the first master."""
+        """Start a further Sentinel, whose configuration names the first master."""
         port = self.master.server.port
         config = (
             *USERS,

@@ -70,8 +70,8 @@ class HelloData(Struct, rename="camel", frozen=True):
 
     `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the first 100 labels.
     `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Of jobs in these
-    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues. `auth`
-    is true if the client must send `authenticate` before it may ask for anything; it is told of no queues then.
+    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues. `auth` is
+    true if the client must send `authenticate` before any other request; `hello` then names no queues.
     """
 
     protocol: str

@@ -85,7 +85,7 @@ class Ping(Struct, frozen=True):
 
 
 class Authenticate(Struct, frozen=True):
-    """The request `authenticate`: from now on, the client is whoever holds this token."""
+    """The request `authenticate`: from now on, the client is the holder of this token."""
 
     token: str
     ref: Ref | None

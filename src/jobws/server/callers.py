@@ -71,7 +71,7 @@ class Callers:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope, caller: Caller) -> RequestError | None:
-        # A WebSocket may send its token later, and a browser is told of a refusal only by a close code.
+        # A WebSocket may send its token later, and a browser shows a page only the close code of a refusal.
         if scope["type"] == "websocket" or isinstance(caller, Identity):
             return None
         if any(route.matches(scope)[0] is Match.FULL for route in self._public):

@@ -19,7 +19,7 @@ ACK = {"request": "authenticate", "expires": 7, "queues": ["http"], "queueCount"
 
 
 def renew(client: Client, *scope: str) -> list[dict[str, Any]]:
-    """Replace the client's token, and return what it is told before the ack."""
+    """Replace the client's token, and return the frames that come before the ack."""
     data = AuthenticatedData("authenticate", 7, ("http",), 1)
     client.hub_client.renew(sight(*scope), Authenticate("x", 3), data)
     *frames, ack = client.frames()

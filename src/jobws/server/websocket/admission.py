@@ -1,8 +1,8 @@
 """Who the clients of WebSockets are, and until when: tokens that come later, expire, are renewed or revoked.
 
-A client without a token is closed after `authenticate_seconds`. `expiring_seconds` before its token expires it gets
-`expiring`. From its expiry on it may only renew it, and after `grace_seconds` it is closed. All this is looked at in
-one task, a few times a second.
+A client that sends no token is closed after `authenticate_seconds`. A client gets `expiring` `expiring_seconds` before
+its token expires. After the expiry, it may only send a new token, and is closed after `grace_seconds`. One task checks
+all this, a few times a second.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
 GUESSING: Final = Close(CloseCode.OVERLOADED, "too many tokens of this address were refused; come back later")
 REFUSED: Final = Close(CloseCode.NOT_AUTHENTICATED, BAD_TOKEN.message)
 TICK_SECONDS: Final = 0.25
-# A revoked token ends within 10 s, half of which pass until the files of keys are read.
+# How often to ask whether tokens are still accepted. A client must be closed within 10 s after its token was revoked,
+# and reading the files of keys takes up to half of this.
 LOOK_SECONDS: Final = 4.0
-# 20,000 clients are looked at in steps of so many, each of about 0.2 ms.
+# How many clients are checked in one step, which takes about 0.2 ms. There may be 20,000 clients.
 AT_ONCE: Final = 500
 
 _log: Final = logging.getLogger(__name__)
@@ -71,9 +72,10 @@ class _Member:
     """A client of a bridge with keys.
 
     Attributes:
-        identity: Who it is; None before it has sent a token.
-        next: What happens to it at `at`.
-        at: When, in seconds: of a clock that never goes back before it has a token, then since 1970.
+        identity: Who the client is; None before it has sent a token.
+        next: What happens to the client at the time `at`.
+        at: A time in seconds. Before the client has a token, it is on a clock that never goes back; later, it is since
+            1970.
         verifying: Whether a request `authenticate` is being verified.
     """
 
@@ -96,8 +98,8 @@ class Admission:
         greeting: Makes the first frame.
         settings: The times and limits.
         tasks: The tasks of the bridge.
-        note_failed: Called with an address and the time when a token of the address was refused. Returns more than 0 if
-            that was too often.
+        note_failed: Called with an address and the time when a token of this address was refused. Returns more than 0
+            if this happened too often.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Admission:
         self._tasks = tasks
         self._note_failed = note_failed
         self._members: dict[AnyHubClient, _Member] = {}
-        # The clients without a token, by address; None for the addresses that are not counted.
+        # How many clients have sent no token, by address. None stands for the addresses that are not counted.
         self._waiting: Counter[str | None] = Counter()
 
     def enter(self, client: AnyHubClient, caller: Caller, address: str | None) -> None:
@@ -122,8 +124,8 @@ class Admission:
 
         Args:
             client: The client, which may see what `sight_of` says.
-            caller: Who it is.
-            address: The address by which it is limited; None for not at all.
+            caller: Who the client is.
+            address: The address by which the client is limited; None for no limit.
         """
         client.outbox.append(self._hello(caller))
         if not self._authentication.required:

@@ -1,4 +1,4 @@
-"""Makes `hello`, the first frame that every client gets, and what a new token changes of it."""
+"""Makes `hello`, the first frame that every client gets, and the keys of it that a new token may change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Greeting:
         return encode(Hello(self._data(queues=(), queue_count=0, auth=True)))
 
     def renewal(self, sight: Sight, expires_ms: int | None) -> AuthenticatedData:
-        """Return what a client is told whose new token is accepted."""
+        """Return the keys of `hello` that a client gets when its new token is accepted."""
         queues = self._queues(sight)
         return AuthenticatedData("authenticate", expires_ms, queues.named, queues.total, queues.silent or UNSET)
 
