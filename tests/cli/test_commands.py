@@ -239,6 +239,11 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
             "",
             'cannot read the queue "\\udcff"; expected label=prefix:name, prefix:name or name',
         ),
+        (
+            ("serve", "--queue", "*=bull:http"),
+            "",
+            'the queue "*=bull:http" needs another label than *, which means every queue',
+        ),
         (("submit", "http", "1", "--opts", "[]"), "", "opts must be a JSON object"),
         (("watch",), "", 'Command "watch" parameter --job requires an argument.'),
         (

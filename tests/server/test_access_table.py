@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Columns: the operation; the right that it needs; rights that are near it and not enough; and the status for a client
 # without a token, with one of another signature, an expired one, one that is not valid yet, one with every right for
 # another queue, one with every right for another job, one with the rights of the third column, one with the right of
-# the second column, and an admin.
+# the second column, and an admin. `no` is the status 200 with a refusal in place of the job.
 TABLE: Final = """
 GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
@@ -36,6 +36,12 @@ GET job wait     | read:jobs:http/ID          | write:jobs:http read:queues:http
 GET log          | read:jobs:http/ID          | write:jobs:http read:logs         | 401 401 401 401 403 403 403 200 200
 GET log by query | read:jobs:http             | read:jobs:http/IDx read:logs      | 401 401 401 401 403 403 403 200 200
 GET queue's jobs | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
+GET anywhere     | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
+GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
+POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
+GET events       | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 403 403 403 200 200
+POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
+POST ... queue   | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401  no  no  no 200 200
 POST job         | write:jobs:http            | read:jobs:* write:jobs:http:retry | 401 401 401 401 403 403 403 202 202
 POST by query    | write:jobs:*               | read:jobs:* write:jobs:*:retry    | 401 401 401 401 403 403 403 202 202
 POST analyze     | write:jobs:http            | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 202 202
@@ -67,6 +73,26 @@ OPERATIONS: Final = {
     "GET queue's jobs": Operation(
         "GET", "/queues/http/jobs?state=completed", None, lambda body: len(body["jobs"]) == 1
     ),
+    "GET anywhere": Operation("GET", "/jobs/ID", None, lambda body: body["jobs"][0]["returnvalue"] == 42),
+    "GET ... and wait": Operation("GET", "/jobs?jobId=ID&wait=0.05", None, lambda body: len(body["jobs"]) == 1),
+    "POST lookup": Operation(
+        "POST", "/lookup", [{"jobId": "ID", "queue": "http"}], lambda body: state(body) == "completed"
+    ),
+    "GET events": Operation(
+        "GET", "/events?job=ID&queue=http&until=end", None, lambda body: "event: completed" in body
+    ),
+    "POST events": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-job", "data": {"jobId": "ID", "queue": "http"}}],
+        lambda body: '"event":"completed"' in body,
+    ),
+    "POST ... queue": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-queue", "data": "http", "ref": "ID"}],
+        lambda body: '"event":"ack"' in body,
+    ),
     "POST job": Operation("POST", "/jobs/http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
     "POST by query": Operation("POST", "/jobs?queue=http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
     "POST analyze": Operation("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),
@@ -79,7 +105,7 @@ ROWS: Final = [[part.strip() for part in line.split("|")] for line in TABLE.stri
 
 @contextmanager
 def no_command_names(redis: Redis, *job_ids: str) -> Iterator[None]:
-    """Fails if Redis is sent a command with one of the ids meanwhile."""
+    """Fails if Redis is sent a command about one of the jobs meanwhile."""
     monitor: Any = redis.client.monitor()  # type: ignore[no-untyped-call]
     with monitor:
         yield
@@ -87,7 +113,7 @@ def no_command_names(redis: Redis, *job_ids: str) -> Iterator[None]:
         commands = []
         while "the end" not in (command := monitor.next_command()["command"]):
             commands.append(command)
-    assert not [command for command in commands if any(job_id in command for job_id in job_ids)]
+    assert not [command for command in commands if any(f":http:{job_id}" in command for job_id in job_ids)]
 
 
 def tokens(right: str, narrower: str, job_id: str) -> list[str | None]:
@@ -115,10 +141,11 @@ def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
 
 def check_row(url: str, redis: Redis, row: list[str]) -> None:
     name, right, narrower, statuses = row
-    for column, expected in enumerate(map(int, statuses.split())):
+    for column, cell in enumerate(statuses.split()):
+        expected = 200 if cell == "no" else int(cell)
         gone = f"{column}gone"
         here, missing = (tokens(right, narrower, job_id)[column] for job_id in (HERE, gone))
-        if expected < 400:
+        if cell != "no" and expected < 400:
             answer = send(url, name, HERE, here)
             assert answer.status == expected, (column, answer)
             assert OPERATIONS[name].shows(answer.content()), (column, answer)
@@ -126,7 +153,18 @@ def check_row(url: str, redis: Redis, row: list[str]) -> None:
         with no_command_names(redis, HERE, gone):
             answer = send(url, name, HERE, here)
             assert answer.status == expected, (column, answer)
-            assert send(url, name, gone, missing) == answer
+            assert same(send(url, name, gone, missing), gone) == same(answer, HERE)
+            assert b'"returnvalue"' not in answer.body
+            assert cell != "no" or b'"code":"forbidden"' in answer.body
+
+
+def same(answer: Answer, job_id: str) -> Answer:
+    """The answer, without the id that it repeats of the request."""
+    return answer._replace(body=answer.body.replace(job_id.encode(), b"ID"))
+
+
+def state(body: Any) -> object:
+    return body["results"][0]["jobs"][0]["state"]
 
 
 @pytest.fixture
@@ -151,7 +189,7 @@ def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
             check_row(url, jobs, row)
 
 
-async def test_the_table_has_every_route(redis: Redis) -> None:
+async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> None:
     """Each route has a row in the table. A client without rights gets the public routes, and nothing else."""
     async with keyed_bridge(redis.url, queues=("http",)) as live:
 

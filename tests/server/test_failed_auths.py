@@ -38,7 +38,7 @@ def test_the_table_is_bounded() -> None:
     assert failed.note(str(MAX_ADDRESSES), 1) == 59
 
 
-async def test_whoever_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
+async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
     async with keyed_bridge(redis.url, failed_auths_per_minute=2, trusted_proxies=("127.0.0.1",)) as live:
 
         def ask(address: str, headers: dict[str, str]) -> Answer:

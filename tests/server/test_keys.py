@@ -111,6 +111,23 @@ async def test_a_file_that_becomes_bad_keeps_what_it_said(
             await keys.identify(carried)
 
 
+async def test_a_file_that_stays_bad_is_told_once(
+    redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "secret", tmp_path / "revoked"
+    first.write_bytes(SECRET)
+    second.write_bytes(b"")
+    files: dict[str, Any] = {"jwt_secret_files": (str(first),), "revoked_file": str(second)}
+    async with live_bridge(redis.url, intervals=QUICK, **files) as live:
+        keys = live.bridge.authentication
+        first.write_bytes(b"\xff")
+        await eventually(lambda: len(keys.problems) == 1)
+        second.write_bytes(b"\xff")
+        await eventually(lambda: len(keys.problems) == 2)
+    (problem,) = [each for each in caplog.messages if str(first) in each]
+    assert problem.endswith("what the file said before still counts")
+
+
 async def test_a_bridge_with_keys_may_stand_where_others_may_not(redis: Redis) -> None:
     async with keyed_bridge(redis.url) as live:
         answer = await ask(live.url + "/healthz", Host="a.example", X_Forwarded_For="192.0.2.1")

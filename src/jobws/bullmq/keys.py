@@ -41,7 +41,8 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     Without a prefix in `text`, the queue has the prefix `default_prefix`. Without a label, the label is the name.
 
     Raises:
-        ConfigurationError: The label, the prefix or the name is empty, or `text` is not valid Unicode.
+        ConfigurationError: The label, the prefix or the name is empty, the label is `*`, or `text` is not valid
+            Unicode.
     """
     label, equals, place = text.partition("=")
     if not equals:
@@ -52,6 +53,8 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     label = label if equals else name
     if not (label and prefix and name) or not is_text(text):
         raise ConfigurationError(f'cannot read the queue "{text}"; expected label=prefix:name, prefix:name or name')
+    if label == DISCOVER:
+        raise ConfigurationError(f'the queue "{text}" needs another label than {DISCOVER}, which means every queue')
     return Queue(label, prefix, name)
 
 

@@ -66,7 +66,7 @@ async def test_what_runs_ends_when_the_token_is_revoked(redis: Redis, tmp_path: 
         assert [(status, body["code"]) for status, body in answers] == [(401, "bad-token")]
 
 
-async def test_whoever_may_only_write_learns_nothing_of_jobs(redis: Redis) -> None:
+async def test_a_right_to_write_tells_nothing_of_jobs(redis: Redis) -> None:
     redis.add_job("http", "taken")
     job = {"data": 1, "jobId": "taken"}
     async with keyed_bridge(redis.url) as live:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from jobws.access.caller import ANYONE
 from jobws.access.visible import Sight
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
@@ -53,7 +52,12 @@ class EventStreams:
             (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
         parsed = parse_request(
-            "subscribe-job", data, None, service.nameable, service.settings.max_subscriptions, Sight(ANYONE)
+            "subscribe-job",
+            data,
+            None,
+            service.nameable,
+            service.settings.max_subscriptions,
+            Sight(identity_of(request)),
         )
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
             if isinstance(item, ItemError):

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from jobws.access.caller import CALLER, Refused, Unauthenticated
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action, Place
+from jobws.access.visible import Sight
 from jobws.errors import RequestError
 from jobws.server.http.request import parameters
 
@@ -87,10 +88,30 @@ def in_query(request: Request) -> Place:
     return Place(named.get("queue"), named.get("jobId"))
 
 
+def reads_job(place: Callable[[Request], Place]) -> Right:
+    """Return the right to read the job that a request names, or, if it names no queue, the job of this id anywhere."""
+
+    def reads(identity: Identity, request: Request) -> bool:
+        queue, job_id = place(request)
+        if queue is None:
+            return Sight(identity).reads_somewhere(job_id or "")
+        return allows(identity, Action.READ_JOB, queue, job_id)
+
+    return reads
+
+
+def reads_a_job(identity: Identity, _request: Request) -> bool:
+    """Whether there can be a job that the identity may read. The endpoint looks at each job that a request names."""
+    return _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
+
+
 def reads_a_queue(identity: Identity, _request: Request) -> bool:
-    """Whether there can be a queue whose counts the identity may read."""
-    actions = {entry.action for entry in identity.rights.entries}
-    return not actions.isdisjoint({Action.READ_QUEUE, Action.ADMIN})
+    """Whether there can be a queue whose counts the identity may read. The endpoint looks at each queue."""
+    return _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})
+
+
+def _has_one_of(identity: Identity, actions: set[Action]) -> bool:
+    return any(entry.action in actions for entry in identity.rights.entries)
 
 
 # ---- refusals ----

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import time
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 
-from jobws.protocol.close_codes import CloseCode
-from jobws.protocol.session import Close
+from jobws.server.websocket.admission import EXPIRED, LOOK_SECONDS, REVOKED
 
 if TYPE_CHECKING:
     from jobws.access.identity import Identity
+    from jobws.protocol.session import Close
     from jobws.server.authentication import Authentication
-
-EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
-REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
-# How often to ask. A stream must end within 10 s after its token was revoked, and reading the files takes up to half of
-# this.
-LOOK_SECONDS: Final = 4.0
 
 
 async def token_end(authentication: Authentication, identity: Identity) -> Close:

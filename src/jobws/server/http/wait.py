@@ -16,7 +16,7 @@ from jobws.protocol.identifiers import START
 from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot
 from jobws.protocol.server_sent_events import Parts, parts_of
 from jobws.server.http.rights import refusal
-from jobws.server.http.token_end import EXPIRED, REVOKED
+from jobws.server.websocket.admission import EXPIRED, REVOKED
 from jobws.server.websocket.in_process_client import cancel_when_gone
 
 if TYPE_CHECKING:

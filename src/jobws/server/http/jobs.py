@@ -1,0 +1,133 @@
+"""The endpoints that return the state and result of jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobws.access.visible import Sight
+from jobws.errors import RequestError
+from jobws.protocol.http_resources import Jobs, Results
+from jobws.protocol.identifiers import parse_job_id
+from jobws.protocol.messages import ItemError, JobSnapshot, Result
+from jobws.protocol.request_types import Room
+from jobws.protocol.requests import parse_rooms
+from jobws.server.http.request import json_answer, json_body, parameters
+from jobws.server.http.rights import identity_of
+from jobws.server.http.service import UNKNOWN_QUEUE
+from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from jobws.bullmq.snapshot import Found, Job
+    from jobws.server.http.service import Service
+
+
+# To look up one job takes Redis some 10 µs, and all other clients of Redis wait meanwhile.
+MAX_LOOKUPS: Final = 10_000
+
+
+class Asking:
+    """The endpoints that return the state and result of jobs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def one(self, request: Request) -> Response:
+        """`GET /jobs/{queue}/{jobId}`."""
+        room = Room(request.path_params["queue"], parse_job_id(request.path_params["job_id"]))
+        return await self._job(request, room)
+
+    async def anywhere(self, request: Request) -> Response:
+        """`GET /jobs/{jobId}`."""
+        return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
+
+    async def query(self, request: Request) -> Response:
+        """`GET /jobs?queue=&jobId=`. This form serves ids with a slash, too."""
+        asked = parameters(request, ("queue", "jobId"))
+        if "jobId" not in asked:
+            raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
+        return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
+
+    async def _job(self, request: Request, room: Room) -> Response:
+        """Return a job, or the list of jobs with this id if no queue is named. `?wait=` waits until it has ended."""
+        service, identity = self._service, identity_of(request)
+        sight = Sight(identity)
+        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
+        may_come = bool(seconds) and room.queue in service.nameable
+        snapshots = await self._look_up(room, sight, may_come=may_come)
+        if seconds and not has_ended(snapshots):
+            outcome = await first_outcome(service, request, identity, room, seconds)
+            before, snapshots = snapshots, await self._look_up(room, sight)
+            if outcome is not None:
+                snapshots = with_outcome(snapshots, outcome, room.job_id or "", before)
+        if not snapshots:
+            where = "any queue" if room.queue is None else f'queue "{room.queue}"'
+            raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
+        return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
+
+    async def _look_up(self, room: Room, sight: Sight, *, may_come: bool = False) -> list[JobSnapshot]:
+        """Return the present snapshots of the jobs of a room.
+
+        Args:
+            room: The job id, and the queue or None.
+            sight: What the caller may read.
+            may_come: Whether an unknown queue gives an empty list. Otherwise it is an error.
+
+        Raises:
+            RequestError: `unknown-queue`, or a job could not be looked up.
+            RedisUnavailableError: Redis did not answer.
+        """
+        await self._service.find([] if room.queue is None else [room.queue])
+        jobs = self._jobs_of(room, sight)
+        if isinstance(jobs, ItemError):
+            if may_come:
+                return []
+            raise RequestError(jobs.code, jobs.message)
+        found = await self._service.look_up(jobs, results=True)
+        return _snapshots(found.get(job) for job in jobs)
+
+    async def look_up(self, request: Request) -> Response:
+        """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
+        service, sight = self._service, Sight(identity_of(request))
+        body = await json_body(request, service.body_limits)
+        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions, sight)
+        named = [room.queue for room in rooms if isinstance(room, Room)]
+        if None in named:
+            await service.find([])
+        await service.find({queue for queue in named if queue is not None})
+        # The list is made once, since discovery may add a queue during the look-up.
+        asked = [room if isinstance(room, ItemError) else self._jobs_of(room, sight) for room in rooms]
+        jobs = {job: None for item in asked if isinstance(item, list) for job in item}
+        if len(jobs) > MAX_LOOKUPS:
+            raise RequestError("too-many", f"{len(jobs)} look-ups (ids times queues); name the `queue` of each id")
+        found = await service.look_up(jobs, results=False)
+        return json_answer(Results([_result(item, found) for item in asked]))
+
+    def _jobs_of(self, room: Room, sight: Sight) -> list[Job] | ItemError:
+        known, job_id = self._service.labels, room.job_id or ""
+        if room.queue is None:
+            return [(label, job_id) for label in sight.queues_of(job_id, known)]
+        return [(room.queue, job_id)] if room.queue in known else UNKNOWN_QUEUE
+
+
+def _result(item: list[Job] | ItemError, found: Found) -> Result:
+    if isinstance(item, ItemError):
+        return Result(error=item)
+    try:
+        return Result(jobs=_snapshots(found.get(job) for job in item))
+    except RequestError as error:
+        return Result(error=ItemError(error.code, error.message))
+
+
+def _snapshots(found: Iterable[JobSnapshot | ItemError | None]) -> list[JobSnapshot]:
+    snapshots = []
+    for each in found:
+        if isinstance(each, ItemError):
+            raise RequestError(each.code, each.message)
+        if each is not None:
+            snapshots.append(each)
+    return snapshots
