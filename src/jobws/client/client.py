@@ -205,12 +205,10 @@ def _names(events: Collection[str] | None) -> frozenset[str] | None:
     """Return the names of the events to yield, or None for all."""
     if events is None:
         return OUTCOMES
-    if isinstance(events, str) or not all(
-        is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events
-    ):
-        raise ResponseError(
-            "bad-events", f'`events` must be a list of names of at most {MAX_EVENT_BYTES} bytes, or ["*"]'
-        )
+    fit = [is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events]
+    if isinstance(events, str) or not all(fit):
+        expected = f'a list of names of at most {MAX_EVENT_BYTES} bytes, or ["*"]'
+        raise ResponseError("bad-events", f"`events` must be {expected}")
     return None if "*" in events else frozenset(events)
 
 

@@ -66,9 +66,7 @@ async def look_up(
     """
     query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
     answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
-    if queue is not None:
-        return [_decode(base, answer, dict[str, object])]
-    return _decode(base, answer, _Found).jobs
+    return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
 
 
 class _Found(msgspec.Struct):

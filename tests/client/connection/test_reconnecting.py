@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 
 from jobws.client import Client, connect
+from jobws.client.connection import reconnecting
 from jobws.client.connection.reconnecting import Session, running
 from jobws.client.connection.token import Credentials
 from jobws.client.jobs.subscriptions import Subscriptions
@@ -119,8 +121,33 @@ async def test_tokens() -> None:
         assert await first.receive() == {"event": "authenticate", "data": {"token": "token-1"}}
         await first.close(4001, "token expired")
         assert (await bridge.accept()).headers["authorization"] == "Bearer token-2"
-    async with fake_bridge() as bridge, connect(bridge.url, token="fixed"):
-        assert (await bridge.accept()).headers["authorization"] == "Bearer fixed"
+    async with fake_bridge() as bridge, connect(bridge.url, token="fixed") as jobs:
+        connection = await bridge.accept()
+        assert connection.headers["authorization"] == "Bearer fixed"
+        await connection.send("expiring", {"expires": 1})
+        await connection.close(4001, "the token has expired")
+        sentence = "the token has expired; a function as `token` may return a new one"
+        with pytest.raises(RefusedError, match=f"^{re.escape(sentence)}$"):
+            await jobs.wait("1")
+        assert bridge.attempts == 1
+
+
+async def test_two_tokens_are_not_sent_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function may return the same token as before, or one that expires soon, too."""
+    monkeypatch.setattr(reconnecting, "RENEW_SECONDS", 0.2)
+    given: list[float] = []
+
+    def token() -> str:
+        given.append(trio.current_time())
+        return "same"
+
+    async with fake_bridge() as bridge, connect(bridge.url, token=token):
+        connection = await bridge.accept()
+        for _ in range(3):
+            await connection.send("expiring", {"expires": 1})
+            assert (await connection.receive())["event"] == "authenticate"
+    assert len(given) == 4
+    assert given[3] - given[1] >= 0.4
     for wrong in ("two words", "", "é"):
         with pytest.raises(ClientError, match="a token must be printable ASCII without spaces"):
             async with connect("http://127.0.0.1:1", token=wrong):

@@ -265,3 +265,20 @@ async def test_elsewhere_than_on_trio_one_sentence_names_the_way(anyio_backend: 
     with pytest.raises(ClientError, match=r"use jobws.sync.connect_logs, which needs no loop"):
         async with connect_logs("http://127.0.0.1:1"):
             raise AssertionError("entered")
+
+
+async def test_a_subscription_that_a_new_token_does_not_allow_fails() -> None:
+    async with fake_bridge() as bridge, trio.open_nursery() as nursery:
+
+        async def follow() -> None:
+            connection = await bridge.accept()
+            await subscribed(connection, "4-0")
+            await log(connection, "5-0")
+            await connection.send("ended", {"code": "forbidden", "message": "the token does not allow this"})
+
+        nursery.start_soon(follow)
+        async with connect_logs(bridge.url) as lines:
+            assert (await anext(lines)).id == "5-0"
+            with pytest.raises(ResponseError, match=r"^the token does not allow this$") as refused:
+                await anext(lines)
+            assert refused.value.code == "forbidden"

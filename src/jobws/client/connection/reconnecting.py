@@ -17,7 +17,8 @@ from jobws.client.connection.backoff import Backoff
 from jobws.client.connection.transport import CONNECT_SECONDS, Transport, open_websocket
 from jobws.client.connection.urls import url_below
 from jobws.client.frames import decode_frame, not_ours
-from jobws.errors import ClientError, ConnectionLostError, UnreachableError
+from jobws.errors import ClientError, ConnectionLostError, RefusedError, UnreachableError
+from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL, HelloData
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Talk(Protocol):
 
 # The longest time between two pings. The answers show that the bridge is alive, and refresh positions.
 PING_SECONDS: Final = 20.0
+RENEW_SECONDS: Final = 10.0  # the shortest time between two new tokens, since the new one may expire soon, too
 
 AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
@@ -115,6 +117,8 @@ class Session(Generic[AnyTalk]):
             except (UnreachableError, ConnectionLostError) as error:
                 if not self._opened.is_set():
                     return self._fail(error)
+                if getattr(error, "code", None) == CloseCode.TOKEN_EXPIRED and not self._credentials.renewable:
+                    return self._fail(RefusedError("the token has expired; a function as `token` may return a new one"))
             except ClientError as error:
                 return self._fail(error)
             self.talk.disconnected()
@@ -199,11 +203,12 @@ class Session(Generic[AnyTalk]):
     async def _renew(self, transport: Transport) -> None:
         """Send a new token when the bridge says that the present one expires, if the token can be renewed."""
         while True:
-            self._expiring = trio.Event()
             await self._expiring.wait()
+            self._expiring = trio.Event()
             if self._credentials.renewable:
                 request = {"event": "authenticate", "data": {"token": await self._credentials.token()}}
                 await transport.send(msgspec.json.encode(request).decode())
+                await trio.sleep(RENEW_SECONDS)
 
 
 @asynccontextmanager

@@ -23,8 +23,8 @@ class Credentials:
 
     @property
     def renewable(self) -> bool:
-        """Whether `token` may return another token later."""
-        return callable(self._token)
+        """Whether there is no token that always stays the same."""
+        return not isinstance(self._token, str)
 
     async def token(self) -> str | None:
         """Return the token to send now, or None. Raises ClientError if the function fails or the token is malformed."""

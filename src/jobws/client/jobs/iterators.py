@@ -53,9 +53,8 @@ class Outcomes:
             except ClientError as error:
                 return error
             value = next((each[key] for each in found if key in each), JobRemoved(job_id, label))
-        if event.event == "completed" or isinstance(value, ClientError):
-            return value
-        return JobFailed(job_id, label, str(value))
+        is_value = event.event == "completed" or isinstance(value, ClientError)
+        return value if is_value else JobFailed(job_id, label, str(value))
 
 
 class Events:

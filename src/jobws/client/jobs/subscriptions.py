@@ -15,7 +15,7 @@ from msgspec import Raw
 from jobws.client.frames import AckData, Event, Frame, Result, not_ours
 from jobws.client.jobs.places import Places
 from jobws.errors import ClientError, ResponseError
-from jobws.protocol.messages import Cursor, GapData, HelloData, ItemError, PongData, Ref
+from jobws.protocol.messages import Cursor, GapData, HelloData, ItemError, PongData, Ref, Sub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +50,7 @@ class Subscriptions:
         self._max_message = 0
         self._places = Places(0)  # while it is not connected
         # By the ref of each unanswered request, the names of the subscriptions in it.
-        self._asked: dict[Ref | None, list[int | None]] = {}
+        self._asked: dict[Ref | None, list[Sub | None]] = {}
         self._numbers = count(1)
 
     # ---- watches ----
@@ -126,9 +126,9 @@ class Subscriptions:
                     for subscription in [each for evicted in ack.evicted for each in self._acked(evicted.sub)]:
                         self._places.drop(subscription, tell=False)
                         self._places.want(subscription)
-                case "error" if frame.ref in self._asked:
+                case "error" | "ended" if frame.ref in self._asked or frame.sub is not None:
                     refused = Result(error=msgspec.convert(frame.data, ItemError))
-                    for sub in self._asked.pop(frame.ref):
+                    for sub in self._asked.pop(frame.ref, [frame.sub]):
                         self._answered(sub, {}, refused, now)
                 case "pong":
                     reached = msgspec.convert(frame.data, PongData).after
@@ -152,7 +152,7 @@ class Subscriptions:
         found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
         return [each for each in found if each.acked]
 
-    def _answered(self, sub: int | None, common: Cursor, result: Result, now: float) -> None:
+    def _answered(self, sub: Sub | None, common: Cursor, result: Result, now: float) -> None:
         subscription, error = self._places.taken.get(sub), result.error
         if subscription is None:  # it was dropped meanwhile
             return

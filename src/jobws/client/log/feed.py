@@ -167,7 +167,7 @@ class LogFeed:
                     self._ask_due = now
                 case "ack" if frame.ref == self._asked:
                     self._acknowledged(msgspec.convert(frame.data, _AckData), now)
-                case "error" if frame.ref == self._asked:
+                case "error" | "ended" if frame.event == "ended" or frame.ref == self._asked:
                     self._refused(msgspec.convert(frame.data, ErrorData), now)
                 case "log" if self._listening and isinstance(frame.data, dict) and frame.id is not None:
                     self._position = frame.id  # first, so that a malformed line is not requested again
