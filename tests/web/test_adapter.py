@@ -227,7 +227,7 @@ async def test_what_it_does_not_know_it_says_once() -> None:
                 bridge.url, **SOON, reconnection=True, randomizationFactor=0.5, upgrade=True, withCredentials=True
             )
             await bridge.accept()
-        assert node.warnings == ["jobws: these options mean nothing to it: upgrade, withCredentials"]
+        assert node.warnings == ["jobws: unknown options: upgrade, withCredentials"]
 
 
 async def test_more_rooms_than_a_connection_may_have_take_turns(redis: Redis) -> None:

@@ -44,7 +44,12 @@ async def test_a_token(option: str, given: Any) -> None:
         await client.send("ping")
         assert (await connection.receive())["event"] == "ping"
         await connection.close(1012)
-        assert token(await bridge.accept()) == "secret"
+        connection = await bridge.accept()
+        assert token(connection) == "secret"
+        await connection.close(4001, "the token has expired")
+        sentence = "the bridge refuses this client: 4001 the token has expired"
+        assert (await client.until("connect_error"))[-1]["data"]["message"] == sentence
+        assert bridge.attempts == 2
 
 
 async def test_no_token() -> None:
@@ -70,6 +75,35 @@ async def test_a_function_gives_a_token_for_each_connection_and_when_one_expires
         assert token(await bridge.accept()) == "three"
 
 
+async def test_two_tokens_are_not_sent_in_a_row() -> None:
+    """The function may return the same token as before, or one that expires soon, too."""
+    async with in_node() as node, fake_bridge() as bridge:
+        client = await node.io(bridge.url, **SOON, autoConnect=False, auth={"gives": ["one", "one", "two"]})
+        await client.on("expiring")
+        await client.call("connect")
+        connection = await bridge.accept()
+        for _ in range(2):
+            await connection.send("expiring", {"expires": 1})
+        assert await connection.answer("authenticate") == {"token": "one"}
+        await client.send("ping")
+        assert (await connection.receive())["event"] == "ping", "the next one comes after 10 s"
+
+
+async def test_the_end_of_a_subscription_is_told_to_the_page() -> None:
+    async with in_node() as node, fake_bridge() as bridge, trio.open_nursery() as nursery:
+        client = await node.io(bridge.url, **SOON, autoConnect=False)
+        await client.on("ended")
+        await client.call("connect")
+        connection = await bridge.accept()
+        nursery.start_soon(client.call, "emitWithAck", "subscribe-job", {"jobId": "1", "queue": "q"})
+        (item,) = (await connection.subscribed())["jobs"]
+        data = {"queue": "q", "jobId": "1", "code": "forbidden", "message": "no"}
+        await connection.send("ended", data, sub=item["sub"])
+        assert (await client.until("ended"))[-1]["data"] == data
+        await connection.send("ended", {"queue": "other", "code": "forbidden", "message": "no"})
+        assert (await client.until("ended"))[-1]["data"]["queue"] == "other"
+
+
 @pytest.mark.parametrize("tokens", [0, 1], ids=["at first", "when one expires"])
 async def test_a_function_that_fails_is_the_end_and_says_so(tokens: int) -> None:
     async with in_node() as node, fake_bridge() as bridge:
@@ -80,7 +114,7 @@ async def test_a_function_that_fails_is_the_end_and_says_so(tokens: int) -> None
             connection = await bridge.accept()
             await connection.send("expiring", {"seconds": 60})
             assert await connection.closed() == 1000
-        sentence = "the function that gets the token failed: Error: who are you?"
+        sentence = "the token function failed: Error: who are you?"
         assert (await client.until("connect_error"))[-1]["data"]["message"] == sentence
         with pytest.raises(Rejected, match=sentence):
             await client.wait("1")

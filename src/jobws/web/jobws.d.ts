@@ -198,8 +198,10 @@ export interface ClientEventData {
   'job-log': JobLogData;
   /** Of the bridge's log: lines are missing here; 0: nobody knows how many. */
   dropped: { count: number; approximate?: boolean };
-  /** The token ends in so many seconds. A function that gets tokens was called already. */
-  expiring: { seconds: number };
+  /** When the token expires, in milliseconds since 1970. A function that gets tokens is called for this anyway. */
+  expiring: { expires: number };
+  /** A subscription has ended, since a new token does not allow it. */
+  ended: { code: 'forbidden'; message: string; queue?: string; jobId?: string };
 }
 
 /** What a handler of that event gets. Results are `any`, as everything is with socket.io-client. */

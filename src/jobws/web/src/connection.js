@@ -58,10 +58,10 @@ export function Connection(settings, jobs, to) {
 
   async function token() {
     try {
-      const given = typeof source !== 'function' ? source : await (source.length ? new Promise(source) : source());
+      const given = source?.call ? await (source.length ? new Promise(source) : source()) : source;
       return typeof given === 'string' ? given : given?.token;
     } catch (error) {
-      throw new JobwsError(`the function that gets the token failed: ${error}`);
+      throw new JobwsError(`the token function failed: ${error}`);
     }
   }
 
@@ -134,7 +134,7 @@ export function Connection(settings, jobs, to) {
   function ended(which, code, reason) {
     if (which !== link) return which.close();
     const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
-    if (!mayReturn(code)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
+    if (!mayReturn(code) || (code === 4001 && source && !source.call)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const error = unreachable(base, reason);
     if (!was && attempts >= 3) jobs.fire('connect_error', error);
     if (settings.reconnection === false || attempts > settings.reconnectionAttempts) {

@@ -46,12 +46,12 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
       const error = failure;
       failure = null;
       if (error) throw error;
-      return { value: undefined, done: true };
+      return { done: true };
     },
     return: async () => {
       items.length = 0;
       end();
-      return { value: undefined, done: true };
+      return { done: true };
     },
   };
 }

@@ -6,7 +6,7 @@ import { OUTCOMES, wants } from './subscription.js';
 import { bytes, keyOf } from './subscriptions.js';
 
 // Handlers of these names get no job events. Custom job events with such a name come as `custom:<name>` [protocol.md, E3].
-const OWN = 'connect disconnect connect_error transport error gap expiring log dropped job-log'.split(' ');
+const OWN = 'connect disconnect connect_error transport error gap expiring ended log dropped job-log'.split(' ');
 const byQueue = (position, queue) => (typeof position === 'string' ? { [queue]: position } : position);
 
 export function Pages(jobs, subscriptions) {
@@ -60,7 +60,7 @@ export function Pages(jobs, subscriptions) {
     const page = pages.get(keyOf(queue, asId(jobId)));
     if (page) {
       subscriptions.leave(page.subscription);
-      page.refuse({ code: 'unsubscribed', message: 'it was left before the answer' });
+      page.refuse({ code: 'unsubscribed', message: 'left before the answer' });
     }
     return { left: !!page };
   }

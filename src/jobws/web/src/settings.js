@@ -27,7 +27,7 @@ function warn(text) {
 /** Returns the settings for `url` and `options`. `fallback` says whether HTTP is tried, too. */
 export function settingsOf(url, options) {
   const unknown = Object.keys(options).filter((name) => !KNOWN.has(name));
-  if (unknown.length) warn(`these options mean nothing to it: ${unknown.join(', ')}`);
+  if (unknown.length) warn(`unknown options: ${unknown.join(', ')}`);
   const at = new URL(url ?? '/', globalThis.location?.href);
   let path = at.pathname.replace(/\/+$/, '');
   const logs = path.endsWith('/logs');
@@ -36,7 +36,7 @@ export function settingsOf(url, options) {
   else if (options.path) path = options.path.replace(/\/(ws)?\/*$/, '');
   const { transports, token = options.auth, WebSocket = globalThis.WebSocket } = options;
   const fallback = !logs && (!transports || transports.some((name) => name !== 'websocket'));
-  if (!WebSocket && !fallback) throw new JobwsError('there is no WebSocket here: pass one, io(url, {WebSocket})');
+  if (!WebSocket && !fallback) throw new JobwsError('no WebSocket here: pass one, io(url, {WebSocket})');
   return {
     ...DEFAULTS,
     ...options,

@@ -24,14 +24,17 @@ export class Jobs extends Emitter {
   constructor(url, options = {}) {
     super();
     const settings = settingsOf(url, options);
+    let delay; // before the next new token is fetched, in milliseconds
     const connection = (this.#connection = Connection(settings, this, {
       frame: (frame) => {
         const { event, data, ref, sub } = frame;
         requests.take(frame, settings.endpoint === '/logs');
         // Answers, and frames of subscriptions that have a name, do not go to the handlers of the page.
-        if (ref !== undefined || typeof sub === 'number' || event === 'ack' || event === 'pong' || pages.tells(event, data)) return;
-        if (event === 'expiring' && typeof settings.token === 'function')
-          connection.token().then((given) => this.emit('authenticate', { token: given }), connection.stop);
+        if (ref !== undefined || (typeof sub === 'number' && event !== 'ended') || event === 'pong' || pages.tells(event, data)) return;
+        if (event === 'expiring' && settings.token?.call) {
+          setTimeout(() => connection.token().then((token) => this.emit('authenticate', { token }), connection.stop), delay);
+          delay = 10000; // a new token may expire soon, too
+        }
         this.fire(event, data);
       },
       stopped({ code = 'disconnected', message }) {

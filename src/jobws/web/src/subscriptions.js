@@ -117,11 +117,11 @@ export function Subscriptions(changed) {
   function receive({ sub, ...frame }) {
     const { event, ref, data } = frame;
     const own = sub !== undefined;
-    if (event === 'ack') answered(ref, data);
-    else if (event === 'error') answered(ref, { error: data });
+    if (event === 'ack' || event === 'error') answered(ref, event === 'ack' ? data : { error: data });
     else
       for (const each of own ? [named.get(sub)] : named.values())
         if (!each?.acknowledged) continue; // no frame precedes the answer [P2]
+        else if (own && event === 'ended') settle(each, 0, { error: data });
         else if (event === 'pong') each.move(data.after ?? {});
         else if (event === 'gap') interrupt(each, frame, own);
         else if (own && data?.jobId !== undefined) hand(each, frame);
