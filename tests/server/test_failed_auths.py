@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -18,20 +19,20 @@ WRONG = {"Authorization": f"Bearer {jwt('admin', key=SECRET[::-1])}"}
 
 
 def test_a_minute_begins_with_the_first_refusal() -> None:
-    failed = FailedAuths(2)
+    failed = FailedAuths(2, Counter())
     assert [failed.note("a", now) for now in (100, 110, 120, 159)] == [0, 0, 40, 1]
     assert [failed.note("a", now) for now in (160, 161, 162)] == [0, 0, 58]
     assert failed.note("b", 162) == 0
 
 
 def test_an_address_that_is_not_limited_is_not_counted() -> None:
-    failed = FailedAuths(0)
+    failed = FailedAuths(0, Counter())
     assert failed.note(None, 1) == 0
     assert failed.note("a", 1) == 60
 
 
 def test_the_table_is_bounded() -> None:
-    failed = FailedAuths(1)
+    failed = FailedAuths(1, Counter())
     for number in range(MAX_ADDRESSES + 1):
         failed.note(str(number), 0)
     assert failed.note("0", 1) == 0

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from tests.support.bridge import live_bridge
 from tests.support.signing import SECRET, signed_token
 
-keyed_bridge = partial(live_bridge, jwt_secret=SECRET.decode())
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.support.bridge import Live
+
+
+def keyed_bridge(redis_url: str, **settings: Any) -> AbstractAsyncContextManager[Live]:
+    """A bridge that verifies the tokens of `jwt`."""
+    return live_bridge(redis_url, **{"jwt_secret": SECRET.decode(), **settings})
 
 
 def jwt(scope: str, *, seconds: float = 300, key: object = SECRET, **claims: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ from jobws.server.metrics import Metrics
 from jobws.server.settings import Settings
 from jobws.server.tasks import Tasks
 from jobws.server.websocket.admission import Admission
+from jobws.server.websocket.connection_limits import ConnectionLimits
 from jobws.server.websocket.endpoint import Clients
 from jobws.server.websocket.hello import Greeting
 
@@ -119,8 +121,10 @@ class Bridge:
         )
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
-        failed_auths = FailedAuths(settings.failed_auths_per_minute)
-        self._admission = Admission(self.authentication, greeting, settings, self._tasks, failed_auths.note)
+        limited: Counter[str] = Counter()
+        failed_auths = FailedAuths(settings.failed_auths_per_minute, limited)
+        limits = ConnectionLimits(settings, limited)
+        self._admission = Admission(self.authentication, greeting, settings, self._tasks, limits, failed_auths.note)
         endpoint = JobEndpoint(
             settings,
             self.fanout,
@@ -137,6 +141,7 @@ class Bridge:
             intervals,
             self._tasks,
             self.authentication,
+            limits,
             self.queues,
             self.clients,
             self.logs,
@@ -144,7 +149,7 @@ class Bridge:
             self._result_store,
             self._submitter,
         )
-        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication)
+        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited)
         websockets: dict[str, Clients[Any, Any]] = {"/ws": self.clients, "/logs": self.logs.clients}
         self.app = make_app(
             settings,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 MAX_ADDRESSES: Final = 10_000
 WINDOW_SECONDS: Final = 60.0
@@ -14,10 +17,12 @@ class FailedAuths:
 
     Args:
         limit: How many tokens of an address may be refused within its minute.
+        limited: Counts, by the name of the setting, the tokens that were refused after that.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limited: Counter[str]) -> None:
         self._limit = limit
+        self._limited = limited
         # By address, when its minute began, and how many tokens were refused since. The oldest minute is first.
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
@@ -40,4 +45,7 @@ class FailedAuths:
         self._minutes[address] = began, count + 1
         if len(self._minutes) > MAX_ADDRESSES:
             self._minutes.popitem(last=False)
-        return began + WINDOW_SECONDS - now if count >= self._limit else 0.0
+        if count < self._limit:
+            return 0.0
+        self._limited["failed_auths_per_minute"] += 1
+        return began + WINDOW_SECONDS - now

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from jobws.protocol.messages import NAMED_QUEUES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sized
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 
     from prometheus_client import Metric
     from starlette.requests import Request
@@ -42,19 +42,28 @@ _LOG_COUNTERS: Final = {
     "replayed": "Lines of the log read back for clients.",
     "dropped": "Lines of the log that slow clients, or the bridge itself, did not take before they were trimmed.",
 }
+# The settings whose limits are counted.
+LIMITS: Final = ("failed_auths_per_minute", "max_connections_per_identity", "max_connections_per_address")
 
 
 class Metrics(Collector):
     """Collects the bridge's metrics, and answers requests for `/metrics`."""
 
     def __init__(
-        self, fanout: Fanout, queues: Queues, logs: LogHub, connections: Callable[[], Sized], keys: Keys | NoKeys | Hook
+        self,
+        fanout: Fanout,
+        queues: Queues,
+        logs: LogHub,
+        connections: Callable[[], Sized],
+        keys: Keys | NoKeys | Hook,
+        limited: Mapping[str, int],
     ) -> None:
         self._fanout = fanout
         self._queues = queues
         self._logs = logs
         self._connections = connections
         self._keys = keys
+        self._limited = limited
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -81,6 +90,12 @@ class Metrics(Collector):
         yield anomalies
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
+        limited = CounterMetricFamily(
+            "jobws_limited", "Refused tokens and connections beyond a limit, by its setting.", labels=["setting"]
+        )
+        for name in LIMITS:
+            limited.add_metric([name], self._limited.get(name, 0))
+        yield limited
         yield GaugeMetricFamily(
             "jobws_key_files_unreadable",
             "Files of keys that cannot be read now; their state before still counts.",

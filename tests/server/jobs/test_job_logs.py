@@ -173,7 +173,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
     intervals = Intervals(job_log_hold_seconds=3 * job_log_schedule.FAST_SECONDS)
     redis.add_job("http", "j", state="active")
     async with live_bridge(redis.url, intervals=intervals, queues=("http",)) as live:
-        with live.bridge.service.client(None, ANYONE) as client:
+        with live.bridge.service.client(None, ANYONE, None) as client:
             outbox = client.hub_client.outbox
             client.subscribe(WITH_LOGS)
             await eventually(lambda: knows_the_list(live))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 from starlette.responses import Response
 
+from jobws.access.caller import ADDRESS
 from jobws.server.websocket.in_process_client import cancel_when_gone
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from jobws.access.identity import Identity
     from jobws.server.http.service import Service
-    from jobws.server.websocket.in_process_client import InProcessClient
+from jobws.server.websocket.in_process_client import InProcessClient
 
 # A client must take each piece of this size within `send_seconds`, 30 s. This is about the rate that a WebSocket must
 # take (`slow_bytes_per_second`).
@@ -75,7 +76,7 @@ class EventStream(Response):
             if self._sending:
                 response.cancel()
 
-        with response, self._service.client(overflowed, self._identity) as client:
+        with response, self._service.client(overflowed, self._identity, scope[ADDRESS]) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -34,6 +34,7 @@ _STATUS: Final = {
     "cannot-mint": 501,
     "unavailable": 503,
 }
+_HEADERS: Final = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "10"}}
 _OTHER_STATUS: Final = 400
 
 
@@ -47,7 +48,7 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
     """
     status = status or _STATUS.get(code, _OTHER_STATUS)
     content = msgspec.json.encode(Problem("about:blank", code, status, code, detail))
-    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    headers = _HEADERS.get(status)
     return Response(content, status, headers, media_type="application/problem+json")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
+    from jobws.server.websocket.connection_limits import ConnectionLimits
     from jobws.server.websocket.endpoint import Clients
 
 Answer = TypeVar("Answer")
@@ -46,6 +47,7 @@ class Service:
         intervals: Times that are not settings.
         tasks: The tasks of the bridge.
         authentication: Says how long a token is accepted, and signs new ones.
+        limits: Counts the connections of identities and addresses.
         queues: The queues that are read.
         clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
@@ -60,6 +62,7 @@ class Service:
         intervals: Intervals,
         tasks: Tasks,
         authentication: Authentication,
+        limits: ConnectionLimits,
         queues: Queues,
         clients: Clients[JobClient, PendingSubscription],
         logs: Logs,
@@ -72,6 +75,7 @@ class Service:
         self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
         self._tasks = tasks
         self._authentication = authentication
+        self._limits = limits
         self._queues = queues
         self._clients = clients
         self._logs = logs
@@ -140,14 +144,29 @@ class Service:
         """Return why queues are not being read, by label. The key `*` is the bridge as a whole."""
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
-    def client(self, on_overflow: Callable[[], None] | None, identity: Identity) -> InProcessClient:
+    def client(
+        self, on_overflow: Callable[[], None] | None, identity: Identity, address: str | None
+    ) -> InProcessClient:
         """Return a new client of `/ws` inside this process.
 
-        `on_overflow` is called when the client's outbox has overflowed; see `InProcessClient`. Raises
-        RedisUnavailableError while the bridge is not running.
+        Args:
+            on_overflow: Called when the client's outbox has overflowed; see `InProcessClient`.
+            identity: Who sent the request.
+            address: The address by which the client is limited; None for no limit.
+
+        Raises:
+            RedisUnavailableError: The bridge is not running.
+            RequestError: `rate-limited`. The identity or the address has too many connections.
         """
         self._check_running()
-        return InProcessClient(self._clients, on_overflow, identity)
+        client = InProcessClient(self._clients, on_overflow, identity)
+        problem = self._limits.locate(client.hub_client, address)
+        if self._authentication.required:
+            problem = self._limits.identify(client.hub_client, identity) or problem
+        if problem is not None:
+            client.lost()
+            raise RequestError("rate-limited", problem)
+        return client
 
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
         """Close a client when the token of its identity is no longer accepted."""

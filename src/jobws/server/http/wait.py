@@ -10,6 +10,7 @@ import anyio
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
+from jobws.access.caller import ADDRESS
 from jobws.errors import RequestError
 from jobws.hub.jobs.missed import FINISHED
 from jobws.protocol.identifiers import START
@@ -65,7 +66,7 @@ async def first_outcome(
     found: Parts | RequestError | None = None
     # With `after`, outcomes of more than a minute ago count even if several queues have the id.
     item: dict[str, Any] = {"jobId": room.job_id, "queue": room.queue, "until": "end", "after": {}}
-    with service.client(None, identity) as client, anyio.move_on_after(seconds):
+    with service.client(None, identity, request.scope[ADDRESS]) as client, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
             tasks.start_soon(service.close_with_token, identity, client)

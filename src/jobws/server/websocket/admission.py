@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jobws.server.authentication import Authentication
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
+    from jobws.server.websocket.connection_limits import ConnectionLimits
     from jobws.server.websocket.hello import Greeting
 
 AnyHubClient: TypeAlias = Client[Any, Any]
@@ -98,6 +99,7 @@ class Admission:
         greeting: Makes the first frame.
         settings: The times and limits.
         tasks: The tasks of the bridge.
+        limits: Counts the connections of identities and addresses.
         note_failed: Called with an address and the time when a token of this address was refused. Returns more than 0
             if this happened too often.
     """
@@ -108,19 +110,21 @@ class Admission:
         greeting: Greeting,
         settings: Settings,
         tasks: Tasks,
+        limits: ConnectionLimits,
         note_failed: Callable[[str | None, float], float],
     ) -> None:
         self._authentication = authentication
         self._greeting = greeting
         self._settings = settings
         self._tasks = tasks
+        self._limits = limits
         self._note_failed = note_failed
         self._members: dict[AnyHubClient, _Member] = {}
         # How many clients have sent no token, by address. None stands for the addresses that are not counted.
         self._waiting: Counter[str | None] = Counter()
 
     def enter(self, client: AnyHubClient, caller: Caller, address: str | None) -> None:
-        """Greet a new client. Close it if its token is refused, or if too many clients have sent none yet.
+        """Greet a new client. Close it if its token is refused, or if there are too many clients like it.
 
         Args:
             client: The client, which may see what `sight_of` says.
@@ -128,6 +132,7 @@ class Admission:
             address: The address by which the client is limited; None for no limit.
         """
         client.outbox.append(self._hello(caller))
+        _close_if(client, self._limits.locate(client, address))
         if not self._authentication.required:
             client.on_authenticate = lambda request: self._renew(client, request, ANYONE)
             return
@@ -143,6 +148,7 @@ class Admission:
 
     def leave(self, client: AnyHubClient) -> None:
         """Forget a client that is gone."""
+        self._limits.leave(client)
         member = self._members.pop(client, None)
         if member is not None and member.client.session.standing is Standing.WITHOUT_TOKEN:
             self._count(member.address, -1)
@@ -158,10 +164,9 @@ class Admission:
         self._count(member.address, 1)
         limit = self._settings.max_unauthenticated
         if self._waiting.total() > limit:
-            member.client.close(Close(CloseCode.OVERLOADED, f"{limit} connections have sent no token yet"))
+            _close_if(member.client, f"{limit} connections have sent no token yet")
         elif member.address is not None and self._waiting[member.address] > MAX_PER_ADDRESS:
-            reason = f"{MAX_PER_ADDRESS} connections of this address have sent no token yet"
-            member.client.close(Close(CloseCode.OVERLOADED, reason))
+            _close_if(member.client, f"{MAX_PER_ADDRESS} connections of this address have sent no token yet")
 
     def _count(self, address: str | None, change: int) -> None:
         self._waiting[address] += change
@@ -205,6 +210,7 @@ class Admission:
 
     def _admit(self, member: _Member, identity: Identity) -> None:
         member.identity = identity
+        _close_if(member.client, self._limits.identify(member.client, identity))
         member.next = _Next.WARN
         member.at = inf if identity.expires_ms is None else identity.expires_ms / 1000 - self._settings.expiring_seconds
         self._look(member, time.time())
@@ -249,6 +255,11 @@ class Admission:
             member.next, member.at = _Next.CLOSE, expires + self._settings.grace_seconds
         if member.next is _Next.CLOSE and wall >= member.at:
             client.close(EXPIRED)
+
+
+def _close_if(client: AnyHubClient, sentence: str | None) -> None:
+    if sentence is not None:
+        client.close(Close(CloseCode.OVERLOADED, sentence))
 
 
 def sight_of(caller: Caller) -> Sight:

@@ -1,0 +1,71 @@
+"""Counts the open connections of each identity and of each address: WebSockets, event streams and waiting requests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from jobws.access.identity import Identity
+    from jobws.server.settings import Settings
+
+
+class ConnectionLimits:
+    """Says when an identity or an address has too many connections.
+
+    Args:
+        settings: The limits.
+        limited: Counts, by the name of the setting, what was refused.
+    """
+
+    def __init__(self, settings: Settings, limited: Counter[str]) -> None:
+        self._limits = {
+            "max_connections_per_identity": settings.max_connections_per_identity,
+            "max_connections_per_address": settings.max_connections_per_address,
+        }
+        self._limited = limited
+        self._open: Counter[tuple[str, Hashable]] = Counter()
+        # What each connection counts as. Connections that nothing limits are not here.
+        self._counted: dict[Hashable, dict[str, Hashable]] = {}
+
+    def identify(self, connection: Hashable, identity: Identity) -> str | None:
+        """Count a connection for its identity, and no longer for an earlier one.
+
+        Returns:
+            A sentence if the identity has too many connections now.
+        """
+        return self._count(connection, "max_connections_per_identity", identity.holder, "with this token's holder")
+
+    def locate(self, connection: Hashable, address: str | None) -> str | None:
+        """Count a connection for its address; None means that the address is not limited.
+
+        Returns:
+            A sentence if the address has too many connections now.
+        """
+        if address is None:
+            return None
+        return self._count(connection, "max_connections_per_address", address, "from this address")
+
+    def leave(self, connection: Hashable) -> None:
+        """Forget a connection that has ended."""
+        for limit, counted in self._counted.pop(connection, {}).items():
+            self._forget(limit, counted)
+
+    def _count(self, connection: Hashable, limit: str, counted: Hashable, whose: str) -> str | None:
+        mine = self._counted.setdefault(connection, {})
+        if limit in mine:
+            self._forget(limit, mine[limit])
+        mine[limit] = counted
+        self._open[limit, counted] += 1
+        most = self._limits[limit]
+        if self._open[limit, counted] <= most:
+            return None
+        self._limited[limit] += 1
+        return f"there may be {most} connections {whose} ({limit})"
+
+    def _forget(self, limit: str, counted: Hashable) -> None:
+        self._open[limit, counted] -= 1
+        if not self._open[limit, counted]:
+            del self._open[limit, counted]

@@ -1,0 +1,75 @@
+"""How many connections an identity and an address may have: sockets, streams and requests that wait count together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+
+from tests.support import eventually
+from tests.support.bridge import live_bridge
+from tests.support.client import RawClient, raw_client
+from tests.support.event_source import event_source
+from tests.support.http import call, exchange
+from tests.support.tokens import bearer, jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.support.redis import Redis
+
+IDENTITY = "there may be 2 connections with this token's holder (max_connections_per_identity)"
+ADDRESS = "there may be 2 connections from this address (max_connections_per_address)"
+
+
+async def test_an_identity_has_a_number_of_connections(redis: Redis) -> None:
+    ann, bob = bearer("read:jobs:*", sub="ann"), bearer("read:jobs:*", sub="bob")
+    async with keyed_bridge(redis.url, max_connections_per_identity=2) as live:
+        async with raw_client(live.url, headers=list(ann.items())), event_source(live.url, "1", headers=ann) as stream:
+            await stream.receive()
+            async with raw_client(live.url, headers=list(ann.items()), path="/logs") as third:
+                assert await third.closed() == (4003, IDENTITY)
+            for path in ("/events?job=1", "/jobs/http/1?wait=1"):
+                answer = await anyio.to_thread.run_sync(exchange, "GET", live.url + path, None, ann)
+                assert (answer.status, answer.content()["code"]) == (429, "rate-limited")
+                assert answer.content()["detail"] == IDENTITY
+                assert ("retry-after", "10") in answer.headers
+            assert (await call("GET", live.url + "/jobs/http/1", **ann))[0] == 404
+            async with raw_client(live.url, headers=list(bob.items())) as other:
+                assert (await other.ask("ping"))["event"] == "pong"
+                # Its new token has another holder, whose connections are counted from then on.
+                await other.ask("authenticate", {"token": jwt("read:jobs:*", sub="ann")})
+                assert await other.closed() == (4003, IDENTITY)
+        await eventually(lambda: not live.bridge.clients.connected)
+        async with raw_client(live.url, headers=list(ann.items())) as again:
+            assert (await again.ask("ping"))["event"] == "pong"
+        metrics = await anyio.to_thread.run_sync(exchange, "GET", live.url + "/metrics", None, bearer("read:metrics"))
+        assert 'jobws_limited_total{setting="max_connections_per_identity"} 4.0' in metrics.content()
+
+
+@pytest.mark.parametrize("settings", [{}, {"auth": False, "jwt_secret": None}], ids=["keys", "no keys"])
+async def test_an_address_has_a_number_of_connections(redis: Redis, settings: dict[str, Any]) -> None:
+    async with keyed_bridge(
+        redis.url, max_connections_per_address=2, trusted_proxies=("127.0.0.1",), **settings
+    ) as live:
+
+        def connect(address: str, sub: str) -> AbstractAsyncContextManager[RawClient]:
+            headers = {"X-Forwarded-For": address, **bearer("read:jobs:*", sub=sub)}
+            return raw_client(live.url, headers=list(headers.items()))
+
+        async with connect("2001:db8::1", "a"), connect("2001:db8::2", "b"):
+            async with connect("2001:db8::3", "c") as third:
+                assert await third.closed() == (4003, ADDRESS)
+            async with connect("2001:db8:0:1::3", "c") as other:
+                assert (await other.ask("ping"))["event"] == "pong"
+
+
+async def test_without_keys_nobody_is_an_identity(redis: Redis) -> None:
+    async with (
+        live_bridge(redis.url, max_connections_per_identity=0) as live,
+        raw_client(live.url) as client,
+        event_source(live.url, "1") as stream,
+    ):
+        assert (await client.ask("ping"))["event"] == "pong"
+        await stream.receive()
