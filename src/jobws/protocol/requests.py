@@ -134,7 +134,6 @@ class _Parser:
 
     def __init__(self, queues: Container[str], max_items: int, reader: Reader) -> None:
         self._queues = queues
-        self._visible = reader.container(queues)
         self._max_items = max_items
         self._reader = reader
         # The common `after` of a list is parsed once, since it may name thousands of queues.
@@ -166,7 +165,7 @@ class _Parser:
         if not isinstance(value, dict):
             return SubscriptionRequest(key)
         after, sent = self.after(value.get("after"), key.queue)
-        logs = parse_logs(value.get("logs"), key.queue, self._visible)
+        logs = parse_logs(value.get("logs"), key.queue, self._reader.container(self._queues))
         events, until_end = _events(value), _until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
@@ -194,8 +193,9 @@ class _Parser:
     def _positions(self, value: dict[str, object]) -> tuple[Cursor, dict[str, str] | None]:
         after: Cursor = {}
         sent: dict[str, str] = {}
+        visible = self._reader.container(self._queues)
         for label, text in value.items():
-            if label in self._visible:
+            if label in visible:
                 after[label], suffix = _position(text)
                 if suffix is not None:
                     sent[label] = suffix

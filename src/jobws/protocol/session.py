@@ -120,7 +120,8 @@ class BaseSession(ABC, Generic[RequestT]):
             envelope = _envelope(message)
             ref = requests.parse_ref(envelope.get("ref"))
             event = _event(envelope)
-            self.standing.check(event)
+            if self.standing is not Standing.VALID:
+                self.standing.check(event)
             if event == "authenticate":
                 return requests.parse_authenticate(envelope.get("data"), ref)
             return self._request(event, envelope.get("data"), ref)

@@ -89,20 +89,25 @@ class Query:
 
     def _add(self, subscription: Subscription) -> None:
         room = subscription.request.key
-        job_id = room.job_id or ""
-        if room.queue is None:
-            self._sought[job_id] = None
-        elif room.queue not in self._labels:
-            self.unknown.append(room.queue)
+        if room.queue is not None:
+            if room.queue not in self._labels:
+                self.unknown.append(room.queue)
+            else:
+                self._name(room.queue, room.job_id)
             return
+        job_id = room.job_id or ""
+        self._sought[job_id] = None
         among = subscription.among(self._labels)
         if among is self._labels:
             self._anywhere[job_id] = None
-            return
-        for queue in among:
-            self.queues[queue] = None
-            if room.job_id is not None:
-                self._named.setdefault(queue, {})[job_id] = None
+        else:
+            for queue in among:
+                self._name(queue, job_id)
+
+    def _name(self, queue: str, job_id: str | None) -> None:
+        self.queues[queue] = None
+        if job_id is not None:
+            self._named.setdefault(queue, {})[job_id] = None
 
     # ---- the look-up ----
 
