@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: a table, written by hand. A cell is the status of the answer.
+"""Who may do what, over HTTP and over WebSockets: two tables, written by hand. A cell is what is answered.
 
 Each allowed cell shows its effect. Each refused one is the same, byte for byte, for a job that exists and for one that
 does not, and costs no command of Redis that names the job.
@@ -7,20 +7,22 @@ does not, and costs no command of Redis that names the job.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio.to_thread
 import pytest
 
+from tests.support.access_table import no_command_names, rows, tokens
+from tests.support.client import raw_client
 from tests.support.http import Answer, exchange
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.support.redis import Redis
 
@@ -49,8 +51,15 @@ GET queues       | read:queues:http           | read:jobs:http write:jobs:http  
 GET metrics      | read:metrics               | read:jobs:* read:queues:*         | 401 401 401 401 403 403 403 200 200
 POST logs        | write:logs                 | read:logs write:jobs:*            | 401 401 401 401 403 403 403 202 202
 """
-OTHER_QUEUE: Final = "read:jobs:sparql read:queues:sparql write:jobs:sparql read:logs:sparql"
-OTHER_JOB: Final = "read:jobs:http/other:children write:jobs:http/other:retry"
+# The same over WebSockets: the answer to the request (`ack`; `auth` asks for a token; `no` is a refusal; `own` is about
+# nothing of this job), or the code with which the connection ends.
+WEBSOCKETS: Final = """
+subscribe-job      | read:jobs:http/ID | write:jobs:* read:queues:*      | auth 4500 4001 4500 no  no  no  ack ack
+subscribe-job any  | read:jobs:http/ID | write:jobs:* read:queues:*      | auth 4500 4001 4500 own no  no  ack ack
+subscribe-queue    | read:jobs:http    | read:jobs:http/ID read:queues:* | auth 4500 4001 4500 no  no  no  ack ack
+subscribe-logs     | read:logs:http    | read:jobs:* write:logs          | auth 4500 4001 4500 no  no  no  ack ack
+subscribe-logs all | read:logs         | read:jobs:* write:logs          | auth 4500 4001 4500 own no  no  ack ack
+"""
 HERE: Final = "here"
 
 
@@ -100,36 +109,25 @@ OPERATIONS: Final = {
     "GET metrics": Operation("GET", "/metrics", None, lambda body: "jobws_queues 2.0" in body),
     "POST logs": Operation("POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1),
 }
-ROWS: Final = [[part.strip() for part in line.split("|")] for line in TABLE.strip().splitlines()]
+ROWS: Final = rows(TABLE)
 
 
-@contextmanager
-def no_command_names(redis: Redis, *job_ids: str) -> Iterator[None]:
-    """Fails if Redis is sent a command about one of the jobs meanwhile."""
-    monitor: Any = redis.client.monitor()  # type: ignore[no-untyped-call]
-    with monitor:
-        yield
-        redis.client.echo("the end")
-        commands = []
-        while "the end" not in (command := monitor.next_command()["command"]):
-            commands.append(command)
-    assert not [command for command in commands if any(f":http:{job_id}" in command for job_id in job_ids)]
+class Subscription(NamedTuple):
+    """The data of a request to subscribe, and the event that follows the answer where it is allowed."""
+
+    path: str
+    data: Any
+    told: str
 
 
-def tokens(right: str, narrower: str, job_id: str) -> list[str | None]:
-    """The tokens of the columns."""
-    right, narrower = (scope.replace("ID", job_id) for scope in (right, narrower))
-    return [
-        None,
-        jwt(right, key=SECRET[::-1]),
-        jwt(right, seconds=-60),
-        jwt(right, nbf=2**33),
-        jwt(OTHER_QUEUE),
-        jwt(OTHER_JOB),
-        jwt(narrower),
-        jwt(right),
-        jwt("admin"),
-    ]
+SUBSCRIPTIONS: Final = {
+    "subscribe-job": Subscription("/ws", {"jobId": "ID", "queue": "http"}, "completed"),
+    "subscribe-job any": Subscription("/ws", {"jobId": "ID"}, "completed"),
+    "subscribe-queue": Subscription("/ws", {"queue": "http", "events": ["*"]}, "progress"),
+    "subscribe-logs": Subscription("/logs", {"queue": "http"}, "log"),
+    "subscribe-logs all": Subscription("/logs", {}, "log"),
+}
+ANSWERS: Final = {"auth": '"code": "unauthenticated"', "no": '"code": "forbidden"', "own": '"event": "ack"'}
 
 
 def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
@@ -182,6 +180,42 @@ async def test_a_row_of_the_table(jobs: Redis, row: list[str]) -> None:
         await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, row))
 
 
+@pytest.mark.parametrize("row", rows(WEBSOCKETS), ids=[row[0] for row in rows(WEBSOCKETS)])
+async def test_a_row_of_the_table_of_websockets(jobs: Redis, row: list[str]) -> None:
+    name, right, narrower, cells = row
+    async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
+        for column, cell in enumerate(cells.split()):
+            gone = f"{column}gone"
+            here, missing = (tokens(right, narrower, job_id)[column] for job_id in (HERE, gone))
+            if cell == "ack":
+                assert await subscribe(live.url, name, HERE, here, cell, jobs) == SUBSCRIPTIONS[name].told
+                continue
+            with no_command_names(jobs, HERE, gone):
+                answer = await subscribe(live.url, name, HERE, here, cell)
+                assert answer == await subscribe(live.url, name, gone, missing, cell), column
+            assert ANSWERS.get(cell, cell) in answer, (column, answer)
+
+
+async def subscribe(url: str, name: str, job_id: str, token: str | None, cell: str, redis: Redis | None = None) -> str:
+    """Return the answer without the id, or the code with which the connection ends. With Redis, return the name of the
+    event that follows the answer.
+    """
+    subscription = SUBSCRIPTIONS[name]
+    headers = [] if token is None else [("Authorization", f"Bearer {token}")]
+    async with raw_client(url, path=subscription.path, headers=headers) as client:
+        if cell.isdigit():
+            return str((await client.closed())[0])
+        data = json.loads(json.dumps(subscription.data).replace("ID", job_id))
+        frame = await client.ask(name.split()[0], data)
+        if redis is None:
+            return json.dumps(frame).replace(job_id, "ID")
+        assert frame["event"] == "ack", frame
+        redis.add_event("http", "progress", "another", data="1")
+        redis.add_log("a line", queue="http")
+        told: str = (await client.receive())["event"]
+        return told
+
+
 @pytest.mark.thorough
 def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
     with mounted_bridge(jobs.url, "starlette", queues=("http", "sparql"), jwt_secret=SECRET.decode()) as url:
@@ -190,7 +224,7 @@ def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
 
 
 async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> None:
-    """Each route has a row in the table. A client without rights gets the public routes, and nothing else."""
+    """Each route that is not public has a row in the table."""
     async with keyed_bridge(redis.url, queues=("http",)) as live:
 
         def answers() -> dict[tuple[str, str], int]:
@@ -204,7 +238,20 @@ async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> No
 
         found = await anyio.to_thread.run_sync(answers)
     public = {path for (method, path), status in found.items() if status != 403}
+    missing = [
+        route
+        for route, status in found.items()
+        if status == 403 and not any(map(partial(serves, route), OPERATIONS.values()))
+    ]
+    assert not missing
     assert public == {
         *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
         "/src/{module}",
     }
+
+
+def serves(route: tuple[str, str], operation: Operation) -> bool:
+    """Whether a request of the table is for this route."""
+    method, path = route
+    pattern = re.sub(r"{\w+}", "[^/?]+", path)
+    return operation.method == method and re.fullmatch(rf"{pattern}(\?.*)?", operation.path) is not None

@@ -1,0 +1,51 @@
+"""What the table of access needs: the tokens of its columns, and what Redis is asked meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.signing import SECRET
+from tests.support.tokens import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.redis import Redis
+
+OTHER_QUEUE: Final = "read:jobs:sparql read:queues:sparql write:jobs:sparql read:logs:sparql"
+OTHER_JOB: Final = "read:jobs:http/other:children write:jobs:http/other:retry"
+
+
+@contextmanager
+def no_command_names(redis: Redis, *job_ids: str) -> Iterator[None]:
+    """Fails if Redis is sent a command about one of the jobs meanwhile."""
+    monitor: Any = redis.client.monitor()  # type: ignore[no-untyped-call]
+    with monitor:
+        yield
+        redis.client.echo("the end")
+        commands = []
+        while "the end" not in (command := monitor.next_command()["command"]):
+            commands.append(command)
+    assert not [command for command in commands if any(f":http:{job_id}" in command for job_id in job_ids)]
+
+
+def tokens(right: str, narrower: str, job_id: str) -> list[str | None]:
+    """The tokens of the columns."""
+    right, narrower = (scope.replace("ID", job_id) for scope in (right, narrower))
+    return [
+        None,
+        jwt(right, key=SECRET[::-1]),
+        jwt(right, seconds=-60),
+        jwt(right, nbf=2**33),
+        jwt(OTHER_QUEUE),
+        jwt(OTHER_JOB),
+        jwt(narrower),
+        jwt(right),
+        jwt("admin"),
+    ]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a table with a line for each row."""
+    return [[part.strip() for part in line.split("|")] for line in table.strip().splitlines()]
