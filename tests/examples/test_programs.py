@@ -24,7 +24,7 @@ from tests.support import eventually, require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.documents import ROOT
-from tests.support.nginx import ask, nginx
+from tests.support.nginx import ask, changed, nginx
 from tests.support.node import NODE, install_packages
 
 if TYPE_CHECKING:
@@ -109,15 +109,12 @@ async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
 
 def nginx_example(folder: Path, bridge: str, port: int) -> str:
     """Return the example's configuration with another port. `bridge` is host and port of the bridge."""
-    text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
-    for old, new in {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"}.items():
-        assert text.count(old) == 1
-        text = text.replace(old, new)
     encrypted = subprocess.run(
         [require("openssl"), "passwd", "-apr1", "secret"], capture_output=True, text=True, check=True
     )
     (folder / "passwords").write_text(f"me:{encrypted.stdout}")
-    return text
+    text = (EXAMPLES / "nginx" / "nginx.conf").read_text("utf-8")
+    return changed(text, {"127.0.0.1:8787": bridge, "listen 8080;": f"listen 127.0.0.1:{port};"})
 
 
 PASSWORD = ("Authorization", "Basic " + base64.b64encode(b"me:secret").decode())

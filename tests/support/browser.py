@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ARGUMENTS: Final = (
     *("--no-sandbox", "--no-first-run", "--disable-default-apps", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
+    # Pages get names, for tests about origins, and TLS with certificates that a test signs itself.
+    *("--host-resolver-rules=MAP *.example.com 127.0.0.1,MAP *.example 127.0.0.1", "--ignore-certificate-errors"),
 )
 _POLL_MILLISECONDS: Final = 20
 
@@ -70,17 +72,23 @@ class Page:
     Attributes:
         tab: Playwright's object. Call its functions with `Chromium.run`.
         sent: The text frames that the page's WebSockets sent, in order.
+        received: Those that they received.
         errors: The errors that scripts threw and did not catch.
     """
 
     def __init__(self, browser: Chromium, context: async_api.BrowserContext, tab: async_api.Page) -> None:
         self.tab = tab
         self.sent: list[str | bytes] = []
+        self.received: list[str | bytes] = []
         self.errors: list[str] = []
         self._browser = browser
         self._context = context
-        tab.on("websocket", lambda socket: socket.on("framesent", lambda text: self.sent.append(text)))
+        tab.on("websocket", self._listen)
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _listen(self, socket: async_api.WebSocket) -> None:
+        socket.on("framesent", lambda text: self.sent.append(text))
+        socket.on("framereceived", lambda text: self.received.append(text))
 
     async def run(self, script: str, argument: object = None) -> Any:
         """Return the value of a JavaScript expression. If it is a function, call it; if it is a promise, wait for

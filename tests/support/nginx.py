@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.support import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -33,6 +33,14 @@ def nginx(folder: Path, configuration: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+
+
+def changed(text: str, changes: Mapping[str, str]) -> str:
+    """Return a configuration with other ports or files. Each text that is replaced must occur once."""
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
 
 
 def ask(url: str, *headers: tuple[str, str]) -> tuple[int, str]:
