@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # The field of each event that holds JSON text. QueueEvents 6.7 parses only these (`delay` with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
-# The JSON of names is cached, since they repeat in every entry. The limit keeps a producer of random names from filling
-# memory.
+# The names of events and fields repeat in every entry, so each is encoded as JSON only once. This is how many names of
+# each sort are cached, so that a producer of random names cannot fill the memory.
 _NAMES_KEPT: Final = 1024
 
 
@@ -96,7 +96,10 @@ def _kind(raw: bytes, life: Life) -> Kind:
 
 
 def event_name(raw: bytes) -> EventName:
-    """Return an event's name as clients see it: `custom:<name>` if jobws sends frames of this name, such as `ack`."""
+    """Return an event's name as clients see it: `raw`, or `custom:<raw>` if a frame of jobws itself has this name.
+
+    An example of such a frame is `ack`. Bytes that are not valid UTF-8 become U+FFFD.
+    """
     known = _event_names.get(raw)
     if known is not None:
         return known
@@ -126,8 +129,9 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
     Args:
         queue_json: The queue's label, as a JSON string in UTF-8.
         fields: The entry's fields, as a flat list in which names and values alternate.
-        max_bytes: How many bytes the fields may have as JSON. If they have more, the largest ones are left out, and the
-            payload gets `"truncated": true` and `bytes`, the size of the values that were left out.
+        max_bytes: How many bytes the fields, except `event`, may have as JSON with their names. If they have more, the
+            largest ones are left out, but never `jobId`. The payload then also has `"truncated":true` and `bytes`, the
+            size of the values that were left out as JSON; these two and `queue` do not count.
 
     Returns:
         The JSON object, and the names of the counters to increment: `invalid-utf8`, `bad-json`, `missing-field`,
@@ -170,7 +174,7 @@ def _text(value: bytes, anomalies: list[str]) -> bytes:
 
 
 def _field_name(name: bytes) -> bytes:
-    """Return `,"name":`, to which a value can be appended."""
+    """Return the beginning of a field in JSON, for instance `,"jobId":`. The field's value can be appended to it."""
     known = _field_names.get(name)
     if known is None:
         known = b",%b:" % json_text(name.decode(errors="replace"))
@@ -180,7 +184,14 @@ def _field_name(name: bytes) -> bytes:
 
 
 def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
-    """Remove the largest fields from `parts`, which maps `,"name":` to this name followed by its value."""
+    """Remove the largest fields from `parts` until the rest has at most `max_bytes`. Never remove `jobId`.
+
+    Then add the fields `truncated` and `bytes`, the size of the removed values. These two do not count.
+
+    Args:
+        parts: The fields as JSON, for instance `,"jobId":"42"`, each by its beginning, `,"jobId":`. Changed in place.
+        max_bytes: How many bytes all values of `parts` may have together.
+    """
     missing = left_out = 0
     total = sum(map(len, parts.values()))
     for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):

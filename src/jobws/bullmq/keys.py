@@ -2,6 +2,7 @@
 
 Source: BullMQ, src/classes/queue-keys.ts. Every key is `<prefix>:<name>:<suffix>`. Prefixes, ids and the queue names of
 BullMQ for Python may contain colons, so a key cannot be split at its colons: a known prefix is removed from it instead.
+Every queue has a hash with its settings, at the key `<prefix>:<name>:meta`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> 
     """Return the queues that `texts` describe, and whether the bridge is to find further queues itself (`*`).
 
     Raises:
-        ConfigurationError: A text cannot be parsed, or two different queues have the same label.
+        ConfigurationError: A text cannot be parsed, or two texts give the same label, even for the same queue.
     """
     queues: dict[str, Queue] = {}
     discover = False

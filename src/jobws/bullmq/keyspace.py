@@ -24,7 +24,7 @@ async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
     """Return the sorted names of the queues under `prefix`; if it is None, of all queues, as `prefix:name`.
 
     Raises:
-        RedisUnavailableError: Redis did not answer.
+        RedisUnavailableError: Redis did not answer, or answered with an error.
     """
     names: set[str] = set()
     cursor = b"0"
@@ -54,8 +54,11 @@ async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tup
 async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool]:
     """Return for each key whether it is the `meta` key of a queue: a hash with the field `opts.maxLenEvents`.
 
-    The name alone is not enough, since another key may end in `:meta`. The field `version` is missing in queues to
-    which only BullMQ for Python or a FlowProducer adds jobs.
+    The key's name alone is not enough, since another key may end in `:meta`. The field `version` would not do, since it
+    is missing in queues to which only BullMQ for Python or a FlowProducer adds jobs.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer, or answered with an error other than WRONGTYPE.
     """
     asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
     replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
@@ -66,7 +69,11 @@ async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool
 
 
 async def time(connection: Connection) -> str:
-    """Return a stream id that is lower than the id of every entry that Redis adds from now on."""
+    """Return a stream id that is lower than the id of every entry that Redis adds from now on.
+
+    Raises:
+        RedisUnavailableError: Redis did not answer, or answered with an error.
+    """
     reply = await connection.ask("TIME", timeout_seconds=TIMEOUT_SECONDS)
     if not (isinstance(reply, list) and all(isinstance(part, bytes) for part in reply)):
         raise RedisUnavailableError(f"Redis answered TIME with {reply!r}")

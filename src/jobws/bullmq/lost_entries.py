@@ -21,7 +21,8 @@ from jobws.protocol.identifiers import START, before, position
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
 
-# What BullMQ uses (src/classes/queue.ts, metaValues) until a script writes the field (includes/getOrSetMaxEvents.lua).
+# The limit of a stream whose queue has no field `opts.maxLenEvents` yet (src/classes/queue.ts, metaValues; a script
+# writes the field, includes/getOrSetMaxEvents.lua).
 DEFAULT_MAX_LENGTH: Final = 10_000
 # QueueEventsProducer.publishEvent trims a stream to this length, whatever the queue's limit is.
 PUBLISHED_MAX_LENGTH: Final = 1000
@@ -32,7 +33,7 @@ class NotAStreamError(Exception):
 
 
 class Stream(Struct, frozen=True):
-    """The state of a stream at one moment. An id is `0-0` if there is no entry.
+    """The state of a stream at one moment. An id is `0-0` if there is no such entry.
 
     Attributes:
         length: How many entries the stream holds.
@@ -40,7 +41,8 @@ class Stream(Struct, frozen=True):
         last: The id of its newest entry.
         generated: The highest id that was ever added, whether or not the stream still holds this entry.
         added: How many entries were ever added; 0 if there is no stream. None means that Redis does not count them.
-        at_cursor: The fields of the entry that was read last, if the entry still exists.
+        at_cursor: The fields of the entry that was read last, as they are in the stream now. None if there is no such
+            entry any more.
         max_length: About how many entries BullMQ keeps in the stream.
     """
 
@@ -54,7 +56,7 @@ class Stream(Struct, frozen=True):
 
     @property
     def is_there(self) -> bool:
-        """Whether the key exists."""
+        """Whether the stream exists and ever had an entry."""
         return self.generated != START
 
     @property
@@ -66,7 +68,10 @@ class Stream(Struct, frozen=True):
 
 
 def commands(queue: Queue, cursor: str) -> list[Command]:
-    """Return the commands, MULTI to EXEC, that read the state of a queue's stream. `parse` takes the reply to EXEC."""
+    """Return the commands, MULTI to EXEC, that read the state of a queue's stream. `parse` takes the reply to EXEC.
+
+    `cursor` is the id of the entry that was read last.
+    """
     key = queue.key("events")
     return [
         ("MULTI",),
@@ -124,7 +129,7 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
     clients get a `gap` that was not necessary, instead of none where one was.
 
     Args:
-        stream: The state of the stream before it was read back.
+        stream: The state of the stream. After that, the entries up to `cursor` were read.
         cursor: An id that is at most the highest one that the stream ever generated.
         up_to_cursor: How many entries up to `cursor` were found when they were read.
     """
@@ -140,13 +145,13 @@ def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
 
 
 def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
-    """Return the id up to which entries may be missing in what was read. Later entries are not missing.
+    """Return the id up to which entries may be missing, after a stream was read back from `cursor` to its beginning.
 
-    `0-0` means that no entry is missing.
+    Entries after this id are not missing. `0-0` means that no entry is missing.
 
     Args:
         stream: The state of the stream before it was read back.
-        cursor: The id where reading back began. It went from there to older entries.
+        cursor: The id of the newest entry that was asked for; older ones followed.
         oldest: The id of the oldest entry that was read. It differs from `stream.first` if the stream was trimmed
             meanwhile. None means that no entry was read.
     """
@@ -158,8 +163,8 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 def length_of(reply: object) -> tuple[int, bool | None]:
     """Return the length of a stream, and whether Redis counts added entries, from the reply to XINFO STREAM or XLEN.
 
-    XLEN is used for streams whose entries Redis is known not to count. For a stream that is gone, the second value is
-    None.
+    XLEN is used for streams whose entries Redis is known not to count. If the stream is gone or cannot be read, the
+    result is 0 and None.
     """
     if isinstance(reply, list):
         facts = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -175,7 +180,8 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
         at_cursor: The fields of the entry that is at the cursor now; None if it is gone. Redis trims the oldest entries
             first, so while this entry exists, no later one was trimmed.
         length: How many entries the stream holds.
-        max_length: How many entries the stream keeps. A stream that never had as many was never trimmed.
+        max_length: About how many entries BullMQ keeps in the stream. A stream that never had as many was never
+            trimmed.
     """
     if at_cursor is not None:
         return True

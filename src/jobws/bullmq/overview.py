@@ -30,7 +30,7 @@ class QueueOverview(Struct, frozen=True):
         length: How many entries its event stream holds.
         max_length: About how many entries BullMQ keeps in the stream.
         retention_seconds: How long the stream keeps an entry: the time between its oldest and its newest entry. None
-            means that BullMQ has not trimmed the stream yet, so it still holds every entry.
+            means that the stream is shorter than its limit, so that BullMQ has probably not trimmed it yet.
         counts: How many jobs are in each state.
     """
 

@@ -33,9 +33,9 @@ class LookUp(msgspec.Struct, frozen=True):
     """What Redis knows of jobs, and which entry was the last one of their queue's stream at that time.
 
     Attributes:
-        found: The snapshot of each job.
-        moments: By job, the last id of the queue's stream when the job was read; `0-0` if the stream was empty. The ids
-            of a queue differ, since many jobs are read in several transactions.
+        found: The snapshot of each job, or the error of reading it.
+        moments: By job, the last id of the queue's stream when the job was read; `0-0` if the stream was empty. Two
+            jobs of a queue may have different ids here, since many jobs are read in several transactions.
         ends: By queue, the last id of the stream when the last of its jobs was read.
     """
 
@@ -49,7 +49,8 @@ _RESULT_FIELDS: Final = ("returnvalue", "failedReason")
 # The keys in the order in which getStateV2-8.lua tests them. It tests `active` between `prioritized` and
 # `waiting-children`.
 _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-children")
-# The limits of a snapshot, since an ack with 1,000 of them must fit into the largest frame that `hello` announces.
+# The limits of the texts in a snapshot. An ack with 1,000 snapshots must fit into the largest frame that `hello`
+# announces.
 MAX_NAME_CHARACTERS: Final = 256
 MAX_PROGRESS_BYTES: Final = 2048
 
@@ -86,7 +87,8 @@ def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -
 def count_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
     """Return the commands, MULTI to EXEC, that count how many of `job_ids` the queue may have.
 
-    Most queues have all jobs of a list, or none of them. This takes a fifth of the time of asking for each job.
+    "May", since the key can be something else than a job. Most queues have all of these jobs, or none. So the number
+    alone is mostly enough, and takes a fifth of the time of asking for each job.
     """
     exist: Command = ("EXISTS", *[queue.key(job_id) for job_id in job_ids])
     return [("MULTI",), ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1), exist, ("EXEC",)]
@@ -184,7 +186,7 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
         finished_on=_number(values["finishedOn"]),
         progress=progress,
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
-        # Only then: a job that waits for another attempt has a reason, too, and keeps it when it then succeeds.
+        # Not in other states: a job that waits for another attempt has a reason, too, and keeps it if it succeeds.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
@@ -212,7 +214,10 @@ def _text(value: bytes | None) -> str | UnsetType:
 
 
 def _number(value: bytes | None) -> float | UnsetType:
-    """Return a time in milliseconds since 1970. Whole numbers stay integers, so that JSON shows what BullMQ wrote."""
+    """Return the number that a field holds, such as a time in milliseconds. UNSET means that it holds no number.
+
+    Whole numbers stay integers, so that JSON shows what BullMQ wrote.
+    """
     try:
         number = msgspec.json.decode(value or b"", type=int | float)
     except msgspec.DecodeError:

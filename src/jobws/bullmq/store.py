@@ -1,6 +1,7 @@
-"""Sends queries to Redis in batches: the queries that come during one round trip are sent together in the next one.
+"""Sends queries to Redis in rounds: the queries that callers make during one round are sent together in the next one.
 
-There is only one round trip at a time, so a thousand clients share one connection, and equal queries are sent once.
+Rounds follow each other over one connection, which a thousand clients share. Equal queries of a round are sent once. A
+large round takes several round trips.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 Answer = TypeVar("Answer", covariant=True)
-# One item for each transaction: the label of its queue, and the job ids.
+# What one round trip asks for: for each transaction, the label of its queue and the job ids.
 _Batch: TypeAlias = "list[tuple[str, Sequence[str]]]"
 
 IDS_PER_TRANSACTION: Final = 200
-# With this limit, the replies to one batch are parsed within 3 ms.
+# With this limit, the replies to one round trip are parsed within 3 ms.
 TRANSACTIONS_PER_BATCH: Final = 50
-# With this limit, a caller waits only for what was asked before, and not for what others ask at the same time.
+# A caller gets its answer when its whole round has ended. With this limit, a caller with few jobs does not wait for
+# thousands that others ask for later.
 JOBS_PER_ROUND: Final = 5_000
 TIMEOUT_SECONDS: Final = 5.0
 
@@ -46,19 +48,23 @@ _log: Final = logging.getLogger(__name__)
 
 
 class RedisQuery(Hashable, Protocol[Answer]):
-    """A query to Redis, other than a look-up of jobs. Equal queries of one round trip are sent once."""
+    """A query to Redis, other than a look-up of jobs. Equal queries of one round are sent once."""
 
     def commands(self) -> Sequence[Command]:
-        """Return the commands to send in one round trip."""
+        """Return the commands, which are sent together."""
         ...
 
     def parse(self, replies: Sequence[object]) -> Answer:
-        """Return the answer, from one reply per command. An error reply is a value among the replies."""
+        """Return the answer, from one reply per command. An error reply is a value among the replies.
+
+        Raises:
+            RedisUnavailableError: Because of an error reply, there is no answer.
+        """
         ...
 
 
 class _Round:
-    """The queries of one round trip, and their answers. Queries are added until the round trip begins."""
+    """The queries of one round, and their answers. Queries are added until the round begins."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -81,7 +87,10 @@ class _Round:
     def note(
         self, label: str, job_ids: Sequence[str], found: Iterable[JobSnapshot | ItemError | None], end: str
     ) -> None:
-        """Store what was found of some jobs of a queue. `end` was the last id of the queue's stream then."""
+        """Store what was found of some jobs of a queue, one item of `found` for each id.
+
+        The item None means that there is no such job. `end` is the last id of the queue's stream when they were read.
+        """
         self.ends[label] = end
         for job_id, each in zip(job_ids, found, strict=True):
             self.moments[label, job_id] = end
@@ -89,7 +98,10 @@ class _Round:
                 self.found[label, job_id] = each
 
     def note_search(self, label: str, job_ids: Sequence[str], exist: Sequence[bool], end: str) -> None:
-        """Add those jobs of a queue that exist, and note that the others do not. `end` is as for `note`."""
+        """Add those jobs of a queue that exist to the jobs to read, and store that there are no others.
+
+        `exist` has an item for each id. `end` is the last id of the queue's stream at the time of the search.
+        """
         self.add(label, compress(job_ids, exist), ())
         missing = [job_id for job_id, exists in zip(job_ids, exist, strict=True) if not exists]
         self.note(label, missing, [None] * len(missing), end)
@@ -121,7 +133,8 @@ class Store:
             sought: Those of the ids that most of the queues will not have. Redis is asked first which queues have them.
 
         Raises:
-            RedisUnavailableError: Redis did not answer this time.
+            RedisUnavailableError: Redis did not answer, or refused to. An error about a single job is an ItemError in
+                the result instead.
         """
         if not job_ids:
             await anyio.lowlevel.checkpoint()
@@ -136,7 +149,7 @@ class Store:
         """Return the answer to a query. Cancelling is safe and does not affect other callers.
 
         Raises:
-            RedisUnavailableError: Redis did not answer this time.
+            RedisUnavailableError: Redis did not answer, or refused to, or `query.parse` raised this error.
         """
         current = self._round()
         current.replies[query] = ()
@@ -144,7 +157,10 @@ class Store:
         return query.parse(current.replies[query])
 
     def _round(self, jobs: int = 0) -> _Round:
-        """Return the round to which a query for so many jobs is added."""
+        """Return the round in which to send a query for so many jobs, and count them there.
+
+        It is the last one that has not begun, or a new one if that one is full.
+        """
         last = self._rounds[-1] if self._rounds else None
         if last is None or (last.size and last.size + jobs > JOBS_PER_ROUND):
             last = _Round()
@@ -199,7 +215,7 @@ class Store:
         current.done.set()
 
     async def _search(self, current: _Round, batch: _Batch) -> None:
-        """Note the jobs that do not exist, and have the others read."""
+        """Find out which jobs of the batch exist. Add these to the jobs to read, and store that there are no others."""
         mixed: _Batch = []
         for queue, job_ids, raw_ids, replies in await self._transactions(current, batch, snapshot.count_commands):
             exist = snapshot.parse_count(raw_ids, replies)
@@ -220,7 +236,10 @@ class Store:
     async def _transactions(
         self, current: _Round, batch: _Batch, commands: Callable[[Queue, Sequence[bytes]], list[Command]]
     ) -> list[tuple[Queue, Sequence[str], Sequence[bytes], list[object]]]:
-        """Send one transaction for each item of a batch. Return for each its queue, ids, encoded ids and replies."""
+        """Send one transaction for each item of a batch. Return for each its queue, ids, encoded ids and replies.
+
+        An item whose queue is not known any more is left out, and its jobs are stored as missing.
+        """
         asked: list[Command] = []
         transactions: list[tuple[Queue, Sequence[str], list[bytes], int]] = []
         for label, job_ids in batch:

@@ -1,4 +1,7 @@
-"""Adds jobs with BullMQ's own Python package. The package needs asyncio, so it runs in a thread of its own."""
+"""Adds jobs with BullMQ's own Python package. The package needs asyncio, so it runs in a thread of its own.
+
+jobws itself may run on trio.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 # redis-py retries for as long as Redis does not answer. A caller waits no longer than this.
 TIMEOUT_SECONDS: Final = 20.0
-# How many jobs may be sent to Redis at the same time. Each one occupies a thread; further jobs wait for a thread.
+# How many jobs may be sent to Redis at the same time. A thread waits for each of them; further jobs wait for a thread.
 MAX_CALLS: Final = 64
 # How soon a thread notices that its caller is gone, or that Redis has another master.
 POLL_SECONDS: Final = 0.5
@@ -33,7 +36,7 @@ CLOSE_SECONDS: Final = 1.0
 
 
 class Submitter:
-    """Adds jobs to queues. The first job starts a thread, and `close` ends it.
+    """Adds jobs to queues. The first job starts the thread of BullMQ's package, and `close` ends this thread.
 
     Args:
         target: Where Redis is.
@@ -50,7 +53,8 @@ class Submitter:
     async def add(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
         """Add a job. If the queue has a job with this id, BullMQ adds nothing, so a repeated call is harmless.
 
-        Cancelling returns immediately, but the job may still be added.
+        Cancelling returns immediately, but the job may still be added. Also after a RedisUnavailableError, the job may
+        have been added.
 
         Args:
             queue: The queue.
@@ -64,7 +68,7 @@ class Submitter:
             RedisUnavailableError: Redis did not answer in time, or refused the job.
         """
         if self._limiter is None:
-            # A limiter of their own: while Redis takes no jobs, other threads are still free for connecting to Redis.
+            # Not anyio's default limiter: while Redis takes no jobs, there must be threads left to connect to Redis.
             self._limiter = anyio.CapacityLimiter(MAX_CALLS)
         call = partial(self._call, queue, name, data, {**opts, "jobId": job_id}, given_up := threading.Event())
         try:
@@ -86,7 +90,10 @@ class Submitter:
     def _call(
         self, queue: Queue, name: str, data: object, opts: Mapping[str, object], given_up: threading.Event
     ) -> None:
-        """Add the job. If Redis gets another master meanwhile, add it there, too. No master adds an id twice."""
+        """Add the job, and block until Redis has added it or `given_up` is set.
+
+        If the Sentinels report another master meanwhile, add the job there, too. No master adds an id twice.
+        """
         while True:
             master = self._target.master
             adding = self._started().start_task_soon(self._add, self._target.url_at(master), queue, name, data, opts)
@@ -116,7 +123,7 @@ class Submitter:
             return self._portal
 
     async def _add(self, url: str, queue: Queue, name: str, data: object, opts: Mapping[str, object]) -> None:
-        """Add the job with BullMQ's package. Runs in the thread of the portal, which has an asyncio event loop."""
+        """Add the job with BullMQ's package. Runs in the thread of `_portal`, which has an asyncio event loop."""
         import bullmq
         from redis import RedisError
 

@@ -1,6 +1,6 @@
-"""Reads the entries that streams held before their reader began.
+"""Reads the entries that streams held before a reader began to read them.
 
-Only the kinds of the events are kept, not their payloads.
+Of each event, only the stream id, the job id and the kind are kept, not the payload.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Backfill:
         return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
 
     def take(self, entries: Sequence[Entry], count: int) -> None:
-        """Take the reply to `command(count)`."""
+        """Add the entries of the reply to `command(count)`, newest first."""
         if entries:
             self.newest = self.newest or entries[0]
             self.oldest = entries[-1][0].decode()

@@ -26,7 +26,7 @@ RETRY_SECONDS: Final = 0.5
 # A pass over a million keys takes 1.4 s of Redis's only thread. So each step is followed by a pause of 99 times its
 # duration, and SCAN takes 1 % of the thread.
 REST: Final = 99
-# The duration of the fastest of the last 8 steps counts. A slower step shows how busy this process is, not Redis.
+# The pause depends on the fastest of the last 8 steps. A slower step shows how busy this process is, not Redis.
 STEPS: Final = 8
 # How many names are looked for in one round trip, and in a second. A name takes Redis a microsecond.
 NAMES_TOGETHER: Final = 100
@@ -55,7 +55,7 @@ class Registry(Protocol):
         ...
 
     def found_all(self) -> None:
-        """Take note that all queues that existed at the start were found."""
+        """Take note that the first pass has ended, so all queues that existed at the start were found."""
         ...
 
     def awaited(self, count: int) -> Collection[str]:
@@ -75,7 +75,10 @@ class Registry(Protocol):
 
 
 class _Search:
-    """Names to look for: `left` are not sent to Redis yet, and `open` counts those without an answer."""
+    """Names to look for: `left` are not sent to Redis yet, and `open` counts those without an answer.
+
+    `done` is set when all have an answer.
+    """
 
     def __init__(self, names: Collection[str]) -> None:
         self.left = deque(names)
@@ -107,8 +110,8 @@ class Discovery:
         self._forget_seconds = forget_seconds
         self._registry = registry
         self._scanned = anyio.Event()
-        # The names of the queues that exist, those that the present pass has found, and since when passes did not find
-        # the missing ones any more.
+        # The names of the queues that were found and not forgotten, those that the present pass has found, and the time
+        # since which passes do not find a missing one any more.
         self._names: set[str] = set()
         self._seen: set[str] = set()
         self._missed: dict[str, float] = {}

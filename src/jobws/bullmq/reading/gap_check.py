@@ -53,7 +53,7 @@ class Hub(Protocol):
         ...
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Take the events that the stream held before reading began. Each `next` is a short step.
+        """Remember the events that the stream held before reading began, in short steps. Exhaust the iterator.
 
         Events up to the id `floor` may be missing.
         """
@@ -64,7 +64,7 @@ class Hub(Protocol):
         ...
 
     def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
-        """Prepare for reading the stream once more. `send_gap` must follow.
+        """Prepare for reading the stream once more, and set its cursor back. `send_gap` must follow.
 
         Args:
             queue: The queue's label.
@@ -73,12 +73,12 @@ class Hub(Protocol):
             oldest: The id before the stream's oldest entry.
 
         Returns:
-            The id after which to read, and the id up to which entries may be missing.
+            The new cursor, and the id up to which entries may be missing.
         """
         ...
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the subscribers of the queue. Each `next` is a short step.
+        """Send a `gap` to the subscribers of the queue, in short steps. Exhaust the iterator.
 
         Events up to the id `floor` may be missing.
         """
@@ -102,7 +102,7 @@ class GapCheck:
     async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
         """Check these streams for missed entries. For a new stream, read what it holds and decide where reading begins.
 
-        If a key is not a stream, the `problem` of its tail says so. Nothing is raised, since other streams share the
+        If a key is not a stream, `Tail.problem` says so. Nothing is raised then, since other streams share the
         connection.
 
         Raises:
@@ -145,7 +145,7 @@ class GapCheck:
             _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
         tail.problem = problem
         if not tail.ready.is_set():
-            # It counts as read, since subscriptions to all queues must not wait for this queue.
+            # The key counts as an empty stream, since subscriptions to all queues must not wait for this queue.
             await self._start(tail, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
@@ -163,7 +163,7 @@ class GapCheck:
     # ---- beginning ----
 
     async def _begin(self, connection: Connection, begun: Sequence[tuple[Tail, Stream]]) -> None:
-        """Choose the cursors of new streams, and read what the streams hold up to there."""
+        """Choose the cursors of new streams, and read back what each stream holds up to its cursor."""
         cursors = {}
         for tail, seen in begun:
             preset = self._hub.cursors.get(tail.queue.label)
@@ -198,7 +198,7 @@ class GapCheck:
     # ---- checking ----
 
     async def _check(self, tail: Tail, seen: Stream) -> None:
-        """Find out whether entries were missed. If so, have the stream read once more, as far back as needed."""
+        """Find out from the present state `seen` whether entries were missed. If so, begin a second reading."""
         label = tail.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
@@ -244,7 +244,7 @@ class GapCheck:
                     tail.suspect("trimmed")
 
     def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
-        """Take note of entries that were published, oldest first."""
+        """Take note of entries that were published, oldest first. This may end a second reading."""
         after, verified = tail.count(entries)
         if after is not None and isinstance(tail.state, Reread):
             self._end_reread(tail, tail.state, after)

@@ -1,4 +1,4 @@
-"""Measures how fast a stream grows. The rate decides whether the stream is read in a blocked read or now and then."""
+"""Measures how fast a stream grows. The rate decides whether it is read with XREAD BLOCK or only now and then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUIET_ENTRIES: Final = 4
 
 
 class Pace:
-    """Counts a stream's entries by the second. Times are seconds of a clock that never goes back."""
+    """Counts the new entries of one stream or several by the second. Times are in seconds on anyio's clock."""
 
     __slots__ = ("_before", "_entries", "_second")
 

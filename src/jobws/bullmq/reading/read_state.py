@@ -1,4 +1,4 @@
-"""Holds how far one queue's stream was read, what the next check for lost entries compares, and when it is due."""
+"""Holds how far one queue's stream was read, and when and with what the next check for lost entries compares it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class LastCheck:
     def compare(self, added: int, length: int, after: int) -> str | None:
         """Return why entries may be missing up to the newest entry that the check saw, or None if none is missing.
 
+        Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was unknown, it is known now.
+
         Args:
             added: How many entries had been added up to this entry, which has just been read.
             length: How many entries the stream held at the check.
@@ -63,10 +65,10 @@ class Reread(NamedTuple):
 
 
 class Tail:
-    """The state of one queue's stream while a reader reads it.
+    """The state of one queue's stream while a reader reads it. The stream's cursor is in the hub.
 
     Attributes:
-        ready: Set when the entries that the stream already held are known, and reading goes on after them.
+        ready: Set when the entries that the stream already held were read back. Reading then goes on after them.
         last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
         problem: Why the stream is not being read now; None if it is.
         state: What the last check found, or the second reading that is under way.
@@ -84,7 +86,7 @@ class Tail:
         self.is_counted: bool | None = None
         self.read: Entry | None = None
         self.check_at = 0.0
-        # The reason of a gap that is suspected, and that the next check confirms.
+        # The reason of a gap that is suspected. The next check then has the stream read once more.
         self.suspicion: str | None = None
         # How many entries the stream keeps, and how fast they come.
         self.max_length = 0
@@ -109,7 +111,7 @@ class Tail:
             self._moved = None
 
     async def wait_moved(self) -> None:
-        """Wait until more of the stream was read or checked."""
+        """Wait until more of the stream was read, a second reading has ended, or the queue is forgotten."""
         if self._moved is None:
             self._moved = anyio.Event()
         await self._moved.wait()
@@ -120,7 +122,7 @@ class Tail:
 
     @property
     def is_readable(self) -> bool:
-        """Whether reading has begun and the key is a stream. One key of another type makes an XREAD of several fail."""
+        """Whether reading has begun and the key is a stream. A key of another type makes an XREAD of all keys fail."""
         return self.ready.is_set() and not (self.problem or "").startswith("WRONGTYPE")
 
     def may_be_lazy(self, now: float) -> bool:
@@ -134,6 +136,9 @@ class Tail:
 
     def count(self, entries: Sequence[Entry]) -> tuple[int | None, str | None]:
         """Take note of entries that were read.
+
+        If the newest entry that the last check saw is among them, the counts are compared. A gap is suspected if
+        entries may be missing.
 
         Returns:
             Two values. The first one is how many of the entries came after the end of a second reading; it is None if

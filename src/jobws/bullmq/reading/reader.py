@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
-# How long XREAD may block if it cannot be ended early. New streams are read only after it.
+# How long XREAD may block if it cannot be ended early. New streams are read only when it has ended.
 IMPATIENT_SECONDS: Final = 0.25
 FIRST_COUNT: Final = 100
 LONGEST_PAUSE_SECONDS: Final = 2.0
 # Which failures in a row are logged, besides every tenth: the first attempts follow each other quickly.
 LOGGED_FAILURES: Final = (1, 5)
-# How many streams one XREAD names, since each stream may have an entry of a megabyte.
+# How many lazy streams one XREAD names, since each stream may have an entry of a megabyte.
 STREAMS_PER_READ: Final = 250
 
 _log: Final = logging.getLogger(__name__)
 
 
 class Waker(Protocol):
-    """Ends blocked reads; `unblock.Unblocker` implements it."""
+    """Ends blocked reads; `unblock.Unblocker` implements it. `works` says whether Redis is known to permit this."""
 
     works: bool
 
@@ -56,7 +56,11 @@ class Hub(gap_check.Hub, Protocol):
     """What a reader passes entries to. `hub.jobs.fanout.Fanout` implements it."""
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
-        """Pass on the entries from index `start` on. Return the index of the first one that was not passed on."""
+        """Pass on the entries from index `start` on, and move the queue's cursor after them.
+
+        One call takes a limited time. It returns the index of the first entry that was not passed on, from which the
+        caller goes on after a checkpoint.
+        """
         ...
 
 
@@ -68,7 +72,7 @@ class StreamReader:
 
     Args:
         target: Where Redis is.
-        hub: Takes what was read. Its `cursors` say after which id to read each stream.
+        hub: Gets the entries that were read. Its `cursors` say after which id to read each stream.
         audience: Says for which queues clients wait.
         unblocker: Ends this reader's XREAD early when the reader is woken, if Redis permits it.
         readers: How many readers the process has. What idle streams cost is limited for all of them together.
@@ -117,7 +121,7 @@ class StreamReader:
         self._schedule.remove(tail)
 
     def wake(self) -> None:
-        """Read all streams now, also those that would be read only at the next interval."""
+        """Have `run` read all streams now, also those that it would read only after an interval. Never waits."""
         self._schedule.hurry()
         self._woken.set()
         if self.client_id is not None:
@@ -152,7 +156,7 @@ class StreamReader:
         return f'queue "{names[0]}"' if len(names) == 1 else f"the reader of {len(names)} queues"
 
     async def _read_on(self, connection: Connection) -> None:
-        """Read until the connection breaks."""
+        """Read and check the streams until the connection breaks, which raises RedisUnavailableError."""
         (client_id,) = await connection.execute(("CLIENT", "ID"), timeout_seconds=self._schedule.pauses.answer_seconds)
         schedule = self._schedule
         schedule.begin()
@@ -176,7 +180,7 @@ class StreamReader:
                 await self._wait(connection, client_id, seconds)
 
     async def _wait(self, connection: Connection, client_id: Reply, seconds: float) -> None:
-        """Wait with XREAD BLOCK for entries of the streams that clients wait for, and publish them."""
+        """Wait with XREAD BLOCK for entries of the eager streams, for at most `seconds`, and publish them."""
         if isinstance(client_id, int) and self._unblocker.works:
             self.client_id = client_id
         else:
@@ -219,7 +223,7 @@ class StreamReader:
         try:
             while index < len(entries) and not tail.is_removed:
                 index = self._hub.publish(tail.queue.label, entries, index)
-                # Not a checkpoint after each stream, which would cost as much as a few entries that nobody wants.
+                # Not a checkpoint each time, which would cost as much as a few entries that nobody wants.
                 await turn.pause()
         finally:
             if not tail.is_removed:
@@ -232,7 +236,7 @@ class StreamReader:
 
 
 def _streams(reply: Reply) -> Sequence[ReadStream]:
-    """Return the key and the entries of each stream, from XREAD's reply under RESP2; it is None after a time-out."""
+    """Return the key and the entries of each stream, from XREAD's reply under RESP2. None means that none had any."""
     if reply is None:
         return ()
     if not isinstance(reply, list):

@@ -98,7 +98,7 @@ class Schedule:
         self.hurry()
 
     def hurry(self) -> None:
-        """Make due checks and the read of lazy streams due now, since something has changed."""
+        """Have the lazy streams read now, and have `to_check` look for due checks now, since something has changed."""
         self._check_at = self._lazy_at = 0.0
 
     def seconds_left(self, now: float) -> float:
@@ -109,7 +109,10 @@ class Schedule:
     # ---- checking ----
 
     def to_check(self, now: float) -> Sequence[Tail]:
-        """Return the streams to check now: at most `CHECKS_TOGETHER`, so that reading is not delayed for long."""
+        """Return the streams to check now: at most `CHECKS_TOGETHER`, so that reading is not delayed for long.
+
+        They count as checked: this sets when their next check is due.
+        """
         if now < self._check_at:
             return ()
         due = [tail for tail in self._tails if now >= tail.check_at]
@@ -131,10 +134,10 @@ class Schedule:
     # ---- reading ----
 
     def sort(self, now: float) -> None:
-        """Divide the streams into `eager` and `lazy`. A key that is not a stream is in neither.
+        """Divide the streams into `eager` and `lazy`, at most once a second unless something has changed.
 
-        Streams that nobody waits for are eager, too, where this costs nothing: while clients wait for no stream of this
-        reader, and its streams together get few entries.
+        A key that is not a stream is in neither. Streams that nobody waits for are eager, too, where this costs
+        nothing: while clients wait for no stream of this reader, and its streams together get few entries.
         """
         if now < self._sort_at:
             return
@@ -159,14 +162,17 @@ class Schedule:
         self._check_at = min(self._check_at, together, *wanted_at)
 
     def to_read_lazily(self, now: float) -> Sequence[Tail]:
-        """Return the lazy streams if it is time to read them. Otherwise return an empty sequence."""
+        """Return the lazy streams if it is time to read them, and set the next time. Otherwise return nothing."""
         if not self.lazy or now < self._lazy_at:
             return ()
         self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._readers)
         return self.lazy
 
     def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
-        """Take note of how many entries each of these streams returned when at most `count` were asked for."""
+        """Take note of how many entries each of these streams returned, and have these streams checked soon.
+
+        At most `count` entries of each stream were asked for. A lazy stream that had so many is read again now.
+        """
         unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
         if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 5.0
 # The pause before a command is repeated: Redis may execute it before the read that it is to end.
 AGAIN_SECONDS: Final = 0.002
-# The time between two attempts to connect, and between two attempts if the user may not use CLIENT UNBLOCK.
+# The time between two attempts to connect, and between two attempts if Redis forbids our user CLIENT UNBLOCK.
 RETRY_SECONDS: Final = 1.0
 REFUSED_SECONDS: Final = 60.0
 
