@@ -5,7 +5,7 @@
     │   ├── MissingExtraError     an extra is not installed: `pip install 'jobws[…]'`
     │   └── RedisRefusedError     Redis answered and refuses us (password, certificate, version, cluster)
     ├── RedisUnavailableError     Redis did not answer; trying again may help
-    ├── RequestError              a client's request is malformed; has the protocol's error code
+    ├── RequestError              a client's request cannot be served; has the protocol's error code
     ├── TokenRefusedError         a token is refused; has a code for the client, and a reason for the operator alone
     └── ClientError               raised by the Python client
         ├── UnreachableError      there is no bridge at the URL

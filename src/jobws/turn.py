@@ -11,7 +11,7 @@ SECONDS: Final = 0.001
 
 
 class Turn:
-    """One piece of work. Its first step begins when this object is made."""
+    """Measures the steps of one piece of work. The first step begins when this object is made."""
 
     __slots__ = ("_ends",)
 

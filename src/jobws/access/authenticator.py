@@ -1,6 +1,6 @@
 """Turns the text of a token into an identity. The keys are in files that may change while the bridge runs.
 
-This module reads no file: the caller reads them and passes what they hold to `look`.
+This module reads no file: the caller reads the files every few seconds, and passes what they hold to `look`.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Authenticator:
     def is_current(self, identity: Identity) -> bool:
         """Whether the token of an identity would still be accepted with the present keys. Its expiry is not checked.
 
-        A static token is not accepted any more if its line has changed, since the identity has the rights of the old
-        line.
+        The identity must come from `identify`. A static token is not accepted any more if its line has changed, since
+        the identity has the rights of the old line.
         """
         if identity.key is None:
             return self._tokens.identities.get(identity.token_hash) == identity

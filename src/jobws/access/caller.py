@@ -1,4 +1,4 @@
-"""Who sent a request. Every endpoint of the bridge finds this as one value in the ASGI scope."""
+"""Who sent a request: the caller. Every endpoint of the bridge finds the caller as one value in the ASGI scope."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CALLER: Final = "jobws.caller"
 """The key of the caller in an ASGI scope."""
 ADDRESS: Final = "jobws.address"
-"""The key, in an ASGI scope, of the address by which a client is limited; the value None means: not at all."""
+"""The key, in an ASGI scope, of the address by which clients are limited. Its value None means no limit."""
 ANYONE: Final = Identity(
     iss=None, sub=None, rights=Rights([Entry(Action.ADMIN, None)]), expires_ms=None, token_hash=b""
 )

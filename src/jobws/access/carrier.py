@@ -1,4 +1,4 @@
-"""Where a request has its token, and how long the token may be there."""
+"""Where a request has its token, and how many characters the token may have there."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Carried(NamedTuple):
 def carried(
     *, authorization: Iterable[str] = (), subprotocols: Iterable[str] = (), cookies: Iterable[str] = ()
 ) -> Carried | None:
-    """Return the token of a request, or None if the request has none.
+    """Return the token of a request, unchecked, or None if the request has none.
 
-    A header Authorization counts before a subprotocol, and this before a cookie. If the first token is bad, the others
-    are not tried.
+    Of several tokens, the one in a header Authorization is returned, or else the one in a subprotocol, or else the one
+    in a cookie. If it is bad, the others are not tried.
 
     Args:
         authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.

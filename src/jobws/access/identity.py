@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_SUB_CHARACTERS: Final = 256
 Holder: TypeAlias = tuple[str | None, str] | bytes
+"""The issuer and `sub` of a token, or the SHA-256 of a token without `sub`."""
 
 
 class Rights:
@@ -53,7 +54,7 @@ class Rights:
         return f"<Rights: {len(self.entries)} entries>"
 
     def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
-        """Whether the entries allow this. `allows` explains the arguments."""
+        """Whether the entries allow the action. `allows` explains the arguments."""
         if action in self._everywhere:
             return True
         places = self._places.get(action)
@@ -69,15 +70,15 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A client whose token was verified.
+    """Who a client is and what it may do. It comes from a token that was verified, or from `of`.
 
     Attributes:
         iss: The token's issuer; None if the token names none.
         sub: The token's holder, 1 to 256 characters; None if the token names none.
         rights: What the token allows.
         expires_ms: When the token expires, in milliseconds since 1970; None for never.
-        token_hash: The SHA-256 of the token's text.
-        key: The fingerprint of the key that verified the token; None for a static token.
+        token_hash: The SHA-256 of the token's text; empty if there is no token.
+        key: The fingerprint of the key that verified the token; None for a static token or no token.
         jti: The token's own id, by which it can be revoked; None if it has none.
     """
 
@@ -94,9 +95,9 @@ class Identity:
         """Return the identity of a client that an application has let in by its own means.
 
         Args:
-            sub: The client; limits are counted by it.
-            scope: What it may do, as the scope of a token.
-            expires_ms: When it must be let in again, in milliseconds since 1970; None for never.
+            sub: Who the client is. Limits count all clients with the same `sub` together.
+            scope: What the client may do, as the scope of a token.
+            expires_ms: When the client must be let in again, in milliseconds since 1970; None for never.
 
         Raises:
             TokenRefusedError: The scope is malformed.
@@ -105,7 +106,7 @@ class Identity:
 
     @property
     def holder(self) -> Holder:
-        """Whose limits apply: those of issuer and `sub`, or of the token's hash if the token has no `sub`."""
+        """What limits are counted by: the issuer and `sub`, or the token's hash if the token has no `sub`."""
         return self.token_hash if self.sub is None else (self.iss, self.sub)
 
 

@@ -1,4 +1,4 @@
-"""Verifies JSON Web Tokens (RFC 7519). It is stricter than libraries for them, since each rule is access control.
+"""Verifies JSON Web Tokens (RFC 7519), more strictly than libraries do, since each rule is access control.
 
 PyJWT 2.15 does not require `exp`, and accepts it as a text. So PyJWT only checks signatures here.
 """
@@ -28,7 +28,7 @@ _ALGORITHMS: Final = {algorithm.value: algorithm for algorithm in Algorithm}
 class UnknownKeyError(TokenRefusedError):
     """A token names a key that the key set does not have.
 
-    The issuer may have a new key, so the caller reads the key set again.
+    The issuer may have a new key. Then the token is accepted after the file of the key set was read again.
     """
 
 
@@ -39,8 +39,7 @@ class Rules:
     Attributes:
         audience: What `aud` must be or contain; None if a token must not have `aud`.
         issuer: What `iss` must be; None if a token must not have `iss`.
-        scope_claim: The claim that holds the scope. None means that tokens give no rights, since an authorizer decides
-            alone.
+        scope_claim: The claim that holds the scope. None means that tokens give no rights.
         leeway_seconds: By how many seconds the issuer's clock may differ.
     """
 

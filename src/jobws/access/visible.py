@@ -32,7 +32,8 @@ class Sight:
     Attributes:
         sees_all: Whether every queue exists for the identity.
         reads_all: Whether the identity may read every job of every queue.
-        line_queues: The queues whose lines of the log the identity may read. None means those of every queue.
+        line_queues: The queues whose lines of the log the identity may read. None means every queue, but not always the
+            lines that name no queue: `may_read_lines(None)` says this.
     """
 
     __slots__ = ("_by_job", "_identity", "_labels", "line_queues", "reads_all", "sees_all")

@@ -7,10 +7,10 @@ def batch_size(items: int, received_bytes: int, *, wanted_bytes: int, most: int,
     """Return how many items to ask for next, so that they have about `wanted_bytes` together.
 
     Args:
-        items: How many items came last.
+        items: How many items the last reply had.
         received_bytes: The size of these items together.
         wanted_bytes: The size that the next items should have together.
-        most: The highest result. After a few small items, a caller must not ask for many times as many.
+        most: The highest result. It limits the growth after a few small items, which larger ones may follow.
         least: The lowest result.
     """
     return max(least, min(most, wanted_bytes * items // max(received_bytes, 1)))

@@ -42,7 +42,7 @@ _log: Final = logging.getLogger(__name__)
 class RedisTarget:
     """Where Redis is and how to log in, from a URL.
 
-    With Sentinels, connections lead to the master that they report, and are closed when they report another one.
+    With Sentinels, connections lead to the master, and are closed when the Sentinels report another one.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, in redis-py's format, with user, password, `/db`, and options
@@ -75,7 +75,9 @@ class RedisTarget:
         self.address = _without_login(url) if self._sentinels is None else self._sentinels.address
 
     async def locate(self) -> Address | None:
-        """Return the address of the master, or None without Sentinels. Close the connections to any other address.
+        """Ask the Sentinels for the master and return its address; None without Sentinels.
+
+        If they report another one than before, `master` changes and the connections to the old one are closed.
 
         Raises:
             RedisUnavailableError: No Sentinel knows the master now.
@@ -94,8 +96,7 @@ class RedisTarget:
     async def watch(self) -> None:
         """Ask the Sentinels for the master every 5 s, until cancelled. Without Sentinels, only wait.
 
-        Errors do not show that the master has changed: a master that is cut off from its Sentinels, or has become a
-        replica, still answers reads.
+        An error closes no connection, since it does not show that the master has changed.
         """
         if self._sentinels is None:
             await anyio.sleep_forever()
@@ -130,7 +131,7 @@ class RedisTarget:
         return connection
 
     def adopt(self, connection: Connection) -> None:
-        """Remember a connection, to close it when the Sentinels report another master."""
+        """Close this connection when the Sentinels report another master, or now if they already have."""
         self._connections.add(connection)
         self._check(connection)
 

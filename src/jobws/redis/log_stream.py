@@ -26,7 +26,7 @@ MAX_COUNT: Final = 100
 
 
 class State(Struct, frozen=True):
-    """The state of the stream at one moment. An id is `0-0` if there is no entry.
+    """The state of the stream at one moment. An id is `0-0` if there is no such entry.
 
     Attributes:
         length: How many entries the stream holds.
@@ -54,7 +54,10 @@ class State(Struct, frozen=True):
 
 
 class Page(NamedTuple):
-    """Entries, and the state of the stream when they were read. `full` says that as many came as were asked for."""
+    """Entries, and the state of the stream when they were read.
+
+    `full` says that there are as many entries as were asked for, so the stream may have more.
+    """
 
     state: State
     entries: Sequence[Entry]
@@ -211,7 +214,7 @@ class LogCursor:
 
         Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
         cursor. This cursor then moves to just before that one. The number of missing entries is the number of all
-        trimmed ones, minus those up to this cursor.
+        trimmed ones, minus those up to this cursor. If the stream was created again, this cursor moves to `0-0`.
 
         Args:
             state: The state of the stream when the entries after this cursor were read.

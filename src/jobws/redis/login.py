@@ -115,9 +115,10 @@ def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, .
 
 
 def trouble(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:
-    """Turn one of `FAILURES` into an exception of jobws: Redis refuses for good, or another attempt may help.
+    """Return an exception of jobws for one of `FAILURES`.
 
-    `who` names the server in the message. `hint` says where the user can put a password.
+    It is a RedisRefusedError if Redis refuses for good, and a RedisUnavailableError if another attempt may help. `who`
+    names the server in the message. `hint` says where the user can put a password.
     """
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -18,7 +18,7 @@ from jobws.redis.login import FAILURES, Address, Login, ask_blocking, trouble
 
 FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
 TIMEOUT_SECONDS: Final = 3.0
-# How long to wait for the other Sentinels after the first answer, since one that is down must not delay it for long.
+# How long to wait for the other Sentinels after the first answer. One that is down must not delay the result for long.
 OTHERS_SECONDS: Final = 0.3
 # How many threads may ask. A thread whose Sentinel does not answer is abandoned, but lives for some more seconds.
 MAX_THREADS: Final = 40
@@ -140,7 +140,11 @@ class Sentinels:
 
 
 class _Replies:
-    """The answers of the Sentinels so far."""
+    """The answers of the Sentinels so far.
+
+    `scope` ends the wait for more. Each answer is the epoch of a configuration and the master's address. `failures` has
+    the errors, by Sentinel. `unknown` says that a Sentinel knows no such master.
+    """
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.scope = scope
