@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 SEARCH_SIZE: Final = 240
-"""What the search for an unknown queue counts as a look-up: 50 messages. So a client gets four searches a second."""
+"""What the search for an unknown queue counts in `Pending.size`.
+
+It costs a client as much as about 50 messages, of which it may send 200 a second: so a client gets four searches.
+"""
 
 
 class Pending(Protocol):
@@ -67,9 +70,15 @@ class Client(ABC, Generic[RequestT, PendingT]):
         self.on_authenticate: Callable[[Authenticate], None] | None = None
 
     def receive(self, message: str | bytes, now: float) -> PendingT | None:
-        """Answer one message of the client, or return what must be looked up before the message can be answered.
+        """Answer one message of the client, or return a request that needs a look-up in Redis before it is answered.
 
-        None means that the message was answered or refused, or ignored since the connection is closing.
+        Args:
+            message: The message: `str` of a text frame, `bytes` of a binary frame.
+            now: Seconds on a clock that never goes back.
+
+        Returns:
+            The request. The caller looks up what it needs, and then answers it with `complete` or `fail` of the
+            subclass. None means that the message was answered or refused, or ignored since the connection is closing.
         """
         if self.closing is not None:
             return None
@@ -89,7 +98,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
 
     @abstractmethod
     def _serve(self, request: RequestT) -> PendingT | None:
-        """Answer a valid request, or return what must be looked up before the request can be answered."""
+        """Answer a valid request, or return it for a look-up; see `receive`. The caller flushes the outbox."""
 
     # ---- tokens ----
 
@@ -100,24 +109,38 @@ class Client(ABC, Generic[RequestT, PendingT]):
             self.on_authenticate(request)
 
     def take_rights(self, reader: Reader) -> None:
-        """Replace what the client may read. End the subscriptions that it may no longer have, and tell it of each."""
+        """Replace the client's rights by those of a valid token, and apply them to its subscriptions.
+
+        The client gets `ended` for each answered subscription that it may no longer have. The caller flushes.
+        """
         self.session.reader = reader
         self.session.standing = Standing.VALID
         self._end_forbidden()
 
     @abstractmethod
     def _end_forbidden(self) -> None:
-        """End the subscriptions that the client may no longer have. Refuse those that are not answered yet."""
+        """Apply the rights `session.reader` to the subscriptions.
+
+        Those that the client may no longer have are ended, or refused if they are not answered yet. The others are
+        limited to what the client may read.
+        """
 
     def renew(self, reader: Reader, request: Authenticate, data: AuthenticatedData) -> None:
-        """Answer `authenticate` with a token that is accepted. Its rights replace those of the token before."""
+        """Accept the token of the request `authenticate`. Its rights replace those of the token before.
+
+        The ack, with `data`, comes after the frames that tell the client which subscriptions have ended. If the
+        connection is closing, nothing happens.
+        """
         if self.closing is None:
             self.take_rights(reader)
             self.outbox.append(encode(Authenticated(data, echoed(request.ref))))
             self.outbox.flush()
 
     def reject(self, request: Authenticate, error: ItemError, now: float) -> None:
-        """Refuse `authenticate`. Nothing else changes, but too many refusals end the connection."""
+        """Refuse the token of the request `authenticate`. The rights stay as they are.
+
+        Too many refusals end the connection. `now` is in seconds on a clock that never goes back.
+        """
         if self.closing is None:
             answer = self.session.refuse(error.code, error.message, "authenticate", request.ref, now)
             if isinstance(answer, Close):
@@ -127,21 +150,25 @@ class Client(ABC, Generic[RequestT, PendingT]):
                 self.outbox.flush()
 
     def warn(self, expires_ms: int) -> None:
-        """Tell the client when its token expires."""
+        """Warn the client with `expiring` that its token expires soon: at `expires_ms`, in milliseconds since 1970."""
         if self.closing is None:
             self.outbox.append(encode(Expiring(ExpiringData(expires_ms))))
             self.outbox.flush()
 
     def _tell_end(self, key: SubscriptionKey | None) -> None:
-        """Tell the client that a subscription has ended for want of a right."""
+        """Tell the client that a subscription has ended because the client has no right to it.
+
+        `key` is None for a subscription to the log, which has no key.
+        """
         queue, job_id = (UNSET, UNSET) if key is None else (key.queue or UNSET, key.job_id or UNSET)
         data = EndedData(FORBIDDEN.code, FORBIDDEN.message, queue, job_id)
         self.outbox.append(encode(Ended(sub=named(None if key is None else key.sub), data=data)))
 
     def close(self, why: Close) -> None:
-        """End the connection. Frames that wait are still sent; further messages are ignored.
+        """Have the connection ended, and end all subscriptions.
 
-        If `close` is called again, the first reason is kept.
+        Frames that wait are still sent, and `why.answer` after them. Further messages are ignored. If `close` is called
+        again, the first reason is kept.
         """
         if self.closing is None:
             if why.answer is not None:
@@ -155,5 +182,8 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """End all subscriptions, because the client is gone or the connection is closing."""
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
-        """Answer with an error that does not count as abuse, since the client did nothing wrong."""
+        """Answer a request with an error that does not count as abuse. The caller flushes.
+
+        `request` is the name of the request, and `ref` its `ref`, or None if it has none.
+        """
         self.outbox.append(error_frame(error.code, error.message, request, ref))

@@ -79,11 +79,14 @@ class Outbox:
         )
 
     def when_below_low_water(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, when the outbox is `below_low_water`, or on `abandon`. It must not wait."""
+        """Have `callback` called once, at the next `take` or `written` that leaves the outbox `below_low_water`.
+
+        It is called on `abandon`, too, and never by this method itself. It must not wait.
+        """
         self._on_low_water += (callback,)
 
     def abandon(self) -> None:
-        """Note that the client is gone: be `below_low_water` from now on, and call all callbacks that wait for that."""
+        """Note that the client is gone: `below_low_water` is true from now on, and all its callbacks are called."""
         self._abandoned = True
         self._release_waiting()
 
@@ -107,9 +110,9 @@ class Outbox:
         self._frames.append(frame)
 
     def hold(self, tail: bytes) -> bool:
-        """Count the tail of a frame that a subscription of this connection holds back.
+        """Count in `size` the tail of a frame that a subscription holds back. The outbox does not store it.
 
-        Returns False, and sets `overflowed`, if the tail does not fit.
+        Returns False, and sets `overflowed`, if the tail does not fit. If True, the caller must call `release` later.
         """
         size = self._unseen(tail)
         if self.overflowed or (self.size and self.size + size > self._limit):
@@ -120,7 +123,7 @@ class Outbox:
         return True
 
     def release(self, tail: bytes) -> None:
-        """Stop counting a tail that `hold` counted."""
+        """Stop counting a tail that `hold` counted, because its frame is sent or given up now."""
         self._drop((tail,))
 
     def _unseen(self, tail: bytes) -> int:

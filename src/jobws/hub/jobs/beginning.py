@@ -1,4 +1,4 @@
-"""Decides where a subscription begins: which past events it gets, and which outcomes are made from jobs' hashes.
+"""Decides what a subscription begins with: which past events it gets, and which outcomes are made from jobs' hashes.
 
 This is decided in the same synchronous step that sends the ack and lets the subscription into its room. The decision
 follows from the job's snapshot, which was read from Redis before, and from the hub's history of the stream. Events that
@@ -34,13 +34,14 @@ AMBIGUOUS_MILLISECONDS: Final = 60_000
 
 
 class Begun:
-    """What a subscription begins with.
+    """What a subscription begins with, as `begin` has decided. The caller has all this sent.
 
     Attributes:
         result: The part of the ack that is about this subscription.
-        replays: The past events to send, in order.
+        replays: The past events to send after the ack, in order.
         owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
-        stale: The queues in which the job may have ended since the look-up without an event that the history has.
+        stale: The queues in which the job may have ended since the look-up, while the history does not have the event.
+            The caller has the job looked up again there.
     """
 
     __slots__ = ("owed", "replays", "result", "stale")
@@ -57,9 +58,11 @@ class Begun:
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
     """Return what a subscription begins with, and set its `job_states`, `delivered` and `ahead`.
 
+    If the look-up failed for its job, only `result.error` is set, and the caller ends the subscription.
+
     Args:
-        subscription: The subscription.
-        query: The result of the look-up.
+        subscription: The subscription, which is not answered yet.
+        query: The look-up of its job in Redis, with the results.
         fanout: What is known of the streams now.
         now_milliseconds: The present time, in milliseconds since 1970.
     """
@@ -106,7 +109,11 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
 
 
 def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
-    """Return the beginning of a subscription to a queue that does not exist yet: it gets all events of the queue."""
+    """Return what a subscription to a queue that does not exist begins with.
+
+    This is the position before the queue's first event, so that it misses none if the queue appears. The ack has `gap`
+    if the client has a position in the queue, since its events are gone.
+    """
     gone = (subscription.request.after or {}).get(queue, START) != START
     is_job = subscription.request.key.job_id is not None
     return Begun(
@@ -121,10 +128,10 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
 
 
 class _Part:
-    """The beginning of a subscription in one queue.
+    """What a subscription to a job begins with in one queue. `decide` sets the attributes.
 
     Attributes:
-        stream_ids, kinds: The past events to send.
+        stream_ids, kinds: The stream ids and the kinds of the past events to send, oldest first.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
         withheld: Whether there is an outcome that is not sent, since the client already has it or it is too old.
         was_received: Whether the client's position shows that it has the outcome in the stream. The ack must then give
@@ -167,7 +174,10 @@ class _Part:
         return bool(self.snapshot is not None or has_events or self.is_alive)
 
     def decide(self, oldest: float) -> None:
-        """Set the attributes. An outcome from before `oldest`, in milliseconds since 1970, is withheld."""
+        """Set the attributes, and the subscription's `job_states` and `delivered` for this queue.
+
+        An outcome from before `oldest`, in milliseconds since 1970, is withheld from a client without a position.
+        """
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
         self._subscription.job_states[self.queue] = ALIVE if ended is None else Ended(ended.stream_id)
@@ -178,7 +188,11 @@ class _Part:
             self._subscription.note_delivered(self.queue, self._finished)
 
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
-        """Choose the events after the client's position or the snapshot, and an earlier outcome if it was not sent."""
+        """Choose the past events to send, from the history.
+
+        These are the events after the client's position or, without one, after the snapshot, and the outcome before
+        that if the client does not have it. `ended` is the event with which the job has ended; None if it is alive.
+        """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after
         self.stream_ids, self.kinds = self._history.after(self._job_id, start)
@@ -196,7 +210,10 @@ class _Part:
             self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
 
     def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
-        """Find an outcome that has no event in the stream: it was trimmed, or the job ended without one."""
+        """Decide on an outcome that only the hash, or its absence, shows: the event was trimmed, or there was none.
+
+        `transition` is the job's last event in the history that says whether the job is alive; None if there is none.
+        """
         subscription, queue = self._subscription, self.queue
         if transition is not None and position(transition.stream_id) > position(self._moment):
             return  # the event is newer than the snapshot
@@ -225,7 +242,7 @@ class _Part:
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
     def _is_older(self, oldest: float) -> bool:
-        """Whether an outcome that is not in the stream is from before `oldest`."""
+        """Whether the outcome in the hash, whose event is not in the stream, is certainly from before `oldest`."""
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
             return (0.0 if finished is UNSET else finished) < oldest

@@ -78,7 +78,10 @@ class QueueHistory:
             self._forget_oldest()
 
     def fill(self, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Add the events that the stream holds, in short steps, before the first `add`. See `reach_to` for `floor`."""
+        """Add the events that the stream holds, and then call `reach_to` with `floor`. Only for an empty history.
+
+        This is a generator of short steps, which the caller must exhaust before it calls `add`.
+        """
         for index, (stream_id, job_id, kind) in enumerate(reversed(newest_first)):
             self.add(job_id, stream_id, kind)
             if index % FILLED_TOGETHER == FILLED_TOGETHER - 1:
@@ -105,7 +108,7 @@ class QueueHistory:
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
-        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten now, the rest later."""
+        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten now, the rest by later calls."""
         self.capacity = capacity
         for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
@@ -140,7 +143,7 @@ class QueueHistory:
 
     @property
     def job_ids(self) -> Collection[bytes]:
-        """The ids of the jobs that have events here."""
+        """The ids of the jobs that have events here; a live view."""
         return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
@@ -287,7 +290,7 @@ class History:
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the position after which every event of the queue is known, or `0-0` if its history is not filled."""
+        """Return the id after which the queue's history has every event, or `0-0` if the history is not filled."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

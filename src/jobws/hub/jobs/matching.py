@@ -16,16 +16,17 @@ MAX_MATCHING: Final = 16
 
 
 class Matching:
-    """The rooms of one client's subscriptions. It exists only for a client with at least `MAX_MATCHING` of them.
+    """Counts the rooms of one client's subscriptions. Only a client with at least `MAX_MATCHING` of them needs this.
 
     Args:
-        rooms: The rooms of the client's present subscriptions.
+        rooms: The room of each of the client's present subscriptions.
     """
 
     __slots__ = ("_by_job", "_whole")
 
     def __init__(self, rooms: Iterable[Room]) -> None:
-        # The queue of each subscription (None if it names no queue): by job id, and of subscriptions to whole queues.
+        # The queue of each subscription to a job, by job id (None if it names no queue); and of each subscription to a
+        # whole queue.
         self._by_job: dict[str, list[str | None]] = {}
         self._whole: list[str | None] = []
         for room in rooms:
@@ -35,18 +36,18 @@ class Matching:
         return self._whole if room.job_id is None else self._by_job.setdefault(room.job_id, [])
 
     def add(self, room: Room) -> None:
-        """Count a new subscription."""
+        """Count a new subscription, which has this room."""
         self._alike(room).append(room.queue)
 
     def remove(self, room: Room) -> None:
-        """Stop counting a subscription that has ended."""
+        """Stop counting a subscription with this room, which has ended."""
         alike = self._alike(room)
         alike.remove(room.queue)
         if not alike and room.job_id is not None:
             del self._by_job[room.job_id]
 
     def has(self, count: int, room: Room) -> bool:
-        """Whether at least `count` (1 or more) subscriptions match one job, for any job that `room` matches."""
+        """Whether `room` has a job whose events at least `count` (1 or more) subscriptions get."""
         if room.job_id is None:
             return any(self._have(count, room, queues) for queues in self._by_job.values()) or (
                 self._whole.count(room.queue) >= count
@@ -56,7 +57,7 @@ class Matching:
         return len(queues) + len(self._whole) >= count and self._have(count, room, queues)
 
     def _have(self, count: int, room: Room, queues: Sequence[str | None]) -> bool:
-        """Answer `has` for one job. `queues` are those of the subscriptions to this job."""
+        """Return what `has` returns, for one job id. `queues` are those of the subscriptions to this id."""
         matched = (room.queue,) if room.queue is not None else {*queues, *self._whole, None}
         return any(
             sum(each is None or each == queue for each in queues) + self._whole.count(queue) >= count

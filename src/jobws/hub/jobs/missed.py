@@ -31,9 +31,10 @@ def finished_text(snapshot: JobSnapshot) -> str:
 def misses(
     subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
-    """Return whether the job's hash shows an outcome that the client did not get. Updates `job_states`.
+    """Return whether the job's hash shows an outcome that the client did not get. The caller must then have it sent.
 
-    The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished.
+    The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished. If
+    the hash shows that the job is in this queue, or is alive again, the subscription's `job_states` is changed.
 
     Args:
         subscription: The acknowledged subscription to check.
@@ -81,7 +82,10 @@ class Replay:
 
 
 class Owed(NamedTuple):
-    """A subscription that must still get its job's outcome in a queue, though the stream no longer has the event."""
+    """A subscription that must still get its job's outcome in a queue. It is made from the job's hash.
+
+    The stream no longer has the event of this outcome, or never had one.
+    """
 
     subscription: Subscription
     queue: str

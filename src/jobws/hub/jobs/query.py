@@ -32,7 +32,7 @@ class Query:
         fanout: What is known of the queues' streams.
 
     Attributes:
-        queues: The labels of the queues in which jobs are looked up, in order.
+        queues: The labels of the queues that exist and in which subscriptions want a job or all jobs, in order.
         unknown: The labels that subscriptions name and that do not exist.
         known: By label, what was known of the queue's stream when `ask` was called.
     """
@@ -63,7 +63,7 @@ class Query:
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
-        # The jobs that are looked up in every queue; and with them, those looked up where their clients may read them.
+        # The ids that are looked up in every queue. `_sought` also has those that are looked up in some queues.
         self._anywhere: dict[str, None] = {}
         self._sought: dict[str, None] = {}
         for subscription in subscriptions:
@@ -71,7 +71,7 @@ class Query:
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         self.known: dict[str, KnownStream] = {}
-        # By queue, the id after which every event must be known.
+        # By queue, the stream id after which the history must have every event. If it has not, the queue is stale.
         self._needed: Cursor = {}
         # Whether a queue is stale (see `stale`), the list of all stale queues, and the value of `changes` for which
         # both are valid.
@@ -80,10 +80,10 @@ class Query:
         self._changes = fanout.history.changes
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
-        # What was found of jobs that are looked up in every queue: by job id, then by queue.
+        # What was found of the jobs of subscriptions without a queue: by job id, then by queue.
         self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
-        # Caches by `id` of a mapping of positions, with the mapping: whether events after the positions may be gone in
-        # any queue; and those of the positions that this bridge has not reached.
+        # Caches for the mappings of positions that clients send, by `id(mapping)`, each with the mapping, so that it
+        # lives on. `_holed`: whether events after the positions may be gone. `_ahead`: the result of `ahead`.
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
         self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
@@ -123,7 +123,7 @@ class Query:
 
     @property
     def sought(self) -> Collection[str]:
-        """The ids of `job_ids` that no subscription expects in a particular queue. Most queues do not have them."""
+        """The ids among `job_ids` that a subscription without a queue looks for. Most queues do not have such a job."""
         return self._sought
 
     def ask(self) -> None:
@@ -133,7 +133,7 @@ class Query:
             self._needed[queue] = later(known.cursor, known.history.floor or START)
 
     def take(self, look_up: LookUp) -> None:
-        """Take the answer of Redis. Before this call, the streams should be published up to `look_up.ends`."""
+        """Keep what Redis answered. If a stream was not published up to `look_up.ends`, its queue is not `is_read`."""
         self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
@@ -245,18 +245,18 @@ class Query:
         return moment
 
     def end(self, queue: str) -> str:
-        """Return the last id of the queue's stream, `0-0` if the stream was empty or may be another one since."""
+        """Return the queue's last stream id at the look-up; `0-0` if the stream was empty or may have begun again."""
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_whole(self, subscription: Subscription) -> bool:
-        """Whether `is_read` is true for each queue of the subscription that was looked up, and for that it names."""
+        """Whether `is_read` is true for the queue that the subscription names, or else for each that was looked up."""
         queue = subscription.request.key.queue
         if queue is not None:
             return self.is_read(queue)
         return all(self._is_stale(each) for each in self._unread if subscription.covers(each))
 
     def is_read(self, queue: str) -> bool:
-        """Whether the queue was looked up and its stream was published up to the end of that time.
+        """Whether the queue was looked up, and its stream was published up to the end that it had then.
 
         Also true if the stream may have been created again since.
         """

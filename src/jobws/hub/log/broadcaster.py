@@ -25,15 +25,16 @@ MAX_FLUSHES: Final = 50
 
 
 class LogHub:
-    """The live subscriptions to the log, and how far the stream was read for them.
+    """The live subscriptions to the log, which get new lines, and how far the stream was read for all of them.
 
     Args:
         clock: Returns seconds that never go back. It is called while lines are published.
-        on_wanted: Called when the stream is to be read from `cursor` on. It must not wait.
+        on_wanted: Called when the first subscription becomes live: from now on, the callee reads the stream from
+            `cursor` on and calls `publish`, until `cursor` is None. It must not wait.
         on_due: Called when `send_dropped` has something to do. It must not wait.
 
     Attributes:
-        cursor: How far the stream was read for live subscriptions. None means that there are none.
+        cursor: How far the stream was read for live subscriptions. None means that there is no live subscription.
         counts: How many lines were `sent`, `replayed` and `dropped`, for the metrics.
     """
 
@@ -50,15 +51,16 @@ class LogHub:
         self._begun: Line | None = None
 
     def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
-        """Make a subscription live if it has got the same entries as the live ones.
-
-        Returns False if the cursor of the subscription is before or after that of the live ones, or if the page is too
-        old to decide this. Returns True otherwise, also if the subscription has ended.
+        """Make a subscription live if it has got exactly the entries that the live subscriptions have got.
 
         Args:
             subscription: The subscription, which is getting past lines.
-            page: The page that was read last.
+            page: The page that was read last for it.
             index: How many entries of the page were passed to the subscription.
+
+        Returns:
+            True if the subscription is live now, or has ended: the caller reads no more lines for it. False if it has
+            got fewer or more entries than the live ones, or if the page is too old to tell: the caller reads on.
         """
         if subscription.cursor is None or subscription.ended:
             return True
@@ -142,12 +144,15 @@ class LogHub:
         return bool(self._touched)
 
     def due(self, subscription: LogSubscription) -> None:
-        """Record that a client that missed lines has room again. `send_dropped` then sends it the frame `dropped`."""
+        """Note that a subscription missed lines, and that its client's outbox has room again.
+
+        `on_due` is called, so that the frame `dropped` is sent soon by `send_dropped`.
+        """
         self._due[subscription] = None
         self._on_due()
 
     def send_dropped(self) -> None:
-        """Send `dropped` to the clients for which `due` was called."""
+        """Send `dropped` to each subscription for which `due` was called since the last call, and flush its client."""
         due, self._due = self._due, {}
         for subscription in due:
             subscription.append_dropped()

@@ -79,7 +79,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         Args:
             subscription: The subscription. If it is no longer pending, nothing happens.
             cursor: The cursor after which its lines begin.
-            end: The id of the last line that the stream has now.
+            end: The id of the last line that the stream has now. Lines up to this id are sent as replayed.
             gap: Whether lines before `cursor` may be missing.
         """
         if subscription is not self._pending:

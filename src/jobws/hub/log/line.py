@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log.requests import LogFilter
     from jobws.redis.commands import Entry
 
-# How long a step with lines may take. Job events wait meanwhile.
+# How long one synchronous step that searches lines or passes them on may take. Job events wait meanwhile.
 MAX_SECONDS: Final = 0.0002
 
 
@@ -49,9 +49,10 @@ class Line:
         return found
 
     def seek(self, texts: Iterable[str], late: Callable[[], bool]) -> bool:
-        """Search the message for texts until `late` returns True. Returns whether all texts were searched for.
+        """Search the message for each of the texts, and remember the answers for `holds`.
 
-        A further call continues with the texts that are left.
+        `late` is called after each search. If it returns True, `seek` returns False, and the caller must call it again
+        later: it continues with the texts that are left. True means that all texts were searched for.
         """
         for text in texts:
             if text not in self._holds:

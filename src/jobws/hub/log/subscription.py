@@ -40,8 +40,8 @@ class LogSubscription:
         end: The id of the stream's last line when the subscription was answered.
         live: Whether the subscription gets lines when they happen.
         ended: Whether the subscription has ended.
-        on_end: Called when the subscription ends. The task that reads past lines for it sets this, to be cancelled
-            then. None means that there is no such task.
+        on_end: Called when the subscription ends. The task that answers the subscription and reads past lines for it
+            sets this to a function that cancels the task. None means that the task has not run yet.
     """
 
     __slots__ = (
@@ -76,7 +76,10 @@ class LogSubscription:
         return lines // LINES_PER_ITEM
 
     def limit(self, reader: Reader) -> bool:
-        """Pass only lines that this reader may read from now on. Returns False if it may not have the subscription."""
+        """From now on, pass only those lines that the client asked for and that its rights `reader` allow.
+
+        Returns False, and changes nothing, if the rights do not allow the subscription. The caller then ends it.
+        """
         try:
             self.request = replace(self.request, filter=readable(self.request.asked, reader))
         except RequestError:
@@ -94,7 +97,11 @@ class LogSubscription:
         return line.passes(self.request.filter) and self._send(line.frame, "sent")
 
     def _send(self, frame: Frame, counter: str) -> bool:
-        """Send a line, after a `dropped` that is due, or count it if it does not fit. Returns whether to flush."""
+        """Send a line, or count it as missed if it does not fit. Returns whether the caller must flush.
+
+        If lines before it were missed, `dropped` is sent first. If the outbox is more than half full, there is no room
+        for that, and this line is missed, too. `counter` is the key in `LogHub.counts` for a line that is sent.
+        """
         outbox, appended = self.client.outbox, False
         if self._has_missed:
             if not outbox.below_low_water:
@@ -113,8 +120,8 @@ class LogSubscription:
         """Count lines that were trimmed from the stream before they were read, and send `dropped` if there is room.
 
         With a filter, the number is approximate, since it is not known how many of the lines the filter would have
-        chosen. If the client may not read every line, it is 0, since it would tell how
-        many lines there are of others.
+        chosen. If the client may not read every line, the number is 0: it would tell how many lines there are that the
+        client may not read.
         """
         count = missing.count if self.request.filter == self.request.asked else 0
         self._drop(count, approximate=missing.approximate or not self.request.filter.is_open)
@@ -136,16 +143,20 @@ class LogSubscription:
         self._hub.due(self)
 
     def append_dropped(self) -> None:
-        """Append `dropped` with the number of missing lines, if any are missing. The caller flushes."""
+        """Append `dropped` with the number of lines missed since the last `dropped`, if there are any.
+
+        The count begins again. If the subscription has ended, no frame is sent. The caller flushes.
+        """
         if self._has_missed and not self.ended:
             data = DroppedData(self._dropped, self._approximate or UNSET)
             self.client.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
 
     def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
-        """Send entries that were read back, until the outbox is half full or a short time is over.
+        """Send past lines of a page, until the outbox is half full or `MAX_SECONDS` are over.
 
-        It also stops at the cursor of the live subscriptions, since from there on this one can get the same lines.
+        This also stops after the entry that the live subscriptions have got last, since `LogHub.join` can make this
+        subscription live there. The outbox is flushed.
 
         Args:
             page: The page that was read.
@@ -153,7 +164,8 @@ class LogSubscription:
             clock: Returns seconds that never go back.
 
         Returns:
-            The index of the first entry that was not passed; `len(page.entries)` if all were.
+            The index of the first entry that was not passed; `len(page.entries)` if all were, or if the subscription
+            has ended.
         """
         cursor, outbox = self.cursor, self.client.outbox
         if cursor is None or self.ended:  # it ended while the page was being read
