@@ -1,6 +1,4 @@
-"""The followers: subscriptions that asked for the log lines of their job.
-
-Knows which lines each one got, and which wait.
+"""The followers: subscriptions that asked for the log lines of their job. This module knows which lines each one got.
 
 A subscription with `logs` gets lines from its ack on. Its outcome is held back (`Subscription.held`) until a read of
 the list of lines that began after the outcome finds no more lines, or until the time is up. Other subscriptions do not
@@ -42,8 +40,8 @@ class Following:
 
     Attributes:
         readers: By queue, how far lines were sent.
-        unread: The queues whose lines must be read before held events are sent. The value is the number of the demand.
-            A read of the list that began before this demand does not count.
+        unread: The queues whose lines must be read before held events are sent. The value is a number that grows with
+            each demand for such a read. A read that began before the latest demand does not fulfil it.
     """
 
     __slots__ = ("readers", "unread")
@@ -109,7 +107,8 @@ class JobLogs:
     ) -> None:
         """Have the present lines in these queues read and sent, and then call `then`.
 
-        `then` is called even if the subscription ends meanwhile, and immediately if no queue has lines to be read.
+        `then` is called even if the subscription ends meanwhile, or if the lines do not come in time. It is called
+        immediately if there is no queue here, nor any left from an earlier call.
 
         Args:
             subscription: The follower.
@@ -148,7 +147,10 @@ class JobLogs:
         return then
 
     def hold(self, subscription: Subscription, queue: str) -> None:
-        """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome."""
+        """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome.
+
+        If the subscription is getting past events, nothing happens: the lines are read after those.
+        """
         if subscription.held is None:
             subscription.held = []
             self.drain(subscription, (queue,), partial(self._release, subscription), urgent=True)
@@ -158,7 +160,8 @@ class JobLogs:
     def happened(self, queue: str, job_id: bytes, *, ends: bool) -> None:
         """Have the lines of a followed job read, because an event of the job is about to be sent.
 
-        `ends` is true if the event is an outcome: subscriptions to it hold back events until these lines are sent.
+        `ends` is true if the event is an outcome. Then followers hold back this event and later ones until the lines
+        are sent.
         """
         for subscription in list(self.followers[job_id]) if ends else ():
             if subscription.covers(queue):
@@ -166,7 +169,11 @@ class JobLogs:
         self._on_news((queue, job_id.decode()), False)
 
     def forget(self, subscription: Subscription, queue: str) -> None:
-        """Stop following lines in a queue that is gone, for a subscription that names no queue."""
+        """Stop following lines in one queue, for a subscription that names no queue.
+
+        The queue is gone, or the client may no longer read the job there. If the subscription waited only for lines of
+        this queue, its wait ends, and what it holds back is sent.
+        """
         following = self.followers.get((subscription.request.key.job_id or "").encode(), {}).get(subscription)
         if following is not None:
             following.readers.pop(queue, None)
@@ -174,7 +181,7 @@ class JobLogs:
                 self.give_up(subscription)
 
     def leave(self, subscription: Subscription) -> None:
-        """Stop following lines for a subscription that has ended."""
+        """Stop following lines for a subscription that has ended. If it waited for lines, its wait ends."""
         job_id = (subscription.request.key.job_id or "").encode()
         followers = self.followers.get(job_id, {})
         followers.pop(subscription, None)
@@ -185,7 +192,7 @@ class JobLogs:
             then()
 
     def give_up(self, subscription: Subscription) -> None:
-        """End a subscription's wait for lines.
+        """End a subscription's wait for lines: what it holds back, or its past events, are sent now.
 
         Lines that are found later are still sent, unless the subscription has ended.
         """
@@ -230,9 +237,10 @@ class JobLogs:
         return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)
 
     def send(self, group: Group, step: Step) -> bool:
-        """Send lines of a job's log to the subscriptions of a group. End the wait of those that waited for the lines.
+        """Send the new lines of one read, `step`, to the members of a group, and note how far each has got the lines.
 
-        Returns False if an outbox had no room. The job's log must then be read again for that subscription.
+        If there are no more lines to read, the wait of members that waited for the lines ends. Returns False if an
+        outbox had no room. The job's log must then be read again for that subscription.
         """
         queue, _ = group.job
         frames: dict[Sub | None, Frame] = {}

@@ -19,8 +19,8 @@ from jobws.redis.batch_size import batch_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How many lines, and about how many bytes, one read asks for at most, and a new subscription gets of the present lines.
-# The bytes are estimated from the lines that were read before.
+# The limits of one read: lines, and about as many bytes, estimated from the lines that were read before. Of the lines
+# that are there when a subscription begins, it gets only the last ones within these limits.
 MAX_LINES: Final = 1000
 MAX_BYTES: Final = 256 * 1024
 # How many lines the first read asks for, before the size of the lines is known.
@@ -135,7 +135,10 @@ class JobLogReader(Struct, frozen=True):
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> Step:
-        """Return the result for `lines`. The first `old` of them are known. The known lines end at `position`."""
+        """Return the result for `lines`, of which the first `old` were read before. These end at `position`.
+
+        `gap` says that lines before the new ones may be missing, and `full` that the list may have more lines.
+        """
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed

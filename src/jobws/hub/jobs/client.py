@@ -159,6 +159,8 @@ class JobClient(Client[Request, PendingSubscription]):
     def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
         """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read and sent.
 
+        If the request was answered already, nothing happens.
+
         Args:
             pending: The request.
             query: The result of the look-up.
@@ -193,7 +195,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self.outbox.flush()
 
     def _admit(self, subscription: Subscription, begun: Begun) -> None:
-        """Let an answered subscription into its room. It gets present events after those that it missed."""
+        """Let an answered subscription into its room. Have it get what it missed, and then new events."""
         subscription.acked = True
         self._fanout.rooms.join(subscription)
         if begun.replays:
@@ -221,7 +223,10 @@ class JobClient(Client[Request, PendingSubscription]):
         self.backlog.add(items)
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """Have an outcome made from the job's hash. Until it is sent, frames of this queue have no position."""
+        """Have an outcome made from the job's hash and sent to this subscription, unless that is already on its way.
+
+        Until then, the subscription's frames of this queue have no position.
+        """
         if subscription.owed is None:
             subscription.owed = set()
         if queue not in subscription.owed:
@@ -229,7 +234,7 @@ class JobClient(Client[Request, PendingSubscription]):
             self._read_later([Owed(subscription, queue)])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
-        """Refuse a request to subscribe, with all its items."""
+        """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens."""
         if pending not in self._pending:
             return
         self._pending.remove(pending)

@@ -47,7 +47,10 @@ class ClientSubscriptions:
         return ItemError("too-many-subscriptions", f"a connection may have {self._limit} subscriptions")
 
     def too_alike(self, key: SubscriptionKey) -> ItemError | None:
-        """Return the error if too many others get the events of a job that `key` matches, or None."""
+        """Return the error with which a subscription with this key is refused, or None if it may be added.
+
+        It is refused if the client already has MAX_MATCHING subscriptions that get the events of one of its jobs.
+        """
         if len(self._by_key) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._by_key)
         if self._matching is None or not self._matching.has(MAX_MATCHING, key):

@@ -167,7 +167,10 @@ class _Batch:
         self.deliveries = 0
 
     def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Send an event to the subscriptions that chose it, and note what the event says of its job."""
+        """Add an event to the history, note in `job_states` what it says of its job, and send it.
+
+        It goes to the subscriptions that chose it. An event that was published before is only added to the history.
+        """
         # BullMQ writes `event` and `jobId` first. Custom events may have another order.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
         if job_id is None:
@@ -195,7 +198,7 @@ class _Batch:
             self._send(recipients, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
     def _choose(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
-        """Add the members that chose this event to `recipients`."""
+        """Add to `recipients` those subscriptions to the whole queue that chose this event."""
         event = kind.name.text
         recipients += [each for each in members if each.request.events is None or event in each.request.events]
 
@@ -204,7 +207,8 @@ class _Batch:
     ) -> None:
         """Note for all members whether the job is alive or has ended. Add those that chose the event to `recipients`.
 
-        Whether a member may read the job in this queue is asked once, when the queue is first seen to have the job.
+        A member without a right to the job in this queue is left out. The right is asked for only while the queue is
+        not in the member's `job_states`: a queue gets in there only with a right, and out of there with its loss.
 
         A member may already have a later outcome, from the job's hash. Then `job_states` has the id up to which
         outcomes in the stream are old, and these are not sent.

@@ -1,4 +1,4 @@
-"""A request for several subscriptions until it is answered, and its ack."""
+"""A request to subscribe that is not answered yet, and how its ack is made from the results."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ class PendingSubscription:
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
     def forbid(self, subscription: Subscription) -> None:
-        """Refuse one of the subscriptions, which the client may no longer have."""
+        """Have the answer refuse this subscription, which has ended because the client may no longer have it.
+
+        If the subscription is not one of this request, nothing happens.
+        """
         self.subscriptions = [FORBIDDEN if each is subscription else each for each in self.subscriptions]
 
     @property

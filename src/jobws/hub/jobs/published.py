@@ -137,7 +137,8 @@ class PublishedStreams(ABC):
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
         """Send a `gap` to the queue's clients, and mark outcomes that may be outdated as doubted.
 
-        This is a generator of short steps: it yields after each subscription and each client.
+        A subscription that holds back events also holds back a `gap` of its own. This is a generator of short steps: it
+        yields after each subscription and each client. The caller must exhaust it.
         """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)
@@ -165,22 +166,29 @@ class PublishedStreams(ABC):
             subscription.held.append(BufferedEvent(None, queue, None, frame.payload, replayed=False))
 
     def end_reread(self, queue: str, floor: str) -> None:
-        """Note that a stream was published again. Entries up to the id `floor` may be missing."""
+        """Note that a stream was published again, and have outcomes that may have been missed looked up (`doubt`).
+
+        The history has every event after the id `floor`. Entries up to this id may be missing.
+        """
         self.published.pop(queue, None)
         self.history.reach_to(queue, floor)
         self.doubt(queue)
 
     def doubt(self, queue: str) -> None:
-        """Note that outcomes may have been missed: have the jobs looked up, and send no positions until `resolve`.
+        """Note that outcomes may have been missed: have the queue's jobs that have subscribers looked up.
 
-        While the stream is read again, the look-up waits for `end_reread`.
+        Until `resolve` is called after that, frames of this queue have no position. While the stream is read again, the
+        look-up waits for `end_reread`.
         """
         self.without_position.add(queue)
         if queue not in self.published:
             self._on_gap(queue)
 
     def resolve(self, queue: str) -> None:
-        """Note that missed outcomes were looked up. Positions are sent again, unless the stream is being read again."""
+        """Note that the outcomes that `doubt` asked for were looked up.
+
+        Frames have positions again, unless the stream is being read again.
+        """
         if queue not in self.published:
             self.without_position.discard(queue)
 

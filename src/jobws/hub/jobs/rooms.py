@@ -39,13 +39,13 @@ class Rooms:
         self._on_listened = on_listened
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
-        # The members of rooms without a queue: by queue that was seen to have their job, and those for which no queue
-        # was seen.
+        # The subscriptions that name no queue: by each queue that is known to have their job, and those for whose job
+        # no queue is known.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
-        # Those of them whose clients may not read the job in every queue.
+        # The subscriptions that name no queue and whose clients may not read the job in every queue.
         self._limited: Members = {}
-        # How many other subscriptions each connection has, by the queue that they name (None if they name no queue).
+        # How many other subscriptions each client has, by the queue that they name (None if they name no queue).
         self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Rooms:
     # ---- finding subscriptions ----
 
     def named(self, queue: str) -> Mapping[bytes, Members]:
-        """Return the rooms of subscriptions to one job of this queue, by job id."""
+        """Return the rooms of the subscriptions that name this queue and a job, by job id in UTF-8."""
         return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
@@ -62,7 +62,10 @@ class Rooms:
         return self._queues.get(queue, _NOBODY)
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
-        """Return the subscriptions to this job of this queue, which they name or which is one of all theirs."""
+        """Return the subscriptions that get events of this job of this queue.
+
+        They name the job and either this queue, or no queue while the client may read the job in this one.
+        """
         key = job_id.encode()
         anywhere = (each for each in self.anywhere.get(key, ()) if each.covers(queue))
         return [*anywhere, *self.named(queue).get(key, ())]
@@ -70,13 +73,16 @@ class Rooms:
     def is_listened_to(self, queue: str) -> bool:
         """Return whether clients want events of `queue`.
 
-        This is true if a subscription names the queue, or names no queue and is to a job that was seen in this one.
+        This is true if a subscription names the queue, or names no queue and its job is known to be in this one.
         """
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property
     def seeking(self) -> bool:
-        """Whether there is a subscription without a queue whose job was not seen in any queue."""
+        """Whether a subscription names a job id but no queue, and no queue is known to have this job now.
+
+        The job may then turn up in any queue.
+        """
         return bool(self._seeking)
 
     @property
@@ -85,9 +91,10 @@ class Rooms:
         return {**self._named, **self._queues, **self._found}.keys()
 
     def watched(self, queue: str) -> Iterator[bytes | None]:
-        """Yield the job ids of all subscriptions to a job of this queue. Rooms may change between steps.
+        """Yield the ids of all jobs whose events in this queue a subscription wants, even if the queue has no such job.
 
-        None is yielded in place of a job that no subscription may read in this queue, so that no step takes long.
+        This includes the ids of subscriptions that name no queue. If none of their clients may read the job in this
+        queue, None is yielded in its place, so that no step takes long. Rooms may change between steps.
         """
         named = self.named(queue)
         yield from list(named)
@@ -98,8 +105,8 @@ class Rooms:
     def awaiting_outcome(self, queue: str) -> Iterator[bytes | None]:
         """Yield the ids of a queue's jobs for which a subscription still waits for an outcome.
 
-        A job of a subscription without a queue counts only if it was seen in this queue. For a job for which no
-        subscription waits, None is yielded, so that no step takes long.
+        A job of a subscription that names no queue counts only if it is known to be in this queue. None is yielded in
+        place of a job for which no subscription waits, so that no step takes long. Rooms may change between steps.
         """
         named = self.named(queue)
         for job_id in list(named):
@@ -112,12 +119,12 @@ class Rooms:
         return any(not isinstance(each.job_states.get(queue), Ended) for each in members)
 
     def clients_of(self, queue: str) -> set[Subscriber]:
-        """Return the clients that have a subscription to the queue, or to jobs of it."""
+        """Return the clients that have a subscription to the queue, to a job of it, or to a job that may be in it."""
         limited = {each.client for each in self._limited if each.covers(queue)}
         return {*self._counts.get(queue, ()), *self._counts.get(None, ()), *limited}
 
     def seen(self, queue: str) -> Iterator[Subscription]:
-        """Yield the subscriptions to one job that name the queue, or name no queue and whose job was seen in this one.
+        """Yield the subscriptions to a job that name this queue, or name no queue while the job is known to be in it.
 
         No room may change meanwhile.
         """
@@ -147,7 +154,10 @@ class Rooms:
             self._on_listened(room.queue)
 
     def found(self, subscription: Subscription, queue: str) -> None:
-        """Note that an event or a look-up showed that the queue has the job of `subscription`."""
+        """Note that an event or a look-up showed that the queue has the job of `subscription`.
+
+        If the subscription names a queue, nothing happens.
+        """
         if subscription.request.key.queue is None:
             is_first = not self.is_listened_to(queue)
             _add(self._found, queue, subscription)
@@ -156,9 +166,10 @@ class Rooms:
             self._seek_no_more(subscription)
 
     def forget(self, queue: str) -> list[Subscription]:
-        """Note that the queue is gone, and so no longer has any job of a subscription without a queue.
+        """Note that the queue is gone, and with it the jobs of subscriptions that name no queue.
 
-        Returns these subscriptions.
+        These subscriptions lose the state of their job in this queue, and the outcome that is owed for it. They stay in
+        their rooms. Returns them.
         """
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:

@@ -129,14 +129,20 @@ class Subscription:
         return self.job_states.keys() if named is None else {named}
 
     def covers(self, queue: str) -> bool:
-        """Whether the subscription is to the job, or to the jobs, of this queue."""
+        """Whether the subscription gets events of this queue.
+
+        It does if it names the queue, or if it names no queue and the client may read its job in this one.
+        """
         key = self.request.key
         if key.queue is not None:
             return key.queue == queue
         return self.reader is None or self.reader.may_read(queue, key.job_id)
 
     def among(self, labels: Collection[str]) -> Collection[str]:
-        """Return the queue that the subscription names, or else those of `labels` that it covers (`labels` if all)."""
+        """Return the queue that the subscription names, or else those of `labels` that it covers.
+
+        If the client may read the job in every queue, this is the object `labels` itself, not a copy.
+        """
         key = self.request.key
         if key.queue is not None:
             return (key.queue,)
@@ -174,9 +180,10 @@ class Subscription:
         return at is not None and not is_after(stream_id, at)
 
     def note_outcome(self, queue: str, end: str, finished: str) -> None:
-        """Note that the outcome in the hash was sent, or need not be.
+        """Note that the outcome in the job's hash was sent, or need not be sent.
 
-        Outcomes in the stream up to the id `end` are old.
+        The job counts as ended. Outcomes in the stream up to the id `end` will not be sent. `finished` is the
+        `finished_text` of the hash.
         """
         self.see(queue)
         self.job_states[queue] = Ended(end.encode())
@@ -187,9 +194,10 @@ class Subscription:
         self.delivered = {**(self.delivered or {}), queue: finished}
 
     def limit(self, reader: Reader | None, job_logs: JobLogs) -> None:
-        """Take another `reader`. What is known or held of queues that it excludes is dropped; nothing of them follows.
+        """Replace `reader`, because the client has a new token.
 
-        Queues that it adds count as found now.
+        Queues that the new rights exclude are dropped, with the events and outcomes of them that the client has not got
+        yet. Of queues that the new rights add, the subscription gets the events that happen from now on.
         """
         if reader is self.reader:
             return
@@ -217,10 +225,17 @@ class Subscription:
 
 
 def reader_of(key: SubscriptionKey, reader: Reader) -> Reader | None:
-    """Return who limits the queues of a subscription; None if it has every queue that its key names."""
+    """Return the `Subscription.reader` for a subscription with this key of a client with these rights.
+
+    It is None if the key names a queue, since the right to this queue was checked, or if the client may read the job in
+    every queue. Then nothing is left to check for each event.
+    """
     return None if reader.reads_all or key.queue is not None or reader.reads_everywhere(key.job_id or "") else reader
 
 
 def now_in(queue: str, fanout: Fanout) -> str:
-    """Return the present position of a queue, after which all events will be sent."""
+    """Return the position in a queue up to which entries were published. A subscription that begins now begins there.
+
+    This is `0-0` for a queue that keeps no events, or that does not exist.
+    """
     return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
