@@ -114,7 +114,7 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """A subscription that was ended to make room for a new one, in the client's own terms."""
+    """A subscription that was ended to make room for a new one: its name, job id and queue as the client gave them."""
 
     sub: Sub | UnsetType = UNSET
     job_id: str | UnsetType = UNSET
@@ -124,10 +124,12 @@ class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):
 class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The answer to one item of a list.
 
-    If `unknown` is true, no queue has the job, and no past event follows. If `gap` is true, events after the `after` of
-    the request may be missing. If `ambiguous` is true, several queues have the id, so without `after` only outcomes of
-    the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is where the
-    subscription begins, as far as this differs from the ack's common `after`.
+    `jobs` are the snapshots of the item's job, one from each queue that has it. `left` says whether there was a
+    subscription to end, in the answer to `unsubscribe-…`. `error` says why the item was refused. If `unknown` is true,
+    no queue has the job, and no past event follows. If `gap` is true, events after the `after` of the request may be
+    missing. If `ambiguous` is true, several queues have the id, so without `after` only outcomes of the last 60 s are
+    sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is where the subscription begins,
+    as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET

@@ -70,7 +70,7 @@ class Subscribe(Struct, frozen=True):
 
 
 class Unsubscribe(Struct, frozen=True):
-    """The request `unsubscribe-job` or `unsubscribe-queue`."""
+    """The request `unsubscribe-job` or `unsubscribe-queue`. `many` means that the answer has one result per item."""
 
     event: str
     items: tuple[SubscriptionKey | ItemError, ...]
@@ -85,7 +85,7 @@ class Ping(Struct, frozen=True):
 
 
 class Authenticate(Struct, frozen=True):
-    """The request `authenticate`: from now on, the client is the holder of this token."""
+    """The request `authenticate`: if the token is accepted, the client has the rights of this token from then on."""
 
     token: str
     ref: Ref | None
@@ -95,9 +95,9 @@ Request: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
 class Reader(Protocol):
-    """What the sender of requests may read, by labels of queues, whether there are such queues or not.
+    """The rights of a client: which jobs and which lines of the log it may read. `access.visible.Sight` implements it.
 
-    `access.visible.Sight` says it of a token.
+    A queue is named by its label. The answers do not depend on whether there is a queue with this label.
     """
 
     @property
@@ -118,7 +118,10 @@ class Reader(Protocol):
         ...
 
     def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return those of the labels in which the job of that id may be read."""
+        """Return those of `labels` in whose queues the job of that id may be read.
+
+        If it may be read in every queue, this is the object `labels` itself, not a copy.
+        """
         ...
 
     def may_read_lines(self, queue: str | None) -> bool:
@@ -131,5 +134,5 @@ class Reader(Protocol):
         ...
 
     def container(self, labels: Container[str]) -> Container[str]:
-        """Return a live view of those of the labels that exist for the client. It can be asked, not iterated."""
+        """Return a live view of those of `labels` that the client may know of. It supports `in`, but not iteration."""
         ...

@@ -110,7 +110,7 @@ def parse_authenticate(data: object, ref: Ref | None) -> Authenticate:
 def parse_rooms(
     data: object, queues: Container[str], max_items: int, reader: Reader
 ) -> tuple[SubscriptionKey | ItemError, ...]:
-    """Return the rooms in `data`, which has the form that HTTP's `/lookup` takes. For the others see `parse_request`.
+    """Return the jobs in `data`, the body of HTTP's `/lookup`. The other arguments are those of `parse_request`.
 
     Raises:
         RequestError: `data` is wrong as a whole.
@@ -120,7 +120,7 @@ def parse_rooms(
 
 
 def may_read(reader: Reader, room: Room) -> bool:
-    """Whether a client may subscribe to a room. Without a queue it needs one queue in which it may read the job."""
+    """Whether a client may subscribe to a room. If the room has no queue, a right to the job in one queue is enough."""
     if room.queue is None:
         return reader.reads_somewhere(room.job_id or "")
     return reader.may_read(room.queue, room.job_id)
@@ -149,7 +149,7 @@ class _Parser:
         return tuple(_item_or_error(value, parse) for value in values), True
 
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key` if the sender may read it and there can be such a queue."""
+        """Return `key` if the sender may read its job or queue, and may name its queue. Else raises RequestError."""
         if not may_read(self._reader, key):
             raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if key.queue is not None and key.queue not in self._queues:
@@ -157,7 +157,7 @@ class _Parser:
         return key
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key`. To leave a subscription needs no right: without it there is none."""
+        """Return the `key` of a subscription to leave. This needs no right: the ack says that there was none."""
         return self.readable(key) if may_read(self._reader, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:

@@ -89,7 +89,7 @@ def decode_position(text: str) -> dict[str, object]:
 
 
 def frame_block(frame: Frame) -> bytes:
-    """Return the event that contains a whole frame, with a `data:` line for each line of its JSON."""
+    """Return a server-sent event whose data is a whole frame, with a `data:` line for each line of its JSON."""
     return _lines(frame.payload) + b"\n"
 
 
@@ -114,7 +114,7 @@ class EventStreamWriter:
         until_end: Whether a subscription is over after its outcome.
 
     Attributes:
-        unknown: The numbers of the subscriptions that were answered with `unknown`.
+        unknown: The numbers (`sub`) of the subscriptions that were answered with `unknown`: no queue has their job.
     """
 
     def __init__(self, queue: str | None, *, until_end: bool = False) -> None:
@@ -154,7 +154,7 @@ class EventStreamWriter:
         return b"event: %b\n%b%b\n" % (name, self._position() if moved else b"", _lines(parts.data))
 
     def _take_over(self, positions: Cursor) -> None:
-        """Take over those positions of a `pong` that are later than the known ones, or in other queues."""
+        """Set the positions of all subscriptions to those of a `pong`, where these are later or where there is none."""
         for after in self._after:
             for queue, reached in positions.items():
                 known = after.get(queue)

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
     from jobws.protocol.request_types import Authenticate, Reader
 
-# How many errors a client may cause within ABUSE_SECONDS. Otherwise a client in a loop would get errors without end.
+# So many errors within ABUSE_SECONDS end a connection. Otherwise a client in a loop would get errors without end.
 ABUSE_ERRORS: Final = 20
 ABUSE_SECONDS: Final = 10.0
-# Refusals because a right or a token is missing have a limit of their own, since such a client may have done nothing
-# wrong.
+# Errors because a right or a token is missing are counted apart and have a higher limit, since such a client may have
+# done nothing wrong.
 REFUSALS: Final = frozenset({"forbidden", "expired", "unauthenticated", "bad-token"})
 MAX_REFUSALS: Final = 100
 
 
-# What a client may send without a token: a token of 16 KiB, and what is around it.
+# How large a message may be before the client has sent a valid token: a token of 16 KiB, and what is around it.
 MAX_FIRST_BYTES: Final = 17 * 1024
 _ALWAYS: Final = ("authenticate", "ping")
 
@@ -48,10 +48,10 @@ class Standing(Enum):
     """The bridge has keys, and the client has sent no token yet."""
     VALID = "valid"
     EXPIRED = "expired"
-    """The token has expired. What is subscribed goes on for a time, in which the client may send a new token."""
+    """The token has expired. Subscriptions go on for a time, in which the client may send a new token."""
 
     def check(self, event: str) -> None:
-        """Check that a client may make a request.
+        """Check that a client of this standing may send the request named `event`.
 
         Raises:
             RequestError: `unauthenticated` or `expired`.
@@ -130,7 +130,10 @@ class BaseSession(ABC, Generic[RequestT]):
             return self.refuse(error.code, error.message, known, ref, now)
 
     def refuse(self, code: str, message: str, request: str | None, ref: Ref | None, now: float) -> Frame | Close:
-        """Return the `error` frame, or the end of a connection that has caused too many errors."""
+        """Count an error, and return its `error` frame, or the end of a connection that has caused too many errors.
+
+        `request` and `ref` are None if they could not be read. `now` is in seconds on a clock that never goes back.
+        """
         answer = error_frame(code, message, request, ref)
         if code in REFUSALS:
             if self._refusals is None:
@@ -144,7 +147,7 @@ class BaseSession(ABC, Generic[RequestT]):
 
 
 def _is_full(errors: deque[float], now: float) -> bool:
-    """Note an error. Return whether as many as there may be happened within ABUSE_SECONDS."""
+    """Add an error at `now`. Return whether `errors` is full, and all of them happened within ABUSE_SECONDS."""
     errors.append(now)
     return len(errors) == errors.maxlen and now - errors[0] <= ABUSE_SECONDS
 

@@ -105,7 +105,7 @@ def readable(asked: LogFilter, reader: Reader) -> LogFilter:
     """Return the filter for those lines that a client asked for and may read.
 
     Raises:
-        RequestError: `forbidden`. There is no such line, or the client may not read the lines of a queue that it named.
+        RequestError: `forbidden`. The client may read no lines at all, or not those of a queue that it named.
     """
     if reader.may_read_lines(None):
         return asked
