@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SEARCH_SIZE: Final = 240
 """What the search for an unknown queue counts in `Pending.size`.
 
-It costs a client as much as about 50 messages, of which it may send 200 a second: so a client gets four searches.
+It costs a client as much as about 50 messages. By default it may send 200 a second, so it gets four searches a second.
 """
 
 
@@ -179,7 +179,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
 
     @abstractmethod
     def end_all(self) -> None:
-        """End all subscriptions, because the client is gone or the connection is closing."""
+        """End all subscriptions and abandon the outbox, because the client is gone or the connection is closing."""
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
         """Answer a request with an error that does not count as abuse. The caller flushes.

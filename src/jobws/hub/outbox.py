@@ -65,7 +65,7 @@ class Outbox:
         """Whether the outbox is at most half full, so that further past events may be read for this client.
 
         Also true if no frame waits or is being written, whatever is held: held events are sent only after past ones, so
-        they must not prevent reading those. Also true if the client is gone.
+        they must not prevent reading those. Also true after `abandon`, since then nothing may wait for it.
         """
         return self._abandoned or self.size <= self._limit // 2 or not (self._waiting or self._taken)
 
@@ -86,7 +86,10 @@ class Outbox:
         self._on_low_water += (callback,)
 
     def abandon(self) -> None:
-        """Note that the client is gone: `below_low_water` is true from now on, and all its callbacks are called."""
+        """Note that the client has no subscriptions any more, since it is gone or its connection is closing.
+
+        `below_low_water` is true from now on, and all callbacks that wait for it are called. Frames can still be sent.
+        """
         self._abandoned = True
         self._release_waiting()
 

@@ -126,10 +126,10 @@ class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
 
     `jobs` are the snapshots of the item's job, one from each queue that has it. `left` says whether there was a
     subscription to end, in the answer to `unsubscribe-…`. `error` says why the item was refused. If `unknown` is true,
-    no queue has the job, and no past event follows. If `gap` is true, events after the `after` of the request may be
-    missing. If `ambiguous` is true, several queues have the id, so without `after` only outcomes of the last 60 s are
-    sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is where the subscription begins,
-    as far as this differs from the ack's common `after`.
+    no queue has the job (with `until`: or only with an outcome that is not sent again), and no past event follows. If
+    `gap` is true, events after the `after` of the request may be missing. If `ambiguous` is true, several queues have
+    the id, so without `after` only outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item
+    does not exist yet. `after` is where the subscription begins, as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -171,7 +171,7 @@ class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True)
 
 
 class AuthenticatedData(Struct, rename="camel", frozen=True):
-    """The data of the ack of `authenticate`.
+    """The data of the ack of `authenticate`, whose name is `request`.
 
     `expires` is when the token expires, in epoch milliseconds; null for never. The other keys are those of `hello`.
     """

@@ -118,7 +118,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 self._fanout.job_logs.leave(subscription)
 
     def end_all(self) -> None:
-        """End all subscriptions, because the client is gone or the connection is closing."""
+        """End all subscriptions and abandon the outbox, because the client is gone or the connection is closing."""
         for subscription in list(self._subscriptions):
             self.end(subscription)
         self._pending.clear()

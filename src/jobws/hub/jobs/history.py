@@ -235,7 +235,10 @@ class History:
         return known
 
     def resize(self, queue: str, max_length: int) -> int:
-        """Set a queue's capacity to the length that its stream may have, within the bounds, and return the capacity."""
+        """Set a queue's capacity to `max_length`, the length that its stream may have, and return the capacity.
+
+        It is at least LEAST_PER_QUEUE and at most MOST_PER_QUEUE, and less if all queues would exceed MOST_IN_ALL.
+        """
         capacity = self._capacity(max_length)
         known = self.of(queue)
         self.changes += len(known) > capacity
@@ -250,10 +253,7 @@ class History:
         self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Replace a queue's history by the events that the stream holds.
-
-        This is a generator of short steps, which the caller must exhaust.
-        """
+        """Replace a queue's history by the events that the stream holds. A generator, which the caller must exhaust."""
         self.restart(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1

@@ -106,7 +106,9 @@ class PublishedStreams(ABC):
     def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
         """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
-        The caller must call `send_gap` next. Events that were published before will be skipped.
+        The caller must call `send_gap` next, publish the entries, and then call `end_reread`. Meanwhile, events that
+        were published before are skipped, and frames of this queue have no position. If subscriptions wait for log
+        lines of this queue, their wait ends now.
 
         Args:
             queue: The queue's label.
@@ -135,7 +137,7 @@ class PublishedStreams(ABC):
         return start, floor
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the queue's clients, and mark outcomes that may be outdated as doubted.
+        """Send a `gap` to the queue's clients. Set `DOUBTED` for jobs that had ended if a later outcome may be missing.
 
         A subscription that holds back events also holds back a `gap` of its own. This is a generator of short steps: it
         yields after each subscription and each client. The caller must exhaust it.

@@ -50,9 +50,9 @@ class BufferedEvent(NamedTuple):
     Attributes:
         kind: The kind of the event. None means that this is a gap.
         queue: The queue's label.
-        position: The `id` of the frame. None if an outcome was owed when the event happened: that outcome comes after
-            the event, and its position may be before the event. The frame has no `id` either if an outcome is owed when
-            the frame is sent.
+        position: The `id` of the frame. None if an outcome was owed or might be missing when the event happened: that
+            outcome comes after the event, and its position may be before the event. The frame has no `id` either if
+            this is so when the frame is sent.
         tail: The end of the event's frame, made by `codec.tail_of`. For a gap, it is the whole frame.
         replayed: Whether the event is an outcome that was made from the job's hash.
     """
