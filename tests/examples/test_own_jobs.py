@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import shlex
-import subprocess
 from contextlib import ExitStack, chdir
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,11 +12,12 @@ import anyio.to_thread
 import pytest
 
 from jobws.embedded import free_port
-from tests.support import eventually, require
+from tests.support import eventually
 from tests.support.bridge import BridgeProcess
 from tests.support.documents import ROOT
 from tests.support.mounted import served
-from tests.support.nginx import changed, nginx
+from tests.support.printed import serve_arguments
+from tests.support.proxies import changed, nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +51,10 @@ WATCH_WITH_THE_TOKEN_OF: Final = """async ([own, other]) => {
 def example(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Start what the first lines of app.py say, with other ports. Yield the port of nginx."""
     monkeypatch.setenv("REDIS_URL", redis.url)
-    require("openssl")
-    commands = (EXAMPLE / "app.py").read_text("utf-8").split('"""')[1].replace("\\\n", "").splitlines()
-    for command in commands:
-        if command.startswith("openssl "):
-            subprocess.run(command, cwd=tmp_path, shell=True, check=True, capture_output=True)
-    (serve,) = (shlex.split(each)[2:] for each in commands if each.startswith("jobws serve "))
+    arguments = serve_arguments((EXAMPLE / "app.py").read_text("utf-8"), tmp_path)
     port = free_port()
     with ExitStack() as stack:
-        files = [str(tmp_path / each) if (tmp_path / each).is_file() else each for each in serve]
-        bridge = stack.enter_context(BridgeProcess(*files, "--port", "0", "--redis", redis.url))
+        bridge = stack.enter_context(BridgeProcess(*arguments, "--port", "0", "--redis", redis.url))
         with chdir(tmp_path):
             app = runpy.run_path(str(EXAMPLE / "app.py"))["app"]
         ports = {

@@ -20,12 +20,12 @@ from trio_websocket import ConnectionRejected
 
 from jobws.client import connect, connect_logs
 from jobws.embedded import free_port
-from tests.support import eventually, require
+from tests.support import require
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.documents import ROOT
-from tests.support.nginx import ask, changed, nginx
 from tests.support.node import NODE, install_packages
+from tests.support.proxies import ask, changed, nginx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,6 @@ async def test_nginx_in_front(redis: Redis, tmp_path: Path) -> None:
         port = free_port()
         with nginx(tmp_path, nginx_example(tmp_path, live.url.removeprefix("http://"), port)):
             url = f"http://127.0.0.1:{port}"
-            await eventually(lambda: ask(url)[0] != 0)
             answers = [
                 (await anyio.to_thread.run_sync(partial(ask, url + "/queues", *headers)))[0]
                 for headers in [(), (PASSWORD,), (PASSWORD, own), (PASSWORD, ("Host", "rebound.example"))]

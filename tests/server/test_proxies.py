@@ -87,8 +87,8 @@ async def test_a_path_prefix_is_where_the_setting_says(redis: Redis, prefix: str
             "--trusted-proxy takes addresses and networks such as 10.0.0.0/8, not x",
         ),
         ({"proxy_header": "Forwarded"}, "--proxy-header forwarded is not read; let the proxy send X-Forwarded-For"),
-        ({"root_path": "jobs"}, "--root-path begins with a slash and does not end with one, for instance /jobs"),
-        ({"root_path": "/jobs/"}, "--root-path begins with a slash and does not end with one, for instance /jobs"),
+        ({"root_path": "jobs"}, "--root-path begins with a slash and does not end with one, for instance /live"),
+        ({"root_path": "/jobs/"}, "--root-path begins with a slash and does not end with one, for instance /live"),
         (
             {"allowed_origins": ("https://a.*.example",)},
             "--allow-origin https://a.*.example: a * can only stand for the first label, as in https://*.example.com",

@@ -23,7 +23,10 @@ TOGETHER: Final = {
     "tests/web/test_package.py": "package",
     "tests/test_layers.py": "layers",
     **{f"tests/examples/test_{name}.py": "Chromium" for name in ("own_jobs", "pages")},
-    **{f"tests/web/test_{name}.py": "Chromium" for name in ("fallback", "network", "old_page", "origins", "workers")},
+    **{
+        f"tests/web/test_{name}.py": "Chromium"
+        for name in ("fallback", "network", "old_page", "origins", "proxies", "workers")
+    },
 }
 
 

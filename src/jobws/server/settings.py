@@ -59,7 +59,7 @@ class Settings:
     proxy_header: str = "x-forwarded-for"
     """The header with which these proxies name their client. Others are ignored."""
     root_path: str = ""
-    """The path under which a proxy serves the bridge, for instance /jobs, whether the proxy takes it away or not."""
+    """The path under which a proxy serves the bridge, for instance /live, whether the proxy takes it away or not."""
 
     # ---- keys and tokens (docs/access.md) ----
 
@@ -198,7 +198,7 @@ class Settings:
         if self.proxy_header.lower() == "forwarded":
             raise ConfigurationError("--proxy-header forwarded is not read; let the proxy send X-Forwarded-For")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
-            raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /jobs")
+            raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /live")
         if self.has_keys and not self.auth:
             raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
         if self.auth and not self.has_keys and not is_loopback(self.host):

@@ -1,15 +1,18 @@
-"""Runs nginx, with a configuration that a test writes."""
+"""Runs nginx and HAProxy, with a configuration that a test writes or that a document prints."""
 
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from tests.support import require
+from tests.support import EVENTUALLY_SECONDS, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,11 +31,39 @@ def nginx(folder: Path, configuration: str) -> Iterator[None]:
         configuration = configuration.replace("events {}", "user root;\nevents {}")
     (folder / "nginx.conf").write_text(configuration)
     (folder / "temp").mkdir()
-    with subprocess.Popen([program, "-p", str(folder), "-c", "nginx.conf"]) as process:
+    with _running([program, "-p", str(folder), "-c", "nginx.conf"], configuration):
+        yield
+
+
+@contextmanager
+def haproxy(folder: Path, configuration: str) -> Iterator[None]:
+    """Run HAProxy until the end of the context. It reads its configuration from a file in this folder."""
+    program = require("haproxy", "/usr/sbin/haproxy")
+    (folder / "haproxy.cfg").write_text(configuration)
+    with _running([program, "-db", "-f", str(folder / "haproxy.cfg")], configuration):
+        yield
+
+
+@contextmanager
+def _running(command: list[str], configuration: str) -> Iterator[None]:
+    """Run a program that listens on the only address of 127.0.0.1 after `listen` or `bind`. Yield when it does."""
+    (port,) = re.findall(r"\b(?:listen|bind) 127\.0\.0\.1:(\d+)", configuration)
+    with subprocess.Popen(command) as process:
         try:
+            deadline = time.monotonic() + EVENTUALLY_SECONDS
+            while not _listens(int(port)):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             yield
         finally:
             process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:
@@ -44,12 +75,10 @@ def changed(text: str, changes: Mapping[str, str]) -> str:
 
 
 def ask(url: str, *headers: tuple[str, str]) -> tuple[int, str]:
-    """Send a GET. Return the status and the body; the status 0 means that nobody listens."""
+    """Send a GET. Return the status and the body."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-    except urllib.error.URLError:
-        return 0, ""
