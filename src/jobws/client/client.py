@@ -155,7 +155,7 @@ class Client:
             idempotency_key: All submits with the same key add one job.
 
         Returns:
-            `job_id`, `queue`, and `existing`: whether the job existed already; UNSET if the client may not read it.
+            `job_id`, `queue`, and `existing`: whether the job existed before; UNSET if the client may not read the job.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -202,7 +202,7 @@ def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
 
 
 def _names(events: Collection[str] | None) -> frozenset[str] | None:
-    """Return the names of the events to yield, or None for all."""
+    """Return the names of the events to yield: the outcomes for None, and None, which means all, if `*` is given."""
     if events is None:
         return OUTCOMES
     fit = [is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events]
@@ -220,9 +220,10 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
 
     Args:
         url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
-        token: The token for the bridge, or a function (plain or async) that returns it. The function is called before
-            each connection, and when the bridge says that the token is about to expire. If it raises, each call of the
-            client raises ClientError.
+        token: The token for the bridge, or a function that returns it: async, or plain if it does not block.
+            The function is called for each connection, `submit` and `lookup`, and when the bridge says that the token
+            is about to expire. If the function raises, ClientError is raised: by `submit` or `lookup` if they called
+            it, otherwise by every `wait`, `wait_many` and `watch` from then on.
 
     Raises:
         UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are

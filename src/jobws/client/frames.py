@@ -19,9 +19,9 @@ class Event(Struct, frozen=True):
 
     Attributes:
         event: BullMQ's name of the event (protocol.md, E2), `job-log` (E8), `gap` or `unknown`. `gap` says that events
-            may be missing, of the jobs in `data["jobs"]`, or of any job of `data["queue"]` if that is None. `unknown`
+            may be missing, of the jobs in `data["jobs"]`, or of any job of `data["queue"]` if `jobs` is None. `unknown`
             says that the job does not exist.
-        data: The event's fields in BullMQ, plus `queue`.
+        data: The event's fields in BullMQ, plus `queue`, the label of the job's queue.
         id: The position after the event (protocol.md, P3), an opaque string. None if the event has no position.
         replayed: Whether the event is of the past and was read from Redis again.
     """
@@ -33,7 +33,7 @@ class Event(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """One message of the bridge, whose data are not decoded yet."""
+    """One message of the bridge. `data` is decoded JSON, which is not yet converted to a type of its own."""
 
     event: str
     data: object = None
@@ -44,9 +44,10 @@ class Frame(Struct, frozen=True):
 
 
 class Result(Struct, rename="camel", frozen=True):
-    """The answer to one subscription: snapshots of the jobs with its id, or an error (protocol.md, P5).
+    """The answer to one subscription: a snapshot from each queue that has the job, or an error (protocol.md, P5).
 
-    `unknown_queue` says that the queue of the subscription does not exist yet.
+    `after` is the position, by queue, from which events follow. `unknown` says that no queue has the job,
+    `unknown_queue` that the queue of the subscription does not exist yet, and `gap` that events may be missing.
     """
 
     jobs: list[JsonObject] = []
@@ -58,7 +59,7 @@ class Result(Struct, rename="camel", frozen=True):
 
 
 class AckData(Struct, frozen=True):
-    """The answer to a list of subscriptions."""
+    """The answer to a list of subscriptions. `after` counts for all. The bridge ended `evicted` to make room."""
 
     results: list[Result] = []
     after: Cursor = {}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape")
 
-# How long a request may take. This is longer than the bridge waits for Redis to add a job.
+# How long the bridge may be silent during a request. This is longer than the bridge waits for Redis to add a job.
 TIMEOUT_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
 
@@ -45,7 +45,7 @@ async def submit(
     idempotency_key: str | None = None,
     with_token: bool = False,
 ) -> Submitted:
-    """Add a job as `Client.submit` does. `headers` carry the token; `with_token` asks for one for the job."""
+    """Add a job as `Client.submit` does. `headers` has the client's token. `with_token` asks for one to read it."""
     options = {"name": name, "jobId": job_id, "opts": opts}
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:

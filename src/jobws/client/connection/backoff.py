@@ -22,10 +22,10 @@ class Backoff:
         self._most = FIRST_SECONDS
 
     def next(self) -> float:
-        """Return how many seconds to wait before the next attempt."""
+        """Return the next pause in seconds. The longest possible pause doubles with each call, up to 5 s."""
         most, self._most = self._most, min(2 * self._most, LONGEST_SECONDS)
         return self._chance() * most
 
     def reset(self) -> None:
-        """Begin with short pauses again, after an attempt has worked."""
+        """Begin with short pauses again. Call this after an attempt has succeeded."""
         self._most = FIRST_SECONDS

@@ -1,6 +1,6 @@
 """Keeps a client connected. A `Talk` (`jobs.subscriptions`, `log.feed`) decides what to send, and handles what comes.
 
-On each connection, one task reads and one writes. After a loss, a new connection is made; waiting tasks do not notice.
+A connection has three tasks: to read, to write, and to renew the token. After a loss, a new connection is made.
 """
 
 from __future__ import annotations
@@ -29,31 +29,28 @@ if TYPE_CHECKING:
 
 
 class Talk(Protocol):
-    """Makes requests and handles frames, over one connection after the other. Times are seconds on trio's clock.
-
-    Attributes:
-        failure: Why no further connection will be made. None while one may be made.
-    """
+    """Makes the requests of a `Session`, and handles the frames that come. Times are seconds on trio's clock."""
 
     failure: ClientError | None
+    """Why no further connection will be made. None while one may be made."""
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """Prepare to send requests on a new connection."""
+        """Begin to use a new connection, whose `hello` has come: `requests` returns messages for it from now on."""
 
     def disconnected(self) -> None:
-        """Record that the connection ended."""
+        """Forget what belonged to the connection, which has ended. Also called if no connection could be made."""
 
     def fail(self, error: ClientError) -> None:
-        """Record that no further connection will be made, because of `error`."""
+        """Set `failure`: because of `error`, no further connection will be made. Tasks that wait get the error."""
 
     def due(self) -> float:
-        """Return when `requests` will have something to send."""
+        """Return from when on `requests` has messages to send: -inf for now, inf if none until something changes."""
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send now."""
+        """Return the messages to send at the time `now`. They count as sent: the next call does not return them."""
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Take a frame of `size` bytes. Raises UnreachableError if it is not a frame of jobws.v1."""
+        """Handle a frame with `size` characters of text. Raises UnreachableError if it is not a frame of jobws.v1."""
 
 
 # The longest time between two pings. The answers show that the bridge is alive, and refresh positions.
@@ -64,21 +61,18 @@ AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
 
 class Session(Generic[AnyTalk]):
-    """Connects a talk with the bridge, over one connection after the other.
+    """Keeps a connection to the bridge open, and passes requests and frames between a talk and the bridge.
 
     Args:
         url: The bridge's base URL.
         credentials: The token for the bridge.
         talk: Makes the requests and handles the frames.
-        path: The WebSocket's path below the URL.
-
-    Attributes:
-        hello: The data of `hello` on the latest connection. None before the first connection.
+        path: The WebSocket's path below the URL: `/ws` for jobs, `/logs` for the log.
     """
 
     def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
         self.talk = talk
-        self.hello: HelloData | None = None
+        self.hello: HelloData | None = None  # of the latest connection; None before the first one
         self._ping_seconds = PING_SECONDS
         self._path = path
         self._opened = trio.Event()
@@ -92,25 +86,29 @@ class Session(Generic[AnyTalk]):
         self._closed = False
 
     async def opened(self) -> None:
-        """Wait until the first connection is made. Raises what `jobws.client.connect` raises."""
+        """Wait for the first connection. If there will be none, raise the reason, as `jobws.client.connect` does."""
         await self._opened.wait()
         if self.talk.failure is not None:
             raise self.talk.failure
 
     def nudge(self) -> None:
-        """Wake the writer if the talk has something to send. The writer runs later, and sends all that is due then."""
+        """Send what the talk has to send, soon: wakes the task that writes. Call this after each change of the talk."""
         if self.talk.due() < self._sleeping_until:
             self._wake.unpark_all()
 
     def close(self, scope: trio.CancelScope) -> None:
-        """End `run`, which runs in `scope`. An open connection is closed with a close frame."""
+        """End `run`, which runs in `scope`. Tasks that wait get ClientError. An open connection gets a close frame."""
         self._closed = True
         if self.talk.failure is None:
             self.talk.fail(ClientError("this client is closed"))
         (self._talking or scope).cancel()
 
     async def run(self) -> None:
-        """Stay connected until `close`, or until the bridge refuses. Errors go to `Talk.fail`; none is raised."""
+        """Connect, and reconnect after each loss, until `close`. No error is raised.
+
+        Also return if the first connection fails, the bridge refuses, or the token is faulty or stays expired: the
+        error then goes to `Talk.fail`.
+        """
         while not self._closed:
             try:
                 await self._connect()
@@ -131,7 +129,7 @@ class Session(Generic[AnyTalk]):
         self._opened.set()
 
     async def _connect(self) -> None:
-        """Make one connection, and serve it until it ends."""
+        """Make one connection, and use it until `close`. Raises the ClientError that prevents or ends it."""
         url, headers = url_below(self._url, "ws", self._path), await self._credentials.headers()
         async with open_websocket(url, (PROTOCOL,), headers) as transport:
             self.hello = await self._greeted(transport)
@@ -152,7 +150,7 @@ class Session(Generic[AnyTalk]):
         raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
 
     async def _talk(self, transport: Transport) -> None:
-        """Read and write until one of the two tasks fails. Raise its error alone, not in an exception group."""
+        """Run the connection's three tasks until one fails. Raise its error alone, not in an exception group."""
         failure: ClientError | None = None
 
         async def until_error(task: Callable[[Transport], Awaitable[None]]) -> None:
@@ -172,7 +170,7 @@ class Session(Generic[AnyTalk]):
             raise failure
 
     async def _read(self, transport: Transport) -> None:
-        # The bridge answers the pings, so a longer silence means that it is gone.
+        # The bridge answers each ping. If no frame comes for so many seconds, the bridge is gone.
         silence = 2 * self._ping_seconds + 5
         while True:
             with trio.move_on_after(silence) as patience:
@@ -201,7 +199,7 @@ class Session(Generic[AnyTalk]):
                 await transport.send('{"event":"ping"}')
 
     async def _renew(self, transport: Transport) -> None:
-        """Send a new token when the bridge says that the present one expires, if the token can be renewed."""
+        """Until cancelled: each time the bridge says that the token expires, send a new one if it is `renewable`."""
         while True:
             await self._expiring.wait()
             self._expiring = trio.Event()
@@ -213,7 +211,7 @@ class Session(Generic[AnyTalk]):
 
 @asynccontextmanager
 async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
-    """Run a session until the end of the context. Entering waits for the first connection, as `Session.opened` does.
+    """Run a session until the end of the context. Entering calls `Session.opened`, and so raises what that raises.
 
     An exception of the context's body leaves the context unchanged, never in an exception group.
     """

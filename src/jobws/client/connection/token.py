@@ -23,7 +23,7 @@ class Credentials:
 
     @property
     def renewable(self) -> bool:
-        """Whether there is no token that always stays the same."""
+        """Whether a later call of `token` may return another token: it is from a function, or there is none now."""
         return not isinstance(self._token, str)
 
     async def token(self) -> str | None:

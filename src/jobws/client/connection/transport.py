@@ -1,9 +1,9 @@
-"""A WebSocket to the bridge, on trio-websocket, with a task that always takes messages.
+"""A WebSocket to the bridge, on trio-websocket. A task fetches each message as soon as trio-websocket has it.
 
-trio-websocket answers pings in the task that also delivers messages. While no task takes a message it answers no
-pings, and leaving its context then leaks a bare `trio.Cancelled` (its issue 184). A task that always takes messages
-avoids both. Taken messages wait without a limit, so `Transport.receive` must be called immediately. The client does,
-and ends the subscriptions of a watch that does not keep up (`subscriptions.BACKLOG_BYTES`).
+trio-websocket answers pings in the task that also delivers messages. While a message is not fetched, it answers no
+pings, and leaving its context then leaks a bare `trio.Cancelled` (its issue 184). Our task avoids both. The messages
+then wait, without a limit, for `Transport.receive`, so `receive` must be called again and again without delay. The
+client does this, and limits what waits for its user (`BACKLOG_BYTES` in `jobs.subscriptions` and `log.feed`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
-# How long the task of trio-websocket may take to read an answer that came before the end of the connection.
+# How long after the end of a connection trio-websocket may still read an answer to the handshake that came before it.
 TAKE_SECONDS: Final = 0.05
 # The limit for all frames. It must be set before `hello` comes, which says how large frames can be.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -80,7 +80,7 @@ class Transport:
 async def open_websocket(
     url: str, subprotocols: Sequence[str] = (), headers: Mapping[str, str] = EMPTY
 ) -> AsyncIterator[Transport]:
-    """Connect to `url`, the WebSocket's own URL. The connection is closed at the end of the context.
+    """Connect to `url`, a ws or wss URL with the WebSocket's path. The end of the context closes the connection.
 
     An exception of the context's body leaves the context unchanged, never in an exception group.
 
@@ -117,7 +117,7 @@ async def open_websocket(
 
 
 def _refusal(error: BaseException, url: str) -> Exception:
-    """Return the exception for a refused handshake. If the bridge gave a reason, the message contains it."""
+    """Return the exception that reports a failed handshake. If the bridge gave a reason, the message contains it."""
     if not isinstance(error, trio_websocket.ConnectionRejected):
         return UnreachableError(f"no bridge at {url}: {str(error) or 'what answers is no bridge'}")
     sentence = (error.body or b"").decode(errors="replace").strip()
@@ -161,19 +161,15 @@ async def _shake_hands(
 
 
 class _Ending(trio.abc.Stream):
-    """A stream whose end ends the handshake. trio-websocket alone would wait for the answer forever.
-
-    Attributes:
-        scope: The cancel scope of the handshake, which is cancelled after the end of the stream.
-    """
+    """A stream whose end ends the handshake. trio-websocket alone would wait for the answer forever."""
 
     def __init__(self, stream: _Stream) -> None:
-        self.scope = trio.CancelScope()
+        self.scope = trio.CancelScope()  # for the handshake; cancelled after the end of the stream
         self._stream = stream
         self._ended = trio.Event()
 
     async def give_up(self) -> None:
-        """Cancel `scope` `TAKE_SECONDS` after the end of the connection's bytes."""
+        """Wait for the end of the stream, then for `TAKE_SECONDS`, and cancel `scope`."""
         await self._ended.wait()
         await trio.sleep(TAKE_SECONDS)
         self.scope.cancel()

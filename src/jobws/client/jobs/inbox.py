@@ -1,4 +1,4 @@
-"""The queue between a watch and the task that takes its items."""
+"""Keeps what came for a watch until a task of the user gets it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Watches rooms inside its context, and returns the items of the watch in order.
-
-    Arguments are those of `Watch`.
-    """
+    """Watches the jobs in `rooms` inside its context. The arguments `events`, `strict` and `logs` are `Watch`'s."""
 
     def __init__(
         self,
@@ -52,7 +49,7 @@ class Inbox:
 
     @property
     def ended(self) -> bool:
-        """Whether all items have been taken."""
+        """Whether `get` has returned the last item of every job. Another `get` would wait for ever."""
         return not self._open
 
     async def get(self) -> Item:

@@ -58,7 +58,7 @@ class Outcomes:
 
 
 class Events:
-    """Yields events of the watched jobs, and ends after the outcome of each. `Client.watch` makes it.
+    """Yields the events of the watched jobs, and ends when every job has had its outcome. `Client.watch` makes it.
 
     Attributes:
         snapshots: By job id, the job's snapshots (protocol.md, S2) at the beginning of the watch: one per queue that
@@ -71,7 +71,7 @@ class Events:
         self._early: deque[Event] = deque()
 
     async def answered(self, rooms: set[Room]) -> None:
-        """Wait until the bridge has answered the subscription to each of `rooms`."""
+        """Wait until the bridge has answered for each of `rooms`; empties that set. Raises ClientError if refused."""
         while rooms:
             rooms.discard(await self._take())  # the first item of a room is its answer
 
@@ -89,7 +89,7 @@ class Events:
         return self._early.popleft()
 
     async def _take(self) -> Room:
-        """Take the next item, and return its room."""
+        """Wait for the next item, and return its room. Keep its event or snapshots, or raise its error."""
         item = await self._inbox.get()
         match item.what:
             case Event() as event:

@@ -1,4 +1,4 @@
-"""The places for subscriptions on a connection: as many as the bridge allows. More subscriptions take turns. Pure."""
+"""The places for subscriptions on a connection: as many as the bridge allows. Subscriptions take turns. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Places:
     """The `most` places of one connection. All times are seconds of one clock that never goes back.
 
     Attributes:
-        taken: By name, the subscriptions that have a place, which the bridge may know. The oldest is first.
-        leaving: The items of the next `unsubscribe-job`.
+        taken: By name, the subscriptions that have a place: `take` has returned them. The oldest is first.
+        leaving: The items of the next `unsubscribe-job`. The caller sends and clears them.
     """
 
     def __init__(self, most: int) -> None:
@@ -34,7 +34,7 @@ class Places:
         self._most = most
         self._waiting: dict[Subscription, None] = {}
         self._later: dict[Subscription, float] = {}
-        self._changed = False  # whether a place or a waiting subscription changed since `take`
+        self._changed = False  # whether a place became free, or a subscription began to wait, since the last `take`
         self._turn_due = inf  # no subscription waits
 
     def want(self, subscription: Subscription, due: float = -inf) -> None:
@@ -46,7 +46,7 @@ class Places:
             self._changed = True
 
     def drop(self, subscription: Subscription, *, tell: bool) -> None:
-        """Remove a subscription. With `tell`, unsubscribe it at the bridge if it has a place."""
+        """Remove a subscription, and release its name. With `tell`, add it to `leaving` if it had a place."""
         self._waiting.pop(subscription, None)
         self._later.pop(subscription, None)
         if self.taken.pop(subscription.sub, None) is not None:
@@ -56,19 +56,22 @@ class Places:
             self._changed = True
 
     def due(self) -> float:
-        """Return when `take` may give places, or -inf if `leaving` is not empty."""
+        """Return when `take` may give places. -inf: now, or `leaving` has items. inf: not until something changes."""
         if self.leaving or (self._waiting and self._changed):
             return -inf
         return min(self._turn_due, *self._later.values(), inf)
 
     def take(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give places and names to waiting subscriptions, and return them. Add those that lose a place to `leaving`."""
+        """Give waiting subscriptions places and new `names`, and return these subscriptions.
+
+        If a turn has ended, some older subscriptions lose their places, are added to `leaving`, and wait again.
+        """
         for subscription in [each for each, due in self._later.items() if due <= now]:
             del self._later[subscription]
             self.want(subscription)
         if turn := now >= self._turn_due:
             self._take_turns()
-        # Many free places are given together, since the bridge limits messages per second.
+        # The bridge limits messages per second, so places are given if they are enough for all, or a quarter of all.
         free = self._most - len(self.taken)
         chosen = self._give(names) if turn or free >= min(len(self._waiting), self._most // 4 + 1) else []
         self._changed = False
@@ -87,7 +90,7 @@ class Places:
         return chosen
 
     def _take_turns(self) -> None:
-        # Unanswered subscriptions keep their places. The places that are then left are for the latest of the others.
+        # Unanswered subscriptions keep their places. The waiting ones come next, then the latest of the answered ones.
         answered = [each for each in self.taken.values() if each.acked]
         unanswered = (each for each in self.taken.values() if not each.acked)
         staying = set(self._fitting(unanswered, self._waiting, reversed(answered)))
@@ -97,7 +100,7 @@ class Places:
                 self.want(subscription)
 
     def _fitting(self, *lines: Iterable[Subscription]) -> list[Subscription]:
-        """Return the subscriptions that get a place if places are given in this order."""
+        """Return the subscriptions that get a place if places are given to all `lines` in order, up to both limits."""
         crowd, fitting = Counter[str | None](), list[Subscription]()
         for subscription in chain(*lines):
             if len(fitting) < self._most and crowd[subscription.room.job_id] < PER_JOB:

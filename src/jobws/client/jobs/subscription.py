@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Item(Struct, frozen=True):
-    """One item for the user of a watch: snapshots with the first answer, an event, or the error that ends the job.
+    """One item for the user of a watch: the job's first snapshots, an event, or the error that ends the subscription.
 
-    `size` is about the item's size in bytes. `last` says that it is the last item of its room.
+    `size` is about the item's size in bytes. `last` says that no more items come for `room`.
     """
 
     room: Room
@@ -40,12 +40,12 @@ class Watch:
     """One call of `wait`, `wait_many` or `watch`: watches jobs, each until its first outcome.
 
     Attributes:
-        put: Called with each item. It must not wait.
+        put: Called with each item, to pass it to the user. It must not wait.
         events: The wanted events, in addition to outcomes. None means all events.
-        strict: Whether a job that does not exist ends its subscription.
+        strict: Whether a job that does not exist ends its subscription, with an error.
         logs: Whether lines of the jobs' logs are wanted.
         open: The subscriptions that have not ended.
-        backlog: How many bytes of items have not been consumed.
+        backlog: About how many bytes of items the user has not taken.
         full: Whether the backlog is too large, so that the subscriptions are ended at the bridge for now.
     """
 
@@ -59,7 +59,7 @@ class Watch:
 
 
 class Subscription:
-    """A subscription of a watch to one job, across connections.
+    """A subscription of a watch to one job, across connections. A new one adds itself to `watch.open`.
 
     Attributes:
         sub: The subscription's name on this connection [P1]. None if it was not requested on this connection.
@@ -74,11 +74,11 @@ class Subscription:
         self._answered = False  # on any connection
         self._after: Cursor = {}
         self._lines: Cursor = {}
-        self._seen = False
+        self._seen = False  # whether the job existed when the bridge last said something about it
         watch.open[self] = None
 
     def release(self) -> None:
-        """Forget the name, since no more frames come for it."""
+        """Forget the name and the ack, since the subscription has ended at the bridge, or with its connection."""
         self.sub, self.acked = None, False
 
     def name(self) -> JsonObject:
@@ -100,7 +100,11 @@ class Subscription:
         return item
 
     def acknowledge(self, common: Cursor, result: Result) -> None:
-        """Take the `result` of this subscription. Keep its positions and those `common` to the whole answer [P5]."""
+        """Handle an answer without an error: keep its positions, and those `common` to the whole list [P5].
+
+        The watch gets the first snapshots, and a gap. The subscription ends if its job was removed, or if `strict` and
+        there is no such job or queue.
+        """
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:
             self._pass_on(result.jobs)
@@ -132,21 +136,21 @@ class Subscription:
             self._pass_on(event, size)
 
     def advance(self, reached: Cursor) -> None:
-        """Move to the positions of a `pong`, where they are later or are positions in new queues [P4]."""
+        """Keep the positions of a `pong`, by queue, where they are later than ours, or where we have none [P4]."""
         for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
             own, tilde, suffix = self._after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def report_gap(self, gap: GapData, size: int) -> None:
-        """Pass on a `gap` about this job [R6]. If the stream may have begun again, the position becomes `0-0`."""
+        """Pass on a `gap` about this job [R6]. Set the position to `0-0`, unless the stream was only trimmed."""
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START
             self._pass_on(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
-        """Pass the last item of this job to the watch, and end the subscription [S5]."""
+        """Pass the job's last item to the watch, and leave `watch.open` [S5]. The caller must free the place."""
         del self.watch.open[self]
         self._pass_on(what, size, last=True)
 

@@ -1,6 +1,6 @@
 """The subscriptions of a client: makes requests, and passes each frame to its subscription. Pure.
 
-One watch of one job is one subscription. Each has `until: "end"`, so the bridge ends the subscription when it sends the
+Each job of each watch has a subscription. All have `until: "end"`, so the bridge ends a subscription when it sends the
 outcome. No function here waits or reads a clock.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.client.jobs.subscription import Subscription, Watch
 
-# The largest backlog of a watch. Above it, the subscriptions end; they resume when half of the backlog is consumed.
+# The largest backlog of a watch. Above it, its subscriptions are ended. At half of it, they are requested again.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
 # Temporary errors. The client asks again after AGAIN_SECONDS and up to a second more.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
@@ -37,18 +37,15 @@ class Subscriptions:
     Args:
         chance: Returns random numbers from 0 to below 1.
         backlog_bytes: The largest backlog of a watch.
-
-    Attributes:
-        failure: Why no further connection will be made. None while one may be made.
     """
 
     def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:
-        self.failure: ClientError | None = None
+        self.failure: ClientError | None = None  # why no further connection will be made; None while one may be
         self._chance = chance
         self._backlog_bytes = backlog_bytes
         self._watches: dict[Watch, None] = {}
         self._max_message = 0
-        self._places = Places(0)  # while it is not connected
+        self._places = Places(0)  # none while there is no connection
         # By the ref of each unanswered request, the names of the subscriptions in it.
         self._asked: dict[Ref | None, list[Sub | None]] = {}
         self._numbers = count(1)
@@ -56,26 +53,26 @@ class Subscriptions:
     # ---- watches ----
 
     def join(self, watch: Watch) -> None:
-        """Begin to request the subscriptions of a watch."""
+        """Add a watch, and request its subscriptions. After `fail`, end them immediately."""
         self._watches[watch] = None
         self._want(watch)
         if self.failure is not None:
             self.fail(self.failure)
 
     def leave(self, watch: Watch) -> None:
-        """End the subscriptions of a watch."""
+        """Remove a watch, which then gets no more items, and end its subscriptions at the bridge."""
         self._watches.pop(watch, None)
         self._drop(watch)
 
     def consume(self, watch: Watch, size: int) -> None:
-        """Subtract `size` bytes, which the user has taken, from the backlog of a watch."""
+        """Subtract `size` bytes, which the user took, from the watch's backlog. At half the limit, it resumes."""
         watch.backlog -= size
         if watch.full and watch.backlog <= self._backlog_bytes // 2:
             watch.full = False
             self._want(watch)
 
     def fail(self, error: ClientError) -> None:
-        """End every subscription with `error`, which is the last item of its job."""
+        """Set `failure`, and end every subscription with `error` as its last item."""
         self.failure = error
         self.disconnected()
         for subscription in [each for watch in self._watches for each in watch.open]:
@@ -98,11 +95,11 @@ class Subscriptions:
         self._places = Places(0)
 
     def due(self) -> float:
-        """Return when `requests` will have something to send."""
+        """Return from when on `requests` has messages to send: -inf for now, inf if none until something changes."""
         return self._places.due()
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send now. `unsubscribe-job` comes first, since it frees places."""
+        """Return the messages to send now, once. `unsubscribe-job` comes first, since it frees places."""
         limit = self._max_message - _ENVELOPE_BYTES
         items = {msgspec.json.encode(each.item()): each.sub for each in self._places.take(self._numbers, now)}
         leaving, self._places.leaving = map(msgspec.json.encode, self._places.leaving), []
@@ -116,7 +113,7 @@ class Subscriptions:
     # ---- frames ----
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Take a frame of `size` bytes. Raises UnreachableError if it is not a frame of jobws.v1."""
+        """Pass a frame to its subscriptions. Raises UnreachableError if it is not a frame of jobws.v1."""
         try:
             match frame.event:
                 case "ack" if frame.ref in self._asked:
@@ -147,7 +144,7 @@ class Subscriptions:
             raise not_ours(error) from None
 
     def _acked(self, sub: object) -> list[Subscription]:
-        """Return the acknowledged subscription called `sub`, or all for None. An ended one is not found."""
+        """Return the subscription named `sub`, or all for None: only acknowledged ones that have not ended."""
         taken = self._places.taken
         found = taken.values() if sub is None else [taken[sub]] if sub in taken else []
         return [each for each in found if each.acked]
@@ -166,7 +163,10 @@ class Subscriptions:
         self._passed_on(subscription, tell=error is None)
 
     def _passed_on(self, subscription: Subscription, *, tell: bool) -> None:
-        """Drop the subscription if it has ended, and all subscriptions of its watch if the backlog is too large."""
+        """Free the place of a subscription that has ended; with `tell`, end it at the bridge, too.
+
+        If the backlog of its watch is too large, end all subscriptions of this watch at the bridge.
+        """
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.drop(subscription, tell=tell)

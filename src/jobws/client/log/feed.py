@@ -1,7 +1,7 @@
 """The lines of the log that a client reads, across its connections. Pure.
 
-All lines of the bridge are taken immediately. If the reader is too slow, lines are dropped and counted, and the reader
-gets a line that says how many.
+The client receives all lines without delay. If its user takes them too slowly, lines are dropped and counted, and the
+user gets a line that says how many.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from jobws.client.frames import Frame
     from jobws.errors import ClientError
 
-# How many bytes of lines may wait for the reader.
+# How many bytes of lines may wait for the user.
 BACKLOG_BYTES: Final = 16 * 1024 * 1024
-# Without `follow`: the pause before the first `ping`, which asks for the position reached. Each further one doubles.
+# Without `follow`: the pause before the first `ping`, whose answer has the position reached. The pause then doubles.
 END_SECONDS: Final = 0.02
 LONGEST_END_SECONDS: Final = 20.0
-# Temporary errors.
+# Temporary errors, after which the client subscribes again.
 _PASSING: Final = frozenset({"unavailable", "unsubscribed"})
 _SOURCE: Final = "jobws"
 
@@ -67,11 +67,11 @@ class _DroppedData(Struct, frozen=True):
 
 
 class LogFeed:
-    """A subscription to the log, and the lines that have come but not been taken.
+    """A subscription to the log, and the lines that wait for the user. This is the `Talk` of its `Session`.
 
     Args:
-        chosen: The filters, in the form of `subscribe-logs`.
-        begin: Where to begin: `{"tail": n}`, `{"after": id}`, or {} for now.
+        chosen: The filters, as keys of the data of `subscribe-logs` (protocol.md, L4).
+        begin: Where to begin: `{"tail": n}`, `{"after": id}`, or {} for the lines that are written from now on.
         follow: Whether to continue with new lines after the existing lines.
         now_ms: Returns the time in milliseconds since 1970, for the client's own lines.
         changed: Called when there is a new line or an attribute has changed. It must not wait.
@@ -113,7 +113,7 @@ class LogFeed:
         self._end_seconds = END_SECONDS
 
     def take(self) -> LogLine | None:
-        """Take the next line. Return None if there is none yet."""
+        """Remove and return the next line; it may be one that counts dropped lines. Return None if none waits."""
         if self._lines:
             line, size = self._lines.popleft()
             self._bytes -= size
@@ -126,25 +126,25 @@ class LogFeed:
     # ---- the connection ----
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """Subscribe on a new connection."""
+        """Let `requests` subscribe on a new connection."""
         self._ask_due = now
 
     def disconnected(self) -> None:
-        """Send nothing until the next connection."""
+        """Let `requests` return nothing until the next connection."""
         self._ask_due = self._ping_due = inf
 
     def fail(self, error: ClientError) -> None:
-        """End the lines with `error`."""
+        """Set `failure`: no more lines come. Those that wait can still be taken."""
         self.failure = error
         self.disconnected()
         self._changed()
 
     def due(self) -> float:
-        """Return when `requests` will have something to send."""
+        """Return from when on `requests` has messages to send; inf if none until something changes."""
         return min(self._ask_due, self._ping_due)
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send now."""
+        """Return the messages to send at the time `now`, once."""
         messages = []
         if now >= self._ask_due:
             self._ask_due = inf
@@ -159,7 +159,7 @@ class LogFeed:
         return messages
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Take a frame of `size` bytes. Raises UnreachableError if its data are malformed."""
+        """Handle a frame with `size` characters of text. Raises UnreachableError if its data are malformed."""
         try:
             match frame.event:
                 case "ack" if frame.ref == self._asked and self._seeks_end:
@@ -200,7 +200,7 @@ class LogFeed:
         self._changed()
 
     def _refused(self, error: ErrorData, now: float) -> None:
-        # Without `follow` the reader waits for the end, so the client does not wait for Redis.
+        # Without `follow` the user waits for the end of the lines, so the client does not wait until Redis is back.
         if error.code in _PASSING and (self._follow or error.code != "unavailable"):
             self._ask_due = now + self._backoff.next()
         else:

@@ -25,8 +25,8 @@ Names: TypeAlias = "str | Sequence[str] | None"
 class LogLines:
     """An async iterator over lines of the log, in the order of the stream. `connect_logs` makes it.
 
-    It ends only with `follow=False`. It raises the error after which no connection is made any more. Cancelling loses
-    no line.
+    It ends only with `follow=False`. When no further connection will be made, it raises the reason after the last line.
+    Cancelling loses no line.
     """
 
     def __init__(self, feed: LogFeed, news: trio.lowlevel.ParkingLot) -> None:
@@ -85,8 +85,8 @@ async def connect_logs(
         UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are
             tried again.
         RefusedError: The bridge refuses this client.
-        ResponseError: A filter is malformed; the message says which. With `follow=False` also raised if Redis does not
-            answer the bridge; `code` is then `unavailable`.
+        ResponseError: The bridge refused the request, for instance for a malformed filter; the message says why. With
+            `follow=False` also raised if Redis does not answer the bridge; `code` is then `unavailable`.
         ClientError: The program does not run on trio, or the token is malformed.
     """
     require_trio("jobws.sync.connect_logs")
