@@ -117,7 +117,7 @@ class EmbeddedRedis:
         self.stop()
 
     def start(self) -> None:
-        """Start the server. After `kill`, the server has the same port and data as before."""
+        """Start the server. After `kill`, the port is the same, and the data is what `config` let the server save."""
         if self._keeper is not None:
             self._launch()
             return
@@ -206,7 +206,7 @@ def _answer(keeper: subprocess.Popen[str]) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port on which nobody listens now, and which no outgoing connection gets.
+    """Return a loopback port on which no program listens now, and which no outgoing connection gets.
 
     Operating systems give outgoing connections the ports from 32768 on. A server that starts again on such a port may
     find it taken by a connection.
@@ -219,9 +219,10 @@ def free_port() -> int:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the server is a running child of the keeper.
+    """Whether the process runs. One that has ended, but that the keeper has not waited for, does not run.
 
-    The process's command line would not show it, since Redis empties it for a moment when it sets its title.
+    Without /proc, this is always true. The process's state is read, not its command line, which Redis empties for a
+    moment when it sets its title.
     """
     if not Path("/proc").is_dir():
         return True
@@ -234,8 +235,9 @@ def _is_alive(pid: int) -> bool:
 def keep(binary: str, directory: str) -> None:
     """Run as the keeper: start and stop an embedded Redis, as the lines of standard input say.
 
-    `start` starts the server, `kill` kills it. Each line is answered with the server's process id, or 0 if there was no
-    server. At the end of the input, the server is stopped and its files are removed.
+    `start` kills a server that runs, and starts one; `kill` only kills it. Each line is answered with a line that has
+    the server's process id, or 0 if there was no server. At the end of the input, the server is stopped and its files
+    are removed.
 
     Args:
         binary: The path of the server's program.

@@ -198,7 +198,10 @@ def _each(stream: _Stream[Value], deadline: float) -> Generator[Value, None, Non
 
 
 def _call(portal: BlockingPortal, function: Callable[[], Awaitable[Value]]) -> Value:
-    """Run `function` in the client's loop, and return its result. An exception such as Ctrl-C here cancels it there."""
+    """Run `function` in the client's loop, and return its result.
+
+    If an exception, such as Ctrl-C, ends the wait in this thread, `function` is cancelled in the client's thread.
+    """
     future = portal.start_task_soon(function)
     try:
         return future.result()
@@ -226,6 +229,7 @@ def connect(url: str, *, token: Token | None = None) -> Jobs:
     Raises:
         UnreachableError: No bridge at this URL speaks jobws.v1.
         RefusedError: The bridge refuses this client.
+        ClientError: The token is malformed, or the function that returns it fails.
     """
     with ExitStack() as stack:
         portal = _portal(stack)
@@ -264,7 +268,7 @@ def connect_logs(
 
 
 def _portal(stack: ExitStack) -> BlockingPortal:
-    """Start an event loop for a client in a thread of its own. It ends when the stack is closed."""
+    """Start an event loop for a client in a thread of its own. Closing `stack` cancels its tasks, and ends it."""
     portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
     # Cancel what still runs, such as an iterator whose loop ended early, since closing would wait for it.
     stack.callback(portal.call, portal.stop, True)

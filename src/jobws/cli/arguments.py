@@ -26,7 +26,7 @@ def parse_json(name: str, text: str) -> object:
 
 
 def json_object(name: str, text: str) -> dict[str, object]:
-    """Return the object that an argument has as JSON. `name` is the argument's name, for error messages.
+    """Return the value of an argument that must be a JSON object. `name` is the argument's name, for error messages.
 
     Raises:
         ConfigurationError: `text` is not a JSON object.
@@ -38,7 +38,7 @@ def json_object(name: str, text: str) -> dict[str, object]:
 
 
 def check_text(**values: str | None) -> None:
-    """Check that the values of arguments are valid UTF-8, since a shell passes any bytes.
+    """Check that the values of arguments, given by name, are valid UTF-8 or None. A shell passes any bytes.
 
     Raises:
         ConfigurationError: A value is not valid UTF-8.
@@ -50,7 +50,11 @@ def check_text(**values: str | None) -> None:
 
 @contextmanager
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Turn an import error in the `with` block into an error that names the extra. `purpose` is what needs it.
+    """Turn an import error in the `with` block into an error that tells the user to install an extra of jobws.
+
+    Args:
+        extra: The name of the extra, such as `serve`.
+        purpose: What needs the extra, for the message, such as `jobws serve`.
 
     Raises:
         MissingExtraError: The block imports a module that is not installed.

@@ -78,9 +78,10 @@ async def follow_logs(
 
 
 def shown(line: LogLine) -> Text:
-    """Return a line as text: local time, level, source, job, message and fields, and below it the fields of many lines.
+    """Return a line of the log as text: local time, level, source, job, message and fields.
 
-    The logger's name is left out, since it says most readers no more than the source. `--json` prints it.
+    Further lines of the message, and the fields `traceback` and `stack`, follow below. The field `logger` is left out,
+    since it tells most users no more than the source. `--json` prints it.
     """
     style = _STYLES.get(line.level, "")
     first, *rest = line.message.split("\n")

@@ -16,19 +16,19 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 REFUSED: Final = 6
 INTERRUPTED: Final = 130
-# The same exit code as that of `rich`, which may notice the broken pipe first.
+# `rich` may notice the broken pipe first, and ends with this exit code, too.
 BROKEN_PIPE: Final = 1
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command, and return its exit code. `arguments` are those of the process if None."""
+    """Run one command, and return its exit code. `arguments` None means the arguments of the process."""
     if isinstance(sys.stdout, TextIOWrapper):  # pipes on Windows, and LC_ALL=C, can encode few characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result: object = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, such as `head`, has ended
+    except BrokenPipeError:  # the program that reads our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python does not complain at its end
         return BROKEN_PIPE
     except (cyclopts.CycloptsError, JobwsError) as error:

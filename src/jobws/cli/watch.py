@@ -29,7 +29,7 @@ COMPLETED: Final = 0
 FAILED: Final = 1
 UNKNOWN: Final = 4
 TIMED_OUT: Final = 5
-# By event, the state that it shows. Other events have the name of their state.
+# By event, the state that it leads to, if this has another name than the event.
 _STATES: Final = {"added": "waiting", "stalled": "stalled", "retries-exhausted": "failed", "progress": "active"}
 _ENDS: Final = {"completed": COMPLETED, "failed": FAILED, "removed": UNKNOWN, "unknown": UNKNOWN}
 _STYLES: Final = {"completed": "green", "failed": "red", "removed": "red", "unknown": "red", "active": "cyan"}
@@ -41,11 +41,11 @@ class Job:
 
     Attributes:
         queue: The label of its queue; empty while unknown.
-        state: What to display: `subscribed`, `submitted`, `unknown`, or a state of BullMQ.
+        state: What to display: `subscribed`, `submitted`, `unknown`, or a state or event of BullMQ.
         progress: Its progress; None if unknown.
         outcome: Its result, or the reason why it failed; None if unknown.
         since: When this object was made, on the clock `time.monotonic`.
-        ended_after: How many seconds later the job ended; None if it has not ended.
+        ended_after: How many seconds after `since` the job ended; None if it has not ended.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -63,7 +63,7 @@ class Job:
         return _ENDS.get(self.state)
 
     def enter(self, state: str, queue: object) -> None:
-        """Take note that the job is in this state now. `queue` is the label of its queue, or None."""
+        """Set `state`, `queue` (unless None), and `ended_after` if the job has ended with this state."""
         self.state = state
         if isinstance(queue, str):
             self.queue = queue
@@ -71,13 +71,19 @@ class Job:
             self.ended_after = time.monotonic() - self.since
 
     def take(self, snapshot: Mapping[str, object]) -> None:
-        """Use the state, progress and result of a snapshot."""
+        """Replace state, queue, progress and outcome by those of a snapshot.
+
+        The snapshot must have `state` and `queue`. Without progress or outcome in the snapshot, the job has None.
+        """
         self.progress = snapshot.get("progress")
         self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
         self.enter(str(snapshot["state"]), snapshot["queue"])
 
     def line(self, *, results: bool = True) -> str:
-        """Return the job's state as one plain line, with its progress and, if `results` is true, its outcome."""
+        """Return the job as one plain line: queue, id and state.
+
+        An active job's progress follows, or an ended job's outcome if `results` is true.
+        """
         name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
         ended = self.exit_code is not None
         detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
@@ -90,7 +96,7 @@ def printable(text: str) -> str:
 
 
 def line_of(snapshot: dict[str, object]) -> str:
-    """Return a snapshot as one plain line."""
+    """Return a snapshot as one plain line, such as `http/7 completed 42`. It must have `jobId`, `queue` and `state`."""
     job = Job(str(snapshot["jobId"]))
     job.take(snapshot)
     return job.line()
@@ -116,13 +122,16 @@ class Board:
         return nullcontext() if self._plain else Live(self, console=self.console, refresh_per_second=10)
 
     def submitted(self, job_id: str, queue: str) -> None:
-        """Display a job that this program has submitted, and to which it subscribes next."""
+        """Add and display a job that this program has submitted, and to which it subscribes next."""
         job = self.jobs[job_id] = Job(job_id)
         job.enter("submitted", queue)
         self._say(job)
 
     def subscribed(self, job_id: str, snapshots: Sequence[dict[str, object]]) -> None:
-        """Display a job's state when its subscription began. If the job has ended, its outcome follows as an event."""
+        """Display that a job is subscribed, then the state in the first of `snapshots`.
+
+        The state of a job that has ended is not displayed yet, since its outcome follows as an event.
+        """
         job = self.jobs[job_id]
         job.enter("subscribed", None)
         self._say(job)
@@ -132,7 +141,7 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Display what an event says about its job."""
+        """Display what an event says about its job. Ignore `gap`, and events of unknown jobs and of ended jobs."""
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return
@@ -148,7 +157,7 @@ class Board:
             self._say(job)
 
     def _print_lines(self, event: Event) -> None:
-        """Print lines of a job's log. On a terminal, they appear above the live display."""
+        """Print the lines of an event `job-log`. On a terminal, they appear above the live display."""
         lines = event.data.get("lines")
         texts = [line for text in lines for line in str(text).split("\n")] if isinstance(lines, list) else []
         if event.data.get("gap"):
@@ -206,13 +215,13 @@ async def watch(
     logs: bool = False,
     token: Token | None = None,
 ) -> int:
-    """Display jobs until each of them has ended, and return the exit code.
+    """Display jobs until each of them has ended. Return the highest of their exit codes, or 5 after the time-out.
 
     Args:
         url: The bridge's base URL.
         job_ids: The ids of the jobs.
         queue: The label of their queue; None for any queue.
-        expect: Whether a job that does not exist is about to be added. Otherwise such a job counts as unknown.
+        expect: Whether to wait for jobs that do not exist yet. If not, such a job is `unknown`, and has ended.
         timeout_seconds: How long to wait for the jobs; None means no limit.
         console: Where to display the jobs.
         logs: Whether to print the lines that workers write with `job.log()`.

@@ -1,4 +1,4 @@
-"""The queue `analyzer`: reports what bandit finds in a directory's Python files."""
+"""The queue `analyzer`: reports what bandit, a scanner for security problems, finds in a directory's Python files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the demo's processors share: errors, progress, log messages, and the check of directories that jobs name."""
+"""What the demo's processors share: errors, progress, log messages, and the check of directories that jobs name.
+
+A processor is the function that does the jobs of one queue.
+"""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Response:
         while len(body) <= self._max_bytes:
             chunk = self._response.read1(_CHUNK_BYTES)
             if not chunk:
-                # A body without a length ends with its connection. `_cut` may have ended that.
+                # A body without a length ends with its connection, which `_cut` may have ended too early.
                 if self._response.length or time.monotonic() >= self._end:
                     raise ConnectionResetError("the connection ended before the body did")
                 return bytes(body), True
@@ -121,7 +121,7 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
 
 @contextmanager
 def _as_job_errors(url: str, end: float) -> Iterator[None]:
-    """Turn the errors of sockets and HTTP into a JobError that names the URL."""
+    """Turn the errors of sockets and HTTP into a JobError that names the URL. `end` is the request's time limit."""
     try:
         yield
     except JobError:

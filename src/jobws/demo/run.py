@@ -41,7 +41,9 @@ async def demo(
     console: Console,
     redis_server: str | None = None,
 ) -> int:
-    """Start all parts, then run and show the demo's jobs. Unless `once` is true, keep the parts up until cancelled.
+    """Start Redis, the endpoint, the bridge and the worker, and show the demo's jobs.
+
+    If `once` is false, everything then stays up until this call is cancelled.
 
     Args:
         root: The directory that the jobs analyse; None for jobws's own source.
@@ -52,10 +54,10 @@ async def demo(
         redis_server: The program to start as Redis; see `chosen` of `embedded.find_redis_server`.
 
     Returns:
-        0 if every expected event arrived, 1 otherwise.
+        0 if every expected event and log line arrived, 1 otherwise.
 
     Raises:
-        ConfigurationError: A part cannot be started.
+        ConfigurationError: Redis, the endpoint, the bridge or the worker cannot be started.
         ClientError: The bridge refused a request, or the connection to it was lost.
     """
     # Warnings that queues are empty would not help here.
@@ -89,7 +91,7 @@ async def demo(
 
 
 class _Started:
-    """Lets a task wait for the bridge's URL. The server calls this object when it serves."""
+    """Lets a task wait for the bridge's URL. The server calls this object with the URL when it begins to serve."""
 
     def __init__(self) -> None:
         self._url = ""

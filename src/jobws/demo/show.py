@@ -19,7 +19,7 @@ _LISTED: Final = 6
 
 
 async def show_persisted(endpoint: str, predicate: str, console: Console) -> None:
-    """Print the triples that a job inserted. A client reads them from the SPARQL endpoint after `completed`, too."""
+    """Print how many triples with `predicate` the SPARQL endpoint has, and the first three: they outlast their job."""
     select = f"SELECT ?subject ?value WHERE {{ ?subject <{predicate}> ?value }} ORDER BY ?subject"
     query = f"{endpoint}?{urlencode({'query': select})}"
     request = Request(query, headers={"Accept": "application/sparql-results+json"})  # noqa: S310 - our own endpoint
@@ -36,7 +36,7 @@ async def show_persisted(endpoint: str, predicate: str, console: Console) -> Non
 
 
 def show_outcome(event: Event, console: Console) -> None:
-    """Print a job's result, or why there is none."""
+    """Print a job's result, or why there is none. `event` is the job's outcome."""
     result: Any = event.data.get("returnvalue")
     match event.event, event.data["queue"]:
         case "completed", "http":

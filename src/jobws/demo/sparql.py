@@ -73,7 +73,7 @@ def process(data: Mapping[str, object], settings: SparqlSettings, progress: Prog
 
 
 def _send(endpoint: str, operation: str, text: str, limits: Limits) -> tuple[int, bytes]:
-    """POST `text` directly (SPARQL 1.1 Protocol, sections 2.1.3 and 2.2.2). Return the status and the body."""
+    """POST `text`, a `query` or an `update` (SPARQL 1.1 Protocol, 2.1.3 and 2.2.2). Return the status and the body."""
     headers = {"Content-Type": f"application/sparql-{operation}; charset=utf-8"}
     if operation == "query":
         headers["Accept"] = "application/sparql-results+json, application/ld+json;q=0.9"

@@ -85,7 +85,7 @@ def _refuse(request: object) -> None:
 
 
 def _names(node: object) -> Iterator[str]:
-    """Yield the name of every part of a parsed request."""
+    """Yield rdflib's name of every part of a parsed request, and of all parts in it; an empty name if there is none."""
     if isinstance(node, str | bytes):
         return
     if isinstance(node, dict):
@@ -103,7 +103,7 @@ def _refusal(error: Exception) -> Answer:
 class SparqlEndpoint:
     """The endpoint, on a loopback address and in a thread of its own. Use it as a context manager.
 
-    The graph belongs to this object. It remains when the context ends, and is still there in another context.
+    The graph belongs to this object, so it outlasts the context, and is there again when the context is entered again.
 
     Args:
         port: The port; 0 takes a free port.
@@ -119,7 +119,7 @@ class SparqlEndpoint:
 
     @property
     def url(self) -> str:
-        """The endpoint's URL, with its path."""
+        """The endpoint's URL, with its path. There is none before the context is entered."""
         return f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def __enter__(self) -> Self:

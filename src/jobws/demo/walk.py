@@ -58,7 +58,7 @@ class Walk(NamedTuple):
 
     Attributes:
         outcomes: The last event of each job, in the order in which they came.
-        complete: Whether all expected events came, and for the end of each attempt a log line of the worker.
+        complete: Whether all expected events came, and one log line of the worker for the end of each attempt.
     """
 
     outcomes: list[Event]
@@ -68,7 +68,7 @@ class Walk(NamedTuple):
 async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], console: Console) -> Walk:
     """Submit the jobs, subscribe, start the worker, and show what happens.
 
-    The worker is started last, so that no event of a job is missed.
+    The worker is started last, so that no event of a job is missed. After 90 s, what has not come counts as missing.
 
     Raises:
         ClientError: The bridge refused a request, or is gone.
@@ -120,7 +120,7 @@ def _say_missing(line: str, console: Console) -> None:
 
 
 def _triples(root: Path) -> str:
-    """Return one triple per file, with the file's size."""
+    """Return a line of SPARQL for each of the first 1000 files: a triple with the file's size in bytes."""
     files = islice(_files(root), MAX_TRIPLES)
     return "\n".join(
         f"<urn:demo:file:{quote(str(file.relative_to(root)))}> <{SIZE}> {file.stat().st_size} ." for file in files

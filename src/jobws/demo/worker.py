@@ -82,11 +82,11 @@ class Service:
         self._threads: set[threading.Thread] = set()
 
     def stop(self) -> None:
-        """End `run`. Call this in the event loop in which `run` runs."""
+        """Let `run` return. Call this in the event loop in which `run` runs."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until stopped. Print `ready` on standard output when every worker runs.
+        """Run a worker for each queue until `stop` is called. When all run, print `ready` on standard output.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.
@@ -119,7 +119,7 @@ class Service:
             await asyncio.wait([closed], timeout=_STOP_SECONDS)
 
     def join(self) -> None:
-        """Give jobs in progress a moment to end the processes that they started. Call this after `run`."""
+        """Wait, at most 1 s, for jobs in progress to end the processes that they started. Call this after `run`."""
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -170,7 +170,10 @@ class Service:
                     _say(f"{job.queue.name}/{job.id} {message.removeprefix('job ')}{reason} ({milliseconds} ms)")
 
     async def _in_thread(self, work: Callable[[], JsonObject]) -> JsonObject:
-        """Run `work` in a daemon thread, since a thread of asyncio's pool would delay the end of the process."""
+        """Run `work` in a daemon thread, since one of asyncio's pool would delay the end of the process.
+
+        Return what `work` returns, or raise what it raises.
+        """
         done: Future[JsonObject] = Future()
         done.set_running_or_notify_cancel()
 

@@ -39,7 +39,7 @@ class WorkerLog:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Show every line while the context lasts. An exception in the context is raised as it is, not in a group."""
+        """Show every line that comes during the context. An exception in it is raised as it is, not in a group."""
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._show)
@@ -61,7 +61,7 @@ class WorkerLog:
                     self._news = anyio.Event()
 
     async def told(self, job_id: str, attempts: int) -> bool:
-        """Wait at most 2 s until the ends of so many attempts at the job were shown. Return whether they were."""
+        """Wait until the ends of `attempts` attempts at the job were shown, at most 2 s. Return whether they were."""
         with anyio.move_on_after(PATIENCE_SECONDS):
             while self._ends[job_id] < attempts:
                 await self._news.wait()

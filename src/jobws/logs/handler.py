@@ -113,7 +113,7 @@ class LogsHandler(logging.Handler):
         return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record. If it is faulty, print the error as every handler does (`logging.raiseExceptions`)."""
+        """Pass a record to the writer. If it is faulty, print the error as handlers do (`logging.raiseExceptions`)."""
         try:
             self._writer.put(to_entry(self._line(record)))
         except Exception:  # noqa: BLE001 - a line of the log must not end the program

@@ -76,12 +76,12 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        """Set the initial state, also in a child after a fork: thread, entries and connection are the parent's."""
+        """Set the initial state. Also called in a child after a fork, since all that was there is the parent's."""
         # None is no entry. It wakes the thread.
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        # Acquired when the thread is started, and never released. A flag would not do, since a signal handler that logs
-        # may interrupt `put`.
+        # Acquired when the thread is started, and released only if this fails. A flag would not do, since a signal
+        # handler that logs may interrupt `put`.
         self._started = threading.Lock()
         self._flushes: deque[threading.Event] = deque()
         self._hurry = threading.Event()
@@ -135,7 +135,7 @@ class Writer:
         self._stuck = not done.wait(EXIT_SECONDS)
 
     def close(self) -> None:
-        """Flush, and end the thread. Wait for nothing if the last flush timed out."""
+        """Flush, and end the thread. Wait for nothing if the last flush timed out. Later entries are dropped."""
         if self._closed:
             return
         if not self._stuck:
@@ -175,7 +175,10 @@ class Writer:
                 self._hurry.clear()
 
     def _gather(self) -> None:
-        """Fill the batch with waiting entries. While it is empty, wait for an entry, or for the None of `_nudge`."""
+        """Add waiting entries to the batch, and one that counts dropped entries, if some were dropped.
+
+        If the batch is empty and no entry waits, wait for an entry, or for the None of `_nudge`.
+        """
         size = sum(item.size for item in self._batch)
         wait = not self._batch
         while len(self._batch) < BATCH_ENTRIES and size < BATCH_BYTES:
@@ -216,7 +219,7 @@ class Writer:
             self._warned = False
             return True
         self._disconnect()
-        # Not on an old connection, which the server may have closed. The next attempt uses a new one.
+        # No warning for an old connection: Redis may have closed it, and the next attempt opens a new one.
         if not idle:
             self._warn(failure)
         return False
