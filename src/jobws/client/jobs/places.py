@@ -62,10 +62,7 @@ class Places:
         return min(self._turn_due, *self._later.values(), inf)
 
     def take(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give waiting subscriptions places and new `names`, and return these subscriptions.
-
-        If a turn has ended, some older subscriptions lose their places, are added to `leaving`, and wait again.
-        """
+        """Give waiting subscriptions a place and a name; return them. Older ones may lose theirs: see `leaving`."""
         for subscription in [each for each, due in self._later.items() if due <= now]:
             del self._later[subscription]
             self.want(subscription)

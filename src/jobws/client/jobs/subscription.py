@@ -102,8 +102,7 @@ class Subscription:
     def acknowledge(self, common: Cursor, result: Result) -> None:
         """Handle an answer without an error: keep its positions, and those `common` to the whole list [P5].
 
-        The watch gets the first snapshots, and a gap. The subscription ends if its job was removed, or if `strict` and
-        there is no such job or queue.
+        The watch gets the first snapshots, and a gap. If `strict` and unknown, or removed since, the subscription ends.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:

@@ -163,10 +163,7 @@ class Subscriptions:
         self._passed_on(subscription, tell=error is None)
 
     def _passed_on(self, subscription: Subscription, *, tell: bool) -> None:
-        """Free the place of a subscription that has ended; with `tell`, end it at the bridge, too.
-
-        If the backlog of its watch is too large, end all subscriptions of this watch at the bridge.
-        """
+        """Drop a subscription that has ended, as `Places.drop` does; if its watch has too much backlog, drop all."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.drop(subscription, tell=tell)
