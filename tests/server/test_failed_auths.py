@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from jobws.server.failed_auths import MAX_ADDRESSES, FailedAuths
-from tests.support.http import Answer, exchange
+from tests.support.http import HANDSHAKE, Answer, exchange
 from tests.support.signing import SECRET
 from tests.support.tokens import bearer, jwt, keyed_bridge
 
@@ -42,18 +42,24 @@ def test_the_table_is_bounded() -> None:
 async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
     async with keyed_bridge(redis.url, failed_auths_per_minute=2, trusted_proxies=("127.0.0.1",)) as live:
 
-        def ask(address: str, headers: dict[str, str]) -> Answer:
-            return exchange("GET", live.url + "/whoami", None, {"X-Forwarded-For": address, **headers})
+        def ask(address: str, headers: dict[str, str], path: str = "/whoami") -> Answer:
+            return exchange("GET", live.url + path, None, {"X-Forwarded-For": address, **headers})
 
         def guess() -> None:
             assert [ask("192.0.2.1", WRONG).status for _ in range(3)] == [401, 401, 429]
             answer = ask("192.0.2.1", WRONG)
             assert (answer.status, answer.content()["code"]) == (429, "rate-limited")
-            assert answer.content()["detail"] == "too many tokens of this address were refused; try again later"
+            assert (
+                answer.content()["detail"] == "too many tokens of this address were refused (failed_auths_per_minute)"
+            )
             (wait,) = (int(value) for name, value in answer.headers if name == "retry-after")
             assert 0 < wait <= 60
             assert ask("192.0.2.1", bearer("admin")).status == 200
             assert ask("192.0.2.2", WRONG).status == 401
             assert ask("127.0.0.1", WRONG).status == 401
+            # Neither does a handshake help, and what everyone may load is there for everyone.
+            handshake = {**HANDSHAKE, **WRONG, "X-Forwarded-For": "192.0.2.1"}
+            assert exchange("GET", live.url + "/ws", None, handshake).status == 429
+            assert ask("192.0.2.1", WRONG, "/jobws.js").status == 200
 
         await anyio.to_thread.run_sync(guess)

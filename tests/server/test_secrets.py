@@ -11,7 +11,7 @@ import pytest
 from jobws.access.identity import Rights
 from jobws.access.scope import parse_scope
 from jobws.access.static_tokens import line_of, new_token
-from tests.support.http import exchange
+from tests.support.http import HANDSHAKE, exchange
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
 from tests.support.tokens import jwt, keyed_bridge
@@ -31,10 +31,6 @@ TOKENS = {
     "bad scope": jwt("read:jobs:secret-queue:x"),
     "static": STATIC,
     "unknown static": new_token(b"\6" * 32),
-}
-HANDSHAKE = {
-    **{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 PATHS = ("/whoami", "/queues", "/metrics", "/readyz", "/jobs/http/1", "/nowhere")
 

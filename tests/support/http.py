@@ -13,6 +13,11 @@ from typing import Any, NamedTuple
 import anyio.to_thread
 
 JSON = "application/json"
+HANDSHAKE = {
+    **{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+"""The headers of a WebSocket's handshake."""
 
 
 async def call(

@@ -58,10 +58,12 @@ def make_app(
         tasks: The tasks of the bridge. While they do not run, WebSockets are refused with 503.
         lifespan: The context manager that the app enters when a server starts the app.
     """
-    public = [*health.routes(service), Route("/openapi.json", openapi.answer), *static.routes()]
+    public = [health.LIVENESS, Route("/openapi.json", openapi.answer), *static.routes()]
+    optional = [health.readiness(service)]
     routes = [
         *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
         *public,
+        *optional,
         CheckedRoute("/metrics", metrics.answer, to(Action.READ_METRICS), ["GET"]),
         *http_routes.routes(service),
     ]
@@ -69,7 +71,7 @@ def make_app(
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
-    called = Callers(ExactPaths(inner), authentication, public, failed_auths)
+    called = Callers(ExactPaths(inner), authentication, public, optional, failed_auths)
     return Proxied(Guard(with_cors(called, settings), settings, keyed=authentication.required), settings)
 
 

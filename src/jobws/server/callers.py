@@ -22,11 +22,11 @@ from jobws.server.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from starlette.responses import Response
     from starlette.routing import Route
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from jobws.access.caller import Caller
-    from jobws.errors import RequestError
     from jobws.server.authentication import Authentication
     from jobws.server.failed_auths import FailedAuths
 
@@ -44,39 +44,51 @@ class Callers:
         authentication: Verifies the tokens.
         public: The routes that everyone may use. They ignore tokens, so a page with an old cookie can still load the
             adapter.
+        optional: The routes that everyone may use, and that tell more to those with a token.
         failed_auths: Counts the tokens that are refused. An address with too many gets 429 for further ones.
     """
 
     def __init__(
-        self, app: ASGIApp, authentication: Authentication, public: Sequence[Route], failed_auths: FailedAuths
+        self,
+        app: ASGIApp,
+        authentication: Authentication,
+        public: Sequence[Route],
+        optional: Sequence[Route],
+        failed_auths: FailedAuths,
     ) -> None:
         self._app = app
         self._authentication = authentication
         self._public = public
+        self._optional = optional
         self._failed_auths = failed_auths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
-        if scope["type"] in ("http", "websocket"):
+        if scope["type"] in ("http", "websocket") and not _is_for(self._public, scope):
             caller = await caller_of(scope, self._authentication)
             scope = {**without_token(scope), CALLER: caller}
-            error = self._refusal(scope, caller)
-            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time()) if isinstance(caller, Refused) else 0.0
-            if error is not None and wait:
-                await rate_limited(wait)(scope, receive, send)
-                return
-            if error is not None:
-                await problem(error.code, error.message)(scope, receive, send)
+            refusal = self._refusal(scope, caller)
+            if refusal is not None:
+                await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, caller: Caller) -> RequestError | None:
+    def _refusal(self, scope: Scope, caller: Caller) -> Response | None:
+        if isinstance(caller, Identity) or _is_for(self._optional, scope):
+            return None
+        if isinstance(caller, Refused):
+            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time())
+            if wait:
+                return rate_limited(wait)
         # A WebSocket may send its token later, and a browser shows a page only the close code of a refusal.
-        if scope["type"] == "websocket" or isinstance(caller, Identity):
+        if scope["type"] == "websocket":
             return None
-        if any(route.matches(scope)[0] is Match.FULL for route in self._public):
-            return None
-        return unauthenticated(caller)
+        error = unauthenticated(caller)
+        return problem(error.code, error.message)
+
+
+def _is_for(routes: Sequence[Route], scope: Scope) -> bool:
+    return scope["type"] == "http" and any(route.matches(scope)[0] is Match.FULL for route in routes)
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:

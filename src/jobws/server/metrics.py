@@ -43,7 +43,10 @@ _LOG_COUNTERS: Final = {
     "dropped": "Lines of the log that slow clients, or the bridge itself, did not take before they were trimmed.",
 }
 # The settings whose limits are counted.
-LIMITS: Final = ("failed_auths_per_minute", "max_connections_per_identity", "max_connections_per_address")
+LIMITS: Final = (
+    *("failed_auths_per_minute", "max_unauthenticated"),
+    *("max_connections_per_identity", "max_connections_per_address"),
+)
 
 
 class Metrics(Collector):

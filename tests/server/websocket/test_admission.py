@@ -219,7 +219,7 @@ async def test_few_connections_may_be_without_a_token(redis: Redis) -> None:
     async with keyed_bridge(redis.url, max_unauthenticated=2) as live:
         async with raw_client(live.url) as one, raw_client(live.url, path="/logs"):
             async with raw_client(live.url) as third:
-                assert await third.closed() == (4003, "2 connections have sent no token yet")
+                assert await third.closed() == (4003, "2 connections have sent no token yet (max_unauthenticated)")
             await authenticate(one, jwt("admin"))
             async with raw_client(live.url) as fourth:
                 assert (await fourth.ask("ping"))["event"] == "pong"
@@ -245,7 +245,7 @@ async def test_who_guesses_tokens_is_sent_away(redis: Redis) -> None:
         for _ in range(2):
             assert await authenticate(client, "bad") == {"event": "error", "data": BAD}
         await client.send("authenticate", {"token": "bad"})
-        assert await client.closed() == (4003, "too many tokens of this address were refused; come back later")
+        assert await client.closed() == (4003, "too many tokens of this address were refused (failed_auths_per_minute)")
         async with raw_client(live.url, headers=headers) as again:
             assert (await authenticate(again, jwt("admin")))["event"] == "ack", "a valid token is never slowed"
 

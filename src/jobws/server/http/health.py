@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 from starlette.responses import PlainTextResponse
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jobws.server.http.service import Service
 
 
-def routes(service: Service) -> list[Route]:
-    """Return the routes `/healthz` and `/readyz`. Only callers with `read:metrics` get the names of the queues."""
+def readiness(service: Service) -> Route:
+    """Return the route `/readyz`. Only callers with `read:metrics` get the names of the queues."""
 
     async def readyz(request: Request) -> Response:
         problems, caller = service.problems(), request.scope[CALLER]
@@ -34,8 +34,11 @@ def routes(service: Service) -> list[Route]:
         readiness = Readiness(not problems, named, len(problems) - len(named) or UNSET)
         return json_answer(readiness, 503 if problems else 200)
 
-    return [Route("/healthz", _healthz), Route("/readyz", readyz)]
+    return Route("/readyz", readyz)
 
 
 async def _healthz(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
+
+
+LIVENESS: Final = Route("/healthz", _healthz)

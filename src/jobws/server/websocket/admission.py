@@ -49,7 +49,7 @@ BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge
 BUSY: Final = ItemError("too-many", "another `authenticate` of this connection is not answered yet")
 EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
 REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
-GUESSING: Final = Close(CloseCode.OVERLOADED, "too many tokens of this address were refused; come back later")
+GUESSING: Final = Close(CloseCode.OVERLOADED, "too many tokens of this address were refused (failed_auths_per_minute)")
 REFUSED: Final = Close(CloseCode.NOT_AUTHENTICATED, BAD_TOKEN.message)
 TICK_SECONDS: Final = 0.25
 # How often to ask whether tokens are still accepted. A client must be closed within 10 s after its token was revoked,
@@ -164,7 +164,8 @@ class Admission:
         self._count(member.address, 1)
         limit = self._settings.max_unauthenticated
         if self._waiting.total() > limit:
-            _close_if(member.client, f"{limit} connections have sent no token yet")
+            self._limits.note("max_unauthenticated")
+            _close_if(member.client, f"{limit} connections have sent no token yet (max_unauthenticated)")
         elif member.address is not None and self._waiting[member.address] > MAX_PER_ADDRESS:
             _close_if(member.client, f"{MAX_PER_ADDRESS} connections of this address have sent no token yet")
 

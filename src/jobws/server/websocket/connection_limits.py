@@ -48,6 +48,10 @@ class ConnectionLimits:
             return None
         return self._count(connection, "max_connections_per_address", address, "from this address")
 
+    def note(self, limit: str) -> None:
+        """Note that a connection was refused for the sake of another limit, by the name of its setting."""
+        self._limited[limit] += 1
+
     def leave(self, connection: Hashable) -> None:
         """Forget a connection that has ended."""
         for limit, counted in self._counted.pop(connection, {}).items():
@@ -62,7 +66,7 @@ class ConnectionLimits:
         most = self._limits[limit]
         if self._open[limit, counted] <= most:
             return None
-        self._limited[limit] += 1
+        self.note(limit)
         return f"there may be {most} connections {whose} ({limit})"
 
     def _forget(self, limit: str, counted: Hashable) -> None:
