@@ -139,14 +139,8 @@ class Subscription:
         return self.reader is None or self.reader.may_read(queue, key.job_id)
 
     def among(self, labels: Collection[str]) -> Collection[str]:
-        """Return the queue that the subscription names, or else those of `labels` that it covers.
-
-        If the client may read the job in every queue, this is the object `labels` itself, not a copy.
-        """
-        key = self.request.key
-        if key.queue is not None:
-            return (key.queue,)
-        return labels if self.reader is None else self.reader.queues_of(key.job_id or "", labels)
+        """Return those of `labels` that a subscription without a queue covers, or `labels` itself if it covers all."""
+        return labels if self.reader is None else self.reader.queues_of(self.request.key.job_id or "", labels)
 
     @property
     def after(self) -> Cursor:

@@ -99,9 +99,10 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         labels = self._queues.by_label
         everywhere = cache(lambda: self._unread(labels))
         for client, pending in batch:
-            concerned = [each.among(labels) for each in pending.present]
-            named = {label: None for some in concerned if some is not labels for label in some}
-            awaited = self._unread(named) + (everywhere() if any(some is labels for some in concerned) else ())
+            sought = [each.among(labels) for each in pending.present if each.request.key.queue is None]
+            named = {label for label in pending.queues if label is not None}
+            named.update(label for some in sought if some is not labels for label in some)
+            awaited = self._unread(named) + (everywhere() if any(some is labels for some in sought) else ())
             # The empty label represents the queues that discovery has not found yet.
             if None in pending.queues and not self._fanout.knows_all:
                 awaited += ("",)
