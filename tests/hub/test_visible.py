@@ -5,12 +5,15 @@ It asks for one job in all ways, and for what it may not read. `JOBWS_SEEDS` is 
 
 from __future__ import annotations
 
+import json
 import os
 from random import Random
 from typing import Any, Final
 
 import pytest
 
+from jobws.protocol.messages import AuthenticatedData
+from jobws.protocol.request_types import Authenticate
 from tests.hub.two_worlds import STRANGER, Judge, Right, World, snapshot_of
 from tests.support.sight import sight
 
@@ -21,15 +24,19 @@ SEEDS: Final = int(os.environ.get("JOBWS_SEEDS", "40"))
 STEPS: Final = 160
 
 
+def some_rights(random: Random) -> list[Right]:
+    """Return up to three rights, mostly without `*`, which hides nothing."""
+    pool = [None, *QUEUES]
+    rights = [Right(random.choice(pool), random.choice((None, *JOBS))) for _ in range(random.randrange(1, 4))]
+    return [each for each in rights if each.queue is not None or random.random() < 0.2]
+
+
 class Worlds:
     """Both bridges. The client must get the same from both."""
 
     def __init__(self, seed: int) -> None:
         self.random = random = Random(seed)
-        pool = [None, *QUEUES]
-        rights = [Right(random.choice(pool), random.choice((None, *JOBS))) for _ in range(random.randrange(1, 4))]
-        # Mostly rights without `*`, which hides nothing.
-        self.rights = [each for each in rights if each.queue is not None or random.random() < 0.2]
+        self.rights = some_rights(random)
         self.judge = Judge(self.rights)
         self.job_id = random.choice(JOBS)
         self.seen = [queue for queue in QUEUES if self.judge.may_read(queue, self.job_id)]
@@ -38,7 +45,6 @@ class Worlds:
         self.part = World(self.judge, discovers=discovers, others=False)
         self.clock, self.number = 1_000_000, 0
         self.positions: dict[str, str] = {}
-        self.found: set[str] = set()
         if not discovers:
             for queue in QUEUES:
                 self.find(queue)
@@ -181,6 +187,23 @@ class Worlds:
         if self.seen and self.random.random() < 0.2:
             self.positions[self.random.choice(self.seen)] = f"{self.clock - self.random.randrange(60_000)}-0"
 
+    # ---- another token ----
+
+    def renew(self) -> list[dict[str, Any]]:
+        """The client sends another token. Return what it gets before the ack."""
+        self.rights = some_rights(self.random)
+        self.judge.rights = self.rights
+        data = AuthenticatedData("authenticate", None, (), 0)
+        self.whole.client.renew(sight(*(each.text for each in self.rights)), Authenticate("x", None), data)
+        *frames, ack = [json.loads(frame) for frame in self.whole.frames()]
+        assert ack["data"]["request"] == "authenticate"
+        return frames
+
+    def check(self, text: bytes) -> None:
+        """A frame names only queues in which the client may read its job."""
+        for queue in QUEUES:
+            assert self.judge.may_read(queue, self.job_id) or f'"{queue}"'.encode() not in text, (text, self.rights)
+
 
 STEP_NAMES: Final = (
     *("write", "write", "write", "write", "request", "request", "ask", "ask", "answer", "answer", "read_back", "poll"),
@@ -196,3 +219,30 @@ def test_a_client_is_told_what_a_bridge_tells_that_has_only_what_it_may_see(seed
         getattr(worlds, step)()
         worlds.compare(step)
     assert {job for job in worlds.whole.looked_up if not worlds.judge.may_read(*job)} == set()
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_nothing_follows_of_what_another_token_does_not_allow(seed: int) -> None:
+    worlds = Worlds(seed)
+    for number in range(1, 2 * STEPS):
+        getattr(worlds, worlds.random.choice(STEP_NAMES))()
+        for text in worlds.whole.frames():
+            worlds.check(text)
+        if number % 40 == 0:
+            worlds.part.client.end_all()  # it has other rights
+            for frame in worlds.renew():
+                queue = frame["data"].get("queue")
+                if frame["event"] == "ended" and queue is not None:
+                    assert not worlds.judge.may_read(queue, frame["data"].get("jobId"))
+                elif frame["event"] == "ended":
+                    assert not worlds.judge.reads_somewhere(frame["data"]["jobId"])
+                else:
+                    worlds.check(json.dumps(frame).encode())
+    rooms = worlds.whole.fanout.rooms
+    for subscription in list(worlds.whole.client._subscriptions):
+        assert all(map(subscription.covers, subscription.job_states))
+        assert subscription.reader is None or subscription.reader is worlds.whole.client.session.reader
+    worlds.whole.client.end_all()
+    if worlds.whole.other is not None:
+        worlds.whole.other.end_all()
+    assert not any(vars(rooms)[name] for name in ("anywhere", "_named", "_queues", "_found", "_limited", "_counts"))

@@ -37,9 +37,13 @@ class RawClient:
 
     async def receive(self) -> Frame:
         """Return the next frame. Fail if none comes within 60 s, or if the connection ends."""
+        frame: Frame = json.loads(await self.receive_text())
+        return frame
+
+    async def receive_text(self) -> str:
+        """Return the text of the next frame, as `receive` does."""
         with trio.fail_after(EVENTUALLY_SECONDS):
-            frame: Frame = json.loads(await self._received.receive())
-            return frame
+            return await self._received.receive()
 
     async def ask(self, event: str, data: object = None, **rest: object) -> Frame:
         """Send a request, and return the next frame, which must be the answer."""

@@ -279,10 +279,10 @@ class JobClient(Client[Request, PendingSubscription]):
                 if subscription.acked:
                     self._tell_end(key)
                 self.end(subscription)
-                for pending in self._pending:
-                    pending.forbid(subscription)
             else:
                 subscription.limit(reader_of(key, reader), self._fanout.job_logs)
+        for pending in self._pending:
+            pending.limit(reader)
 
     # ---- answers ----
 

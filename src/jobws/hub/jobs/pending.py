@@ -9,7 +9,7 @@ from msgspec import UNSET, structs
 from jobws.hub.client import SEARCH_SIZE
 from jobws.hub.jobs.subscription import now_in
 from jobws.protocol.messages import AckData, Cursor, ItemError, Result
-from jobws.protocol.requests import FORBIDDEN
+from jobws.protocol.requests import FORBIDDEN, may_read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Subscribe, SubscriptionKey
+    from jobws.protocol.request_types import Reader, Subscribe, SubscriptionKey
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 
@@ -48,12 +48,12 @@ class PendingSubscription:
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
-    def forbid(self, subscription: Subscription) -> None:
-        """Have the answer refuse this subscription, which has ended because the client may no longer have it.
-
-        If the subscription is not one of this request, nothing happens.
-        """
-        self.subscriptions = [FORBIDDEN if each is subscription else each for each in self.subscriptions]
+    def limit(self, reader: Reader) -> None:
+        """Refuse the subscriptions, also those that have ended, that a new token does not allow."""
+        self.subscriptions = [
+            each if isinstance(each, ItemError) or may_read(reader, each.request.key) else FORBIDDEN
+            for each in self.subscriptions
+        ]
 
     @property
     def present(self) -> list[Subscription]:
@@ -105,7 +105,11 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
     """Return the present position of each queue of the items, or no positions if an item names no queue."""
-    rooms = [item.key for item in pending.request.items if not isinstance(item, ItemError)]
+    rooms = [
+        item.key
+        for item, subscription in zip(pending.request.items, pending.subscriptions, strict=True)
+        if not (isinstance(item, ItemError) or subscription is FORBIDDEN)
+    ]
     if any(room.queue is None for room in rooms):
         return {}
     return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}

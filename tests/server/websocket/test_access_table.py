@@ -1,0 +1,226 @@
+"""Who may do what over WebSockets: a table, written by hand. A cell is what a client gets.
+
+Each allowed cell shows its effect. Each refused one is the same, byte for byte, for a job that exists and for one that
+does not, and costs no command of Redis that names the job.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio.to_thread
+import pytest
+
+from jobws.protocol import requests
+from jobws.protocol.log import requests as log_requests
+from tests.support.access_table import no_command_names, rows, tokens
+from tests.support.client import raw_client
+from tests.support.mounted import mounted_bridge
+from tests.support.signing import SECRET
+from tests.support.tokens import bearer, jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.client import Frame, RawClient
+    from tests.support.redis import Redis
+
+# Columns: the operation; the right that it needs; rights that are near it and not enough; and what happens for a client
+# without a token, with one of another signature, an expired one, one that is not valid yet, one with every right for
+# another queue, one with every right for another job, one with the rights of the third column, one with the right of
+# the second column, and an admin. `asks` is the error `unauthenticated`, `no` is `forbidden`, and a number is the close
+# code after `hello`. In `self` the client has no subscription, so there is none to leave.
+TABLE: Final = """
+subscribe-job            | read:jobs:http/ID          | write:jobs:http read:queues:*   | asks 4500 4001 4500 no   no   no   yes yes
+subscribe-job in flow    | read:jobs:http/ID:children | read:jobs:http/xID:children     | asks 4500 4001 4500 no   no   no   yes yes
+subscribe-job anywhere   | read:jobs:*/ID             | read:jobs:*/IDx read:queues:*   | asks 4500 4001 4500 none no   no   yes yes
+subscribe-job with lines | read:jobs:http             | read:jobs:http/IDx read:logs    | asks 4500 4001 4500 no   no   no   yes yes
+subscribe-job again      | read:jobs:*                | read:queues:* write:jobs:*      | asks 4500 4001 4500 no   no   no   yes yes
+subscribe-job in a list  | read:jobs:http/ID          | read:logs read:metrics          | asks 4500 4001 4500 no   no   no   yes yes
+unsubscribe-job          | read:jobs:http/ID          | read:jobs:http/IDx              | asks 4500 4001 4500 self self self yes yes
+subscribe-queue          | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 no   no   no   yes yes
+unsubscribe-queue        | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 self self self yes yes
+ping                     | write:logs                 | read:metrics                    | yes  4500 4001 4500 yes  yes  yes  yes yes
+authenticate             | write:logs                 | read:metrics                    | yes  4500 4001 4500 yes  yes  yes  yes yes
+subscribe-logs           | read:logs                  | read:jobs:* write:logs          | asks 4500 4001 4500 some no   no   yes yes
+subscribe-logs of queue  | read:logs:http             | read:logs:httpx read:jobs:*     | asks 4500 4001 4500 no   no   no   yes yes
+unsubscribe-logs         | read:logs                  | read:jobs:* write:logs          | asks 4500 4001 4500 yes  yes  yes  yes yes
+ping for lines           | read:logs                  | read:jobs:* write:logs          | yes  4500 4001 4500 yes  yes  yes  yes yes
+authenticate for lines   | read:logs                  | read:jobs:* write:logs          | yes  4500 4001 4500 yes  yes  yes  yes yes
+"""  # noqa: E501 - a table
+HERE: Final = "here"
+FORBIDDEN: Final = "the token does not allow this"
+
+
+class Operation(NamedTuple):
+    """Requests about the job ID, of which the last one counts, and what the frames after it are with the right."""
+
+    asked: list[tuple[str, Any]]
+    shows: Callable[[list[Frame]], object]
+    path: str = "/ws"
+
+
+JOB: Final = {"jobId": "ID", "queue": "http"}
+
+
+def told_outcome(frames: list[Frame]) -> bool:
+    return [frames[-1]["event"], frames[-1]["data"]["jobId"]] == ["completed", HERE]
+
+
+def left(frames: list[Frame]) -> bool:
+    return frames[-1]["data"]["left"] is True
+
+
+OPERATIONS: Final = {
+    "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
+    "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
+    "subscribe-job anywhere": Operation([("subscribe-job", "ID")], told_outcome),
+    "subscribe-job with lines": Operation(
+        [("subscribe-job", {**JOB, "logs": True})],
+        lambda frames: [frame["event"] for frame in frames] == ["ack", "job-log", "completed"],
+    ),
+    "subscribe-job again": Operation([("subscribe-job", {**JOB, "after": {"http": "0-0"}})], told_outcome),
+    "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["ID"], "queue": "http"})], told_outcome),
+    "unsubscribe-job": Operation([("subscribe-job", {**JOB, "events": ["x"]}), ("unsubscribe-job", JOB)], left),
+    "subscribe-queue": Operation([("subscribe-queue", "http")], lambda frames: frames[-1]["data"]["after"]),
+    "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
+    "ping": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong"),
+    "authenticate": Operation(
+        [("authenticate", {"token": jwt("admin")})], lambda frames: frames[-1]["data"]["expires"]
+    ),
+    "subscribe-logs": Operation(
+        [("subscribe-logs", {"tail": 9})], lambda frames: frames[-1]["data"]["message"] == "of sparql", "/logs"
+    ),
+    "subscribe-logs of queue": Operation(
+        [("subscribe-logs", {"tail": 9, "queue": "http"})],
+        lambda frames: frames[-1]["data"]["message"] == "of http",
+        "/logs",
+    ),
+    "unsubscribe-logs": Operation([("unsubscribe-logs", None)], lambda frames: not left(frames), "/logs"),
+    "ping for lines": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong", "/logs"),
+    "authenticate for lines": Operation(
+        [("authenticate", {"token": jwt("admin")})], lambda frames: frames[-1]["data"]["expires"], "/logs"
+    ),
+}
+# How many frames follow the answer, if it is an ack and what was asked for is there.
+FOLLOWING: Final = {
+    **dict.fromkeys([name for name in OPERATIONS if name.startswith("subscribe-job")], 1),
+    **{"subscribe-job with lines": 2, "subscribe-logs": 2, "subscribe-logs of queue": 1},
+}
+ROWS: Final = rows(TABLE)
+
+
+async def send(client: RawClient, name: str, job_id: str, following: int) -> list[str]:
+    """Make the requests of an operation, and return the texts of the frames since the last one."""
+    texts: list[str] = []
+    for event, data in OPERATIONS[name].asked:
+        texts.clear()
+        data = json.loads(json.dumps(data).replace("ID", job_id))
+        await client.send(event, data, ref=1)
+        texts.append(await client.receive_text())
+    return texts + [await client.receive_text() for _ in range(following)]
+
+
+async def answer(url: str, name: str, job_id: str, token: str | None, cell: str) -> list[str]:
+    headers = [] if token is None else [("Authorization", f"Bearer {token}")]
+    async with raw_client(url, headers=headers, path=OPERATIONS[name].path) as client:
+        if cell.isdigit():
+            code, reason = await client.closed()
+            return [f"{code} {reason}"]
+        following = {"yes": FOLLOWING.get(name, 0), "some": 1}.get(cell, 0)
+        return await send(client, name, job_id, following)
+
+
+async def check_row(url: str, redis: Redis, row: list[str]) -> None:
+    name, right, narrower, cells = row
+    for column, cell in enumerate(cells.split()):
+        gone = f"{column}gone"
+        here, missing = (tokens(right, narrower, job_id)[column] for job_id in (HERE, gone))
+        if cell == "yes":
+            frames = [json.loads(text) for text in await answer(url, name, HERE, here, cell)]
+            assert OPERATIONS[name].shows(frames), (column, frames)
+            continue
+        with no_command_names(redis, HERE, gone):
+            told = await answer(url, name, HERE, here, cell)
+            assert [text.replace(gone, HERE) for text in await answer(url, name, gone, missing, cell)] == told, column
+        check_refusal(cell, told, column)
+
+
+def check_refusal(cell: str, told: list[str], column: int) -> None:
+    if cell.isdigit():
+        assert told[0].startswith(cell), (column, told)
+        return
+    data = json.loads(told[0])["data"]
+    results = data.get("results", [{"error": data}])
+    match cell:
+        case "asks":
+            assert data["code"] == "unauthenticated"
+        case "no":
+            assert [(each["error"]["code"], each["error"]["message"]) for each in results] == [("forbidden", FORBIDDEN)]
+        case "none":  # the job is sought in the other queue alone
+            assert (data["jobs"], data["unknown"], data["after"]) == ([], True, {})
+        case "self":
+            assert data["left"] is False
+        case "some":
+            assert json.loads(told[1])["data"]["message"] == "of sparql"
+        case _:
+            raise AssertionError(cell)
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Redis:
+    redis.make_queue("http")
+    redis.make_queue("sparql")
+    redis.add_job("http", HERE, state="completed", returnvalue="42", finishedOn=1)
+    redis.client.rpush(f"bull:http:{HERE}:logs", "a line")
+    redis.add_log("of http", queue="http", jobId=HERE)
+    redis.add_log("of sparql", queue="sparql")
+    return redis
+
+
+@pytest.mark.parametrize("direct", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["direct", "asgi"])
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+async def test_a_row_of_the_table(jobs: Redis, row: list[str], *, direct: bool) -> None:
+    async with keyed_bridge(jobs.url, queues=("http", "sparql"), direct=direct) as live:
+        await check_row(live.url, jobs, row)
+
+
+@pytest.mark.thorough
+async def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
+    with ExitStack() as mounted:
+        bridge = mounted_bridge(jobs.url, "starlette", queues=("http", "sparql"), jwt_secret=SECRET.decode())
+        url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
+        for row in ROWS:
+            await check_row(url, jobs, row)
+
+
+def test_each_request_has_a_row() -> None:
+    known = {*requests._KNOWN.split(", "), *log_requests._KNOWN.split(", ")}
+    assert known == {row[0].split(" ")[0] for row in ROWS}
+    assert OPERATIONS.keys() == {row[0] for row in ROWS}
+
+
+@pytest.mark.thorough
+async def test_a_refusal_takes_as_long_for_a_job_that_exists(jobs: Redis) -> None:
+    seconds: dict[str, list[float]] = {HERE: [], "gone": []}
+    async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
+        headers = list(bearer("read:jobs:sparql").items())
+        for _ in range(25):  # a connection may be refused 100 times
+            async with raw_client(live.url, headers=headers) as client:
+                for number in range(80):
+                    job_id = (HERE, "gone")[number % 2]
+                    began = time.perf_counter()
+                    assert (await client.ask("subscribe-job", {"jobId": job_id, "queue": "http"}))["event"] == "error"
+                    seconds[job_id].append(time.perf_counter() - began)
+    here, gone = (statistics.median(each) for each in seconds.values())
+    assert len(seconds[HERE]) == 1000
+    assert abs(here - gone) < 0.05 * min(here, gone), (here, gone)
+
+
+def test_the_table_is_whole() -> None:
+    assert all(len(re.split(r" +", row[3])) == 9 for row in ROWS)
