@@ -85,7 +85,7 @@ def _refuse(request: object) -> None:
 
 
 def _names(node: object) -> Iterator[str]:
-    """Yield rdflib's name of every part of a parsed request, and of all parts in it; an empty name if there is none."""
+    """Yield rdflib's name of every part of a parsed request, at any depth; an empty text for a part without a name."""
     if isinstance(node, str | bytes):
         return
     if isinstance(node, dict):

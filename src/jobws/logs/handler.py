@@ -103,7 +103,8 @@ class LogsHandler(logging.Handler):
         """Return whether to write the record.
 
         Records of the thread that writes, and of the handler's own logger, are not written, since each failed attempt
-        to write would produce another record.
+        to write would produce another record. Those of the own logger go to standard error, if the root logger has no
+        other handler.
         """
         if record.name == OWN_LOG or self._writer.is_this_thread():
             others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]

@@ -102,7 +102,7 @@ class Subscription:
     def acknowledge(self, common: Cursor, result: Result) -> None:
         """Handle an answer without an error: keep its positions, and those `common` to the whole list [P5].
 
-        The watch gets the first snapshots, and a gap. If `strict` and unknown, or removed since, the subscription ends.
+        The watch gets the first snapshots, and a gap. A removed job ends the subscription; if `strict`, an unknown one.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
         if not self._answered:

@@ -65,7 +65,7 @@ class Subscriptions:
         self._drop(watch)
 
     def consume(self, watch: Watch, size: int) -> None:
-        """Subtract `size` bytes, which the user took, from the watch's backlog. At half the limit, it resumes."""
+        """Subtract `size` bytes, which the user took, from a watch's backlog. At half the limit, the watch resumes."""
         watch.backlog -= size
         if watch.full and watch.backlog <= self._backlog_bytes // 2:
             watch.full = False
@@ -163,7 +163,7 @@ class Subscriptions:
         self._passed_on(subscription, tell=error is None)
 
     def _passed_on(self, subscription: Subscription, *, tell: bool) -> None:
-        """Drop a subscription that has ended, as `Places.drop` does; if its watch has too much backlog, drop all."""
+        """Drop the subscription if it has ended (see `Places.drop`), and all of a watch with too much backlog."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.drop(subscription, tell=tell)
