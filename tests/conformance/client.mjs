@@ -126,6 +126,7 @@ export function connect(url, { WebSocket = globalThis.WebSocket, ping = 20000, t
     else if (event === 'error') answered(ref, { error: data });
     else if (event === 'pong') for (const each of those) advance(each, data.after);
     else if (event === 'gap') for (const each of those) interrupt(each, frame);
+    else if (event === 'ended') for (const each of sub === undefined ? [] : those) settle(each, {}, { error: data }); // [A5]
     else if (sub !== undefined) for (const each of those) hand(each, frame);
     ask();
   }

@@ -14,7 +14,7 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.server.intervals import USUAL_INTERVALS
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.tokens import jwt, keyed_bridge
+from tests.support.tokens import bearer, jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,3 +265,27 @@ async def test_rights_hold_in_every_answer(redis: Redis) -> None:
             )
         ]
         assert all(each["data"] == {**FORBIDDEN, "request": each["data"]["request"]} for each in answers)
+
+
+async def test_a_queue_that_is_found_later_is_judged_when_it_is_found(redis: Redis) -> None:
+    async with (
+        keyed_bridge(redis.url, queues=("*",), discover_seconds=0.05) as live,
+        raw_client(live.url) as client,
+        raw_client(live.url, headers=list(bearer("admin").items())) as admin,
+    ):
+        ack = await authenticate(client, jwt("read:jobs:later/1 read:jobs:now/1"))
+        assert ack["data"]["queues"] == []
+        for each in (client, admin):
+            ack = await each.ask("subscribe-job", {"jobId": "1", "events": ["*"]})
+            assert (ack["data"]["unknown"], ack["data"]["after"]) == (True, {})
+        for queue in ("secret", "later"):
+            redis.make_queue(queue)
+            redis.add_event(queue, "active", "1")
+            assert (await admin.receive())["data"]["queue"] == queue
+        assert (await client.receive())["data"]["queue"] == "later"
+        positions = (await client.ask("ping"))["data"]["after"]
+        assert positions.keys() <= {"later"}
+        ack = await authenticate(client, jwt("read:jobs:*/1"))
+        assert sorted(ack["data"]["queues"]) == ["later", "secret"]
+        redis.add_event("secret", "progress", "1", data="1")
+        assert (await client.receive())["data"]["queue"] == "secret"
