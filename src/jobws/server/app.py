@@ -20,6 +20,7 @@ from jobws.server.http.request import ExactPaths
 from jobws.server.http.rights import CheckedRoute, to
 from jobws.server.http.service import NOT_RUNNING
 from jobws.server.proxies import Proxied
+from jobws.server.response_headers import ResponseHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,8 @@ def make_app(
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
     called = Callers(ExactPaths(inner), authentication, public, optional, failed_auths)
-    return Proxied(Guard(with_cors(called, settings), settings, keyed=authentication.required), settings)
+    guarded = Guard(with_cors(called, settings), settings, keyed=authentication.required)
+    return ResponseHeaders(Proxied(guarded, settings))
 
 
 class _WhileRunning:

@@ -1,0 +1,39 @@
+"""Adds headers to each HTTP answer that keep browsers and caches from doing more with it than they should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_CACHING: Final = b"cache-control"
+_HEADERS: Final = (
+    # An answer is not a script or a page, whatever a worker wrote into a result.
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    # The path has a job's id.
+    (b"referrer-policy", b"no-referrer"),
+)
+# An answer is for one client and one moment. Files that may be kept say so themselves.
+_NOT_KEPT: Final = (_CACHING, b"no-store")
+
+
+class ResponseHeaders:
+    """ASGI middleware that adds headers to answers, also to those that refuse a WebSocket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on one request, and add to its answer."""
+
+        async def added(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = [*message.get("headers", ()), *_HEADERS]
+                if all(name.lower() != _CACHING for name, _ in headers):
+                    headers.append(_NOT_KEPT)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, added if scope["type"] in ("http", "websocket") else send)
