@@ -60,13 +60,12 @@ async def test_a_token_without_a_request_is_asked_for_too() -> None:
             await hook.identify(Carried(Carrier.AUTHENTICATE, token))
 
 
-async def test_a_function_that_takes_too_long_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_function_that_takes_too_long_lets_nobody_in() -> None:
     async def forever(_headers: Mapping[str, str], _token: str | None) -> Identity | None:
         await anyio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr("jobws.server.hook.HOOK_SECONDS", 0.01)
-    assert await Hook(forever).of_request(Headers({}), None) is None
+    assert await Hook(forever, seconds=0.01).of_request(Headers({}), None) is None
 
 
 @pytest.mark.parametrize("settings", [{"jwt_secret": "x" * 32}, {"auth": False}])

@@ -26,18 +26,20 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Hook:
-    """The authentication of a bridge with such a function. If the function fails or takes 5 s, the request is refused.
+    """The authentication of a bridge with such a function. If the function fails, the request is refused.
 
     Args:
         authenticate: Returns who a client is; None means that the client is refused.
+        seconds: How long the function may take.
     """
 
     required = True
     problems: tuple[str, ...] = ()
     sign: Sign | None = None
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    def __init__(self, authenticate: Authenticate, seconds: float = HOOK_SECONDS) -> None:
         self._authenticate = authenticate
+        self._seconds = seconds
 
     async def of_request(self, headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
         """Return what the function returns. Raises TokenRefusedError if this is None and the request has a token."""
@@ -59,7 +61,7 @@ class Hook:
 
     async def _ask(self, headers: Mapping[str, str], token: str | None) -> Identity | None:
         try:
-            with anyio.fail_after(HOOK_SECONDS):
+            with anyio.fail_after(self._seconds):
                 return await self._authenticate(headers, token)
         except TokenRefusedError:
             raise

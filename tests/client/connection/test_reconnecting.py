@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trio.testing
+import trio_websocket
 
 from jobws.client import Client, connect
-from jobws.client.connection import reconnecting
 from jobws.client.connection.reconnecting import Session, running
 from jobws.client.connection.token import Credentials
 from jobws.client.jobs.subscriptions import Subscriptions
@@ -132,16 +132,28 @@ async def test_tokens() -> None:
         assert bridge.attempts == 1
 
 
-async def test_two_tokens_are_not_sent_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_token_none_is_sent() -> None:
+    async with fake_bridge() as bridge, connect(bridge.url):
+        connection = await bridge.accept()
+        await connection.send("expiring", {"expires": 1})
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    with pytest.raises(trio_websocket.ConnectionClosed):
+        await connection.receive()
+
+
+async def test_two_tokens_are_not_sent_in_a_row() -> None:
     """The function may return the same token as before, or one that expires soon, too."""
-    monkeypatch.setattr(reconnecting, "RENEW_SECONDS", 0.2)
     given: list[float] = []
 
     def token() -> str:
         given.append(trio.current_time())
         return "same"
 
-    async with fake_bridge() as bridge, connect(bridge.url, token=token):
+    talk = Subscriptions(lambda: 0.5)
+    async with (
+        fake_bridge() as bridge,
+        running(Session(bridge.url, Credentials(token), talk, "/ws", renew_seconds=0.2)),
+    ):
         connection = await bridge.accept()
         for _ in range(3):
             await connection.send("expiring", {"expires": 1})

@@ -55,7 +55,7 @@ class Talk(Protocol):
 
 # The longest time between two pings. The answers show that the bridge is alive, and refresh positions.
 PING_SECONDS: Final = 20.0
-RENEW_SECONDS: Final = 10.0  # the shortest time between two new tokens, since the new one may expire soon, too
+RENEW_SECONDS: Final = 10.0
 
 AnyTalk = TypeVar("AnyTalk", bound=Talk)
 
@@ -68,12 +68,16 @@ class Session(Generic[AnyTalk]):
         credentials: The token for the bridge.
         talk: Makes the requests and handles the frames.
         path: The WebSocket's path below the URL: `/ws` for jobs, `/logs` for the log.
+        renew_seconds: The shortest time between two new tokens, since the new one may expire soon, too.
     """
 
-    def __init__(self, url: str, credentials: Credentials, talk: AnyTalk, path: str) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials, talk: AnyTalk, path: str, renew_seconds: float = RENEW_SECONDS
+    ) -> None:
         self.talk = talk
         self.hello: HelloData | None = None  # of the latest connection; None before the first one
         self._ping_seconds = PING_SECONDS
+        self._renew_seconds = renew_seconds
         self._path = path
         self._opened = trio.Event()
         self._url = url
@@ -203,10 +207,10 @@ class Session(Generic[AnyTalk]):
         while True:
             await self._expiring.wait()
             self._expiring = trio.Event()
-            if self._credentials.renewable:
-                request = {"event": "authenticate", "data": {"token": await self._credentials.token()}}
+            if self._credentials.renewable and (token := await self._credentials.token()) is not None:
+                request = {"event": "authenticate", "data": {"token": token}}
                 await transport.send(msgspec.json.encode(request).decode())
-                await trio.sleep(RENEW_SECONDS)
+                await trio.sleep(self._renew_seconds)
 
 
 @asynccontextmanager
