@@ -25,7 +25,7 @@ TOGETHER: Final = {
     **{f"tests/examples/test_{name}.py": "Chromium" for name in ("own_jobs", "pages")},
     **{
         f"tests/web/test_{name}.py": "Chromium"
-        for name in ("fallback", "network", "old_page", "origins", "proxies", "workers")
+        for name in ("fallback", "foreign_pages", "network", "old_page", "origins", "proxies", "workers")
     },
 }
 

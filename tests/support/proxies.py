@@ -10,13 +10,19 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.support import EVENTUALLY_SECONDS, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+TEMPORARY: Final = "client_body_temp_path temp/body;" + "".join(
+    f"{each}_temp_path temp/{each};" for each in ("proxy", "fastcgi", "uwsgi", "scgi")
+)
+"""What nginx's configuration says in `http` so that nothing is written outside the folder."""
 
 
 @contextmanager
@@ -46,8 +52,8 @@ def haproxy(folder: Path, configuration: str) -> Iterator[None]:
 
 @contextmanager
 def _running(command: list[str], configuration: str) -> Iterator[None]:
-    """Run a program that listens on the only address of 127.0.0.1 after `listen` or `bind`. Yield when it does."""
-    (port,) = re.findall(r"\b(?:listen|bind) 127\.0\.0\.1:(\d+)", configuration)
+    """Run a program that listens on one port of 127.0.0.1, after `listen` or `bind`. Yield when it does."""
+    (port,) = set(re.findall(r"\b(?:listen|bind) 127\.0\.0\.1:(\d+)", configuration))
     with subprocess.Popen(command) as process:
         try:
             deadline = time.monotonic() + EVENTUALLY_SECONDS

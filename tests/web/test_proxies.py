@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -10,11 +9,11 @@ import pytest
 
 from jobws.embedded import free_port
 from jobws.tokens import job_scope, mint
-from tests.support import require
 from tests.support.bridge import BridgeProcess
+from tests.support.certificates import certify
 from tests.support.documents import block
 from tests.support.printed import serve_arguments
-from tests.support.proxies import changed, haproxy, nginx
+from tests.support.proxies import TEMPORARY, changed, haproxy, nginx
 from tests.support.web_pages import Pages
 from tests.support.web_pages import page as answer
 
@@ -42,17 +41,7 @@ OTHER_JOB: Final = (
 )
 
 
-NGINX: Final = (
-    "pid nginx.pid; error_log stderr; daemon off; events {}\nhttp { access_log off; client_body_temp_path temp;\n"
-)
-TEMP: Final = "".join(f"{name}_temp_path temp/{name};\n" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
-
-
-def certify(folder: Path) -> None:
-    """Make a certificate and its key, in the folder."""
-    subject = ["-subj", "/CN=jobs.example.com", "-keyout", "jobs.example.com.key", "-out", "jobs.example.com.pem"]
-    command = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+NGINX: Final = f"pid nginx.pid; error_log stderr; daemon off; events {{}}\nhttp {{ access_log off; {TEMPORARY}\n"
 
 
 def with_nginx(folder: Path, port: int, bridge: str, changes: Mapping[str, str]) -> AbstractContextManager[None]:
@@ -63,7 +52,7 @@ def with_nginx(folder: Path, port: int, bridge: str, changes: Mapping[str, str])
         "/etc/ssl/jobs.example.com.key": "jobs.example.com.key",
         "http://127.0.0.1:8787": bridge,
     }
-    return nginx(folder, NGINX + TEMP + changed(block("nginx", "proxy_pass"), {**usual, **changes}) + "}")
+    return nginx(folder, NGINX + changed(block("nginx", "proxy_pass"), {**usual, **changes}) + "}")
 
 
 def with_haproxy(folder: Path, port: int, bridge: str, changes: Mapping[str, str]) -> AbstractContextManager[None]:
@@ -103,7 +92,7 @@ async def test_a_page_follows_its_job_through_a_proxy(
 ) -> None:
     redis.make_queue("http")
     redis.add_job("http", "42", state="active")
-    certify(tmp_path)
+    certify(tmp_path, "jobs.example.com")
     arguments = serve_arguments(block("sh", "--root-path"), tmp_path)
     with BridgeProcess(*arguments, "--port", "0", "--redis", redis.url) as bridge:
         url = await anyio.to_thread.run_sync(bridge.started)
@@ -123,7 +112,7 @@ async def test_a_page_follows_its_job_through_a_proxy(
 async def test_a_proxy_names_the_client_and_keeps_host_and_path(
     chromium: Chromium, tmp_path: Path, run: Callable[..., AbstractContextManager[None]]
 ) -> None:
-    certify(tmp_path)
+    certify(tmp_path, "jobs.example.com")
     port = free_port()
     with Pages(answer(b"")) as bridge, run(tmp_path, port, bridge.url, {}):
         async with chromium.page(f"https://jobs.example.com:{port}/live/queues"):
