@@ -81,6 +81,16 @@ def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> 
     return list(queues.values()), discover
 
 
+def are_names(queues: Iterable[Queue], discover_prefix: str | None) -> bool:
+    """Whether each label is the name of its queue, and of no other one.
+
+    Args:
+        queues: The queues that the bridge is told of.
+        discover_prefix: The prefix under which it finds others; None if it finds none.
+    """
+    return all(queue.label == queue.name and discover_prefix in (None, queue.prefix) for queue in queues)
+
+
 _GLOB: Final = frozenset("*?[]\\")
 
 

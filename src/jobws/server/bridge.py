@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from jobws.bullmq.keys import parse_queues
+from jobws.bullmq.keys import are_names, parse_queues
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import ConfigurationError
@@ -134,7 +134,14 @@ class Bridge:
             self._tasks,
         )
         self.clients: Clients[JobClient, PendingSubscription] = Clients(endpoint, settings, self._admission, greeting)
-        self.logs = Logs(self.target, settings, self._admission, greeting, self._tasks)
+        self.logs = Logs(
+            self.target,
+            settings,
+            self._admission,
+            greeting,
+            self._tasks,
+            by_queue=are_names(configured, settings.prefix if discover else None),
+        )
         self._submitter = Submitter(self.target)
         self.service = Service(
             settings,

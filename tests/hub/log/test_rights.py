@@ -24,9 +24,10 @@ LINES: tuple[tuple[str, str | None], ...] = (("1-0", "http"), ("2-0", None), ("3
 class Client:
     """A connection whose token has this scope, to a hub of its own."""
 
-    def __init__(self, *scope: str) -> None:
+    def __init__(self, *scope: str, by_queue: bool = True) -> None:
         self.hub = LogHub(lambda: 0.0, ignore, ignore)
-        self.hub_client = LogClient(LogSession(1 << 18, sight(*scope)), self.hub, 1 << 20, ignore)
+        session = LogSession(1 << 18, sight(*scope), by_queue=by_queue)
+        self.hub_client = LogClient(session, self.hub, 1 << 20, ignore)
 
     def begin(self, **data: Any) -> LogSubscription:
         member = self.hub_client.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
@@ -109,3 +110,18 @@ def test_a_subscription_that_is_no_longer_allowed_ends() -> None:
     ]
     client.hub_client.complete(pending, LogCursor("0-0", 0), "0-0", gap=False)
     assert (client.frames(), client.publish()) == ([], [])
+
+
+def test_where_labels_are_no_names_lines_cannot_be_told_apart_by_queue() -> None:
+    sentence = (
+        "labels of this bridge differ from the queues' names, so lines cannot be told apart by queue; this needs "
+        "read:logs"
+    )
+    for scope, data in (("read:logs:http", {}), ("read:logs:*", {}), ("read:logs:http", {"queue": "http"})):
+        client = Client(scope, by_queue=False)
+        assert client.hub_client.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0) is None
+        (error,) = client.frames()
+        assert error["data"] == {"code": "forbidden", "message": sentence, "request": "subscribe-logs"}
+    client = Client("read:logs", by_queue=False)
+    client.live(queue="http")
+    assert [frame["event"] for frame in client.renew("read:logs:http")] == ["ended"]

@@ -37,10 +37,11 @@ class LogClient(Client[LogRequest, LogSubscription]):
         wake: Called when frames wait or the connection is to close. It must not wait.
     """
 
-    __slots__ = ("_current", "_hub", "_pending")
+    __slots__ = ("_current", "_hub", "_pending", "_session")
 
     def __init__(self, session: LogSession, hub: LogHub, outbox_bytes: int, wake: Callable[[], None]) -> None:
         super().__init__(session, outbox_bytes, wake)
+        self._session = session
         self._hub = hub
         self._current: LogSubscription | None = None
         self._pending: LogSubscription | None = None
@@ -101,7 +102,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
 
     def _end_forbidden(self) -> None:
         for subscription in (self._pending, self._current):
-            if subscription is not None and not subscription.limit(self.session.reader):
+            if subscription is not None and not subscription.limit(self._session):
                 if subscription is self._pending:
                     self.fail(subscription, FORBIDDEN)
                 else:

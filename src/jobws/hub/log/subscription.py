@@ -13,7 +13,6 @@ from jobws.protocol.codec import encode
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.answers import Dropped, DroppedData
 from jobws.protocol.log.records import log_frame
-from jobws.protocol.log.requests import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from jobws.hub.client import Client
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
-    from jobws.protocol.log.requests import LogRequest, SubscribeLogs
-    from jobws.protocol.request_types import Reader
+    from jobws.protocol.log.requests import LogRequest, LogSession, SubscribeLogs
     from jobws.redis.log_stream import LogCursor, Missing, Page
 
 # How many past lines count as one item of a list, for the limit on requests.
@@ -75,13 +73,13 @@ class LogSubscription:
         lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
         return lines // LINES_PER_ITEM
 
-    def limit(self, reader: Reader) -> bool:
-        """From now on, pass only those lines that the client asked for and that its rights `reader` allow.
+    def limit(self, session: LogSession) -> bool:
+        """From now on, pass only those lines that the client asked for and that the rights of its session allow.
 
         Returns False, and changes nothing, if the rights do not allow the subscription. The caller then ends it.
         """
         try:
-            self.request = replace(self.request, filter=readable(self.request.asked, reader))
+            self.request = replace(self.request, filter=session.readable(self.request.asked))
         except RequestError:
             return False
         return True

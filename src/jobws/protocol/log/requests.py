@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_CHOICES: Final = 1000
 MAX_TEXT_BYTES: Final = 1024
+_NOT_BY_QUEUE: Final = (
+    "labels of this bridge differ from the queues' names, so lines cannot be told apart by queue; this needs read:logs"
+)
 _KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping, authenticate"
 
 
@@ -85,14 +88,25 @@ LogRequest: TypeAlias = SubscribeLogs | UnsubscribeLogs | Ping
 
 
 class LogSession(BaseSession[LogRequest]):
-    """The state of the protocol for one connection to `/logs`."""
+    """The state of the protocol for one connection to `/logs`.
 
-    __slots__ = ()
+    Args:
+        max_message_bytes: The largest message that a client may send.
+        reader: What the client may read.
+        by_queue: Whether a line's `queue` is the label of the queue, so that lines can be told apart by it.
+    """
+
+    __slots__ = ("_by_queue",)
+
+    def __init__(self, max_message_bytes: int, reader: Reader, *, by_queue: bool = True) -> None:
+        super().__init__(max_message_bytes, reader)
+        self._by_queue = by_queue
 
     def _request(self, event: str, data: object, ref: Ref | None) -> LogRequest:
         match event:
             case "subscribe-logs":
-                return _subscription(data, ref, self.reader)
+                asked, tail, after = _subscription(data)
+                return SubscribeLogs(asked, self.readable(asked), tail, after, ref)
             case "unsubscribe-logs":
                 return UnsubscribeLogs(ref)
             case "ping":
@@ -100,22 +114,25 @@ class LogSession(BaseSession[LogRequest]):
             case _:
                 raise RequestError("unknown-event", f"unknown event; /logs knows {_KNOWN}")
 
+    def readable(self, asked: LogFilter) -> LogFilter:
+        """Return the filter for those lines that the client asked for and may read.
 
-def readable(asked: LogFilter, reader: Reader) -> LogFilter:
-    """Return the filter for those lines that a client asked for and may read.
+        Raises:
+            RequestError: `forbidden`. The client may read no lines at all, or not those of a queue that it named, or
+                the bridge cannot tell whose lines they are.
+        """
+        if self.reader.may_read_lines(None):
+            return asked
+        queues = self.reader.line_queues if asked.queues is None else asked.queues
+        if queues is not None and not (queues and all(map(self.reader.may_read_lines, queues))):
+            raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
+        if not self._by_queue:
+            raise RequestError(FORBIDDEN.code, _NOT_BY_QUEUE)
+        return replace(asked, queues=queues, has_queue=True)
 
-    Raises:
-        RequestError: `forbidden`. The client may read no lines at all, or not those of a queue that it named.
-    """
-    if reader.may_read_lines(None):
-        return asked
-    queues = reader.line_queues if asked.queues is None else asked.queues
-    if queues is not None and not (queues and all(map(reader.may_read_lines, queues))):
-        raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
-    return replace(asked, queues=queues, has_queue=True)
 
-
-def _subscription(data: object, ref: Ref | None, reader: Reader) -> SubscribeLogs:
+def _subscription(data: object) -> tuple[LogFilter, int | None, str | None]:
+    """Return the filters, and `tail` and `after`."""
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -130,7 +147,7 @@ def _subscription(data: object, ref: Ref | None, reader: Reader) -> SubscribeLog
         _choice(data, "jobId"),
         _text(data.get("text")),
     )
-    return SubscribeLogs(chosen, readable(chosen, reader), tail, after, ref)
+    return chosen, tail, after
 
 
 def _severity(value: object) -> int:

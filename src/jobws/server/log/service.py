@@ -42,6 +42,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         admission: Knows who clients are.
         greeting: Makes the first frame.
         tasks: The tasks of the bridge.
+        by_queue: Whether a line's `queue` is the label of a queue.
 
     Attributes:
         clients: The clients of `/logs`.
@@ -49,10 +50,18 @@ class Logs(Endpoint[LogClient, LogSubscription]):
     """
 
     def __init__(
-        self, target: RedisTarget, settings: Settings, admission: Admission, greeting: Greeting, tasks: Tasks
+        self,
+        target: RedisTarget,
+        settings: Settings,
+        admission: Admission,
+        greeting: Greeting,
+        tasks: Tasks,
+        *,
+        by_queue: bool,
     ) -> None:
         key = settings.logs_stream.encode()
         self._settings = settings
+        self._by_queue = by_queue
         self._store = Store(target, {})
         self._tasks = tasks
         wanted, due = AutoResetEvent(), AutoResetEvent()
@@ -92,7 +101,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     def connect(self, wake: Callable[[], None], sight: Sight) -> LogClient:
         """Make the hub's side of a client of `/logs`; see `Endpoint.connect`."""
-        session = LogSession(self._settings.max_message_bytes, sight)
+        session = LogSession(self._settings.max_message_bytes, sight, by_queue=self._by_queue)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)
 
     def look_up(self, client: LogClient, pending: LogSubscription) -> None:
