@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import urllib.error
 import urllib.request
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jobws.access.caller import ANYONE, Caller, Refused, Unauthenticated
 from jobws.access.identity import Identity
 from jobws.server.callers import caller_of, without_token
 from jobws.server.keys import Keys, NoKeys
+from jobws.server.proxies import Proxied
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS
 from tests.support.http import ask, problem
@@ -22,12 +26,13 @@ from tests.support.signing import SECRET
 from tests.support.tokens import bearer, jwt, keyed_bridge
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope, Send
 
     from tests.support.redis import Redis
 
 GOOD, OTHER = jwt("read:logs", sub="ann"), jwt("read:logs", sub="bob")
 BAD = jwt("read:logs", key=SECRET[::-1])
+KEYS = Keys(Settings(jwt_secret=SECRET.decode()), 5)
 UNAUTHENTICATED = problem(401, "unauthenticated", "this needs a token, in the header Authorization: Bearer TOKEN")
 BAD_TOKEN = problem(401, "bad-token", "the token is not accepted; the bridge's log says why")
 
@@ -147,3 +152,31 @@ async def test_readyz_without_the_right_names_no_queue(redis: Redis) -> None:
         status, body = await ask(live.url + "/readyz", **bearer("read:metrics"))
         assert status == 503
         assert "http" in body
+
+
+BYTES = st.text(st.characters(max_codepoint=255), max_size=80).map(lambda text: text.encode("latin-1"))
+VALUES = BYTES | st.sampled_from(
+    [f"Bearer {GOOD}", f"Bearer {BAD}", "Bearer", f"__Host-jobws={GOOD}", "https://[", "https://a.example", "null"]
+).map(str.encode)
+NAMES = st.sampled_from([b"authorization", b"cookie", b"origin", b"host", b"sec-fetch-site", b"x-forwarded-for"])
+
+
+@given(headers=st.lists(st.tuples(NAMES, VALUES), max_size=8), offered=st.lists(st.text(max_size=40), max_size=3))
+@settings(max_examples=300)
+def test_no_headers_raise_an_error(headers: list[tuple[bytes, bytes]], offered: list[str]) -> None:
+    """Only a token that stands there whole lets anyone in."""
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "headers": headers,
+        "subprotocols": offered,
+        "client": ("10.0.0.1", 1),
+    }
+    found = asyncio.run(caller_of(scope, KEYS))
+    values = b" ".join(value for _, value in headers).decode("latin-1")
+    assert not isinstance(found, Identity) or GOOD in values
+    without_token(scope)
+    Proxied(app_of_nothing, Settings(trusted_proxies=("10.0.0.0/8",))).address(scope)
+
+
+async def app_of_nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise AssertionError

@@ -198,3 +198,14 @@ async def test_a_refused_preflight_says_what_to_allow(redis: Redis) -> None:
             403,
             "origin http://localhost:5173 refused; allow it with --allow-origin http://localhost:5173\n",
         )
+
+
+async def test_no_queue_is_labelled_as_every_queue(redis: Redis) -> None:
+    """A right to `*` is one to every queue, and no scope can name a queue of that label alone."""
+    redis.make_queue("*")
+    redis.make_queue("a")
+    async with live_bridge(redis.url, queues=("*",)) as live:
+        assert [each["queue"] for each in (await call("GET", live.url + "/queues"))[1]["queues"]] == ["a"]
+        for path in ("/jobs/*", "/analyze/*"):
+            status, body = await call("POST", live.url + path, {"data": 1})
+            assert (status, body["code"]) == (404, "unknown-queue")

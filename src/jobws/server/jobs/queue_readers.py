@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.bullmq.keys import Queue
+from jobws.bullmq.keys import DISCOVER, Queue
 from jobws.bullmq.reading.discovery import Discovery
 from jobws.bullmq.reading.read_state import Tail
 from jobws.bullmq.reading.reader import StreamReader
@@ -193,8 +193,11 @@ class Queues:
     # ---- called by discovery (`Registry`) ----
 
     def knows(self, name: str) -> bool:
-        """Return whether a queue of that name is read, or cannot be read since its label belongs to another queue."""
-        return name in self.by_label or (self._prefix, name) in self._places
+        """Return whether a queue of that name is read, or cannot be read since its label belongs to another queue.
+
+        The label `*` belongs to all of them.
+        """
+        return name == DISCOVER or name in self.by_label or (self._prefix, name) in self._places
 
     def found(self, name: str, since: str | None) -> None:
         """Start to read a queue that exists. Entries after `since` are published; None means those from now on."""
