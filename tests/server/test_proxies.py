@@ -11,6 +11,7 @@ import pytest
 
 from jobws.access.caller import ADDRESS
 from jobws.errors import ConfigurationError
+from jobws.server.bridge import Bridge
 from jobws.server.proxies import Proxied
 from jobws.server.settings import Settings
 from tests.support.bridge import live_bridge
@@ -103,6 +104,12 @@ def test_settings_that_cannot_work_say_so(settings: dict[str, Any], sentence: st
     with pytest.raises(ConfigurationError) as raised:
         Settings(**settings).check()
     assert str(raised.value) == sentence
+
+
+async def test_a_route_cannot_be_the_path_prefix() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Bridge(Settings(root_path="/jobs"))
+    assert str(raised.value) == "--root-path /jobs: routes of the bridge begin with it; take another, as /live"
 
 
 @pytest.mark.parametrize(

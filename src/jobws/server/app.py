@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
 from jobws.access.scope import Action
-from jobws.errors import JobwsError
+from jobws.errors import ConfigurationError, JobwsError
 from jobws.server.callers import Callers
 from jobws.server.guard import Guard, with_cors
 from jobws.server.http import health, openapi, static
@@ -58,16 +58,23 @@ def make_app(
         websockets: By path, the object that serves the WebSockets of this path.
         tasks: The tasks of the bridge. While they do not run, WebSockets are refused with 503.
         lifespan: The context manager that the app enters when a server starts the app.
+
+    Raises:
+        ConfigurationError: The path of a route begins with `root_path`, so it cannot be told whether a proxy took
+            `root_path` away.
     """
     public = [health.LIVENESS, Route("/openapi.json", openapi.answer), *static.routes()]
     optional = [health.readiness(service)]
-    routes = [
+    routes: list[Route | WebSocketRoute] = [
         *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
         *public,
         *optional,
         CheckedRoute("/metrics", metrics.answer, to(Action.READ_METRICS), ["GET"]),
         *http_routes.routes(service),
     ]
+    prefix = settings.root_path
+    if prefix and any(route.path.startswith(f"{prefix}/") for route in routes):
+        raise ConfigurationError(f"--root-path {prefix}: routes of the bridge begin with it; take another, as /live")
     handlers: Mapping[Any, ExceptionHandler] = {JobwsError: answer_error, HTTPException: answer_routing}
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
