@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,14 @@ QUICK = Intervals(look_seconds=0.02)
         (
             {"jwks_file": "x", "mint_secret_file": "x", "mint_key_file": "x"},
             "--mint-secret-file and --mint-key-file exclude each other",
+        ),
+        (
+            {"metrics_listen": "0.0.0.0:9187"},
+            "--metrics-listen takes an address of loopback and a port, as 127.0.0.1:9187, not 0.0.0.0:9187",
+        ),
+        (
+            {"metrics_listen": "127.0.0.1"},
+            "--metrics-listen takes an address of loopback and a port, as 127.0.0.1:9187, not 127.0.0.1",
         ),
         ({"jwks_file": "x", "mint_seconds": 0}, "times about tokens must not be below 0, nor mint_seconds below 1"),
     ],
@@ -87,6 +96,31 @@ def test_tokens_over_plain_http_are_warned_of(redis: Redis) -> None:
         assert bridge.terminate() == 0
     sentence = f"tokens come to {bridge.url} over plain HTTP, where others can read them; a proxy in front adds TLS"
     assert line.rstrip().endswith(sentence)
+
+
+def test_metrics_have_a_port_of_their_own(redis: Redis) -> None:
+    secret = {"JOBWS_JWT_SECRET": SECRET.decode()}
+    there = ("--metrics-listen", "127.0.0.1:0")
+    with BridgeProcess("--port", "0", "--redis", redis.url, *there, environment=secret) as bridge:
+        line = bridge.read_until("metrics are at ")
+        url = line.partition("metrics are at ")[2].partition("/metrics,")[0]
+        status, text = get(url + "/metrics")
+        assert (status, "jobws_queues " in text) == (200, True)
+        assert get(url + "/queues")[0] == 404
+        assert get(url + "/metrics", Host="rebound.example")[0] == 403
+        assert get(url + "/metrics", X_Forwarded_For="192.0.2.1")[0] == 403
+        assert get(bridge.url + "/metrics")[0] == 401
+        assert bridge.terminate() == 0
+
+
+def test_a_port_for_metrics_that_is_taken_names_its_flag() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with BridgeProcess("--port", "0", "--metrics-listen", f"127.0.0.1:{port}") as bridge:
+            assert bridge.wait() == 2
+    assert bridge.lines == [
+        f"jobws: cannot listen on 127.0.0.1:{port}: the port is in use; choose another with --metrics-listen"
+    ]
 
 
 async def test_a_file_that_becomes_bad_keeps_what_it_said(

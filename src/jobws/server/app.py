@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -82,6 +83,14 @@ def make_app(
     called = Callers(ExactPaths(inner), authentication, public, optional, failed_auths)
     guarded = Guard(with_cors(called, settings), settings, keyed=authentication.required)
     return ResponseHeaders(Proxied(guarded, settings))
+
+
+def make_metrics_app(settings: Settings, metrics: Metrics) -> ASGIApp:
+    """Build the ASGI app of `metrics_listen`, which serves `/metrics` to this machine without a token."""
+    handlers: Mapping[Any, ExceptionHandler] = {HTTPException: answer_routing}
+    inner = Starlette(routes=[Route("/metrics", metrics.answer)], exception_handlers=handlers)
+    own_machine = replace(settings, auth=True, allowed_hosts=(), allowed_origins=())
+    return ResponseHeaders(Guard(inner, own_machine, keyed=False))
 
 
 class _WhileRunning:

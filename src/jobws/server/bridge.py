@@ -19,7 +19,7 @@ from jobws.hub.jobs.signals import Signals
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
-from jobws.server.app import make_app
+from jobws.server.app import make_app, make_metrics_app
 from jobws.server.failed_auths import FailedAuths
 from jobws.server.hook import Hook
 from jobws.server.http.service import Service
@@ -68,6 +68,7 @@ class Bridge:
     Attributes:
         authentication: Verifies tokens.
         app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
+        metrics_app: The ASGI app that serves the metrics alone, without a token, to the machine of the bridge.
         fanout: Publishes events to clients. Its counters feed the metrics.
         service: The parts of the bridge that the HTTP endpoints use.
     """
@@ -157,6 +158,7 @@ class Bridge:
             self._submitter,
         )
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited)
+        self.metrics_app = make_metrics_app(settings, metrics)
         websockets: dict[str, Clients[Any, Any]] = {"/ws": self.clients, "/logs": self.logs.clients}
         self.app = make_app(
             settings,

@@ -44,9 +44,11 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     settings.check()
     bridge = Bridge(settings)
     listener = listening_socket(settings.host, settings.port)
+    address = settings.metrics_address()
+    metrics = None if address is None else listening_socket(*address, "--metrics-listen")
     _relax_garbage_collector()
     with own_log(settings):
-        anyio.run(partial(serve, bridge, listener, started), backend="trio")
+        anyio.run(partial(serve, bridge, listener, started, metrics), backend="trio")
 
 
 def _relax_garbage_collector() -> None:
@@ -62,8 +64,8 @@ def _relax_garbage_collector() -> None:
     gc.set_threshold(50_000, 5, 400)
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket, bound to `host` and `port`.
+def listening_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """Return a listening socket, bound to `host` and `port`. Error messages name the flag.
 
     Raises:
         ConfigurationError: The socket cannot be bound to this address.
@@ -75,16 +77,20 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host}:{port}: that is no name of a host") from None
     except OSError as error:
         reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}; choose another with {flag}") from None
 
 
-async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str], None] | None) -> None:
-    """Serve `bridge` on `listener` until SIGTERM or SIGINT. `listener` is closed at the end.
+async def serve(
+    bridge: Bridge,
+    listener: socket.socket,
+    started: Callable[[str], None] | None,
+    metrics: socket.socket | None = None,
+) -> None:
+    """Serve `bridge` on `listener`, and its metrics on `metrics`, until SIGTERM or SIGINT. Both are closed at the end.
 
     At the end WebSockets are closed with 1012. Connections that are still open after `shutdown_seconds` are cut.
     """
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    host, url = listener.getsockname()[0], _url(listener)
     try:
         await report(bridge)
         waiting = False
@@ -97,6 +103,9 @@ async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str]
         await tasks.start(_stop_on_signal, stop, bridge)
         tasks.start_soon(transport.serve, listener, stop)
         _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
+        if metrics is not None:
+            tasks.start_soon(Transport(bridge.metrics_app, bridge.settings).serve, metrics, stop)
+            _log.info("metrics are at %s/metrics, without a token", _url(metrics))
         if bridge.settings.has_keys and not is_loopback(host):
             _log.warning(
                 "tokens come to %s over plain HTTP, where others can read them; a proxy in front adds TLS", url
@@ -109,6 +118,11 @@ async def serve(bridge: Bridge, listener: socket.socket, started: Callable[[str]
             await stop.wait()
             reporting.cancel_scope.cancel()  # Redis may never answer
     _log.info("stopped")
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _stop_on_signal(

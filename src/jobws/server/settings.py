@@ -61,6 +61,9 @@ class Settings:
     root_path: str = ""
     """The path under which a proxy serves the bridge, for instance /live, whether the proxy takes it away or not."""
 
+    metrics_listen: str = ""
+    """An address of loopback and a port, as 127.0.0.1:9187, where /metrics is also served, without a token."""
+
     # ---- keys and tokens (docs/access.md) ----
 
     tokens_file: str | None = None
@@ -199,6 +202,7 @@ class Settings:
             raise ConfigurationError("--proxy-header forwarded is not read; let the proxy send X-Forwarded-For")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /live")
+        self.metrics_address()
         if self.has_keys and not self.auth:
             raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
         if self.auth and not self.has_keys and not is_loopback(self.host):
@@ -207,6 +211,22 @@ class Settings:
                 "--no-auth serves everybody who can reach the port"
             )
         self._check_tokens()
+
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Return the address and the port of `metrics_listen`; None if it is empty.
+
+        Raises:
+            ConfigurationError: They are not an address of loopback and a port.
+        """
+        if not self.metrics_listen:
+            return None
+        host, _, port = self.metrics_listen.rpartition(":")
+        if not (is_loopback(host) and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ConfigurationError(
+                "--metrics-listen takes an address of loopback and a port, as 127.0.0.1:9187, "
+                f"not {self.metrics_listen}"
+            )
+        return host.strip("[]"), int(port)
 
     def _check_tokens(self) -> None:
         about_keys = {
