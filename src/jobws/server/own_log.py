@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def own_log(settings: Settings) -> Iterator[None]:
-    """Also write what this process logs to the log stream, inside this context, unless the setting `own_log` is off.
+    """Inside this context, write all log records of this process to the log stream, too.
+
+    If the setting `own_log` is off, nothing happens.
 
     Leaving the context waits for lines that are not yet written, for 2 s at most.
 

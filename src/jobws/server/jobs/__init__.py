@@ -2,5 +2,5 @@
 
 `queue_readers` reads the streams of all queues. `endpoint` looks up the jobs of new subscriptions. `reading_back` reads
 and delivers past events that subscriptions missed. `sweep` finds outcomes that have no event. `job_log_poller` reads
-the log lines of jobs.
+the log lines of jobs when `job_log_schedule` says so.
 """

@@ -114,9 +114,9 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             await self._run(apart[()])
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """Return the labels of queues that are not known yet, or whose streams were not read yet.
+        """Return those of `labels` for which `Queues.is_awaited` is true.
 
-        A subscription to such a queue is not answered before its stream was read.
+        A request about such a queue is answered later than requests about other queues.
         """
         return tuple(queue for queue in labels if self._queues.is_awaited(queue))
 
@@ -151,7 +151,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
                 await self._queues.ready(read_again)
 
     async def _complete(self, batch: Waiting, query: Query) -> set[str]:
-        """Answer the requests that can be answered. The others stay in the batch.
+        """Answer the requests that can be answered, and remove these from `batch`. The others stay in it.
 
         Returns:
             The queues whose streams are being read again. Requests about these queues must wait until this has ended.
@@ -180,8 +180,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         await self._queues.ready(query.queues)
         query.ask()
         look_up = await persist(lambda: self._store.look_up(query.job_ids, query.sought))
-        # The events that the snapshots reflect must be published before the answer, and so must those that the client
-        # has.
+        # Two kinds of events must be published before the answer: those that happened before the snapshots were read,
+        # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         await self._queues.published(ends, query.known)
         query.take(look_up)
@@ -189,7 +189,10 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
 
 def divide(batch: Waiting) -> tuple[Waiting, Waiting]:
-    """Return the requests to look up next, and the others. No request is divided."""
+    """Return the first requests of `batch`, which are looked up next, and the others.
+
+    The first ones have at most SUBSCRIPTIONS_PER_LOOK_UP subscriptions together, unless a single request has more.
+    """
     size = 0
     for index, (_, pending) in enumerate(batch):
         size += len(pending.subscriptions)

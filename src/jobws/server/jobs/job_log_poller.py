@@ -1,7 +1,8 @@
-"""Reads the log lines of followed jobs: soon after an event or new lines, less often when nothing happens.
+"""Reads the log lines of followed jobs. A job is followed if a subscription asked for its lines.
 
-BullMQ writes no event for a line, so the lists are polled. Those of all jobs that are due are read together. While a
-client's outbox is more than half full, no lines are read for it; they stay in Redis.
+BullMQ keeps a job's lines in a list and writes no event for a line, so the lists are polled: soon after an event or new
+lines, less often when nothing happens. The lists of several jobs are read together. While a client's outbox is more
+than half full, no lines are read for this client; they stay in Redis.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MAX_JOBS: Final = 200
 # How many of these may be jobs that were never read before. The size of their lines is unknown: with lines of a
 # megabyte, each job has 16 MB.
 MAX_NEW_JOBS: Final = 8
+# How many bytes of lines are read together, about. The next number of jobs follows from the bytes of the last read.
 LOOK_BYTES: Final = 2 * 1024 * 1024
 # After this time, other tasks run. A line of a megabyte takes a millisecond.
 TURN_SECONDS: Final = 0.0005
@@ -42,13 +44,13 @@ _log: Final = logging.getLogger(__name__)
 
 
 class JobLogPoller:
-    """Reads log lines for their followers.
+    """Reads log lines for the subscriptions that follow them.
 
     Args:
-        lines: The followers of jobs' log lines.
+        lines: The subscriptions that follow log lines, and how far each one has got them.
         queues: The queues by label; a live view.
         store: Reads the lists from Redis.
-        schedule: Decides when each job's lines are due.
+        schedule: Decides when each job's lines are read.
     """
 
     def __init__(self, lines: JobLogs, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
@@ -66,13 +68,20 @@ class JobLogPoller:
             await self._look(self._first(await self._schedule.due()))
 
     def _first(self, due: list[Job]) -> list[Job]:
-        """Return the jobs whose lines are read together; at least one."""
+        """Return those of the jobs `due` whose lines are read now, together. There is at least one.
+
+        The others stay due.
+        """
         new = [job for job in due if self._paces[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
         return [job for job in due if job not in waiting][: self._at_once]
 
     async def give_up(self) -> None:
-        """End the wait of subscriptions that have waited too long for lines, until cancelled."""
+        """Run until cancelled, and send what a subscription holds back when it has waited too long for lines.
+
+        This is after `hold_seconds` in which Redis returned no lines of any job, and at the latest after
+        MAX_HOLD_SECONDS. A client that reads slowly may wait longer.
+        """
         schedule, draining = self._schedule, self._lines.draining
         while True:
             now = anyio.current_time()

@@ -29,7 +29,7 @@ class Pace:
 
     Attributes:
         asked: When the lines were read last; -inf means never.
-        due: When the lines are to be read next.
+        due: When the lines are to be read next; inf means that no read is planned, or that one is under way.
         pause: The seconds from the end of a read to the next one.
         urgent: Whether an outcome waits for the lines.
     """
@@ -43,13 +43,18 @@ class Pace:
         self.urgent = False
 
     def slow_down(self, now: float) -> None:
-        """Note that a read has ended. The next one is due after the pause, and later pauses are longer."""
+        """Note that a read has ended at `now`. The next one is due after `pause`, and later pauses are longer.
+
+        If news came during the read, the next one may be due earlier.
+        """
         self.due = min(self.due, now + self.pause)
         self.pause = min(self.pause * SLOWER, SLOW_SECONDS)
 
 
 class JobLogSchedule:
-    """When the lines of all followed jobs are due, and until when subscriptions wait for lines.
+    """When the lines of each followed job are read next, and until when subscriptions wait for lines.
+
+    A subscription that waits for lines holds back the outcome of its job.
 
     Args:
         hold_seconds: How long an outcome waits for the last lines if Redis sends no lines of any job meanwhile.
@@ -70,7 +75,11 @@ class JobLogSchedule:
         self._waiting = anyio.Event()
 
     def note_news(self, job: Job, urgent: bool) -> None:
-        """Note that a job may have new lines. `urgent` says whether an outcome waits for them. Never waits."""
+        """Have the lines of a job read soon, since it may have new ones. Never waits.
+
+        `urgent` says whether an outcome waits for the lines. Then they are due immediately; otherwise at most once in
+        SPACING_SECONDS.
+        """
         now = anyio.current_time()
         pace = self.paces.setdefault(job, Pace())
         pace.pause = FAST_SECONDS
@@ -80,13 +89,17 @@ class JobLogSchedule:
             self._due.set()
 
     def note_waiting(self, subscription: Subscription) -> None:
-        """Note that a subscription waits for lines from now on. Returns immediately."""
+        """Set the deadlines of a subscription that waits for lines. Earlier deadlines no longer count. Never waits."""
         now = anyio.current_time()
         self.deadlines[subscription] = now + self.hold_seconds, now + MAX_HOLD_SECONDS
         self._waiting.set()
 
     async def due(self) -> list[Job]:
-        """Wait until lines of jobs are due, and return these jobs. Those for which an outcome waits come first."""
+        """Wait until some jobs' log lines are due to be read, and return these jobs. They stay due.
+
+        Jobs whose outcome is held back until their last lines are read come first. Otherwise those come first that have
+        been due for longest.
+        """
         while True:
             now = anyio.current_time()
             due = sorted((not pace.urgent, pace.due, job) for job, pace in self.paces.items() if pace.due <= now)

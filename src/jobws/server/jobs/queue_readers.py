@@ -97,14 +97,15 @@ class Queues:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
     def is_awaited(self, label: str) -> bool:
-        """Whether the queue is unknown, or the events that its stream already held were not read yet."""
+        """Whether requests about a queue must wait: it is unknown, or what its stream already held was not read yet."""
         tail = self._tails.get(label)
         return tail is None or not self._is_ready(tail)
 
     async def ready(self, labels: Iterable[str]) -> None:
         """Wait until what these queues' streams already hold was read, so that all later events will be published.
 
-        This does not wait for unknown queues, or for a queue that is forgotten meanwhile.
+        This waits until a second reading of a stream has ended, too. It does not wait for unknown queues, or for a
+        queue that is forgotten meanwhile.
         """
         # Find those that are not ready first: of ten thousand queues, nearly all are.
         for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
@@ -148,13 +149,17 @@ class Queues:
     def is_wanted(self, queue: str) -> bool:
         """Whether a client waits for the queue's next event, so that the event must be read immediately.
 
-        With at most MAX_READERS queues, a subscription to all queues whose job was not seen yet counts for each queue.
+        If there are at most MAX_READERS queues, a client that looks for a job id in any queue waits for all of them.
         """
         rooms = self._fanout.rooms
         return rooms.is_listened_to(queue) or (rooms.seeking and len(self._tails) <= MAX_READERS)
 
     def note_listened(self, queue: str | None) -> None:
-        """Note a change of `Rooms.is_listened_to` for a queue, or of `Rooms.seeking` (None). Wakes readers."""
+        """Have the queue read immediately if clients want its events now. With None, do so for all queues.
+
+        Called when `Rooms.is_listened_to` has changed for the queue, or `Rooms.seeking` (None). Discovery looks for a
+        queue that does not exist yet as long as clients want its events. Never waits.
+        """
         if queue is not None and self.discovery is not None and not self.knows(queue):
             if self._fanout.rooms.is_listened_to(queue):
                 self._awaited[queue] = None
@@ -176,7 +181,7 @@ class Queues:
         return self.by_label if self.discovery is None else _Nameable(self)
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for unknown queues immediately. This waits while Redis is unavailable. Cancelling is safe."""
+        """Have discovery look for unknown queues now, and wait until Redis has answered. Cancelling is safe."""
         if self.discovery is not None:
             await self.discovery.find(labels)
 
@@ -200,7 +205,7 @@ class Queues:
         return name == DISCOVER or name in self.by_label or (self._prefix, name) in self._places
 
     def found(self, name: str, since: str | None) -> None:
-        """Start to read a queue that exists. Entries after `since` are published; None means those from now on."""
+        """Add a queue, and read its stream after the stream id `since`. None means: only what is added from now on."""
         queue = Queue(name, self._prefix, name)
         if since is not None:
             self._fanout.cursors[name] = since
@@ -215,7 +220,10 @@ class Queues:
         self._fanout.knows_all = True
 
     def awaited(self, count: int) -> Collection[str]:
-        """Return up to `count` names of unknown queues that subscriptions name. Later calls begin with others."""
+        """Return up to `count` names of unknown queues that subscriptions name, and move these names to the end.
+
+        So the next call begins with others.
+        """
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]
@@ -223,7 +231,7 @@ class Queues:
         return names
 
     def is_needed(self, name: str) -> bool:
-        """Whether a subscription names the queue, or has a job that the queue was seen to have."""
+        """Whether the queue must be kept: a subscription names it, or names none and its job was found in this one."""
         return self._fanout.rooms.is_listened_to(name)
 
     def forget(self, name: str) -> None:
@@ -243,13 +251,13 @@ class Queues:
     # ---- health ----
 
     def last_reads(self) -> dict[str, float | None]:
-        """Return, by label, when the queue was last read, in seconds on anyio's clock; None if it was not read yet."""
+        """Return, by label, when Redis last answered a read of the stream, on anyio's clock; None if it never did."""
         return {label: tail.last_read for label, tail in self._tails.items()}
 
     def problems(self, now: float) -> dict[str, str]:
-        """Return, by label, why a queue is not being read.
+        """Return, by label, why a queue is not being read at the time `now` on anyio's clock.
 
-        Problems of discovery and crashes of readers are there, too.
+        Other keys are `*` if discovery has not ended its first pass, and `reader 0` or so for readers that crashed.
         """
         found: dict[str, str] = {}
         if not self.is_scanned:
@@ -280,7 +288,7 @@ class Queues:
 
 
 class _Nameable:
-    """The labels of queues that exist, or may come into existence."""
+    """The labels of queues that are known, or that discovery may find later."""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues

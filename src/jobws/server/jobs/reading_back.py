@@ -1,8 +1,8 @@
-"""Reading back: reads events and outcomes that subscriptions missed from Redis, and delivers them.
+"""Reading back: reads from Redis the past events and outcomes that a client must still get, and delivers them.
 
-This goes at the speed of the client: the next event is delivered only when the outbox is at most half full. So a client
-that asks for a thousand results is not closed as a slow one. A client has a task of its own for this while it must
-still get something.
+These are the client's backlog. A client with a backlog has a task of its own, which goes at the speed of the client:
+the next event is delivered only when the outbox is at most half full. So a client that asks for a thousand results is
+not closed as a slow one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReadingBack:
-    """Reads what clients' backlogs name, and delivers it.
+    """Reads from Redis what is in clients' backlogs, and delivers it.
 
     Args:
         fanout: Where events pass.
@@ -67,7 +67,7 @@ class ReadingBack:
         self._busy: set[JobClient] = set()
 
     def start(self, client: JobClient) -> None:
-        """Start a task that empties the client's backlog, unless there is one. Returns immediately."""
+        """Start a task that empties the client's backlog, unless such a task is running. Returns immediately."""
         if client not in self._busy:
             self._busy.add(client)
             self._spawn(self._run, client)
@@ -96,7 +96,10 @@ class ReadingBack:
             count = batch_size(count, size, wanted_bytes=CHUNK_BYTES, most=min(MAX_ENTRIES, 4 * count))
 
     async def _replay(self, client: JobClient, events: Sequence[tuple[Replay, int]]) -> int:
-        """Read events from their streams, deliver them, and return how many bytes their fields have."""
+        """Read events from their streams, deliver them, and return how many bytes their fields have.
+
+        An event is given by a Replay and the index of one of its `stream_ids`.
+        """
         entries: list[Entry | None] = []
         for queue, group in groupby(events, lambda each: each[0].queue):
             stream_ids = tuple(of.stream_ids[index] for of, index in group)
@@ -114,11 +117,12 @@ class ReadingBack:
         """Read outcomes from their jobs' hashes, deliver them, and return how many bytes the results have."""
         owed = [each for each in owed if each.queue in self._queues.by_label]  # the other queues are gone
         jobs = [(each.queue, each.subscription.request.key.job_id or "") for each in owed]
-        # While a stream is read again, its cursor has gone back, and some clients have not got their `gap` yet.
+        # While a stream is read again, its cursor has gone back, and some clients have not got their `gap` yet. Wait
+        # until that has ended.
         await self._queues.ready({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
-        # The jobs may have ended again since, with events that are not published yet.
+        # A hash may show an outcome whose event is not published yet. The event comes first.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
         await self._queues.published(ends, known)
         size = 0

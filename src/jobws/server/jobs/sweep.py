@@ -1,4 +1,4 @@
-"""The sweep: reads jobs that have subscribers again, to find outcomes without an event.
+"""The sweep: looks up once more the jobs that have subscribers, to find outcomes that no event told of.
 
 Such outcomes exist since BullMQ writes no event when it drains, obliterates or cleans a queue, or when a finished job
 is removed. An event may also be trimmed before it is read, so a queue is swept after every hole in its stream. A queue
@@ -90,7 +90,10 @@ class Sweeper:
                 everything_at = anyio.current_time() + self._seconds
 
     async def _sweep_hole(self, queue: str) -> None:
-        """Sweep a queue whose events were missed, or that keeps none. If this does not succeed, it is repeated soon."""
+        """Sweep a queue whose events were missed, or that keeps none. If this does not succeed, it is repeated soon.
+
+        If it succeeds, frames of the queue have positions again (see `PublishedStreams.resolve`).
+        """
         self._holes.queues.discard(queue)
         complete = False
         try:
@@ -102,9 +105,10 @@ class Sweeper:
                 self._fanout.resolve(queue)
 
     async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:
-        """Read these jobs again, and have outcomes delivered that have no event.
+        """Look up the jobs `job_ids` once more, and have outcomes delivered that no event told of.
 
-        Returns False if the sweep must be repeated soon: Redis was unavailable, or the stream was not read to its end.
+        None among the ids is skipped. Returns False if the sweep must be repeated soon: Redis was unavailable, or the
+        stream was not read to its end.
         """
         complete = True
         while some := await _portion(job_ids):
@@ -123,7 +127,7 @@ class Sweeper:
 
 
 async def _portion(job_ids: Iterator[bytes | None]) -> list[str]:
-    """Return the next jobs to look up together, or none if there are no more."""
+    """Take the next jobs to look up together, at most JOBS_AT_ONCE. The list is empty if there are no more."""
     some: list[str] = []
     turn = Turn()
     for job_id in job_ids:

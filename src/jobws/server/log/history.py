@@ -1,8 +1,8 @@
 """Finds where a subscription to the log begins, and reads lines back from there until the subscription is live.
 
-Past lines are read in pages, at the speed of the client, also those that were added meanwhile. When the client has got
-all lines up to those that the live subscriptions have got, it becomes one of them. So no line has to wait in memory for
-it, and none is missed.
+Past lines are read in pages, at the speed of the client. So are lines that are added meanwhile. When the subscription
+has got the same lines as the live subscriptions, it becomes one of them. So no line has to wait in memory for it, and
+none is missed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Beginning(NamedTuple):
-    """Where a subscription to the log begins.
+    """Where in the stream a subscription to the log begins.
 
     Attributes:
-        cursor: The cursor after which its lines begin.
-        end: The id of the last line that the stream has.
-        gap: Whether lines before `cursor` may be missing.
+        cursor: The subscription gets the lines after this cursor.
+        end: The id of the last line that the stream has now. Lines up to this id are sent as replayed.
+        gap: Whether lines that the client should have got may be missing before `cursor`.
     """
 
     cursor: LogCursor
@@ -89,7 +89,8 @@ class LogHistory:
     async def _beginning(self, subscription: LogSubscription) -> Beginning:
         request, here = subscription.request, self._hub.cursor
         if request.after is None and not request.tail and here is not None:
-            # The cursor of the live subscriptions: one that replaces another continues after the same line.
+            # The stream may have further lines after the cursor of the live subscriptions. A subscription that replaces
+            # a live one of the same client must not miss them.
             return Beginning(LogCursor(here.id, here.count), here.id)
         state = await persist(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
@@ -100,7 +101,7 @@ class LogHistory:
         )
 
     async def _last(self, subscription: LogSubscription, end: LogCursor, wanted: int) -> LogCursor:
-        """Return the cursor after which the stream has `wanted` lines that the filter chooses, up to the cursor `end`.
+        """Return the cursor after which `wanted` lines pass the subscription's filter, up to the cursor `end`.
 
         If the stream has fewer such lines, this is the cursor before its first entry.
         """
@@ -126,7 +127,7 @@ class LogHistory:
             upper, asked = f"({entries[-1][0].decode()}", next_count(entries)
 
     async def _read_back(self, client: LogClient, subscription: LogSubscription) -> None:
-        """Send the client the lines after its cursor, until it is live."""
+        """Send the lines after the subscription's cursor, until the subscription is live or has ended."""
         count = FIRST_COUNT
         while (cursor := subscription.cursor) is not None:
             await wait_for_low_water(client.outbox)
@@ -134,7 +135,8 @@ class LogHistory:
             page = await persist(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
             seen, index = -1, 0
             while index > seen:
-                # The last page is not queued for a turn: after many others the page would be old, and not the last.
+                # A page that is not full is the last one. It is passed on without waiting for a turn, since after the
+                # wait the stream would have further lines.
                 async with self._turn() if page.full else nullcontext():
                     seen, index = index, subscription.read_back(page, index, self._hub.clock)
                     if self._hub.join(subscription, page, index):
@@ -147,10 +149,10 @@ class LogHistory:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Return a context in which only one client at a time goes through lines, for a short time.
+        """Wait for the turn of this client. Only one client at a time goes through lines, inside this context.
 
-        Many clients may have lines to go through at the same time. A hundred such steps in a row would delay job
-        events, so each step is followed by a checkpoint.
+        The caller must leave the context soon. A hundred such steps in a row would delay job events, so other tasks run
+        after each step.
         """
         async with self._turns:
             yield
