@@ -24,11 +24,12 @@ requests = st.fixed_dictionaries(
     {},
     optional={
         "event": st.sampled_from(
-            ["subscribe-job", "unsubscribe-job", "subscribe-queue", "unsubscribe-queue", "ping", "x"]
+            ["subscribe-job", "unsubscribe-job", "subscribe-queue", "unsubscribe-queue", "ping", "authenticate", "x"]
         ),
         "data": json_values
         | st.fixed_dictionaries(
-            {}, optional={"jobId": json_values, "queue": json_values, "events": json_values, "until": json_values}
+            {},
+            optional=dict.fromkeys(("jobId", "queue", "events", "until", "token"), json_values),
         )
         | st.fixed_dictionaries({"jobs": st.lists(json_values, max_size=5)}),
         "ref": json_values,
@@ -47,9 +48,26 @@ def receive(message: str | bytes) -> object:
 @example("\ud800")
 def test_any_message_has_a_result(message: str | bytes) -> None:
     result = receive(message)
-    assert isinstance(result, Subscribe | Unsubscribe | Ping | Frame | Close)
+    assert isinstance(result, Subscribe | Unsubscribe | Ping | Authenticate | Frame | Close)
     if isinstance(result, Frame):
         assert json.loads(result.payload)["event"] == "error"
+
+
+@given(st.text(st.characters(codec=None)) | st.binary() | requests.map(json.dumps), st.sampled_from(Standing))
+def test_without_a_valid_token_nothing_is_begun(message: str | bytes, standing: Standing) -> None:
+    session = Session(("http",), 1 << 18, 10, EVERYTHING)
+    session.standing = standing
+    result = session.receive(message, 0.0)
+    session.standing = Standing.VALID
+    allowed = session.receive(message, 0.0)
+    if standing is Standing.VALID or isinstance(allowed, Ping | Authenticate | Frame | Close):
+        assert type(result) is type(allowed)
+    elif standing is Standing.EXPIRED and isinstance(allowed, Unsubscribe):
+        assert result == allowed
+    else:
+        assert isinstance(result, Frame)
+        code = "expired" if standing is Standing.EXPIRED else "unauthenticated"
+        assert json.loads(result.payload)["data"]["code"] == code
 
 
 @given(st.text(min_size=1, max_size=128))
