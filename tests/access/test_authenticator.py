@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobws.access.authenticator import LOOK_SECONDS, Authenticator, KeyFiles
+from jobws.access.authenticator import Authenticator, KeyFiles
 from jobws.access.carrier import Carried, Carrier, carried
 from jobws.access.identity import Identity, Rights
 from jobws.access.jwt import Rules, UnknownKeyError
@@ -41,7 +41,7 @@ TOKENS = {"tokens": STATIC, "old": BY_OLD, "new": BY_NEW, "jwks": BY_KEY}
 @pytest.fixture
 def authenticator() -> Authenticator:
     made = Authenticator(FILES, Rules())
-    assert made.look(GOOD, 0) == []
+    assert made.look(GOOD) == []
     return made
 
 
@@ -61,7 +61,7 @@ def test_each_file_lets_its_tokens_in_and_what_is_gone_is_refused(name: str, aut
     identity = identify(authenticator, token)
     assert authenticator.is_current(identity)
     others = {"tokens": b"", "old": b"y" * 32, "new": b"z" * 32, "jwks": jwks(jwk(ed_key(1), kid="b"))}
-    assert authenticator.look({**GOOD, name: others[name]}, 5) == []
+    assert authenticator.look({**GOOD, name: others[name]}) == []
     assert refusal(authenticator, token)
     assert not authenticator.is_current(identity)
     for other in TOKENS.values():
@@ -84,21 +84,21 @@ BROKEN: dict[str, list[tuple[bytes | ConfigurationError, str]]] = {
 def test_a_file_that_breaks_leaves_the_state_before(name: str, authenticator: Authenticator) -> None:
     identity = identify(authenticator, TOKENS[name])
     for content, problem in BROKEN[name]:
-        told = authenticator.look({**GOOD, name: content}, 5)
+        told = authenticator.look({**GOOD, name: content})
         assert len(told) == 1
         assert told[0].startswith(problem)
         assert authenticator.problems == tuple(told)
-        assert authenticator.look({**GOOD, name: content}, 10) == [], "told once"
+        assert authenticator.look({**GOOD, name: content}) == [], "told once"
         assert authenticator.problems == tuple(told)
         assert authenticator.is_current(identity)
         assert identify(authenticator, TOKENS[name]) == identity
-    assert authenticator.look(GOOD, 15) == []
+    assert authenticator.look(GOOD) == []
     assert authenticator.problems == ()
 
 
 def test_a_broken_file_holds_up_no_other(authenticator: Authenticator) -> None:
     """The first file is broken, and a key is removed from another file."""
-    told = authenticator.look({**GOOD, "tokens": b"nonsense", "new": b"z" * 32}, 5)
+    told = authenticator.look({**GOOD, "tokens": b"nonsense", "new": b"z" * 32})
     assert len(told) == 1
     assert refusal(authenticator, BY_NEW)
     assert identify(authenticator, STATIC).sub == "nightly"
@@ -106,13 +106,13 @@ def test_a_broken_file_holds_up_no_other(authenticator: Authenticator) -> None:
 
 def test_a_revoked_token(authenticator: Authenticator) -> None:
     identity, other = identify(authenticator, BY_OLD), identify(authenticator, BY_NEW)
-    authenticator.look({**GOOD, "revoked": b"t9\nt1\n"}, 5)
+    authenticator.look({**GOOD, "revoked": b"t9\nt1\n"})
     assert refusal(authenticator, BY_OLD) == "its jti, 't1', is revoked"
     assert not authenticator.is_current(identity)
     assert authenticator.is_current(other)
-    assert authenticator.look({**GOOD, "revoked": b"\xff"}, 10) == ["revoked is no UTF-8 text"]
+    assert authenticator.look({**GOOD, "revoked": b"\xff"}) == ["revoked is no UTF-8 text"]
     assert not authenticator.is_current(identity)
-    authenticator.look(GOOD, 15)
+    authenticator.look(GOOD)
     assert authenticator.is_current(identity)
 
 
@@ -123,27 +123,19 @@ def test_a_comment_revokes_nothing(authenticator: Authenticator) -> None:
 
 def test_a_line_that_changes_is_another_identity(authenticator: Authenticator) -> None:
     identity = identify(authenticator, STATIC)
-    authenticator.look({**GOOD, "tokens": line("write:logs")}, 5)
+    authenticator.look({**GOOD, "tokens": line("write:logs")})
     assert not authenticator.is_current(identity)
     assert identify(authenticator, STATIC).rights == Rights(parse_scope("write:logs"))
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
     made = Authenticator(FILES, Rules(), (read_secret("environment", SECRET),))
-    assert made.is_due(0)
     assert identify(made, BY_NEW).sub is None
     assert refusal(made, STATIC) == "the tokens file does not have this token"
     assert FILES.names() == ["tokens", "old", "new", "jwks", "revoked"]
-    problems = made.look({name: ConfigurationError(f"cannot read {name}") for name in GOOD}, 0)
+    problems = made.look({name: ConfigurationError(f"cannot read {name}") for name in GOOD})
     assert problems == [f"cannot read {name}" for name in FILES.names()]
     assert made.is_current(identify(made, BY_NEW))
-
-
-def test_files_are_looked_at_every_five_seconds(authenticator: Authenticator) -> None:
-    assert LOOK_SECONDS == 5
-    assert [authenticator.is_due(now) for now in (0, 4.9, 5)] == [False, False, True]
-    authenticator.look(GOOD, 7)
-    assert [authenticator.is_due(now) for now in (5, 11.9, 12)] == [False, False, True]
 
 
 def test_unknown_keys_are_told_apart(authenticator: Authenticator) -> None:

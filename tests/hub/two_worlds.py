@@ -182,7 +182,7 @@ class World:
         self.streams[queue] = stream = stream[max(0, len(stream) - keep) :]
         oldest = before(stream[0][0]) if stream else self.fanout.cursors[queue]
         generated = self.end(queue) if stream else self.fanout.cursors[queue]
-        self.rereads[queue] = self.fanout.begin_reread(queue, reason, generated, oldest)
+        self.rereads[queue] = self.fanout.begin_reread(queue, generated, oldest)
         do_all(self.fanout.send_gap(queue, reason, self.rereads[queue][1]))
 
     def end_reread(self, queue: str) -> None:

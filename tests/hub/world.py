@@ -330,7 +330,7 @@ class Bridge:
         if reason is not None:
             self.expected.pop(queue, None)
             oldest = before(stream[0][0]) if stream else generated
-            start, floor = self.fanout.begin_reread(queue, reason, generated, oldest)
+            start, floor = self.fanout.begin_reread(queue, generated, oldest)
             self.fanout.verified[queue] = start
             end = self.redis.end(queue)
             self.telling[queue] = self.fanout.send_gap(queue, reason, floor)

@@ -102,7 +102,7 @@ async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: 
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
         tail = live.bridge.queues._tails["http"]
         # As if the stream were being read again, and then everything was trimmed.
-        live.bridge.fanout.begin_reread("http", "trimmed", sent, sent)
+        live.bridge.fanout.begin_reread("http", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
         tail.check_at = anyio.current_time() + 0.5
         tail.state = Reread(sent, 1, sent)

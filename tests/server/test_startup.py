@@ -46,5 +46,5 @@ async def test_a_bridge_is_not_ready_before_the_streams_were_read_back(redis: Re
         await live.ready()
         assert before.keys() == {"http", "sparql", "techstack", "analyzer"}
         assert not live.bridge.service.problems()
-        live.bridge.fanout.begin_reread("http", "trimmed", "0-0", "0-0")
+        live.bridge.fanout.begin_reread("http", "0-0", "0-0")
         assert live.bridge.service.problems() == {"http": "what its stream holds is being read"}

@@ -35,8 +35,8 @@ def jobs_of(query: Query) -> list[Job]:
 def begin_again(fanout: Fanout, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
     """Do what is done when entries of a stream were lost: begin to read it again, and send `gap` to all.
 
-    Arguments and result are those of `Fanout.begin_reread`.
+    Result and further arguments are those of `Fanout.begin_reread`.
     """
-    start, floor = fanout.begin_reread(queue, reason, generated, oldest)
+    start, floor = fanout.begin_reread(queue, generated, oldest)
     do_all(fanout.send_gap(queue, reason, floor))
     return start, floor

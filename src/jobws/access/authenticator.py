@@ -6,7 +6,7 @@ This module reads no file: the caller reads the files every few seconds, and pas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from jobws.access.carrier import check_text
 from jobws.access.jwt import Rules, verify
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from jobws.access.carrier import Carried
     from jobws.access.identity import Identity
-
-LOOK_SECONDS: Final = 5
-"""How often to read the files again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,6 @@ class Authenticator:
         self._files = files
         self._rules = rules
         self._given = secrets
-        self._looked_at: float | None = None
         self._contents: dict[str, bytes] = {}
         self._problems: dict[str, str] = {}
         self._tokens = StaticTokens({})
@@ -72,21 +68,15 @@ class Authenticator:
         """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
         return tuple(self._problems.values())
 
-    def is_due(self, now: float) -> bool:
-        """Whether it is time to call `look`. `now` is in seconds of a clock that never goes back."""
-        return self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
-
-    def look(self, contents: Mapping[str, bytes | ConfigurationError], now: float) -> list[str]:
+    def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> list[str]:
         """Use the keys that the files hold now. If a file cannot be read or parsed, what it held before still counts.
 
         Args:
             contents: By name, the content of each file of `KeyFiles.names`, or the error of reading it.
-            now: In seconds of the clock of `is_due`.
 
         Returns:
             A sentence for each problem that the call before did not have.
         """
-        self._looked_at = now
         before = self._problems
         self._problems = {}
         for name in self._files.names():

@@ -204,7 +204,7 @@ def _verified(text: str, keys: Keys) -> Identity:
         leeway_seconds=keys.jwt_leeway_seconds,
     )
     authenticator = Authenticator(files, rules, tuple(read_secret(*each) for each in secret))
-    for problem in authenticator.look({name: _content(Path(name)) for name in files.names()}, now=0):
+    for problem in authenticator.look({name: _content(Path(name)) for name in files.names()}):
         raise ConfigurationError(problem)
     return authenticator.identify(Carried(Carrier.AUTHENTICATE, text), now=time.time())
 

@@ -125,7 +125,7 @@ class Keys:
                     _log.error("%s; what the file said before still counts", problem)
 
     def _look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
-        self._authenticator.look(contents, time.monotonic())
+        self._authenticator.look(contents)
         self._signer.look(contents)
 
     def _read(self) -> dict[str, bytes | ConfigurationError]:

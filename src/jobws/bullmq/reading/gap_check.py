@@ -63,12 +63,11 @@ class Hub(Protocol):
         """Take note that Redis has trimmed the entries before this id."""
         ...
 
-    def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+    def begin_reread(self, queue: str, generated: str, oldest: str) -> tuple[str, str]:
         """Prepare for reading the stream once more, and set its cursor back. `send_gap` must follow.
 
         Args:
             queue: The queue's label.
-            reason: The reason that clients get in `gap`.
             generated: The stream's highest id.
             oldest: The id before the stream's oldest entry.
 
@@ -264,7 +263,7 @@ class GapCheck:
         # Entries before this id are gone even if nothing was trimmed: the stream may have been deleted and created
         # again.
         oldest = before(seen.first) if seen.length else seen.generated
-        start, floor = self._hub.begin_reread(label, reason, seen.generated, oldest)
+        start, floor = self._hub.begin_reread(label, seen.generated, oldest)
         self._hub.verified[label] = start
         tail.read = None
         tail.state = reread = Reread(seen.last, seen.added, floor)

@@ -103,7 +103,7 @@ class PublishedStreams(ABC):
         self.without_events.discard(queue)
         self.without_position.discard(queue)
 
-    def begin_reread(self, queue: str, reason: str, generated: str, oldest: str) -> tuple[str, str]:
+    def begin_reread(self, queue: str, generated: str, oldest: str) -> tuple[str, str]:
         """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
         The caller must call `send_gap` next, publish the entries, and then call `end_reread`. Meanwhile, events that
@@ -112,7 +112,6 @@ class PublishedStreams(ABC):
 
         Args:
             queue: The queue's label.
-            reason: Why the stream is published again: the `reason` of the `gap` frame.
             generated: The highest id that was ever added to the stream.
             oldest: The id before the stream's oldest entry.
 
