@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
+from jobws.server import Identity, Settings
+from jobws.server.websocket.connection_limits import ConnectionLimits
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
@@ -73,3 +76,12 @@ async def test_without_keys_nobody_is_an_identity(redis: Redis) -> None:
     ):
         assert (await client.ask("ping"))["event"] == "pong"
         await stream.receive()
+
+
+def test_a_connection_counts_once_and_for_its_present_identity() -> None:
+    limits = ConnectionLimits(Settings(max_connections_per_identity=1), Counter())
+    ann, bob = Identity.of("ann", "read:logs"), Identity.of("bob", "read:logs")
+    assert [limits.identify("first", ann) for _ in range(3)] == [None] * 3
+    assert limits.identify("first", bob) is None
+    assert limits.identify("second", ann) is None
+    assert limits.identify("third", ann) is not None
