@@ -32,7 +32,7 @@ HEADERS: Final = {
 
 
 class Conversation(Protocol):
-    """The requests of one client, and how the answers and events become server-sent events."""
+    """What one HTTP client requests from the hub, and how the hub's frames become server-sent events."""
 
     async def ask(self, client: InProcessClient) -> None:
         """Pass the client's requests to the hub. This runs in a task of its own, while frames are sent."""
@@ -48,12 +48,15 @@ class Conversation(Protocol):
 
 
 class EventStream(Response):
-    """The response. It lasts until the client leaves, the conversation is over, or the bridge stops.
+    """A response of server-sent events, which a conversation makes from the hub's frames.
+
+    It lasts until the conversation is over, the HTTP client leaves or reads too slowly, the token of `identity` is no
+    longer accepted, or the bridge stops.
 
     Args:
         service: Makes the in-process client.
-        identity: Who gets the stream. It ends when the identity's token is no longer accepted.
-        conversation: Decides what is sent.
+        identity: Who sent the request.
+        conversation: Decides what is requested from the hub and what is sent.
         begin: The first bytes of the body.
     """
 
@@ -68,7 +71,7 @@ class EventStream(Response):
         self._sending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. If it is cancelled, the response ends without its last chunk."""
+        """Serve one request. If this is cancelled, the response ends without its last chunk."""
         response = anyio.CancelScope()
 
         def overflowed() -> None:

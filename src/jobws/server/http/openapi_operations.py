@@ -30,7 +30,15 @@ def operation(
     parameters: list[JsonObject] | None = None,
     body: JsonObject | None = None,
 ) -> JsonObject:
-    """Return the description of a method of a path. `answers` has JSON schemas, or a content type if it is not JSON."""
+    """Return the description of a method of a path.
+
+    Args:
+        summary: What the method does, as a sentence.
+        answers: By HTTP status, the JSON schema of the body, or the content type of a body that is not JSON.
+        errors: The statuses of errors, apart from those that every path has.
+        parameters: The descriptions that `path` and `query` return.
+        body: The description that `body` returns; None if requests have no body.
+    """
     responses = {str(status): _answer(content) for status, content in answers.items()}
     for status in (*errors, 401, 403, 405, 429):
         responses[str(status)] = _answer(ref("Problem"), "application/problem+json", _MEANINGS[status])
@@ -52,7 +60,7 @@ def _answer(
 
 
 def path(name: str, schema: JsonObject) -> JsonObject:
-    """Return the description of a part of the path."""
+    """Return the description of a parameter in the path."""
     return {"name": name, "in": "path", "required": True, "schema": {**schema, **_SEGMENT}}
 
 

@@ -53,7 +53,7 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
 
 
 def rate_limited(seconds: float) -> Response:
-    """Return the response for a client whose tokens were refused too often. `seconds` is how long it must wait."""
+    """Return the response for a client from whose address too many tokens were refused. It must wait `seconds`."""
     response = problem("rate-limited", "too many tokens of this address were refused (failed_auths_per_minute)")
     response.headers["retry-after"] = str(ceil(seconds))
     return response

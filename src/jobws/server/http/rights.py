@@ -61,15 +61,18 @@ def identity_of(request: Request) -> Identity:
 
 
 def to(action: Action, place: Callable[[Request], Place] = lambda _request: ANYWHERE) -> Right:
-    """Return the right to do something in the place that a request names.
+    """Return a check whether an identity may do something in the place that a request names.
 
-    Without a place, the right must be for all.
+    Args:
+        action: What the identity wants to do.
+        place: Reads the queue and the job from the request. By default the identity needs the right for all queues and
+            jobs.
     """
     return lambda identity, request: allows(identity, action, *place(request))
 
 
 def nothing(_identity: Identity, _request: Request) -> bool:
-    """Allow everybody who has a token."""
+    """Let everybody who has a token do something: no further right is needed."""
     return True
 
 
@@ -89,7 +92,10 @@ def in_query(request: Request) -> Place:
 
 
 def reads_job(place: Callable[[Request], Place]) -> Right:
-    """Return the right to read the job that a request names, or, if it names no queue, the job of this id anywhere."""
+    """Return a check whether an identity may read the job that a request names.
+
+    If the request names no queue, the identity must be able to read the job of this id in at least one queue.
+    """
 
     def reads(identity: Identity, request: Request) -> bool:
         queue, job_id = place(request)
@@ -125,7 +131,7 @@ _SENTENCES: Final = {
 
 
 def refusal(code: Literal["unauthenticated", "bad-token", "expired", "forbidden"]) -> RequestError:
-    """Return the error for a request that is refused. It does not say what the request was about; the log does."""
+    """Return the error for a request that is refused. Its sentence does not say why a token is not accepted."""
     return RequestError(code, _SENTENCES[code])
 
 

@@ -98,7 +98,9 @@ class Service:
         return self._queues.nameable
 
     async def find(self, labels: Collection[str]) -> None:
-        """Look for those of the queues that are unknown. Without labels, wait until discovery has finished a pass.
+        """Have discovery look for those of the queues that are unknown, and wait for its answer.
+
+        Without labels, wait until discovery has finished its first pass.
 
         Raises:
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
@@ -169,7 +171,10 @@ class Service:
         return client
 
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
-        """Close a client when the token of its identity is no longer accepted."""
+        """Wait until the token of `identity` is no longer accepted, and then close the client.
+
+        Returns immediately if the bridge has no keys.
+        """
         if self._authentication.required:
             client.hub_client.close(await token_end(self._authentication, identity))
 

@@ -70,7 +70,8 @@ class Submitting:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
         identity, sign = identity_of(request), self._signer(request)
         job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None, identity)
-        # A right to write is not a right to read: neither whether the job existed, nor a job that someone else added.
+        # An identity that may only submit jobs must not learn whether the job existed, and must not get a token for an
+        # id that it chose, since someone else may have added that job.
         may_read = allows(identity, Action.READ_JOB, queue.label, job_id)
         if sign is not None and wanted_id is not None and not may_read:
             raise refusal("forbidden")
@@ -111,7 +112,8 @@ class Submitting:
 def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
     """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
 
-    The same key of another identity gives another id. Otherwise it would name a job of someone else.
+    With the same Idempotency-Key, another identity gets another id. Otherwise this would be the id of the first one's
+    job.
 
     Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
     accepts some of them.

@@ -1,4 +1,4 @@
-"""`GET /whoami`: what the bridge takes the token of a request for."""
+"""`GET /whoami`: who sent the request, as the bridge sees it: its name, its rights and when its token expires."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The server's sockets, from `accept` to the last byte. Hypercorn serves HTTP; this package serves WebSockets itself.
+"""The server's sockets, from `accept` to the last byte.
 
-`acceptor` accepts connections and distinguishes the two protocols. `http1` serves HTTP requests. `websocket_connection`
-serves one WebSocket: `frame_reader` reads its frames, `send_buffer` writes them. No module here depends on what a
-message contains.
+`acceptor` accepts connections. `http1` serves HTTP requests, with Hypercorn's classes. `head` and `handshake` read and
+answer the request with which a WebSocket begins. `websocket_connection` serves one WebSocket, without Hypercorn:
+`frame_reader` reads its frames, `send_buffer` writes them. An app gets the messages through ASGI (`asgi_websocket`) or
+by plain calls (`direct`). No module here depends on what a message contains.
 """

@@ -1,7 +1,7 @@
-"""Accepts connections, distinguishes HTTP from WebSockets, watches both, and closes all at shutdown.
+"""Accepts connections, has their requests served, checks WebSockets every second, and ends all of them at shutdown.
 
-`http1` serves HTTP requests, and `websocket_connection` serves WebSockets. Most connections become a WebSocket with
-their first request.
+A connection begins with HTTP, which `http1` serves, until a request asks for a WebSocket, which `websocket_connection`
+serves. Usually the first request does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Transport:
-    """Serves an ASGI app on a listening socket.
+    """Serves an ASGI app on a listening socket, under trio.
 
     Args:
         app: The ASGI app. The caller must run its lifespan.
@@ -65,9 +65,10 @@ class Transport:
         self._http = Http1(app, settings)
 
     async def serve(self, listener: socket.socket, stop: anyio.Event) -> None:
-        """Accept connections until `stop` is set. Then give open connections `shutdown_seconds` to end.
+        """Accept and serve connections until `stop` is set, and return when the last connection has ended.
 
-        Closes `listener`. The app must close its WebSockets, before or after `stop` is set.
+        When `stop` is set, `listener` and idle HTTP connections are closed. The other connections may take
+        `shutdown_seconds` to end, and are then cut. The app must close its WebSockets, before or after `stop` is set.
         """
         self._limit = raise_file_limit(self._settings.max_connections)
         listener.setblocking(False)
@@ -135,13 +136,13 @@ class Transport:
     async def _serve_http(
         self, sock: socket.socket, address: Any, spawn: Any
     ) -> tuple[WebSocketConnection, bytes] | None:
-        """Serve HTTP requests, and the handshake of a WebSocket.
+        """Serve HTTP requests and the handshake of a WebSocket. Without a `direct.Handler`, serve the WebSocket, too.
 
         The objects that HTTP and the handshake need are freed when this returns.
 
         Returns:
-            The WebSocket that a handler took over, and the bytes that followed its handshake. None if the connection
-            has ended.
+            If the app has attached a handler: the WebSocket, which the caller must run, and the bytes that followed its
+            handshake. None if the connection has ended.
         """
         try:
             head = await self._read_head(sock)

@@ -45,11 +45,16 @@ class AsgiWebSocket:
         self.connection = WebSocketConnection(sock, settings, spawn)
 
     async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
-        """Run the app, which answers the handshake.
+        """Run the app until it returns. The app answers the handshake, and without `direct` serves the WebSocket, too.
+
+        Args:
+            app: The ASGI app.
+            rest: The bytes that the client sent after its request.
+            direct: Whether the app is offered the extension `jobws.direct`.
 
         Returns:
-            The bytes that followed the handshake if a handler has taken the connection over. None if the connection is
-            closed or closing.
+            If the app has attached a handler: the bytes after the handshake that nobody has read yet. None if the
+            connection is closed or closing.
         """
         self._rest = rest
         if self._handshake.problem is not None:
@@ -94,6 +99,8 @@ class AsgiWebSocket:
 
     async def send(self, event: Any) -> None:
         """Send one event of the app, as ASGI's `send`. Return when its bytes have left or the connection has ended.
+
+        If the client does not take the bytes within `send_seconds`, the connection is cut.
 
         Raises:
             RuntimeError: The event is not allowed in this state.

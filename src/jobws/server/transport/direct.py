@@ -35,7 +35,7 @@ class Handler(Protocol):
         ...
 
     def stalled(self) -> None:
-        """Called when a client for which bytes wait takes fewer than `slow_bytes_per_second`, for `slow_seconds`."""
+        """Called when bytes have waited for `slow_seconds` and fewer than `slow_bytes_per_second` of them have left."""
         ...
 
     def lost(self) -> None:

@@ -1,6 +1,6 @@
 """Serves HTTP/1.1 with Hypercorn's classes, and with time limits. Only this file depends on Hypercorn's internals.
 
-Hypercorn 0.18 serves HTTP requests, but no WebSockets. It is not safe for many long WebSockets: a send cannot be
+Hypercorn's own WebSockets are not used, since many long ones are not safe with Hypercorn 0.18: a send cannot be
 cancelled, permessage-deflate is always on, the limit on the size of a message does not limit memory, pongs are ignored,
 and clients see 1006 at shutdown.
 """
@@ -75,8 +75,8 @@ class Http1:
         Returns:
             The request to open a WebSocket, and the bytes that follow it. None if the connection has ended.
         """
-        # A client that waits for an answer sends nothing, but its kernel acknowledges what it gets. That of a client
-        # that is gone does not.
+        # A client that waits for an answer sends nothing, so its silence does not show that it is gone. But the kernel
+        # of a client that is there acknowledges what it gets. Without that, ours ends the connection.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -46,7 +46,10 @@ class SendBuffer:
         self.broken = False
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """Append whole frames, and send what the socket takes. Return True if all bytes have left."""
+        """Send whole frames as far as the socket takes them now, and keep the rest. Return True if all bytes have left.
+
+        If earlier frames wait, these wait after them.
+        """
         if self._frames is None and not self.broken:
             data: bytes | memoryview
             if len(frames) == 2 and type(frames[1]) is memoryview:
@@ -90,6 +93,7 @@ class SendBuffer:
     def drop(self) -> None:
         """Drop the waiting frames, except the rest of a frame that has begun to leave."""
         if self._frames is not None:
+            # A whole frame begins with `bytes`. So memoryviews here are the rest of a frame that has begun to leave.
             begun = list(takewhile(lambda piece: type(piece) is memoryview, islice(self._frames, 2)))
             self._frames = deque(begun) if begun else None
             self.waiting = sum(map(len, begun))

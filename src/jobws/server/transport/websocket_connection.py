@@ -78,6 +78,7 @@ class WebSocketConnection:
         self._pong: bytes | None = None
         self._ended = False
         self._closed_at: float | None = None
+        # While bytes wait: the beginning of the present `slow_seconds`, and how many bytes the client had taken then.
         self._mark: tuple[float, int] | None = None
         self._heard_at = trio.current_time()
         # Up to half an interval early, at random, so that clients that connected together are not pinged together.
@@ -266,7 +267,10 @@ class WebSocketConnection:
                 self._handler.stalled()
 
     async def finish(self) -> None:
-        """Close the socket. After a close frame, first let bytes leave and the client close, for 5 s at most."""
+        """Close the socket. After a close frame, first wait until all bytes have left and the client has closed, too.
+
+        This takes 5 s at most.
+        """
         try:
             with trio.move_on_after(CLOSE_SECONDS):
                 if self.closing and not self._ended and not self._buffer.broken:
