@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import eventually
 from tests.support.adapter import Rejected, adapter
 from tests.support.bridge import live_bridge
 
@@ -27,7 +28,7 @@ async def test_it_carries_events_and_outcomes(redis: Redis, options: dict[str, A
         (answer,) = await client.emit("subscribe-job", {"jobId": "1", "queue": "http"})
         assert [job["jobId"] for job in answer["jobs"]] == ["1"]
         async with client.watch("1", queue="http", events=["progress"]) as watched:
-            assert "after" in await client.call("emitWithAck", "ping")
+            await eventually(lambda: len(list(live.bridge.fanout.rooms.of_job("http", "1"))) == 2)
             redis.add_event("http", "progress", "1", data="50")
             redis.add_event("http", "completed", "1", returnvalue='{"pages":3}')
             assert [each["event"] async for each in watched] == ["progress", "completed"]
