@@ -53,7 +53,7 @@ def make_app(
     Args:
         settings: The limits, and the hosts and origins that are allowed.
         authentication: Verifies the tokens of requests.
-        failed_auths: Counts those that are refused.
+        failed_auths: Counts the tokens that are refused.
         service: The parts of the bridge that the HTTP endpoints use.
         metrics: Answers `/metrics`.
         websockets: By path, the object that serves the WebSockets of this path.

@@ -1,4 +1,4 @@
-"""What the endpoints need of the keys: verifies a token, says whether an identity is still accepted, signs tokens."""
+"""How the endpoints verify and sign tokens, wherever the keys come from: `Keys`, `NoKeys` and `Hook` implement this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Authentication(Protocol):
 
     @property
     def required(self) -> bool:
-        """Whether the bridge has keys. Without keys every caller is `ANYONE`."""
+        """Whether clients must say who they are. If not, since the bridge has no keys, every caller is `ANYONE`."""
         ...
 
     @property
@@ -49,5 +49,5 @@ class Authentication(Protocol):
         ...
 
     def is_current(self, identity: Identity) -> bool:
-        """Whether the identity's token, its key and its `jti` are still accepted, apart from the token's time."""
+        """Whether the identity's token would still be accepted if it came now. Its expiry is not checked."""
         ...

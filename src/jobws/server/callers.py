@@ -126,7 +126,7 @@ def _takes_cookies(scope: Scope, headers: Headers) -> bool:
 
 
 def without_token(scope: Scope) -> Scope:
-    """Return the scope of a WebSocket without the subprotocol that holds a token, which must not be answered."""
+    """Return a scope without the WebSocket subprotocol that holds a token, so that no response can name it."""
     offered: list[str] = scope.get("subprotocols", [])
     kept = [each for each in offered if not each.startswith(SUBPROTOCOL_PREFIX)]
     if len(kept) == len(offered):

@@ -34,7 +34,7 @@ class FailedAuths:
             now: The time in seconds, of a clock that never goes back.
 
         Returns:
-            How many seconds the address must wait, or 0 if it has not reached the limit.
+            How many seconds the address must wait, or 0 if at most `limit` tokens were refused, including this one.
         """
         if address is None:
             return 0.0

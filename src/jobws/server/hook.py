@@ -26,10 +26,11 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Hook:
-    """The authentication of a bridge with such a function. If the function fails, the request is refused.
+    """Asks a function of the app who a client is, in place of keys. Implements `Authentication`.
 
     Args:
-        authenticate: Returns who a client is; None means that the client is refused.
+        authenticate: Returns who a client is; None means that the client is refused. If the function fails or takes too
+            long, this counts as None.
         seconds: How long the function may take.
     """
 
@@ -49,14 +50,18 @@ class Hook:
         return found
 
     async def identify(self, carried: Carried) -> Identity:
-        """Return what the function returns for a token that came without headers."""
+        """Return what the function returns for a token that came in a request `authenticate`, so without headers.
+
+        Raises:
+            TokenRefusedError: The function returned None or raised this error.
+        """
         found = await self._ask({}, carried.token)
         if found is None:
             raise TokenRefusedError("bad-token", _UNKNOWN)
         return found
 
     def is_current(self, _identity: Identity) -> bool:
-        """Return True, since what the function has allowed ends only with its time."""
+        """Return True: an identity that the function has returned is accepted until it expires."""
         return True
 
     async def _ask(self, headers: Mapping[str, str], token: str | None) -> Identity | None:

@@ -47,7 +47,7 @@ class NoKeys:
 
 
 class Keys:
-    """The authentication of a bridge with keys. Its files are read here first, and again while `run` runs.
+    """The authentication of a bridge with keys. Making this object reads the files, and `run` reads them again.
 
     Args:
         settings: These name the files, and say what JWTs must say.

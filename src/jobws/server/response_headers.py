@@ -1,4 +1,4 @@
-"""Adds headers to each HTTP answer that keep browsers and caches from doing more with it than they should."""
+"""Adds headers to each HTTP answer, so that browsers do not run, frame or keep it, nor tell other sites its path."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _relax_garbage_collector() -> None:
 
 
 def listening_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
-    """Return a listening socket, bound to `host` and `port`. Error messages name the flag.
+    """Return a listening socket, bound to `host` and `port`. Error messages name `flag`, which sets the port.
 
     Raises:
         ConfigurationError: The socket cannot be bound to this address.

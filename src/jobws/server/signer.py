@@ -42,7 +42,10 @@ class Signer:
         self.sign: Sign | None = None
 
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
-        """Use the key that the file holds now. If it cannot be used, the key before still signs."""
+        """Use the key that the file holds now. If it cannot be used, set `problem`; the key before still signs.
+
+        `contents` has, by name, what each file holds, or why the file cannot be read.
+        """
         if self.file is None:
             return
         content = contents[self.file]

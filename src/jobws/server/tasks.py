@@ -20,7 +20,7 @@ class Tasks:
 
     @property
     def are_running(self) -> bool:
-        """Whether the bridge runs, so that new tasks are started."""
+        """Whether the bridge runs: after `begin` and before `end`. Only then `spawn` and `keep` start tasks."""
         return self._group is not None
 
     def begin(self, group: TaskGroup) -> None:
@@ -32,7 +32,10 @@ class Tasks:
         self._group = None
 
     def spawn(self, run: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        """Start a task that ends by itself. Do nothing if the bridge does not run."""
+        """Start a task that ends by itself, and that raises nothing: an error would end the bridge.
+
+        Does nothing if the bridge does not run.
+        """
         if self._group is not None:
             self._group.start_soon(run, *args)
 

@@ -42,7 +42,8 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         admission: Knows who clients are.
         greeting: Makes the first frame.
         tasks: The tasks of the bridge.
-        by_queue: Whether a line's `queue` is the label of a queue.
+        by_queue: Whether a line's `queue` is the label of a queue. If not, a client that may read the lines of some
+            queues only gets none.
 
     Attributes:
         clients: The clients of `/logs`.

@@ -73,6 +73,8 @@ class _Member:
     """A client of a bridge with keys.
 
     Attributes:
+        client: The hub's side of the client.
+        address: The address by which the client is limited; None for no limit.
         identity: Who the client is; None before it has sent a token.
         next: What happens to the client at the time `at`.
         at: A time in seconds. Before the client has a token, it is on a clock that never goes back; later, it is since
@@ -92,7 +94,7 @@ class _Member:
 
 
 class Admission:
-    """Lets the clients of `/ws` and `/logs` in, and out again when their tokens are no longer accepted.
+    """Greets the clients of `/ws` and `/logs`, verifies tokens that come later, and closes clients without a valid one.
 
     Args:
         authentication: Verifies tokens.
@@ -124,10 +126,13 @@ class Admission:
         self._waiting: Counter[str | None] = Counter()
 
     def enter(self, client: AnyHubClient, caller: Caller, address: str | None) -> None:
-        """Greet a new client. Close it if its token is refused, or if there are too many clients like it.
+        """Append `hello` to the outbox of a new client, and check its token from now on.
+
+        The client is closed if its token is refused, or if there are too many clients with its address, with its
+        identity or without a token. It counts until `leave` is called.
 
         Args:
-            client: The client, which may see what `sight_of` says.
+            client: The hub's side of the client. It was made with what `sight_of` returns for `caller`.
             caller: Who the client is.
             address: The address by which the client is limited; None for no limit.
         """
@@ -219,7 +224,7 @@ class Admission:
     # ---- time ----
 
     async def run(self) -> None:
-        """Warn, close and end clients when it is time, until cancelled."""
+        """Run until cancelled: warn clients whose tokens expire soon, and close those without a valid token in time."""
         look_at = 0.0
         while True:
             await anyio.sleep(TICK_SECONDS)
@@ -243,7 +248,10 @@ class Admission:
                     await anyio.lowlevel.checkpoint()
 
     def _look(self, member: _Member, wall: float) -> None:
-        """Do what is due for a client with a token."""
+        """Warn a client with a token, let its token expire, or close it, if it is time for that.
+
+        `wall` is the present time, in seconds since 1970.
+        """
         client, identity = member.client, member.identity
         if identity is None or identity.expires_ms is None or wall < member.at:
             return
@@ -264,7 +272,7 @@ def _close_if(client: AnyHubClient, sentence: str | None) -> None:
 
 
 def sight_of(caller: Caller) -> Sight:
-    """Return what a client may see."""
+    """Return what a caller may see: without an accepted token, nothing."""
     if caller is ANYONE:
         return EVERYTHING
     return Sight(caller) if isinstance(caller, Identity) else NOBODY

@@ -31,18 +31,18 @@ class ConnectionLimits:
         self._counted: dict[Hashable, dict[str, Hashable]] = {}
 
     def identify(self, connection: Hashable, identity: Identity) -> str | None:
-        """Count a connection for its identity, and no longer for an earlier one.
+        """Count a connection for its identity until `leave`, and no longer for an earlier identity.
 
         Returns:
-            A sentence if the identity has too many connections now.
+            A sentence if the identity has too many connections now. The caller must then close this one.
         """
         return self._count(connection, "max_connections_per_identity", identity.holder, "with this token's holder")
 
     def locate(self, connection: Hashable, address: str | None) -> str | None:
-        """Count a connection for its address; None means that the address is not limited.
+        """Count a connection for its address until `leave`; None means that the address is not limited.
 
         Returns:
-            A sentence if the address has too many connections now.
+            A sentence if the address has too many connections now. The caller must then close this one.
         """
         if address is None:
             return None

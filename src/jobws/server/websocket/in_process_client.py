@@ -71,7 +71,10 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.received(_PING)
 
     async def wait(self) -> None:
-        """Wait until there are frames to take, or the client is to be closed."""
+        """Wait until the hub has woken this client since the last `take`.
+
+        Then there are frames to take, the client is to be closed, or no more past events are coming.
+        """
         await self._woken.wait()
 
     def take(self) -> list[Frame]:
