@@ -2,7 +2,7 @@
 // WebSocket and nothing else. Rules in brackets are those of protocol.md. Times are in milliseconds.
 
 const OUTCOMES = ['completed', 'failed', 'removed'];
-const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
+const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions', 'expired'];
 const comesBack = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500); // [X1]
 
 /** A position as text that compares as its two unsigned integers do, without what follows `~` [E4]. */

@@ -22,7 +22,7 @@ NOT_OF_CLIENTS |= {"M6"}
 # tests/client/log/test_feed.py and tests/web/test_adapter_logs.py test clients of the log.
 NOT_OF_CLIENTS |= {"E9", "E10", *(f"L{number}" for number in range(1, 8))}
 # tests/client/connection/ and tests/web/test_adapter_connection.py hold what clients do with their tokens.
-NOT_OF_CLIENTS |= {f"A{number}" for number in (1, 2, 3, 4, 6)}
+NOT_OF_CLIENTS |= {f"A{number}" for number in (1, 2, 3, 6)}
 CLIENT_VECTORS = load_client_vectors()
 VECTORS = load_vectors("live") + [
     vector for target in ("core", "logs") for vector in load_vectors(target) if vector.get("targets")

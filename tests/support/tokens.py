@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.support.bridge import live_bridge
+from tests.support.bridge import Live, live_bridge
 from tests.support.signing import SECRET, signed_token
 
 if TYPE_CHECKING:
@@ -27,3 +27,10 @@ def jwt(scope: str, *, seconds: float = 300, key: object = SECRET, **claims: obj
 def bearer(scope: str, *, seconds: float = 300, **claims: object) -> dict[str, str]:
     """Return the header that carries such a token."""
     return {"Authorization": f"Bearer {jwt(scope, seconds=seconds, **claims)}"}
+
+
+def seconds_left(live: Live, client: object) -> float:
+    """How long the token of a client of the bridge is still valid; 0 if it has none."""
+    members = live.bridge._admission._members
+    identity = next(member.identity for each, member in members.items() if each is client)
+    return 0 if identity is None or identity.expires_ms is None else identity.expires_ms / 1000 - time.time()

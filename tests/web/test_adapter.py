@@ -217,7 +217,7 @@ async def test_paths() -> None:
             await client.call("disconnect")
         client = await node.io(bridge.url.replace("http", "ws"), **SOON)
         assert (await bridge.accept()).path == "/ws"
-        assert node.warnings == ["jobws: path /socket.io/ is socket.io's; the path of the bridge goes into the URL"]
+        assert node.warnings == ["jobws: path /socket.io/ is socket.io's; the bridge's path goes into the URL"]
 
 
 async def test_what_it_does_not_know_it_says_once() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The largest backlog of a watch. Above it, its subscriptions are ended. At half of it, they are requested again.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
 # Temporary errors. The client asks again after AGAIN_SECONDS and up to a second more.
-_PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions"})
+_PASSING: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions", "expired"})
 AGAIN_SECONDS: Final = 0.5
 # How many bytes a message has in addition to its items, at most.
 _ENVELOPE_BYTES: Final = 128

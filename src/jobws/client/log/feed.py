@@ -33,7 +33,7 @@ BACKLOG_BYTES: Final = 16 * 1024 * 1024
 END_SECONDS: Final = 0.02
 LONGEST_END_SECONDS: Final = 20.0
 # Temporary errors, after which the client subscribes again.
-_PASSING: Final = frozenset({"unavailable", "unsubscribed"})
+_PASSING: Final = frozenset({"unavailable", "unsubscribed", "expired"})
 _SOURCE: Final = "jobws"
 
 

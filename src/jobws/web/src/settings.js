@@ -32,7 +32,7 @@ export function settingsOf(url, options) {
   let path = at.pathname.replace(/\/+$/, '');
   const logs = path.endsWith('/logs');
   if (logs) path = path.slice(0, -5);
-  if (options.path?.startsWith('/socket.io')) warn(`path ${options.path} is socket.io's; the path of the bridge goes into the URL`);
+  if (options.path?.startsWith('/socket.io')) warn(`path ${options.path} is socket.io's; the bridge's path goes into the URL`);
   else if (options.path) path = options.path.replace(/\/(ws)?\/*$/, '');
   const { transports, token = options.auth, WebSocket = globalThis.WebSocket } = options;
   const fallback = !logs && (!transports || transports.some((name) => name !== 'websocket'));

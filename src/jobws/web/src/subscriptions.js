@@ -6,7 +6,7 @@ import { OUTCOMES, Subscription } from './subscription.js';
 // How many bytes a message has in addition to its items, at most.
 const FRAME = 128;
 // Temporary errors.
-export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions'];
+export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions', 'expired'];
 
 /** Returns a key for a job of a queue. */
 export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
