@@ -40,7 +40,7 @@ class BodyLimits(NamedTuple):
 
 
 class ExactPaths:
-    """ASGI middleware that answers 400 to a path which would be decoded as another one."""
+    """ASGI middleware that answers 400 to a path with a `%2F`, or with bytes that are not valid UTF-8."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # How many jobs are read together, at least and at most. Most have no new lines, and some have a quarter of a megabyte.
 MIN_JOBS: Final = 2
 MAX_JOBS: Final = 200
-# How many of these may be jobs that were never read before. The size of their lines is unknown: with lines of a
-# megabyte, each job has 16 MB.
+# How many of these may be jobs that were never read before. The size of their lines is unknown, and 16 lines of each
+# are read: with lines of a megabyte, this is 16 MB per job.
 MAX_NEW_JOBS: Final = 8
 # How many bytes of lines are read together, about. The next number of jobs follows from the bytes of the last read.
 LOOK_BYTES: Final = 2 * 1024 * 1024

@@ -78,8 +78,9 @@ class Queues:
         if discover_prefix is not None:
             self.discovery = Discovery(target, discover_prefix, discover_seconds, forget_seconds, self)
             fanout.knows_all = False
+        # The prefix and the name of each configured queue; its label may be another one.
         self._places = {(queue.prefix, queue.name) for queue in self._configured}
-        # The queues that subscriptions name and that do not exist yet.
+        # The queues that subscriptions name and that do not exist yet, in the order in which discovery looks for them.
         self._awaited: dict[str, None] = {}
         self._reader_of: dict[Tail, StreamReader] = {}
         self._unblocker = Unblocker(target, self._readers)
@@ -220,10 +221,7 @@ class Queues:
         self._fanout.knows_all = True
 
     def awaited(self, count: int) -> Collection[str]:
-        """Return up to `count` names of unknown queues that subscriptions name, and move these names to the end.
-
-        So the next call begins with others.
-        """
+        """Return up to `count` names of unknown queues that subscriptions name, and move them to the end."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]

@@ -162,8 +162,8 @@ class LogHistory:
 def beginning_after(after: str, state: State) -> Beginning:
     """Return where a subscription begins whose client has all lines up to the position `after`.
 
-    If the position is from another stream, or entries after it were trimmed, the subscription begins with the oldest
-    line that the stream has, and with a gap.
+    If entries after the position were trimmed, the subscription begins with the oldest line that the stream has, and
+    with a gap. So it does if the stream has not come as far as the position, which is then from another stream.
     """
     if position(after) > position(state.generated):
         return Beginning(LogCursor(START, state.removed), state.generated, gap=True)

@@ -1,8 +1,8 @@
-"""Who the clients of WebSockets are, and until when: tokens that come later, expire, are renewed or revoked.
+"""Decides how long clients of WebSockets may stay. A token may come after the handshake, expire, be renewed or revoked.
 
-A client that sends no token is closed after `authenticate_seconds`. A client gets `expiring` `expiring_seconds` before
-its token expires. After the expiry, it may only send a new token, and is closed after `grace_seconds`. One task checks
-all this, a few times a second.
+A client that sends no token is closed after `authenticate_seconds`. A client gets the frame `expiring` at
+`expiring_seconds` before its token expires. After the expiry, it may only send a new token, and is closed after
+`grace_seconds`. One task checks all this, a few times a second.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ AnyHubClient: TypeAlias = Client[Any, Any]
 NOBODY: Final = Sight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
 """What a client without a token may see: nothing."""
 EVERYTHING: Final = Sight(ANYONE)
+# How many clients that have sent no token one address may have.
 MAX_PER_ADDRESS: Final = 20
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
 BUSY: Final = ItemError("too-many", "another `authenticate` of this connection is not answered yet")
