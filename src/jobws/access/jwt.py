@@ -40,7 +40,8 @@ class Rules:
         audience: What `aud` must be or contain; None if a token must not have `aud`.
         issuer: What `iss` must be; None if a token must not have `iss`.
         scope_claim: The claim that holds the scope. None means that tokens give no rights.
-        leeway_seconds: By how many seconds the issuer's clock may differ.
+        leeway_seconds: By how many seconds the issuer's clock may be ahead, for `nbf` and `iat`. A token is never
+            accepted after its `exp`, so that what is open ends when new requests are refused.
     """
 
     audience: str | None = None
@@ -120,7 +121,7 @@ def _identity(token: str, claims: dict[str, Any], key: Key, rules: Rules, now: f
             raise _bad(f"it has no claim {rules.scope_claim!a}, which lists its rights")
         rights = Rights(parse_scope(claims[rules.scope_claim]))
     # This check is the last, since `expired` tells a client that nothing else is wrong with the token.
-    if now >= expires + rules.leeway_seconds:
+    if now >= expires:
         raise TokenRefusedError("expired", f"it expired at {expires:.0f}; now it is {now:.0f}")
     return Identity(
         iss=claims.get("iss"),

@@ -61,7 +61,7 @@ class Keys:
             name=("--jwt-leeway", "--jwt-leeway-seconds"), env_var="JOBWS_JWT_LEEWAY_SECONDS", validator=Number(gte=0)
         ),
     ] = 5
-    """By how many seconds clocks may differ."""
+    """By how many seconds the clock of those who make JWTs may be ahead."""
     mint_secret_file: Annotated[Path | None, Parameter(env_var="JOBWS_MINT_SECRET_FILE")] = None
     """The secret that signs. By default, the only one of --jwt-secret-file."""
     mint_key_file: Annotated[Path | None, Parameter(env_var="JOBWS_MINT_KEY_FILE")] = None

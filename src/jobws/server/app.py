@@ -66,13 +66,13 @@ def make_app(
     """
     public = [health.LIVENESS, Route("/openapi.json", openapi.answer), *static.routes()]
     optional = [health.readiness(service)]
-    routes: list[Route | WebSocketRoute] = [
-        *(WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()),
-        *public,
-        *optional,
+    # All others name their right: a plain Route would be served to every client that has some token.
+    checked: list[CheckedRoute] = [
         CheckedRoute("/metrics", metrics.answer, to(Action.READ_METRICS), ["GET"]),
         *http_routes.routes(service),
     ]
+    sockets = [WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()]
+    routes: list[Route | WebSocketRoute] = [*sockets, *public, *optional, *checked]
     prefix = settings.root_path
     if prefix and any(route.path.startswith(f"{prefix}/") for route in routes):
         raise ConfigurationError(f"--root-path {prefix}: routes of the bridge begin with it; take another, as /live")

@@ -81,7 +81,7 @@ class Settings:
     jwt_scope_claim: str = "scope"
     """The claim that lists the rights of a JWT."""
     jwt_leeway_seconds: float = 5.0
-    """By how much clocks may differ."""
+    """By how much the clock of those who make JWTs may be ahead."""
     revoked_file: str | None = None
     """A file with the `jti` of each JWT that is revoked, one in a line."""
     mint_secret_file: str | None = None

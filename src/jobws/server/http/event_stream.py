@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jobws.access.identity import Identity
     from jobws.server.http.service import Service
-from jobws.server.websocket.in_process_client import InProcessClient
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 # A client must take each piece of this size within `send_seconds`, 30 s. This is about the rate that a WebSocket must
 # take (`slow_bytes_per_second`).

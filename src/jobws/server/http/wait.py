@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobws.access.identity import Identity
     from jobws.protocol.request_types import Room
     from jobws.server.http.service import Service
-from jobws.server.websocket.in_process_client import InProcessClient
+    from jobws.server.websocket.in_process_client import InProcessClient
 
 _SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
