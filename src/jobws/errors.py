@@ -6,6 +6,7 @@
     │   └── RedisRefusedError     Redis answered and refuses us (password, certificate, version, cluster)
     ├── RedisUnavailableError     Redis did not answer; trying again may help
     ├── RequestError              a client's request cannot be served; has the protocol's error code
+    │   └── RateLimitedError      a client sends too much; has how long it must wait
     ├── TokenRefusedError         a token is refused; has a code for the client, and a reason for the operator alone
     └── ClientError               raised by the Python client
         ├── UnreachableError      there is no bridge at the URL
@@ -60,6 +61,19 @@ class RequestError(JobwsError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class RateLimitedError(RequestError):
+    """A client has sent too much. Its code is `rate-limited`.
+
+    Args:
+        message: A sentence that names the limit and its setting.
+        seconds: How long the client must wait.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__("rate-limited", message)
+        self.seconds = seconds
 
 
 class TokenRefusedError(JobwsError):

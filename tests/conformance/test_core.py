@@ -10,7 +10,8 @@ import pytest
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.keys import Queue
-from jobws.hub.jobs.client import UNAVAILABLE, JobClient
+from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.pending import UNAVAILABLE
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.identifiers import can_be_queue
 from jobws.protocol.session import Session

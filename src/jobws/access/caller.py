@@ -9,6 +9,8 @@ from jobws.access.identity import Identity, Rights
 from jobws.access.scope import Action, Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from jobws.errors import TokenRefusedError
 
 CALLER: Final = "jobws.caller"
@@ -33,3 +35,11 @@ class Refused:
 
 
 Caller: TypeAlias = Identity | Unauthenticated | Refused
+
+
+def payer_of(caller: Caller, address: str | None) -> Hashable:
+    """Return what the limits of a caller are counted by: the holder of its token, or without a token its address.
+
+    None means that the caller is not limited: it has no token, and `address` is None.
+    """
+    return caller.holder if isinstance(caller, Identity) and caller is not ANYONE else address

@@ -20,7 +20,7 @@ from jobws.protocol.requests import FORBIDDEN
 from jobws.protocol.session import BaseSession, Close, Standing, error_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from jobws.protocol.messages import AuthenticatedData, Ref
     from jobws.protocol.request_types import Reader, SubscriptionKey
@@ -57,16 +57,18 @@ class Client(ABC, Generic[RequestT, PendingT]):
     Attributes:
         outbox: The frames to the client. Answers and events go through the same outbox, so their order is kept.
         closing: Why the connection is to end. None while it is not to end.
+        payer: What the limits over several connections are counted by; None if there are none for this client.
         on_authenticate: Called with a request `authenticate`, which `renew` or `reject` then answers. It must not wait.
             None means that the client cannot send another token.
     """
 
-    __slots__ = ("closing", "on_authenticate", "outbox", "session")
+    __slots__ = ("closing", "on_authenticate", "outbox", "payer", "session")
 
     def __init__(self, session: BaseSession[RequestT], outbox_bytes: int, wake: Callable[[], None]) -> None:
         self.session = session
         self.outbox = Outbox(outbox_bytes, wake)
         self.closing: Close | None = None
+        self.payer: Hashable = None
         self.on_authenticate: Callable[[Authenticate], None] | None = None
 
     def receive(self, message: str | bytes, now: float) -> PendingT | None:
@@ -99,6 +101,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
     @abstractmethod
     def _serve(self, request: RequestT) -> PendingT | None:
         """Answer a valid request, or return it for a look-up; see `receive`. The caller flushes the outbox."""
+
+    def charge_to(self, payer: Hashable) -> None:
+        """Count the client as another payer's from now on. None means that it is not limited."""
+        self.payer = payer
 
     # ---- tokens ----
 

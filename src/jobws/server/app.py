@@ -20,6 +20,7 @@ from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
 from jobws.server.http.rights import CheckedRoute, to
 from jobws.server.http.service import NOT_RUNNING
+from jobws.server.paced import Paced
 from jobws.server.proxies import Proxied
 from jobws.server.response_headers import ResponseHeaders
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.endpoint import Clients
+    from jobws.server.websocket.rates import Rates
 
 
 def make_app(
     settings: Settings,
     authentication: Authentication,
     failed_auths: FailedAuths,
+    rates: Rates,
     service: Service,
     metrics: Metrics,
     websockets: Mapping[str, Clients[Any, Any]],
@@ -54,6 +57,7 @@ def make_app(
         settings: The limits, and the hosts and origins that are allowed.
         authentication: Verifies the tokens of requests.
         failed_auths: Counts the tokens that are refused.
+        rates: What the holders of tokens may send.
         service: The parts of the bridge that the HTTP endpoints use.
         metrics: Answers `/metrics`.
         websockets: By path, the object that serves the WebSockets of this path.
@@ -80,7 +84,7 @@ def make_app(
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
-    called = Callers(ExactPaths(inner), authentication, public, optional, failed_auths)
+    called = Callers(Paced(ExactPaths(inner), rates), authentication, public, optional, failed_auths)
     guarded = Guard(with_cors(called, settings), settings, keyed=authentication.required)
     return ResponseHeaders(Proxied(guarded, settings))
 

@@ -16,6 +16,7 @@ from jobws.errors import ConfigurationError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
+from jobws.hub.jobs.subscription_counts import SubscriptionCounts
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
@@ -39,6 +40,7 @@ from jobws.server.websocket.admission import Admission
 from jobws.server.websocket.connection_limits import ConnectionLimits
 from jobws.server.websocket.endpoint import Clients
 from jobws.server.websocket.hello import Greeting
+from jobws.server.websocket.rates import rates_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,13 +135,18 @@ class Bridge:
             self._store,
             self._reading_back,
             self._tasks,
+            SubscriptionCounts(settings.max_subscriptions_per_identity, limited),
         )
-        self.clients: Clients[JobClient, PendingSubscription] = Clients(endpoint, settings, self._admission, greeting)
+        rates = rates_of(settings, limited)
+        self.clients: Clients[JobClient, PendingSubscription] = Clients(
+            endpoint, settings, self._admission, greeting, rates
+        )
         self.logs = Logs(
             self.target,
             settings,
             self._admission,
             greeting,
+            rates,
             self._tasks,
             by_queue=are_names(configured, settings.prefix if discover else None),
         )
@@ -164,6 +171,7 @@ class Bridge:
             settings,
             self.authentication,
             failed_auths,
+            rates,
             self.service,
             metrics,
             websockets,

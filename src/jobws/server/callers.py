@@ -18,6 +18,7 @@ from jobws.server.guard import is_same_host
 from jobws.server.http.problems import problem, rate_limited
 from jobws.server.http.rights import unauthenticated
 from jobws.server.settings import is_loopback
+from jobws.server.websocket.admission import GUESSING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ class Callers:
         if isinstance(caller, Refused):
             wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time())
             if wait:
-                return rate_limited(wait)
+                return rate_limited(GUESSING.reason, wait)
         # A WebSocket may send its token later, and a browser shows a page only the close code of a refusal.
         if scope["type"] == "websocket":
             return None

@@ -46,6 +46,8 @@ _LOG_COUNTERS: Final = {
 LIMITS: Final = (
     *("failed_auths_per_minute", "max_unauthenticated"),
     *("max_connections_per_identity", "max_connections_per_address"),
+    *("max_subscriptions", "max_subscriptions_per_identity"),
+    *("requests_per_minute", "post_bytes_per_minute", "log_lines_per_minute"),
 )
 
 
@@ -94,7 +96,7 @@ class Metrics(Collector):
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
         limited = CounterMetricFamily(
-            "jobws_limited", "Refused tokens and connections beyond a limit, by its setting.", labels=["setting"]
+            "jobws_limited", "What was refused for a limit, by its setting.", labels=["setting"]
         )
         for name in LIMITS:
             limited.add_metric([name], self._limited.get(name, 0))

@@ -118,6 +118,8 @@ class Settings:
     """What may wait for one client before it counts as slow."""
     max_subscriptions: int = 1000
     """Subscriptions per connection, and items per list."""
+    max_subscriptions_per_identity: int = 10_000
+    """Subscriptions with tokens of the same holder; without keys, those from one address, as the following limits."""
     max_connections: int = 20_000
     """Open connections; further ones get 503. The limit of open files can lower it."""
     max_unauthenticated: int = 1000
@@ -133,6 +135,12 @@ class Settings:
     """Messages that a client may send together; every 5 items of a list, and every 8 KiB, count as one more."""
     messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
+    requests_per_minute: int = 12_000
+    """Messages and HTTP requests with tokens of the same holder. They count as for burst_messages."""
+    post_bytes_per_minute: int = 64 * MIB
+    """Bytes of bodies of HTTP requests with tokens of the same holder."""
+    log_lines_per_minute: int = 60_000
+    """Lines that requests with tokens of the same holder may write to the log."""
     failed_auths_per_minute: int = 10
     """Tokens of one address that may be refused a minute; after that further bad ones get 429."""
     frames_per_second: float = 1000.0
@@ -202,6 +210,8 @@ class Settings:
             raise ConfigurationError("--proxy-header forwarded is not read; let the proxy send X-Forwarded-For")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /live")
+        if min(self.requests_per_minute, self.post_bytes_per_minute, self.log_lines_per_minute) < 1:
+            raise ConfigurationError("limits per minute must be at least 1")
         self.metrics_address()
         if self.has_keys and not self.auth:
             raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import UNAVAILABLE, JobClient
+from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.pending import UNAVAILABLE
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.hub.outbox import Outbox
 from jobws.protocol.close_codes import CloseCode

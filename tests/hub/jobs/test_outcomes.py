@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import UNAVAILABLE
+from jobws.hub.jobs.pending import UNAVAILABLE
 from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
 from jobws.hub.jobs.subscription import ALIVE, Ended
 from jobws.protocol.messages import ItemError, JobSnapshot

@@ -19,6 +19,7 @@ from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
 from jobws.hub.jobs.positions import positions
 from jobws.hub.jobs.subscription import Subscription, reader_of
+from jobws.hub.jobs.subscription_counts import UNLIMITED, SubscriptionCounts
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
@@ -26,14 +27,12 @@ from jobws.protocol.request_types import Ping, Request, Subscribe, SubscriptionK
 from jobws.protocol.requests import may_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Replay
     from jobws.hub.jobs.query import Query
     from jobws.protocol.session import Session
-
-UNAVAILABLE = ItemError("unavailable", "Redis does not answer; subscribe again later")
 
 
 class JobClient(Client[Request, PendingSubscription]):
@@ -47,6 +46,7 @@ class JobClient(Client[Request, PendingSubscription]):
         outbox_bytes: How many bytes may wait for the client.
         wake: Called when frames wait or the connection is to close. It must not wait.
         read_back: Called when something was added to `backlog`, to have it read from Redis. It must not wait.
+        counts: Counts the subscriptions of each payer.
 
     Attributes:
         backlog: What the client missed and must still get. None until there is something.
@@ -63,13 +63,14 @@ class JobClient(Client[Request, PendingSubscription]):
         outbox_bytes: int,
         wake: Callable[[], None],
         read_back: Callable[[JobClient], None],
+        counts: SubscriptionCounts = UNLIMITED,
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None
         self._fanout = fanout
         self._queues = queues
         self._read_back = read_back
-        self._subscriptions = ClientSubscriptions(max_subscriptions)
+        self._subscriptions = ClientSubscriptions(max_subscriptions, counts)
         self._pending: list[PendingSubscription] = []
 
     @property
@@ -103,15 +104,20 @@ class JobClient(Client[Request, PendingSubscription]):
                 assert_never(request)
         return None
 
+    def charge_to(self, payer: Hashable) -> None:
+        """Count the client, and its subscriptions, as another payer's from now on; see `Client.charge_to`."""
+        super().charge_to(payer)
+        self._subscriptions.charge_to(payer)
+
     def end(self, subscription: Subscription) -> None:
         """End one subscription, whether it was answered or not. Does nothing if it has ended already."""
         if subscription.ended:
             return
         subscription.ended = True
         self._subscriptions.remove(subscription)
-        held, subscription.held = subscription.held, None
-        for each in held or ():
+        for each in subscription.held or ():
             self.outbox.release(each.tail)
+        subscription.held = None
         if subscription.acked:
             self._fanout.rooms.leave(subscription)
             if subscription.request.logs is not None:
@@ -147,7 +153,7 @@ class JobClient(Client[Request, PendingSubscription]):
         if (full := subscriptions.too_many()) is not None:
             evicted = next(evictable, None)
             if evicted is None:
-                return full
+                return subscriptions.refused(full)
             self.end(evicted)
             pending.evicted.append(name_evicted(evicted.request.key))
         if (crowded := subscriptions.too_alike(request.key)) is not None:
@@ -251,8 +257,7 @@ class JobClient(Client[Request, PendingSubscription]):
             if isinstance(item, ItemError):
                 results.append(Result(error=item))
                 continue
-            subscription = self._subscriptions.get(item)
-            if subscription is not None:
+            if (subscription := self._subscriptions.get(item)) is not None:
                 self.end(subscription)
             results.append(Result(left=subscription is not None))
         self._answer_abandoned()

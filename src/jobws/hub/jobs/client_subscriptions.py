@@ -8,9 +8,10 @@ from jobws.hub.jobs.matching import MAX_MATCHING, Matching
 from jobws.protocol.messages import ItemError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Hashable, Iterator
 
     from jobws.hub.jobs.subscription import Subscription
+    from jobws.hub.jobs.subscription_counts import SubscriptionCounts
     from jobws.protocol.request_types import SubscriptionKey
 
 
@@ -19,12 +20,15 @@ class ClientSubscriptions:
 
     Args:
         limit: How many subscriptions there may be.
+        counts: Counts the subscriptions of each payer.
     """
 
-    __slots__ = ("_by_key", "_limit", "_matching")
+    __slots__ = ("_by_key", "_counts", "_limit", "_matching", "_payer")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, counts: SubscriptionCounts) -> None:
         self._limit = limit
+        self._counts = counts
+        self._payer: Hashable = None
         self._by_key: dict[SubscriptionKey, Subscription] = {}
         self._matching: Matching | None = None
 
@@ -43,8 +47,20 @@ class ClientSubscriptions:
     def too_many(self) -> ItemError | None:
         """Return the error with which a further subscription is refused, or None if there is room for it."""
         if len(self._by_key) < self._limit:
-            return None
+            return self._counts.too_many(self._payer)
         return ItemError("too-many-subscriptions", f"a connection may have {self._limit} subscriptions")
+
+    def refused(self, error: ItemError) -> ItemError:
+        """Note that a further subscription is refused, with an error of `too_many`. Return the error."""
+        is_full = len(self._by_key) >= self._limit
+        self._counts.note_refused("max_subscriptions" if is_full else "max_subscriptions_per_identity")
+        return error
+
+    def charge_to(self, payer: Hashable) -> None:
+        """Count the subscriptions as those of another payer from now on. It may then have too many."""
+        self._counts.add(self._payer, -len(self._by_key))
+        self._payer = payer
+        self._counts.add(payer, len(self._by_key))
 
     def too_alike(self, key: SubscriptionKey) -> ItemError | None:
         """Return the error with which a subscription with this key is refused, or None if it may be added.
@@ -62,6 +78,7 @@ class ClientSubscriptions:
         """Add a subscription. There must be none with its key."""
         key = subscription.request.key
         self._by_key[key] = subscription
+        self._counts.add(self._payer, 1)
         if self._matching is not None:
             self._matching.add(key)
 
@@ -69,6 +86,7 @@ class ClientSubscriptions:
         """Remove a subscription."""
         key = subscription.request.key
         del self._by_key[key]
+        self._counts.add(self._payer, -1)
         if self._matching is not None:
             self._matching.remove(key)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobws.protocol.request_types import Reader, Subscribe, SubscriptionKey
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
+UNAVAILABLE: Final = ItemError("unavailable", "Redis does not answer; subscribe again later")
 
 
 class PendingSubscription:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio.lowlevel
 
+from jobws.access.caller import ADDRESS, CALLER, payer_of
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json, decode_list
 from jobws.protocol.http_resources import LineError, LogsAccepted
@@ -60,19 +61,19 @@ class LogPosting:
     async def post(self, request: Request) -> Response:
         """`POST /logs`: a record, a list of records, or one record on each line (NDJSON)."""
         text = await body_text(request, self._service.body_limits, ("application/json", NDJSON))
-        now = int(time.time() * 1000)
+        now, payer = int(time.time() * 1000), payer_of(request.scope[CALLER], request.scope[ADDRESS])
         if content_type(request) == NDJSON:
             texts: Iterable[str] = StringIO(text, newline="\n")
         elif text.lstrip(" \t\r\n").startswith("["):
             texts = decode_list(text, SUBJECT, MAX_RECORDS, "records")
         else:
-            await self._service.append_logs([_record(decode_json(text, SUBJECT), now)])
+            await self._service.append_logs([_record(decode_json(text, SUBJECT), now)], payer)
             return json_answer(LogsAccepted(1, 0, []), 202)
         records, errors = await parse_records(texts, now)
         if errors and not records:
             first = errors[0]
             raise RequestError("bad-data", f"none of {len(errors)} records is valid; {first.line}: {first.message}")
-        await self._service.append_logs(records)
+        await self._service.append_logs(records, payer)
         return json_answer(LogsAccepted(len(records), len(errors), errors[:MAX_ERRORS]), 202)
 
 

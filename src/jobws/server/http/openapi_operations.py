@@ -17,7 +17,7 @@ _MEANINGS: Final = {
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body has not the content type that is described.",
-    429: "Too many connections, or refused tokens. `Retry-After` says how many seconds to wait.",
+    429: "Too many connections, requests, bytes, lines or refused tokens. `Retry-After` says how many seconds to wait.",
     501: "The bridge was installed without `jobws[submit]`, or has no key for a token.",
     503: "Redis does not answer, or the bridge is not running.",
 }

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from jobws.errors import JobwsError, MissingExtraError, RedisUnavailableError, RequestError
+from jobws.errors import JobwsError, MissingExtraError, RateLimitedError, RedisUnavailableError, RequestError
 from jobws.protocol.http_resources import Problem
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def problem(code: str, detail: str, status: int | None = None) -> Response:
     return Response(content, status, headers, media_type="application/problem+json")
 
 
-def rate_limited(seconds: float) -> Response:
-    """Return the response for a client from whose address too many tokens were refused. It must wait `seconds`."""
-    response = problem("rate-limited", "too many tokens of this address were refused (failed_auths_per_minute)")
+def rate_limited(detail: str, seconds: float) -> Response:
+    """Return the response for a client that sends too much. `seconds` is how long it must wait."""
+    response = problem("rate-limited", detail)
     response.headers["retry-after"] = str(ceil(seconds))
     return response
 
@@ -82,6 +82,8 @@ def _methods(request: Request) -> list[str]:
 async def answer_error(_request: Request, error: Exception) -> Response:
     """Answer a request for which jobws raised one of its own errors. This is a handler of exceptions for Starlette."""
     match error:
+        case RateLimitedError():
+            return rate_limited(error.message, error.seconds)
         case RequestError():
             return problem(error.code, error.message)
         case RedisUnavailableError():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
+from jobws.access.caller import payer_of
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
@@ -15,7 +16,7 @@ from jobws.server.http.token_end import token_end
 from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Hashable, Mapping, Sequence
 
     from jobws.access.identity import Identity
     from jobws.bullmq.snapshot import Found, Job
@@ -162,6 +163,7 @@ class Service:
         """
         self._check_running()
         client = InProcessClient(self._clients, on_overflow, identity)
+        client.hub_client.charge_to(payer_of(identity, address))
         problem = self._limits.locate(client.hub_client, address)
         if self._authentication.required:
             problem = self._limits.identify(client.hub_client, identity) or problem
@@ -201,6 +203,16 @@ class Service:
         """
         await self._submitter.add(queue, name, data, job_id, opts)
 
-    async def append_logs(self, records: Sequence[LogRecord]) -> None:
-        """Write lines to the log. Raises RedisUnavailableError if Redis did not take all of them."""
+    async def append_logs(self, records: Sequence[LogRecord], payer: Hashable) -> None:
+        """Write lines to the log.
+
+        Args:
+            records: The lines.
+            payer: Who is charged for them; None if they are not limited.
+
+        Raises:
+            RateLimitedError: The payer has written too many.
+            RedisUnavailableError: Redis did not take all lines.
+        """
+        self._clients.rates.log_lines.charge(payer, len(records), anyio.current_time())
         await self._logs.append(records)

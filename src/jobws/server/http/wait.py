@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 from jobws.access.caller import ADDRESS
 from jobws.errors import RequestError
 from jobws.hub.jobs.missed import FINISHED
+from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import OUTCOMES, ErrorData, JobSnapshot
 from jobws.protocol.server_sent_events import Parts, parts_of
@@ -91,6 +92,8 @@ async def _first(client: InProcessClient) -> Parts | RequestError:
         closing = client.hub_client.closing
         if closing in (EXPIRED, REVOKED):
             return refusal("expired" if closing is EXPIRED else "bad-token")
+        if closing is not None and closing.code == CloseCode.OVERLOADED:
+            return RequestError("rate-limited", closing.reason)
         if closing is not None:
             return RequestError("unavailable", "the bridge restarts; ask again")
 

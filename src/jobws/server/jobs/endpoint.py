@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.hub.jobs.client import UNAVAILABLE, JobClient
-from jobws.hub.jobs.pending import PendingSubscription
+from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.pending import UNAVAILABLE, PendingSubscription
 from jobws.hub.jobs.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jobws.access.visible import Sight
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.subscription_counts import SubscriptionCounts
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.jobs.reading_back import ReadingBack
     from jobws.server.settings import Settings
@@ -56,6 +57,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         store: Reads jobs from Redis.
         reading_back: Delivers what clients missed.
         tasks: The tasks of the bridge.
+        counts: Counts the subscriptions of each payer.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         store: Store,
         reading_back: ReadingBack,
         tasks: Tasks,
+        counts: SubscriptionCounts,
     ) -> None:
+        self._counts = counts
         self._settings = settings
         self._fanout = fanout
         self._queues = queues
@@ -80,7 +84,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         settings = self._settings
         session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
         limits = settings.max_subscriptions, settings.outbox_bytes
-        return JobClient(session, self._fanout, self._queues.by_label, *limits, wake, self._reading_back.start)
+        queues, read_back = self._queues.by_label, self._reading_back.start
+        return JobClient(session, self._fanout, queues, *limits, wake, read_back, self._counts)
 
     def look_up(self, client: JobClient, pending: PendingSubscription) -> None:
         """Have a request answered together with all others of this turn of the event loop; see `Endpoint.look_up`.

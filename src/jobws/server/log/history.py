@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import anyio.lowlevel
 
-from jobws.hub.jobs.client import UNAVAILABLE
+from jobws.hub.jobs.pending import UNAVAILABLE
 from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError

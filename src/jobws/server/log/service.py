@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.admission import Admission
     from jobws.server.websocket.hello import Greeting
+    from jobws.server.websocket.rates import Rates
 
 # How many lines one command adds. Encoding a line takes about 10 µs, and events of jobs wait meanwhile.
 APPENDED_AT_ONCE: Final = 50
@@ -41,6 +42,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         settings: The limits.
         admission: Knows who clients are.
         greeting: Makes the first frame.
+        rates: What the holders of tokens may send.
         tasks: The tasks of the bridge.
         by_queue: Whether a line's `queue` is the label of a queue. If not, a client that may read the lines of some
             queues only gets none.
@@ -56,6 +58,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         settings: Settings,
         admission: Admission,
         greeting: Greeting,
+        rates: Rates,
         tasks: Tasks,
         *,
         by_queue: bool,
@@ -67,7 +70,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         self._tasks = tasks
         wanted, due = AutoResetEvent(), AutoResetEvent()
         self.hub = LogHub(time.perf_counter, wanted.set, due.set)
-        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting)
+        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting, rates)
         self._tail = LogTail(target, self.hub, key, wanted, due)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from jobws.access.caller import ANYONE, Refused, Unauthenticated
+from jobws.access.caller import ANYONE, Refused, Unauthenticated, payer_of
 from jobws.access.carrier import Carried, Carrier
 from jobws.access.identity import Identity, Rights
 from jobws.access.visible import Sight
@@ -138,6 +138,7 @@ class Admission:
             address: The address by which the client is limited; None for no limit.
         """
         client.outbox.append(self._hello(caller))
+        client.charge_to(payer_of(caller, address))
         _close_if(client, self._limits.locate(client, address))
         if not self._authentication.required:
             client.on_authenticate = lambda request: self._renew(client, request, ANYONE)
@@ -217,6 +218,7 @@ class Admission:
 
     def _admit(self, member: _Member, identity: Identity) -> None:
         member.identity = identity
+        member.client.charge_to(payer_of(identity, member.address))
         _close_if(member.client, self._limits.identify(member.client, identity))
         member.next = _Next.WARN
         member.at = inf if identity.expires_ms is None else identity.expires_ms / 1000 - self._settings.expiring_seconds

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import anyio
 
 from jobws.access.caller import ADDRESS, CALLER
+from jobws.errors import RateLimitedError
 from jobws.hub.client import Client, Pending
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from jobws.server.transport.direct import Direct
     from jobws.server.websocket.admission import Admission
     from jobws.server.websocket.hello import Greeting
+    from jobws.server.websocket.rates import Rates
 
 SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
 # So many items of a list, and so many bytes, count as one more message for the rate limit. A message with one job costs
@@ -68,18 +70,26 @@ class Clients(Generic[AnyClient, PendingT]):
         settings: The limits.
         admission: Knows who clients are.
         greeting: Makes the first frame.
+        rates: What the holders of tokens may send over all of their connections.
 
     Attributes:
         admission: Knows who clients are.
         greeting: Makes the first frame.
         connected: The hub's side of each connected client.
         endpoint: The part that differs between `/ws` and `/logs`.
+        rates: What the holders of tokens may send over all of their connections.
         settings: The limits.
     """
 
     def __init__(
-        self, endpoint: Endpoint[AnyClient, PendingT], settings: Settings, admission: Admission, greeting: Greeting
+        self,
+        endpoint: Endpoint[AnyClient, PendingT],
+        settings: Settings,
+        admission: Admission,
+        greeting: Greeting,
+        rates: Rates,
     ) -> None:
+        self.rates = rates
         self.endpoint = endpoint
         self.admission = admission
         self.greeting = greeting
@@ -132,13 +142,18 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
     def received(self, message: str | bytes) -> float:
         """Take a message. Return how many seconds to wait before the next message is read."""
         now = anyio.current_time()
-        pending: PendingT | None = self.hub_client.receive(message, now)
+        client = self.hub_client
+        pending: PendingT | None = client.receive(message, now)
         cost = 1 + len(message) // BYTES_PER_MESSAGE
-        if pending is None:
-            return self._bucket.take(now, cost)
-        self._clients.endpoint.look_up(self.hub_client, pending)
-        wait = self._bucket.take(now, cost + pending.size // ITEMS_PER_MESSAGE)
-        return wait or (TURN_SECONDS if pending.size > LONG_LIST else 0.0)
+        if pending is not None:
+            self._clients.endpoint.look_up(client, pending)
+            cost += pending.size // ITEMS_PER_MESSAGE
+        try:
+            self._clients.rates.requests.charge(client.payer, cost, now)
+        except RateLimitedError as error:
+            client.close(Close(CloseCode.OVERLOADED, error.message))
+        wait = self._bucket.take(now, cost)
+        return wait or (TURN_SECONDS if pending is not None and pending.size > LONG_LIST else 0.0)
 
     def lost(self) -> None:
         """Record that the client is gone, and end its subscriptions."""
