@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,7 +20,7 @@ from tests.support.access_table import no_command_names, rows, tokens
 from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
-from tests.support.tokens import bearer, jwt, keyed_bridge
+from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,23 +201,6 @@ def test_each_request_has_a_row() -> None:
     known = {*requests._KNOWN.split(", "), *log_requests._KNOWN.split(", ")}
     assert known == {row[0].split(" ")[0] for row in ROWS}
     assert OPERATIONS.keys() == {row[0] for row in ROWS}
-
-
-@pytest.mark.thorough
-async def test_a_refusal_takes_as_long_for_a_job_that_exists(jobs: Redis) -> None:
-    seconds: dict[str, list[float]] = {HERE: [], "gone": []}
-    async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
-        headers = list(bearer("read:jobs:sparql").items())
-        for _ in range(25):  # a connection may be refused 100 times
-            async with raw_client(live.url, headers=headers) as client:
-                for number in range(80):
-                    job_id = (HERE, "gone")[number % 2]
-                    began = time.perf_counter()
-                    assert (await client.ask("subscribe-job", {"jobId": job_id, "queue": "http"}))["event"] == "error"
-                    seconds[job_id].append(time.perf_counter() - began)
-    here, gone = (statistics.median(each) for each in seconds.values())
-    assert len(seconds[HERE]) == 1000
-    assert abs(here - gone) < 0.05 * min(here, gone), (here, gone)
 
 
 def test_the_table_is_whole() -> None:
