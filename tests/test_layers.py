@@ -99,6 +99,7 @@ ALLOWED = {
             "tokens",
             "logs",
             "server.authentication",
+            "server.auto_reset_event",
             "server.settings",
             "server.intervals",
             "server.tasks",

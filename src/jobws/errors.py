@@ -89,6 +89,13 @@ class TokenRefusedError(JobwsError):
         self.code = code
 
 
+class UnknownKeyError(TokenRefusedError):
+    """A token names a key that the key set does not have.
+
+    The issuer may have a new key. Then the token is accepted after the key set was read again.
+    """
+
+
 class ClientError(JobwsError):
     """The base class of the Python client's exceptions."""
 

@@ -9,11 +9,11 @@ import pytest
 from jobws.access.authenticator import Authenticator, KeyFiles
 from jobws.access.carrier import Carried, Carrier, carried
 from jobws.access.identity import Identity, Rights
-from jobws.access.jwt import Rules, UnknownKeyError
+from jobws.access.jwt import Rules
 from jobws.access.key_set import read_secret
 from jobws.access.scope import parse_scope
 from jobws.access.static_tokens import line_of, new_token
-from jobws.errors import ConfigurationError, TokenRefusedError
+from jobws.errors import ConfigurationError, TokenRefusedError, UnknownKeyError
 from tests.support.signing import SECRET, ed_key, jwk, jwks, signed_token
 
 NOW = 1_795_000_000

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobws.access.identity import Identity, Rights
-from jobws.access.jwt import Rules, UnknownKeyError, verify
+from jobws.access.jwt import Rules, verify
 from jobws.access.key_set import Key, KeySet, read_jwks, read_secret
 from jobws.access.scope import parse_scope
-from jobws.errors import TokenRefusedError
+from jobws.errors import TokenRefusedError, UnknownKeyError
 from tests.support.signing import SECRET, ec_key, ed_key, encoded, jwk, jwks, rsa_key, signature, signed_token
 
 NOW = 1_795_000_000
@@ -131,8 +131,13 @@ def test_headers_that_are_refused(header: dict[str, object], key: object, reason
 def test_a_key_that_is_not_there() -> None:
     token = signed_token({"alg": "RS256", "kid": "next"}, CLAIMS, rsa_key())
     assert refusal(token, SECRETS) == bad("its alg is RS256, and there is no key for that")
-    with pytest.raises(UnknownKeyError):
-        check(token)
+    for keys in (EVERY, SECRETS):
+        with pytest.raises(UnknownKeyError):
+            check(token, keys)
+    for header in ({"alg": "RS256"}, {**HS, "kid": "next"}):
+        with pytest.raises(TokenRefusedError) as refused:
+            check(signed_token(header, CLAIMS, SECRET), KeySet(()))
+        assert not isinstance(refused.value, UnknownKeyError)
     assert refusal(signed_token(HS, CLAIMS, PEM), PUBLIC) == bad("its alg is HS256, and there is no key for that")
 
 

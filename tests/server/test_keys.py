@@ -34,11 +34,13 @@ QUICK = Intervals(look_seconds=0.02)
         ({"jwt_secret": "", "auth": False}, "--no-auth serves everybody, and a key does not: leave out one of them"),
         (
             {"revoked_file": "x"},
-            "revoked_file without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set JOBWS_JWT_SECRET",
+            "revoked_file without a key: name --tokens-file, --jwt-secret-file, --jwks-file or --jwks-url, or set "
+            "JOBWS_JWT_SECRET",
         ),
         (
             {"jwt_issuer": "x"},
-            "jwt_issuer without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set JOBWS_JWT_SECRET",
+            "jwt_issuer without a key: name --tokens-file, --jwt-secret-file, --jwks-file or --jwks-url, or set "
+            "JOBWS_JWT_SECRET",
         ),
         (
             {"jwks_file": "x", "mint_secret_file": "x", "mint_key_file": "x"},
@@ -135,7 +137,7 @@ async def test_a_file_that_becomes_bad_keeps_what_it_said(
             file.write_bytes(b"short")
             await eventually(lambda: bool(keys.problems))
         short = f"{file}: the secret has 5 bytes; it needs at least 32: openssl rand -base64 48 makes one"
-        assert caplog.messages[-1:] == [f"{short}; what the file said before still counts"]
+        assert caplog.messages[-1:] == [f"{short}; what it held before still counts"]
         identity = await keys.identify(carried)
         assert keys.is_current(identity)
         file.write_bytes(SECRET[::-1])
@@ -159,7 +161,7 @@ async def test_a_file_that_stays_bad_is_told_once(
         second.write_bytes(b"\xff")
         await eventually(lambda: len(keys.problems) == 2)
     (problem,) = [each for each in caplog.messages if str(first) in each]
-    assert problem.endswith("what the file said before still counts")
+    assert problem.endswith("what it held before still counts")
 
 
 async def test_a_bridge_with_keys_may_stand_where_others_may_not(redis: Redis) -> None:

@@ -1,11 +1,12 @@
 """Turns the text of a token into an identity. The keys are in files that may change while the bridge runs.
 
-This module reads no file: the caller reads the files every few seconds, and passes what they hold to `look`.
+This module reads no file and sends no request: the caller passes to `look` what files and servers hold.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from jobws.access.carrier import check_text
@@ -23,23 +24,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFiles:
-    """The names of the files with keys and tokens. None and () mean that there is no such file.
+    """Where keys and tokens are: the names of files, and a URL. None and () mean that there is no such file.
 
     Attributes:
         tokens: The static tokens.
         secrets: Secrets for HS256, one in each file.
         jwks: A JSON Web Key Set.
+        jwks_url: A JSON Web Key Set behind a URL.
         revoked: The `jti` of each token that is revoked.
     """
 
     tokens: str | None = None
     secrets: tuple[str, ...] = ()
     jwks: str | None = None
+    jwks_url: str | None = None
     revoked: str | None = None
 
     def names(self) -> list[str]:
-        """Return the names of all files."""
-        return [name for name in (self.tokens, *self.secrets, self.jwks, self.revoked) if name is not None]
+        """Return the names of all files, and the URL."""
+        named = (self.tokens, *self.secrets, self.jwks, self.jwks_url, self.revoked)
+        return [name for name in named if name is not None]
 
 
 class Authenticator:
@@ -59,27 +63,30 @@ class Authenticator:
         self._problems: dict[str, str] = {}
         self._tokens = StaticTokens({})
         self._secrets: dict[str, Key] = {}
-        self._jwks: tuple[Key, ...] = ()
+        self._jwks: dict[str, tuple[Key, ...]] = {}
         self._revoked: frozenset[str] = frozenset()
         self._keys = KeySet(secrets)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
+        """A sentence for each file or URL that cannot be read or parsed now. What it held before still counts."""
         return tuple(self._problems.values())
 
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> list[str]:
         """Use the keys that the files hold now. If a file cannot be read or parsed, what it held before still counts.
 
         Args:
-            contents: By name, the content of each file of `KeyFiles.names`, or the error of reading it.
+            contents: By name, the content of files of `KeyFiles.names`, or the error of reading it. The keys of other
+                files stay as they are.
 
         Returns:
             A sentence for each problem that the call before did not have.
         """
         before = self._problems
-        self._problems = {}
+        self._problems = {name: problem for name, problem in before.items() if name not in contents}
         for name in self._files.names():
+            if name not in contents:
+                continue
             content = contents[name]
             try:
                 if isinstance(content, ConfigurationError):
@@ -89,7 +96,7 @@ class Authenticator:
                     self._contents[name] = content
             except ConfigurationError as error:
                 self._problems[name] = str(error)
-        self._keys = KeySet((*self._given, *self._secrets.values(), *self._jwks))
+        self._keys = KeySet((*self._given, *self._secrets.values(), *chain(*self._jwks.values())))
         return [problem for name, problem in self._problems.items() if before.get(name) != problem]
 
     def identify(self, carried: Carried, *, now: float) -> Identity:
@@ -97,7 +104,7 @@ class Authenticator:
 
         Raises:
             TokenRefusedError: The token is refused.
-            UnknownKeyError: The token names a key that is in no file.
+            UnknownKeyError: The token names a key that is not known.
         """
         check_text(carried.token, carried.carrier)
         if carried.token.startswith(PREFIX):
@@ -126,8 +133,8 @@ class Authenticator:
             self._tokens = read_static_tokens(name, content)
         if name in self._files.secrets:
             self._secrets[name] = read_secret(name, content)
-        if name == self._files.jwks:
-            self._jwks = read_jwks(name, content)
+        if name in (self._files.jwks, self._files.jwks_url):
+            self._jwks[name] = read_jwks(name, content)
         if name == self._files.revoked:
             self._revoked = _read_revoked(name, content)
 

@@ -15,7 +15,7 @@ from jobws.access.identity import MAX_SUB_CHARACTERS, Identity, Rights
 from jobws.access.json_object import read_object
 from jobws.access.key_set import Algorithm, Key, KeySet
 from jobws.access.scope import parse_scope
-from jobws.errors import TokenRefusedError
+from jobws.errors import TokenRefusedError, UnknownKeyError
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text
 
 DEFAULT_LEEWAY_SECONDS: Final = 5
@@ -23,13 +23,6 @@ DEFAULT_LEEWAY_SECONDS: Final = 5
 _REFUSED_HEADERS: Final = ("crit", "jku", "jwk", "x5u")
 _PART: Final = re.compile(r"[A-Za-z0-9_-]*")
 _ALGORITHMS: Final = {algorithm.value: algorithm for algorithm in Algorithm}
-
-
-class UnknownKeyError(TokenRefusedError):
-    """A token names a key that the key set does not have.
-
-    The issuer may have a new key. Then the token is accepted after the file of the key set was read again.
-    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +80,12 @@ def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
     if algorithm is None:
         raise _bad(f"its alg is {_shown(name)}; accepted are HS256, RS256, ES256 and EdDSA")
     of_algorithm = keys.of(algorithm)
-    if not of_algorithm:
-        raise _bad(f"its alg is {algorithm.value}, and there is no key for that")
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise _bad("its kid is not a string")
+    if not of_algorithm:
+        error = TokenRefusedError if kid is None or algorithm is Algorithm.HS256 else UnknownKeyError
+        raise error("bad-token", f"its alg is {algorithm.value}, and there is no key for that")
     if algorithm is Algorithm.HS256:
         return of_algorithm  # secrets have no names, so each one is tried, for instance an old and a new one
     if kid is None:

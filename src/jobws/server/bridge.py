@@ -65,7 +65,7 @@ class Bridge:
             to refuse. It is also called for the request `authenticate` of a WebSocket, then without headers.
 
     Raises:
-        ConfigurationError: The settings cannot work, or a file of keys cannot be read.
+        ConfigurationError: The settings cannot work, or keys cannot be read or fetched.
 
     Attributes:
         authentication: Verifies tokens.
@@ -230,7 +230,7 @@ def _authentication(
     settings: Settings, intervals: Intervals, authenticate: Authenticate | None
 ) -> Keys | NoKeys | Hook:
     if authenticate is None:
-        return Keys(settings, intervals.look_seconds) if settings.has_keys else NoKeys()
+        return Keys(settings, intervals) if settings.has_keys else NoKeys()
     if settings.has_keys or not settings.auth:
         raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
     return Hook(authenticate)

@@ -21,6 +21,10 @@ class Intervals(NamedTuple):
         job_log_hold_seconds: How long the outcome of a job waits for the job's last log lines if Redis does not return
             them.
         look_seconds: How often the files of keys are read again.
+        jwks_seconds: How often the key set of `--jwks-url` is fetched again.
+        jwks_again_seconds: The shortest time between two fetches because of a token with an unknown key, and the time
+            between a fetch that failed and the next one.
+        fetch_seconds: How long a fetch of that key set may take, and how long a request waits for it.
     """
 
     streams: Pauses = USUAL_PAUSES
@@ -29,6 +33,9 @@ class Intervals(NamedTuple):
     sweep_seconds: float = 1.0
     job_log_hold_seconds: float = 1.0
     look_seconds: float = 5.0
+    jwks_seconds: float = 300.0
+    jwks_again_seconds: float = 30.0
+    fetch_seconds: float = 5.0
 
 
 USUAL_INTERVALS: Final = Intervals()

@@ -1,4 +1,4 @@
-"""Reads the files of keys, at the start and every 5 s, and verifies tokens with them."""
+"""Reads the files of keys, at the start and every 5 s, and verifies tokens with them and with the keys of a URL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import anyio
 import anyio.to_thread
 
 from jobws.access.caller import ANYONE
-from jobws.errors import ConfigurationError, MissingExtraError
+from jobws.errors import ConfigurationError, MissingExtraError, UnknownKeyError
+from jobws.server.remote_key_set import RemoteKeySet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jobws.access.carrier import Carried
     from jobws.access.identity import Identity
     from jobws.server.authentication import Sign
+    from jobws.server.intervals import Intervals
     from jobws.server.settings import Settings
 
 SECRET_VARIABLE: Final = "JOBWS_JWT_SECRET"  # noqa: S105 - a name, not a secret
@@ -47,21 +49,21 @@ class NoKeys:
 
 
 class Keys:
-    """The authentication of a bridge with keys. Making this object reads the files, and `run` reads them again.
+    """The authentication of a bridge with keys. Making this object reads them, and `run` reads them again.
 
     Args:
-        settings: These name the files, and say what JWTs must say.
-        look_seconds: How often `run` reads the files.
+        settings: These name the files and the URL, and say what JWTs must say.
+        intervals: How often `run` reads and fetches.
 
     Raises:
-        ConfigurationError: A file cannot be read or is malformed.
+        ConfigurationError: A file cannot be read, the URL cannot be fetched, or what they hold is malformed.
         MissingExtraError: `jobws[jwt]` is not installed.
     """
 
     required = True
 
-    def __init__(self, settings: Settings, look_seconds: float) -> None:
-        self._look_seconds = look_seconds
+    def __init__(self, settings: Settings, intervals: Intervals) -> None:
+        self._look_seconds = intervals.look_seconds
         self._secret = None if settings.jwt_secret is None else settings.jwt_secret.encode(errors="surrogateescape")
         try:
             from jobws.access.authenticator import Authenticator, KeyFiles
@@ -74,6 +76,7 @@ class Keys:
             tokens=settings.tokens_file,
             secrets=settings.jwt_secret_files,
             jwks=settings.jwks_file,
+            jwks_url=settings.jwks_url,
             revoked=settings.revoked_file,
         )
         rules = Rules(
@@ -85,7 +88,12 @@ class Keys:
         secrets = () if self._secret is None else (read_secret(SECRET_VARIABLE, self._secret),)
         self._authenticator = Authenticator(self._files, rules, secrets)
         self._signer = Signer(settings, self._authenticator, SECRET_VARIABLE)
-        self._look(self._read())
+        self._remote: RemoteKeySet | None = None
+        contents = self._read()
+        if settings.jwks_url is not None:
+            self._remote = RemoteKeySet(settings.jwks_url, self._take_remote, intervals)
+            contents[settings.jwks_url] = self._remote.fetch()
+        self._look(contents)
         for problem in self.problems:
             raise ConfigurationError(problem)
 
@@ -96,7 +104,7 @@ class Keys:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each file that cannot be read or parsed now. What such a file held before still counts."""
+        """A sentence for each file or URL that cannot be read or parsed now. What it held before still counts."""
         signing = [] if self._signer.problem is None else [self._signer.problem]
         # Without duplicates, since a file may both verify and sign tokens.
         return tuple(dict.fromkeys([*self._authenticator.problems, *signing]))
@@ -107,29 +115,45 @@ class Keys:
 
     async def identify(self, carried: Carried) -> Identity:
         """Return who holds a token. Raises TokenRefusedError."""
-        return self._authenticator.identify(carried, now=time.time())
+        try:
+            return self._authenticator.identify(carried, now=time.time())
+        except UnknownKeyError:
+            # The issuer may have a new key, of which the bridge has not heard yet.
+            if self._remote is None or not await self._remote.is_renewed():
+                raise
+            return self._authenticator.identify(carried, now=time.time())
 
     def is_current(self, identity: Identity) -> bool:
         """Whether the identity's token would still be accepted with the present keys. Its expiry is not checked."""
         return self._authenticator.is_current(identity)
 
     async def run(self) -> None:
-        """Read the files again and again. If a file cannot be read or parsed, what it held before still counts."""
-        while True:
-            await anyio.sleep(self._look_seconds)
-            contents = await anyio.to_thread.run_sync(self._read)  # a network drive may hang
-            before = self.problems
-            self._look(contents)
-            for problem in self.problems:
-                if problem not in before:
-                    _log.error("%s; what the file said before still counts", problem)
+        """Read the files, and fetch the key set, again and again. What cannot be read or parsed stays as it was."""
+        async with anyio.create_task_group() as tasks:
+            if self._remote is not None:
+                tasks.start_soon(self._remote.run)
+            while True:
+                await anyio.sleep(self._look_seconds)
+                self._look_again(await anyio.to_thread.run_sync(self._read))  # a network drive may hang
+
+    def _take_remote(self, content: bytes | ConfigurationError) -> None:
+        if self._files.jwks_url is not None:
+            self._look_again({self._files.jwks_url: content})
+
+    def _look_again(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
+        before = self.problems
+        self._look(contents)
+        for problem in self.problems:
+            if problem not in before:
+                _log.error("%s; what it held before still counts", problem)
 
     def _look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
         self._authenticator.look(contents)
         self._signer.look(contents)
 
     def _read(self) -> dict[str, bytes | ConfigurationError]:
-        names = {*self._files.names(), *([] if self._signer.file is None else [self._signer.file])}
+        signing = [] if self._signer.file is None else [self._signer.file]
+        names = {*self._files.names(), *signing} - {self._files.jwks_url}
         given = {} if self._secret is None else {SECRET_VARIABLE: self._secret}
         return {name: _content(name) for name in names - given.keys()} | given
 

@@ -103,7 +103,7 @@ class Metrics(Collector):
         yield limited
         yield GaugeMetricFamily(
             "jobws_key_files_unreadable",
-            "Files of keys that cannot be read now; their state before still counts.",
+            "Files of keys, and --jwks-url, that cannot be read now; their state before still counts.",
             value=len(self._keys.problems),
         )
         crashes = sum(health.crashes for health in self._queues.health)

@@ -74,6 +74,8 @@ class Settings:
     """A secret that verifies JWTs. `jobws serve` takes it from $JOBWS_JWT_SECRET; there is no flag for it."""
     jwks_file: str | None = None
     """A JSON Web Key Set with the public keys that verify JWTs."""
+    jwks_url: str | None = None
+    """The https URL of such a key set. It is fetched again every 5 minutes, and when a JWT names an unknown key."""
     jwt_audience: str | None = None
     """What the claim aud of a JWT must be; without it, JWTs must not have aud."""
     jwt_issuer: str | None = None
@@ -186,7 +188,8 @@ class Settings:
     @property
     def has_keys(self) -> bool:
         """Whether there is a key, so that clients need a token."""
-        return bool(self.jwt_secret_files) or not (self.tokens_file is self.jwt_secret is self.jwks_file is None)
+        keys = (self.tokens_file, self.jwt_secret, self.jwks_file, self.jwks_url)
+        return bool(self.jwt_secret_files) or any(each is not None for each in keys)
 
     def check(self) -> None:
         """Check that the settings are valid and can be used together.
@@ -249,7 +252,7 @@ class Settings:
         for name, value in about_keys.items():
             if value is not None and not self.has_keys:
                 raise ConfigurationError(
-                    f"{name} without a key: name --tokens-file, --jwt-secret-file or --jwks-file, or set "
+                    f"{name} without a key: name --tokens-file, --jwt-secret-file, --jwks-file or --jwks-url, or set "
                     "JOBWS_JWT_SECRET"
                 )
         if self.mint_secret_file is not None and self.mint_key_file is not None:

@@ -44,9 +44,9 @@ class Signer:
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
         """Use the key that the file holds now. If it cannot be used, set `problem`; the key before still signs.
 
-        `contents` has, by name, what each file holds, or why the file cannot be read.
+        `contents` has, by name, what files hold, or why a file cannot be read. A file that it lacks stays as it was.
         """
-        if self.file is None:
+        if self.file is None or self.file not in contents:
             return
         content = contents[self.file]
         self.problem = None
