@@ -18,13 +18,15 @@ from jobws.server.keys import Keys
 from jobws.server.outbound import MAX_BYTES, ExchangeError, exchange
 from jobws.server.settings import Settings
 from tests.support import eventually
-from tests.support.bridge import live_bridge
+from tests.support.bridge import BridgeProcess, live_bridge
+from tests.support.certificates import certify
 from tests.support.http import ask
 from tests.support.http_server import Asked, HttpServer, Reply
 from tests.support.signing import ec_key, ed_key, jwk, jwks, rsa_key, signed_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.support.redis import Redis
 
@@ -213,6 +215,30 @@ def test_no_server_at_all() -> None:
     with pytest.raises(ConfigurationError) as refused:
         Keys(Settings(jwks_url=url), ON_DEMAND)
     assert str(refused.value) == f"cannot fetch {url}: Connection refused"
+
+
+def test_the_certificate_of_the_server_must_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certify(tmp_path, "localhost")
+    certificate = tmp_path / "localhost.pem"
+    with HttpServer(lambda _: FIRST, certificate) as server:
+        with pytest.raises(
+            ConfigurationError, match=r"^cannot fetch https://localhost:\d+: .*CERTIFICATE_VERIFY_FAILED"
+        ):
+            Keys(Settings(jwks_url=server.url), ON_DEMAND)
+        assert not server.asked
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert not Keys(Settings(jwks_url=server.url), ON_DEMAND).problems
+
+
+async def test_the_command_takes_the_url(issuer: Issuer, redis: Redis) -> None:
+    with BridgeProcess("--port", "0", "--redis", redis.url, "--jwks-url", issuer.url) as bridge:
+        url = bridge.started()
+        assert (await ask(url + "/queues", Authorization=f"Bearer {OLD}"))[0] == 200
+        assert bridge.terminate() == 0
+    issuer.keys = Reply([], 503)
+    with BridgeProcess("--port", "0", "--redis", redis.url, environment={"JOBWS_JWKS_URL": issuer.url}) as refused:
+        assert refused.wait() == 2
+    assert refused.lines == [f"jobws: cannot fetch {issuer.url}: the answer has status 503"]
 
 
 @pytest.mark.parametrize(

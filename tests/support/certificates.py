@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def certify(folder: Path, name: str) -> None:
     """Make a certificate, the file `NAME.pem` in a folder, and its key, `NAME.key`."""
-    files = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
-    command = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files]
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
+    command = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
 
 class Asked(NamedTuple):
@@ -29,12 +31,16 @@ class Reply(NamedTuple):
 class HttpServer:
     """Serves what `answer` returns for a request. Use it as a context manager.
 
+    Args:
+        answer: Returns the answer, or its body.
+        certificate: A file of `certify`, whose key is beside it: the server speaks TLS as `localhost`. None for HTTP.
+
     Attributes:
         url: Its URL, without a slash at the end.
         asked: The requests that came.
     """
 
-    def __init__(self, answer: Callable[[Asked], Reply | bytes]) -> None:
+    def __init__(self, answer: Callable[[Asked], Reply | bytes], certificate: Path | None = None) -> None:
         self.asked: list[Asked] = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,7 +71,13 @@ class HttpServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        host = "http://127.0.0.1"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            host = "https://localhost"
+        self.url = f"{host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
