@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
+import anyio
+
 from tests.support.tokens import jwt
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -77,6 +79,8 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.reconnect()
             case "read":
                 await target.read()
+            case "wait":
+                await anyio.sleep(value)
             case "queue":
                 await target.make_queue(value)
             case "trim":
