@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from jobws.access.caller import ANYONE
 from jobws.access.identity import Identity, Rights, allows
 from jobws.access.scope import Action, parse_scope
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
@@ -48,7 +48,7 @@ class Bench:
             for _ in self.fanout.fill(queue, [], "0-0"):
                 pass
             self.fanout.cursors[queue] = "0-0"
-        session = Session(QUEUES, 1 << 18, 1000, Sight(holder))
+        session = Session(QUEUES, 1 << 18, 1000, IdentitySight(holder))
         self.client = JobClient(session, self.fanout, QUEUES, 1000, 1 << 30, lambda: None, lambda _: None)
         self.number = 0
 

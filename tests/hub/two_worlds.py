@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.pending import PendingSubscription
-    from jobws.protocol.request_types import Reader
+    from jobws.protocol.request_types import Sight
     from jobws.redis.commands import Entry
 
 STRANGER = "stranger"
@@ -98,7 +98,7 @@ class World:
         looked_up: The jobs that were looked up, or whose log was read, for this client alone.
     """
 
-    def __init__(self, reader: Reader, *, discovers: bool, others: bool) -> None:
+    def __init__(self, sight: Sight, *, discovers: bool, others: bool) -> None:
         self.labels: dict[str, None] = {}
         self.holed: set[str] = set()
         self.rereads: dict[str, tuple[str, str]] = {}
@@ -109,12 +109,12 @@ class World:
         self.lines: dict[Job, list[bytes]] = {}
         self.looked_up: set[Job] = set()
         nameable: Container[str] = Anything() if discovers else self.labels
-        self.client = self._client(nameable, reader)
+        self.client = self._client(nameable, sight)
         self.other = self._client(Anything(), EVERYTHING) if others else None
         self.pending: list[tuple[PendingSubscription, Asked | None]] = []
 
-    def _client(self, nameable: Container[str], reader: Reader) -> JobClient:
-        session = Session(nameable, 1 << 18, 100, reader)
+    def _client(self, nameable: Container[str], sight: Sight) -> JobClient:
+        session = Session(nameable, 1 << 18, 100, sight)
         return JobClient(session, self.fanout, self.labels, 20, 1 << 26, lambda: None, lambda _: None)
 
     def _note_news(self, job: Job, _urgent: bool) -> None:

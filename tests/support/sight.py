@@ -5,9 +5,9 @@ from __future__ import annotations
 from jobws.access.caller import ANYONE
 from jobws.access.identity import Identity, Rights
 from jobws.access.scope import parse_scope
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 
-EVERYTHING = Sight(ANYONE)
+EVERYTHING = IdentitySight(ANYONE)
 
 
 def identity(*scope: str, expires_ms: int | None = None) -> Identity:
@@ -16,6 +16,6 @@ def identity(*scope: str, expires_ms: int | None = None) -> Identity:
     return Identity(iss=None, sub="ann", rights=rights, expires_ms=expires_ms, token_hash=b"x")
 
 
-def sight(*scope: str) -> Sight:
+def sight(*scope: str) -> IdentitySight:
     """Return what the holder of these rights sees."""
-    return Sight(identity(*scope))
+    return IdentitySight(identity(*scope))

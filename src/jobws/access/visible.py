@@ -21,7 +21,7 @@ _READING: Final = frozenset({Action.READ_JOB, Action.READ_CHILDREN, Action.READ_
 _NOWHERE: Final[dict[str, None]] = {}
 
 
-class Sight:
+class IdentitySight:
     """What one identity may see.
 
     Making this object takes time for each right; a question takes the same time for any number.
@@ -104,7 +104,7 @@ class _Seen:
 
     __slots__ = ("_labels", "_sight")
 
-    def __init__(self, sight: Sight, labels: Container[str]) -> None:
+    def __init__(self, sight: IdentitySight, labels: Container[str]) -> None:
         self._sight = sight
         self._labels = labels
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from jobws.protocol.messages import AuthenticatedData, Ref
-    from jobws.protocol.request_types import Reader, SubscriptionKey
+    from jobws.protocol.request_types import Sight, SubscriptionKey
 
 
 SEARCH_SIZE: Final = 240
@@ -114,31 +114,31 @@ class Client(ABC, Generic[RequestT, PendingT]):
         else:
             self.on_authenticate(request)
 
-    def take_rights(self, reader: Reader) -> None:
+    def take_rights(self, sight: Sight) -> None:
         """Replace the client's rights by those of a valid token, and apply them to its subscriptions.
 
         The client gets `ended` for each answered subscription that it may no longer have. The caller flushes.
         """
-        self.session.reader = reader
+        self.session.sight = sight
         self.session.standing = Standing.VALID
         self._end_forbidden()
 
     @abstractmethod
     def _end_forbidden(self) -> None:
-        """Apply the rights `session.reader` to the subscriptions.
+        """Apply the rights `session.sight` to the subscriptions.
 
         Those that the client may no longer have are ended, or refused if they are not answered yet. The others are
         limited to what the client may read.
         """
 
-    def renew(self, reader: Reader, request: Authenticate, data: AuthenticatedData) -> None:
+    def renew(self, sight: Sight, request: Authenticate, data: AuthenticatedData) -> None:
         """Accept the token of the request `authenticate`. Its rights replace those of the token before.
 
         The ack, with `data`, comes after the frames that tell the client which subscriptions have ended. If the
         connection is closing, nothing happens.
         """
         if self.closing is None:
-            self.take_rights(reader)
+            self.take_rights(sight)
             self.outbox.append(encode(Authenticated(data, echoed(request.ref))))
             self.outbox.flush()
 

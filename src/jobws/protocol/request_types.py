@@ -94,10 +94,11 @@ class Authenticate(Struct, frozen=True):
 Request: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
-class Reader(Protocol):
-    """The rights of a client: which jobs and which lines of the log it may read. `access.visible.Sight` implements it.
+class Sight(Protocol):
+    """The rights of a client: which jobs and which lines of the log it may read.
 
     A queue is named by its label. The answers do not depend on whether there is a queue with this label.
+    `access.visible.IdentitySight` implements it.
     """
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import TypeVar
 
-    from jobws.protocol.request_types import Reader, Room
+    from jobws.protocol.request_types import Room, Sight
 
     Item = TypeVar("Item")
 
@@ -62,7 +62,7 @@ def _name(value: object, code: str, key: str) -> Ref | None:
 
 
 def parse_request(
-    event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int, reader: Reader
+    event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int, sight: Sight
 ) -> Request:
     """Return the request in a frame.
 
@@ -72,12 +72,12 @@ def parse_request(
         ref: The frame's `ref`, which was checked.
         queues: The labels that the request may name.
         max_items: How many items a list may have.
-        reader: What the sender may read.
+        sight: What the sender may read.
 
     Raises:
         RequestError: The whole request is wrong. An error in one item of a list becomes an `ItemError` in the request.
     """
-    parser = _Parser(queues, max_items, reader)
+    parser = _Parser(queues, max_items, sight)
     match event:
         case "subscribe-job":
             items, many = parser.each(data, parser.subscription)
@@ -108,22 +108,22 @@ def parse_authenticate(data: object, ref: Ref | None) -> Authenticate:
 
 
 def parse_rooms(
-    data: object, queues: Container[str], max_items: int, reader: Reader
+    data: object, queues: Container[str], max_items: int, sight: Sight
 ) -> tuple[SubscriptionKey | ItemError, ...]:
     """Return the jobs in `data`, the body of HTTP's `/lookup`. The other arguments are those of `parse_request`.
 
     Raises:
         RequestError: `data` is wrong as a whole.
     """
-    parser = _Parser(queues, max_items, reader)
+    parser = _Parser(queues, max_items, sight)
     return parser.each(data, lambda value: parser.readable(_job(value)))[0]
 
 
-def may_read(reader: Reader, room: Room) -> bool:
+def may_read(sight: Sight, room: Room) -> bool:
     """Whether a client may subscribe to a room. If the room has no queue, a right to the job in one queue is enough."""
     if room.queue is None:
-        return reader.reads_somewhere(room.job_id or "")
-    return reader.may_read(room.queue, room.job_id)
+        return sight.reads_somewhere(room.job_id or "")
+    return sight.may_read(room.queue, room.job_id)
 
 
 class _Parser:
@@ -132,10 +132,10 @@ class _Parser:
     The right is checked before the queue is looked for, so a refusal does not tell whether there is such a queue.
     """
 
-    def __init__(self, queues: Container[str], max_items: int, reader: Reader) -> None:
+    def __init__(self, queues: Container[str], max_items: int, sight: Sight) -> None:
         self._queues = queues
         self._max_items = max_items
-        self._reader = reader
+        self._sight = sight
         # The common `after` of a list is parsed once, since it may name thousands of queues.
         self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
@@ -150,7 +150,7 @@ class _Parser:
 
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return `key` if the sender may read its job or queue, and may name its queue. Else raises RequestError."""
-        if not may_read(self._reader, key):
+        if not may_read(self._sight, key):
             raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if key.queue is not None and key.queue not in self._queues:
             raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
@@ -158,14 +158,14 @@ class _Parser:
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return the `key` of a subscription to leave. This needs no right: the ack says that there was none."""
-        return self.readable(key) if may_read(self._reader, key) else key
+        return self.readable(key) if may_read(self._sight, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:
         key = self.readable(_job(value))
         if not isinstance(value, dict):
             return SubscriptionRequest(key)
         after, sent = self.after(value.get("after"), key.queue)
-        logs = parse_logs(value.get("logs"), key.queue, self._reader.container(self._queues))
+        logs = parse_logs(value.get("logs"), key.queue, self._sight.container(self._queues))
         events, until_end = _events(value), _until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
@@ -193,7 +193,7 @@ class _Parser:
     def _positions(self, value: dict[str, object]) -> tuple[Cursor, dict[str, str] | None]:
         after: Cursor = {}
         sent: dict[str, str] = {}
-        visible = self._reader.container(self._queues)
+        visible = self._sight.container(self._queues)
         for label, text in value.items():
             if label in visible:
                 after[label], suffix = _position(text)

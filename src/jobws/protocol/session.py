@@ -25,7 +25,7 @@ from jobws.protocol.request_types import Request
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from jobws.protocol.request_types import Authenticate, Reader
+    from jobws.protocol.request_types import Authenticate, Sight
 
 # So many errors within ABUSE_SECONDS end a connection. Otherwise a client in a loop would get errors without end.
 ABUSE_ERRORS: Final = 20
@@ -81,17 +81,17 @@ class BaseSession(ABC, Generic[RequestT]):
 
     Args:
         max_message_bytes: The largest message that a client may send.
-        reader: What the client may read.
+        sight: What the client may read.
 
     Attributes:
-        reader: What the client may read. A new token of the client replaces it.
+        sight: What the client may read. A new token of the client replaces it.
         standing: Whether the client's token is valid now.
     """
 
-    __slots__ = ("_errors", "_max_message_bytes", "_refusals", "reader", "standing")
+    __slots__ = ("_errors", "_max_message_bytes", "_refusals", "sight", "standing")
 
-    def __init__(self, max_message_bytes: int, reader: Reader) -> None:
-        self.reader = reader
+    def __init__(self, max_message_bytes: int, sight: Sight) -> None:
+        self.sight = sight
         self.standing = Standing.VALID
         self._max_message_bytes = max_message_bytes
         self._errors: deque[float] | None = None
@@ -159,18 +159,18 @@ class Session(BaseSession[Request]):
         queues: The labels that a request may name. The session sees labels that discovery adds later.
         max_message_bytes: The largest message that a client may send.
         max_items: How many items a list may have.
-        reader: What the client may read.
+        sight: What the client may read.
     """
 
     __slots__ = ("_max_items", "_queues")
 
-    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int, reader: Reader) -> None:
-        super().__init__(max_message_bytes, reader)
+    def __init__(self, queues: Container[str], max_message_bytes: int, max_items: int, sight: Sight) -> None:
+        super().__init__(max_message_bytes, sight)
         self._queues = queues
         self._max_items = max_items
 
     def _request(self, event: str, data: object, ref: Ref | None) -> Request:
-        return requests.parse_request(event, data, ref, self._queues, self._max_items, self.reader)
+        return requests.parse_request(event, data, ref, self._queues, self._max_items, self.sight)
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:

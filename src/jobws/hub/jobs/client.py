@@ -18,7 +18,7 @@ from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
 from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
 from jobws.hub.jobs.positions import positions
-from jobws.hub.jobs.subscription import Subscription, reader_of
+from jobws.hub.jobs.subscription import Subscription, limiting_sight
 from jobws.hub.jobs.subscription_counts import UNLIMITED, SubscriptionCounts
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
@@ -158,7 +158,7 @@ class JobClient(Client[Request, PendingSubscription]):
             pending.evicted.append(name_evicted(evicted.request.key))
         if (crowded := subscriptions.too_alike(request.key)) is not None:
             return crowded
-        subscription = Subscription(self, request, self._fanout.rooms, self.session.reader)
+        subscription = Subscription(self, request, self._fanout.rooms, self.session.sight)
         subscriptions.add(subscription)
         return subscription
 
@@ -277,17 +277,17 @@ class JobClient(Client[Request, PendingSubscription]):
     # ---- a new token ----
 
     def _end_forbidden(self) -> None:
-        reader = self.session.reader
+        sight = self.session.sight
         for subscription in list(self._subscriptions):
             key = subscription.request.key
-            if not may_read(reader, key):
+            if not may_read(sight, key):
                 if subscription.acked:
                     self._tell_end(key)
                 self.end(subscription)
             else:
-                subscription.limit(reader_of(key, reader), self._fanout.job_logs)
+                subscription.limit(limiting_sight(key, sight), self._fanout.job_logs)
         for pending in self._pending:
-            pending.limit(reader)
+            pending.limit(sight)
 
     # ---- answers ----
 

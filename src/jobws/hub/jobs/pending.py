@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Reader, Subscribe, SubscriptionKey
+    from jobws.protocol.request_types import Sight, Subscribe, SubscriptionKey
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 UNAVAILABLE: Final = ItemError("unavailable", "Redis does not answer; subscribe again later")
@@ -49,10 +49,10 @@ class PendingSubscription:
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
-    def limit(self, reader: Reader) -> None:
+    def limit(self, sight: Sight) -> None:
         """Refuse the subscriptions, also those that have ended, that a new token does not allow."""
         self.subscriptions = [
-            each if isinstance(each, ItemError) or may_read(reader, each.request.key) else FORBIDDEN
+            each if isinstance(each, ItemError) or may_read(sight, each.request.key) else FORBIDDEN
             for each in self.subscriptions
         ]
 

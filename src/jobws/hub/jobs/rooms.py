@@ -201,7 +201,7 @@ class Rooms:
             self._on_listened(room.queue)
 
     def _count(self, subscription: Subscription, change: int) -> None:
-        if subscription.reader is not None:
+        if subscription.sight is not None:
             if change > 0:
                 self._limited[subscription] = None
             else:

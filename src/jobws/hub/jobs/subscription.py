@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
     from jobws.protocol.messages import Cursor
-    from jobws.protocol.request_types import Reader, SubscriptionKey, SubscriptionRequest
+    from jobws.protocol.request_types import Sight, SubscriptionKey, SubscriptionRequest
 
 
 class Alive(Enum):
@@ -92,7 +92,7 @@ class Subscription:
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
         ended: Whether the subscription has ended.
-        reader: In which queues the client may read the job. None means in every queue of the subscription.
+        sight: In which queues the client may read the job. None means in every queue of the subscription.
     """
 
     __slots__ = (
@@ -105,14 +105,14 @@ class Subscription:
         "held",
         "job_states",
         "owed",
-        "reader",
         "request",
+        "sight",
     )
 
-    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms, reader: Reader) -> None:
+    def __init__(self, client: Subscriber, request: SubscriptionRequest, rooms: Rooms, sight: Sight) -> None:
         self._rooms = rooms
         self.client = client
-        self.reader = reader_of(request.key, reader)
+        self.sight = limiting_sight(request.key, sight)
         self.request = request
         self.acked = False
         self.held: list[BufferedEvent] | None = None
@@ -136,17 +136,17 @@ class Subscription:
         key = self.request.key
         if key.queue is not None:
             return key.queue == queue
-        return self.reader is None or self.reader.may_read(queue, key.job_id)
+        return self.sight is None or self.sight.may_read(queue, key.job_id)
 
     def among(self, labels: Collection[str]) -> Collection[str]:
         """Return those of `labels` that a subscription without a queue covers, or `labels` itself if it covers all."""
-        return labels if self.reader is None else self.reader.queues_of(self.request.key.job_id or "", labels)
+        return labels if self.sight is None else self.sight.queues_of(self.request.key.job_id or "", labels)
 
     @property
     def after(self) -> Cursor:
         """The client's positions in the queues of the subscription. Empty if it has none."""
         after = self.request.after or {}
-        return after if self.reader is None else {queue: at for queue, at in after.items() if self.covers(queue)}
+        return after if self.sight is None else {queue: at for queue, at in after.items() if self.covers(queue)}
 
     def see(self, queue: str, state: JobState = ALIVE) -> JobState:
         """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
@@ -187,17 +187,17 @@ class Subscription:
         """Note that the outcome with this `finished_text` was sent, or need not be sent."""
         self.delivered = {**(self.delivered or {}), queue: finished}
 
-    def limit(self, reader: Reader | None, job_logs: JobLogs) -> None:
-        """Replace `reader`, because the client has a new token.
+    def limit(self, sight: Sight | None, job_logs: JobLogs) -> None:
+        """Replace `sight`, because the client has a new token.
 
         Queues that the new rights exclude are dropped, with the events and outcomes of them that the client has not got
         yet. Of queues that the new rights add, the subscription gets the events that happen from now on.
         """
-        if reader is self.reader:
+        if sight is self.sight:
             return
         if self.acked:
             self._rooms.leave(self)
-        self.reader = reader
+        self.sight = sight
         lost = [queue for queue in self.job_states if not self.covers(queue)]
         for queue in lost:
             del self.job_states[queue]
@@ -218,13 +218,13 @@ class Subscription:
             self.owed.discard(queue)
 
 
-def reader_of(key: SubscriptionKey, reader: Reader) -> Reader | None:
-    """Return the `Subscription.reader` for a subscription with this key of a client with these rights.
+def limiting_sight(key: SubscriptionKey, sight: Sight) -> Sight | None:
+    """Return the `Subscription.sight` for a subscription with this key of a client with these rights.
 
     It is None if the key names a queue, since the right to this queue was checked, or if the client may read the job in
     every queue. Then nothing is left to check for each event.
     """
-    return None if reader.reads_all or key.queue is not None or reader.reads_everywhere(key.job_id or "") else reader
+    return None if sight.reads_all or key.queue is not None or sight.reads_everywhere(key.job_id or "") else sight
 
 
 def now_in(queue: str, fanout: Fanout) -> str:

@@ -20,7 +20,7 @@ from jobws.protocol.session import BaseSession
 
 if TYPE_CHECKING:
     from jobws.protocol.log.records import LogRecord
-    from jobws.protocol.request_types import Reader
+    from jobws.protocol.request_types import Sight
 
 MAX_CHOICES: Final = 1000
 MAX_TEXT_BYTES: Final = 1024
@@ -92,14 +92,14 @@ class LogSession(BaseSession[LogRequest]):
 
     Args:
         max_message_bytes: The largest message that a client may send.
-        reader: What the client may read.
+        sight: What the client may read.
         by_queue: Whether a line's `queue` is the label of the queue, so that lines can be told apart by it.
     """
 
     __slots__ = ("_by_queue",)
 
-    def __init__(self, max_message_bytes: int, reader: Reader, *, by_queue: bool = True) -> None:
-        super().__init__(max_message_bytes, reader)
+    def __init__(self, max_message_bytes: int, sight: Sight, *, by_queue: bool = True) -> None:
+        super().__init__(max_message_bytes, sight)
         self._by_queue = by_queue
 
     def _request(self, event: str, data: object, ref: Ref | None) -> LogRequest:
@@ -121,10 +121,10 @@ class LogSession(BaseSession[LogRequest]):
             RequestError: `forbidden`. The client may read no lines at all, or not those of a queue that it named, or
                 the bridge cannot tell whose lines they are.
         """
-        if self.reader.may_read_lines(None):
+        if self.sight.may_read_lines(None):
             return asked
-        queues = self.reader.line_queues if asked.queues is None else asked.queues
-        if queues is not None and not (queues and all(map(self.reader.may_read_lines, queues))):
+        queues = self.sight.line_queues if asked.queues is None else asked.queues
+        if queues is not None and not (queues and all(map(self.sight.may_read_lines, queues))):
             raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if not self._by_queue:
             raise RequestError(FORBIDDEN.code, _NOT_BY_QUEUE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
 from jobws.protocol.request_types import Subscribe
@@ -57,7 +57,7 @@ class EventStreams:
             None,
             service.nameable,
             service.settings.max_subscriptions,
-            Sight(identity_of(request)),
+            IdentitySight(identity_of(request)),
         )
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
             if isinstance(item, ItemError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
@@ -55,7 +55,7 @@ class Asking:
     async def _job(self, request: Request, room: Room) -> Response:
         """Return a job, or the list of jobs with this id if no queue is named. `?wait=` waits until it has ended."""
         service, identity = self._service, identity_of(request)
-        sight = Sight(identity)
+        sight = IdentitySight(identity)
         seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
         may_come = bool(seconds) and room.queue in service.nameable
         snapshots = await self._look_up(room, sight, may_come=may_come)
@@ -69,7 +69,7 @@ class Asking:
             raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
 
-    async def _look_up(self, room: Room, sight: Sight, *, may_come: bool = False) -> list[JobSnapshot]:
+    async def _look_up(self, room: Room, sight: IdentitySight, *, may_come: bool = False) -> list[JobSnapshot]:
         """Return the present snapshots of the jobs of a room.
 
         Args:
@@ -92,7 +92,7 @@ class Asking:
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
-        service, sight = self._service, Sight(identity_of(request))
+        service, sight = self._service, IdentitySight(identity_of(request))
         body = await json_body(request, service.body_limits)
         rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions, sight)
         named = [room.queue for room in rooms if isinstance(room, Room)]
@@ -107,7 +107,7 @@ class Asking:
         found = await service.look_up(jobs, results=False)
         return json_answer(Results([_result(item, found) for item in asked]))
 
-    def _jobs_of(self, room: Room, sight: Sight) -> list[Job] | ItemError:
+    def _jobs_of(self, room: Room, sight: IdentitySight) -> list[Job] | ItemError:
         known, job_id = self._service.labels, room.job_id or ""
         if room.queue is None:
             return [(label, job_id) for label in sight.queues_of(job_id, known)]

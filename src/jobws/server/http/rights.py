@@ -9,7 +9,7 @@ from starlette.routing import Route
 from jobws.access.caller import CALLER, Refused, Unauthenticated
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action, Place
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.errors import RequestError
 from jobws.server.http.request import parameters
 
@@ -100,7 +100,7 @@ def reads_job(place: Callable[[Request], Place]) -> Right:
     def reads(identity: Identity, request: Request) -> bool:
         queue, job_id = place(request)
         if queue is None:
-            return Sight(identity).reads_somewhere(job_id or "")
+            return IdentitySight(identity).reads_somewhere(job_id or "")
         return allows(identity, Action.READ_JOB, queue, job_id)
 
     return reads

@@ -21,7 +21,7 @@ from jobws.server.websocket.endpoint import Clients, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobws.access.visible import Sight
+    from jobws.access.visible import IdentitySight
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
     from jobws.server.settings import Settings
@@ -103,7 +103,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     # ---- the endpoint `/logs` ----
 
-    def connect(self, wake: Callable[[], None], sight: Sight) -> LogClient:
+    def connect(self, wake: Callable[[], None], sight: IdentitySight) -> LogClient:
         """Make the hub's side of a client of `/logs`; see `Endpoint.connect`."""
         session = LogSession(self._settings.max_message_bytes, sight, by_queue=self._by_queue)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)

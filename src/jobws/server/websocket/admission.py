@@ -20,7 +20,7 @@ import anyio.lowlevel
 from jobws.access.caller import ANYONE, Refused, Unauthenticated, payer_of
 from jobws.access.carrier import Carried, Carrier
 from jobws.access.identity import Identity, Rights
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.errors import TokenRefusedError
 from jobws.hub.client import Client
 from jobws.protocol.close_codes import CloseCode
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 AnyHubClient: TypeAlias = Client[Any, Any]
 
-NOBODY: Final = Sight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
+NOBODY: Final = IdentitySight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
 """What a client without a token may see: nothing."""
-EVERYTHING: Final = Sight(ANYONE)
+EVERYTHING: Final = IdentitySight(ANYONE)
 # How many clients that have sent no token one address may have.
 MAX_PER_ADDRESS: Final = 20
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
@@ -274,8 +274,8 @@ def _close_if(client: AnyHubClient, sentence: str | None) -> None:
         client.close(Close(CloseCode.OVERLOADED, sentence))
 
 
-def sight_of(caller: Caller) -> Sight:
+def sight_of(caller: Caller) -> IdentitySight:
     """Return what a caller may see: without an accepted token, nothing."""
     if caller is ANYONE:
         return EVERYTHING
-    return Sight(caller) if isinstance(caller, Identity) else NOBODY
+    return IdentitySight(caller) if isinstance(caller, Identity) else NOBODY

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from jobws.access.caller import Caller
-    from jobws.access.visible import Sight
+    from jobws.access.visible import IdentitySight
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Direct
     from jobws.server.websocket.admission import Admission
@@ -54,7 +54,7 @@ class Endpoint(ABC, Generic[AnyClient, PendingT]):
     """The part that differs between `/ws` and `/logs`: the hub's client, and the look-up."""
 
     @abstractmethod
-    def connect(self, wake: Callable[[], None], sight: Sight) -> AnyClient:
+    def connect(self, wake: Callable[[], None], sight: IdentitySight) -> AnyClient:
         """Make the hub's side of a client. The hub calls `wake` when there is something to write."""
 
     @abstractmethod
@@ -132,7 +132,7 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
 
     __slots__ = ("_bucket", "_clients", "hub_client")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight, wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight, wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
@@ -167,7 +167,7 @@ class _DirectClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight, direct: Direct) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight, direct: Direct) -> None:
         self._direct = direct
         self._busy = False
         super().__init__(clients, sight, self._wake)
@@ -212,7 +212,7 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: Sight) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight) -> None:
         self._woken = anyio.Event()
         super().__init__(clients, sight, self._wake)
 

@@ -14,7 +14,7 @@ from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, AuthenticatedData, H
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from jobws.access.visible import Sight
+    from jobws.access.visible import IdentitySight
     from jobws.protocol.codec import Frame
     from jobws.server.settings import Settings
 
@@ -35,7 +35,7 @@ class Greeting:
         self._labels = labels
         self._without_events = without_events
 
-    def frame(self, sight: Sight) -> Frame:
+    def frame(self, sight: IdentitySight) -> Frame:
         """Return the frame `hello` with the present state of the bridge, as far as the client may see it."""
         queues = self._queues(sight)
         return encode(
@@ -46,7 +46,7 @@ class Greeting:
         """Return the frame `hello` for a client that must send a token first."""
         return encode(Hello(self._data(queues=(), queue_count=0, auth=True)))
 
-    def renewal(self, sight: Sight, expires_ms: int | None) -> AuthenticatedData:
+    def renewal(self, sight: IdentitySight, expires_ms: int | None) -> AuthenticatedData:
         """Return the keys of `hello` that a client gets when its new token is accepted."""
         queues = self._queues(sight)
         return AuthenticatedData("authenticate", expires_ms, queues.named, queues.total, queues.silent or UNSET)
@@ -56,7 +56,7 @@ class Greeting:
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
         return HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, **others)
 
-    def _queues(self, sight: Sight) -> _Queues:
+    def _queues(self, sight: IdentitySight) -> _Queues:
         labels = sight.queues(self._labels)
         named = tuple(islice(labels, NAMED_QUEUES))
         return _Queues(named, tuple(label for label in named if label in self._without_events), len(labels))
