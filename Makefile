@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
 PURE := $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
-.PHONY: demo test test-all test-fast coverage mutate test-redis bench chaos adapter check docs clean
+.PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos adapter check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -27,6 +27,10 @@ test-all: $(STAMP)
 
 test-fast: $(STAMP)
 	@JOBWS_SEEDS=5 $(BIN)/python -m pytest -q -n0 $(PURE) $(ARGS)
+
+# 10,000 inputs for each test of tests/fuzz, where make test tries 100.
+fuzz: $(STAMP)
+	@$(BIN)/python -m pytest -rs -n auto --hypothesis-profile=fuzz tests/fuzz $(ARGS)
 
 # Every branch of hub/ and protocol/ is taken by these tests; fails under 100 %.
 coverage: $(STAMP)

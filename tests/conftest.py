@@ -35,6 +35,7 @@ LIMIT_SECONDS = 360
 # No deadline, since the time of an example depends on the machine. The first one builds Unicode's tables in 2.5 s.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", parent=settings.get_profile("patient"), max_examples=25)
+settings.register_profile("fuzz", parent=settings.get_profile("patient"), max_examples=10_000)
 settings.load_profile("patient")
 
 

@@ -83,6 +83,20 @@ def test_a_valid_id_is_taken_as_it_is(job_id: str) -> None:
     assert getattr(item, "key").job_id == job_id  # noqa: B009 - an ItemError has none, and fails
 
 
+def test_an_event_that_is_no_text_is_refused_before_and_after_a_token() -> None:
+    session = Session((), 100, 10, EVERYTHING)
+    sentence = "expected `event` to be a string that names the request"
+    for standing in Standing:
+        session.standing = standing
+        answer = session.receive('{"event": "\\ud800", "ref": 1}', 0.0)
+        assert isinstance(answer, Frame)
+        assert json.loads(answer.payload) == {
+            "event": "error",
+            "data": {"code": "bad-event", "message": sentence},
+            "ref": 1,
+        }
+
+
 def test_errors_far_apart_are_no_abuse() -> None:
     session = Session((), 100, 10, EVERYTHING)
     assert all(isinstance(session.receive("x", 0.6 * number), Frame) for number in range(100))

@@ -18,7 +18,7 @@ from jobws.protocol import requests
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.echo import echoed
-from jobws.protocol.identifiers import type_name
+from jobws.protocol.identifiers import is_text, type_name
 from jobws.protocol.messages import Error, ErrorData, Ref
 from jobws.protocol.request_types import Request
 
@@ -194,6 +194,6 @@ def _envelope(message: str | bytes) -> dict[str, object]:
 
 def _event(envelope: dict[str, object]) -> str:
     event = envelope.get("event")
-    if not isinstance(event, str):
+    if not isinstance(event, str) or not is_text(event):
         raise RequestError("bad-event", "expected `event` to be a string that names the request")
     return event
