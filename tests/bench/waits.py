@@ -44,8 +44,8 @@ async def measure(url: str, redis: Redis, waits: int) -> tuple[int, list[float]]
     for number in range(waits):
         redis.add_event("http", "completed", f"job-{number}", returnvalue=f"{number}")
     times = []
-    credentials, talk = Credentials(None), Counted(random.random)
-    async with running(Session[Subscriptions](url, credentials, talk, "/ws")) as session:
+    credentials, exchange = Credentials(None), Counted(random.random)
+    async with running(Session[Subscriptions](url, credentials, exchange, "/ws")) as session:
         jobs = Client(url, credentials, session)
         for number in range(waits):
             began = time.perf_counter()
@@ -53,7 +53,7 @@ async def measure(url: str, redis: Redis, waits: int) -> tuple[int, list[float]]
             times.append((time.perf_counter() - began) * 1000)
             if result != number:
                 raise SystemExit(f"job {number} gave {result}")
-    return talk.sent, times
+    return exchange.sent, times
 
 
 def main() -> None:

@@ -149,10 +149,10 @@ async def test_two_tokens_are_not_sent_in_a_row() -> None:
         given.append(trio.current_time())
         return "same"
 
-    talk = Subscriptions(lambda: 0.5)
+    exchange = Subscriptions(lambda: 0.5)
     async with (
         fake_bridge() as bridge,
-        running(Session(bridge.url, Credentials(token), talk, "/ws", renew_seconds=0.2)),
+        running(Session(bridge.url, Credentials(token), exchange, "/ws", renew_seconds=0.2)),
     ):
         connection = await bridge.accept()
         for _ in range(3):
@@ -239,8 +239,8 @@ async def test_pings_that_come_while_it_leaves_do_not_matter() -> None:
 async def test_who_does_not_read_is_left_until_it_does() -> None:
     async with fake_bridge() as bridge, trio.open_nursery() as nursery:
         credentials = Credentials(None)
-        talk = Subscriptions(lambda: 0.5, backlog_bytes=10_000)
-        async with running(Session(bridge.url, credentials, talk, "/ws")) as session:
+        exchange = Subscriptions(lambda: 0.5, backlog_bytes=10_000)
+        async with running(Session(bridge.url, credentials, exchange, "/ws")) as session:
             connection = await bridge.accept()
             nursery.start_soon(connection.subscribed, {"q": "5-0"})
             async with Client(bridge.url, credentials, session).watch("1", "q", ["progress"]) as events:

@@ -42,7 +42,7 @@ class User:
                 self.answers.append(item.room)
             case Event() as event:
                 self.events[item.room].append(event)
-                if event.event in OUTCOMES:
+                if event.event in (*OUTCOMES, "unknown"):
                     self.ends[item.room].append(event)
             case ClientError() as error:
                 self.ends[item.room].append(error)
@@ -68,13 +68,12 @@ class Pair:
     def cut(self) -> None:
         self.connected = False
         self.model.cut()
-        self.client.disconnected()
 
     def flush(self) -> None:
         if self.connected and self.now >= self.ping_due:  # as the session does
             self.ping_due = self.now + 20
             self.model.to_bridge.append({"event": "ping"})
-        if self.client.due() > self.now:
+        if not self.connected or self.client.due() > self.now:
             return
         for text in self.client.requests(self.now):
             assert len(text) <= self.model.limits.max_message

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobws.client.frames import decode_frame
 from jobws.client.jobs.places import PER_JOB, TURN_SECONDS
-from jobws.errors import JobUnknown, RefusedError, ResponseError, UnreachableError
+from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.messages import OUTCOMES
 from jobws.protocol.request_types import Room
 from tests.client.jobs.model import QUEUES
@@ -267,7 +267,7 @@ def test_lists_keep_the_limits() -> None:
     pair = Pair(max_subscriptions=10)
     pair.client.join(User([Room("a", f"{number:0150}") for number in range(6)], OUTCOMES).watch)
     pair.connect()
-    assert [len(items) for _, items in asked(pair)] == [2, 2, 2]
+    assert [len(items) for _, items in asked(pair)] == [1, 2, 1, 2]  # halves of halves
 
 
 def test_of_more_names_than_the_bridge_takes_the_client_picks() -> None:
@@ -296,7 +296,7 @@ def test_a_job_that_never_was_and_one_that_vanished() -> None:
         pair.client.join(user.watch)
     pair.settle(1)
     (unknown,) = users[0].ends[Room("a", "1")]
-    assert isinstance(unknown, JobUnknown)
+    assert (unknown.event, unknown.data, unknown.replayed) == ("unknown", {"jobId": "1", "queue": "a"}, False)
     assert not users[1].ends[Room("a", "1")]
     assert len(pair.model.members) == 2
     pair.cut()
@@ -591,6 +591,28 @@ def test_who_read_half_of_it_comes_back() -> None:
     assert (event, len(items)) == ("subscribe-job", 2)
     pair.client.consume(user.watch, 500)
     assert asked(pair) == []
+
+
+def test_one_that_was_left_stays_left_when_its_user_reads_on() -> None:
+    pair, user = watching(Room("a", "1"), backlog_bytes=1000)
+    (sub,) = answer(pair, {"jobs": []})
+    data = {"queue": "a", "jobId": "1", "data": "x" * 1000}
+    say(pair, {"event": "progress", "sub": sub, "id": "6-0", "data": data})
+    assert [event for event, _ in asked(pair)] == ["unsubscribe-job"]
+    pair.client.leave(user.watch)
+    pair.client.consume(user.watch, user.watch.backlog)
+    assert asked(pair) == []
+
+
+def test_one_that_reads_half_of_it_after_a_refusal_is_told() -> None:
+    pair, user = watching(Room("a", "1"), backlog_bytes=1000)
+    (sub,) = answer(pair, {"jobs": []})
+    data = {"queue": "a", "jobId": "1", "data": "x" * 1000}
+    say(pair, {"event": "progress", "sub": sub, "id": "6-0", "data": data})
+    pair.client.fail(RefusedError("stay away"))
+    assert not user.ends[Room("a", "1")]
+    pair.client.consume(user.watch, user.watch.backlog)
+    assert [str(end) for end in user.ends[Room("a", "1")]] == ["stay away"]
 
 
 def test_more_than_there_are_places_take_turns() -> None:

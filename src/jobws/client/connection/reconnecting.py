@@ -1,4 +1,4 @@
-"""Keeps a client connected. A `Talk` (`jobs.subscriptions`, `log.feed`) decides what to send, and handles what comes.
+"""Keeps a client connected. An `Exchange` (`jobs.subscriptions`, `log.feed`) makes requests, and handles what comes.
 
 A connection has three tasks: to read, to write, and to renew the token. After a loss, a new connection is made.
 """
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from jobws.client.frames import Frame
 
 
-class Talk(Protocol):
+class Exchange(Protocol):
     """Makes the requests of a `Session`, and handles the frames that come. Times are seconds on trio's clock."""
 
     failure: ClientError | None
     """Why no further connection will be made. None while one may be made."""
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """Begin to use a new connection, whose `hello` has come: `requests` returns messages for it from now on."""
+        """Begin to use a new connection, whose `hello` has come, and forget what belonged to the one before.
 
-    def disconnected(self) -> None:
-        """Forget what belonged to the connection, which has ended. Also called if no connection could be made."""
+        `due` and `requests` are about the new connection from now on.
+        """
 
     def fail(self, error: ClientError) -> None:
         """Set `failure`: because of `error`, no further connection will be made. Tasks that wait get the error."""
@@ -57,24 +57,24 @@ class Talk(Protocol):
 PING_SECONDS: Final = 20.0
 RENEW_SECONDS: Final = 10.0
 
-AnyTalk = TypeVar("AnyTalk", bound=Talk)
+AnyExchange = TypeVar("AnyExchange", bound=Exchange)
 
 
-class Session(Generic[AnyTalk]):
-    """Keeps a connection to the bridge open, and passes requests and frames between a talk and the bridge.
+class Session(Generic[AnyExchange]):
+    """Keeps a connection to the bridge open, and passes requests and frames between an exchange and the bridge.
 
     Args:
         url: The bridge's base URL.
         credentials: The token for the bridge.
-        talk: Makes the requests and handles the frames.
+        exchange: Makes the requests and handles the frames.
         path: The WebSocket's path below the URL: `/ws` for jobs, `/logs` for the log.
         renew_seconds: The shortest time between two new tokens, since the new one may expire soon, too.
     """
 
     def __init__(
-        self, url: str, credentials: Credentials, talk: AnyTalk, path: str, renew_seconds: float = RENEW_SECONDS
+        self, url: str, credentials: Credentials, exchange: AnyExchange, path: str, renew_seconds: float = RENEW_SECONDS
     ) -> None:
-        self.talk = talk
+        self.exchange = exchange
         self.hello: HelloData | None = None  # of the latest connection; None before the first one
         self._ping_seconds = PING_SECONDS
         self._renew_seconds = renew_seconds
@@ -86,32 +86,32 @@ class Session(Generic[AnyTalk]):
         self._wake = trio.lowlevel.ParkingLot()
         self._sleeping_until = inf
         self._expiring = trio.Event()
-        self._talking: trio.CancelScope | None = None
+        self._connection_scope: trio.CancelScope | None = None
         self._closed = False
 
     async def opened(self) -> None:
         """Wait for the first connection. If there will be none, raise the reason, as `jobws.client.connect` does."""
         await self._opened.wait()
-        if self.talk.failure is not None:
-            raise self.talk.failure
+        if self.exchange.failure is not None:
+            raise self.exchange.failure
 
     def nudge(self) -> None:
-        """Send what the talk has to send, soon: wakes the task that writes. Call this after each change of the talk."""
-        if self.talk.due() < self._sleeping_until:
+        """Send what the exchange has to send, soon: wakes the task that writes. Call this after each change of it."""
+        if self.exchange.due() < self._sleeping_until:
             self._wake.unpark_all()
 
     def close(self, scope: trio.CancelScope) -> None:
         """End `run`, which runs in `scope`. Tasks that wait get ClientError. An open connection gets a close frame."""
         self._closed = True
-        if self.talk.failure is None:
-            self.talk.fail(ClientError("this client is closed"))
-        (self._talking or scope).cancel()
+        if self.exchange.failure is None:
+            self.exchange.fail(ClientError("this client is closed"))
+        (self._connection_scope or scope).cancel()
 
     async def run(self) -> None:
         """Connect, and reconnect after each loss, until `close`. No error is raised.
 
         Also return if the first connection fails, the bridge refuses, or the token is faulty or stays expired: the
-        error then goes to `Talk.fail`.
+        error then goes to `Exchange.fail`.
         """
         while not self._closed:
             try:
@@ -123,13 +123,12 @@ class Session(Generic[AnyTalk]):
                     return self._fail(RefusedError("the token has expired; a function as `token` may return a new one"))
             except ClientError as error:
                 return self._fail(error)
-            self.talk.disconnected()
             if not self._closed:
                 await trio.sleep(self._backoff.next())
         return None
 
     def _fail(self, error: ClientError) -> None:
-        self.talk.fail(error)
+        self.exchange.fail(error)
         self._opened.set()
 
     async def _connect(self) -> None:
@@ -138,9 +137,9 @@ class Session(Generic[AnyTalk]):
         async with open_websocket(url, (PROTOCOL,), headers) as transport:
             self.hello = await self._greeted(transport)
             self._ping_seconds = min(PING_SECONDS, max(1.0, self.hello.heartbeat))
-            self.talk.connected(self.hello, trio.current_time())
+            self.exchange.connected(self.hello, trio.current_time())
             self._opened.set()
-            await self._talk(transport)
+            await self._run_tasks(transport)
 
     async def _greeted(self, transport: Transport) -> HelloData:
         with trio.move_on_after(CONNECT_SECONDS):
@@ -153,7 +152,7 @@ class Session(Generic[AnyTalk]):
                 raise not_ours(error) from None
         raise UnreachableError(f"no bridge at {self._url}: it accepts the connection, and says nothing")
 
-    async def _talk(self, transport: Transport) -> None:
+    async def _run_tasks(self, transport: Transport) -> None:
         """Run the connection's three tasks until one fails. Raise its error alone, not in an exception group."""
         failure: ClientError | None = None
 
@@ -166,10 +165,10 @@ class Session(Generic[AnyTalk]):
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            self._talking = nursery.cancel_scope
+            self._connection_scope = nursery.cancel_scope
             for task in (self._write, self._read, self._renew):
                 nursery.start_soon(until_error, task)
-        self._talking = None
+        self._connection_scope = None
         if failure is not None:
             raise failure
 
@@ -186,17 +185,17 @@ class Session(Generic[AnyTalk]):
                 self._expiring.set()
             if frame.event == "ack":
                 self._backoff.reset()
-            self.talk.receive(frame, len(text), trio.current_time())
+            self.exchange.receive(frame, len(text), trio.current_time())
             self.nudge()
 
     async def _write(self, transport: Transport) -> None:
         ping_due = trio.current_time() + self._ping_seconds
         while True:
-            self._sleeping_until = min(self.talk.due(), ping_due)
+            self._sleeping_until = min(self.exchange.due(), ping_due)
             with trio.move_on_at(self._sleeping_until):
                 await self._wake.park()
             self._sleeping_until = -inf
-            for message in self.talk.requests(trio.current_time()):
+            for message in self.exchange.requests(trio.current_time()):
                 await transport.send(message)
             if trio.current_time() >= ping_due:
                 ping_due = trio.current_time() + self._ping_seconds
@@ -214,7 +213,7 @@ class Session(Generic[AnyTalk]):
 
 
 @asynccontextmanager
-async def running(session: Session[AnyTalk]) -> AsyncIterator[Session[AnyTalk]]:
+async def running(session: Session[AnyExchange]) -> AsyncIterator[Session[AnyExchange]]:
     """Run a session until the end of the context. Entering calls `Session.opened`, and so raises what that raises.
 
     An exception of the context's body leaves the context unchanged, never in an exception group.

@@ -97,7 +97,7 @@ async def open_websocket(
                 try:
                     connection = await _shake_hands(nursery, stream, url, subprotocols, headers)
                     send, receive = trio.open_memory_channel[str](math.inf)
-                    nursery.start_soon(_drain, connection, send)
+                    nursery.start_soon(_receive_all, connection, send)
                     yield Transport(connection, receive)
                     with trio.move_on_after(CLOSE_SECONDS):
                         await connection.aclose()
@@ -142,7 +142,7 @@ async def _shake_hands(
     nursery: trio.Nursery, stream: _Stream, url: str, subprotocols: Sequence[str], headers: Mapping[str, str]
 ) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
-    ending = _Ending(stream)
+    ending = _EndNotingStream(stream)
     nursery.start_soon(ending.give_up)
     try:
         with trio.fail_after(CONNECT_SECONDS), ending.scope:
@@ -160,7 +160,7 @@ async def _shake_hands(
     raise UnreachableError(f"no bridge at {url}: the connection ended before the handshake was answered")
 
 
-class _Ending(trio.abc.Stream):
+class _EndNotingStream(trio.abc.Stream):
     """A stream whose end ends the handshake. trio-websocket alone would wait for the answer forever."""
 
     def __init__(self, stream: _Stream) -> None:
@@ -197,7 +197,7 @@ class _Ending(trio.abc.Stream):
         await self._stream.aclose()
 
 
-async def _drain(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
+async def _receive_all(connection: trio_websocket.WebSocketConnection, send: trio.MemorySendChannel[str]) -> None:
     with send:
         while True:
             try:

@@ -39,12 +39,12 @@ class Inbox:
         self._open = len(self._watch.open)
 
     def __enter__(self) -> Self:
-        self._session.talk.join(self._watch)
+        self._session.exchange.join(self._watch)
         self._session.nudge()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.talk.leave(self._watch)
+        self._session.exchange.leave(self._watch)
         self._session.nudge()
 
     @property
@@ -56,6 +56,6 @@ class Inbox:
         """Wait for the next item, and return it. Cancelling loses no item."""
         item = await self._items.receive()
         self._open -= item.last
-        self._session.talk.consume(self._watch, item.size)
+        self._session.exchange.consume(self._watch, item.size)
         self._session.nudge()
         return item

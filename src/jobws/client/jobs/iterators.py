@@ -43,18 +43,19 @@ class Outcomes:
     async def _outcome(self, room: Room, event: Event) -> object:
         job_id, queue = str(room.job_id), event.data.get("queue")
         label = queue if isinstance(queue, str) else room.queue
-        if event.event == "removed":
-            return JobRemoved(job_id, label)
+        if event.event == "unknown":
+            return JobUnknown(job_id, label)
         key = "returnvalue" if event.event == "completed" else "failedReason"
-        value = event.data.get(key)
-        if key not in event.data and event.data.get("truncated"):
+        found = [] if event.event == "removed" else [event.data]
+        if found and key not in event.data and event.data.get("truncated"):
             try:  # the value was too large for an event
-                found = await self._lookup(job_id, label)
+                found = [each for each in await self._lookup(job_id, label) if key in each]
             except ClientError as error:
                 return error
-            value = next((each[key] for each in found if key in each), JobRemoved(job_id, label))
-        is_value = event.event == "completed" or isinstance(value, ClientError)
-        return value if is_value else JobFailed(job_id, label, str(value))
+        if not found:
+            return JobRemoved(job_id, label)
+        value = found[0].get(key)
+        return value if event.event == "completed" else JobFailed(job_id, label, str(value))
 
 
 class Events:
@@ -94,8 +95,6 @@ class Events:
         match item.what:
             case Event() as event:
                 self._early.append(event)
-            case JobUnknown() as unknown:
-                self._early.append(Event("unknown", {"jobId": unknown.job_id, "queue": unknown.queue}))
             case ClientError() as error:
                 raise error
             case snapshots:

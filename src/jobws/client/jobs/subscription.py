@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from jobws.client.frames import Event, JsonObject
-from jobws.errors import ClientError, JobUnknown, ResponseError
+from jobws.errors import ClientError, ResponseError
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import OUTCOMES, Cursor, GapData
 from jobws.protocol.request_types import Room
@@ -71,29 +72,24 @@ class Subscription:
         self.room = room
         self.sub: int | None = None
         self.acked = False
-        self._answered = False  # on any connection
         self._after: Cursor = {}
         self._lines: Cursor = {}
-        self._seen = False  # whether the job existed when the bridge last said something about it
+        self._seen: bool | None = None  # whether the job existed at the last word about it; None before any answer
         watch.open[self] = None
 
-    def release(self) -> None:
-        """Forget the name and the ack, since the subscription has ended at the bridge, or with its connection."""
-        self.sub, self.acked = None, False
-
-    def name(self) -> JsonObject:
+    def unsubscribe_item(self) -> JsonObject:
         """Return the item of `unsubscribe-job` that ends this subscription [S8]."""
         queue = {} if self.room.queue is None else {"queue": self.room.queue}
         return {"sub": self.sub, "jobId": self.room.job_id, **queue}
 
-    def item(self) -> JsonObject:
+    def subscribe_item(self) -> JsonObject:
         """Return the item of `subscribe-job` that begins or resumes this subscription [R4, S12]."""
-        item, events = self.name(), self.watch.events
+        item, events = self.unsubscribe_item(), self.watch.events
         if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # the bridge refuses more [S4]
             item["events"] = ["*"]
         elif not events <= OUTCOMES:
             item["events"] = sorted(events | OUTCOMES)
-        if self._answered:
+        if self._seen is not None:
             item["after"] = self._after
         if self.watch.logs:
             item["logs"] = {"after": self._lines} if self._lines else True
@@ -105,21 +101,19 @@ class Subscription:
         The watch gets the first snapshots, and a gap. A removed job ends the subscription; if `strict`, an unknown one.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
-        if not self._answered:
+        seen, self._seen = self._seen, not result.unknown
+        if seen is None:
             self._pass_on(result.jobs)
         after = {**common, **result.after}
         self._after = {label: at for label, at in after.items() if queue in (None, label)}
-        self.acked = self._answered = True
+        self.acked = True
         if result.gap:
             self._pass_on(Event("gap", {"queue": queue, "jobs": [job_id]}))
-        seen, self._seen = self._seen, not result.unknown
-        if result.unknown and seen:
-            self.end(Event("removed", {"jobId": job_id, "queue": queue}, replayed=True))
-        elif result.unknown_queue and self.watch.strict:
+        if result.unknown_queue and self.watch.strict and not seen:
             sentence = f'{job_id}: no queue "{queue}"; if it is about to come, wait with expect=True'
             self.end(ResponseError("unknown-queue", sentence))
-        elif result.unknown and self.watch.strict:
-            self.end(JobUnknown(job_id, queue))
+        elif result.unknown and (self.watch.strict or seen):
+            self.end(Event("removed" if seen else "unknown", {"jobId": job_id, "queue": queue}, replayed=bool(seen)))
 
     def receive(self, event: Event, size: int) -> None:
         """Keep an event's position [P3, S12]. Pass a wanted event to the watch. An outcome ends the subscription."""
@@ -141,12 +135,13 @@ class Subscription:
             if not own or position(reached[queue]) > position(own):
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
-    def report_gap(self, gap: GapData, size: int) -> None:
+    def report_gap(self, event: Event, size: int) -> None:
         """Pass on a `gap` about this job [R6]. Set the position to `0-0`, unless the stream was only trimmed."""
+        gap = msgspec.convert(event.data, GapData)
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START
-            self._pass_on(Event("gap", {"queue": gap.queue, "jobs": gap.jobs, "reason": gap.reason}), size)
+            self._pass_on(event, size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
         """Pass the job's last item to the watch, and leave `watch.open` [S5]. The caller must free the place."""

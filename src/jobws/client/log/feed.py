@@ -33,7 +33,7 @@ BACKLOG_BYTES: Final = 16 * 1024 * 1024
 END_SECONDS: Final = 0.02
 LONGEST_END_SECONDS: Final = 20.0
 # Temporary errors, after which the client subscribes again.
-_PASSING: Final = frozenset({"unavailable", "unsubscribed", "expired"})
+_TEMPORARY: Final = frozenset({"unavailable", "unsubscribed", "expired"})
 _SOURCE: Final = "jobws"
 
 
@@ -67,7 +67,7 @@ class _DroppedData(Struct, frozen=True):
 
 
 class LogFeed:
-    """A subscription to the log, and the lines that wait for the user. This is the `Talk` of its `Session`.
+    """A subscription to the log, and the lines that wait for the user. This is the `Exchange` of its `Session`.
 
     Args:
         chosen: The filters, as keys of the data of `subscribe-logs` (protocol.md, L4).
@@ -127,16 +127,12 @@ class LogFeed:
 
     def connected(self, hello: HelloData, now: float) -> None:
         """Let `requests` subscribe on a new connection."""
-        self._ask_due = now
-
-    def disconnected(self) -> None:
-        """Let `requests` return nothing until the next connection."""
-        self._ask_due = self._ping_due = inf
+        self._ask_due, self._ping_due = now, inf
 
     def fail(self, error: ClientError) -> None:
         """Set `failure`: no more lines come. Those that wait can still be taken."""
         self.failure = error
-        self.disconnected()
+        self._ask_due = self._ping_due = inf
         self._changed()
 
     def due(self) -> float:
@@ -201,7 +197,7 @@ class LogFeed:
 
     def _refused(self, error: ErrorData, now: float) -> None:
         # Without `follow` the user waits for the end of the lines, so the client does not wait until Redis is back.
-        if error.code in _PASSING and (self._follow or error.code != "unavailable"):
+        if error.code in _TEMPORARY and (self._follow or error.code != "unavailable"):
             self._ask_due = now + self._backoff.next()
         else:
             self.fail(ResponseError(error.code, error.message))
