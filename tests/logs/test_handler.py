@@ -205,15 +205,18 @@ def test_what_is_too_much_is_counted_and_told(own_redis: Callable[..., Redis]) -
             handler.flush()
             if (kept := messages(redis)) and kept[-1] == str(count - 1):
                 break
-    (at,) = (index for index, message in enumerate(kept) if "dropped" in message)
-    # The batch of the thread is older than what was dropped, and is written first.
+    # On a busy machine the thread takes a batch while lines are still being dropped, and then reports twice.
+    reports = [message for message in kept if "dropped" in message]
+    dropped = [int(report.split()[0].replace(",", "")) for report in reports]
+    assert reports == [f"{each:,} log lines were dropped here: Redis did not take them in time" for each in dropped]
+    assert 1 <= len(reports) <= 3
     assert kept[0] == "first"
-    assert at <= BATCH_ENTRIES
-    dropped = int(kept[at].split()[0].replace(",", ""))
-    assert kept[at] == f"{dropped:,} log lines were dropped here: Redis did not take them in time"
-    assert len(kept) - 2 + dropped == count
-    assert kept[at + 1 :] == [str(number) for number in range(count - BUFFER_ENTRIES, count)]
-    assert kept[1:at] == [str(number) for number in range(at - 1)]
+    # The batch of the thread is older than what was dropped, and is written first.
+    assert kept.index(reports[0]) <= BATCH_ENTRIES
+    numbers = [int(message) for message in kept[1:] if message not in reports]
+    assert numbers == sorted(numbers)
+    assert len(numbers) + sum(dropped) == count
+    assert numbers[-BUFFER_ENTRIES:] == list(range(count - BUFFER_ENTRIES, count))
 
 
 def test_few_large_lines_are_bounded_too(own_redis: Callable[..., Redis]) -> None:
