@@ -17,7 +17,7 @@ from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.http import ask, get
 from tests.support.signing import SECRET
-from tests.support.tokens import jwt, keyed_bridge
+from tests.support.tokens import jwt, keyed_bridge, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,13 +134,13 @@ async def test_a_file_that_becomes_bad_keeps_what_it_said(
     async with live_bridge(redis.url, intervals=QUICK, jwt_secret_files=(str(file),)) as live:
         keys = live.bridge.authentication
         with caplog.at_level(logging.ERROR, "jobws.server.keys"):
-            file.write_bytes(b"short")
+            replace_file(file, b"short")
             await eventually(lambda: bool(keys.problems))
         short = f"{file}: the secret has 5 bytes; it needs at least 32: openssl rand -base64 48 makes one"
         assert caplog.messages[-1:] == [f"{short}; what it held before still counts"]
         identity = await keys.identify(carried)
         assert keys.is_current(identity)
-        file.write_bytes(SECRET[::-1])
+        replace_file(file, SECRET[::-1])
         await eventually(lambda: not keys.problems)
         assert not keys.is_current(identity)
         with pytest.raises(TokenRefusedError):
@@ -156,9 +156,9 @@ async def test_a_file_that_stays_bad_is_told_once(
     files: dict[str, Any] = {"jwt_secret_files": (str(first),), "revoked_file": str(second)}
     async with live_bridge(redis.url, intervals=QUICK, **files) as live:
         keys = live.bridge.authentication
-        first.write_bytes(b"\xff")
+        replace_file(first, b"\xff")
         await eventually(lambda: len(keys.problems) == 1)
-        second.write_bytes(b"\xff")
+        replace_file(second, b"\xff")
         await eventually(lambda: len(keys.problems) == 2)
     (problem,) = [each for each in caplog.messages if str(first) in each]
     assert problem.endswith("what it held before still counts")

@@ -10,6 +10,7 @@ from tests.support.signing import SECRET, signed_token
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from tests.support.bridge import Live
 
@@ -27,6 +28,13 @@ def jwt(scope: str, *, seconds: float = 300, key: object = SECRET, **claims: obj
 def bearer(scope: str, *, seconds: float = 300, **claims: object) -> dict[str, str]:
     """Return the header that carries such a token."""
     return {"Authorization": f"Bearer {jwt(scope, seconds=seconds, **claims)}"}
+
+
+def replace_file(file: Path, content: bytes | str) -> None:
+    """Replace a file in one step, since a bridge may read it at any time."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(content if isinstance(content, bytes) else content.encode())
+    new.replace(file)
 
 
 def seconds_left(live: Live, client: object) -> float:

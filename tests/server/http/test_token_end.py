@@ -13,7 +13,7 @@ from tests.support.bridge import live_bridge
 from tests.support.event_source import event_source, frame_source
 from tests.support.http import call
 from tests.support.signing import SECRET
-from tests.support.tokens import bearer, keyed_bridge
+from tests.support.tokens import bearer, keyed_bridge, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ async def test_what_runs_ends_when_the_token_is_revoked(redis: Redis, tmp_path: 
 
             tasks.start_soon(wait)
             await eventually(lambda: len(live.bridge.clients.connected) == 2)
-            file.write_text("one\n")
+            replace_file(file, "one\n")
             last = (await source.rest())[-1]
         assert (last.event, last.data) == ("close", {"code": 4501, "reason": "the token is no longer accepted"})
         assert [(status, body["code"]) for status, body in answers] == [(401, "bad-token")]

@@ -14,7 +14,7 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.server.intervals import USUAL_INTERVALS
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.tokens import bearer, jwt, keyed_bridge
+from tests.support.tokens import bearer, jwt, keyed_bridge, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +210,7 @@ async def test_a_token_that_is_taken_out_of_the_file_ends_its_connections(redis:
         raw_client(live.url, headers=(("Authorization", f"Bearer {TOKENS[0]}"),)) as client,
         raw_client(live.url, headers=(("Authorization", f"Bearer {TOKENS[1]}"),), path="/logs") as other,
     ):
-        file.write_text(lines[1])
+        replace_file(file, lines[1])
         assert await client.closed() == (4501, "the token is no longer accepted")
         assert (await other.ask("ping"))["event"] == "pong"
 
