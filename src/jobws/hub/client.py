@@ -14,7 +14,7 @@ from msgspec import UNSET
 from jobws.hub.outbox import Outbox
 from jobws.protocol.codec import Frame, encode
 from jobws.protocol.echo import echoed, named
-from jobws.protocol.messages import Authenticated, Ended, EndedData, Expiring, ExpiringData, ItemError
+from jobws.protocol.messages import Authenticated, EndedData, Expiring, ExpiringData, ItemError, SubscriptionEnded
 from jobws.protocol.request_types import Authenticate
 from jobws.protocol.requests import FORBIDDEN
 from jobws.protocol.session import BaseSession, Close, Standing, error_frame
@@ -168,7 +168,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """
         queue, job_id = (UNSET, UNSET) if key is None else (key.queue or UNSET, key.job_id or UNSET)
         data = EndedData(FORBIDDEN.code, FORBIDDEN.message, queue, job_id)
-        self.outbox.append(encode(Ended(sub=named(None if key is None else key.sub), data=data)))
+        self.outbox.append(encode(SubscriptionEnded(sub=named(None if key is None else key.sub), data=data)))
 
     def close(self, why: Close) -> None:
         """Have the connection ended, and end all subscriptions.

@@ -211,7 +211,7 @@ class EndedData(Struct, rename="camel", frozen=True, omit_defaults=True):
     job_id: str | UnsetType = UNSET
 
 
-class Ended(Struct, tag_field="event", tag="ended", frozen=True, kw_only=True, omit_defaults=True):
+class SubscriptionEnded(Struct, tag_field="event", tag="ended", frozen=True, kw_only=True, omit_defaults=True):
     """A subscription has ended, since the new token of the connection does not allow it. Nothing of it follows."""
 
     sub: Sub | UnsetType = UNSET
@@ -288,4 +288,4 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     truncated: bool | UnsetType = UNSET
 
 
-ServerMessage: TypeAlias = Hello | Ack | Authenticated | Expiring | Ended | Error | Pong | Gap
+ServerMessage: TypeAlias = Hello | Ack | Authenticated | Expiring | SubscriptionEnded | Error | Pong | Gap

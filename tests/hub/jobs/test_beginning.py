@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.hub.jobs.beginning import AMBIGUOUS_MILLISECONDS
-from jobws.hub.jobs.subscription import ALIVE, Ended
+from jobws.hub.jobs.subscription import ALIVE, JobEnded
 from tests.hub.one_bridge import QUEUES, Bridge, Client, event, hash_of
 from tests.support.fanout import ignore
 from tests.support.steps import begin_again
@@ -78,7 +78,7 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
     )
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([("http", b"5-0")], [], {"http": BEFORE_5}, set())
     assert [job["state"] for job in begun.ack["jobs"]] == ["completed"]
-    assert begun.member.job_states == {"http": Ended(b"5-0")}
+    assert begun.member.job_states == {"http": JobEnded(b"5-0")}
     assert begun.member.held == []
     assert begun.client.read_back == [begun.client.hub_client]
 
@@ -117,7 +117,7 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
     assert (begun.owed, begun.after) == (["http"], {"http": "3-0"})
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="3-0~5", **HTTP)
     assert (begun.owed, begun.after, begun.marks) == ([], {"http": "5-0~5"}, set()), "it has that"
-    assert begun.member.job_states == {"http": Ended(b"5-0")}
+    assert begun.member.job_states == {"http": JobEnded(b"5-0")}
     assert begun.member.was_delivered("http", "5")
     begun = Begun(bridge, {JOB: hash_of("failed", 6)}, "5-0", after="3-0~5", **HTTP)
     assert begun.owed == ["http"]
@@ -126,7 +126,7 @@ def test_an_outcome_that_only_the_hash_has_is_owed() -> None:
 def test_an_outcome_that_was_not_chosen_is_not_owed() -> None:
     begun = Begun(bridge_with(("5-0", "progress")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.owed, begun.after) == ([], {"http": "5-0"})
-    assert begun.member.job_states == {"http": Ended(b"5-0")}
+    assert begun.member.job_states == {"http": JobEnded(b"5-0")}
     begun = Begun(bridge_with(("5-0", "completed")), {JOB: hash_of()}, "5-0", events=["failed"], **HTTP)
     assert (begun.replayed, begun.owed, begun.after) == ([], [], {"http": "5-0"})
 
@@ -221,7 +221,7 @@ def test_a_queue_of_which_something_was_forgotten_since_has_a_gap_and_its_jobs_l
         client.complete(join, {JOB: hash_of()}, "4-0", meanwhile=trim if stale else lambda: None)
         (ack,) = client.frames()
         assert ack["data"].get("gap", False) is stale
-        assert client.member().job_states == {"http": Ended(b"0-0" if stale else b"4-0")}
+        assert client.member().job_states == {"http": JobEnded(b"0-0" if stale else b"4-0")}
         assert (told, bridge.fanout.without_position) == ((["http"], {"http"}) if stale else ([], set()))
 
 
@@ -238,7 +238,7 @@ def test_a_job_without_a_queue_is_told_of_by_those_that_have_it() -> None:
     assert begun.after == {"http": BEFORE_5}
     assert [job["queue"] for job in begun.ack["jobs"]] == ["http"]
     assert begun.marks == {"ambiguous"}, "the other one had it"
-    assert begun.member.job_states == {"http": Ended(b"5-0")}
+    assert begun.member.job_states == {"http": JobEnded(b"5-0")}
     begun = Begun(bridge, {}, "8-0", after={"http": "1-0", "analyzer": "2-0"}, events=["*"])
     assert begun.replayed == [("analyzer", b"7-0"), ("http", b"5-0")]
     assert begun.after == {"http": BEFORE_5, "analyzer": "6-18446744073709551615"}

@@ -9,7 +9,7 @@ import pytest
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.pending import UNAVAILABLE
 from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
-from jobws.hub.jobs.subscription import ALIVE, Ended
+from jobws.hub.jobs.subscription import ALIVE, JobEnded
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
@@ -48,7 +48,7 @@ def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     (frame,) = client.frames()
     assert (frame["event"], frame["id"], frame["replayed"]) == ("completed", "5-0~5", True)
     assert frame["data"] == {"queue": "http", "jobId": "1", "returnvalue": 1}
-    assert client.member().job_states == {"http": Ended(b"5-0")}
+    assert client.member().job_states == {"http": JobEnded(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 1
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == [], "it has that"
@@ -129,7 +129,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
         (6, "waiting", ""),
     ):
         bridge.publish(f"{number}-0", event(name, prev=prev))
-        assert client.member().job_states == {"http": ALIVE if number == 6 else Ended(b"5-0")}
+        assert client.member().job_states == {"http": ALIVE if number == 6 else JobEnded(b"5-0")}
     assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
     assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
@@ -148,7 +148,7 @@ def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     client = watching(bridge, events=["failed"])
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.told() == []
-    assert client.member().job_states == {"http": Ended(b"5-0")}
+    assert client.member().job_states == {"http": JobEnded(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobws.hub.jobs.fanout import MAX_DELIVERIES, MAX_SECONDS
 from jobws.hub.jobs.history import LEAST_PER_QUEUE
-from jobws.hub.jobs.subscription import Ended
+from jobws.hub.jobs.subscription import JobEnded
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
 
@@ -118,9 +118,12 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
     bridge.publish("6-0", event("completed", "2"))
     begin_again(bridge.fanout, "http", "trimmed", "9-0", "5-0")
     bridge.fanout.end_reread("http", "0-0")
-    assert (late.member().job_states, early.member().job_states) == ({"http": Ended(b"0-0")}, {"http": Ended(b"6-0")})
+    assert (late.member().job_states, early.member().job_states) == (
+        {"http": JobEnded(b"0-0")},
+        {"http": JobEnded(b"6-0")},
+    )
     begin_again(bridge.fanout, "http", "ahead", "9-0", "5-0")
-    assert early.member().job_states == {"http": Ended(b"0-0")}
+    assert early.member().job_states == {"http": JobEnded(b"0-0")}
 
 
 def test_who_hears_of_a_hole_and_of_its_end() -> None:

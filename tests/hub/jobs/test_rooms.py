@@ -11,7 +11,7 @@ import pytest
 
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.rooms import Rooms
-from jobws.hub.jobs.subscription import ALIVE, Ended, Subscription
+from jobws.hub.jobs.subscription import ALIVE, JobEnded, Subscription
 from jobws.protocol.request_types import SubscriptionKey, SubscriptionRequest
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
@@ -69,7 +69,7 @@ class Model:
             if room.job_id is not None:
                 queue = room.queue or self.random.choice([each for each in QUEUES if subscription.covers(each)])
                 subscription.see(queue)
-                subscription.job_states[queue] = self.random.choice((ALIVE, Ended(b"1-0")))
+                subscription.job_states[queue] = self.random.choice((ALIVE, JobEnded(b"1-0")))
 
     def forget(self) -> None:
         queue = self.random.choice(QUEUES)
@@ -95,7 +95,7 @@ class Model:
             awaiting_outcome = [job_id.decode() for job_id in self.rooms.awaiting_outcome(queue) if job_id is not None]
             assert len(awaiting_outcome) == len(set(awaiting_outcome))
             assert set(awaiting_outcome) == {
-                each.request.key.job_id for each in jobs + found if not isinstance(each.job_states.get(queue), Ended)
+                each.request.key.job_id for each in jobs + found if not isinstance(each.job_states.get(queue), JobEnded)
             }
             concerned = {each.client for each in named + covering}
             assert self.rooms.clients_of(queue) == concerned

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
-from jobws.hub.jobs.subscription import ALIVE, DOUBTED, Ended, now_in
+from jobws.hub.jobs.subscription import ALIVE, DOUBTED, JobEnded, now_in
 from jobws.protocol.identifiers import START, before, is_after, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
@@ -96,7 +96,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         after.setdefault(room.queue, now_in(room.queue, fanout))
     stale = query.stale(subscription)
     for queue in stale:
-        if isinstance(subscription.job_states.get(queue), Ended):
+        if isinstance(subscription.job_states.get(queue), JobEnded):
             subscription.job_states[queue] = DOUBTED
     result = Result(
         jobs=[part.snapshot for part in parts if part.snapshot is not None],
@@ -180,7 +180,7 @@ class _Part:
         """
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
-        self._subscription.job_states[self.queue] = ALIVE if ended is None else Ended(ended.stream_id)
+        self._subscription.job_states[self.queue] = ALIVE if ended is None else JobEnded(ended.stream_id)
         self._read_back(ended, oldest)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(transition, oldest)

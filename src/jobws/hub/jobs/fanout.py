@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Life, field, kind_of, payload
 from jobws.hub.jobs.published import PublishedStreams
-from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended, Subscriber, Subscription
+from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import is_after
 
@@ -215,7 +215,7 @@ class _Batch:
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
-        state: JobState = Ended(stream_id) if changes_state and not lives else ALIVE
+        state: JobState = JobEnded(stream_id) if changes_state and not lives else ALIVE
         # Most members of a room have the same object in `job_states`, so one comparison is enough for all of them.
         compared, is_news = None, True
         for subscription in members:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobws.hub.job_log.followers import JobLogs
 from jobws.hub.jobs.history import History, KnownStream
-from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, Ended
+from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, JobEnded
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, Position, position
@@ -145,7 +145,7 @@ class PublishedStreams(ABC):
         concerned = self.rooms.clients_of(queue)
         for subscription in list(self.rooms.seen(queue)):
             state = subscription.job_states.get(queue)
-            if isinstance(state, Ended) and (reason != "trimmed" or position(state.up_to) <= limit):
+            if isinstance(state, JobEnded) and (reason != "trimmed" or position(state.up_to) <= limit):
                 subscription.job_states[queue] = DOUBTED
             if subscription.ahead is not None and reason != "trimmed":
                 subscription.ahead.pop(queue, None)

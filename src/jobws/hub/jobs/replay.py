@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.missed import FINISHED, NEVER, finished_text, misses
-from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, Ended
+from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded
 from jobws.protocol.codec import encode, json_text
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, later, position
@@ -53,7 +53,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
         client.outbox.append(encode(Gap(sub=named(key.sub), data=GapData(queue, "trimmed", [job_id]))))
-        if subscription.job_states.get(queue) == Ended(stream_id):
+        if subscription.job_states.get(queue) == JobEnded(stream_id):
             subscription.job_states[queue] = ALIVE
             client.owe(subscription, queue)
     if of.is_last and index + 1 == len(of):
@@ -91,7 +91,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     newer = transition is not None and position(transition.stream_id) > position(last)
     finished = NEVER if snapshot is None else finished_text(snapshot)
     if snapshot is None:
-        if newer or isinstance(subscription.job_states.get(queue), Ended):
+        if newer or isinstance(subscription.job_states.get(queue), JobEnded):
             return
     elif snapshot.state not in FINISHED or subscription.was_delivered(queue, finished):
         return

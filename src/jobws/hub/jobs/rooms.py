@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from jobws.hub.jobs.subscription import Ended, Subscriber, Subscription
+from jobws.hub.jobs.subscription import JobEnded, Subscriber, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -116,7 +116,7 @@ class Rooms:
 
     def _awaits_outcome(self, queue: str, job_id: bytes) -> bool:
         members = (*self.named(queue).get(job_id, ()), *self._found.get(queue, _NO_ROOMS).get(job_id, ()))
-        return any(not isinstance(each.job_states.get(queue), Ended) for each in members)
+        return any(not isinstance(each.job_states.get(queue), JobEnded) for each in members)
 
     def clients_of(self, queue: str) -> set[Subscriber]:
         """Return the clients that have a subscription to the queue, to a job of it, or to a job that may be in it."""

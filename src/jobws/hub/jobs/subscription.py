@@ -27,7 +27,7 @@ class Alive(Enum):
     ALIVE = "alive"
 
 
-class Ended(Struct, frozen=True, gc=False):
+class JobEnded(Struct, frozen=True, gc=False):
     """The state of a job that has ended.
 
     Attributes:
@@ -37,11 +37,11 @@ class Ended(Struct, frozen=True, gc=False):
     up_to: bytes
 
 
-JobState: TypeAlias = Alive | Ended
+JobState: TypeAlias = Alive | JobEnded
 ALIVE: Final = Alive.ALIVE
 # The job has ended, and then a hole was found in the stream, in which a later outcome may have been. The id is lower
 # than every id that Redis gives.
-DOUBTED: Final = Ended(b"0-0")
+DOUBTED: Final = JobEnded(b"0-0")
 
 
 class BufferedEvent(NamedTuple):
@@ -180,7 +180,7 @@ class Subscription:
         `finished_text` of the hash.
         """
         self.see(queue)
-        self.job_states[queue] = Ended(end.encode())
+        self.job_states[queue] = JobEnded(end.encode())
         self.note_delivered(queue, finished)
 
     def note_delivered(self, queue: str, finished: str) -> None:
