@@ -83,7 +83,7 @@ def test_numbers_beside_what_msgspec_refuses_are_those_of_json() -> None:
         assert refused.value.code == "bad-json"
 
 
-@pytest.mark.parametrize("code", [1001, 1005, 1006, CloseCode.SERVICE_RESTART, 1013, 4000, CloseCode.OVERLOADED, 4499])
+@pytest.mark.parametrize("code", [1001, 1005, 1006, CloseCode.SERVICE_RESTART, 1013, 4000, CloseCode.TOO_MANY, 4499])
 def test_a_client_comes_back_after_these(code: int) -> None:
     assert may_return(code)
 

@@ -139,7 +139,7 @@ class BaseSession(ABC, Generic[RequestT]):
             if self._refusals is None:
                 self._refusals = deque(maxlen=MAX_REFUSALS)
             reason = f"{MAX_REFUSALS} requests without a right to them within {ABUSE_SECONDS:g} s"
-            return Close(CloseCode.OVERLOADED, reason, answer) if _is_full(self._refusals, now) else answer
+            return Close(CloseCode.TOO_MANY, reason, answer) if _is_full(self._refusals, now) else answer
         if self._errors is None:
             self._errors = deque(maxlen=ABUSE_ERRORS)
         reason = f"{ABUSE_ERRORS} errors within {ABUSE_SECONDS:g} s"

@@ -160,7 +160,7 @@ def test_many_tokens_that_are_refused_end_the_connection() -> None:
     }
     assert len(frames) == 100
     assert client.hub_client.closing is not None
-    assert client.hub_client.closing.code == CloseCode.OVERLOADED
+    assert client.hub_client.closing.code == CloseCode.TOO_MANY
 
 
 def test_without_another_token_authenticate_is_no_request() -> None:

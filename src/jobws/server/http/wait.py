@@ -92,7 +92,7 @@ async def _first(client: InProcessClient) -> Parts | RequestError:
         closing = client.hub_client.closing
         if closing in (EXPIRED, REVOKED):
             return refusal("expired" if closing is EXPIRED else "bad-token")
-        if closing is not None and closing.code == CloseCode.OVERLOADED:
+        if closing is not None and closing.code == CloseCode.TOO_MANY:
             return RequestError("rate-limited", closing.reason)
         if closing is not None:
             return RequestError("unavailable", "the bridge restarts; ask again")

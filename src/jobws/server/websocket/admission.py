@@ -49,8 +49,8 @@ MAX_PER_ADDRESS: Final = 20
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
 BUSY: Final = ItemError("too-many", "another `authenticate` of this connection is not answered yet")
 EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
-REVOKED: Final = Close(CloseCode.FORBIDDEN, "the token is no longer accepted")
-GUESSING: Final = Close(CloseCode.OVERLOADED, "too many tokens of this address were refused (failed_auths_per_minute)")
+REVOKED: Final = Close(CloseCode.REVOKED, "the token is no longer accepted")
+GUESSING: Final = Close(CloseCode.TOO_MANY, "too many tokens of this address were refused (failed_auths_per_minute)")
 REFUSED: Final = Close(CloseCode.NOT_AUTHENTICATED, BAD_TOKEN.message)
 TICK_SECONDS: Final = 0.25
 # How often to ask whether tokens are still accepted. A client must be closed within 10 s after its token was revoked,
@@ -271,7 +271,7 @@ class Admission:
 
 def _close_if(client: AnyHubClient, sentence: str | None) -> None:
     if sentence is not None:
-        client.close(Close(CloseCode.OVERLOADED, sentence))
+        client.close(Close(CloseCode.TOO_MANY, sentence))
 
 
 def sight_of(caller: Caller) -> IdentitySight:

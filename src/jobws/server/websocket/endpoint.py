@@ -151,7 +151,7 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
         try:
             self._clients.rates.requests.charge(client.payer, cost, now)
         except RateLimitedError as error:
-            client.close(Close(CloseCode.OVERLOADED, error.message))
+            client.close(Close(CloseCode.TOO_MANY, error.message))
         wait = self._bucket.take(now, cost)
         return wait or (TURN_SECONDS if pending is not None and pending.size > LONG_LIST else 0.0)
 
