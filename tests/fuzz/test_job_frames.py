@@ -112,11 +112,11 @@ class Side:
         waiting = [each for pending in client._pending for each in pending.present]
         assert client.closing is None or not (subscriptions or client._pending)
         assert len(subscriptions) <= 20
-        assert client.session.reader is self.walker.sight
+        assert client.session.sight is self.walker.sight
         for each in subscriptions:
             assert not each.ended
             assert may_read(self.walker.sight, each.request.key)
-            assert each.reader is None or each.reader is self.walker.sight
+            assert each.sight is None or each.sight is self.walker.sight
             assert each.acked != (each in waiting)
         acked = {each for each in subscriptions if each.acked}
         assert set(members(self)) == acked

@@ -114,7 +114,7 @@ class Side:
         client = self.client
         current = [each for each in (client._current, client._pending) if each is not None]
         assert client.closing is None or not current
-        assert self.session.reader is self.walker.sight
+        assert self.session.sight is self.walker.sight
         assert self.hub._live.keys() <= {client._current}
         assert (self.hub.cursor is None) == (not self.hub._live)
         for each in current:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobws.access.identity import Rights, allows
 from jobws.access.scope import Action, parse_entry, parse_scope
-from jobws.access.visible import Sight
+from jobws.access.visible import IdentitySight
 from jobws.errors import TokenRefusedError
 from jobws.protocol.identifiers import KEY_SUFFIXES
 from tests.fuzz.mutations import attempt, changed_text, json_values
@@ -135,7 +135,7 @@ def test_what_is_allowed_is_what_some_entry_says(
 
 def check_sight(holder: Identity, meanings: list[Meaning], queue: str, job_id: str | None) -> None:
     """What is seen is what is allowed, whichever way it is asked."""
-    seen = Sight(holder)
+    seen = IdentitySight(holder)
     assert seen.may_read(queue, job_id) == any(covers(held, Action.READ_JOB, queue, job_id) for held in meanings)
     labels = dict.fromkeys((queue, "http", "b", "none"))
     reading = [held for held in meanings if held.action in ("admin", "read:jobs", "read:jobs:children", "read:queues")]

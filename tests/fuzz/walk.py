@@ -14,7 +14,7 @@ from tests.fuzz.frames import CLOSE_CODES, SCOPES, Message, check_frame
 from tests.support.sight import sight
 
 if TYPE_CHECKING:
-    from jobws.access.visible import Sight
+    from jobws.access.visible import IdentitySight
     from jobws.hub.client import Client
     from jobws.protocol.request_types import Authenticate
 
@@ -47,7 +47,7 @@ class Walker:
             self.client.reject(request, BAD_TOKEN, self.now)
 
     @property
-    def sight(self) -> Sight:
+    def sight(self) -> IdentitySight:
         return SIGHTS[self.token]
 
     def expire(self) -> None:

@@ -35,8 +35,8 @@ class Subscriptions:
     """The subscriptions of one client, across its connections. This is the `Exchange` of its `Session`.
 
     Args:
-        chance: Returns random numbers from 0 to below 1.
-        backlog_bytes: The largest backlog of a watch.
+        chance: Returns random numbers from 0 to below 1, which spread what clients ask again after an error.
+        backlog_bytes: How much may wait for the user of a `Watch` before its subscriptions end, until half is left.
     """
 
     def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:

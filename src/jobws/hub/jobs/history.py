@@ -290,7 +290,7 @@ class History:
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the id after which the queue's history has every event, or `0-0` if the history is not filled."""
+        """Return the id after which the queue's history has every event. `0-0` also if it is not filled yet."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

@@ -16,7 +16,9 @@ MAX_MATCHING: Final = 16
 
 
 class Matching:
-    """Counts the rooms of one client's subscriptions. Only a client with at least `MAX_MATCHING` of them needs this.
+    """Counts, for each job, the subscriptions of one client that get the job's events. `MAX_MATCHING` limits them.
+
+    A client with fewer subscriptions in all cannot reach the limit, and so has no such object.
 
     Args:
         rooms: The room of each of the client's present subscriptions.
