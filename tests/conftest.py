@@ -85,11 +85,14 @@ def pytest_collection() -> Generator[None, object, object]:
 def _limit() -> Iterator[None]:
     """Let a test that hangs fail at the place where it hangs."""
 
+    # `make fuzz` tries a hundred times as many inputs.
+    seconds = LIMIT_SECONDS * max(1, settings.default.max_examples // 1000)  # type: ignore[union-attr]
+
     def too_slow(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"the test took longer than {LIMIT_SECONDS} s")
+        raise TimeoutError(f"the test took longer than {seconds} s")
 
     previous = signal.signal(signal.SIGALRM, too_slow)
-    signal.alarm(LIMIT_SECONDS)
+    signal.alarm(seconds)
     try:
         yield
     finally:

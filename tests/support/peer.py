@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Peer:
@@ -19,6 +23,7 @@ class Peer:
         *,
         upgrade: bool = True,
         receive_bytes: int | None = 16 * 1024,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         port = url_or_port if isinstance(url_or_port, int) else urlsplit(url_or_port).port
         self.socket = socket.socket()
@@ -32,6 +37,7 @@ class Peer:
             self.answer = self.socket.recv(100).decode()
             return
         offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
+        offer += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n".encode()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
+from tests.support import eventually
 from tests.support.bridge import live_bridge
+from tests.support.left import nothing_left
+from tests.support.requests_of_schema import examine
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
@@ -22,29 +23,17 @@ if TYPE_CHECKING:
 
 @pytest.mark.long
 @pytest.mark.thorough
-@pytest.mark.parametrize("scope", ["admin", "write:jobs:none:retry"])
-async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path, scope: str) -> None:
-    """The client has every right, or none."""
+@pytest.mark.parametrize("scope", ["admin", "read:jobs:http/1", "write:jobs:none:retry", None])
+async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path, scope: str | None) -> None:
+    """The client has every right, the right to one job, a right that no route needs, or no token. Nothing is left."""
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")
-
-    def examine(url: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
-            *("--header", f"Authorization: Bearer {jwt(scope, seconds=1000)}"),
-            *("--seed", "1", "--max-examples", "20", "--no-color"),
-            # In JSON Schema, 5.0 is an integer, and some integers are no job ids (protocol.md, J2). The bridge refuses
-            # both.
-            *("--exclude-checks", "positive_data_acceptance"),
-            # This response has no end; test_job_events.py tests it.
-            *("--exclude-path", "/events"),
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    async with keyed_bridge(redis.url, max_wait_seconds=0.05) as live:
-        done = await anyio.to_thread.run_sync(examine, live.url)
+    token = None if scope is None else jwt(scope, seconds=1000)
+    async with keyed_bridge(redis.url, max_wait_seconds=0.05, requests_per_minute=1_000_000) as live:
+        done = await anyio.to_thread.run_sync(examine, live.url, token, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Tested: 20" in done.stdout
+        await eventually(lambda: nothing_left(live))
 
 
 async def test_every_route_is_described(redis: Redis) -> None:
