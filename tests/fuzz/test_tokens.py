@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
@@ -68,10 +69,11 @@ TOKENS = [
     STATIC,
     *(signed_token(header, {"exp": NOW + 60, "scope": "read:jobs:http/1"}, key) for header, key in SIGNERS),
 ]
+CHARACTERS = string.ascii_letters + string.digits + ".=-_~ \n"
 PARTS = sorted({part for token in TOKENS for part in token.split(".")})
 
 
-@given(changed_text(st.sampled_from(TOKENS), (*".=-_~ \n", "..", "jobws_", *PARTS)), st.sampled_from(Carrier))
+@given(changed_text(st.sampled_from(TOKENS), (*CHARACTERS, "..", "jobws_", *PARTS)), st.sampled_from(Carrier))
 def test_a_token_that_was_changed_is_refused(token: str, carrier: Carrier) -> None:
     found = outcome(AUTHENTICATORS[0], token, carrier)
     assert (found == "bad-token") == (token not in TOKENS)
