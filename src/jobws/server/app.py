@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jobws.server.metrics import Metrics
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
-    from jobws.server.websocket.endpoint import Clients
+    from jobws.server.websocket.clients import Clients
     from jobws.server.websocket.rates import Rates
 
 

@@ -37,8 +37,8 @@ from jobws.server.metrics import Metrics
 from jobws.server.settings import Settings
 from jobws.server.tasks import Tasks
 from jobws.server.websocket.admission import Admission
+from jobws.server.websocket.clients import Clients
 from jobws.server.websocket.connection_limits import ConnectionLimits
-from jobws.server.websocket.endpoint import Clients
 from jobws.server.websocket.hello import Greeting
 from jobws.server.websocket.rates import rates_of
 

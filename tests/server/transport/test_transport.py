@@ -26,7 +26,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from jobws.server.websocket.endpoint import SLOW
+from jobws.server.websocket.clients import SLOW
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.client import raw_client

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
+    from jobws.server.websocket.clients import Clients
     from jobws.server.websocket.connection_limits import ConnectionLimits
-    from jobws.server.websocket.endpoint import Clients
 
 Answer = TypeVar("Answer")
 

@@ -20,7 +20,7 @@ from jobws.hub.jobs.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
 from jobws.server.jobs.reading_back import persist
-from jobws.server.websocket.endpoint import Endpoint
+from jobws.server.websocket.clients import Endpoint
 from jobws.turn import Turn
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from jobws.redis.log_stream import Append
 from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.log.history import LogHistory
 from jobws.server.log.tail import LogTail
-from jobws.server.websocket.endpoint import Clients, Endpoint
+from jobws.server.websocket.clients import Clients, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

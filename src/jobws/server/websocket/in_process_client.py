@@ -13,7 +13,7 @@ import msgspec
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.pending import PendingSubscription
 from jobws.server.websocket.admission import sight_of
-from jobws.server.websocket.endpoint import SLOW, ConnectedClient
+from jobws.server.websocket.clients import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobws.access.identity import Identity
     from jobws.protocol.codec import Frame
-    from jobws.server.websocket.endpoint import Clients
+    from jobws.server.websocket.clients import Clients
 
 _PING: Final = '{"event":"ping"}'
 
