@@ -130,9 +130,9 @@ def test_who_hears_of_a_hole_and_of_its_end() -> None:
     told: list[str] = []
     bridge = Bridge(on_gap=told.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
-    assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == ([], {"http"}, ["http"])
+    assert (told, bridge.fanout.without_position, [*bridge.fanout.rereads]) == ([], {"http"}, ["http"])
     bridge.fanout.end_reread("http", "0-0")
-    assert (told, bridge.fanout.without_position, [*bridge.fanout.published]) == (["http"], {"http"}, [])
+    assert (told, bridge.fanout.without_position, [*bridge.fanout.rereads]) == (["http"], {"http"}, [])
 
 
 def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> None:
@@ -173,7 +173,7 @@ def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:
     fanout.forget("http")
     assert not fanout.may_miss("http", "4-0")
     assert not fanout.is_foreign("http", "4-0", "9-0")
-    for known in (fanout.cursors, fanout.verified, fanout.published, fanout.without_events, fanout.without_position):
+    for known in (fanout.cursors, fanout.verified, fanout.rereads, fanout.without_events, fanout.without_position):
         assert "http" not in known
     assert not fanout.history.filled("http")
 

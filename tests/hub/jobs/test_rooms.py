@@ -159,7 +159,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     assert subscription.job_states == {"sparql": ALIVE}
     assert not fanout.rooms.is_listened_to("http")
     assert not fanout.history.filled("http")
-    assert fanout.cursors.keys() == fanout.verified.keys() == fanout.published.keys() == {"sparql"}
+    assert fanout.cursors.keys() == fanout.verified.keys() == fanout.rereads.keys() == {"sparql"}
     assert fanout.without_events == fanout.without_position == {"sparql"}
     fanout.forget("sparql")
     assert fanout.rooms.seeking

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobws.bullmq.events import Life, field, kind_of, payload
-from jobws.hub.jobs.published import PublishedStreams
+from jobws.hub.jobs.published_streams import PublishedStreams
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
 from jobws.protocol.identifiers import is_after
@@ -145,7 +145,7 @@ class _Batch:
         "_followed",
         "_history",
         "_named",
-        "_published",
+        "_published_before",
         "_queue",
         "_queue_json",
         "_touched",
@@ -161,7 +161,7 @@ class _Batch:
         self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_logs.followers
         self._history = fanout.history.of(queue)
-        self._published = fanout.published.get(queue)
+        self._published_before = fanout.rereads.get(queue)
         self._whole_queue = fanout.rooms.whole_queue(queue)
         self._touched: dict[Subscriber, None] = {}
         self.deliveries = 0
@@ -180,7 +180,7 @@ class _Batch:
             self._fanout.counts["missing-field"] += 1
             return
         self._history.add(job_id, stream_id, kind)
-        if self._published is not None and self._published.knows(job_id, stream_id, kind):
+        if self._published_before is not None and self._published_before.knows(job_id, stream_id, kind):
             return
         anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
         if anywhere is None and named is None and not self._whole_queue:

@@ -160,10 +160,10 @@ class Query:
         A subscription without a queue waits only for queues in which its job was seen, or in which it has a position.
         Otherwise it might wait for ever, since among many queues there may always be one that is read again.
         """
-        if not self._fanout.published:
+        if not self._fanout.rereads:
             return []
         concerned = list(subscriptions)
-        return [queue for queue in self._fanout.published if any(self._must_wait(each, queue) for each in concerned)]
+        return [queue for queue in self._fanout.rereads if any(self._must_wait(each, queue) for each in concerned)]
 
     def _must_wait(self, subscription: Subscription, queue: str) -> bool:
         room = subscription.request.key
@@ -172,7 +172,7 @@ class Query:
         return (
             queue in (subscription.request.after or {})
             or queue in self._found.get(room.job_id or "", _NOTHING)
-            or (room.job_id or "").encode() in self._fanout.published[queue].job_ids
+            or (room.job_id or "").encode() in self._fanout.rereads[queue].job_ids
         )
 
     def stale(self, subscription: Subscription) -> Collection[str]:

@@ -45,7 +45,7 @@ class PublishedStreams(ABC):
         knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for this.
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
-        published: For each queue whose stream is read again, the history of the events that were published before.
+        rereads: For each queue whose stream is read again, the history of the events that were published before.
         job_logs: The followers of jobs' log lines.
     """
 
@@ -58,7 +58,7 @@ class PublishedStreams(ABC):
         self.without_events: set[str] = set()
         self.knows_all = True
         self.without_position: set[str] = set()
-        self.published: dict[str, QueueHistory] = {}
+        self.rereads: dict[str, QueueHistory] = {}
         # By queue: the position up to which events may be missing, and the range of positions that may belong to an
         # earlier stream of the same queue.
         self._doubtful: Cursor = {}
@@ -95,7 +95,7 @@ class PublishedStreams(ABC):
         for subscription in self.rooms.forget(queue):
             self.job_logs.forget(subscription, queue)
         self.history.forget(queue)
-        self.published.pop(queue, None)
+        self.rereads.pop(queue, None)
         for known in (self.cursors, self.verified):
             known.pop(queue, None)
         self._doubtful.pop(queue, None)
@@ -128,7 +128,7 @@ class PublishedStreams(ABC):
             span = _Span(position(generated), position(cursor))
             old = self._foreign.get(queue, span)
             self._foreign[queue] = _Span(min(old.after, span.after), max(old.up_to, span.up_to))
-        self.published[queue] = self.history.restart(queue)
+        self.rereads[queue] = self.history.restart(queue)
         self.without_position.add(queue)
         self.cursors[queue] = start
         self.counts["gaps"] += 1
@@ -171,7 +171,7 @@ class PublishedStreams(ABC):
 
         The history has every event after the id `floor`. Entries up to this id may be missing.
         """
-        self.published.pop(queue, None)
+        self.rereads.pop(queue, None)
         self.history.reach_to(queue, floor)
         self.doubt(queue)
 
@@ -182,7 +182,7 @@ class PublishedStreams(ABC):
         look-up waits for `end_reread`.
         """
         self.without_position.add(queue)
-        if queue not in self.published:
+        if queue not in self.rereads:
             self._on_gap(queue)
 
     def resolve(self, queue: str) -> None:
@@ -190,7 +190,7 @@ class PublishedStreams(ABC):
 
         Frames have positions again, unless the stream is being read again.
         """
-        if queue not in self.published:
+        if queue not in self.rereads:
             self.without_position.discard(queue)
 
     def known(self, queue: str) -> KnownStream:
