@@ -100,12 +100,12 @@ async def test_a_second_reading_that_finds_nothing_left_lets_joins_go_on(redis: 
     async with quick_bridge(redis.url, join_seconds=3) as live, raw_client(live.url) as client:
         sent = redis.add_event("http", "active", "1")
         await eventually(lambda: live.bridge.fanout.cursors["http"] == sent)
-        tail = live.bridge.queues._tails["http"]
+        stream = live.bridge.queues._streams["http"]
         # As if the stream were being read again, and then everything was trimmed.
         live.bridge.fanout.begin_reread("http", sent, sent)
         live.bridge.fanout.cursors["http"] = sent
-        tail.check_at = anyio.current_time() + 0.5
-        tail.state = Reread(sent, 1, sent)
+        stream.check_at = anyio.current_time() + 0.5
+        stream.state = Reread(sent, 1, sent)
         await subscribe(client, {"jobId": "1", "queue": "http"})
 
 

@@ -68,7 +68,7 @@ async def be_quiet_and_busy(redis: Redis, live: Live, client: RawClient) -> None
         await checked(live)
         redis.client.xtrim(EVENTS, maxlen=5, approximate=False)
     redis.client.xtrim(EVENTS, maxlen=0, approximate=False)
-    check = live.bridge.queues._tails["http"].check_at
-    await eventually(lambda: live.bridge.queues._tails["http"].check_at > check + 0.3)
+    check = live.bridge.queues._streams["http"].check_at
+    await eventually(lambda: live.bridge.queues._streams["http"].check_at > check + 0.3)
     assert live.bridge.fanout.counts["gaps"] == 0
     await nothing_more(client)

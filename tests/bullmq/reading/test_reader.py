@@ -9,7 +9,7 @@ import pytest
 
 from jobws.bullmq.keys import parse_queue
 from jobws.bullmq.reading.backfill import MAX_COUNT
-from jobws.bullmq.reading.read_state import Tail
+from jobws.bullmq.reading.read_state import ReadState
 from jobws.bullmq.reading.reader import StreamReader
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.hub.jobs.fanout import Fanout
@@ -88,20 +88,20 @@ async def test_reading_goes_on_where_it_was_when_redis_comes_back(own_redis: Cal
     redis = own_redis("appendonly yes", "appendfsync always")
     hub = Hub()
     reader = StreamReader(RedisTarget(redis.url), hub, Everybody(), Nobody())
-    tail = Tail(parse_queue("http"))
-    reader.add(tail)
+    stream = ReadState(parse_queue("http"))
+    reader.add(stream)
     expected = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reader.run)
-        await tail.ready.wait()
+        await stream.ready.wait()
         expected.append(redis.add_event("http", "waiting", "1"))
         await eventually(lambda: len(hub.seen) == 1)
         redis.server.kill()
-        await eventually(lambda: tail.problem is not None)
+        await eventually(lambda: stream.problem is not None)
         redis.server.start()
         expected += [redis.add_event("http", "waiting", "1") for _ in range(3)]
         await eventually(lambda: len(hub.seen) == 4)
-        assert tail.problem is None
+        assert stream.problem is None
         tasks.cancel_scope.cancel()
     assert [stream_id.decode() for stream_id in hub.seen] == expected
 
@@ -110,7 +110,7 @@ async def test_the_count_follows_the_size_of_entries(redis: Redis) -> None:
     hub = Hub()
     hub.cursors["http"] = "0-0"
     reader = StreamReader(RedisTarget(redis.url), hub, Everybody(), Nobody())
-    reader.add(Tail(parse_queue("http")))
+    reader.add(ReadState(parse_queue("http")))
     for _ in range(12):
         redis.add_event("http", "completed", "1", returnvalue="x" * 4 * 1024 * 1024)
     async with anyio.create_task_group() as tasks:

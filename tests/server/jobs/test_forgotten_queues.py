@@ -13,7 +13,7 @@ import anyio.to_thread
 import trio_websocket
 
 from jobws.bullmq.keys import Queue
-from jobws.bullmq.reading.read_state import Tail
+from jobws.bullmq.reading.read_state import ReadState
 from jobws.bullmq.snapshot import LookUp
 from jobws.bullmq.store import Store
 from jobws.hub.job_log.followers import Group, JobLogs
@@ -100,7 +100,7 @@ async def test_nothing_remains_of_4000_queues(redis: Redis) -> None:
         await eventually(lambda: not kept_of(live))
         gc.collect()
         # A variable in the loop of each reader still has the last one.
-        assert sum(isinstance(each, (Tail, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_READERS
+        assert sum(isinstance(each, (ReadState, QueueHistory)) for each in gc.get_objects()) <= 2 + MAX_READERS
 
         async with raw_client(live.url, hello=False) as late:
             assert (await late.receive())["data"]["queues"] == ["http"]

@@ -91,7 +91,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     after = redis.add_event("http", "active", "1")
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await read_to(live, after)
-        live.bridge.queues._tails["http"].check_at += 3600
+        live.bridge.queues._streams["http"].check_at += 3600
         pipe = redis.client.pipeline(transaction=True)
         pipe.lrem("bull:http:active", 0, "1")
         pipe.zadd("bull:http:completed", {"1": OLD})
@@ -101,7 +101,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
         pipe.execute()
         ack = await subscribe(client, {"jobId": "1", **room, "after": {"http": after}})
         assert ack["jobs"][0]["state"] == "completed" or ack["after"]
-        live.bridge.queues._tails["http"].check_at = 0.0
+        live.bridge.queues._streams["http"].check_at = 0.0
         # Which one comes first depends on when the hole is found.
         awaited = {"completed"} if "until" in room else {"completed", "gap"}
         frames: list[Frame] = []

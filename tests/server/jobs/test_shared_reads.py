@@ -24,7 +24,7 @@ from tests.support.http import get
 from tests.support.watching import nothing_more, subscribe
 
 if TYPE_CHECKING:
-    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.read_state import ReadState
     from tests.support.bridge import Live
     from tests.support.redis import Redis
 
@@ -40,15 +40,15 @@ def make_queues(redis: Redis, count: int) -> None:
         redis.make_queue(f"q{number}")
 
 
-def tail_of(live: Live, queue: str) -> Tail:
-    return live.bridge.queues._tails[queue]
+def stream_of(live: Live, queue: str) -> ReadState:
+    return live.bridge.queues._streams[queue]
 
 
 async def keep_busy(live: Live, redis: Redis, queue: str) -> None:
     """Write to a queue until it counts as busy, so that it is read only now and then."""
     for _ in range(100):
         redis.add_event(queue, "progress", "busy", data=1)
-    await eventually(lambda: tail_of(live, queue).is_lazy)
+    await eventually(lambda: stream_of(live, queue).is_lazy)
 
 
 async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redis) -> None:
@@ -64,7 +64,7 @@ async def test_a_queue_that_joins_a_blocked_read_is_read_immediately(redis: Redi
             redis.make_queue(f"q{number}")
             await eventually(lambda: f"q{number}" in live.bridge.queues.by_label)  # noqa: B023 - waited for in its turn
             await subscribe(client, f"job{number}")
-            assert not tail_of(live, f"q{number}").problem
+            assert not stream_of(live, f"q{number}").problem
             status, body = await anyio.to_thread.run_sync(get, live.url + "/readyz")
             assert status == 200, body
             await client.ask("subscribe-queue", f"q{number}")
@@ -104,7 +104,7 @@ async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
         frames = [await client.receive(), await client.receive()]
         assert [frame["id"] for frame in frames] == [unread, sent]
         assert ack["after"]["http"] != "0-0"
-        assert tail_of(live, "sparql").is_lazy is False, "a quiet one is waited for"
+        assert stream_of(live, "sparql").is_lazy is False, "a quiet one is waited for"
 
 
 async def test_an_answer_waits_for_no_pause(redis: Redis) -> None:
@@ -130,8 +130,8 @@ async def test_a_job_without_a_queue_is_found_where_nobody_listens(redis: Redis)
         assert (await client.receive())["id"] == sent[0]
         sent.append(redis.add_event("q3", "completed", "1", returnvalue="1"))
         assert (await client.receive())["id"] == sent[1]
-        assert not tail_of(live, "q3").is_lazy
-        assert tail_of(live, "q4").is_lazy
+        assert not stream_of(live, "q3").is_lazy
+        assert stream_of(live, "q4").is_lazy
         await client.ask("unsubscribe-job", "1")
         await keep_busy(live, redis, "q3")
 
@@ -181,7 +181,7 @@ async def test_a_stream_that_keeps_little_is_never_left_alone(redis: Redis, max_
             for _ in range(100):
                 last = redis.add_event("http", "progress", "busy", data=1)
             await eventually(lambda: live.bridge.fanout.cursors["http"] == last)  # noqa: B023 - waited for in its turn
-        assert not tail_of(live, "http").is_lazy
+        assert not stream_of(live, "http").is_lazy
 
 
 class Blocked:

@@ -140,7 +140,7 @@ async def test_a_queue_that_reaches_back_before_it_is_found_has_no_gap(redis: Re
         sent = redis.add_event("old", "completed", "2", returnvalue="1")
         frame = await client.receive()
         assert (frame["event"], frame["id"]) == ("completed", sent)
-        tail = live.bridge.queues._tails["old"]
+        stream = live.bridge.queues._streams["old"]
         await eventually(lambda: live.bridge.fanout.verified["old"] == sent)
-        assert isinstance(tail.state, LastCheck)
+        assert isinstance(stream.state, LastCheck)
         assert live.bridge.fanout.counts["gaps"] == 0

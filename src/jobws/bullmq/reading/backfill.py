@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobws.bullmq.events import HistoryEntry
-    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.read_state import ReadState
     from jobws.redis.commands import Entry
     from jobws.redis.connection import Connection
 
@@ -40,14 +40,14 @@ class Backfill:
         is_complete: Whether reading is over: the stream holds nothing older, or `limit` entries were read.
     """
 
-    def __init__(self, tail: Tail, cursor: str, limit: int) -> None:
+    def __init__(self, stream: ReadState, cursor: str, limit: int) -> None:
         self.found: list[HistoryEntry] = []
         self.entries = 0
         self.newest: Entry | None = None
         self.oldest: str | None = None
         self.is_whole = False
         self.is_complete = False
-        self._key = tail.key
+        self._key = stream.key
         self._end = cursor
         self._left = limit
 
@@ -72,7 +72,7 @@ class Backfill:
 
 
 async def read_back(
-    connection: Connection, tails: Sequence[Tail], cursors: Sequence[str], limits: Sequence[int]
+    connection: Connection, streams: Sequence[ReadState], cursors: Sequence[str], limits: Sequence[int]
 ) -> list[Backfill]:
     """Read the newest entries of some streams: of each one up to its cursor, and at most as many as its limit.
 
@@ -81,7 +81,7 @@ async def read_back(
     Raises:
         RedisUnavailableError: Redis did not answer.
     """
-    backfills = [Backfill(*each) for each in zip(tails, cursors, limits, strict=True)]
+    backfills = [Backfill(*each) for each in zip(streams, cursors, limits, strict=True)]
     unread = backfills
     count = max(1, FIRST_COUNT // len(backfills))
     turn = Turn()

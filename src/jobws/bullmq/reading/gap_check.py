@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.lost_entries import Stream
-    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.read_state import ReadState
     from jobws.protocol.messages import Cursor
     from jobws.redis.commands import Command, Entry
     from jobws.redis.connection import Connection
@@ -98,54 +98,54 @@ class GapCheck:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def examine(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def examine(self, connection: Connection, streams: Sequence[ReadState]) -> None:
         """Check these streams for missed entries. For a new stream, read what it holds and decide where reading begins.
 
-        If a key is not a stream, `Tail.problem` says so. Nothing is raised then, since other streams share the
+        If a key is not a stream, `ReadState.problem` says so. Nothing is raised then, since other streams share the
         connection.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or cannot answer now.
         """
-        for start in range(0, len(tails), STREAMS_PER_BATCH):
-            await self._examine_some(connection, tails[start : start + STREAMS_PER_BATCH])
+        for start in range(0, len(streams), STREAMS_PER_BATCH):
+            await self._examine_some(connection, streams[start : start + STREAMS_PER_BATCH])
 
-    async def _examine_some(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def _examine_some(self, connection: Connection, streams: Sequence[ReadState]) -> None:
         cursors = self._hub.cursors
-        asked = [lost_entries.commands(tail.queue, cursors.get(tail.queue.label, START)) for tail in tails]
+        asked = [lost_entries.commands(stream.queue, cursors.get(stream.queue.label, START)) for stream in streams]
         commands = [command for each in asked for command in each]
         replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
         size = len(asked[0])
-        begun: list[tuple[Tail, Stream]] = []
+        begun: list[tuple[ReadState, Stream]] = []
         turn = Turn()
-        for tail, reply in zip(tails, replies[size - 1 :: size], strict=True):
+        for stream, reply in zip(streams, replies[size - 1 :: size], strict=True):
             await turn.pause()
-            if tail.is_removed:
+            if stream.is_removed:
                 continue
             try:
                 seen = lost_entries.parse(reply)
             except lost_entries.NotAStreamError as error:
-                await self._note_no_stream(tail, str(error))
+                await self._note_no_stream(stream, str(error))
                 continue
-            tail.answered(anyio.current_time())
+            stream.answered(anyio.current_time())
             if seen.is_there:
-                tail.is_counted = seen.added is not None
-            tail.max_length = seen.max_length
-            self._note_length(tail.queue.label, seen.max_length)
-            if tail.ready.is_set():
-                await self._check(tail, seen)
+                stream.is_counted = seen.added is not None
+            stream.max_length = seen.max_length
+            self._note_length(stream.queue.label, seen.max_length)
+            if stream.ready.is_set():
+                await self._check(stream, seen)
             else:
-                begun.append((tail, seen))
+                begun.append((stream, seen))
         if begun:
             await self._begin(connection, begun)
 
-    async def _note_no_stream(self, tail: Tail, problem: str) -> None:
-        if tail.problem != problem:
-            _log.error('queue "%s" is not read: %s holds no stream', tail.queue.label, tail.key.decode())
-        tail.problem = problem
-        if not tail.ready.is_set():
+    async def _note_no_stream(self, stream: ReadState, problem: str) -> None:
+        if stream.problem != problem:
+            _log.error('queue "%s" is not read: %s holds no stream', stream.queue.label, stream.key.decode())
+        stream.problem = problem
+        if not stream.ready.is_set():
             # The key counts as an empty stream, since subscriptions to all queues must not wait for this queue.
-            await self._start(tail, START, 0, [], START)
+            await self._start(stream, START, 0, [], START)
 
     def _note_length(self, label: str, max_length: int) -> None:
         self._hub.resize_history(label, max_length)
@@ -161,65 +161,66 @@ class GapCheck:
 
     # ---- beginning ----
 
-    async def _begin(self, connection: Connection, begun: Sequence[tuple[Tail, Stream]]) -> None:
+    async def _begin(self, connection: Connection, begun: Sequence[tuple[ReadState, Stream]]) -> None:
         """Choose the cursors of new streams, and read back what each stream holds up to its cursor."""
         cursors = {}
-        for tail, seen in begun:
-            preset = self._hub.cursors.get(tail.queue.label)
-            cursors[tail] = seen.generated if preset is None else lower(preset, seen.generated)
-        limits = [self._hub.resize_history(tail.queue.label, seen.max_length) for tail, seen in begun]
-        backs = await read_back(connection, [tail for tail, _ in begun], list(cursors.values()), limits)
-        for (tail, seen), back in zip(begun, backs, strict=True):
-            if tail.is_removed:
+        for stream, seen in begun:
+            preset = self._hub.cursors.get(stream.queue.label)
+            cursors[stream] = seen.generated if preset is None else lower(preset, seen.generated)
+        limits = [self._hub.resize_history(stream.queue.label, seen.max_length) for stream, seen in begun]
+        backs = await read_back(connection, [stream for stream, _ in begun], list(cursors.values()), limits)
+        for (stream, seen), back in zip(begun, backs, strict=True):
+            if stream.is_removed:
                 continue
-            tail.read = back.newest
-            counted = lost_entries.count_up_to(seen, cursors[tail], back.entries)
+            stream.read = back.newest
+            counted = lost_entries.count_up_to(seen, cursors[stream], back.entries)
             floor = before(back.oldest) if back.oldest else START
             if back.is_whole:
-                floor = lost_entries.floor_below(seen, cursors[tail], back.oldest)
+                floor = lost_entries.floor_below(seen, cursors[stream], back.oldest)
             # If Redis does not count entries, the entry at the cursor is needed: while it exists, all later ones exist,
             # too.
-            cursor = cursors[tail] if back.newest is None else back.newest[0].decode()
-            await self._start(tail, cursor, counted, back.found, floor)
+            cursor = cursors[stream] if back.newest is None else back.newest[0].decode()
+            await self._start(stream, cursor, counted, back.found, floor)
 
     async def _start(
-        self, tail: Tail, cursor: str, counted: int | None, newest_first: Sequence[HistoryEntry], floor: str
+        self, stream: ReadState, cursor: str, counted: int | None, newest_first: Sequence[HistoryEntry], floor: str
     ) -> None:
-        label, turn = tail.queue.label, Turn()
+        label, turn = stream.queue.label, Turn()
         for _ in self._hub.fill(label, newest_first, floor):
             await turn.pause()
-            if tail.is_removed:
+            if stream.is_removed:
                 return
         self._hub.cursors[label] = self._hub.verified[label] = cursor
-        tail.state = LastCheck(counted)
-        tail.ready.set()
+        stream.state = LastCheck(counted)
+        stream.ready.set()
 
     # ---- checking ----
 
-    async def _check(self, tail: Tail, seen: Stream) -> None:
+    async def _check(self, stream: ReadState, seen: Stream) -> None:
         """Find out from the present state `seen` whether entries were missed. If so, begin a second reading."""
-        label = tail.queue.label
+        label = stream.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
-        if isinstance(tail.state, Reread):
+        if isinstance(stream.state, Reread):
             if not unread:
-                self._end_reread(tail, tail.state, 0)
+                self._end_reread(stream, stream.state, 0)
             return
-        reason, tail.suspicion = (
-            tail.suspicion or lost_entries.hole(seen, cursor, tail.state.added, tail.read, tail.state.unchecked),
+        reason, stream.suspicion = (
+            stream.suspicion
+            or lost_entries.hole(seen, cursor, stream.state.added, stream.read, stream.state.unchecked),
             None,
         )
         if reason is not None:
-            await self._begin_reread(tail, reason, seen)
+            await self._begin_reread(stream, reason, seen)
             return
         self._hub.forget_before(label, seen.first if seen.length else seen.generated)
         if not unread:
-            tail.state = LastCheck(seen.added)
+            stream.state = LastCheck(seen.added)
             self._hub.verified[label] = cursor
         elif seen.added is not None:
-            tail.state.seen = seen
+            stream.state.seen = seen
 
-    async def check_cursors(self, connection: Connection, tails: Sequence[Tail]) -> None:
+    async def check_cursors(self, connection: Connection, streams: Sequence[ReadState]) -> None:
         """Suspect a gap where the entry at the cursor is gone and Redis does not count entries.
 
         A reader calls this after it has read new entries, and before it publishes them. If the entry at the cursor is
@@ -228,36 +229,42 @@ class GapCheck:
         Raises:
             RedisUnavailableError: Redis did not answer.
         """
-        asked = [tail for tail in tails if not (tail.is_counted or tail.is_removed or isinstance(tail.state, Reread))]
+        asked = [
+            stream
+            for stream in streams
+            if not (stream.is_counted or stream.is_removed or isinstance(stream.state, Reread))
+        ]
         if asked:
-            cursors = [self._hub.cursors[tail.queue.label] for tail in asked]
+            cursors = [self._hub.cursors[stream.queue.label] for stream in asked]
             commands: list[Command] = []
-            for tail, cursor in zip(asked, cursors, strict=True):
-                size = ("XINFO", "STREAM", tail.key) if tail.is_counted is None else ("XLEN", tail.key)
-                commands += [("XRANGE", tail.key, cursor, cursor), size]
+            for stream, cursor in zip(asked, cursors, strict=True):
+                size = ("XINFO", "STREAM", stream.key) if stream.is_counted is None else ("XLEN", stream.key)
+                commands += [("XRANGE", stream.key, cursor, cursor), size]
             replies = await connection.execute(*commands, timeout_seconds=READ_TIMEOUT_SECONDS)
-            for tail, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
-                length, tail.is_counted = lost_entries.length_of(size_reply)
+            for stream, entries, size_reply in zip(asked, replies[::2], replies[1::2], strict=True):
+                length, stream.is_counted = lost_entries.length_of(size_reply)
                 at_cursor = cast("list[Entry]", entries)[0][1] if isinstance(entries, list) and entries else None
-                if not tail.is_counted and not lost_entries.is_anchored(tail.read, at_cursor, length, tail.max_length):
-                    tail.suspect("trimmed")
+                if not stream.is_counted and not lost_entries.is_anchored(
+                    stream.read, at_cursor, length, stream.max_length
+                ):
+                    stream.suspect("trimmed")
 
-    def note_read(self, tail: Tail, entries: Sequence[Entry]) -> None:
+    def note_read(self, stream: ReadState, entries: Sequence[Entry]) -> None:
         """Take note of entries that were published, oldest first. This may end a second reading."""
-        after, verified = tail.count(entries)
-        if after is not None and isinstance(tail.state, Reread):
-            self._end_reread(tail, tail.state, after)
+        after, verified = stream.count(entries)
+        if after is not None and isinstance(stream.state, Reread):
+            self._end_reread(stream, stream.state, after)
         elif verified is not None:
-            self._hub.verified[tail.queue.label] = verified
-        tail.moved()
+            self._hub.verified[stream.queue.label] = verified
+        stream.moved()
 
-    async def _begin_reread(self, tail: Tail, reason: str, seen: Stream) -> None:
-        label = tail.queue.label
+    async def _begin_reread(self, stream: ReadState, reason: str, seen: Stream) -> None:
+        label = stream.queue.label
         if label in self._hub.without_events:
             # Its stream keeps no entries, so reading it again finds nothing. The sweep finds the outcomes.
             self._hub.cursors[label] = self._hub.verified[label] = seen.generated
-            tail.state, tail.read = LastCheck(seen.added), None
-            tail.moved()
+            stream.state, stream.read = LastCheck(seen.added), None
+            stream.moved()
             return
         _log.warning('queue "%s": events may have been missed (%s); its stream is read again', label, reason)
         # Entries before this id are gone even if nothing was trimmed: the stream may have been deleted and created
@@ -265,20 +272,20 @@ class GapCheck:
         oldest = before(seen.first) if seen.length else seen.generated
         start, floor = self._hub.begin_reread(label, seen.generated, oldest)
         self._hub.verified[label] = start
-        tail.read = None
-        tail.state = reread = Reread(seen.last, seen.added, floor)
+        stream.read = None
+        stream.state = reread = Reread(seen.last, seen.added, floor)
         turn = Turn()
         for _ in self._hub.send_gap(label, reason, floor):
             await turn.pause()
-        if tail.is_removed:
+        if stream.is_removed:
             return
         if position(seen.last) <= position(start):
             self._hub.cursors[label] = seen.generated
-            self._end_reread(tail, reread, 0)
+            self._end_reread(stream, reread, 0)
 
-    def _end_reread(self, tail: Tail, reread: Reread, after: int) -> None:
+    def _end_reread(self, stream: ReadState, reread: Reread, after: int) -> None:
         """Take note that the second reading has ended, and that `after` newer entries were read since its end."""
-        tail.state = LastCheck(None if reread.added is None else reread.added + after, unchecked=after)
-        self._hub.end_reread(tail.queue.label, reread.floor)
-        self._hub.verified[tail.queue.label] = self._hub.cursors[tail.queue.label]
-        tail.moved()
+        stream.state = LastCheck(None if reread.added is None else reread.added + after, unchecked=after)
+        self._hub.end_reread(stream.queue.label, reread.floor)
+        self._hub.verified[stream.queue.label] = self._hub.cursors[stream.queue.label]
+        stream.moved()

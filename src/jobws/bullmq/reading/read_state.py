@@ -64,7 +64,7 @@ class Reread(NamedTuple):
     floor: str
 
 
-class Tail:
+class ReadState:
     """The state of one queue's stream while a reader reads it. The stream's cursor is in the hub.
 
     Attributes:

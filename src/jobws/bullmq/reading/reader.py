@@ -24,11 +24,11 @@ from jobws.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.read_state import ReadState
     from jobws.bullmq.reading.schedule import Audience, Pauses
     from jobws.redis.commands import Entry
 
-ReadStream: TypeAlias = "tuple[bytes, Sequence[Entry]]"
+KeyAndEntries: TypeAlias = "tuple[bytes, Sequence[Entry]]"
 
 # How long XREAD may block if it cannot be ended early. New streams are read only when it has ended.
 IMPATIENT_SECONDS: Final = 0.25
@@ -101,24 +101,24 @@ class StreamReader:
         self._woken = anyio.Event()
 
     @property
-    def tails(self) -> Collection[Tail]:
+    def streams(self) -> Collection[ReadState]:
         """The streams that this reader reads."""
-        return self._schedule.tails
+        return self._schedule.streams
 
     @property
     def is_woken(self) -> bool:
         """Whether `wake` was called and the reader has not yet reacted."""
         return self._woken.is_set()
 
-    def add(self, tail: Tail) -> None:
+    def add(self, stream: ReadState) -> None:
         """Read one more stream from now on."""
-        self._schedule.add(tail)
+        self._schedule.add(stream)
         self.wake()
 
-    def remove(self, tail: Tail) -> None:
+    def remove(self, stream: ReadState) -> None:
         """Stop reading a stream, and drop its entries that still arrive."""
-        tail.is_removed = True
-        self._schedule.remove(tail)
+        stream.is_removed = True
+        self._schedule.remove(stream)
 
     def wake(self) -> None:
         """Have `run` read all streams now, also those that it would read only after an interval. Never waits."""
@@ -147,12 +147,12 @@ class StreamReader:
                 pause = retry.fail()
                 if retry.failures in LOGGED_FAILURES or retry.failures % 10 == 0:
                     _log.warning("%s; %s waits and tries again", error, self._names())
-                for tail in self.tails:
-                    tail.problem = str(error)
+                for stream in self.streams:
+                    stream.problem = str(error)
                 await anyio.sleep(pause)
 
     def _names(self) -> str:
-        names = [tail.queue.label for tail in self.tails]
+        names = [stream.queue.label for stream in self.streams]
         return f'queue "{names[0]}"' if len(names) == 1 else f"the reader of {len(names)} queues"
 
     async def _read_on(self, connection: Connection) -> None:
@@ -191,43 +191,43 @@ class StreamReader:
         finally:
             self.client_id = None
 
-    async def _read(self, connection: Connection, tails: Sequence[Tail], *options: str | int) -> None:
+    async def _read(self, connection: Connection, streams: Sequence[ReadState], *options: str | int) -> None:
         """Read new entries of these streams, and publish them. `options` are those of XREAD."""
         cursors = self._hub.cursors
         received = connection.received_bytes
-        tails = [tail for tail in tails if not tail.is_removed]
-        if not tails:
+        streams = [stream for stream in streams if not stream.is_removed]
+        if not streams:
             return
-        count = max(1, self._count // len(tails))
-        keys = [tail.key for tail in tails]
-        after = [cursors[tail.queue.label] for tail in tails]
+        count = max(1, self._count // len(streams))
+        keys = [stream.key for stream in streams]
+        after = [cursors[stream.queue.label] for stream in streams]
         command = ("XREAD", "COUNT", count, *options, "STREAMS", *keys, *after)
         reply = await connection.ask(*command, timeout_seconds=self._schedule.pauses.answer_seconds)
         self.client_id = None
         now = anyio.current_time()
-        for tail in tails:
-            tail.answered(now)
-        found = dict(_streams(reply))
+        for stream in streams:
+            stream.answered(now)
+        found = dict(_entries_of(reply))
         if not found:
             return
-        streams = [(tail, found[tail.key]) for tail in tails if tail.key in found]
-        await self._gap_check.check_cursors(connection, [tail for tail, _ in streams])
+        read = [(stream, found[stream.key]) for stream in streams if stream.key in found]
+        await self._gap_check.check_cursors(connection, [stream for stream, _ in read])
         turn = Turn()
-        for tail, entries in streams:
-            await self._deliver(tail, entries, turn)
-        self._schedule.note_read([(tail, len(entries)) for tail, entries in streams], count, now)
-        self._adapt(sum(len(entries) for _, entries in streams), connection.received_bytes - received)
+        for stream, entries in read:
+            await self._deliver(stream, entries, turn)
+        self._schedule.note_read([(stream, len(entries)) for stream, entries in read], count, now)
+        self._adapt(sum(len(entries) for _, entries in read), connection.received_bytes - received)
 
-    async def _deliver(self, tail: Tail, entries: Sequence[Entry], turn: Turn) -> None:
+    async def _deliver(self, stream: ReadState, entries: Sequence[Entry], turn: Turn) -> None:
         index = 0
         try:
-            while index < len(entries) and not tail.is_removed:
-                index = self._hub.publish(tail.queue.label, entries, index)
+            while index < len(entries) and not stream.is_removed:
+                index = self._hub.publish(stream.queue.label, entries, index)
                 # Not a checkpoint each time, which would cost as much as a few entries that nobody wants.
                 await turn.pause()
         finally:
-            if not tail.is_removed:
-                self._gap_check.note_read(tail, entries[:index])
+            if not stream.is_removed:
+                self._gap_check.note_read(stream, entries[:index])
 
     def _adapt(self, entries: int, received_bytes: int) -> None:
         if entries:
@@ -235,10 +235,10 @@ class StreamReader:
             self._count = batch_size(entries, received_bytes, wanted_bytes=REPLY_BYTES, most=most)
 
 
-def _streams(reply: Reply) -> Sequence[ReadStream]:
+def _entries_of(reply: Reply) -> Sequence[KeyAndEntries]:
     """Return the key and the entries of each stream, from XREAD's reply under RESP2. None means that none had any."""
     if reply is None:
         return ()
     if not isinstance(reply, list):
         raise RedisUnavailableError(f"Redis answered XREAD with {reply!r}")
-    return cast("list[ReadStream]", reply)
+    return cast("list[KeyAndEntries]", reply)

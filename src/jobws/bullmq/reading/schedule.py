@@ -9,7 +9,7 @@ from jobws.bullmq.reading.pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from jobws.bullmq.reading.read_state import Tail
+    from jobws.bullmq.reading.read_state import ReadState
 
 # A read of a stream without new entries takes Redis about 1 us. All such reads together may take 1 % of its time.
 LAZY_SECONDS_PER_STREAM: Final = 0.0001
@@ -67,34 +67,34 @@ class Schedule:
 
     def __init__(self, audience: Audience, readers: int, pauses: Pauses) -> None:
         self.pauses = pauses
-        self.eager: list[Tail] = []
-        self.lazy: list[Tail] = []
+        self.eager: list[ReadState] = []
+        self.lazy: list[ReadState] = []
         self._audience = audience
         self._readers = readers
-        self._tails: dict[Tail, None] = {}
+        self._streams: dict[ReadState, None] = {}
         # How fast entries come to the streams that nobody waits for, all of these streams together.
         self._pace = Pace()
         self._check_at = self._sort_at = self._lazy_at = 0.0
 
     @property
-    def tails(self) -> Collection[Tail]:
+    def streams(self) -> Collection[ReadState]:
         """All streams of the schedule."""
-        return self._tails.keys()
+        return self._streams.keys()
 
-    def add(self, tail: Tail) -> None:
+    def add(self, stream: ReadState) -> None:
         """Add a stream. It is due for a check immediately, and is read only after this check."""
-        self._tails[tail] = None
+        self._streams[stream] = None
         self.hurry()
 
-    def remove(self, tail: Tail) -> None:
+    def remove(self, stream: ReadState) -> None:
         """Remove a stream."""
-        del self._tails[tail]
+        del self._streams[stream]
         self._sort_at = 0.0
 
     def begin(self) -> None:
         """Have all streams checked, since the connection is new."""
-        for tail in self._tails:
-            tail.check_at = 0.0
+        for stream in self._streams:
+            stream.check_at = 0.0
         self.hurry()
 
     def hurry(self) -> None:
@@ -108,28 +108,28 @@ class Schedule:
 
     # ---- checking ----
 
-    def to_check(self, now: float) -> Sequence[Tail]:
+    def to_check(self, now: float) -> Sequence[ReadState]:
         """Return the streams to check now: at most `CHECKS_TOGETHER`, so that reading is not delayed for long.
 
         They count as checked: this sets when their next check is due.
         """
         if now < self._check_at:
             return ()
-        due = [tail for tail in self._tails if now >= tail.check_at]
-        some = sorted(due, key=lambda tail: not tail.is_wanted)[:CHECKS_TOGETHER]
-        wanted, unwanted = self._check_seconds(len(self.eager)), self._check_seconds(len(self._tails))
-        for tail in some:
-            tail.check_at = now + (wanted if tail.is_wanted else unwanted)
+        due = [stream for stream in self._streams if now >= stream.check_at]
+        some = sorted(due, key=lambda stream: not stream.is_wanted)[:CHECKS_TOGETHER]
+        wanted, unwanted = self._check_seconds(len(self.eager)), self._check_seconds(len(self._streams))
+        for stream in some:
+            stream.check_at = now + (wanted if stream.is_wanted else unwanted)
         self._check_at = now if len(some) < len(due) else now + self.pauses.block_seconds
         self._sort_at = 0.0
         return some
 
-    def _check_seconds(self, streams: int) -> float:
+    def _check_seconds(self, count: int) -> float:
         """Return how many seconds pass between two checks of the same stream, if a reader checks so many streams."""
-        return max(self.pauses.check_seconds, self._spread_seconds(streams))
+        return max(self.pauses.check_seconds, self._spread_seconds(count))
 
-    def _spread_seconds(self, streams: int) -> float:
-        return streams * self._readers * CHECK_SECONDS_PER_STREAM
+    def _spread_seconds(self, count: int) -> float:
+        return count * self._readers * CHECK_SECONDS_PER_STREAM
 
     # ---- reading ----
 
@@ -142,47 +142,47 @@ class Schedule:
         if now < self._sort_at:
             return
         self._sort_at = now + SORT_SECONDS
-        readable = [tail for tail in self._tails if tail.is_readable]
+        readable = [stream for stream in self._streams if stream.is_readable]
         is_wanted = self._audience.is_wanted
-        for tail in readable:
-            tail.is_wanted = not tail.may_be_lazy(now) or is_wanted(tail.queue.label)
-        is_lazy = any(tail.is_wanted for tail in readable) or not self._pace.is_quiet(now)
-        for tail in readable:
-            tail.is_lazy = is_lazy and not tail.is_wanted
-        self.eager = [tail for tail in readable if not tail.is_lazy]
-        self.lazy = [tail for tail in readable if tail.is_lazy]
-        wanted_at = (tail.check_at for tail in readable if tail.is_wanted)
-        unwanted_at = (tail.check_at for tail in readable if not tail.is_wanted)
+        for stream in readable:
+            stream.is_wanted = not stream.may_be_lazy(now) or is_wanted(stream.queue.label)
+        is_lazy = any(stream.is_wanted for stream in readable) or not self._pace.is_quiet(now)
+        for stream in readable:
+            stream.is_lazy = is_lazy and not stream.is_wanted
+        self.eager = [stream for stream in readable if not stream.is_lazy]
+        self.lazy = [stream for stream in readable if stream.is_lazy]
+        wanted_at = (stream.check_at for stream in readable if stream.is_wanted)
+        unwanted_at = (stream.check_at for stream in readable if not stream.is_wanted)
         # Streams that nobody waits for are checked together, since waking up for each one would cost as much as its
         # check.
         pause = min(
-            max(self.pauses.verify_seconds, self._spread_seconds(len(self._tails)) / 10), self.pauses.block_seconds
+            max(self.pauses.verify_seconds, self._spread_seconds(len(self._streams)) / 10), self.pauses.block_seconds
         )
         together = max(now + pause, min(unwanted_at, default=self._check_at))
         self._check_at = min(self._check_at, together, *wanted_at)
 
-    def to_read_lazily(self, now: float) -> Sequence[Tail]:
+    def to_read_lazily(self, now: float) -> Sequence[ReadState]:
         """Return the lazy streams if it is time to read them, and set the next time. Otherwise return nothing."""
         if not self.lazy or now < self._lazy_at:
             return ()
         self._lazy_at = now + max(self.pauses.lazy_seconds, len(self.lazy) * LAZY_SECONDS_PER_STREAM * self._readers)
         return self.lazy
 
-    def note_read(self, streams: Sequence[tuple[Tail, int]], count: int, now: float) -> None:
-        """Take note of how many entries each of these streams returned, and have these streams checked soon.
+    def note_read(self, read: Sequence[tuple[ReadState, int]], count: int, now: float) -> None:
+        """Take note of how many entries each of the streams `read` returned, and have these streams checked soon.
 
         At most `count` entries of each stream were asked for. A lazy stream that had so many is read again now.
         """
-        unwanted = [(tail, entries) for tail, entries in streams if not tail.is_wanted]
+        unwanted = [(stream, entries) for stream, entries in read if not stream.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)
-        if not all(tail.is_lazy for tail, _ in unwanted) and not self._pace.is_quiet(now):
+        if not all(stream.is_lazy for stream, _ in unwanted) and not self._pace.is_quiet(now):
             self._sort_at = 0.0
-        if any(entries == count and tail.is_lazy for tail, entries in unwanted):
+        if any(entries == count and stream.is_lazy for stream, entries in unwanted):
             self._lazy_at = now  # the stream has more entries
         # Clients get no position before this check. The checks of streams that nobody waits for may take half a percent
         # of a core in all.
         verify_seconds = self.pauses.verify_seconds
-        later = max(verify_seconds, self._spread_seconds(len(self._tails)))
-        for tail, _ in streams:
-            tail.check_by(now + (verify_seconds if tail.is_wanted else later))
-            self._check_at = min(self._check_at, tail.check_at)
+        later = max(verify_seconds, self._spread_seconds(len(self._streams)))
+        for stream, _ in read:
+            stream.check_by(now + (verify_seconds if stream.is_wanted else later))
+            self._check_at = min(self._check_at, stream.check_at)

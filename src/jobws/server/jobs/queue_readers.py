@@ -14,7 +14,7 @@ import anyio
 
 from jobws.bullmq.keys import DISCOVER, Queue
 from jobws.bullmq.reading.discovery import Discovery
-from jobws.bullmq.reading.read_state import Tail
+from jobws.bullmq.reading.read_state import ReadState
 from jobws.bullmq.reading.reader import StreamReader
 from jobws.bullmq.reading.unblock import Unblocker
 from jobws.protocol.identifiers import START, can_be_queue, position
@@ -72,7 +72,7 @@ class Queues:
         self._configured = list(configured)
         self._fanout = fanout
         self._readers: list[StreamReader] = []
-        self._tails: dict[str, Tail] = {}
+        self._streams: dict[str, ReadState] = {}
         self._tasks: TaskGroup | None = None
         self.discovery: Discovery | None = None
         if discover_prefix is not None:
@@ -82,25 +82,25 @@ class Queues:
         self._places = {(queue.prefix, queue.name) for queue in self._configured}
         # The queues that subscriptions name and that do not exist yet, in the order in which discovery looks for them.
         self._awaited: dict[str, None] = {}
-        self._reader_of: dict[Tail, StreamReader] = {}
+        self._reader_of: dict[ReadState, StreamReader] = {}
         self._unblocker = Unblocker(target, self._readers)
         for queue in self._configured:
             self.by_label[queue.label] = queue
-            self._tails[queue.label] = Tail(queue)
+            self._streams[queue.label] = ReadState(queue)
 
     def start(self, tasks: TaskGroup) -> None:
         """Start the readers and discovery in `tasks`. Returns immediately."""
         self._tasks = tasks
         tasks.start_soon(supervise, "what ends blocked reads", self._unblocker.run, Health())
         for queue in self._configured:
-            self._listen(self._tails[queue.label], tasks)
+            self._listen(self._streams[queue.label], tasks)
         if self.discovery is not None:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
     def is_awaited(self, label: str) -> bool:
         """Whether requests about a queue must wait: it is unknown, or what its stream already held was not read yet."""
-        tail = self._tails.get(label)
-        return tail is None or not self._is_ready(tail)
+        stream = self._streams.get(label)
+        return stream is None or not self._is_ready(stream)
 
     async def ready(self, labels: Iterable[str]) -> None:
         """Wait until what these queues' streams already hold was read, so that all later events will be published.
@@ -109,13 +109,14 @@ class Queues:
         queue that is forgotten meanwhile.
         """
         # Find those that are not ready first: of ten thousand queues, nearly all are.
-        for tail in [tail for label in labels if (tail := self._tails.get(label)) and not self._is_ready(tail)]:
-            await tail.ready.wait()
-            while not self._is_ready(tail):
-                await tail.wait_moved()
+        unready = [each for label in labels if (each := self._streams.get(label)) and not self._is_ready(each)]
+        for stream in unready:
+            await stream.ready.wait()
+            while not self._is_ready(stream):
+                await stream.wait_moved()
 
-    def _is_ready(self, tail: Tail) -> bool:
-        return tail.is_removed or (tail.ready.is_set() and self._fanout.history.filled(tail.queue.label))
+    def _is_ready(self, stream: ReadState) -> bool:
+        return stream.is_removed or (stream.ready.is_set() and self._fanout.history.filled(stream.queue.label))
 
     async def published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
         """Wait until all entries up to these stream ids were published, but no longer than LAG_SECONDS.
@@ -129,23 +130,23 @@ class Queues:
                 the stream has begun again.
         """
 
-        def lags(tail: Tail, end: str) -> bool:
-            label = tail.queue.label
+        def lags(stream: ReadState, end: str) -> bool:
+            label = stream.queue.label
             cursor = self._fanout.cursors.get(label, START)
             return (
                 cursor != end
-                and not tail.is_removed
+                and not stream.is_removed
                 and position(cursor) < position(end)
                 and self._fanout.history.is_current(label, known[label].history)
             )
 
-        lagging = [(tail, end) for label, end in ends.items() if (tail := self._tails.get(label)) and lags(tail, end)]
-        for reader in {self._reader_of[tail] for tail, _ in lagging if tail.is_lazy}:
+        lagging = [(each, end) for label, end in ends.items() if (each := self._streams.get(label)) and lags(each, end)]
+        for reader in {self._reader_of[stream] for stream, _ in lagging if stream.is_lazy}:
             reader.wake()
         with anyio.move_on_after(LAG_SECONDS):
-            for tail, end in lagging:
-                while lags(tail, end):
-                    await tail.wait_moved()
+            for stream, end in lagging:
+                while lags(stream, end):
+                    await stream.wait_moved()
 
     def is_wanted(self, queue: str) -> bool:
         """Whether a client waits for the queue's next event, so that the event must be read immediately.
@@ -153,7 +154,7 @@ class Queues:
         If there are at most MAX_READERS queues, a client that looks for a job id in any queue waits for all of them.
         """
         rooms = self._fanout.rooms
-        return rooms.is_listened_to(queue) or (rooms.seeking and len(self._tails) <= MAX_READERS)
+        return rooms.is_listened_to(queue) or (rooms.seeking and len(self._streams) <= MAX_READERS)
 
     def note_listened(self, queue: str | None) -> None:
         """Have the queue read immediately if clients want its events now. With None, do so for all queues.
@@ -166,12 +167,12 @@ class Queues:
                 self._awaited[queue] = None
             else:
                 self._awaited.pop(queue, None)
-        tails = self._tails.values() if queue is None else filter(None, [self._tails.get(queue)])
-        for tail in list(tails):
-            if not tail.is_wanted and self.is_wanted(tail.queue.label):
-                tail.is_wanted = True
-                tail.check_by(anyio.current_time() + self._pauses.verify_seconds)
-                self._reader_of[tail].wake()
+        streams = self._streams.values() if queue is None else filter(None, [self._streams.get(queue)])
+        for stream in list(streams):
+            if not stream.is_wanted and self.is_wanted(stream.queue.label):
+                stream.is_wanted = True
+                stream.check_by(anyio.current_time() + self._pauses.verify_seconds)
+                self._reader_of[stream].wake()
 
     @property
     def nameable(self) -> Container[str]:
@@ -211,10 +212,10 @@ class Queues:
         if since is not None:
             self._fanout.cursors[name] = since
         self._awaited.pop(name, None)
-        self._tails[name] = Tail(queue)
+        self._streams[name] = ReadState(queue)
         self.by_label[name] = queue
         if self._tasks is not None:
-            self._listen(self._tails[name], self._tasks)
+            self._listen(self._streams[name], self._tasks)
 
     def found_all(self) -> None:
         """Note that all queues that existed at the start were found."""
@@ -234,13 +235,13 @@ class Queues:
 
     def forget(self, name: str) -> None:
         """Forget a queue that is gone, and stop reading its stream."""
-        tail = self._tails.pop(name)
+        stream = self._streams.pop(name)
         del self.by_label[name]
-        self._reader_of.pop(tail).remove(tail)
+        self._reader_of.pop(stream).remove(stream)
         self._fanout.forget(name)
         # This ends `ready` and `published` for tasks that wait for the queue.
-        tail.ready.set()
-        tail.moved()
+        stream.ready.set()
+        stream.moved()
 
     @property
     def _prefix(self) -> str:
@@ -250,7 +251,7 @@ class Queues:
 
     def last_reads(self) -> dict[str, float | None]:
         """Return, by label, when Redis last answered a read of the stream, on anyio's clock; None if it never did."""
-        return {label: tail.last_read for label, tail in self._tails.items()}
+        return {label: stream.last_read for label, stream in self._streams.items()}
 
     def problems(self, now: float) -> dict[str, str]:
         """Return, by label, why a queue is not being read at the time `now` on anyio's clock.
@@ -260,29 +261,29 @@ class Queues:
         found: dict[str, str] = {}
         if not self.is_scanned:
             found["*"] = "not discovered yet"
-        for label, tail in self._tails.items():
-            if tail.problem is not None:
-                found[label] = tail.problem
+        for label, stream in self._streams.items():
+            if stream.problem is not None:
+                found[label] = stream.problem
             elif not self._fanout.history.filled(label):
                 found[label] = "what its stream holds is being read"
-            elif tail.last_read is None or now - tail.last_read > STALE_SECONDS:
+            elif stream.last_read is None or now - stream.last_read > STALE_SECONDS:
                 found[label] = f"no successful read for {STALE_SECONDS:g} s"
         for number, health in enumerate(self.health):
             if (crash := health.problem(now)) is not None:
                 found[f"reader {number}"] = crash
         return found
 
-    def _listen(self, tail: Tail, tasks: TaskGroup) -> None:
+    def _listen(self, stream: ReadState, tasks: TaskGroup) -> None:
         if len(self._readers) < MAX_READERS:
             reader = StreamReader(self._target, self._fanout, self, self._unblocker, MAX_READERS, self._pauses)
             self._readers.append(reader)
             health = Health()
             self.health.append(health)
-            tasks.start_soon(supervise, f'the reader of "{tail.queue.label}"', reader.run, health)
+            tasks.start_soon(supervise, f'the reader of "{stream.queue.label}"', reader.run, health)
         else:
-            reader = min(self._readers, key=lambda each: len(each.tails))
-        self._reader_of[tail] = reader
-        reader.add(tail)
+            reader = min(self._readers, key=lambda each: len(each.streams))
+        self._reader_of[stream] = reader
+        reader.add(stream)
 
 
 class _Nameable:
