@@ -14,7 +14,7 @@ from jobws.hub.log.line import Line
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.session import Standing
-from jobws.redis.log_stream import LogCursor, Page, State
+from jobws.redis.log_stream import LogCursor, LogPage, State
 from tests.fuzz.frames import HIDING, SCOPES, Message, data_of_logs, messages
 from tests.fuzz.walk import SIGHTS, WALKS, Walker
 from tests.support.fanout import ignore
@@ -65,10 +65,10 @@ class Side:
         flat = [part.encode() for pair in fields.items() for part in pair]
         self._entries.append((b"%d-0" % (len(self._entries) + 1), flat))
 
-    def _page(self, after: str) -> Page:
+    def _page(self, after: str) -> LogPage:
         count = len(self._entries)
         entries = [entry for entry in self._entries if position(entry[0]) > position(after)]
-        return Page(State(count, "1-0", f"{count}-0", count), entries, full=False)
+        return LogPage(State(count, "1-0", f"{count}-0", count), entries, full=False)
 
     def publish(self) -> None:
         """Pass new lines on to the live subscription."""

@@ -28,7 +28,7 @@ STATES: Final = (*_LISTS, "delayed", "prioritized", "waiting-children", "complet
 _CURSOR: Final = re.compile(r"(\d{1,9})(?::(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)))?", re.ASCII)
 
 
-class Page(Struct, frozen=True):
+class JobPage(Struct, frozen=True):
     """A query to Redis for up to `limit` ids of the jobs in `state`.
 
     A page of a sorted set begins at a score, so jobs that end between two requests do not shift it. The first `passed`
@@ -69,10 +69,10 @@ class Page(Struct, frozen=True):
         return _texts(job_ids), f"{passed}:{scores[-1]}"
 
 
-def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Page:
+def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> JobPage:
     """Check a request for one page, and return the query that reads it.
 
-    `cursor` is what `Page.parse` returned for the page before; None means the first page.
+    `cursor` is what `JobPage.parse` returned for the page before; None means the first page.
 
     Raises:
         RequestError: `state` is not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
@@ -80,11 +80,11 @@ def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Pag
     if state not in STATES:
         raise RequestError("bad-state", f"`state` must be one of {', '.join(STATES)}")
     if cursor is None:
-        return Page(queue, state, limit)
+        return JobPage(queue, state, limit)
     match = _CURSOR.fullmatch(cursor)
     if match is None or (match[2] is None) != (state in _LISTS):
         raise RequestError("bad-cursor", "`cursor` must be the one that came with the page before")
-    return Page(queue, state, limit, int(match[1]), match[2] or "+inf")
+    return JobPage(queue, state, limit, int(match[1]), match[2] or "+inf")
 
 
 def _texts(job_ids: Iterable[bytes]) -> list[str]:

@@ -53,7 +53,7 @@ class State(Struct, frozen=True):
         return before(self.first) if self.length else self.generated
 
 
-class Page(NamedTuple):
+class LogPage(NamedTuple):
     """Entries, and the state of the stream when they were read.
 
     `full` says that there are as many entries as were asked for, so the stream may have more.
@@ -94,7 +94,7 @@ class PageAfter(Struct, frozen=True):
         entries = ("XRANGE", self.key, f"({self.after}", "+", "COUNT", self.count)
         return [("MULTI",), ("XINFO", "STREAM", self.key), entries, ("EXEC",)]
 
-    def parse(self, replies: Sequence[object]) -> Page:
+    def parse(self, replies: Sequence[object]) -> LogPage:
         """Return the page of entries from Redis's replies to `commands`.
 
         Raises:
@@ -104,7 +104,7 @@ class PageAfter(Struct, frozen=True):
         if not isinstance(reply, list):
             raise RedisUnavailableError(f"Redis cannot read the log stream now: {reply!r}")
         entries = _entries(reply[1])
-        return Page(_state(reply[0]), entries, len(entries) >= self.count)
+        return LogPage(_state(reply[0]), entries, len(entries) >= self.count)
 
 
 class EntriesUpTo(Struct, frozen=True):

@@ -17,7 +17,7 @@ from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import MAX_SECONDS
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
-from jobws.redis.log_stream import MAX_COUNT, LogCursor, Missing, Page, State, next_count
+from jobws.redis.log_stream import MAX_COUNT, LogCursor, LogPage, Missing, State, next_count
 from jobws.server.log.history import beginning_after
 from tests.support import SEEDS
 from tests.support.fanout import ignore
@@ -46,11 +46,11 @@ class Stream:
         length = len(self.ids) - self.removed
         return State(length, self.ids[self.removed] if length else "0-0", last, len(self.ids))
 
-    def page(self, after: str) -> Page:
+    def page(self, after: str) -> LogPage:
         begin = max(self.removed, self.index(after))
         behind = self.ids[begin : begin + PAGE]
         entries: list[Entry] = [(each.encode(), [b"message", each.encode()]) for each in behind]
-        return Page(self.state, entries, len(entries) == PAGE)
+        return LogPage(self.state, entries, len(entries) == PAGE)
 
     def index(self, stream_id: str) -> int:
         """Return how many lines were ever written up to this id."""
@@ -63,7 +63,7 @@ class Client:
     def __init__(self, hub: LogHub) -> None:
         self.hub_client = LogClient(LogSession(1 << 18, EVERYTHING), hub, OUTBOX_BYTES, lambda: None)
         self.member: LogSubscription | None = None
-        self.page: tuple[Page, int] | None = None
+        self.page: tuple[LogPage, int] | None = None
         # None after a hole whose size is unknown, since it is not known how many lines had come up to `after`.
         self.told: int | None = 0
 
@@ -77,7 +77,7 @@ class LogMachine(RuleBasedStateMachine):
         )  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
-        self.read: tuple[LogCursor, Page, int] | None = None
+        self.read: tuple[LogCursor, LogPage, int] | None = None
 
     # ---- Redis ----
 
@@ -256,10 +256,10 @@ def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None
     assert member is not None
     connection.complete(member, LogCursor("0-0", 0), "3-0", gap=False)
     entries = [(b"%d-0" % number, [b"message", b"m"]) for number in (1, 2, 3)]
-    index = member.read_back(page := Page(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock)
+    index = member.read_back(page := LogPage(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock)
     assert index == 2
     assert hub.join(member, page, index)
-    hub.publish(hub.cursor, Page(State(3, "1-0", "3-0", 3), entries[2:], full=False), 0)
+    hub.publish(hub.cursor, LogPage(State(3, "1-0", "3-0", 3), entries[2:], full=False), 0)
     assert [json.loads(frame.payload).get("id") for frame in connection.outbox.take()] == [None, "1-0", "2-0", "3-0"]
 
 
@@ -311,9 +311,9 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
         assert member is not None
         connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
-        assert hub.join(member, Page(State(5, "1-0", "5-0", 5), [], full=False), 0)
+        assert hub.join(member, LogPage(State(5, "1-0", "5-0", 5), [], full=False), 0)
         assert hub.cursor is not None
-        hub.publish(hub.cursor, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
+        hub.publish(hub.cursor, LogPage(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
         frames = [json.loads(frame.payload) for frame in connection.outbox.take()]
         assert [frame["event"] for frame in frames] == ["ack", "dropped", "log"]
         assert frames[1]["data"]["count"] == 3
@@ -328,11 +328,11 @@ def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
     connection.complete(member, LogCursor("5-0", 5), "5-0", gap=False)
-    assert hub.join(member, Page(State(5, "1-0", "5-0", 5), [], full=False), 0)
+    assert hub.join(member, LogPage(State(5, "1-0", "5-0", 5), [], full=False), 0)
     assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack"]
     woken.clear()
     assert hub.cursor is not None
-    hub.publish(hub.cursor, Page(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
+    hub.publish(hub.cursor, LogPage(State(1, "9-0", "9-0", 9), [(b"9-0", [b"message", b"m"])], full=False), 0)
     while hub.flush():
         pass
     assert woken
@@ -347,7 +347,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
     connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
     big = [b"message", b"x" * 2000]
     entries = [(b"1-0", big), (b"2-0", [b"message", b"m"]), (b"3-0", big)]
-    assert member.read_back(Page(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock) == 3
+    assert member.read_back(LogPage(State(3, "1-0", "3-0", 3), entries, full=False), 0, hub.clock) == 3
     frames = [json.loads(frame.payload) for frame in connection.outbox.take()]
     assert [frame["event"] for frame in frames] == ["ack", "dropped", "log"]
     connection.outbox.written()
@@ -362,7 +362,7 @@ def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
     assert member is not None
     connection.complete(member, LogCursor("0-0", 0), "9-0", gap=False)
     connection.receive('{"event":"unsubscribe-logs"}', 0.0)
-    page = Page(State(1, "1-0", "1-0", 1), [(b"1-0", [b"message", b"m"])], full=False)
+    page = LogPage(State(1, "1-0", "1-0", 1), [(b"1-0", [b"message", b"m"])], full=False)
     assert hub.join(member, page, member.read_back(page, 0, hub.clock))
     assert hub.cursor is None
     assert [json.loads(frame.payload)["event"] for frame in connection.outbox.take()] == ["ack", "ack"]
@@ -393,13 +393,15 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
         assert member is not None
         connection.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
         clients.append((connection, member))
-    empty = Page(State(), [], full=False)
+    empty = LogPage(State(), [], full=False)
     assert all(hub.join(member, empty, 0) for _, member in clients[:4])
-    page = Page(State(2, "1-0", "2-0", 2), [(b"1-0", [b"message", b"ABC"]), (b"2-0", [b"message", b"c"])], full=False)
+    page = LogPage(
+        State(2, "1-0", "2-0", 2), [(b"1-0", [b"message", b"ABC"]), (b"2-0", [b"message", b"c"])], full=False
+    )
     cursor = hub.cursor
     assert cursor is not None
     assert [hub.publish(cursor, page, 0) for _ in range(3)] == [0, 0, 0]
-    assert hub.join(clients[4][1], Page(page.state, page.entries, full=True), 0)
+    assert hub.join(clients[4][1], LogPage(page.state, page.entries, full=True), 0)
     steps, index = 0, 0
     while index < 2:
         steps, index = steps + 1, hub.publish(cursor, page, index)

@@ -15,7 +15,7 @@ from jobws.protocol.codec import encode
 from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
-from jobws.redis.log_stream import LogCursor, Missing, Page, State
+from jobws.redis.log_stream import LogCursor, LogPage, Missing, State
 from tests.support.fanout import ignore
 from tests.support.sight import EVERYTHING
 
@@ -45,7 +45,7 @@ class Client:
         """Subscribe, and return a subscription that gets lines as they happen."""
         member = self.begin(**data)
         self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
-        assert self.hub.join(member, Page(State(), [], full=False), 0)
+        assert self.hub.join(member, LogPage(State(), [], full=False), 0)
         self.frames()
         return member
 
@@ -55,11 +55,11 @@ class Client:
         return frames
 
 
-def page(*messages: str, before: int = 0) -> Page:
+def page(*messages: str, before: int = 0) -> LogPage:
     """Return a page with lines that were written after so many others."""
     entries = [(b"%d-0" % (before + n), [b"message", text.encode()]) for n, text in enumerate(messages, 1)]
     last = before + len(messages)
-    return Page(State(last, "1-0", f"{last}-0", last), entries, full=False)
+    return LogPage(State(last, "1-0", f"{last}-0", last), entries, full=False)
 
 
 def refusals(frames: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
@@ -212,7 +212,7 @@ def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
     counts: list[int | None] = []
     for last in (9, 3):
         state = State(last, "1-0", f"{last}-0", last)
-        client.hub.publish(cursor, Page(state, page("b", before=1 + len(counts)).entries, full=False), 0)
+        client.hub.publish(cursor, LogPage(state, page("b", before=1 + len(counts)).entries, full=False), 0)
         counts.append(cursor.count)
     assert counts == [None, 3]
     client.ask("ping")

@@ -10,7 +10,7 @@ from jobws.hub.log.client import LogClient
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import AuthenticatedData
 from jobws.protocol.request_types import Authenticate
-from jobws.redis.log_stream import LogCursor, Missing, Page, State
+from jobws.redis.log_stream import LogCursor, LogPage, Missing, State
 from tests.support.fanout import ignore
 from tests.support.sight import sight
 
@@ -37,7 +37,7 @@ class Client:
     def live(self, **data: Any) -> LogSubscription:
         member = self.begin(**data)
         self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
-        assert self.hub.join(member, Page(State(), [], full=False), 0)
+        assert self.hub.join(member, LogPage(State(), [], full=False), 0)
         self.frames()
         return member
 
@@ -55,7 +55,7 @@ class Client:
             return []
         fields = [[b"message", b"x", *([] if queue is None else [b"queue", queue.encode()])] for _, queue in LINES]
         entries = [(stream_id.encode(), each) for (stream_id, _), each in zip(LINES, fields, strict=True)]
-        page = Page(State(4, "1-0", "4-0", 4), entries, full=False)
+        page = LogPage(State(4, "1-0", "4-0", 4), entries, full=False)
         cursor.id, cursor.count, index = "0-0", 0, 0
         while index < 4:
             index = self.hub.publish(cursor, page, index)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.hub.client import Client
     from jobws.hub.log.subscription import LogSubscription
     from jobws.protocol.log.requests import LogRequest
-    from jobws.redis.log_stream import Page
+    from jobws.redis.log_stream import LogPage
 
 MAX_FLUSHES: Final = 50
 
@@ -50,7 +50,7 @@ class LogHub:
         self._texts: Counter[str] = Counter()
         self._begun: Line | None = None
 
-    def join(self, subscription: LogSubscription, page: Page, index: int) -> bool:
+    def join(self, subscription: LogSubscription, page: LogPage, index: int) -> bool:
         """Make a subscription live if it has got exactly the entries that the live subscriptions have got.
 
         Args:
@@ -95,7 +95,7 @@ class LogHub:
         if not self._live:
             self.cursor = self._begun = None
 
-    def publish(self, cursor: LogCursor, page: Page, start: int) -> int:
+    def publish(self, cursor: LogCursor, page: LogPage, start: int) -> int:
         """Pass entries of a page on to the live subscriptions, in order, until none is left or `MAX_SECONDS` are over.
 
         The caller then calls `flush`. While `flush` returns True or entries are left, the caller lets other tasks run,

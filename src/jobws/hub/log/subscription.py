@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogRequest, LogSession, SubscribeLogs
-    from jobws.redis.log_stream import LogCursor, Missing, Page
+    from jobws.redis.log_stream import LogCursor, LogPage, Missing
 
 # How many past lines count as one item of a list, for the limit on requests.
 LINES_PER_ITEM: Final = 10
@@ -150,7 +150,7 @@ class LogSubscription:
             self.client.outbox.append(encode(Dropped(data)))
         self._dropped, self._approximate = 0, False
 
-    def read_back(self, page: Page, start: int, clock: Callable[[], float]) -> int:
+    def read_back(self, page: LogPage, start: int, clock: Callable[[], float]) -> int:
         """Send past lines of a page, until the outbox is half full or `MAX_SECONDS` are over.
 
         This also stops after the entry that the live subscriptions have got last, since `LogHub.join` can make this

@@ -20,7 +20,7 @@ from jobws.redis.retry import Retry
 
 if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
-    from jobws.redis.log_stream import LogCursor, Page
+    from jobws.redis.log_stream import LogCursor, LogPage
     from jobws.server.auto_reset_event import AutoResetEvent
 
 BLOCK_MILLISECONDS: Final = 2000
@@ -104,7 +104,7 @@ class LogTail:
                 await connection.ask(*wait, timeout_seconds=TIMEOUT_SECONDS)
                 await anyio.sleep(PAUSE_SECONDS)
 
-    async def _publish(self, cursor: LogCursor, page: Page) -> None:
+    async def _publish(self, cursor: LogCursor, page: LogPage) -> None:
         await anyio.lowlevel.checkpoint()  # to parse the reply took time
         index = self._hub.publish(cursor, page, 0)
         while self._hub.flush() or index < len(page.entries):
