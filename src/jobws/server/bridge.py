@@ -94,7 +94,7 @@ class Bridge:
             Rooms(lambda queue: self.queues.note_listened(queue)),
             settings.max_result_bytes,
             time.perf_counter,
-            Signals(holes.note, job_logs.note_news, job_logs.note_waiting),
+            Signals(holes.note, job_logs.make_due, job_logs.set_deadlines),
         )
         self.queues = Queues(
             self.target,

@@ -369,7 +369,7 @@ def knows_the_list(live: Live) -> bool:
 
 async def quiet(bridge: Any, job_id: str = "j") -> None:
     """Wait until the bridge reads the job's lines rarely."""
-    while bridge._job_log_poller._paces["http", job_id].pause < job_log_schedule.SLOW_SECONDS:
+    while bridge._job_log_poller._read_times["http", job_id].pause < job_log_schedule.SLOW_SECONDS:
         await trio.sleep(0.05)
 
 

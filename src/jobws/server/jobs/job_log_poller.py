@@ -58,7 +58,7 @@ class JobLogPoller:
         self._queues = queues
         self._store = store
         self._schedule = schedule
-        self._paces = schedule.paces
+        self._read_times = schedule.read_times
         self._at_once = MAX_JOBS
         self._answered = -inf
 
@@ -72,7 +72,7 @@ class JobLogPoller:
 
         The others stay due.
         """
-        new = [job for job in due if self._paces[job].asked == -inf]
+        new = [job for job in due if self._read_times[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
         return [job for job in due if job not in waiting][: self._at_once]
 
@@ -102,18 +102,18 @@ class JobLogPoller:
         for job in jobs:
             found, full = self._lines.groups(job)
             if full:
-                self._paces[job].pause = FAST_SECONDS
+                self._read_times[job].pause = FAST_SECONDS
                 for subscription in full:
                     if subscription in self._schedule.deadlines:  # its client reads slowly, so it may wait longer
-                        self._schedule.note_waiting(subscription)
+                        self._schedule.set_deadlines(subscription)
             elif not found:
-                del self._paces[job]
+                del self._read_times[job]
                 continue
-            pace = self._paces[job]
-            pace.due, pace.urgent = inf, False
+            times = self._read_times[job]
+            times.due, times.urgent = inf, False
             # If no follower has room, the lines are not read, and the job may stay one that was never read.
             if found:
-                pace.asked = now
+                times.asked = now
             groups += found
         try:
             again = await self._send(groups)
@@ -122,10 +122,10 @@ class JobLogPoller:
             again = set()
         finally:
             now = anyio.current_time()
-            for pace in [self._paces[job] for job in jobs if job in self._paces]:
-                pace.slow_down(now)
+            for times in [self._read_times[job] for job in jobs if job in self._read_times]:
+                times.slow_down(now)
         for job in again:
-            self._paces[job].due = now
+            self._read_times[job].due = now
 
     async def _send(self, groups: list[Group]) -> set[Job]:
         """Read the groups' lines from Redis and send them. Returns the jobs that have more lines."""
@@ -150,7 +150,7 @@ class JobLogPoller:
             step = group.reader.step(Seen(*answer))
             all_sent = self._lines.send(group, step)
             if step.batch is not None:
-                self._paces[group.job].pause = FAST_SECONDS
+                self._read_times[group.job].pause = FAST_SECONDS
             if step.again and all_sent:
                 again.add(group.job)
             if anyio.current_time() > turn_ends:

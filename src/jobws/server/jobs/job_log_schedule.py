@@ -24,7 +24,7 @@ SPACING_SECONDS: Final = 0.05
 MAX_HOLD_SECONDS: Final = 10.0
 
 
-class Pace:
+class ReadTimes:
     """When one job's lines are read. Times are in seconds on anyio's clock.
 
     Attributes:
@@ -61,34 +61,34 @@ class JobLogSchedule:
 
     Attributes:
         hold_seconds: The argument.
-        paces: The pace of each job whose lines are followed.
+        read_times: The read times of each job whose lines are followed.
         deadlines: For each subscription that waits for lines: when to decide whether it waits longer, and when the wait
             ends in any case, in seconds on anyio's clock.
     """
 
     def __init__(self, hold_seconds: float) -> None:
         self.hold_seconds = hold_seconds
-        self.paces: dict[Job, Pace] = {}
+        self.read_times: dict[Job, ReadTimes] = {}
         self.deadlines: dict[Subscription, tuple[float, float]] = {}
         self._due = anyio.Event()
         self._sleeping_until = -inf
         self._waiting = anyio.Event()
 
-    def note_news(self, job: Job, urgent: bool) -> None:
+    def make_due(self, job: Job, urgent: bool) -> None:
         """Have the lines of a job read soon, since it may have new ones. Never waits.
 
         `urgent` says whether an outcome waits for the lines. Then they are due immediately; otherwise at most once in
         SPACING_SECONDS.
         """
         now = anyio.current_time()
-        pace = self.paces.setdefault(job, Pace())
-        pace.pause = FAST_SECONDS
-        pace.urgent = pace.urgent or urgent
-        pace.due = min(pace.due, now if urgent else max(now, pace.asked + SPACING_SECONDS))
-        if pace.due < self._sleeping_until:
+        times = self.read_times.setdefault(job, ReadTimes())
+        times.pause = FAST_SECONDS
+        times.urgent = times.urgent or urgent
+        times.due = min(times.due, now if urgent else max(now, times.asked + SPACING_SECONDS))
+        if times.due < self._sleeping_until:
             self._due.set()
 
-    def note_waiting(self, subscription: Subscription) -> None:
+    def set_deadlines(self, subscription: Subscription) -> None:
         """Set the deadlines of a subscription that waits for lines. Earlier deadlines no longer count. Never waits."""
         now = anyio.current_time()
         self.deadlines[subscription] = now + self.hold_seconds, now + MAX_HOLD_SECONDS
@@ -102,11 +102,13 @@ class JobLogSchedule:
         """
         while True:
             now = anyio.current_time()
-            due = sorted((not pace.urgent, pace.due, job) for job, pace in self.paces.items() if pace.due <= now)
+            due = sorted(
+                (not times.urgent, times.due, job) for job, times in self.read_times.items() if times.due <= now
+            )
             if due:
                 return [job for _, _, job in due]
             self._due = anyio.Event()
-            self._sleeping_until = min((pace.due for pace in self.paces.values()), default=inf)
+            self._sleeping_until = min((times.due for times in self.read_times.values()), default=inf)
             with anyio.move_on_after(self._sleeping_until - now):
                 await self._due.wait()
             self._sleeping_until = -inf
