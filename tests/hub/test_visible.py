@@ -240,7 +240,7 @@ def test_nothing_follows_of_what_another_token_does_not_allow(seed: int) -> None
                     worlds.check(json.dumps(frame).encode())
     rooms = worlds.whole.fanout.rooms
     for subscription in list(worlds.whole.client._subscriptions):
-        assert all(map(subscription.covers, subscription.job_states))
+        assert all(map(subscription.gets_events_of, subscription.job_states))
         assert subscription.sight is None or subscription.sight is worlds.whole.client.session.sight
     worlds.whole.client.end_all()
     if worlds.whole.other is not None:

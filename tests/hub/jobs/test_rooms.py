@@ -60,15 +60,15 @@ class Model:
             subscription = self.members.pop(self.random.randrange(len(self.members)))
             subscription.ended = True
             self.rooms.leave(subscription)
-            subscription.see(self.random.choice(QUEUES))  # too late, so it must leave no trace
+            subscription.note_job_in(self.random.choice(QUEUES))  # too late, so it must leave no trace
 
-    def see(self) -> None:
+    def note_job_in(self) -> None:
         if self.members:
             subscription = self.random.choice(self.members)
             room = subscription.request.key
             if room.job_id is not None:
-                queue = room.queue or self.random.choice([each for each in QUEUES if subscription.covers(each)])
-                subscription.see(queue)
+                queue = room.queue or self.random.choice([each for each in QUEUES if subscription.gets_events_of(each)])
+                subscription.note_job_in(queue)
                 subscription.job_states[queue] = self.random.choice((ALIVE, JobEnded(b"1-0")))
 
     def forget(self) -> None:
@@ -90,7 +90,7 @@ class Model:
             assert (queue in self.rooms.listened_queues) == self.listened[queue]
             watched = [job_id.decode() for job_id in self.rooms.watched(queue) if job_id is not None]
             assert len(watched) == len(set(watched))
-            covering = [each for each in anywhere if each.covers(queue)]
+            covering = [each for each in anywhere if each.gets_events_of(queue)]
             assert set(watched) == {each.request.key.job_id for each in jobs + covering}
             awaiting_outcome = [job_id.decode() for job_id in self.rooms.awaiting_outcome(queue) if job_id is not None]
             assert len(awaiting_outcome) == len(set(awaiting_outcome))
@@ -110,7 +110,7 @@ def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
         random = Random(seed)
         model = Model(random)
         for _ in range(60):
-            random.choice((model.join, model.join, model.leave, model.see, model.see, model.forget))()
+            random.choice((model.join, model.join, model.leave, model.note_job_in, model.note_job_in, model.forget))()
             model.check()
         while model.members:
             model.leave()

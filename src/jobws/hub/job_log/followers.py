@@ -122,7 +122,7 @@ class JobLogs:
             self._asked += 1
             following.unread[queue] = self._asked
         # In queues without events, nothing shows that a job was added, so its list is always read.
-        for queue in {*following.unread, *filter(subscription.covers, self._without_events)}:
+        for queue in {*following.unread, *filter(subscription.gets_events_of, self._without_events)}:
             self._on_news((queue, job_id), urgent)
         if not following.unread:
             then()
@@ -164,7 +164,7 @@ class JobLogs:
         are sent.
         """
         for subscription in list(self.followers[job_id]) if ends else ():
-            if subscription.covers(queue):
+            if subscription.gets_events_of(queue):
                 self.hold(subscription, queue)
         self._on_news((queue, job_id.decode()), False)
 
@@ -205,7 +205,7 @@ class JobLogs:
     def give_up_all(self, queue: str) -> None:
         """End the wait for lines of all subscriptions to jobs of this queue."""
         for subscription in list(self.draining):
-            if subscription.covers(queue):
+            if subscription.gets_events_of(queue):
                 self.give_up(subscription)
 
     # ---- called when a list is read ----
@@ -231,7 +231,7 @@ class JobLogs:
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
         """Return whether the subscription may get lines of this queue, or waits for them."""
-        if not subscription.covers(queue):
+        if not subscription.gets_events_of(queue):
             return False
         state = subscription.job_states.get(queue)
         return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)

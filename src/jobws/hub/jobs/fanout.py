@@ -222,9 +222,9 @@ class _Batch:
             if changes_state:
                 known = subscription.job_states.get(queue)
                 if known is None:
-                    if not subscription.covers(queue):
+                    if not subscription.gets_events_of(queue):
                         continue
-                    subscription.see(queue, state)
+                    subscription.note_job_in(queue, state)
                 else:
                     if known is not compared:
                         compared, is_news = known, known is ALIVE or is_after(stream_id, known.up_to)
@@ -233,11 +233,11 @@ class _Batch:
                     elif life is not Life.SAME and not lives:
                         continue
                 if ends and subscription.owed:
-                    subscription.pay(queue)  # the hash now has this outcome, and no longer the one that was owed
+                    subscription.settle(queue)  # the hash now has this outcome, and no longer the one that was owed
             elif queue not in subscription.job_states:
-                if not subscription.covers(queue):
+                if not subscription.gets_events_of(queue):
                     continue
-                subscription.see(queue)
+                subscription.note_job_in(queue)
             chosen = subscription.request.events
             if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):
                 continue

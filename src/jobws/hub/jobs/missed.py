@@ -46,7 +46,7 @@ def misses(
     """
     if snapshot is None:
         return all_read and subscription.job_states.get(queue) is ALIVE
-    state = subscription.see(queue)
+    state = subscription.note_job_in(queue)
     # The job may have been retried or added again, and have ended again, without an event that was read.
     doubted = state == DOUBTED or without_events
     if snapshot.state not in FINISHED:

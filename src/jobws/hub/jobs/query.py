@@ -167,7 +167,7 @@ class Query:
 
     def _must_wait(self, subscription: Subscription, queue: str) -> bool:
         room = subscription.request.key
-        if room.queue is not None or not subscription.covers(queue):
+        if room.queue is not None or not subscription.gets_events_of(queue):
             return room.queue == queue
         return (
             queue in (subscription.request.after or {})
@@ -188,7 +188,7 @@ class Query:
         self._renew()
         if self._stale_anywhere is None:
             self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
-        return [queue for queue in self._stale_anywhere if subscription.covers(queue)]
+        return [queue for queue in self._stale_anywhere if subscription.gets_events_of(queue)]
 
     def _is_stale(self, queue: str) -> bool:
         self._renew()
@@ -226,9 +226,8 @@ class Query:
         others = [queue for queue in self._fanout.history.queues_of(job_id.encode()) if queue not in found_in]
         having = {**found_in, **dict.fromkeys(others)}
         # In an order that does not depend on other subscriptions of this look-up.
-        return {
-            queue: having[queue] for queue in sorted(having) if self._is_read_back(queue) and subscription.covers(queue)
-        }
+        queues = (queue for queue in sorted(having) if self._is_read_back(queue) and subscription.gets_events_of(queue))
+        return {queue: having[queue] for queue in queues}
 
     def _is_read_back(self, queue: str) -> bool:
         return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
@@ -253,7 +252,7 @@ class Query:
         queue = subscription.request.key.queue
         if queue is not None:
             return self.is_read(queue)
-        return all(self._is_stale(each) for each in self._unread if subscription.covers(each))
+        return all(self._is_stale(each) for each in self._unread if subscription.gets_events_of(each))
 
     def is_read(self, queue: str) -> bool:
         """Whether the queue was looked up, and its stream was published up to the end that it had then.

@@ -45,7 +45,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
     key = subscription.request.key
     job_id = key.job_id or ""
     client = subscription.client
-    if not subscription.covers(queue):  # a new token does not allow this queue
+    if not subscription.gets_events_of(queue):  # a new token does not allow this queue
         pass
     elif entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
@@ -79,7 +79,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     subscription, queue = owed
     if subscription.ended or subscription.owed is None or queue not in subscription.owed:
         return
-    subscription.pay(queue)
+    subscription.settle(queue)
     if not fanout.history.is_current(queue, known.history):
         subscription.client.owe(subscription, queue)
         return

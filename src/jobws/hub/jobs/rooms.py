@@ -67,7 +67,7 @@ class Rooms:
         They name the job and either this queue, or no queue while the client may read the job in this one.
         """
         key = job_id.encode()
-        anywhere = (each for each in self.anywhere.get(key, ()) if each.covers(queue))
+        anywhere = (each for each in self.anywhere.get(key, ()) if each.gets_events_of(queue))
         return [*anywhere, *self.named(queue).get(key, ())]
 
     def is_listened_to(self, queue: str) -> bool:
@@ -100,7 +100,7 @@ class Rooms:
         yield from list(named)
         for job_id in list(self.anywhere):
             if job_id not in named:
-                yield job_id if any(each.covers(queue) for each in self.anywhere.get(job_id, ())) else None
+                yield job_id if any(each.gets_events_of(queue) for each in self.anywhere.get(job_id, ())) else None
 
     def awaiting_outcome(self, queue: str) -> Iterator[bytes | None]:
         """Yield the ids of a queue's jobs for which a subscription still waits for an outcome.
@@ -120,7 +120,7 @@ class Rooms:
 
     def clients_of(self, queue: str) -> set[Subscriber]:
         """Return the clients that have a subscription to the queue, to a job of it, or to a job that may be in it."""
-        limited = {each.client for each in self._limited if each.covers(queue)}
+        limited = {each.client for each in self._limited if each.gets_events_of(queue)}
         return {*self._counts.get(queue, ()), *self._counts.get(None, ()), *limited}
 
     def seen(self, queue: str) -> Iterator[Subscription]:
@@ -174,7 +174,7 @@ class Rooms:
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:
             del subscription.job_states[queue]
-            subscription.pay(queue)
+            subscription.settle(queue)
             if not subscription.job_states:
                 self._seek(subscription)
         if members and not self.is_listened_to(queue):

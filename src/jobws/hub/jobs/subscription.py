@@ -85,7 +85,7 @@ class Subscription:
         acked: Whether the subscription was answered. Then it is in its room.
         held: The events that wait while older ones, or log lines, are read from Redis. None means that events do not
             wait: they are sent when they happen.
-        job_states: What is known of the job, by queue that was seen to have it. `see` adds a queue.
+        job_states: What is known of the job, by queue that was seen to have it. `note_job_in` adds a queue.
         delivered: By queue, the `missed.finished_text` of the last outcome in the job's hash that was sent, or need not
             be sent. None means that there are none.
         owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
@@ -128,7 +128,7 @@ class Subscription:
         named = self.request.key.queue
         return self.job_states.keys() if named is None else {named}
 
-    def covers(self, queue: str) -> bool:
+    def gets_events_of(self, queue: str) -> bool:
         """Whether the subscription gets events of this queue.
 
         It does if it names the queue, or if it names no queue and the client may read its job in this one.
@@ -139,16 +139,16 @@ class Subscription:
         return self.sight is None or self.sight.may_read(queue, key.job_id)
 
     def among(self, labels: Collection[str]) -> Collection[str]:
-        """Return those of `labels` that a subscription without a queue covers, or `labels` itself if it covers all."""
+        """Return those of `labels` that a subscription without a queue gets events of, or `labels` itself if of all."""
         return labels if self.sight is None else self.sight.queues_of(self.request.key.job_id or "", labels)
 
     @property
     def after(self) -> Cursor:
         """The client's positions in the queues of the subscription. Empty if it has none."""
         after = self.request.after or {}
-        return after if self.sight is None else {queue: at for queue, at in after.items() if self.covers(queue)}
+        return after if self.sight is None else {queue: at for queue, at in after.items() if self.gets_events_of(queue)}
 
-    def see(self, queue: str, state: JobState = ALIVE) -> JobState:
+    def note_job_in(self, queue: str, state: JobState = ALIVE) -> JobState:
         """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
         known = self.job_states.get(queue)
         if known is not None:
@@ -179,7 +179,7 @@ class Subscription:
         The job counts as ended. Outcomes in the stream up to the id `end` will not be sent. `finished` is the
         `finished_text` of the hash.
         """
-        self.see(queue)
+        self.note_job_in(queue)
         self.job_states[queue] = JobEnded(end.encode())
         self.note_delivered(queue, finished)
 
@@ -198,21 +198,21 @@ class Subscription:
         if self.acked:
             self._rooms.leave(self)
         self.sight = sight
-        lost = [queue for queue in self.job_states if not self.covers(queue)]
+        lost = [queue for queue in self.job_states if not self.gets_events_of(queue)]
         for queue in lost:
             del self.job_states[queue]
-            self.pay(queue)
+            self.settle(queue)
         if self.held is not None:
             for each in self.held:
-                if not self.covers(each.queue):
+                if not self.gets_events_of(each.queue):
                     self.client.outbox.release(each.tail)
-            self.held = [each for each in self.held if self.covers(each.queue)]
+            self.held = [each for each in self.held if self.gets_events_of(each.queue)]
         if self.acked:
             self._rooms.join(self)
         for queue in lost:  # last, since this may send the held events
             job_logs.forget(self, queue)
 
-    def pay(self, queue: str) -> None:
+    def settle(self, queue: str) -> None:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)
