@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 AMBIGUOUS_MILLISECONDS: Final = 60_000
 
 
-class Begun:
+class Beginning:
     """What a subscription begins with, as `begin` has decided. The caller has all this sent.
 
     Attributes:
@@ -55,7 +55,7 @@ class Begun:
         self.stale = stale
 
 
-def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Begun:
+def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Beginning:
     """Return what a subscription begins with, and set its `job_states`, `delivered` and `ahead`.
 
     If the look-up failed for its job, only `result.error` is set, and the caller ends the subscription.
@@ -71,7 +71,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
         queue = str(room.queue)
-        return Begun(Result(after={queue: now_in(queue, fanout)}))
+        return Beginning(Result(after={queue: now_in(queue, fanout)}))
     wanted = subscription.after
     ahead = query.ahead(room.queue, wanted)
     if ahead:
@@ -79,8 +79,8 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     parts = []
     for queue, snapshot in query.found(subscription).items():
         if isinstance(snapshot, ItemError):
-            return Begun(Result(error=snapshot))
-        parts.append(_Part(subscription, queue, snapshot, query, fanout))
+            return Beginning(Result(error=snapshot))
+        parts.append(_QueueBeginning(subscription, queue, snapshot, query, fanout))
     is_late = subscription.request.after is None
     is_ambiguous = room.queue is None and is_late and len(parts) > 1
     oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
@@ -105,10 +105,10 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         ambiguous=is_ambiguous or UNSET,
         after=after,
     )
-    return Begun(result, replays, [part.queue for part in parts if part.owed], stale)
+    return Beginning(result, replays, [part.queue for part in parts if part.owed], stale)
 
 
-def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
+def _begin_unknown(subscription: Subscription, queue: str) -> Beginning:
     """Return what a subscription to a queue that does not exist begins with.
 
     This is the position before the queue's first event, so that it misses none if the queue appears. The ack has `gap`
@@ -116,7 +116,7 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     """
     gone = (subscription.request.after or {}).get(queue, START) != START
     is_job = subscription.request.key.job_id is not None
-    return Begun(
+    return Beginning(
         Result(
             jobs=[] if is_job else UNSET,
             unknown=is_job or UNSET,
@@ -127,7 +127,7 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Begun:
     )
 
 
-class _Part:
+class _QueueBeginning:
     """What a subscription to a job begins with in one queue. `decide` sets the attributes.
 
     Attributes:

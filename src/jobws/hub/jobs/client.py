@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from jobws.hub.client import Client
 from jobws.hub.jobs.backlog import Backlog
-from jobws.hub.jobs.beginning import Begun, begin
+from jobws.hub.jobs.beginning import Beginning, begin
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
 from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
@@ -175,7 +175,7 @@ class JobClient(Client[Request, PendingSubscription]):
         if pending not in self._pending:
             return
         self._pending.remove(pending)
-        begun: dict[Subscription, Begun] = {}
+        beginnings: dict[Subscription, Beginning] = {}
         results = []
         for subscription in pending.subscriptions:
             if isinstance(subscription, ItemError):
@@ -186,7 +186,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 found = begin(subscription, query, self._fanout, now_milliseconds)
                 results.append(found.result)
                 if found.result.error is UNSET:
-                    begun[subscription] = found
+                    beginnings[subscription] = found
                 else:
                     self.end(subscription)
         data = answer(pending, results, self._fanout)
@@ -194,29 +194,29 @@ class JobClient(Client[Request, PendingSubscription]):
             self._refuse(pending, data)
         else:
             self._answer(Ack(data, echoed(pending.request.ref)))
-        for subscription, found in begun.items():
+        for subscription, found in beginnings.items():
             self._admit(subscription, found)
-        if begun and self.backlog:
+        if beginnings and self.backlog:
             self._read_back(self)
         self.outbox.flush()
 
-    def _admit(self, subscription: Subscription, begun: Begun) -> None:
+    def _admit(self, subscription: Subscription, beginning: Beginning) -> None:
         """Let an answered subscription into its room. Have it get what it missed, and then new events."""
         subscription.acked = True
         self._fanout.rooms.join(subscription)
-        if begun.replays:
+        if beginning.replays:
             subscription.held = []
             if subscription.request.logs is None:
-                self._add(begun.replays)
+                self._add(beginning.replays)
             else:  # the lines that are there come before the outcome
                 self._fanout.job_logs.drain(
-                    subscription, subscription.job_states, partial(self._read_later, begun.replays)
+                    subscription, subscription.job_states, partial(self._read_later, beginning.replays)
                 )
         else:
             self._fanout.go_live(subscription)
-        for queue in begun.owed:
+        for queue in beginning.owed:
             self.owe(subscription, queue)
-        for queue in begun.stale:
+        for queue in beginning.stale:
             self._fanout.doubt(queue)
 
     def _read_later(self, items: Iterable[Replay | Owed]) -> None:
