@@ -57,8 +57,8 @@ class Bench:
         pending = self.client.receive(message, 0.0)
         assert pending is not None
         query = Query(pending.present, QUEUES, self.fanout)
-        query.ask()
-        query.take(LookUp({}, {}, {}))
+        query.note_streams()
+        query.keep_answer(LookUp({}, {}, {}))
         self.client.complete(pending, query, 0.0)
         self.client.end_all()
         self.client.outbox.take()
@@ -84,8 +84,8 @@ def _publishing(holder: Identity, **item: str) -> Callable[[], None]:
     pending = bench.client.receive(json.dumps({"event": "subscribe-job", "data": {"jobId": "0", **item}}), 0.0)
     assert pending is not None
     query = Query(pending.present, QUEUES, bench.fanout)
-    query.ask()
-    query.take(LookUp({}, {}, {}))
+    query.note_streams()
+    query.keep_answer(LookUp({}, {}, {}))
     bench.client.complete(pending, query, 0.0)
     return bench.publish
 

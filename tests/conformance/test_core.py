@@ -124,7 +124,7 @@ class CoreTarget:
             query = ask_for(pending, self.queues, self.fanout)
             found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(query)}
             ends = {queue: self._end(queue) for queue in self.queues}
-            query.take(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
+            query.keep_answer(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
             self.hub_client.complete(pending, query, NOW_MILLISECONDS)
             self._read_back()
         self.pending.clear()

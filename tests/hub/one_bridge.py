@@ -115,7 +115,7 @@ class Client:
         query = ask_for(join, self.queues, self.fanout)
         meanwhile()
         found = dict(found or {})
-        query.take(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
+        query.keep_answer(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
         self.hub_client.complete(join, query, now)
         return query
 

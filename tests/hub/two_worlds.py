@@ -233,7 +233,7 @@ class World:
                     request = SubscriptionRequest(SubscriptionKey(None, with_job))
                     others.append(Subscription(self.other, request, self.fanout.rooms, EVERYTHING))
                 query = Query([*others, *pending.present], self.labels, self.fanout)
-                query.ask()
+                query.note_streams()
                 if not others:
                     self.looked_up |= set(jobs_of(query))
                 self.pending[index] = pending, Asked(query, self._look_up(jobs_of(query)))
@@ -242,7 +242,7 @@ class World:
     def answer(self, now_milliseconds: float) -> None:
         for index, (pending, asked) in enumerate(self.pending):
             if asked is not None:
-                asked.query.take(asked.look_up)
+                asked.query.keep_answer(asked.look_up)
                 if not asked.query.being_reread(pending.present):
                     del self.pending[index]
                     self.is_answering = True
@@ -273,8 +273,8 @@ class World:
             pending = self.other.receive(json.dumps(message), 0.0)
             if pending is not None:
                 query = Query(pending.present, self.labels, self.fanout)
-                query.ask()
-                query.take(self._look_up(jobs_of(query)))
+                query.note_streams()
+                query.keep_answer(self._look_up(jobs_of(query)))
                 if query.being_reread(pending.present):
                     self.other.fail(pending, ItemError("unavailable", "later"))
                 else:

@@ -407,7 +407,7 @@ class Bridge:
             # A bridge waits until it has read everything that the look-up reflects, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
                 continue
-            looking.query.take(looking.look_up)
+            looking.query.keep_answer(looking.look_up)
             if not looking.query.being_reread(pending.present):
                 del self.pending[index]
                 connection.complete(pending, looking.query, float(self.redis.moment))

@@ -23,7 +23,7 @@ def do_all(steps: Iterator[None]) -> None:
 def ask_for(pending: PendingSubscription, labels: Collection[str], fanout: Fanout) -> Query:
     """Begin the look-up of a subscription, and return it. The caller must give it an answer."""
     query = Query(pending.present, labels, fanout)
-    query.ask()
+    query.note_streams()
     return query
 
 

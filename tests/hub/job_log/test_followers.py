@@ -90,7 +90,7 @@ class Client:
     def complete(self, pending: PendingSubscription, found: Found) -> None:
         """Answer a subscription: Redis has these jobs, and empty streams."""
         query = ask_for(pending, QUEUES, self._bridge.fanout)
-        query.take(LookUp(found, {}, {}))
+        query.keep_answer(LookUp(found, {}, {}))
         self.hub_client.complete(pending, query, NOW)
 
     def ask(self, event: str, data: object = None) -> Any:

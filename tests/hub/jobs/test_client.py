@@ -88,7 +88,7 @@ class Client:
     def complete(self, pending: PendingSubscription) -> None:
         """Answer a subscription: Redis knows no job, and past events are replayed."""
         query = self.queries.pop(pending)
-        query.take(NOTHING)
+        query.keep_answer(NOTHING)
         self.hub_client.complete(pending, query, 0.0)
         self.read_back()
 
@@ -323,7 +323,7 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
     (pending,) = client.pending
     query = ask_for(pending, QUEUES, fanout)
-    query.take(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
+    query.keep_answer(LookUp({("http", "1"): None}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     begin_again(fanout, "analyzer", "trimmed", "0-0", "0-0")
     assert query.being_reread(pending.present) == [], "it is about another queue"
     begin_again(fanout, "http", "trimmed", "12-0", "11-0")
@@ -362,7 +362,7 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
     (pending,) = client.pending
     query = ask_for(pending, QUEUES, fanout)
-    query.take(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
+    query.keep_answer(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
     client.hub_client.complete(pending, query, 10.0)
     (ack,) = client.drain()
     assert ack["data"]["after"] == {"http": "0-0"}

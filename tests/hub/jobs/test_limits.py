@@ -156,7 +156,7 @@ def test_what_redis_said_is_told_by_queue() -> None:
     one, two = join.present
     assert (query.found(one), query.found(two)) == ({}, {})
     ends = {"http": "4-0", "analyzer": "0-0"}
-    query.take(LookUp({("http", "1"): hash_of(), ("analyzer", "1"): None}, {("http", "1"): "3-0"}, ends))
+    query.keep_answer(LookUp({("http", "1"): hash_of(), ("analyzer", "1"): None}, {("http", "1"): "3-0"}, ends))
     assert query.found(one) == {"http": hash_of()}
     assert query.moment("http", "1") == "3-0"
     assert query.moment("http", "2") == "0-0"

@@ -43,9 +43,9 @@ def fanout(labels: dict[str, None]) -> Fanout:
 def asked(fanout: Fanout, room: SubscriptionKey, labels: dict[str, None]) -> Query:
     """Return a query for the job 1, which every queue has."""
     query = Query([member(fanout, room)], labels, fanout)
-    query.ask()
+    query.note_streams()
     snapshots = {(queue, "1"): JobSnapshot(queue, "1", "x", "active", "9-0") for queue in query.queues}
-    query.take(LookUp(dict(snapshots), dict.fromkeys(snapshots, "9-0"), dict.fromkeys(query.queues, "9-0")))
+    query.keep_answer(LookUp(dict(snapshots), dict.fromkeys(snapshots, "9-0"), dict.fromkeys(query.queues, "9-0")))
     return query
 
 
@@ -144,8 +144,8 @@ def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
     fanout: Fanout, labels: dict[str, None]
 ) -> None:
     query = Query([member(fanout, SubscriptionKey(None, job_id)) for job_id in "23"], labels, fanout)
-    query.ask()
-    query.take(LookUp({}, {}, {}))
+    query.note_streams()
+    query.keep_answer(LookUp({}, {}, {}))
     begin_again(fanout, "http", "trimmed", "9-0", "8-0")
     assert query.being_reread([member(fanout, SubscriptionKey(None, "3"))]) == []
     assert query.being_reread([member(fanout, SubscriptionKey(None, "3"), {"sparql": "1-0"})]) == []

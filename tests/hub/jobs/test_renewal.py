@@ -113,7 +113,7 @@ def test_pending_subscriptions_are_judged_again() -> None:
     queries = [ask_for(each, bridge.queues, bridge.fanout) for each in (single, several)]
     assert renew(client, "read:jobs:analyzer") == []
     for pending, query in zip((single, several), queries, strict=True):
-        query.take(LookUp({("http", "1"): hash_of("active")}, {}, {}))
+        query.keep_answer(LookUp({("http", "1"): hash_of("active")}, {}, {}))
         client.hub_client.complete(pending, query, 0.0)
     refused, ack = client.frames()
     assert refused == {"event": "error", "data": {**FORBIDDEN, "request": "subscribe-job"}}

@@ -42,7 +42,7 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
         pending = client.receive(message, 0.0)
         assert pending is not None
         query = ask_for(pending, labels, fanout)
-        query.take(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
+        query.keep_answer(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
         client.complete(pending, query, float(NOW))
         return last()
 

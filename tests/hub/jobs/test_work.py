@@ -63,7 +63,7 @@ def join(hub: Hub, client: JobClient, items: list[Any], event: str = "subscribe-
     asked = ask(client, event, items)
     assert asked is not None
     query = ask_for(asked, hub.labels, hub.fanout)
-    query.take(NOTHING)
+    query.keep_answer(NOTHING)
     client.complete(asked, query, 0.0)
 
 

@@ -199,7 +199,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         query = ask_for(join, labels, fanout)
         del labels["gone"]
         fanout.forget("gone")
-        query.take(LookUp({}, {("http", "1"): "0-0"}, {"http": "0-0"}))
+        query.keep_answer(LookUp({}, {("http", "1"): "0-0"}, {"http": "0-0"}))
         assert not query.is_outdated(join.rooms)
         assert query.being_reread(join.present) == []
         connection.complete(join, query, 0.0)

@@ -24,7 +24,7 @@ _NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
 
 
 class Query:
-    """One look-up for the jobs of some subscriptions. Call `ask`, read the jobs of `job_ids` from Redis, call `take`.
+    """One look-up for some subscriptions: call `note_streams`, read `job_ids` from Redis, then call `keep_answer`.
 
     Args:
         subscriptions: The subscriptions.
@@ -34,7 +34,7 @@ class Query:
     Attributes:
         queues: The labels of the queues that exist and in which subscriptions want a job or all jobs, in order.
         unknown: The labels that subscriptions name and that do not exist.
-        known: By label, what was known of the queue's stream when `ask` was called.
+        known: By label, what was known of the queue's stream when `note_streams` was called.
     """
 
     __slots__ = (
@@ -126,13 +126,13 @@ class Query:
         """The ids among `job_ids` that a subscription without a queue looks for. Most queues do not have such a job."""
         return self._sought
 
-    def ask(self) -> None:
+    def note_streams(self) -> None:
         """Note what is known of the queues' streams. Call this immediately before jobs are read from Redis."""
         for queue in self.queues:
             known = self.known[queue] = self._fanout.known(queue)
             self._needed[queue] = later(known.cursor, known.history.floor or START)
 
-    def take(self, look_up: LookUp) -> None:
+    def keep_answer(self, look_up: LookUp) -> None:
         """Keep what Redis answered. If a stream was not published up to `look_up.ends`, its queue is not `is_read`."""
         self._look_up = look_up
         cursors = self._fanout.cursors

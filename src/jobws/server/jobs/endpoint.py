@@ -183,13 +183,13 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             await self._queues.find(query.unknown)
             query = self._query(batch)
         await self._queues.ready(query.queues)
-        query.ask()
+        query.note_streams()
         look_up = await persist(lambda: self._store.look_up(query.job_ids, query.sought))
         # Two kinds of events must be published before the answer: those that happened before the snapshots were read,
         # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         await self._queues.published(ends, query.known)
-        query.take(look_up)
+        query.keep_answer(look_up)
         return query
 
 
