@@ -17,7 +17,7 @@ from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import Seen
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.query import Query
-from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.replay import deliver_outcome, find_missed_outcomes, replay
 from jobws.hub.jobs.subscription import Subscription
 from jobws.protocol.identifiers import START, before
 from jobws.protocol.messages import ItemError, JobSnapshot
@@ -196,7 +196,7 @@ class World:
             return
         job_ids = [job_id.decode() for job_id in self.fanout.rooms.watched(queue) if job_id is not None]
         all_read = all(
-            list(look_again(self.fanout, queue, job_ids, self._look_up([(queue, each) for each in job_ids])))
+            list(find_missed_outcomes(self.fanout, queue, job_ids, self._look_up([(queue, each) for each in job_ids])))
         )
         if queue in self.holed and all_read and queue not in self.rereads:
             self.holed.discard(queue)

@@ -17,7 +17,7 @@ from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.missed import FINISHED
-from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.replay import deliver_outcome, find_missed_outcomes, replay
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError, JobSnapshot
 from jobws.protocol.session import Session
@@ -369,7 +369,7 @@ class Bridge:
         look_up = self.look_up([(queue, job_id) for job_id in job_ids])
         if self.choose(4):
             self.read(queue, 1000)
-        complete = all(list(look_again(self.fanout, queue, job_ids, look_up)))
+        complete = all(list(find_missed_outcomes(self.fanout, queue, job_ids, look_up)))
         if is_hole and not complete:
             self.holed.add(queue)
         elif is_hole and queue not in self.holed:

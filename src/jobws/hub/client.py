@@ -121,10 +121,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """
         self.session.sight = sight
         self.session.standing = Standing.VALID
-        self._end_forbidden()
+        self._apply_rights()
 
     @abstractmethod
-    def _end_forbidden(self) -> None:
+    def _apply_rights(self) -> None:
         """Apply the rights `session.sight` to the subscriptions.
 
         Those that the client may no longer have are ended, or refused if they are not answered yet. The others are

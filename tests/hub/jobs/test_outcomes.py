@@ -8,7 +8,7 @@ import pytest
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.pending import UNAVAILABLE
-from jobws.hub.jobs.replay import deliver_outcome, look_again, replay
+from jobws.hub.jobs.replay import deliver_outcome, find_missed_outcomes, replay
 from jobws.hub.jobs.subscription import ALIVE, JobEnded
 from jobws.protocol.messages import ItemError, JobSnapshot
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
@@ -293,7 +293,7 @@ def test_nothing_is_read_back_for_who_left() -> None:
 
 def look(bridge: Bridge, found: dict[tuple[str, str], Any], end: str = "1-0") -> list[bool]:
     look_up = LookUp(found, dict.fromkeys(found, end), {"http": end})
-    return list(look_again(bridge.fanout, "http", [job_id for _, job_id in found], look_up))
+    return list(find_missed_outcomes(bridge.fanout, "http", [job_id for _, job_id in found], look_up))
 
 
 def test_a_look_finds_who_misses_an_outcome() -> None:
@@ -325,7 +325,7 @@ def test_who_leaves_during_a_look_is_owed_nothing() -> None:
     bridge = Bridge()
     stays, leaves = watching(bridge), Client(bridge)
     leaves.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
-    steps = look_again(bridge.fanout, "http", ["1"], LookUp({JOB: hash_of()}, {JOB: "1-0"}, {"http": "1-0"}))
+    steps = find_missed_outcomes(bridge.fanout, "http", ["1"], LookUp({JOB: hash_of()}, {JOB: "1-0"}, {"http": "1-0"}))
     assert next(steps)
     leaves.hub_client.end(leaves.member())
     assert list(steps) == [True]
@@ -362,11 +362,11 @@ def test_a_connection_is_owed_what_a_hole_may_hold() -> None:
     other.subscribe({"jobId": "2"})
     waiting.begin({"jobId": "1", "queue": "http"})
     clients = (named, anywhere, other, waiting)
-    assert [client.hub_client.is_owed for client in clients] == [False] * 4
+    assert [client.hub_client.awaits_missed_outcomes for client in clients] == [False] * 4
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
-    assert [client.hub_client.is_owed for client in clients] == [True, True, False, False]
+    assert [client.hub_client.awaits_missed_outcomes for client in clients] == [True, True, False, False]
     bridge.fanout.without_position.discard("http")
-    assert not named.hub_client.is_owed
+    assert not named.hub_client.awaits_missed_outcomes
 
 
 def test_a_job_that_cannot_be_looked_up_is_refused_and_left() -> None:

@@ -84,7 +84,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return bool(self._pending or self.backlog or self._fanout.job_logs.draining_of(self))
 
     @property
-    def is_owed(self) -> bool:
+    def awaits_missed_outcomes(self) -> bool:
         """Whether outcomes that were missed are still being looked up in a queue of an acknowledged subscription."""
         without_position = self._fanout.without_position
         return bool(without_position) and any(
@@ -276,7 +276,7 @@ class JobClient(Client[Request, PendingSubscription]):
 
     # ---- a new token ----
 
-    def _end_forbidden(self) -> None:
+    def _apply_rights(self) -> None:
         sight = self.session.sight
         for subscription in list(self._subscriptions):
             key = subscription.request.key

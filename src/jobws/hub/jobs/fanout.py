@@ -189,20 +189,20 @@ class _Batch:
             self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
         recipients: list[Subscription] = []
         if self._whole_queue:
-            self._choose(recipients, self._whole_queue, kind)
+            self._add_from_queue_room(recipients, self._whole_queue, kind)
         if anywhere is not None:
-            self._note(recipients, anywhere, stream_id, kind)
+            self._add_from_job_room(recipients, anywhere, stream_id, kind)
         if named is not None:
-            self._note(recipients, named, stream_id, kind)
+            self._add_from_job_room(recipients, named, stream_id, kind)
         if recipients:
             self._send(recipients, stream_id, kind, self._fanout.tail(self._queue_json, fields))
 
-    def _choose(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
+    def _add_from_queue_room(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
         """Add to `recipients` those subscriptions to the whole queue that chose this event."""
         event = kind.name.text
         recipients += [each for each in members if each.request.events is None or event in each.request.events]
 
-    def _note(
+    def _add_from_job_room(
         self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind
     ) -> None:
         """Note for all members whether the job is alive or has ended. Add those that chose the event to `recipients`.

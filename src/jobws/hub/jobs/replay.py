@@ -114,7 +114,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     client.outbox.flush()
 
 
-def look_again(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
+def find_missed_outcomes(fanout: Fanout, queue: str, job_ids: Iterable[str], look_up: LookUp) -> Iterator[bool]:
     """Find subscriptions that missed an outcome because it had no event, and have it made from the job's hash.
 
     After each subscription this yields whether the stream had been read up to the time at which the hashes were read.

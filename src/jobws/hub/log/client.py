@@ -100,7 +100,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
             self.refuse(error, SUBSCRIBE, subscription.request.ref)
             self.outbox.flush()
 
-    def _end_forbidden(self) -> None:
+    def _apply_rights(self) -> None:
         for subscription in (self._pending, self._current):
             if subscription is not None and not subscription.limit(self._session):
                 if subscription is self._pending:

@@ -82,7 +82,7 @@ class _Frames:
         self._asked = False
         self._caught_up = False
         self._has_news = False
-        self._owed_until: float | None = None
+        self._wait_until: float | None = None
 
     async def ask(self, client: InProcessClient) -> None:
         """Pass the requests to the hub, one by one, at the rate that is allowed on a WebSocket."""
@@ -97,7 +97,7 @@ class _Frames:
     def patience(self) -> float:
         """Return the seconds until the next `pong`, the end of the wait, or the next check for missing outcomes."""
         now = anyio.current_time()
-        if self._owed_until is not None:
+        if self._wait_until is not None:
             return LOOK_SECONDS
         if self._until is None or self._until <= now:
             return self._pong_at - now
@@ -139,9 +139,9 @@ class _Frames:
             return False
         if not (self._has_news or not hub_client.keys or now >= self._until):
             return False
-        if hub_client.is_owed and self._owed_until is None:
-            self._owed_until = now + OWED_SECONDS
-        return not hub_client.is_owed or self._owed_until is None or now >= self._owed_until
+        if hub_client.awaits_missed_outcomes and self._wait_until is None:
+            self._wait_until = now + OWED_SECONDS
+        return not hub_client.awaits_missed_outcomes or self._wait_until is None or now >= self._wait_until
 
 
 def _is_news(frame: Frame) -> bool:

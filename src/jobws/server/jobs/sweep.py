@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.errors import RedisUnavailableError
-from jobws.hub.jobs.replay import look_again
+from jobws.hub.jobs.replay import find_missed_outcomes
 from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.turn import Turn
 
@@ -120,7 +120,7 @@ class Sweeper:
                 return False
             await self._queues.published(look_up.ends, known)
             turn = Turn()
-            for all_read in look_again(self._fanout, queue, some, look_up):
+            for all_read in find_missed_outcomes(self._fanout, queue, some, look_up):
                 complete = complete and all_read
                 await turn.pause()
         return complete
