@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from jobws.bullmq.events import kind_of
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.job_log.reader import Seen
+from jobws.hub.job_log.reader import ReadLines
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.replay import deliver_outcome, find_missed_outcomes, replay
@@ -209,12 +209,12 @@ class World:
             while True:
                 lines, asked = self.lines.get(job, []), group.reader.slice
                 if asked.start is None:
-                    step = group.reader.step(Seen(lines[-asked.limit :], len(lines)))
+                    result = group.reader.result_of(ReadLines(lines[-asked.limit :], len(lines)))
                 else:
-                    step = group.reader.step(Seen(lines[asked.start : asked.start + asked.limit]))
-                self.fanout.job_logs.send(group, step)
-                group.reader = step.reader
-                if not step.again:
+                    result = group.reader.result_of(ReadLines(lines[asked.start : asked.start + asked.limit]))
+                self.fanout.job_logs.send(group, result)
+                group.reader = result.reader
+                if not result.again:
                     break
 
     # ---- the client ----

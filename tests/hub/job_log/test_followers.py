@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.job_log.reader import Seen
+from jobws.hub.job_log.reader import ReadLines
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.codec import Frame
@@ -59,10 +59,12 @@ class Bridge:
                 looks += 1
                 lines = self.lists.get((queue, job_id), [])
                 start, limit = group.reader.slice
-                seen = Seen(lines[-limit:], len(lines)) if start is None else Seen(lines[start : start + limit])
-                step = group.reader.step(seen)
-                self.fanout.job_logs.send(group, step)
-                again.append(step.again)
+                seen = (
+                    ReadLines(lines[-limit:], len(lines)) if start is None else ReadLines(lines[start : start + limit])
+                )
+                result = group.reader.result_of(seen)
+                self.fanout.job_logs.send(group, result)
+                again.append(result.again)
             groups = self.fanout.job_logs.groups((queue, job_id))[0] if any(again) else []
         return looks
 
@@ -152,7 +154,7 @@ def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
     bridge.look()
     (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
     bridge.publish(OUTCOME)
-    bridge.fanout.job_logs.send(group, group.reader.step(Seen([])))
+    bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -170,7 +172,7 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     bridge.waiting.clear()
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
     assert not bridge.waiting, "its time runs already"
-    bridge.fanout.job_logs.send(group, group.reader.step(Seen([])))
+    bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([])))
     assert client.told() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
@@ -286,7 +288,7 @@ def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
     bridge.publish(OUTCOME)
     groups, _ = bridge.fanout.job_logs.groups(("http", "7"))
     client.hub_client.end_all()
-    bridge.fanout.job_logs.send(groups[0], groups[0].reader.step(Seen([])))
+    bridge.fanout.job_logs.send(groups[0], groups[0].reader.result_of(ReadLines([])))
     assert client.told() == []
     assert other.told() == ["completed"]
     assert not bridge.fanout.job_logs.draining
@@ -431,10 +433,10 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     bridge.lists["http", "7"] = [b"a"]
     (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
     client.hub_client.outbox.append(Frame(b"x" * 3000))
-    assert not bridge.fanout.job_logs.send(group, group.reader.step(Seen([b"a"])))
+    assert not bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([b"a"])))
     client.hub_client.outbox.take()
     client.hub_client.outbox.written()
-    assert bridge.fanout.job_logs.send(group, group.reader.step(Seen([b"a"])))
+    assert bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([b"a"])))
     assert client.told() == ["a"]
     bridge.look()
     assert client.told() == []

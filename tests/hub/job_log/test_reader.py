@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobws.hub.job_log.reader import FIRST_LINES, MAX_BYTES, MAX_LINES, Batch, JobLogReader, Seen, Slice
+from jobws.hub.job_log.reader import FIRST_LINES, MAX_BYTES, MAX_LINES, Batch, JobLogReader, ReadLines, Slice
 from jobws.protocol.job_log_position import MAX_TAIL, JobLogPosition, digest, parse_logs
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ class List:
     def trim(self, keep: int) -> None:
         self.lines = self.lines[-keep:] if keep else []
 
-    def answer(self, slice: Slice) -> Seen:
+    def answer(self, slice: Slice) -> ReadLines:
         if slice.start is None:
-            return Seen(self.lines[-slice.limit :], len(self.lines))
-        return Seen(self.lines[slice.start : slice.start + slice.limit])
+            return ReadLines(self.lines[-slice.limit :], len(self.lines))
+        return ReadLines(self.lines[slice.start : slice.start + slice.limit])
 
 
 def look(reader: JobLogReader, of: List) -> tuple[JobLogReader, list[Batch]]:
     """Read until there are no more lines."""
     batches = []
     for _ in range(100):
-        step = reader.step(of.answer(reader.slice))
-        reader = step.reader
-        if step.batch is not None:
-            batches.append(step.batch)
-        if not step.again:
+        result = reader.result_of(of.answer(reader.slice))
+        reader = result.reader
+        if result.batch is not None:
+            batches.append(result.batch)
+        if not result.again:
             return reader, batches
     raise AssertionError("it looks for ever")
 
@@ -256,9 +256,9 @@ def test_lines_do_not_move_to_the_back() -> None:
 
 
 def test_a_short_list_takes_one_look() -> None:
-    step = JobLogReader().step(Seen([b"a", b"b"], 2))
-    assert step.batch == Batch(0, [b"a", b"b"], gap=False)
-    assert not step.again
+    result = JobLogReader().result_of(ReadLines([b"a", b"b"], 2))
+    assert result.batch == Batch(0, [b"a", b"b"], gap=False)
+    assert not result.again
 
 
 def test_what_is_known_grows_with_every_line() -> None:

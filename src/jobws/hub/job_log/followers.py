@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.job_log.reader import Batch, Step
+    from jobws.hub.job_log.reader import Batch, ReadResult
     from jobws.hub.jobs.subscription import Subscriber, Subscription
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
@@ -236,8 +236,8 @@ class JobLogs:
         state = subscription.job_states.get(queue)
         return queue in following.unread or state is ALIVE or (state is None and queue in self._without_events)
 
-    def send(self, group: Group, step: Step) -> bool:
-        """Send the new lines of one read, `step`, to the members of a group, and note how far each has got the lines.
+    def send(self, group: Group, result: ReadResult) -> bool:
+        """Send the new lines of one read, `result`, to the members of a group, and note how far each has got the lines.
 
         If there are no more lines to read, the wait of members that waited for the lines ends. Returns False if an
         outbox had no room. The job's log must then be read again for that subscription.
@@ -250,19 +250,19 @@ class JobLogs:
             if subscription.ended:
                 continue
             outbox = subscription.client.outbox
-            if step.batch is not None and not outbox.below_low_water:
+            if result.batch is not None and not outbox.below_low_water:
                 all_sent = False
                 continue
             following = self._following(subscription)
-            following.readers[queue] = step.reader
-            if step.batch is not None:
+            following.readers[queue] = result.reader
+            if result.batch is not None:
                 sub = subscription.request.key.sub
                 if sub not in frames:
-                    tail = tail or _tail(group.job, step.batch, step.reader)
+                    tail = tail or _tail(group.job, result.batch, result.reader)
                     frames[sub] = job_frame(_NAME, tail, sub=sub)
                 outbox.append(frames[sub])
-                self._counts["job-log-lines"] += len(step.batch.lines)
-            if asked is not None and not step.again and following.unread.get(queue) == asked:
+                self._counts["job-log-lines"] += len(result.batch.lines)
+            if asked is not None and not result.again and following.unread.get(queue) == asked:
                 del following.unread[queue]
                 if not following.unread:
                     self.give_up(subscription)

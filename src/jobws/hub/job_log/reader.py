@@ -39,7 +39,7 @@ class Slice(NamedTuple):
     limit: int
 
 
-class Seen(NamedTuple):
+class ReadLines(NamedTuple):
     """The lines of a slice, and the length of the list if `Slice.start` was None."""
 
     lines: Sequence[bytes]
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
     gap: bool
 
 
-class Step(NamedTuple):
+class ReadResult(NamedTuple):
     """The result of one read of the list.
 
     Attributes:
@@ -98,23 +98,23 @@ class JobLogReader(Struct, frozen=True):
     def _place(self) -> int:
         return self.position.end - self.position.gone
 
-    def step(self, seen: Seen) -> Step:
-        """Return the result of a read; `seen` has the lines of `slice`."""
-        if seen.length is not None:
-            return self._search(seen.lines, seen.length)
+    def result_of(self, read: ReadLines) -> ReadResult:
+        """Return the result of a read; `read` has the lines of `slice`."""
+        if read.length is not None:
+            return self._search(read.lines, read.length)
         tail = self.position.tail
-        if tuple(map(digest, seen.lines[: len(tail)])) != tail:
-            return Step(replace(self, searching=True), None, again=True)
-        return self._read(seen.lines, len(tail), self.position, gap=False, full=len(seen.lines) == self.slice.limit)
+        if tuple(map(digest, read.lines[: len(tail)])) != tail:
+            return ReadResult(replace(self, searching=True), None, again=True)
+        return self._read(read.lines, len(tail), self.position, gap=False, full=len(read.lines) == self.slice.limit)
 
-    def _search(self, lines: Sequence[bytes], length: int) -> Step:
+    def _search(self, lines: Sequence[bytes], length: int) -> ReadResult:
         if not lines:
-            return Step(JobLogReader(JobLogPosition(), self.window, searching=False), None, again=False)
+            return ReadResult(JobLogReader(JobLogPosition(), self.window, searching=False), None, again=False)
         begin = length - len(lines)
         place = self._find(lines, begin, length)
         if place is None:
             if begin and (wider := _fitting(lines)) > self.window:
-                return Step(replace(self, window=wider), None, again=True)
+                return ReadResult(replace(self, window=wider), None, again=True)
             return self._read(lines, 0, JobLogPosition(end=begin), gap=bool(self.position.tail), full=False)
         gone = self.position.gone + self._place - place
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
@@ -134,7 +134,7 @@ class JobLogReader(Struct, frozen=True):
                 return place
         return None
 
-    def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> Step:
+    def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> ReadResult:
         """Return the result for `lines`, of which the first `old` were read before. These end at `position`.
 
         `gap` says that lines before the new ones may be missing, and `full` that the list may have more lines.
@@ -142,14 +142,14 @@ class JobLogReader(Struct, frozen=True):
         window = _fitting(lines) if lines else self.window
         if old == len(lines):
             known = replace(position, tail=_tail(lines))  # some lines of the old tail may have been trimmed
-            return Step(JobLogReader(known, self.window, searching=False), None, again=False)
+            return ReadResult(JobLogReader(known, self.window, searching=False), None, again=False)
         end, size = old, 0
         while end < len(lines) and (end == old or size + len(lines[end]) <= MAX_BYTES):
             size += len(lines[end])
             end += 1
         after = JobLogPosition(position.end + end - old, position.gone, _tail(lines[:end]))
         reader = JobLogReader(after, window, searching=False)
-        return Step(reader, Batch(position.end, lines[old:end], gap), again=full or end < len(lines))
+        return ReadResult(reader, Batch(position.end, lines[old:end], gap), again=full or end < len(lines))
 
 
 def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:

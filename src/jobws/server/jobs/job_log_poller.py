@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from jobws.bullmq.job_log import JobLogSlice, JobLogSlices
 from jobws.errors import RedisUnavailableError
-from jobws.hub.job_log.reader import Seen
+from jobws.hub.job_log.reader import ReadLines
 from jobws.redis.batch_size import batch_size
 from jobws.server.jobs.job_log_schedule import FAST_SECONDS
 
@@ -147,11 +147,11 @@ class JobLogPoller:
             answer = answers[each]
             if answer is None:
                 continue
-            step = group.reader.step(Seen(*answer))
-            all_sent = self._lines.send(group, step)
-            if step.batch is not None:
+            result = group.reader.result_of(ReadLines(*answer))
+            all_sent = self._lines.send(group, result)
+            if result.batch is not None:
                 self._read_times[group.job].pause = FAST_SECONDS
-            if step.again and all_sent:
+            if result.again and all_sent:
                 again.add(group.job)
             if anyio.current_time() > turn_ends:
                 await anyio.lowlevel.checkpoint()
