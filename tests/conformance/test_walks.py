@@ -412,7 +412,7 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
     ):
         with anyio.fail_after(READ_SECONDS):
             await live.bridge.queues.scanned()
-            await live.bridge.queues.ready(list(live.bridge.queues.by_label))
+            await live.bridge.queues.wait_until_read(list(live.bridge.queues.by_label))
         for queue in ("q1", "q9999"):
             redis.add_job(queue, "1", state="active")
         told = await walks.watch("1", stays=True)

@@ -43,7 +43,7 @@ class Live:
         """Wait until the stream of every queue is read."""
         with anyio.fail_after(EVENTUALLY_SECONDS):
             await self.bridge.queues.scanned()
-            await self.bridge.queues.ready(list(self.bridge.queues.by_label))
+            await self.bridge.queues.wait_until_read(list(self.bridge.queues.by_label))
 
 
 @asynccontextmanager

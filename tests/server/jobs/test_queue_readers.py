@@ -108,7 +108,7 @@ async def test_a_key_that_is_no_stream_harms_its_own_queue_only(redis: Redis) ->
     redis.client.set("bull:broken:events", "no stream")
     queues = ("broken", *(f"q{number}" for number in range(32)))
     async with live_bridge(redis.url, ready=False, queues=queues) as live, raw_client(live.url) as client:
-        await live.bridge.queues.ready(queues[1:])
+        await live.bridge.queues.wait_until_read(queues[1:])
         await client.ask("subscribe-queue", "q16")
         sent = redis.add_event("q16", "completed", "1", returnvalue="1")
         assert (await client.receive())["id"] == sent

@@ -58,7 +58,7 @@ class Registry(Protocol):
         """Take note that the first pass has ended, so all queues that existed at the start were found."""
         ...
 
-    def awaited(self, count: int) -> Collection[str]:
+    def next_unknown(self, count: int) -> Collection[str]:
         """Return up to `count` names of unknown queues that subscriptions wait for; at the next call, others first."""
         ...
 
@@ -193,7 +193,7 @@ class Discovery:
         if now < self._awaited_at or not self._scanned.is_set():
             return
         self._awaited_at = now + AWAITED_SECONDS
-        if self._awaited not in self._searches and (names := self._registry.awaited(NAMES_PER_SECOND)):
+        if self._awaited not in self._searches and (names := self._registry.next_unknown(NAMES_PER_SECOND)):
             self._awaited = _Search(names)
             self._searches[self._awaited] = None
 

@@ -19,7 +19,7 @@ from jobws.hub.jobs.pending import UNAVAILABLE, PendingSubscription
 from jobws.hub.jobs.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
-from jobws.server.jobs.reading_back import persist
+from jobws.server.jobs.reading_back import retry_until_available
 from jobws.server.websocket.clients import Endpoint
 from jobws.turn import Turn
 
@@ -119,11 +119,11 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             await self._run(apart[()])
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
-        """Return those of `labels` for which `Queues.is_awaited` is true.
+        """Return those of `labels` for which `Queues.must_wait_for` is true.
 
         A request about such a queue is answered later than requests about other queues.
         """
-        return tuple(queue for queue in labels if self._queues.is_awaited(queue))
+        return tuple(queue for queue in labels if self._queues.must_wait_for(queue))
 
     def _query(self, batch: Sequence[tuple[object, PendingSubscription]]) -> Query:
         return Query((each for _, pending in batch for each in pending.present), self._queues.by_label, self._fanout)
@@ -153,7 +153,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         while batch:
             query = await self._ask(batch)
             while read_again := await self._complete(batch, query):
-                await self._queues.ready(read_again)
+                await self._queues.wait_until_read(read_again)
 
     async def _complete(self, batch: Waiting, query: Query) -> set[str]:
         """Answer the requests that can be answered, and remove these from `batch`. The others stay in it.
@@ -182,13 +182,13 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         if query.unknown:
             await self._queues.find(query.unknown)
             query = self._query(batch)
-        await self._queues.ready(query.queues)
+        await self._queues.wait_until_read(query.queues)
         query.note_streams()
-        look_up = await persist(lambda: self._store.look_up(query.job_ids, query.sought))
+        look_up = await retry_until_available(lambda: self._store.look_up(query.job_ids, query.sought))
         # Two kinds of events must be published before the answer: those that happened before the snapshots were read,
         # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
-        await self._queues.published(ends, query.known)
+        await self._queues.wait_until_published(ends, query.known)
         query.keep_answer(look_up)
         return query
 

@@ -97,12 +97,12 @@ class Queues:
         if self.discovery is not None:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
-    def is_awaited(self, label: str) -> bool:
+    def must_wait_for(self, label: str) -> bool:
         """Whether requests about a queue must wait: it is unknown, or what its stream already held was not read yet."""
         stream = self._streams.get(label)
         return stream is None or not self._is_ready(stream)
 
-    async def ready(self, labels: Iterable[str]) -> None:
+    async def wait_until_read(self, labels: Iterable[str]) -> None:
         """Wait until what these queues' streams already hold was read, so that all later events will be published.
 
         This waits until a second reading of a stream has ended, too. It does not wait for unknown queues, or for a
@@ -118,7 +118,7 @@ class Queues:
     def _is_ready(self, stream: ReadState) -> bool:
         return stream.is_removed or (stream.ready.is_set() and self._fanout.history.filled(stream.queue.label))
 
-    async def published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
+    async def wait_until_published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
         """Wait until all entries up to these stream ids were published, but no longer than LAG_SECONDS.
 
         This does not wait for a queue that is forgotten meanwhile, or whose stream begins again: the new stream may
@@ -221,7 +221,7 @@ class Queues:
         """Note that all queues that existed at the start were found."""
         self._fanout.knows_all = True
 
-    def awaited(self, count: int) -> Collection[str]:
+    def next_unknown(self, count: int) -> Collection[str]:
         """Return up to `count` names of unknown queues that subscriptions name, and move them to the end."""
         names = list(islice(self._awaited, count))
         for name in names:
@@ -239,7 +239,7 @@ class Queues:
         del self.by_label[name]
         self._reader_of.pop(stream).remove(stream)
         self._fanout.forget(name)
-        # This ends `ready` and `published` for tasks that wait for the queue.
+        # This ends `wait_until_read` and `wait_until_published` for tasks that wait for the queue.
         stream.ready.set()
         stream.moved()
 

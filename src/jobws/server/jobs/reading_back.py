@@ -107,7 +107,7 @@ class ReadingBack:
                 entries += [None] * len(stream_ids)
                 continue
             query = Entries(self._queues.by_label[queue], stream_ids)
-            entries += await persist(lambda: self._store.ask(query))  # noqa: B023 - asked in this round
+            entries += await retry_until_available(lambda: self._store.ask(query))  # noqa: B023 - asked in this round
         for (of, index), entry in zip(events, entries, strict=True):
             await wait_for_low_water(client.outbox)
             replay(self._fanout, of, index, entry)
@@ -119,12 +119,12 @@ class ReadingBack:
         jobs = [(each.queue, each.subscription.request.key.job_id or "") for each in owed]
         # While a stream is read again, its cursor has gone back, and some clients have not got their `gap` yet. Wait
         # until that has ended.
-        await self._queues.ready({queue for queue, _ in jobs})
+        await self._queues.wait_until_read({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
-        look_up = await persist(lambda: self._store.look_up(by_queue(jobs)))
+        look_up = await retry_until_available(lambda: self._store.look_up(by_queue(jobs)))
         # A hash may show an outcome whose event is not published yet. The event comes first.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
-        await self._queues.published(ends, known)
+        await self._queues.wait_until_published(ends, known)
         size = 0
         for each, job in zip(owed, jobs, strict=True):
             if each.subscription.ended:
@@ -139,7 +139,7 @@ class ReadingBack:
         return size
 
 
-async def persist(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def retry_until_available(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """Call `ask` again and again until it raises no RedisUnavailableError, and return its result."""
     while True:
         try:

@@ -20,7 +20,7 @@ from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import FIRST_COUNT, EntriesUpTo, LogCursor, PageAfter, State, StateOf, next_count
-from jobws.server.jobs.reading_back import persist, wait_for_low_water
+from jobws.server.jobs.reading_back import retry_until_available, wait_for_low_water
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,7 @@ class LogHistory:
             # The stream may have further lines after the cursor of the live subscriptions. A subscription that replaces
             # a live one of the same client must not miss them.
             return Beginning(LogCursor(here.id, here.count), here.id)
-        state = await persist(lambda: self._store.ask(StateOf(self._key)))
+        state = await retry_until_available(lambda: self._store.ask(StateOf(self._key)))
         if request.after is not None:
             return beginning_after(request.after, state)
         cursor = LogCursor(state.generated, state.added)
@@ -109,7 +109,7 @@ class LogHistory:
         oldest: bytes | None = None
         while True:
             query = EntriesUpTo(self._key, upper, asked)
-            entries = await persist(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
+            entries = await retry_until_available(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
             unseen = iter(entries)
             while length_hint(unseen):
                 async with self._turn():
@@ -132,7 +132,7 @@ class LogHistory:
         while (cursor := subscription.cursor) is not None:
             await wait_for_low_water(client.outbox)
             query = PageAfter(self._key, cursor.id, count)
-            page = await persist(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
+            page = await retry_until_available(lambda: self._store.ask(query))  # noqa: B023 - asked immediately
             seen, index = -1, 0
             while index > seen:
                 # A page that is not full is the last one. It is passed on without waiting for a turn, since after the
