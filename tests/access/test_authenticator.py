@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobws.access.authenticator import Authenticator, KeyFiles
-from jobws.access.carrier import Carried, Carrier, carried
+from jobws.access.carrier import Carried, Carrier, find_token
 from jobws.access.identity import Identity, Rights
 from jobws.access.jwt import Rules
 from jobws.access.key_set import read_secret
@@ -173,7 +173,7 @@ CARRIED: list[tuple[dict[str, Any], Carried | None]] = [
 
 @pytest.mark.parametrize(("request_parts", "expected"), CARRIED, ids=range(len(CARRIED)))
 def test_the_first_carrier_decides(request_parts: dict[str, Any], expected: Carried | None) -> None:
-    assert carried(**request_parts) == expected
+    assert find_token(**request_parts) == expected
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_first_carrier_decides(request_parts: dict[str, Any], expected: Carr
 )
 def test_two_tokens_are_one_too_many(request_parts: dict[str, Any], reason: str) -> None:
     with pytest.raises(TokenRefusedError, match=f"^{reason}$"):
-        carried(**request_parts)
+        find_token(**request_parts)
 
 
 def test_no_secret_is_shown() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobws.access.carrier import Carrier, carried, check_text
+from jobws.access.carrier import Carrier, check_text, find_token
 from jobws.errors import TokenRefusedError
 from tests.fuzz.mutations import attempt, changed_text
 
@@ -59,7 +59,7 @@ def test_the_first_carrier_that_is_present_decides(headers: list[str], offered: 
     first = next(((carrier, tokens) for carrier, tokens in found.items() if tokens), None)
     answer = attempt(
         TokenRefusedError,
-        lambda cookies: carried(authorization=headers, subprotocols=offered, cookies=cookies),
+        lambda cookies: find_token(authorization=headers, subprotocols=offered, cookies=cookies),
         stored,
     )
     if first is not None and len(first[1]) > 1:

@@ -19,7 +19,7 @@ async def test_tasks_begin_only_while_the_bridge_runs() -> None:
         ended.set()
 
     tasks.spawn(note, "before")
-    tasks.keep("before", lambda: note("before"))
+    tasks.spawn_supervised("before", lambda: note("before"))
     async with anyio.create_task_group() as group:
         tasks.begin(group)
         assert tasks.are_running
@@ -42,7 +42,7 @@ async def test_what_is_kept_is_started_again() -> None:
 
     async with anyio.create_task_group() as group:
         tasks.begin(group)
-        tasks.keep("the test", run, health)
+        tasks.spawn_supervised("the test", run, health)
         with anyio.fail_after(EVENTUALLY_SECONDS):
             await again.wait()
         group.cancel_scope.cancel()

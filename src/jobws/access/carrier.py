@@ -46,7 +46,7 @@ class Carried(NamedTuple):
     token: str
 
 
-def carried(
+def find_token(
     *, authorization: Iterable[str] = (), subprotocols: Iterable[str] = (), cookies: Iterable[str] = ()
 ) -> Carried | None:
     """Return the token of a request, unchecked, or None if the request has none.

@@ -68,7 +68,7 @@ async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool
     return [reply == 1 for reply in replies]
 
 
-async def time(connection: Connection) -> str:
+async def id_before_now(connection: Connection) -> str:
     """Return a stream id that is lower than the id of every entry that Redis adds from now on.
 
     Raises:

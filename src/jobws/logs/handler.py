@@ -174,7 +174,7 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
     """
     try:
         from jobws.redis.connection import RedisTarget
-        from jobws.redis.login import FAILURES, trouble
+        from jobws.redis.login import FAILURES, as_jobws_error
     except ModuleNotFoundError as error:
         raise MissingExtraError("logs", "jobws.logs") from error
     target = RedisTarget(url)
@@ -183,7 +183,7 @@ def _redis(url: str) -> tuple[Callable[[], LoggedIn], Callable[[Exception], str]
         where = f"Redis at {target.address}"
         if isinstance(error, RedisUnavailableError):  # from the Sentinels; the message is a sentence already
             return str(error)
-        return str(trouble(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
+        return str(as_jobws_error(error, where, HINT) if isinstance(error, FAILURES) else f"{where} refuses: {error}")
 
     return partial(_connect, url), explain
 

@@ -19,7 +19,7 @@ import anyio.to_thread
 import hiredis
 
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
-from jobws.redis.login import FAILURES, Address, LoggedIn, Login, ask_blocking, trouble
+from jobws.redis.login import FAILURES, Address, LoggedIn, Login, as_jobws_error, ask_blocking
 from jobws.redis.sentinel import FORM, Sentinels, is_sentinel
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RedisTarget:
             raise
         return connection
 
-    def adopt(self, connection: Connection) -> None:
+    def close_on_failover(self, connection: Connection) -> None:
         """Close this connection when the Sentinels report another master, or now if they already have."""
         self._connections.add(connection)
         self._check(connection)
@@ -203,14 +203,14 @@ class Connection:
         try:
             await anyio.to_thread.run_sync(connect, abandon_on_cancel=True)
         except FAILURES as error:
-            raise trouble(error, f"Redis at {target.address}") from None
+            raise as_jobws_error(error, f"Redis at {target.address}") from None
         except BaseException:
             abandoned = True
             for late in opened:
                 late.disconnect()  # type: ignore[no-untyped-call]
             raise
         connection = cls(opened[0], master, receive_bytes)
-        target.adopt(connection)
+        target.close_on_failover(connection)
         return connection
 
     async def execute(self, *commands: Command, timeout_seconds: float) -> list[Reply]:

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from jobws.errors import RedisRefusedError, RedisUnavailableError
-from jobws.redis.login import FAILURES, Address, Login, ask_blocking, trouble
+from jobws.redis.login import FAILURES, Address, Login, as_jobws_error, ask_blocking
 
 FORM: Final = "redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]"
 TIMEOUT_SECONDS: Final = 3.0
@@ -118,7 +118,7 @@ class Sentinels:
         try:
             answer = await anyio.to_thread.run_sync(self._ask, login, abandon_on_cancel=True, limiter=limiter)
         except FAILURES as error:
-            replies.failures[address] = trouble(error, f"the Sentinel at {address}", HINT)
+            replies.failures[address] = as_jobws_error(error, f"the Sentinel at {address}", HINT)
             return
         if answer is None:
             replies.unknown = True

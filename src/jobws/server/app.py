@@ -18,7 +18,7 @@ from jobws.server.http import health, openapi, static
 from jobws.server.http import routes as http_routes
 from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
-from jobws.server.http.rights import CheckedRoute, to
+from jobws.server.http.rights import CheckedRoute, may
 from jobws.server.http.service import NOT_RUNNING
 from jobws.server.paced import Paced
 from jobws.server.proxies import Proxied
@@ -72,7 +72,7 @@ def make_app(
     optional = [health.readiness(service)]
     # All others name their right: a plain Route would be served to every client that has some token.
     checked: list[CheckedRoute] = [
-        CheckedRoute("/metrics", metrics.answer, to(Action.READ_METRICS), ["GET"]),
+        CheckedRoute("/metrics", metrics.answer, may(Action.READ_METRICS), ["GET"]),
         *http_routes.routes(service),
     ]
     sockets = [WebSocketRoute(path, _WhileRunning(clients, tasks)) for path, clients in websockets.items()]

@@ -188,20 +188,20 @@ class Bridge:
         """
         async with anyio.create_task_group() as group:
             self._tasks.begin(group)
-            self._tasks.keep("the watch over the Redis master", self.target.watch)
-            self._tasks.keep("the store", self._store.run)
-            self._tasks.keep("the store of HTTP", self._http_store.run)
-            self._tasks.keep("the store of results", self._result_store.run)
-            self._tasks.keep("the store of job logs", self._job_log_store.run)
-            self._tasks.keep("the poll of job logs", self._job_log_poller.run)
-            self._tasks.keep("the wait for job logs", self._job_log_poller.give_up)
+            self._tasks.spawn_supervised("the watch over the Redis master", self.target.watch)
+            self._tasks.spawn_supervised("the store", self._store.run)
+            self._tasks.spawn_supervised("the store of HTTP", self._http_store.run)
+            self._tasks.spawn_supervised("the store of results", self._result_store.run)
+            self._tasks.spawn_supervised("the store of job logs", self._job_log_store.run)
+            self._tasks.spawn_supervised("the poll of job logs", self._job_log_poller.run)
+            self._tasks.spawn_supervised("the wait for job logs", self._job_log_poller.give_up)
             self.queues.start(group)
-            self._tasks.keep("the sweep", self._sweeper.run)
+            self._tasks.spawn_supervised("the sweep", self._sweeper.run)
             self.logs.start()
             if self.authentication.required:
-                self._tasks.keep("the tokens of WebSockets", self._admission.run)
+                self._tasks.spawn_supervised("the tokens of WebSockets", self._admission.run)
             if isinstance(self.authentication, Keys):
-                self._tasks.keep("the look at the files of keys", self.authentication.run)
+                self._tasks.spawn_supervised("the look at the files of keys", self.authentication.run)
             try:
                 yield
             finally:

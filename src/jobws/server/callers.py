@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.routing import Match
 
 from jobws.access.caller import ADDRESS, ANYONE, CALLER, Refused, Unauthenticated
-from jobws.access.carrier import SUBPROTOCOL_PREFIX, carried
+from jobws.access.carrier import SUBPROTOCOL_PREFIX, find_token
 from jobws.access.identity import Identity
 from jobws.errors import TokenRefusedError
 from jobws.server.guard import is_same_host
@@ -93,12 +93,12 @@ def _is_for(routes: Sequence[Route], scope: Scope) -> bool:
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
-    """Return who sent a request: the holder of its token (see `jobws.access.carrier.carried`)."""
+    """Return who sent a request: the holder of its token (see `jobws.access.carrier.find_token`)."""
     if not authentication.required:
         return ANYONE
     headers = Headers(scope=scope)
     try:
-        found = carried(
+        found = find_token(
             authorization=headers.getlist("authorization"),
             subprotocols=scope.get("subprotocols", ()),
             cookies=headers.getlist("cookie") if _takes_cookies(scope, headers) else (),

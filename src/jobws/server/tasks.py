@@ -20,7 +20,7 @@ class Tasks:
 
     @property
     def are_running(self) -> bool:
-        """Whether the bridge runs: after `begin` and before `end`. Only then `spawn` and `keep` start tasks."""
+        """Whether the bridge runs: after `begin` and before `end`. Only then are tasks started."""
         return self._group is not None
 
     def begin(self, group: TaskGroup) -> None:
@@ -39,7 +39,7 @@ class Tasks:
         if self._group is not None:
             self._group.start_soon(run, *args)
 
-    def keep(self, name: str, run: Callable[[], Awaitable[None]], health: Health | None = None) -> None:
+    def spawn_supervised(self, name: str, run: Callable[[], Awaitable[None]], health: Health | None = None) -> None:
         """Start a task that is started again when it ends. Do nothing if the bridge does not run.
 
         Args:

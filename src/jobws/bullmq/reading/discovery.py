@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 from jobws.bullmq.keys import Queue, queue_of_meta
-from jobws.bullmq.keyspace import TIMEOUT_SECONDS, are_queues, scan, time
+from jobws.bullmq.keyspace import TIMEOUT_SECONDS, are_queues, id_before_now, scan
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.redis.connection import Connection, RedisTarget
 
@@ -235,7 +235,7 @@ class Discovery:
         began_at = anyio.current_time()
         if self._cursor == b"0":
             self._began_at = began_at
-            self._began = await time(connection)
+            self._began = await id_before_now(connection)
         asked_at = anyio.current_time()
         self._cursor, keys = await scan(connection, self._cursor, self.prefix)
         now = anyio.current_time()

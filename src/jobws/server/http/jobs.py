@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_LOOKUPS: Final = 10_000
 
 
-class Asking:
+class JobLookups:
     """The endpoints that return the state and result of jobs."""
 
     def __init__(self, service: Service) -> None:

@@ -60,7 +60,7 @@ def identity_of(request: Request) -> Identity:
 # ---- what routes need ----
 
 
-def to(action: Action, place: Callable[[Request], Place] = lambda _request: ANYWHERE) -> Right:
+def may(action: Action, place: Callable[[Request], Place] = lambda _request: ANYWHERE) -> Right:
     """Return a check whether an identity may do something in the place that a request names.
 
     Args:
@@ -71,7 +71,7 @@ def to(action: Action, place: Callable[[Request], Place] = lambda _request: ANYW
     return lambda identity, request: allows(identity, action, *place(request))
 
 
-def nothing(_identity: Identity, _request: Request) -> bool:
+def any_token(_identity: Identity, _request: Request) -> bool:
     """Let everybody who has a token do something: no further right is needed."""
     return True
 

@@ -11,17 +11,17 @@ from jobws.access.scope import Action
 from jobws.server.http.append_log import LogPosting
 from jobws.server.http.job_events import EventStreams
 from jobws.server.http.job_log import JobLogPages
-from jobws.server.http.jobs import Asking
+from jobws.server.http.jobs import JobLookups
 from jobws.server.http.queues import QueueListing
 from jobws.server.http.rights import (
     CheckedRoute,
+    any_token,
     in_path,
     in_query,
-    nothing,
+    may,
     reads_a_job,
     reads_a_queue,
     reads_job,
-    to,
 )
 from jobws.server.http.submit import Submitting
 from jobws.server.http.websocket_over_http import FrameStreams
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 def routes(service: Service) -> list[CheckedRoute]:
     """Return the routes of the HTTP interface, except those of `health`, `openapi`, `static` and the metrics."""
     job_in_path, job_in_query = reads_job(in_path), reads_job(in_query)
-    submit_in_path, submit_in_query = to(Action.SUBMIT, in_path), to(Action.SUBMIT, in_query)
-    asking, submitting, queues = Asking(service), Submitting(service), QueueListing(service)
+    submit_in_path, submit_in_query = may(Action.SUBMIT, in_path), may(Action.SUBMIT, in_query)
+    lookups, submitting, queues = JobLookups(service), Submitting(service), QueueListing(service)
     return [
-        CheckedRoute("/jobs", asking.query, job_in_query, ["GET"]),
+        CheckedRoute("/jobs", lookups.query, job_in_query, ["GET"]),
         CheckedRoute("/jobs", submitting.submit, submit_in_query, ["POST"]),
         CheckedRoute("/jobs/{queue}", submitting.submit, submit_in_path, ["POST"]),
-        CheckedRoute("/jobs/{job_id}", asking.anywhere, job_in_path, ["GET"]),
-        CheckedRoute("/jobs/{queue}/{job_id}", asking.one, job_in_path, ["GET"]),
+        CheckedRoute("/jobs/{job_id}", lookups.anywhere, job_in_path, ["GET"]),
+        CheckedRoute("/jobs/{queue}/{job_id}", lookups.one, job_in_path, ["GET"]),
         CheckedRoute("/jobs/{queue}/{job_id}/logs", JobLogPages(service).path, job_in_path, ["GET"]),
         CheckedRoute("/job-logs", JobLogPages(service).query, job_in_query, ["GET"]),
         CheckedRoute("/analyze/{queue}", submitting.analyze, submit_in_path, ["POST"]),
-        CheckedRoute("/lookup", asking.look_up, reads_a_job, ["POST"]),
+        CheckedRoute("/lookup", lookups.look_up, reads_a_job, ["POST"]),
         CheckedRoute("/events", EventStreams(service).events, reads_a_job, ["GET"]),
         CheckedRoute("/events", FrameStreams(service).frames, reads_a_job, ["POST"]),
-        CheckedRoute("/logs", LogPosting(service).post, to(Action.WRITE_LOGS), ["POST"]),
-        CheckedRoute("/whoami", whoami, nothing, ["GET"]),
+        CheckedRoute("/logs", LogPosting(service).post, may(Action.WRITE_LOGS), ["POST"]),
+        CheckedRoute("/whoami", whoami, any_token, ["GET"]),
         CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),
         CheckedRoute("/queues/{queue}/jobs", queues.jobs, job_in_path, ["GET"]),
     ]

@@ -76,9 +76,9 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     def start(self) -> None:
         """Start the tasks of the log. Returns immediately."""
-        self._tasks.keep("the store of logs", self._store.run)
-        self._tasks.keep("the tail of the log", self._tail.run)
-        self._tasks.keep("the sending of dropped lines' number", self._tail.send_dropped)
+        self._tasks.spawn_supervised("the store of logs", self._store.run)
+        self._tasks.spawn_supervised("the tail of the log", self._tail.run)
+        self._tasks.spawn_supervised("the sending of dropped lines' number", self._tail.send_dropped)
 
     async def append(self, records: Sequence[LogRecord]) -> None:
         """Write lines to the stream, in order. If it is cancelled, lines that were not sent yet are not written.
