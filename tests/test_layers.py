@@ -74,7 +74,7 @@ ALLOWED = {
         ),
     },
     "server.log": {
-        *(*BASE, *REDIS, *HUB, "access"),
+        *(*BASE, *REDIS, *HUB, "turn", "access"),
         *(
             "server.settings",
             "server.authentication",

@@ -11,7 +11,7 @@ import pytest
 
 from jobws.errors import RequestError
 from jobws.protocol.close_codes import CloseCode, may_return
-from jobws.protocol.codec import Frame, decode_as, decode_json, decode_list, json_text
+from jobws.protocol.codec import LENIENT_CHARACTERS, MAX_COMMAS, Frame, decode_as, decode_json, decode_list, json_text
 from jobws.protocol.identifiers import is_text
 
 
@@ -46,7 +46,7 @@ def test_a_lone_surrogate_becomes_an_escape() -> None:
 
 
 def test_a_list_is_cut_into_the_texts_of_its_items() -> None:
-    assert decode_list('[1.50, {"a": "b"}, "ä"]', "it", 3, "items") == ["1.50", '{"a": "b"}', '"ä"']
+    assert list(decode_list('[1.50, {"a": "b"}, "ä"]', "it", 3, "items")) == ["1.50", '{"a": "b"}', '"ä"']
     # Values that are JSON, although msgspec refuses them.
     assert [json.loads(text) for text in decode_list(r'["\ud800", 1]', "it", 2, "items")] == ["\ud800", 1]
 
@@ -64,6 +64,24 @@ def test_any_other_list_is_refused(text: str, code: str, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence) as refused:
         decode_list(text, "it", 1, "items")
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [
+        ("[" + "0," * MAX_COMMAS + "0,0]", "too-many", "it may have 100000 commas, this one has 100001"),
+        (
+            '["' + "x" * LENIENT_CHARACTERS + r'\ud800"]',
+            "bad-json",
+            "it is no JSON (Input data was truncated); "
+            "lone surrogates are read in up to 65536 characters, this has 65546",
+        ),
+    ],
+)
+def test_a_list_that_would_take_long_is_refused(text: str, code: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        decode_list(text, "it", 10, "items")
+    assert (refused.value.code, refused.value.message) == (code, sentence)
 
 
 def test_a_message_of_another_shape_is_told_from_what_is_no_json() -> None:

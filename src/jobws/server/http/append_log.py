@@ -10,9 +10,10 @@ import anyio.lowlevel
 
 from jobws.access.caller import ADDRESS, CALLER, payer_of
 from jobws.errors import RequestError
-from jobws.protocol.codec import decode_json, decode_list
+from jobws.protocol.codec import decode_list
 from jobws.protocol.http_resources import LineError, LogsAccepted
 from jobws.protocol.identifiers import MAX_SAFE_INTEGER
+from jobws.protocol.log.large_record import decode_record
 from jobws.protocol.log.records import LEVELS, OWN_SOURCE, parse_record
 from jobws.server.http.request import SUBJECT, body_text, content_type, json_answer
 
@@ -61,13 +62,14 @@ class LogPosting:
     async def post(self, request: Request) -> Response:
         """`POST /logs`: a record, a list of records, or one record on each line (NDJSON)."""
         text = await body_text(request, self._service.body_limits, ("application/json", NDJSON))
+        await anyio.lowlevel.checkpoint()  # to take the body may have taken a millisecond
         now, payer = int(time.time() * 1000), payer_of(request.scope[CALLER], request.scope[ADDRESS])
         if content_type(request) == NDJSON:
             texts: Iterable[str] = StringIO(text, newline="\n")
         elif text.lstrip(" \t\r\n").startswith("["):
             texts = decode_list(text, SUBJECT, MAX_RECORDS, "records")
         else:
-            await self._service.append_logs([_record(decode_json(text, SUBJECT), now)], payer)
+            await self._service.append_logs([_record(decode_record(text, SUBJECT), now)], payer)
             return json_answer(LogsAccepted(1, 0, []), 202)
         records, errors = await parse_records(texts, now)
         if errors and not records:
@@ -95,7 +97,7 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
             found += 1
             if found <= MAX_RECORDS:
                 try:
-                    records.append(_record(decode_json(text, "the record"), now_ms))
+                    records.append(_record(decode_record(text, "the record"), now_ms))
                 except RequestError as error:
                     errors.append(LineError(number, error.code, error.message))
         if time.perf_counter() > turn_ends:

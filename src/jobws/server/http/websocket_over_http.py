@@ -53,7 +53,7 @@ class FrameStreams:
         wait = parameters(request, ("wait",)).get("wait")
         seconds = None if wait is None else parse_wait(wait, min(MAX_WAIT_SECONDS, settings.max_wait_seconds))
         text = await body_text(request, self._service.body_limits)
-        requests = decode_list(text, SUBJECT, settings.max_subscriptions, "requests")
+        requests = list(decode_list(text, SUBJECT, settings.max_subscriptions, "requests"))
         limit = settings.max_message_bytes
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")

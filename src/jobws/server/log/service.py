@@ -17,6 +17,7 @@ from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.log.history import LogHistory
 from jobws.server.log.tail import LogTail
 from jobws.server.websocket.clients import Clients, Endpoint
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jobws.server.websocket.hello import Greeting
     from jobws.server.websocket.rates import Rates
 
-# How many lines one command adds. Encoding a line takes about 10 µs, and events of jobs wait meanwhile.
+# How many lines one command adds.
 APPENDED_AT_ONCE: Final = 50
 
 
@@ -86,12 +87,15 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         Raises:
             RedisUnavailableError: Redis did not take all lines, or the bridge is not running.
         """
-        settings, taken = self._settings, 0
+        settings, taken, turn = self._settings, 0, Turn()
         if not self._tasks.are_running:
             raise RedisUnavailableError("the bridge is not running")
         for start in range(0, len(records), APPENDED_AT_ONCE):
             some = records[start : start + APPENDED_AT_ONCE]
-            entries = [to_entry(record) for record in some]
+            entries = []
+            for record in some:
+                entries.append(to_entry(record))
+                await turn.pause()
             query = Append(settings.logs_stream.encode(), settings.logs_limit_entries, entries)
             try:
                 added = await self._store.ask(query)

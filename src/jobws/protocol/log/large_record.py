@@ -1,0 +1,88 @@
+"""Reads log records from JSON text. What a log line has no room for is not built, since that would hold up the bridge.
+
+A megabyte of `[],[],…` takes 1.5 ms to check and 45 ms to build. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from jobws.protocol.codec import bad_json, check_levels, decode_json
+from jobws.protocol.log.records import MAX_FIELDS_BYTES, MAX_MESSAGE_BYTES
+
+LARGE: Final = MAX_FIELDS_BYTES
+"""From how many characters on a record is read part by part."""
+
+
+class _Parts(Struct, rename="camel"):
+    """The keys of a log record that have a meaning, with values that are not read yet."""
+
+    message: Raw | UnsetType = UNSET
+    level: Raw | UnsetType = UNSET
+    source: Raw | UnsetType = UNSET
+    time: Raw | UnsetType = UNSET
+    queue: Raw | UnsetType = UNSET
+    job_id: Raw | UnsetType = UNSET
+    fields: Raw | UnsetType = UNSET
+
+
+class _OnlyParts(_Parts, forbid_unknown_fields=True):
+    """The same, for records that have no other keys."""
+
+
+def decode_record(text: str, subject: str) -> object:
+    """Return the JSON value of a log record, for `parse_record`.
+
+    Of a record with more than LARGE characters, other keys than those of records are left out, and so is a value of
+    more than MAX_FIELDS_BYTES, but not a string. Its fields then have the key `truncated`.
+
+    Args:
+        text: The JSON text.
+        subject: What the text is called at the beginning of an error message.
+
+    Raises:
+        RequestError: `bad-json` or `too-deep`.
+    """
+    if len(text) <= LARGE:
+        return decode_json(text, subject)
+    check_levels(text)
+    truncated = False
+    try:
+        try:
+            parts: _Parts = msgspec.json.decode(text, type=_OnlyParts)
+        except msgspec.ValidationError:
+            truncated = True
+            parts = msgspec.json.decode(text, type=_Parts)
+    except msgspec.ValidationError:  # no object
+        return {"[": [], '"': ""}.get(text.lstrip(" \t\r\n")[0], 0)
+    except msgspec.DecodeError as error:
+        raise bad_json(text, subject, error) from None
+    value: dict[str, Any] = {
+        name: _value(raw, subject) for name, raw in zip(_NAMES, _raws(parts), strict=True) if isinstance(raw, Raw)
+    }
+    if isinstance(value.get("message"), str):
+        value["message"] = value["message"][: MAX_MESSAGE_BYTES + 1]  # long enough to be cut, and marked, as others
+    if isinstance(parts.fields, Raw) and len(bytes(parts.fields)) > MAX_FIELDS_BYTES:
+        truncated = True
+    fields = value.get("fields")
+    if truncated and (fields is None or isinstance(fields, dict)):
+        value["fields"] = {**(fields or {}), "truncated": True}
+    return value
+
+
+_NAMES: Final = _Parts.__struct_encode_fields__
+
+
+def _raws(parts: _Parts) -> list[Raw | UnsetType]:
+    return [getattr(parts, name) for name in _Parts.__struct_fields__]
+
+
+def _value(raw: Raw, subject: str) -> object:
+    """Return the value, or an empty one of the same type if it is too large and not a string."""
+    text = bytes(raw)
+    if len(text) > MAX_FIELDS_BYTES and not text.startswith(b'"'):
+        return [] if text.startswith(b"[") else {}
+    return decode_json(text.decode(), subject)
