@@ -35,7 +35,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keys:
+class KeyOptions:
     """The keys that make and verify tokens, and what tokens must say. The bridge has the same settings."""
 
     tokens_file: Annotated[Path | None, Parameter(env_var="JOBWS_TOKENS_FILE")] = None
@@ -69,7 +69,7 @@ class Keys:
 
 
 def token(
-    keys: Annotated[Keys, Parameter(name="*")] | None = None,
+    keys: Annotated[KeyOptions, Parameter(name="*")] | None = None,
     *,
     job: str | None = None,
     scope: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
@@ -89,7 +89,7 @@ def token(
         static: Make a random token, and print the line for the tokens file after it.
         verify: Say who holds this token and what it allows, or why it is refused; '-' reads it from standard input.
     """
-    chosen = keys or Keys()
+    chosen = keys or KeyOptions()
     if verify is not None:
         if job is not None or scope or lifetime is not None or sub is not None or static:
             raise ConfigurationError("--verify makes no token: leave out --job, --scope, --for, --sub and --static")
@@ -144,7 +144,7 @@ def _print_static(rights: Rights, sub: str | None, seconds: int | None) -> None:
     print("jobws: the first line is the token; the second one is its line for a tokens file", file=sys.stderr)
 
 
-def _print_jwt(rights: Rights, sub: str | None, seconds: int, keys: Keys) -> None:
+def _print_jwt(rights: Rights, sub: str | None, seconds: int, keys: KeyOptions) -> None:
     text = " ".join(map(entry_text, rights.entries))
     rest = {"audience": keys.jwt_audience, "issuer": keys.jwt_issuer}
     claims = claims_of(text, time.time(), sub=sub, seconds=seconds, **rest)
@@ -157,7 +157,7 @@ def _print_jwt(rights: Rights, sub: str | None, seconds: int, keys: Keys) -> Non
     print(made)
 
 
-def _signed(claims: dict[str, Any], keys: Keys) -> str:
+def _signed(claims: dict[str, Any], keys: KeyOptions) -> str:
     if keys.mint_secret_file is not None and keys.mint_key_file is not None:
         raise ConfigurationError("--mint-secret-file and --mint-key-file exclude each other")
     if keys.mint_key_file is not None:
@@ -178,7 +178,7 @@ def _signed(claims: dict[str, Any], keys: Keys) -> str:
     return hs256_token(secret, claims)
 
 
-def _verified(text: str, keys: Keys) -> Identity:
+def _verified(text: str, keys: KeyOptions) -> Identity:
     with needs_extra("jwt", "jobws token --verify"):
         from jobws.access.authenticator import Authenticator, KeyFiles
         from jobws.access.jwt import Rules
@@ -215,7 +215,7 @@ def _print_identity(identity: Identity) -> None:
     print(json.dumps(told))
 
 
-def _secrets(keys: Keys) -> list[tuple[str, bytes]]:
+def _secrets(keys: KeyOptions) -> list[tuple[str, bytes]]:
     """Return the name and the content of each secret."""
     return [*map(_file, keys.jwt_secret_files), *_secret_of_environment()]
 
