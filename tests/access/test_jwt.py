@@ -51,7 +51,7 @@ def bad(reason: str) -> tuple[str, str]:
     return "bad-token", reason
 
 
-def test_who_holds_a_token() -> None:
+def test_the_holder_of_a_token() -> None:
     token = signed_token(HS, {**CLAIMS, "jti": "t1", "exp": NOW + 0.25})
     assert check(token) == Identity(
         iss=None,

@@ -42,5 +42,5 @@ def test_no_question_about_anything_but_a_label_is_answered_with_yes() -> None:
     assert asked not in sight("read:jobs:http").container(QUEUES)
 
 
-def test_who_may_read_everything_gets_the_same_objects() -> None:
+def test_an_identity_that_may_read_everything_gets_the_same_objects() -> None:
     assert EVERYTHING.queues(QUEUES) is EVERYTHING.container(QUEUES) is EVERYTHING.queues_of("1", QUEUES) is QUEUES

@@ -69,7 +69,7 @@ class Moments:
 
 
 @pytest.mark.thorough
-async def test_whoever_joins_around_the_completion_gets_the_outcome_once(redis: Redis) -> None:
+async def test_anyone_who_joins_around_the_completion_gets_the_outcome_once(redis: Redis) -> None:
     moments = Moments()
     came: Counter[str] = Counter()
     async with (

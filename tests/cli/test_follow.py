@@ -115,7 +115,7 @@ async def test_errors_are_one_line_with_its_exit_code(redis: Redis) -> None:
         assert (code, err) == (2, 'jobws: Invalid value "-1" for --tail. Must be >= 0.\n')
 
 
-async def test_who_has_read_enough_hears_no_complaint(redis: Redis) -> None:
+async def test_a_reader_that_has_read_enough_gets_no_complaint(redis: Redis) -> None:
     for number in range(3000):
         add(redis, f"n {number}")
     async with live_bridge(redis.url) as live:

@@ -353,7 +353,7 @@ async def test_until_chooses_outcomes_too(redis: Redis) -> None:
         assert await walks.until("1", 1) == ["completed http 1"]
 
 
-async def test_who_leaves_is_told_nothing_more(redis: Redis) -> None:
+async def test_a_client_that_leaves_gets_nothing_more(redis: Redis) -> None:
     async with walking(redis) as (walks, live):
         redis.add_job("http", "1", state="active")
         told = await walks.watch("1", queue="http")

@@ -68,7 +68,7 @@ def test_files_that_are_no_python_are_counted(root: Path) -> None:
     assert analyse(root, ".")["totals"]["unreadable"] == 1
 
 
-def test_nothing_outside_is_told(root: Path) -> None:
+def test_nothing_outside_is_reported(root: Path) -> None:
     secret = root.parent / "secret.py"
     secret.write_text('password = "planted"\n')
     (root / "build" / "project" / "link.py").symlink_to(secret)

@@ -87,7 +87,7 @@ async def test_what_was_planted_arrives_with_the_outcomes(redis: Redis, tmp_path
     assert len(done.outcomes) == len(QUEUES)
 
 
-async def test_an_event_that_does_not_come_is_told(redis: Redis, tmp_path: Path) -> None:
+async def test_an_event_that_does_not_come_is_reported(redis: Redis, tmp_path: Path) -> None:
     """The job succeeds with the first attempt, although two were expected."""
     with ExitStack() as stack:
 
@@ -104,7 +104,7 @@ async def test_an_event_that_does_not_come_is_told(redis: Redis, tmp_path: Path)
     assert f"{job}: expected active, waiting, active, failed; got active, completed" in shown.getvalue()
 
 
-async def test_a_line_of_the_log_that_does_not_come_is_told(redis: Redis, tmp_path: Path) -> None:
+async def test_a_line_of_the_log_that_does_not_come_is_reported(redis: Redis, tmp_path: Path) -> None:
     """The bridge reads another stream than the worker writes."""
     with ExitStack() as stack:
 
@@ -153,7 +153,7 @@ def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
     assert f"techstack: {MISSING} is no directory below the worker's root" in text
 
 
-def test_a_worker_that_cannot_start_is_told(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported(tmp_path: Path) -> None:
     """The error is one line, with the worker's own words."""
     code = (
         "import sys, jobws.demo.run as run\n"

@@ -40,7 +40,7 @@ def test_a_page_is_fetched_and_described() -> None:
     assert progress == [50, 100]
 
 
-def test_a_redirect_is_followed_and_told() -> None:
+def test_a_redirect_is_followed_and_reported() -> None:
     with (
         Pages(page(b"there")) as target,
         Pages(page(b"", f"Location: {target.url}/x", status="302 Found")) as first,

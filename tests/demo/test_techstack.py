@@ -108,7 +108,7 @@ def test_progress_goes_up_to_the_end(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("limits", "frameworks"), [({"max_files": 3}, 4), ({"max_frameworks": 1}, 1)], ids=str)
-def test_a_limit_that_cuts_is_told(root: Path, limits: dict[str, int], frameworks: int) -> None:
+def test_a_limit_that_cuts_is_reported(root: Path, limits: dict[str, int], frameworks: int) -> None:
     result = analyse(root, **limits)
     assert result["truncated"] is True
     assert len(result["frameworks"]) == frameworks

@@ -88,7 +88,7 @@ def test_a_quarter_is_kept_for_answers_and_half_for_what_happens() -> None:
     assert [outbox.overflowed, outbox.has_room(0)] == [True, False]
 
 
-def test_who_waits_for_room_is_called_once_and_as_soon_as_there_is() -> None:
+def test_a_client_that_waits_for_room_is_called_once_and_as_soon_as_there_is() -> None:
     outbox, told = Outbox(100, lambda: None), []
     outbox.append(Frame(b"x" * 10))
     outbox.take()

@@ -212,7 +212,7 @@ STEP_NAMES: Final = (
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_client_is_told_what_a_bridge_tells_that_has_only_what_it_may_see(seed: int) -> None:
+def test_a_client_gets_what_a_bridge_sends_that_has_only_what_it_may_see(seed: int) -> None:
     worlds = Worlds(seed)
     for _ in range(STEPS):
         step = worlds.random.choice(STEP_NAMES)

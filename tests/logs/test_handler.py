@@ -191,7 +191,7 @@ def test_redis_is_away_for_ten_seconds(own_redis: Callable[..., Redis]) -> None:
         assert messages(redis) == [str(number) for number in range(1, lines + 2)]
 
 
-def test_what_is_too_much_is_counted_and_told(own_redis: Callable[..., Redis]) -> None:
+def test_what_is_too_much_is_counted_and_reported(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis()
     with logging_to(redis.url, limit_entries=100_000) as (logger, handler):
         redis.server.kill()
@@ -258,7 +258,7 @@ async def test_a_stalled_redis_stalls_no_event_loop(own_redis: Callable[..., Red
         assert messages(redis) == ["before", *map(str, range(100))]
 
 
-def test_a_redis_that_refuses_is_told_once_and_tried_again(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redis_that_refuses_is_reported_once_and_tried_again(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     redis.client.set("jobws:logs", "no stream")
     with logging_to(redis.url) as (logger, handler):
         logger.info("1")
@@ -290,7 +290,7 @@ def test_a_connection_that_was_closed_for_being_idle_is_no_news(redis: Redis, ca
     assert caplog.records == []
 
 
-def test_sentinels_that_do_not_answer_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_sentinels_that_do_not_answer_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     with logging_to("redis+sentinel://127.0.0.1:1/jobs") as (logger, handler):
         logger.info("1")
         handler.flush()
@@ -313,7 +313,7 @@ def test_it_can_be_set_up_by_a_configuration(redis: Redis) -> None:
     assert messages(redis) == ["1"]
 
 
-def test_a_wrong_password_is_told(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_password_is_reported(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     with logging_to(redis.url.replace("redis://:", "redis://:wrong")) as (logger, handler):
         logger.info("1")
         handler.flush()
@@ -362,7 +362,7 @@ def test_after_close_nothing_is_written_and_nothing_raised(redis: Redis) -> None
         ({"limit_entries": 0}, "a log that keeps 0 lines keeps nothing; limit_entries is at least 1"),
     ],
 )
-def test_a_setting_that_cannot_work_is_told_at_once(arguments: dict[str, Any], sentence: str) -> None:
+def test_a_setting_that_cannot_work_is_reported_at_once(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         LogsHandler(**arguments)
     assert str(caught.value).startswith(sentence)

@@ -76,7 +76,7 @@ def test_to_leave_needs_no_right_and_tells_of_no_queue() -> None:
         {"event": "subscribe-queue", "data": "no such queue"},
     ],
 )
-def test_without_a_right_nothing_is_told_of_the_queue(asked: dict[str, Any]) -> None:
+def test_without_a_right_nothing_is_said_of_the_queue(asked: dict[str, Any]) -> None:
     session = Session(("http",), 1 << 16, 10, sight("read:jobs:http/1", "read:jobs:analyzer/1"))
     result = session.receive(json.dumps(asked), 0.0)
     assert isinstance(result, Frame)

@@ -124,7 +124,7 @@ def test_the_position_of_one_job_keeps_what_follows_its_tilde() -> None:
     assert cursor_of(parser.last_id) == {"http": "3-0~5", "sparql": "4-0"}
 
 
-def test_of_several_jobs_the_lowest_position_is_told_without_what_follows_a_tilde() -> None:
+def test_of_several_jobs_the_lowest_position_is_reported_without_what_follows_a_tilde() -> None:
     writer, parser = EventStreamWriter(None), Parser()
     parser.feed(writer.block(ack({"http": "10-0"}, {"http": "9-0~5", "sparql": "1-0"})))
     assert cursor_of(parser.last_id) == {"http": "9-0", "sparql": "1-0"}

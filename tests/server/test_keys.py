@@ -147,7 +147,7 @@ async def test_a_file_that_becomes_bad_keeps_what_it_said(
             await keys.identify(carried)
 
 
-async def test_a_file_that_stays_bad_is_told_once(
+async def test_a_file_that_stays_bad_is_reported_once(
     redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = tmp_path / "secret", tmp_path / "revoked"

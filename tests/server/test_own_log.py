@@ -35,7 +35,7 @@ def test_what_it_logs_is_in_the_stream_to_the_last_line(redis: Redis) -> None:
     assert written[-1]["message"] == "stopped"
 
 
-async def test_an_outage_is_told_once_and_does_not_go_round(own_redis: Callable[..., Redis]) -> None:
+async def test_an_outage_is_reported_once_and_does_not_go_round(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis("appendonly yes", "appendfsync always")
     with BridgeProcess("--port", "0", "--redis", redis.url, "--queue", "http") as bridge:
         bridge.started()

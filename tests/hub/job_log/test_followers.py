@@ -279,7 +279,7 @@ def test_nobody_looks_after_the_end_until_the_job_lives_again() -> None:
     assert not bridge.fanout.job_logs.followers
 
 
-def test_who_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
+def test_a_client_that_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
     bridge = Bridge()
     client, other = bridge.client(), bridge.client()
     client.subscribe("active", logs=True)
@@ -412,7 +412,7 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     assert client.told() == ["completed", "gap"], "the gap is another queue's"
 
 
-def test_what_waits_for_lines_of_who_leaves_goes_on() -> None:
+def test_what_waits_for_lines_of_a_client_that_leaves_goes_on() -> None:
     bridge = Bridge()
     client = bridge.client()
     client.subscribe("active", logs=True)
@@ -496,7 +496,7 @@ def test_lines_of_a_queue_that_is_forgotten_are_waited_for_no_more() -> None:
     bridge.fanout.forget("http")
 
 
-def test_an_outcome_that_waits_is_told_by_its_own_lines_alone() -> None:
+def test_an_outcome_that_waits_is_released_by_its_own_lines_alone() -> None:
     bridge = Bridge()
     client, other = bridge.client(), bridge.client()
     client.subscribe("active", logs=True)
@@ -509,7 +509,7 @@ def test_an_outcome_that_waits_is_told_by_its_own_lines_alone() -> None:
     assert not bridge.fanout.job_logs.draining_of(other.hub_client)
 
 
-def test_who_follows_several_jobs_waits_for_each() -> None:
+def test_a_client_that_follows_several_jobs_waits_for_each() -> None:
     bridge = Bridge()
     client = bridge.client()
     client.subscribe("active", logs=True)

@@ -55,7 +55,7 @@ appended = st.lists(st.sampled_from([b"a", b"b", b"", b"x" * 300]), max_size=40)
 
 
 @given(st.lists(appended, max_size=6), st.integers(0, 10))
-def test_a_list_that_only_grows_is_told_once_whatever_the_lines_are(pushes: list[list[bytes]], before: int) -> None:
+def test_a_list_that_only_grows_is_sent_once_whatever_the_lines_are(pushes: list[list[bytes]], before: int) -> None:
     lines = List(*[b"a"] * before)
     reader = JobLogReader()
     batches: list[Batch] = []
@@ -86,7 +86,7 @@ operations = st.lists(
 @pytest.mark.long
 @settings(max_examples=300)
 @given(operations)
-def test_a_list_that_is_trimmed_is_told_in_order_and_what_is_missing_is_a_gap(steps: list[tuple[str, int]]) -> None:
+def test_a_list_that_is_trimmed_is_sent_in_order_and_what_is_missing_is_a_gap(steps: list[tuple[str, int]]) -> None:
     """All lines are different. `return` means that the client returns to another bridge with its position as text."""
     names = count()
     lines, reader = List(), JobLogReader()
@@ -163,7 +163,7 @@ def test_a_list_that_was_cleared_and_written_between_two_looks_is_a_gap() -> Non
     assert look(reader, lines)[1] == [Batch(0, [b"c"], gap=True)]
 
 
-def test_of_a_long_list_the_last_thousand_lines_are_told() -> None:
+def test_of_a_long_list_the_last_thousand_lines_are_sent() -> None:
     lines = List(*(b"%d" % number for number in range(5000)))
     reader, batches = look(JobLogReader(), lines)
     assert told(batches) == lines.lines[-MAX_LINES:]
@@ -187,7 +187,7 @@ def test_large_lines_are_asked_for_a_few_at_a_time_and_told_in_pieces() -> None:
     assert all(sum(map(len, batch.lines)) <= MAX_BYTES for batch in batches)
 
 
-def test_a_line_that_is_larger_than_everything_is_told_alone() -> None:
+def test_a_line_that_is_larger_than_everything_is_sent_alone() -> None:
     lines = List(b"a", b"x" * (MAX_BYTES + 1), b"b")
     _, batches = look(JobLogReader(), lines)
     assert [len(batch.lines) for batch in batches] == [1, 1, 1]
@@ -239,7 +239,7 @@ def test_however_much_was_written_meanwhile_a_position_goes_on() -> None:
     assert told(look(JobLogReader.after(reader.position), lines)[1]) == new
 
 
-def test_however_much_was_written_to_an_empty_list_it_is_told() -> None:
+def test_however_much_was_written_to_an_empty_list_it_is_sent() -> None:
     lines = List()
     reader, _ = look(JobLogReader(), lines)
     new = [b"%d" % number for number in range(3000)]

@@ -32,7 +32,7 @@ def test_events_and_outcomes_are_taken_by_turns_as_many_as_are_asked_for() -> No
     assert not backlog
 
 
-def test_what_is_read_back_for_who_left_is_passed_by() -> None:
+def test_what_is_read_back_for_a_client_that_left_is_passed_by() -> None:
     client = Client(Bridge())
     client.subscribe({"jobId": "1", "queue": "http"})
     member, backlog = client.member(), Backlog()

@@ -72,7 +72,7 @@ def bridge_with(*entries: tuple[str, str], queue: str = "http", on_gap: Callable
 HTTP: dict[str, Any] = {"queue": "http"}
 
 
-def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
+def test_a_client_that_comes_late_gets_the_outcome_that_the_stream_has() -> None:
     begun = Begun(
         bridge_with(("4-0", "active"), ("5-0", "completed"), ("6-0", "progress")), {JOB: hash_of()}, "6-0", **HTTP
     )
@@ -83,7 +83,7 @@ def test_who_comes_late_is_told_the_outcome_that_the_stream_has() -> None:
     assert begun.client.read_back == [begun.client.hub_client]
 
 
-def test_who_comes_late_gets_nothing_of_a_job_that_lives() -> None:
+def test_a_client_that_comes_late_gets_nothing_of_a_job_that_lives() -> None:
     begun = Begun(bridge_with(("4-0", "completed"), ("5-0", "waiting")), {JOB: hash_of("active")}, "5-0", **HTTP)
     assert (begun.replayed, begun.owed, begun.after, begun.marks) == ([], [], {"http": "5-0"}, set())
     assert begun.member.job_states == {"http": ALIVE}
@@ -141,7 +141,7 @@ def test_an_event_that_is_newer_than_the_hash_says_more() -> None:
 # ---- coming back ----
 
 
-def test_who_comes_back_gets_what_it_chose_after_its_position() -> None:
+def test_a_client_that_comes_back_gets_what_it_chose_after_its_position() -> None:
     bridge = bridge_with(("3-0", "active"), ("4-0", "progress"), ("5-0", "progress"), ("6-0", "completed"))
     begun = Begun(bridge, {JOB: hash_of()}, "6-0", after="4-0", events=["progress"], until="end", **HTTP)
     assert begun.replayed == [("http", b"5-0"), ("http", b"6-0")]
@@ -324,7 +324,7 @@ def test_positions_of_a_faster_bridge_are_kept_and_those_of_the_others_go_on() -
 # ---- queues ----
 
 
-def test_a_queue_that_is_not_there_is_told_from_its_first_entry_on() -> None:
+def test_a_queue_that_is_not_there_is_sent_from_its_first_entry_on() -> None:
     bridge = Bridge()
     bridge.queues["new"] = None
     acks = {}

@@ -339,7 +339,7 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     assert (holed, fanout.without_position) == (["http"], {"http"}), "no position is told before the job was looked up"
 
 
-def test_who_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
+def test_a_client_that_comes_back_twice_does_not_get_an_outcome_again_whose_job_is_gone() -> None:
     """The stream still has the outcome, so each ack has a position in this queue."""
     fanout = fanout_with_queues()
     publish(fanout, "http", b"5-0", DONE)

@@ -16,7 +16,7 @@ from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import ask_for
 
 
-def test_who_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
+def test_a_client_that_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
     client = Client(Bridge())
     client.subscribe({"jobId": "1", "queue": "http"})
     client.woken = 0
@@ -80,7 +80,7 @@ def test_more_subscriptions_to_one_job_than_may_be_are_refused() -> None:
     assert client.begin(items[0]).subscriptions[0].code == "too-many-subscriptions"  # type: ignore[union-attr]
 
 
-def test_who_has_as_many_as_may_be_leaves_the_oldest_that_was_told_its_outcome() -> None:
+def test_a_client_that_has_as_many_as_may_be_leaves_the_oldest_that_got_its_outcome() -> None:
     bridge = Bridge()
     client = Client(bridge, max_subscriptions=4)
     bridge.publish("1-0", event("active", "9"))
@@ -146,7 +146,7 @@ def test_positions_that_a_list_shares_are_looked_at_once(after: str, gap: bool, 
         assert result["after"] == {"http": kept}
 
 
-def test_what_redis_said_is_told_by_queue() -> None:
+def test_what_redis_said_is_reported_by_queue() -> None:
     bridge = Bridge()
     client = Client(bridge)
     join = client.begin([{"jobId": "1"}, {"jobId": "2", "queue": "http"}])

@@ -72,7 +72,7 @@ def test_a_failure_tells_its_reason() -> None:
     assert (frame["id"], frame["data"]["failedReason"]) == ("5-0~0", "because ?")
 
 
-def test_a_job_that_is_gone_is_told_unless_something_newer_is_known() -> None:
+def test_a_job_that_is_gone_is_reported_unless_something_newer_is_known() -> None:
     bridge = Bridge()
     client = watching(bridge)
     deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
@@ -89,7 +89,7 @@ def test_a_job_that_is_gone_is_told_unless_something_newer_is_known() -> None:
     assert client.told() == [("removed", "7-0~0")], "what the hash says is as new as the event"
 
 
-def test_an_outcome_of_the_life_before_is_told_and_the_job_lives_on() -> None:
+def test_an_outcome_of_the_life_before_is_reported_and_the_job_lives_on() -> None:
     bridge = Bridge()
     client = watching(bridge)
     owed, before = owe(client), seen(client)
@@ -228,7 +228,7 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     assert bridge.fanout.counts["replayed"] == bridge.fanout.counts["held"] == 1
 
 
-def test_an_outcome_that_does_not_fit_ends_who_does_not_read() -> None:
+def test_an_outcome_that_does_not_fit_ends_a_client_that_does_not_read() -> None:
     bridge = Bridge()
     bridge.publish("1-0", event("progress"))
     client = Client(bridge, outbox_bytes=300)
@@ -277,7 +277,7 @@ def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
     assert client.told() == [("completed", "1-0~5")]
 
 
-def test_nothing_is_read_back_for_who_left() -> None:
+def test_nothing_is_read_back_for_a_client_that_left() -> None:
     bridge = Bridge()
     bridge.publish("1-0", event("completed"))
     client = Client(bridge)
@@ -296,7 +296,7 @@ def look(bridge: Bridge, found: dict[tuple[str, str], Any], end: str = "1-0") ->
     return list(find_missed_outcomes(bridge.fanout, "http", [job_id for _, job_id in found], look_up))
 
 
-def test_a_look_finds_who_misses_an_outcome() -> None:
+def test_a_look_finds_a_subscription_that_misses_an_outcome() -> None:
     bridge = Bridge()
     client = watching(bridge)
     assert look(bridge, {JOB: hash_of("active")}) == [True]
@@ -321,7 +321,7 @@ def test_a_look_that_failed_for_a_job_says_nothing_of_it() -> None:
     assert client.owed() == []
 
 
-def test_who_leaves_during_a_look_is_owed_nothing() -> None:
+def test_a_client_that_leaves_during_a_look_is_owed_nothing() -> None:
     bridge = Bridge()
     stays, leaves = watching(bridge), Client(bridge)
     leaves.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")

@@ -70,7 +70,7 @@ def test_what_is_held_is_sent_as_what_happens() -> None:
     assert client.hub_client.outbox.size == 0
 
 
-def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> None:
+def test_a_client_that_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> None:
     bridge = Bridge()
     client = Client(bridge)
     bridge.publish("1-0", event("active"))
@@ -85,7 +85,7 @@ def test_who_is_over_with_the_outcome_gets_nothing_that_was_held_after_it() -> N
     assert not client.hub_client.keys
 
 
-def test_what_is_held_for_who_leaves_counts_no_more() -> None:
+def test_what_is_held_for_a_client_that_leaves_counts_no_more() -> None:
     bridge = Bridge()
     client = Client(bridge)
     bridge.publish("1-0", event("active"))
@@ -97,7 +97,7 @@ def test_what_is_held_for_who_leaves_counts_no_more() -> None:
     assert client.hub_client.outbox.size == 0
 
 
-def test_a_gap_of_who_is_read_back_to_names_the_subscription_and_its_job() -> None:
+def test_a_gap_of_a_client_that_is_read_back_to_names_the_subscription_and_its_job() -> None:
     bridge = Bridge()
     client = Client(bridge)
     bridge.publish("1-0", event("active"))
@@ -126,7 +126,7 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
     assert early.member().job_states == {"http": JobEnded(b"0-0")}
 
 
-def test_who_hears_of_a_hole_and_of_its_end() -> None:
+def test_the_callback_hears_of_a_hole_and_of_its_end() -> None:
     told: list[str] = []
     bridge = Bridge(on_gap=told.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
@@ -218,7 +218,7 @@ def test_as_many_events_are_remembered_as_a_stream_may_hold() -> None:
     assert bridge.fanout.history.of("http").capacity == LEAST_PER_QUEUE + 1
 
 
-def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
+def test_a_client_that_comes_from_a_faster_bridge_gets_nothing_again() -> None:
     bridge = Bridge()
     bridge.publish("1-0", event("active"))
     client = Client(bridge)
@@ -233,7 +233,7 @@ def test_who_comes_from_a_faster_bridge_gets_nothing_again() -> None:
 
 
 @pytest.mark.parametrize(("reason", "ahead"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])
-def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everything(
+def test_after_another_stream_began_a_client_that_came_from_a_faster_bridge_gets_everything(
     reason: str, ahead: dict[str, bytes]
 ) -> None:
     bridge = Bridge()
@@ -249,7 +249,7 @@ def test_after_another_stream_began_who_came_from_a_faster_bridge_gets_everythin
     assert client.told() == ([] if ahead else [("progress", None)])
 
 
-def test_what_is_held_for_who_does_not_read_overflows_for_that_one_alone() -> None:
+def test_what_is_held_for_a_client_that_does_not_read_overflows_for_that_one_alone() -> None:
     bridge = Bridge()
     full, good = Client(bridge, outbox_bytes=4096), Client(bridge)
     bridge.publish("1-0", event("active"))

@@ -37,7 +37,7 @@ def test_what_may_still_be_read_goes_on() -> None:
     assert [(frame["id"], frame.get("sub")) for frame in client.frames()] == [("5-0", "all"), ("5-0", None)]
 
 
-def test_each_subscription_that_may_not_be_read_is_told_of_once() -> None:
+def test_each_subscription_that_may_not_be_read_is_reported_once() -> None:
     bridge = Bridge()
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "sub": 4})
@@ -139,7 +139,7 @@ def test_a_wait_for_lines_of_a_lost_queue_ends() -> None:
     assert len(client.hub_client.keys) == 0
 
 
-def test_a_client_that_is_closing_is_told_nothing() -> None:
+def test_a_client_that_is_closing_gets_nothing() -> None:
     client = Client(Bridge())
     client.hub_client.close(Close(CloseCode.NORMAL, ""))
     client.hub_client.renew(EVERYTHING, Authenticate("x", None), AuthenticatedData("authenticate", None, (), 0))

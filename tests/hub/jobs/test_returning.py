@@ -255,6 +255,6 @@ def run(seed: int, *, harsh: bool, steps: int = 120) -> None:
 
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("harsh", [False, True], ids=["mild", "harsh"])
-def test_whoever_comes_back_misses_nothing(part: int, harsh: bool) -> None:
+def test_anyone_who_comes_back_misses_nothing(part: int, harsh: bool) -> None:
     for seed in range(SEEDS * part, SEEDS * (part + 1)):
         run(seed, harsh=harsh)

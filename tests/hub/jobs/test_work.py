@@ -76,7 +76,7 @@ def answer(client: JobClient) -> Any:
     return last["data"]
 
 
-def test_who_is_in_as_many_rooms_as_may_be_is_refused_after_one_pass() -> None:
+def test_a_client_that_is_in_as_many_rooms_as_may_be_is_refused_after_one_pass() -> None:
     hub = Hub(1)
     client = hub.client()
     join(hub, client, items(0, LIMIT))
@@ -180,7 +180,7 @@ def test_what_is_forgotten_is_forgotten_in_portions() -> None:
     assert len(history) == 1
 
 
-def test_a_gap_is_told_client_by_client() -> None:
+def test_a_gap_is_reported_client_by_client() -> None:
     hub = Hub(1)
     clients = [hub.client() for _ in range(10)]
     for client in clients:

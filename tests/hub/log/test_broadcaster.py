@@ -304,7 +304,7 @@ def test_what_is_missing(
     assert here.check(seen) is None
 
 
-def test_a_hole_is_approximate_for_who_filters() -> None:
+def test_a_hole_is_approximate_for_a_client_that_filters() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
     for data, approximate in (({}, None), ({"level": "info"}, True)):
         connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
@@ -321,7 +321,7 @@ def test_a_hole_is_approximate_for_who_filters() -> None:
         connection.end_all()
 
 
-def test_who_filters_is_woken_to_be_told_what_is_missing() -> None:
+def test_a_client_that_filters_is_woken_to_learn_what_is_missing() -> None:
     """The client wants none of the lines that were read, so nothing else wakes its writer."""
     hub, woken = LogHub(lambda: 0.0, ignore, ignore), []
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: woken.append("woken"))
@@ -355,7 +355,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
     assert [json.loads(frame.payload)["data"] for frame in connection.outbox.take()] == [{"count": 1}]
 
 
-def test_who_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
+def test_a_client_that_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)

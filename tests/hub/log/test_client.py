@@ -82,7 +82,7 @@ def test_a_subscription_that_is_replaced_before_its_answer_is_refused_first() ->
     assert (second.cursor is not None and second.cursor.id, second.end) == ("2-0", "3-0")
 
 
-def test_who_leaves_before_the_answer_gets_that_first() -> None:
+def test_a_client_that_leaves_before_the_answer_gets_that_first() -> None:
     client = Client()
     client.begin(1)
     client.ask("unsubscribe-logs", None, 2)
@@ -112,7 +112,7 @@ def test_a_subscription_that_is_refused_leaves_the_one_before() -> None:
     assert before.ended
 
 
-def test_who_goes_leaves_everything() -> None:
+def test_a_client_that_goes_leaves_everything() -> None:
     client, left = Client(), []
     current = client.live()
     pending = client.begin()
@@ -163,7 +163,7 @@ def test_a_text_that_is_found_in_time_is_looked_for_once() -> None:
     assert [line.holds(text) for text in ("abc", "x")] == [True, False]
 
 
-def test_texts_of_who_left_are_looked_for_no_more() -> None:
+def test_texts_of_a_client_that_left_are_looked_for_no_more() -> None:
     client, other = Client(), Client()
     other = Client(client.hub)
     client.live(text="A")
@@ -185,7 +185,7 @@ def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
     assert client.hub.cursor is not None
 
 
-def test_each_line_is_sent_to_who_wants_it_and_wakes_that_one() -> None:
+def test_each_line_is_sent_to_a_client_that_wants_it_and_wakes_that_one() -> None:
     hub = LogHub(lambda: 0.0, ignore, ignore)
     every, some = Client(hub), Client(hub)
     every.live()
@@ -233,7 +233,7 @@ def test_so_many_are_woken_in_one_step() -> None:
     assert all(client.woken == 1 for client in clients)
 
 
-def test_who_does_not_take_its_lines_is_told_how_many_it_lacks() -> None:
+def test_a_client_that_does_not_take_its_lines_learns_how_many_it_lacks() -> None:
     due: list[bool] = []
     client = Client(LogHub(lambda: 0.0, ignore, lambda: due.append(True)), outbox_bytes=1000)
     client.live()
@@ -256,7 +256,7 @@ def test_who_does_not_take_its_lines_is_told_how_many_it_lacks() -> None:
     assert [frame["id"] for frame in client.frames()] == ["4-0"]
 
 
-def test_a_hole_is_told_when_there_is_room() -> None:
+def test_a_hole_is_reported_when_there_is_room() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
     cursor = client.hub.cursor
@@ -282,7 +282,7 @@ def test_a_line_tells_before_it_what_is_missing_and_wakes_for_that() -> None:
     assert [frame["event"] for frame in client.frames()] == ["dropped", "log"]
 
 
-def test_who_is_told_what_is_missing_is_woken_though_the_line_does_not_fit() -> None:
+def test_a_client_that_learns_what_is_missing_is_woken_though_the_line_does_not_fit() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
     cursor = client.hub.cursor
@@ -299,7 +299,7 @@ def test_who_is_told_what_is_missing_is_woken_though_the_line_does_not_fit() -> 
     assert [frame["event"] for frame in client.frames()] == ["pong", "dropped"]
 
 
-def test_who_left_is_told_nothing_more() -> None:
+def test_a_client_that_left_gets_nothing_more() -> None:
     client = Client(outbox_bytes=1000)
     member = client.live()
     cursor = client.hub.cursor

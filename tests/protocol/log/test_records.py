@@ -67,7 +67,7 @@ def test_every_entry_is_a_line(fields: dict[bytes, bytes]) -> None:
 
 
 @given(RECORDS.map(lambda record: {"m": record}) | st.just({}) | JSON)
-def test_whoever_hands_in_anything_gets_a_line_or_a_sentence(value: Any) -> None:
+def test_anyone_who_hands_in_anything_gets_a_line_or_a_sentence(value: Any) -> None:
     try:
         record = parse_record(value, 7)
     except RequestError as error:
@@ -183,7 +183,7 @@ def test_whatever_a_program_puts_into_fields_is_written() -> None:
         ({"message": "m", "fields": "x"}, "`fields`: expected an object, got a string"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told(value: object, sentence: str) -> None:
+def test_what_is_wrong_with_a_record_is_reported(value: object, sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_record(value, 0)
     assert (caught.value.code, caught.value.message) == ("bad-data", sentence)
@@ -202,7 +202,7 @@ def test_the_frame() -> None:
     assert log_frame(b"7-0", record, replayed=True).payload.startswith(b'{"event":"log","id":"7-0","replayed":true,')
 
 
-def test_fields_as_deep_as_json_may_be_nested_are_told() -> None:
+def test_fields_as_deep_as_json_may_be_nested_are_reported() -> None:
     fields = {"a": nested_list(MAX_LEVELS - 1)}
     record = from_entry(ID, entry(LogRecord(7, "info", "api", "m", fields=fields)))
     assert json.loads(log_frame(b"7-0", record, replayed=False).payload)["data"]["fields"] == fields

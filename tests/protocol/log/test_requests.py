@@ -70,7 +70,7 @@ def test_what_is_refused(data: object, code: str) -> None:
     assert (error["event"], error["ref"], error["data"]["code"]) == ("error", 1, code)
 
 
-def test_an_unknown_request_is_told_which_there_are() -> None:
+def test_an_unknown_request_is_answered_with_those_that_exist() -> None:
     refused = receive(None, "subscribe-job")
     assert isinstance(refused, Frame)
     error = json.loads(refused.payload)["data"]

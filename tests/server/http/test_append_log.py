@@ -107,7 +107,7 @@ async def test_many_are_written_in_order_and_the_stream_is_kept_short(redis: Red
         (b'{"message":""}\n' * 10_001, NDJSON, 400, "too-many", "the body may have 10000 records, this one has 10001"),
     ],
 )
-async def test_what_is_wrong_is_told(
+async def test_what_is_wrong_is_reported(
     body: bytes, content_type: str, status: int, code: str, sentence: str, redis: Redis
 ) -> None:
     async with live_bridge(redis.url) as live:

@@ -78,7 +78,7 @@ async def test_only_what_was_asked_for_comes(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-async def test_who_comes_back_gets_what_happened_since(redis: Redis, by_header: bool) -> None:
+async def test_a_client_that_comes_back_gets_what_happened_since(redis: Redis, by_header: bool) -> None:
     async with live_bridge(redis.url, intervals=QUICK) as live:
         async with event_source(live.url, "1", events="progress,completed") as source:
             await source.receive()
@@ -250,7 +250,7 @@ async def test_a_silent_stream_is_kept_alive_and_its_position_moves(redis: Redis
         assert (await source.receive()).event == "completed"
 
 
-async def test_before_the_answer_no_position_is_told(own_redis: Callable[..., Redis]) -> None:
+async def test_before_the_answer_no_position_is_reported(own_redis: Callable[..., Redis]) -> None:
     """Such a position would say that everything before it was sent, and nothing was."""
     redis = own_redis()
     async with live_bridge(redis.url, intervals=QUICK) as live:

@@ -234,7 +234,7 @@ async def test_a_client_that_takes_nothing_ends_alone(redis: Redis) -> None:
                     await stalled.frame()
 
 
-async def test_more_at_once_than_may_wait_ends_with_4000_for_who_reads(redis: Redis) -> None:
+async def test_more_at_once_than_may_wait_ends_with_4000_for_a_client_that_reads(redis: Redis) -> None:
     jobs = [str(number) for number in range(20)]
     async with live_bridge(redis.url, outbox_bytes=256 * 1024) as live:
         async with frame_source(live.url, [subscribe(jobs)]) as source:

@@ -155,7 +155,7 @@ async def test_where_nothing_can_come_nothing_is_waited_for(redis: Redis) -> Non
             assert anyio.current_time() - began < 5
 
 
-async def test_a_redis_that_is_away_is_told_after_the_wait_for_it(own_redis: Callable[..., Redis]) -> None:
+async def test_a_redis_that_is_away_is_reported_after_the_wait_for_it(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis()
     async with live_bridge(redis.url, join_seconds=0.3) as live:
         await IN_THREAD(redis.server.kill)

@@ -67,7 +67,7 @@ async def test_the_end_of_a_job_that_is_kept(
     ],
     ids=["surrogate", "huge integer", "no json", "too large", "failed", "removed"],
 )
-async def test_the_end_of_a_job_that_is_gone_is_told_from_its_event(
+async def test_the_end_of_a_job_that_is_gone_is_reported_from_its_event(
     redis: Redis, event: str, fields: dict[str, str], expected: dict[str, Any], listed: bool
 ) -> None:
     redis.add_job("http", "1", state="active", attemptsMade=1)
@@ -100,7 +100,7 @@ async def test_a_job_that_is_submitted_later_and_gone_before_anybody_looks(redis
 
 
 @pytest.mark.parametrize("path", ["/jobs/http/1?wait=30", "/jobs/1?wait=30"])
-async def test_who_comes_late_is_answered_at_once(redis: Redis, path: str) -> None:
+async def test_a_client_that_comes_late_is_answered_at_once(redis: Redis, path: str) -> None:
     """From the hash, from the stream alone, and from the stream although another queue has a job with this id, too."""
     async with live_bridge(redis.url) as live:
         redis.add_job("http", "1", state="completed", finishedOn=LONG_AGO, returnvalue="1")
@@ -128,7 +128,7 @@ async def test_an_end_of_an_earlier_life_is_none(redis: Redis) -> None:
         assert (await held.answer())[1]["jobs"][0]["returnvalue"] == "second"
 
 
-async def test_a_job_that_lives_again_is_told_as_it_ended(redis: Redis) -> None:
+async def test_a_job_that_lives_again_is_reported_as_it_ended(redis: Redis) -> None:
     redis.add_job("http", "1", state="active")
     async with live_bridge(redis.url) as live, anyio.create_task_group() as tasks:
         held = Held(live, tasks, "/jobs/http/1?wait=30")

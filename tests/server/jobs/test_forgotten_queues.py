@@ -210,7 +210,7 @@ def test_a_join_goes_on_without_a_queue_that_is_forgotten() -> None:
         assert "gone" not in fanout.history._queues
 
 
-async def test_who_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis: Redis) -> None:
+async def test_a_client_that_is_read_back_to_gets_the_rest_when_a_queue_is_forgotten(redis: Redis) -> None:
     """The client must get more replays of two jobs than it reads. It ends one subscription, and the queue vanishes."""
     make(redis, ["gone"])
     for _ in range(EVENTS):

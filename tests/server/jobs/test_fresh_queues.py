@@ -43,7 +43,7 @@ async def test_a_wait_that_names_a_fresh_queue(redis: Redis) -> None:
         finish(redis, "1", "completed", "fresh", returnvalue="3")
 
 
-async def test_who_expects_a_queue_waits_for_it(redis: Redis) -> None:
+async def test_a_client_that_expects_a_queue_waits_for_it(redis: Redis) -> None:
     async with live_bridge(redis.url, **NEVER) as live, connect(live.url) as jobs, anyio.create_task_group() as tasks:
         with pytest.raises(ResponseError, match='1: no queue "fresh"; if it is about to come') as refused:
             await jobs.wait("1", "fresh")

@@ -102,7 +102,7 @@ async def test_lines_of_a_job_that_is_removed_at_its_end(redis: Redis, kind: str
             assert [frame["data"]["lines"] for frame in frames[:-1]] in ([], [["never read"]])
 
 
-async def test_who_comes_after_the_end_gets_the_lines_and_then_the_outcome(redis: Redis) -> None:
+async def test_a_client_that_comes_after_the_end_gets_the_lines_and_then_the_outcome(redis: Redis) -> None:
     with await logger("python", redis) as worker:
         await worker.tell(add={"jobId": "j"})
         for line in "abc":

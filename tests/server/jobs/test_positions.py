@@ -59,7 +59,7 @@ async def test_a_stream_that_began_after_the_position_is_another_one(redis: Redi
         await nothing_more(client)
 
 
-async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(redis: Redis) -> None:
+async def test_an_outcome_from_the_hash_is_reported_once_however_many_holes_follow(redis: Redis) -> None:
     """The stream ends long before the job ended, since entries are gone.
 
     This does not mean that the job was retried.
@@ -83,7 +83,7 @@ async def test_an_outcome_from_the_hash_is_told_once_however_many_holes_follow(r
 
 @pytest.mark.counts
 @pytest.mark.parametrize("room", [{"queue": "http"}, {"queue": "http", "until": "end"}, {"until": "end"}])
-async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
+async def test_a_client_that_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
     redis: Redis, room: dict[str, str]
 ) -> None:
     """The client returns before the bridge knows that the stream is another one."""
@@ -112,7 +112,7 @@ async def test_who_was_thought_to_have_the_outcome_gets_it_when_a_hole_is_found(
         await nothing_more(client)
 
 
-async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_told(
+async def test_a_pong_after_a_gap_promises_nothing_until_its_outcomes_are_reported(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that leaves in between, and returns with the pong's position, still gets them."""
@@ -172,7 +172,7 @@ async def test_no_pong_tells_a_position_behind_a_hole_that_is_not_found_yet(redi
 
 
 @pytest.mark.parametrize("is_listened", [True, False])
-async def test_a_position_is_told_soon_after_the_entries_were_read_however_long_the_next_check_is(
+async def test_a_position_is_reported_soon_after_the_entries_were_read_however_long_the_next_check_is(
     redis: Redis, is_listened: bool
 ) -> None:
     hours = Pauses(check_seconds=3600, block_seconds=3600, answer_seconds=7200)

@@ -36,7 +36,7 @@ async def test_queues_that_appear_later_lose_nothing(redis: Redis, prefix: str) 
 
 
 @pytest.mark.parametrize("known_before", [True, False])
-async def test_what_a_young_queue_lost_is_told(redis: Redis, known_before: bool) -> None:
+async def test_what_a_young_queue_lost_is_reported(redis: Redis, known_before: bool) -> None:
     """The stream keeps 20 entries, and 600 are written together, before or after the queue is found."""
     async with (
         live_bridge(redis.url, queues=("*",), discover_seconds=0.1) as live,

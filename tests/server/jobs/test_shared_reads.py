@@ -95,7 +95,7 @@ async def test_a_user_who_may_not_end_reads_has_short_ones(redis: Redis, rule: s
         redis.client.acl_deluser("reader")
 
 
-async def test_who_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
+async def test_a_client_that_subscribes_ends_the_pause_of_a_queue(redis: Redis) -> None:
     async with patient_bridge(redis.url) as live, raw_client(live.url) as client:
         await keep_busy(live, redis, "http")
         unread = redis.add_event("http", "completed", "1", returnvalue="1")

@@ -46,7 +46,7 @@ async def test_entries_that_were_trimmed_unread_are_a_hole(redis: Redis) -> None
         await nothing_more(client)
 
 
-async def test_a_stream_that_began_anew_is_told_as_trimmed(redis: Redis) -> None:
+async def test_a_stream_that_began_anew_is_reported_as_trimmed(redis: Redis) -> None:
     """With a server that counts, the reason is `recreated`."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})

@@ -108,7 +108,7 @@ async def test_twenty_of_twenty_bursts_have_their_gap_and_no_position_lies_past_
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["already there", "not there yet"])
-async def test_what_bullmq_trims_in_a_queue_that_is_found_is_told(redis: Redis, before: bool) -> None:
+async def test_what_bullmq_trims_in_a_queue_that_is_found_is_reported(redis: Redis, before: bool) -> None:
     """`before` means that jobs are added before a pass of discovery finds the queue, and after the pass before."""
     async with (
         live_bridge(redis.url, queues=("*",), discover_seconds=0.5) as live,

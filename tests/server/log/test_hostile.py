@@ -169,7 +169,7 @@ async def test_a_client_that_does_not_read_is_not_closed_for_it(redis: Redis, di
             assert await anyio.to_thread.run_sync(read, ids) > 0
 
 
-async def test_who_takes_nothing_at_all_is_closed_as_everywhere(redis: Redis) -> None:
+async def test_a_client_that_takes_nothing_at_all_is_closed_as_everywhere(redis: Redis) -> None:
     async with live_bridge(redis.url, slow_seconds=0.5) as live:
 
         def run() -> None:
@@ -188,7 +188,7 @@ async def test_who_takes_nothing_at_all_is_closed_as_everywhere(redis: Redis) ->
         await anyio.to_thread.run_sync(run)
 
 
-async def test_all_history_for_one_who_does_not_read_costs_little(redis: Redis) -> None:
+async def test_all_history_for_a_client_that_does_not_read_costs_little(redis: Redis) -> None:
     """A client asks many times for all of 10 MB of lines, and reads none of them."""
     pipe = redis.client.pipeline(transaction=False)
     for _ in range(10_000):
@@ -224,7 +224,7 @@ async def test_entries_that_nobody_expects(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("data", [{"tail": 10**9}, {"tail": 10**9, "text": "nowhere"}, {"after": "0-1"}])
-async def test_who_leaves_in_the_midst_leaves_nothing(redis: Redis, data: dict[str, Any]) -> None:
+async def test_a_client_that_leaves_in_the_midst_leaves_nothing(redis: Redis, data: dict[str, Any]) -> None:
     pipe = redis.client.pipeline(transaction=False)
     for _ in range(5000):
         pipe.xadd("jobws:logs", {"message": "x" * 100})

@@ -183,7 +183,7 @@ async def test_a_second_subscription_replaces_the_first_without_a_seam(redis: Re
         await nothing_more(client)
 
 
-async def test_who_leaves_gets_nothing_more(redis: Redis) -> None:
+async def test_a_client_that_leaves_gets_nothing_more(redis: Redis) -> None:
     async with live_bridge(redis.url) as live, subscribed(live) as client, subscribed(live) as other:
         ack = await client.ask("unsubscribe-logs", ref=1)
         assert ack == {"event": "ack", "data": {"request": "unsubscribe-logs", "left": True}, "ref": 1}

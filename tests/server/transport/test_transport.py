@@ -222,7 +222,7 @@ async def test_what_has_no_end_costs_no_memory(redis: Redis, attack: Callable[[P
         assert bridge.terminate() == 0
 
 
-async def test_a_message_that_is_too_large_is_told() -> None:
+async def test_a_message_that_is_too_large_is_reported() -> None:
     async with echo_server(max_message_bytes=1000) as port:
         with await IN_THREAD(Peer, port) as peer:
             peer.send(b"x" * 1001)
@@ -323,7 +323,9 @@ async def test_half_open_connections_end_and_cost_the_others_nothing() -> None:
                 sock.close()
 
 
-async def test_who_says_something_only_after_its_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_says_something_only_after_its_time_is_not_worth_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Such a client is a process that did not run meanwhile."""
     async with echo_server(request_seconds=1.0) as port:
         with socket.create_connection(("127.0.0.1", port)) as late:

@@ -44,7 +44,7 @@ async def authenticate(client: RawClient, token: str) -> Frame:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_before_a_token_nothing_is_told(redis: Redis, path: str) -> None:
+async def test_before_a_token_nothing_is_sent(redis: Redis, path: str) -> None:
     async with (
         keyed_bridge(redis.url, queues=QUEUES) as live,
         raw_client(live.url, path=path, hello=False) as client,
@@ -238,7 +238,7 @@ async def test_few_connections_of_an_address_may_be_without_a_token(redis: Redis
             assert (await other.ask("ping"))["event"] == "pong"
 
 
-async def test_who_guesses_tokens_is_sent_away(redis: Redis) -> None:
+async def test_a_client_that_guesses_tokens_is_sent_away(redis: Redis) -> None:
     settings: dict[str, Any] = {"trusted_proxies": ("127.0.0.0/8",), "failed_auths_per_minute": 2}
     headers = [("X-Forwarded-For", "192.0.2.7")]
     async with keyed_bridge(redis.url, **settings) as live, raw_client(live.url, headers=headers) as client:

@@ -207,7 +207,7 @@ async def test_too_large_a_message_ends_the_connection(redis: Redis) -> None:
         assert (await client.closed())[0] == 1009
 
 
-async def test_an_unknown_subprotocol_is_told(redis: Redis) -> None:
+async def test_an_unknown_subprotocol_is_reported(redis: Redis) -> None:
     async with live_bridge(redis.url) as live:
         async with raw_client(live.url, subprotocols=["jobws.v9"]) as client:
             assert (await client.closed())[0] == 4503
@@ -247,7 +247,7 @@ async def test_poison_entries_do_no_harm_and_are_counted(redis: Redis) -> None:
         assert not any(health.crashes for health in live.bridge.queues.health)
 
 
-async def test_too_large_a_result_is_left_out_and_told(redis: Redis) -> None:
+async def test_too_large_a_result_is_left_out_and_reported(redis: Redis) -> None:
     async with live_bridge(redis.url, max_result_bytes=1000) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", "1")
         result = json.dumps("x" * 2000)
