@@ -107,7 +107,8 @@ def search_commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
 def parse_count(job_ids: Sequence[bytes], replies: Sequence[object]) -> list[bool] | None:
     """Return for each id whether the queue may have the job, from the replies to EXEC of `count_commands`.
 
-    None means that the queue has some of them, so `search_commands` must be used.
+    The replies tell this only if the queue may have all of the jobs, or none. Otherwise None is returned, and the jobs
+    must be asked for one by one, with `search_commands`.
     """
     _, count = replies
     if count not in (0, len(job_ids)):

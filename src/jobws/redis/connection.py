@@ -94,9 +94,10 @@ class RedisTarget:
         return master
 
     async def watch(self) -> None:
-        """Ask the Sentinels for the master every 5 s, until cancelled. Without Sentinels, only wait.
+        """Call `locate` every 5 s, until cancelled, so that connections to an old master are closed.
 
-        An error closes no connection, since it does not show that the master has changed.
+        If the Sentinels cannot say which server is the master, connections stay open: it may still be the same one.
+        Without Sentinels, this only waits until it is cancelled.
         """
         if self._sentinels is None:
             await anyio.sleep_forever()

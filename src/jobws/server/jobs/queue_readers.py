@@ -222,7 +222,7 @@ class Queues:
         self._fanout.knows_all = True
 
     def next_unknown(self, count: int) -> Collection[str]:
-        """Return up to `count` names of unknown queues that subscriptions name, and move them to the end."""
+        """Return the names of up to `count` queues that clients name and discovery has not found. Next time, others."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]
