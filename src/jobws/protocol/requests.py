@@ -157,7 +157,7 @@ class _Parser:
         return key
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return the `key` of a subscription to leave. This needs no right: the ack says that there was none."""
+        """Return `key`, which the client wants to leave. A right is not needed: without it, the ack has `left: false`."""
         return self.readable(key) if may_read(self._sight, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:
@@ -274,7 +274,7 @@ def _item_or_error(value: object, parse: Callable[[object], Item]) -> Item | Ite
 
 
 def _events(item: dict[str, object]) -> frozenset[str] | None:
-    """Return the chosen events, or None for all."""
+    """Return the names in the item's `events`: outcomes if the item has none, None (all) if `*` is one of them."""
     names = item.get("events")
     if names is None:
         return DEFAULT_EVENTS

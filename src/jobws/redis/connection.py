@@ -96,8 +96,7 @@ class RedisTarget:
     async def watch(self) -> None:
         """Call `locate` every 5 s, until cancelled, so that connections to an old master are closed.
 
-        If the Sentinels cannot say which server is the master, connections stay open: it may still be the same one.
-        Without Sentinels, this only waits until it is cancelled.
+        Connections stay open while the Sentinels cannot say which server is the master. Without Sentinels, only wait.
         """
         if self._sentinels is None:
             await anyio.sleep_forever()

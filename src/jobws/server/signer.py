@@ -21,14 +21,15 @@ class Signer:
     """Signs new tokens. There is no key before the first `look`.
 
     Args:
-        settings: These may name the file. If they do not, the only secret signs; with no secret or several, nothing is
-            signed.
-        authenticator: Knows the keys of the bridge.
-        secret: What error messages call the secret that is not in a file.
+        settings: These may name the file of the key that signs. If they do not, and the bridge verifies JWTs with exactly
+            one secret, this secret signs. Otherwise nothing is signed.
+        authenticator: Knows the keys of the bridge. A key whose tokens it would not accept is not used.
+        secret: The name, not the value, of `settings.jwt_secret`, which is in no file. `look` gets the value under this
+            name, and error messages use it.
 
     Attributes:
-        file: Where the key is: a file, or `secret`; None if there is no key to sign with.
-        problem: Why the file cannot be used now, as a sentence; None if it can.
+        file: The name under which `look` gets the key: a file, or `secret`. None if there is no key to sign with.
+        problem: Why the key cannot be used now, as a sentence; None if it can. An earlier key still signs.
         sign: Returns a signed token with the claims that it gets. None if there is no key to sign with.
     """
 

@@ -204,7 +204,7 @@ def _first_after(known: list[Any], stream_id: str | bytes) -> int:
 
 
 class KnownStream(NamedTuple):
-    """A queue's history at some time, and the stream id up to which its events were published then."""
+    """A queue's history, not a copy of it, and the stream id up to which its events were published at one moment."""
 
     history: QueueHistory
     cursor: str
