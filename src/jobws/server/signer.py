@@ -21,8 +21,8 @@ class Signer:
     """Signs new tokens. There is no key before the first `look`.
 
     Args:
-        settings: These may name the file of the key that signs. If they do not, and the bridge verifies JWTs with exactly
-            one secret, this secret signs. Otherwise nothing is signed.
+        settings: These may name the file of the key that signs. If they do not, and the bridge verifies JWTs with
+            exactly one secret, this secret signs. Otherwise nothing is signed.
         authenticator: Knows the keys of the bridge. A key whose tokens it would not accept is not used.
         secret: The name, not the value, of `settings.jwt_secret`, which is in no file. `look` gets the value under this
             name, and error messages use it.
