@@ -45,36 +45,36 @@ def secret(tmp_path: Path) -> str:
 def verified(token: str, *flags: str) -> dict[str, object]:
     code, out, err = jobws_token("--verify", token, *flags)
     assert (code, err) == (0, "")
-    told: dict[str, object] = json.loads(out)
-    return told
+    printed: dict[str, object] = json.loads(out)
+    return printed
 
 
 def test_a_token_for_a_job(secret: str) -> None:
     code, out, err = jobws_token("--job", "http/repeat:a/1*%", "--sub", "ann", "--jwt-secret-file", secret)
     assert (code, err) == (0, "")
-    told = verified(out.strip(), "--jwt-secret-file", secret)
-    expires = told.pop("expires")
+    printed = verified(out.strip(), "--jwt-secret-file", secret)
+    expires = printed.pop("expires")
     assert isinstance(expires, int)
     assert 840 < expires / 1000 - time.time() <= 900
-    assert told == {"sub": "ann", "iss": None, "scope": "read:jobs:http/repeat%3Aa%2F1%2A%25"}
+    assert printed == {"sub": "ann", "iss": None, "scope": "read:jobs:http/repeat%3Aa%2F1%2A%25"}
 
 
 def test_all_that_a_token_may_say(secret: str) -> None:
     said = ("--jwt-audience", "bridge", "--jwt-issuer", "app", "--jwt-scope-claim", "rights")
     made = jobws_token("--scope", "read:logs", "read:jobs:http", "--for", "2h", "--mint-secret-file", secret, *said)
-    told = verified(made[1].strip(), "--jwt-secret-file", secret, *said)
-    expires = told.pop("expires")
+    printed = verified(made[1].strip(), "--jwt-secret-file", secret, *said)
+    expires = printed.pop("expires")
     assert isinstance(expires, int)
     assert 7100 < expires / 1000 - time.time() <= 7200
-    assert told == {"sub": None, "iss": "app", "scope": "read:logs read:jobs:http/*"}
+    assert printed == {"sub": None, "iss": "app", "scope": "read:logs read:jobs:http/*"}
 
 
 def test_the_environment(secret: str, tmp_path: Path) -> None:
     env = {"JOBWS_JWT_SECRET": SECRET.decode(), "JOBWS_JWT_AUDIENCE": "bridge"}
     code, out, _ = jobws_token("--scope", "read:logs", "--scope", "write:logs", **env)
     assert code == 0
-    told = verified(out.strip(), "--jwt-secret-file", secret, "--jwt-audience", "bridge")
-    assert told["scope"] == "read:logs write:logs"
+    printed = verified(out.strip(), "--jwt-secret-file", secret, "--jwt-audience", "bridge")
+    assert printed["scope"] == "read:logs write:logs"
     old = tmp_path / "old"
     old.write_bytes(b"x" * 32)
     both = {**env, "JOBWS_JWT_SECRET_FILES": str(old)}
@@ -101,9 +101,9 @@ def test_a_static_token(lifetime: str | None, tmp_path: Path) -> None:
     assert (code, err) == (0, hint)
     token, line = out.splitlines()
     (tmp_path / "tokens").write_text(f"# programs\n{line}\n")
-    told = verified(token, "--tokens-file", str(tmp_path / "tokens"))
-    expires = told.pop("expires")
-    assert told == {"sub": "nightly", "iss": None, "scope": "write:jobs:http read:logs"}
+    printed = verified(token, "--tokens-file", str(tmp_path / "tokens"))
+    expires = printed.pop("expires")
+    assert printed == {"sub": "nightly", "iss": None, "scope": "write:jobs:http read:logs"}
     if lifetime is None:
         assert expires is None
     else:

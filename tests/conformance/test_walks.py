@@ -44,7 +44,7 @@ async def subscribed(live: Live, job_id: str, queue: str = "http", count: int = 
 
 async def settled(walks: Walker, redis: Redis, live: Live, queue: str = "http") -> None:
     """Wait until the client has got everything before: it watches a job from now on, and gets its outcome."""
-    name = f"last-{len(walks.told)}"
+    name = f"last-{len(walks.received)}"
     redis.add_job(queue, name, state="active")
     await walks.watch(name, queue=queue)
     await subscribed(live, name, queue)
@@ -74,7 +74,7 @@ async def test_a_job_that_is_unknown_has_ended_or_ends_now(redis: Redis) -> None
         end(redis, "http", "now", 1)
         assert (await walks.until("now", 1))[0].startswith("completed http 1")
         await settled(walks, redis, live)
-        assert [len(walks.told[name]) for name in ("nope", "late", "any", "now")] == [1, 1, 1, 1]
+        assert [len(walks.received[name]) for name in ("nope", "late", "any", "now")] == [1, 1, 1, 1]
 
 
 async def test_two_subscriptions_to_a_job_bring_each_event_twice(redis: Redis) -> None:
@@ -93,7 +93,7 @@ async def test_what_was_missed_comes_once_and_then_what_happens(redis: Redis) ->
     """Also if the job was retried or added again. After two further returns, nothing more comes."""
     async with walking(redis) as (walks, live):
         redis.add_job("http", "1", state="active")
-        told = await walks.watch("1", queue="http", events=["*"], stays=True)
+        received = await walks.watch("1", queue="http", events=["*"], stays=True)
         await subscribed(live, "1")
         redis.add_event("http", "progress", "1", data="1")
         await walks.until("1", 1)
@@ -106,17 +106,17 @@ async def test_what_was_missed_comes_once_and_then_what_happens(redis: Redis) ->
         await walks.until("1", 5)
         for _ in range(2):
             await come_back(walks, redis, live)
-        assert [each.removesuffix(" replayed") for each in told] == [
+        assert [each.removesuffix(" replayed") for each in received] == [
             *("progress http 1", "progress http 2", "completed http 3", "waiting http", "completed http 4")
         ]
-        assert told[1].endswith("replayed")
+        assert received[1].endswith("replayed")
 
 
 async def test_an_id_of_two_queues(redis: Redis) -> None:
     async with walking(redis) as (walks, live):
         for queue in ("http", "sparql"):
             redis.add_job(queue, "1", state="active")
-        told = await walks.watch("1", events=["progress"], stays=True)
+        received = await walks.watch("1", events=["progress"], stays=True)
         await subscribed(live, "1")
         for queue, value in (("http", 1), ("sparql", 2)):
             redis.add_event(queue, "progress", "1", data=value)
@@ -126,7 +126,7 @@ async def test_an_id_of_two_queues(redis: Redis) -> None:
             redis.add_event(queue, "progress", "1", data=value)
         await walks.until("1", 4)
         await come_back(walks, redis, live)
-        assert sorted(each.removesuffix(" replayed") for each in told) == [
+        assert sorted(each.removesuffix(" replayed") for each in received) == [
             *("progress http 1", "progress http 4", "progress sparql 2", "progress sparql 3")
         ]
 
@@ -142,14 +142,14 @@ async def test_a_job_that_vanishes_is_removed(redis: Redis, away: bool) -> None:
         vanish(redis, "http", "1")
         assert (await walks.until("1", 1))[0].removesuffix(" replayed") == "removed http"
         await settled(walks, redis, live)
-        assert len(walks.told["1"]) == 1
+        assert len(walks.received["1"]) == 1
 
 
 async def test_a_job_that_vanishes_from_one_of_two_queues_is_removed_there(redis: Redis) -> None:
     async with walking(redis) as (walks, live):
         for queue in ("http", "sparql"):
             redis.add_job(queue, "1", state="active")
-        told = await walks.watch("1", stays=True)
+        received = await walks.watch("1", stays=True)
         await subscribed(live, "1")
         await settled(walks, redis, live)
         vanish(redis, "sparql", "1")
@@ -158,18 +158,18 @@ async def test_a_job_that_vanishes_from_one_of_two_queues_is_removed_there(redis
         end(redis, "http", "1", 1)
         await walks.until("1", 2)
         await come_back(walks, redis, live)
-        assert told == ["removed sparql replayed", "completed http 1"]
+        assert received == ["removed sparql replayed", "completed http 1"]
 
 
 async def test_a_queue_without_events(redis: Redis) -> None:
     async with walking(redis) as (walks, live):
         redis.add_job("quiet", "1", state="active")
-        told = await walks.watch("1", queue="quiet", stays=True)
+        received = await walks.watch("1", queue="quiet", stays=True)
         await subscribed(live, "1", "quiet")
         end(redis, "quiet", "1", 5, silent=True)
         assert await walks.until("1", 1) == ["completed quiet 5 replayed"]
         await come_back(walks, redis, live)
-        assert len(told) == 1
+        assert len(received) == 1
 
 
 async def test_log_lines(redis: Redis) -> None:
@@ -220,7 +220,7 @@ async def test_a_stream_that_begins_again_with_lower_ids(redis: Redis) -> None:
         redis.add_entry("http", {b"event": b"progress", b"jobId": b"1", b"data": b"2"}, stream_id="5-0")
 
         def progress() -> list[str]:
-            return [each.removesuffix(" replayed") for each in walks.told["1"] if not each.startswith("gap")]
+            return [each.removesuffix(" replayed") for each in walks.received["1"] if not each.startswith("gap")]
 
         await eventually(lambda: "progress http 2" in progress())
         await walks.cut()
@@ -267,13 +267,13 @@ async def test_workers_whose_clocks_are_off(redis: Redis, off_ms: int) -> None:
                 end(redis, "http", "4", 0)
                 await walks.until("4", 1)
             for name in ("1", "2", "any"):
-                assert [each for each in walks.told[name] if not each.startswith("gap")] == [
+                assert [each for each in walks.received[name] if not each.startswith("gap")] == [
                     "completed http 7 replayed"
                 ]
 
 
 def _was_told(walks: Walker, name: str, what: str) -> bool:
-    return what in walks.told[name]
+    return what in walks.received[name]
 
 
 async def test_two_jobs_that_end_in_the_same_millisecond(redis: Redis) -> None:
@@ -308,7 +308,7 @@ async def test_two_jobs_that_end_in_the_same_millisecond(redis: Redis) -> None:
         for _ in range(2):
             await returned(walks, live)
         for job_id in jobs:
-            assert [each for each in walks.told[job_id] if "completed" in each] == ["completed http 1 replayed"]
+            assert [each for each in walks.received[job_id] if "completed" in each] == ["completed http 1 replayed"]
 
 
 async def test_last_weeks_outcome_in_another_queue_is_not_meant(redis: Redis) -> None:
@@ -322,15 +322,15 @@ async def test_last_weeks_outcome_in_another_queue_is_not_meant(redis: Redis) ->
         )
         redis.add_event("http", "progress", "other", data="1")
         redis.add_job("sparql", "1", state="active")
-        told = await walks.watch("1", stays=True)
+        received = await walks.watch("1", stays=True)
         await subscribed(live, "1")
         for _ in range(2):
             await come_back(walks, redis, live)
-        assert told == []
+        assert received == []
         end(redis, "sparql", "1", 2)
         await walks.until("1", 1)
         await come_back(walks, redis, live)
-        assert told == ["completed sparql 2"]
+        assert received == ["completed sparql 2"]
 
 
 async def test_three_watches_of_a_large_result_on_one_connection(redis: Redis) -> None:
@@ -356,13 +356,13 @@ async def test_until_chooses_outcomes_too(redis: Redis) -> None:
 async def test_a_client_that_leaves_gets_nothing_more(redis: Redis) -> None:
     async with walking(redis) as (walks, live):
         redis.add_job("http", "1", state="active")
-        told = await walks.watch("1", queue="http")
+        received = await walks.watch("1", queue="http")
         await subscribed(live, "1")
         await walks.leave("1")
         await eventually(lambda: not live.bridge.fanout.rooms.of_job("http", "1"))
         end(redis, "http", "1", 1)
         await settled(walks, redis, live)
-        assert told == []
+        assert received == []
 
 
 async def test_more_jobs_than_fit_over_a_bridge_that_is_killed(redis: Redis) -> None:
@@ -390,11 +390,11 @@ async def test_more_jobs_than_fit_over_a_bridge_that_is_killed(redis: Redis) -> 
                 await walks.until(names[1], 1)
                 for name in names[700:]:
                     end(redis, "http", name, name)
-                await eventually(lambda: all(walks.told.values()))
+                await eventually(lambda: all(walks.received.values()))
             wrong = {
-                name: told
-                for name, told in walks.told.items()
-                if [each.split()[:3] for each in told] != [["completed", "http", name]]
+                name: received
+                for name, received in walks.received.items()
+                if [each.split()[:3] for each in received] != [["completed", "http", name]]
             }
             assert wrong == {}
 
@@ -415,7 +415,7 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
             await live.bridge.queues.wait_until_read(list(live.bridge.queues.by_label))
         for queue in ("q1", "q9999"):
             redis.add_job(queue, "1", state="active")
-        told = await walks.watch("1", stays=True)
+        received = await walks.watch("1", stays=True)
         await subscribed(live, "1", "q1")
         await come_back(walks, redis, live)
         for queue in ("q1", "q9999"):
@@ -423,4 +423,4 @@ async def test_ten_thousand_queues(redis: Redis) -> None:
         await walks.until("1", 2)
         await come_back(walks, redis, live)
         # The look-up in so many queues may take longer than the jobs, so outcomes may be replayed.
-        assert sorted(each.removesuffix(" replayed") for each in told) == ["completed q1 1", "completed q9999 1"]
+        assert sorted(each.removesuffix(" replayed") for each in received) == ["completed q1 1", "completed q9999 1"]

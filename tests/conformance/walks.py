@@ -26,11 +26,11 @@ class Walker:
     """The Node process with the client. Get it from `walker`.
 
     Attributes:
-        told: What each watch got, as `event queue value`, and `replayed` if it is a replay.
+        received: What each watch got, as `event queue value`, and `replayed` if it is a replay.
     """
 
     def __init__(self, process: Process) -> None:
-        self.told: dict[str, list[str]] = {}
+        self.received: dict[str, list[str]] = {}
         self._process = process
 
     async def watch(self, name: str, job_id: str | None = None, **options: Any) -> list[str]:
@@ -38,9 +38,9 @@ class Walker:
 
         Return the list to which the watch's events are added.
         """
-        self.told[name] = []
+        self.received[name] = []
         await self._do("watch", name=name, jobId=job_id or name, options=options)
-        return self.told[name]
+        return self.received[name]
 
     async def leave(self, name: str) -> None:
         await self._do("leave", name=name)
@@ -51,8 +51,8 @@ class Walker:
 
     async def until(self, name: str, count: int) -> list[str]:
         """Wait until the watch has got so many events, and return them."""
-        await eventually(lambda: len(self.told[name]) >= count)
-        return self.told[name]
+        await eventually(lambda: len(self.received[name]) >= count)
+        return self.received[name]
 
     async def read(self) -> None:
         """Take what the process writes, until the process ends."""
@@ -61,20 +61,20 @@ class Walker:
         async for chunk in self._process.stdout:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                told = json.loads(line)
-                self.told[told["name"]].append(_words(told))
+                received = json.loads(line)
+                self.received[received["name"]].append(_words(received))
 
     async def _do(self, command: str, **rest: Any) -> None:
         assert self._process.stdin is not None
         await self._process.stdin.send(json.dumps({"do": command, **rest}).encode() + b"\n")
 
 
-def _words(told: dict[str, Any]) -> str:
-    data = told["data"]
+def _words(received: dict[str, Any]) -> str:
+    data = received["data"]
     value = next((data[key] for key in ("data", "returnvalue", "failedReason", "lines") if key in data), None)
     if isinstance(value, str) and len(value) > 100:
         value = len(value)
-    words = [told["event"], data.get("queue"), value, "replayed" if told.get("replayed") else None]
+    words = [received["event"], data.get("queue"), value, "replayed" if received.get("replayed") else None]
     return " ".join(str(word) for word in words if word is not None)
 
 

@@ -90,16 +90,16 @@ async def test_the_worker_in_node(redis: Redis, tmp_path: Path) -> None:
                 url = live.url + "/healthz"
                 async with jobs.watch("mine", "http", ["progress"], logs=True) as events:
                     await jobs.submit("http", {"url": url}, job_id="mine")
-                    told: list[Any] = [(event.event, event.data) async for event in events]
+                    received: list[Any] = [(event.event, event.data) async for event in events]
                 noted = [await anext(lines) for _ in range(2)]
                 refused = await jobs.submit("http", {"url": live.url + "/nothing"}, job_id="refused")
                 last = [await anext(lines) for _ in range(2)][1]
             finally:
                 worker.send_signal(signal.SIGTERM)
         assert worker.returncode == 0
-    assert {event for event, _ in told} == {"progress", "job-log", "completed"}
-    assert [line for event, data in told if event == "job-log" for line in data["lines"]] == [f"{url} answered 200"]
-    assert told[-1][1]["returnvalue"] == {"status": 200, "bytes": 3}
+    assert {event for event, _ in received} == {"progress", "job-log", "completed"}
+    assert [line for event, data in received if event == "job-log" for line in data["lines"]] == [f"{url} answered 200"]
+    assert received[-1][1]["returnvalue"] == {"status": 200, "bytes": 3}
     assert [(line.message, line.source, line.queue, line.job_id) for line in noted] == [
         (f"fetching {url}", "node-worker", "http", "mine"),
         ("fetched", "node-worker", "http", "mine"),

@@ -161,8 +161,8 @@ def test_a_client_without_the_right_learns_nothing_of_the_job(token: str, has_to
         for side in sides:
             side.take(step)
             side.check()
-        told, expected = (side.walker.frames() for side in sides)
-        assert told == expected, step
+        received, expected = (side.walker.frames() for side in sides)
+        assert received == expected, step
     assert ("http", "1") not in sides[0].world.looked_up
     for side in sides:
         side.walker.check_answers()
@@ -182,8 +182,8 @@ def test_a_client_gets_answers_and_events_of_what_it_may_read(token: str, taken:
     for step in (*taken, ("answer",), ("read",), ("poll",), ("fetch",)):
         side.take(step)
         side.check()
-        told = side.walker.frames()
+        received = side.walker.frames()
         if not side.walker.sight.may_read("http", "1"):
-            assert not any(is_of_the_job(json.loads(frame)) for frame in told), step
+            assert not any(is_of_the_job(json.loads(frame)) for frame in received), step
     side.walker.check_answers()
     side.leave()

@@ -143,8 +143,8 @@ def test_a_client_without_the_right_learns_nothing_of_the_lines(token: str, has_
         for side in sides:
             side.take(step)
             side.check()
-        told, expected = (side.walker.frames() for side in sides)
-        assert told == expected, step
+        received, expected = (side.walker.frames() for side in sides)
+        assert received == expected, step
     for side in sides:
         side.walker.check_answers()
         side.leave()

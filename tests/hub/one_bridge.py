@@ -133,7 +133,7 @@ class Client:
         self.hub_client.outbox.written()
         return frames
 
-    def told(self) -> list[tuple[str, str | None]]:
+    def received(self) -> list[tuple[str, str | None]]:
         """Take the frames in the outbox, and return their events and positions."""
         return [(frame["event"], frame.get("id")) for frame in self.frames()]
 

@@ -182,8 +182,8 @@ class Worlds:
     # ---- comparing ----
 
     def compare(self, step: str) -> None:
-        told, expected = self.whole.frames(), self.part.frames()
-        assert told == expected, f"after {step}, with {self.rights} for the job {self.job_id}"
+        received, expected = self.whole.frames(), self.part.frames()
+        assert received == expected, f"after {step}, with {self.rights} for the job {self.job_id}"
         if self.seen and self.random.random() < 0.2:
             self.positions[self.random.choice(self.seen)] = f"{self.clock - self.random.randrange(60_000)}-0"
 

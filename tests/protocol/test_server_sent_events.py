@@ -128,18 +128,18 @@ def test_of_several_jobs_the_lowest_position_is_reported_without_what_follows_a_
     writer, parser = EventStreamWriter(None), Parser()
     parser.feed(writer.block(ack({"http": "10-0"}, {"http": "9-0~5", "sparql": "1-0"})))
     assert cursor_of(parser.last_id) == {"http": "9-0", "sparql": "1-0"}
-    (told,) = parser.feed(writer.block(event_frame("progress", "12-0", "http", "1", sub=0)))
-    assert not told.moves
-    (told,) = parser.feed(writer.block(event_frame("progress", "11-0", "http", "1", sub=1)))
-    assert cursor_of(told.id) == {"http": "11-0", "sparql": "1-0"}
+    (received,) = parser.feed(writer.block(event_frame("progress", "12-0", "http", "1", sub=0)))
+    assert not received.moves
+    (received,) = parser.feed(writer.block(event_frame("progress", "11-0", "http", "1", sub=1)))
+    assert cursor_of(received.id) == {"http": "11-0", "sparql": "1-0"}
 
 
 @pytest.mark.parametrize(("reason", "after"), [("trimmed", "9-0"), ("recreated", "0-0"), ("ahead", "0-0")])
 def test_a_gap_takes_the_position_away_if_it_is_another_stream(reason: str, after: str) -> None:
     writer, parser = EventStreamWriter(None), Parser()
     parser.feed(writer.block(ack({"http": "9-0", "sparql": "1-0"})))
-    (told,) = parser.feed(writer.block(encode(Gap(data=GapData("http", reason, None)))))
-    assert told.moves is (reason != "trimmed")
+    (received,) = parser.feed(writer.block(encode(Gap(data=GapData("http", reason, None)))))
+    assert received.moves is (reason != "trimmed")
     assert cursor_of(parser.last_id) == {"http": after, "sparql": "1-0"}
 
 
@@ -152,23 +152,23 @@ def test_a_gap_of_one_job_leaves_the_others() -> None:
     assert cursor_of(parser.last_id) == {"http": "3-0"}
 
 
-@pytest.mark.parametrize(("queues", "told"), [(200, True), (400, False)])
-def test_a_position_that_no_request_could_carry_is_left_out(queues: int, told: bool) -> None:
+@pytest.mark.parametrize(("queues", "received"), [(200, True), (400, False)])
+def test_a_position_that_no_request_could_carry_is_left_out(queues: int, received: bool) -> None:
     written = EventStreamWriter(None).block(ack({f"q{n}": "1795435729358-0" for n in range(queues)}))
     (event,) = Parser().feed(written)
-    assert event.moves is told
+    assert event.moves is received
     assert len(event.id) <= MAX_POSITION_BYTES
 
 
 def test_a_position_waits_for_no_subscription_that_is_over() -> None:
-    told = []
+    received = []
     for until_end in (False, True):
         writer, parser = EventStreamWriter(None, until_end=until_end), Parser()
         parser.feed(writer.block(ack({"http": "1-0"}, {"http": "1-0"})))
         for name, stream_id, sub in (("completed", "2-0", 0), ("progress", "3-0", 1)):
             parser.feed(writer.block(event_frame(name, stream_id, "http", "1", sub=sub)))
-        told.append(cursor_of(parser.last_id))
-    assert told == [{"http": "2-0"}, {"http": "3-0"}]
+        received.append(cursor_of(parser.last_id))
+    assert received == [{"http": "2-0"}, {"http": "3-0"}]
 
 
 def test_frames_and_the_close_frame_are_events_of_their_own() -> None:

@@ -117,7 +117,7 @@ class Subscription(NamedTuple):
 
     path: str
     data: Any
-    told: str
+    received: str
 
 
 SUBSCRIPTIONS: Final = {
@@ -188,7 +188,7 @@ async def test_a_row_of_the_table_of_websockets(jobs: Redis, row: list[str]) -> 
             gone = f"{column}gone"
             here, missing = (tokens(right, narrower, job_id)[column] for job_id in (HERE, gone))
             if cell == "ack":
-                assert await subscribe(live.url, name, HERE, here, cell, jobs) == SUBSCRIPTIONS[name].told
+                assert await subscribe(live.url, name, HERE, here, cell, jobs) == SUBSCRIPTIONS[name].received
                 continue
             with no_command_names(jobs, HERE, gone):
                 answer = await subscribe(live.url, name, HERE, here, cell)
@@ -212,8 +212,8 @@ async def subscribe(url: str, name: str, job_id: str, token: str | None, cell: s
         assert frame["event"] == "ack", frame
         redis.add_event("http", "progress", "another", data="1")
         redis.add_log("a line", queue="http")
-        told: str = (await client.receive())["event"]
-        return told
+        received: str = (await client.receive())["event"]
+        return received
 
 
 @pytest.mark.thorough

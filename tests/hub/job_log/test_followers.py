@@ -101,12 +101,12 @@ class Client:
     def frames(self) -> list[dict[str, Any]]:
         return [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
 
-    def told(self) -> list[object]:
+    def received(self) -> list[object]:
         """Return the lines and the names of events that came, in order."""
-        told: list[object] = []
+        received: list[object] = []
         for frame in self.frames():
-            told += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
-        return told
+            received += frame["data"]["lines"] if frame["event"] == "job-log" else [frame["event"]]
+        return received
 
     def after(self) -> dict[str, str]:
         self.ask("ping")
@@ -126,15 +126,15 @@ def test_the_last_lines_come_before_the_outcome_and_nobody_else_waits() -> None:
     other.subscribe("active", events=["*"])
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a"]
+    assert client.received() == ["a"]
     bridge.lists["http", "7"].append(b"b")
     bridge.publish(OUTCOME)
-    assert other.told() == ["completed"]
-    assert client.told() == []
+    assert other.received() == ["completed"]
+    assert client.received() == []
     bridge.look()
-    assert client.told() == ["b", "completed"]
+    assert client.received() == ["b", "completed"]
     assert not client.hub_client.keys
-    assert other.told() == []
+    assert other.received() == []
 
 
 def test_later_events_of_the_job_stay_behind_its_outcome() -> None:
@@ -144,7 +144,7 @@ def test_later_events_of_the_job_stay_behind_its_outcome() -> None:
     bridge.look()
     bridge.publish(OUTCOME, [b"event", b"waiting", b"jobId", b"7"], [b"event", b"active", b"jobId", b"8"])
     bridge.look()
-    assert client.told() == ["completed", "waiting"]
+    assert client.received() == ["completed", "waiting"]
 
 
 def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
@@ -155,10 +155,10 @@ def test_a_look_that_began_before_the_outcome_does_not_count() -> None:
     (group,), _ = bridge.fanout.job_logs.groups(("http", "7"))
     bridge.publish(OUTCOME)
     bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([])))
-    assert client.told() == []
+    assert client.received() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a", "completed"]
+    assert client.received() == ["a", "completed"]
 
 
 def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
@@ -173,10 +173,10 @@ def test_a_second_outcome_meanwhile_waits_for_a_further_look() -> None:
     bridge.publish([b"event", b"active", b"jobId", b"7"], OUTCOME)
     assert not bridge.waiting, "its time runs already"
     bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([])))
-    assert client.told() == []
+    assert client.received() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a", "completed", "completed"]
+    assert client.received() == ["a", "completed", "completed"]
 
 
 def test_what_waits_too_long_goes_on_without_lines() -> None:
@@ -186,10 +186,10 @@ def test_what_waits_too_long_goes_on_without_lines() -> None:
     bridge.look()
     bridge.waiting.clear()
     bridge.publish(OUTCOME)
-    assert client.told() == []
+    assert client.received() == []
     (subscription,) = bridge.waiting
     bridge.fanout.job_logs.give_up(subscription)
-    assert client.told() == ["completed"]
+    assert client.received() == ["completed"]
     assert not bridge.fanout.job_logs.draining
 
 
@@ -207,7 +207,7 @@ def test_no_position_lies_behind_an_outcome_that_waits() -> None:
     assert other.after() == {"http": "3-0"}
     assert not other.hub_client.catching_up
     bridge.look()
-    assert client.told() == ["completed"]
+    assert client.received() == ["completed"]
     assert client.after() == {"http": "3-0"}
     assert not bridge.fanout.job_logs.draining
 
@@ -221,11 +221,11 @@ def test_a_gap_does_not_overtake_an_outcome_that_waits() -> None:
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
     begin_again(bridge.fanout, "analyzer", "trimmed", "1-0", "1-0")
     bridge.fanout.end_reread("analyzer", "1-0")
-    assert client.told() == []
+    assert client.received() == []
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "1-0")
     bridge.fanout.cursors["http"] = "1-0"
     bridge.fanout.end_reread("http", "1-0")
-    assert client.told() == ["completed", "gap"]
+    assert client.received() == ["completed", "gap"]
 
 
 def test_events_of_the_first_moments_wait_for_the_lines_that_there_are() -> None:
@@ -235,9 +235,9 @@ def test_events_of_the_first_moments_wait_for_the_lines_that_there_are() -> None
     client.subscribe("active", logs=True, events=["*"])
     assert not client.early
     bridge.publish([b"event", b"progress", b"jobId", b"7", b"data", b"1"])
-    assert client.told() == []
+    assert client.received() == []
     bridge.look()
-    assert client.told() == ["a", "b", "progress"]
+    assert client.received() == ["a", "b", "progress"]
 
 
 def test_a_job_that_does_not_exist_waits_for_nothing_and_is_looked_at_once_it_lives() -> None:
@@ -247,11 +247,11 @@ def test_a_job_that_does_not_exist_waits_for_nothing_and_is_looked_at_once_it_li
     assert not client.hub_client.catching_up
     assert bridge.look() == 0
     bridge.publish([b"event", b"active", b"jobId", b"7"])
-    assert client.told() == ["active"]
+    assert client.received() == ["active"]
     assert bridge.news == [(("http", "7"), False)]
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a"]
+    assert client.received() == ["a"]
 
 
 def test_a_job_of_a_queue_without_events_is_looked_at_before_anything_tells_of_it() -> None:
@@ -262,7 +262,7 @@ def test_a_job_of_a_queue_without_events_is_looked_at_before_anything_tells_of_i
     assert (("http", "7"), False) in bridge.news
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a"]
+    assert client.received() == ["a"]
 
 
 def test_nobody_looks_after_the_end_until_the_job_lives_again() -> None:
@@ -289,8 +289,8 @@ def test_a_client_that_leaves_takes_nothing_back_and_holds_up_nobody() -> None:
     groups, _ = bridge.fanout.job_logs.groups(("http", "7"))
     client.hub_client.end_all()
     bridge.fanout.job_logs.send(groups[0], groups[0].reader.result_of(ReadLines([])))
-    assert client.told() == []
-    assert other.told() == ["completed"]
+    assert client.received() == []
+    assert other.received() == ["completed"]
     assert not bridge.fanout.job_logs.draining
 
 
@@ -306,9 +306,9 @@ def test_clients_that_are_equally_far_share_a_look_and_its_frame() -> None:
     late = bridge.client()
     late.subscribe("active", logs=True)
     assert bridge.look() == 2
-    assert late.told() == ["a"]
+    assert late.received() == ["a"]
     assert bridge.look() == 1
-    assert [client.told() for client in clients] == [[], [], []]
+    assert [client.received() for client in clients] == [[], [], []]
 
 
 def test_a_position_goes_on_where_it_was() -> None:
@@ -338,10 +338,10 @@ def test_a_client_that_has_not_taken_what_waits_gets_its_lines_later() -> None:
     assert not groups
     assert [subscription.client for subscription in full] == [client.hub_client]
     bridge.publish(OUTCOME)
-    assert client.told() == ["x" * 3000]
+    assert client.received() == ["x" * 3000]
     client.hub_client.outbox.written()
     bridge.look()
-    assert client.told() == ["y" * 3000, "completed"]
+    assert client.received() == ["y" * 3000, "completed"]
 
 
 def test_a_frame_says_what_is_odd_about_it() -> None:
@@ -375,7 +375,7 @@ def test_an_outcome_waits_for_however_many_lines_there_are() -> None:
     lines = bridge.lists["http", "7"] = [b"%d" % number for number in range(2500)]
     bridge.publish(OUTCOME)
     bridge.look()
-    assert client.told() == [*(line.decode() for line in lines), "completed"]
+    assert client.received() == [*(line.decode() for line in lines), "completed"]
 
 
 def test_a_job_of_that_id_in_another_queue_is_another_job() -> None:
@@ -402,14 +402,14 @@ def test_with_two_queues_an_outcome_of_each_waits_for_the_lines_of_each() -> Non
     bridge.publish(OUTCOME, queue="http")
     bridge.publish(OUTCOME, queue="analyzer")
     bridge.look("http")
-    assert client.told() == []
+    assert client.received() == []
     bridge.look("analyzer")
-    assert client.told() == ["completed", "completed"]
+    assert client.received() == ["completed", "completed"]
     bridge.publish([b"event", b"waiting", b"jobId", b"7"], OUTCOME)
     bridge.fanout.cursors["analyzer"] = bridge.fanout.verified["analyzer"] = "0-0"
     begin_again(bridge.fanout, "analyzer", "trimmed", "0-0", "0-0")
     bridge.fanout.end_reread("analyzer", "0-0")
-    assert client.told() == ["completed", "gap"], "the gap is another queue's"
+    assert client.received() == ["completed", "gap"], "the gap is another queue's"
 
 
 def test_what_waits_for_lines_of_a_client_that_leaves_goes_on() -> None:
@@ -437,9 +437,9 @@ def test_what_a_client_has_no_room_for_is_read_again() -> None:
     client.hub_client.outbox.take()
     client.hub_client.outbox.written()
     assert bridge.fanout.job_logs.send(group, group.reader.result_of(ReadLines([b"a"])))
-    assert client.told() == ["a"]
+    assert client.received() == ["a"]
     bridge.look()
-    assert client.told() == []
+    assert client.received() == []
 
 
 def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
@@ -454,10 +454,10 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     deliver_outcome(
         bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", bridge.fanout.known("http")
     )
-    assert client.told() == []
+    assert client.received() == []
     bridge.lists["http", "7"] = [b"a"]
     bridge.look()
-    assert client.told() == ["a", "completed"]
+    assert client.received() == ["a", "completed"]
 
 
 def test_what_is_read_back_waits_for_the_lines_too() -> None:
@@ -469,13 +469,13 @@ def test_what_is_read_back_waits_for_the_lines_too() -> None:
     assert waits(client)
     assert not client.hub_client.backlog, "the lines come first"
     bridge.look()
-    assert client.told() == ["a"]
+    assert client.received() == ["a"]
     backlog = client.hub_client.backlog
     assert backlog is not None
     ((of, index),), _ = backlog.take(9)
     replay(bridge.fanout, of, index, (b"1-0", [b"event", b"active", b"jobId", b"7"]))
     bridge.look()
-    assert client.told() == ["active"]
+    assert client.received() == ["active"]
 
 
 def test_lines_of_a_queue_that_is_forgotten_are_waited_for_no_more() -> None:
@@ -543,9 +543,9 @@ def test_an_outcome_that_comes_while_events_are_read_back_waits_for_its_lines_af
     bridge.publish(OUTCOME)
     bridge.lists["http", "7"] = [b"a"]
     replay(bridge.fanout, of, index, (b"1-0", active))
-    assert client.told() == ["active"]
+    assert client.received() == ["active"]
     bridge.look()
-    assert client.told() == ["a", "completed"]
+    assert client.received() == ["a", "completed"]
 
 
 def test_a_list_of_a_queue_that_was_forgotten_begins_again() -> None:
@@ -559,6 +559,6 @@ def test_a_list_of_a_queue_that_was_forgotten_begins_again() -> None:
     do_all(bridge.fanout.fill("http", [], "0-0"))
     bridge.publish([b"event", b"active", b"jobId", b"7"])
     bridge.lists["http", "7"] = [b"a", b"b", b"c"]
-    client.told()
+    client.received()
     bridge.look()
-    assert client.told() == ["a", "b", "c"]
+    assert client.received() == ["a", "b", "c"]

@@ -24,7 +24,7 @@ def test_a_client_that_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
     assert client.woken == 1
     client.hub_client.close(Close(CloseCode.NORMAL, "again", error_frame("bad-json", "m", None, None)))
     assert client.ask("ping") is None
-    assert client.told() == [("error", None)]
+    assert client.received() == [("error", None)]
     assert client.hub_client.closing is not None
     assert client.hub_client.closing.code == CloseCode.ABUSE
     assert not client.hub_client.keys

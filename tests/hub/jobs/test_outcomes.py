@@ -51,16 +51,16 @@ def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
     assert client.member().job_states == {"http": JobEnded(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 1
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    assert client.told() == [], "it has that"
+    assert client.received() == [], "it has that"
     deliver_outcome(bridge.fanout, owe(client), hash_of("failed", 6), "5-0", seen(client))
-    assert client.told() == [("failed", "5-0~6")]
+    assert client.received() == [("failed", "5-0~6")]
 
 
 def test_a_stream_that_was_emptied_was_read_as_far_as_it_was() -> None:
     bridge = Bridge()
     client = watching(bridge)
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "0-0", seen(client))
-    assert client.told() == [("completed", "1-0~5")]
+    assert client.received() == [("completed", "1-0~5")]
 
 
 def test_a_failure_tells_its_reason() -> None:
@@ -76,17 +76,17 @@ def test_a_job_that_is_gone_is_reported_unless_something_newer_is_known() -> Non
     bridge = Bridge()
     client = watching(bridge)
     deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
-    assert client.told() == [("removed", "5-0~0")]
+    assert client.received() == [("removed", "5-0~0")]
     deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
-    assert client.told() == [], "its life is over"
+    assert client.received() == [], "its life is over"
     client = watching(Bridge())
     owed, before = owe(client), seen(client)
     client.fanout.publish("http", [(b"6-0", event("progress")), (b"7-0", event("waiting"))])
     client.frames()
     deliver_outcome(client.fanout, owed, None, "5-0", before)
-    assert client.told() == []
+    assert client.received() == []
     deliver_outcome(client.fanout, owe(client), None, "7-0", seen(client))
-    assert client.told() == [("removed", "7-0~0")], "what the hash says is as new as the event"
+    assert client.received() == [("removed", "7-0~0")], "what the hash says is as new as the event"
 
 
 def test_an_outcome_of_the_life_before_is_reported_and_the_job_lives_on() -> None:
@@ -95,11 +95,11 @@ def test_an_outcome_of_the_life_before_is_reported_and_the_job_lives_on() -> Non
     owed, before = owe(client), seen(client)
     bridge.publish("6-0", event("waiting"))
     deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
-    assert client.told() == [("completed", "5-0~5")]
+    assert client.received() == [("completed", "5-0~5")]
     assert client.member().job_states == {"http": ALIVE}
     assert client.member().was_delivered("http", "5")
     bridge.publish("7-0", event("completed", returnvalue="2"))
-    assert client.told() == [("completed", "7-0")]
+    assert client.received() == [("completed", "7-0")]
 
 
 def test_an_event_that_is_held_back_before_an_owed_outcome_has_no_position() -> None:
@@ -112,7 +112,7 @@ def test_an_event_that_is_held_back_before_an_owed_outcome_has_no_position() -> 
     deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     bridge.publish("7-0", event("progress"))
     bridge.fanout.release(client.member())
-    assert client.told() == [("progress", None), ("completed", "5-0~5"), ("progress", "7-0")]
+    assert client.received() == [("progress", None), ("completed", "5-0~5"), ("progress", "7-0")]
 
 
 def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
@@ -130,15 +130,15 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     ):
         bridge.publish(f"{number}-0", event(name, prev=prev))
         assert client.member().job_states == {"http": ALIVE if number == 6 else JobEnded(b"5-0")}
-    assert client.told() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
-    assert other.told() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
+    assert client.received() == [("waiting", "2-0"), ("removed", "4-0"), ("waiting", "6-0")]
+    assert other.received() == [("completed", "3-0"), ("removed", "4-0"), ("removed", "5-0")]
 
 
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     bridge = Bridge()
     client = watching(bridge)
     deliver_outcome(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
-    assert client.told() == []
+    assert client.received() == []
     assert client.member().owed == set()
     assert client.member().job_states == {"http": ALIVE}
 
@@ -147,7 +147,7 @@ def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     bridge = Bridge()
     client = watching(bridge, events=["failed"])
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    assert client.told() == []
+    assert client.received() == []
     assert client.member().job_states == {"http": JobEnded(b"5-0")}
     assert bridge.fanout.counts["from-hash"] == 0
 
@@ -157,13 +157,13 @@ def test_what_is_owed_no_more_is_not_looked_at() -> None:
     client = watching(bridge)
     owed = owe(client)
     bridge.publish("2-0", event("completed"))
-    assert client.told() == [("completed", "2-0")]
+    assert client.received() == [("completed", "2-0")]
     deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
-    assert client.told() == []
+    assert client.received() == []
     owed = owe(client)
     client.hub_client.end(client.member())
     deliver_outcome(bridge.fanout, owed, hash_of("failed", 7), "5-0", seen(client))
-    assert client.told() == []
+    assert client.received() == []
 
 
 @pytest.mark.parametrize("queue", ["http", "analyzer"])
@@ -175,7 +175,7 @@ def test_a_hole_that_was_found_in_the_queue_meanwhile_has_the_hash_read_again(qu
     bridge.fanout.end_reread(queue, "0-0")
     client.frames()
     deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
-    assert client.told() == ([] if queue == "http" else [("completed", "5-0~5")])
+    assert client.received() == ([] if queue == "http" else [("completed", "5-0~5")])
     assert client.owed() == ([owed] if queue == "http" else [])
 
 
@@ -184,7 +184,7 @@ def test_a_stream_that_went_back_was_read_as_far_as_it_was_before() -> None:
     client = watching(bridge)
     bridge.publish("8-0", event("progress"))
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    assert client.told() == [("completed", "8-0~5")]
+    assert client.received() == [("completed", "8-0~5")]
 
 
 def test_while_an_outcome_is_owed_events_have_no_position() -> None:
@@ -192,11 +192,11 @@ def test_while_an_outcome_is_owed_events_have_no_position() -> None:
     client = watching(bridge, events=["*"])
     owe(client)
     bridge.publish("2-0", event("progress"))
-    assert client.told() == [("progress", None)]
+    assert client.received() == [("progress", None)]
     bridge.publish("3-0", event("failed"))
-    assert client.told() == [("failed", "3-0")]
+    assert client.received() == [("failed", "3-0")]
     bridge.publish("4-0", event("waiting"))
-    assert client.told() == [("waiting", "4-0")]
+    assert client.received() == [("waiting", "4-0")]
 
 
 def test_a_pong_names_no_queue_in_which_an_outcome_is_owed() -> None:
@@ -218,7 +218,7 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
     of, index = client.to_read_back()
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    assert client.told() == []
+    assert client.received() == []
     replay(bridge.fanout, of, index, (b"1-0", event("progress")))
     frames = client.frames()
     assert [(frame["event"], frame["id"], frame["replayed"]) for frame in frames] == [
@@ -271,10 +271,10 @@ def test_an_outcome_that_is_not_there_any_more_comes_from_the_hash() -> None:
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()}, "1-0")
     of, index = client.to_read_back()
     replay(bridge.fanout, of, index, None)
-    assert client.told() == [("gap", None)]
+    assert client.received() == [("gap", None)]
     (owed,) = client.owed()
     deliver_outcome(bridge.fanout, owed, hash_of(), "1-0", seen(client))
-    assert client.told() == [("completed", "1-0~5")]
+    assert client.received() == [("completed", "1-0~5")]
 
 
 def test_nothing_is_read_back_for_a_client_that_left() -> None:
@@ -285,7 +285,7 @@ def test_nothing_is_read_back_for_a_client_that_left() -> None:
     of, index = client.to_read_back()
     client.hub_client.end(client.member())
     replay(bridge.fanout, of, index, (b"1-0", event("completed")))
-    assert client.told() == []
+    assert client.received() == []
 
 
 # ---- looking again ----
@@ -341,7 +341,7 @@ def test_without_events_each_look_tells_of_another_life() -> None:
     client.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of()})
     (owed,) = client.owed()
     deliver_outcome(bridge.fanout, owed, hash_of(), "0-0", seen(client))
-    assert client.told() == [("completed", "7-0~5")]
+    assert client.received() == [("completed", "7-0~5")]
     look(bridge, {JOB: hash_of()}, "0-0")
     assert client.owed() == []
     look(bridge, {JOB: hash_of("active")}, "0-0")
@@ -377,7 +377,7 @@ def test_a_job_that_cannot_be_looked_up_is_refused_and_left() -> None:
     assert [result.get("error", {}).get("code") for result in ack["results"]] == ["unavailable", None]
     assert [room.job_id for room in client.hub_client.keys] == ["2"]
     client.complete(client.begin({"jobId": "1", "queue": "http"}), found)
-    assert client.told() == [("error", None)]
+    assert client.received() == [("error", None)]
 
 
 def test_what_was_answered_or_left_is_not_answered_again() -> None:
@@ -388,7 +388,7 @@ def test_what_was_answered_or_left_is_not_answered_again() -> None:
     client.frames()
     client.complete(join)
     client.hub_client.fail(join, UNAVAILABLE)
-    assert client.told() == []
+    assert client.received() == []
     member = client.member()
     client.hub_client.end(member)
     client.hub_client.end(member)

@@ -21,7 +21,7 @@ def test_an_entry_that_is_no_job_event_is_passed_by() -> None:
     bridge.publish("1-0", [b"event", b"drained", b"id", b"1"])
     bridge.publish("2-0", [b"jobId", b"1", b"x", b"y"])
     bridge.publish("3-0", [b"x", b"y", b"jobId", b"1", b"event", b"active"])
-    assert client.told() == [("active", "3-0")]
+    assert client.received() == [("active", "3-0")]
     assert bridge.fanout.counts["missing-field"] == 1
     assert bridge.fanout.counts["entries"] == 3
     assert bridge.fanout.counts["deliveries"] == 1
@@ -35,7 +35,7 @@ def test_an_entry_that_breaks_everything_is_skipped_and_logged_once(caplog: pyte
     poison: list[bytes] = [*event("active"), b"x", None]  # type: ignore[list-item]
     entries = [(b"1-0", poison), (b"2-0", poison), (b"3-0", event("completed"))]
     assert bridge.fanout.publish("http", entries) == 3
-    assert client.told() == [("completed", "3-0")]
+    assert client.received() == [("completed", "3-0")]
     assert bridge.fanout.counts["poison"] == 2
     assert len(caplog.records) == 1
     assert "1-0" in caplog.text
@@ -59,7 +59,7 @@ def test_what_is_held_is_sent_as_what_happens() -> None:
     bridge.fanout.end_reread("http", "0-0")
     bridge.fanout.without_position.clear()
     bridge.publish("3-0", event("completed", returnvalue="1"))
-    assert client.told() == [("gap", None)]
+    assert client.received() == [("gap", None)]
     bridge.fanout.release(client.member())
     assert [(frame["event"], "replayed" in frame) for frame in client.frames()] == [
         ("progress", False),
@@ -80,7 +80,7 @@ def test_a_client_that_is_over_with_the_outcome_gets_nothing_that_was_held_after
         bridge.publish(f"{number}-0", event(name))
     assert client.hub_client.outbox.size > 0
     bridge.fanout.release(client.member())
-    assert client.told() == [("progress", "2-0"), ("failed", "3-0")]
+    assert client.received() == [("progress", "2-0"), ("failed", "3-0")]
     assert client.hub_client.outbox.size == 0
     assert not client.hub_client.keys
 
@@ -127,25 +127,25 @@ def test_after_a_gap_what_is_known_of_a_job_s_end_is_in_doubt() -> None:
 
 
 def test_the_callback_hears_of_a_hole_and_of_its_end() -> None:
-    told: list[str] = []
-    bridge = Bridge(on_gap=told.append)
+    noted: list[str] = []
+    bridge = Bridge(on_gap=noted.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
-    assert (told, bridge.fanout.without_position, [*bridge.fanout.rereads]) == ([], {"http"}, ["http"])
+    assert (noted, bridge.fanout.without_position, [*bridge.fanout.rereads]) == ([], {"http"}, ["http"])
     bridge.fanout.end_reread("http", "0-0")
-    assert (told, bridge.fanout.without_position, [*bridge.fanout.rereads]) == (["http"], {"http"}, [])
+    assert (noted, bridge.fanout.without_position, [*bridge.fanout.rereads]) == (["http"], {"http"}, [])
 
 
 def test_a_stream_that_is_read_again_is_not_looked_up_before_that_is_done() -> None:
-    told: list[str] = []
-    bridge = Bridge(on_gap=told.append)
+    noted: list[str] = []
+    bridge = Bridge(on_gap=noted.append)
     begin_again(bridge.fanout, "http", "trimmed", "1-0", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
-    assert (told, bridge.fanout.without_position) == ([], {"http"})
+    assert (noted, bridge.fanout.without_position) == ([], {"http"})
     bridge.fanout.end_reread("http", "0-0")
     bridge.fanout.doubt("http")
     bridge.fanout.resolve("http")
-    assert (told, bridge.fanout.without_position) == (["http", "http"], set())
+    assert (noted, bridge.fanout.without_position) == (["http", "http"], set())
 
 
 def test_what_was_published_before_is_not_published_again() -> None:
@@ -156,10 +156,10 @@ def test_what_was_published_before_is_not_published_again() -> None:
     client.frames()
     begin_again(bridge.fanout, "http", "trimmed", "3-0", "0-0")
     bridge.fanout.without_position.clear()
-    assert client.told() == [("gap", None)]
+    assert client.received() == [("gap", None)]
     for stream_id, name, job_id in (("1-0", "active", "1"), ("2-0", "progress", "1"), ("3-0", "active", "2")):
         bridge.publish(stream_id, event(name, job_id))
-    assert client.told() == [("progress", "2-0"), ("active", "3-0")]
+    assert client.received() == [("progress", "2-0"), ("active", "3-0")]
 
 
 def test_a_queue_that_is_forgotten_is_a_new_one_when_it_comes_back() -> None:
@@ -228,8 +228,8 @@ def test_a_client_that_comes_from_a_faster_bridge_gets_nothing_again() -> None:
     other.subscribe({"jobId": "1", "queue": "http", "events": ["*"]}, {}, "1-0")
     for number, name in ((2, "progress"), (3, "completed"), (4, "waiting")):
         bridge.publish(f"{number}-0", event(name))
-    assert client.told() == [("waiting", "4-0")]
-    assert other.told() == [("progress", "2-0"), ("completed", "3-0"), ("waiting", "4-0")]
+    assert client.received() == [("waiting", "4-0")]
+    assert other.received() == [("progress", "2-0"), ("completed", "3-0"), ("waiting", "4-0")]
 
 
 @pytest.mark.parametrize(("reason", "ahead"), [("trimmed", {"http": b"3-0"}), ("recreated", {})])
@@ -246,7 +246,7 @@ def test_after_another_stream_began_a_client_that_came_from_a_faster_bridge_gets
     client.frames()
     bridge.publish("2-0", event("progress"))
     # No position is sent until outcomes that were missed have been looked up.
-    assert client.told() == ([] if ahead else [("progress", None)])
+    assert client.received() == ([] if ahead else [("progress", None)])
 
 
 def test_what_is_held_for_a_client_that_does_not_read_overflows_for_that_one_alone() -> None:

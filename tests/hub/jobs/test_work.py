@@ -188,6 +188,8 @@ def test_a_gap_is_reported_client_by_client() -> None:
         client.outbox.take()
     hub.fanout.cursors["q0"] = hub.fanout.verified["q0"] = "1-0"
     _, floor = hub.fanout.begin_reread("q0", "1-0", "0-0")
-    told = [sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.send_gap("q0", "trimmed", floor)]
+    received = [
+        sum(len(client.outbox.take()) for client in clients) for _ in hub.fanout.send_gap("q0", "trimmed", floor)
+    ]
     # One step for the state of a subscription, and one for its client.
-    assert told == [0] * 10 + [1] * 10
+    assert received == [0] * 10 + [1] * 10

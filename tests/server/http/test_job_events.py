@@ -50,15 +50,15 @@ async def test_events_are_those_of_the_websocket_and_ids_are_the_lowest_position
         assert (first.event, first.data) == ("ack", ack["data"])
         assert cursor_of(first.id) == {"http": "0-0"}
         assert source.parser.retry == 1000
-        told: dict[str, str] = {}
+        received: dict[str, str] = {}
         for queue, job_id, event, value in [*recorded, ("http", "2", "mine:own", "x"), ("http", "2", "failed", "")]:
             field = {"completed": "returnvalue", "failed": "failedReason"}.get(event, "text")
             sent = redis.add_event(queue, event, job_id, prev="active", **{field: value})
             frame, here = await client.receive(), await source.receive()
             assert (here.event, here.data, frame["id"]) == (frame["event"], frame["data"], sent)
-            told[queue] = sent
+            received[queue] = sent
             assert all(position(reached) <= position(sent) for reached in cursor_of(source.parser.last_id).values())
-        while cursor_of(source.parser.last_id) != told:
+        while cursor_of(source.parser.last_id) != received:
             await source.position()
 
 

@@ -49,10 +49,10 @@ async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> N
         for request in requests:
             await client.send_raw(json.dumps(request))
         expected = [await client.receive() for _ in range(len(requests) + 1)]
-        told = [await source.frame() for _ in expected]
-        assert told[0] == expected[0]
-        assert told[0]["event"] == "hello"
-        assert sorted(map(json.dumps, told)) == sorted(map(json.dumps, expected))
+        received = [await source.frame() for _ in expected]
+        assert received[0] == expected[0]
+        assert received[0]["event"] == "hello"
+        assert sorted(map(json.dumps, received)) == sorted(map(json.dumps, expected))
         for event, job_id, fields in [
             ("progress", "1", {"data": '{\r\n "a": [1,\n\n2]}'}),
             ("completed", "2", {"returnvalue": "1"}),
@@ -92,8 +92,8 @@ async def test_two_jobs_of_one_id_are_told_apart(redis: Redis) -> None:
                 await source.frame()
             sent = [redis.add_event(queue, "completed", "1", returnvalue="1") for queue in ("http", "sparql")]
             frames = [await source.frame() for _ in range(3)]
-            told = {(frame.get("sub"), frame["data"]["queue"], frame["id"]) for frame in frames}
-            assert told == {(None, "http", sent[0]), (None, "sparql", sent[1]), ("queue", "sparql", sent[1])}
+            received = {(frame.get("sub"), frame["data"]["queue"], frame["id"]) for frame in frames}
+            assert received == {(None, "http", sent[0]), (None, "sparql", sent[1]), ("queue", "sparql", sent[1])}
 
 
 async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis) -> None:

@@ -68,9 +68,9 @@ async def test_a_gap_is_news(redis: Redis) -> None:
             redis.client.delete("bull:http:events")
             redis.add_event("http", "active", "2")
             with anyio.fail_after(20):
-                told = [event.data for event in await source.rest()]
+                received = [event.data for event in await source.rest()]
             reason = "recreated" if server_counts() else "trimmed"
-            assert (names(told), told[0]["data"]["reason"]) == (["gap", "pong"], reason)
+            assert (names(received), received[0]["data"]["reason"]) == (["gap", "pong"], reason)
 
 
 async def test_everything_is_answered_and_replayed_before_it_ends(redis: Redis) -> None:
@@ -92,8 +92,8 @@ async def test_everything_is_answered_and_replayed_before_it_ends(redis: Redis) 
             began = anyio.current_time()
             frames = await poll(live.url, requests, wait)
             assert anyio.current_time() - began < 10
-            told = [frame["data"]["jobId"] for frame in frames if "replayed" in frame]
-            assert sorted(told) == sorted([*jobs, "kept"])
+            received = [frame["data"]["jobId"] for frame in frames if "replayed" in frame]
+            assert sorted(received) == sorted([*jobs, "kept"])
             assert names(frames).count("ack") == 2
             assert frames[-1]["event"] == "pong"
 
@@ -186,7 +186,7 @@ class Poller:
 
     def __init__(self) -> None:
         self.positions: dict[str, dict[str, str]] = {}
-        self.told: list[tuple[str, str, str]] = []
+        self.received: list[tuple[str, str, str]] = []
         self.waiting: set[str] = set()
 
     async def poll(self, url: str, wait: str) -> None:
@@ -201,7 +201,7 @@ class Poller:
             self.positions[job_id] = {**ack["after"], **result.get("after", {})}
         for frame in frames[2:-1]:
             job_id = frame["data"]["jobId"]
-            self.told.append((job_id, frame["event"], frame["id"]))
+            self.received.append((job_id, frame["event"], frame["id"]))
             self.positions[job_id]["http"] = frame["id"]
             if frame["event"] != "progress":
                 self.waiting.discard(job_id)
@@ -248,15 +248,15 @@ async def test_no_outcome_is_lost_or_doubled_over_two_hundred_polls(redis: Redis
             now = len(written) // 2
             for _ in range(jobs_per_poll):
                 chosen.add(f"{chance.randrange(2)}-{min(3999, max(0, now + chance.randrange(-20, 40)))}")
-            poller.waiting |= chosen - {job for job, event, _ in poller.told if event != "progress"}
+            poller.waiting |= chosen - {job for job, event, _ in poller.received if event != "progress"}
             await poller.poll(live.url, chance.choice(["0", "0", "0.02", "0.1", "5"]))
         stopped.set()
     async with live_bridge(redis.url) as live:
         poller.waiting &= written.keys()
         while poller.waiting:
             await poller.poll(live.url, "5")
-    outcomes = [(job, sent) for job, event, sent in poller.told if event != "progress"]
+    outcomes = [(job, sent) for job, event, sent in poller.received if event != "progress"]
     ends = {job: events[-1][1] for job, events in written.items()}
     assert len(outcomes) > 100
     assert sorted(outcomes) == sorted((job, ends[job]) for job in chosen & written.keys())
-    assert len(set(poller.told)) == len(poller.told)
+    assert len(set(poller.received)) == len(poller.received)

@@ -33,7 +33,7 @@ async def logger(kind: str, redis: Redis) -> Logger:
     return await anyio.to_thread.run_sync(partial(Logger, kind, redis, "http"))
 
 
-async def told(client: RawClient, last: str) -> list[Any]:
+async def received(client: RawClient, last: str) -> list[Any]:
     """Return the lines, and the names of other events, up to the line or event `last`."""
     items: list[Any] = []
     while last not in items:
@@ -53,12 +53,12 @@ async def test_lines_come_in_order_once_and_before_the_outcome(redis: Redis, kin
             lines = [f"line {number}\n💥" for number in range(12)]
             for line in lines[:8]:
                 await worker.tell(log=line)
-                assert await told(client, line) == [line]
+                assert await received(client, line) == [line]
             # Lines that are written just before the end are not lost, if no more are written than the list keeps.
             for line in lines[8:]:
                 await worker.tell(log=line)
             await worker.tell(end=1)
-            assert await told(client, "completed") == [*lines[8:], "completed"]
+            assert await received(client, "completed") == [*lines[8:], "completed"]
 
 
 async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
@@ -68,17 +68,17 @@ async def test_lines_of_a_log_that_is_cleared(redis: Redis) -> None:
             await worker.tell(add={"jobId": "j"})
             for line in "abc":
                 await worker.tell(log=line)
-            assert await told(client, "c") == ["a", "b", "c"]
+            assert await received(client, "c") == ["a", "b", "c"]
             await worker.tell(clear=1)
             await worker.tell(log="d")
-            assert await told(client, "d") == ["d"]
+            assert await received(client, "d") == ["d"]
             await worker.tell(clear=0)
             await seen_empty(live.bridge, client)
             for line in "cd":
                 await worker.tell(log=line)
-            assert await told(client, "d") == ["c", "d"]
+            assert await received(client, "d") == ["c", "d"]
             await worker.tell(end=1)
-            assert await told(client, "completed") == ["completed"]
+            assert await received(client, "completed") == ["completed"]
 
 
 async def seen_empty(bridge: Any, client: RawClient) -> None:
@@ -96,7 +96,7 @@ async def test_lines_of_a_job_that_is_removed_at_its_end(redis: Redis, kind: str
             await worker.tell(add={"jobId": "j", "removeOnComplete": True})
             for line in "abc":
                 await worker.tell(log=line)
-                assert await told(client, line) == [line]
+                assert await received(client, line) == [line]
             await worker.tell(log="never read", end=1)
             frames = await client.until("completed")
             assert [frame["data"]["lines"] for frame in frames[:-1]] in ([], [["never read"]])
@@ -114,7 +114,7 @@ async def test_a_client_that_comes_after_the_end_gets_the_lines_and_then_the_out
             redis.client.delete("bull:http:events")
         async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
             await client.ask("subscribe-job", WITH_LOGS)
-            assert await told(client, "completed") == ["a", "b", "c", "completed"]
+            assert await received(client, "completed") == ["a", "b", "c", "completed"]
 
 
 async def test_a_returning_client_gets_what_it_had_not(redis: Redis) -> None:
@@ -137,12 +137,12 @@ async def test_lines_of_a_queue_without_events(redis: Redis) -> None:
         await client.ask("subscribe-job", WITH_LOGS)
         redis.add_job("http", "j", state="active")
         redis.client.rpush("bull:http:j:logs", "a")
-        assert await told(client, "a") == ["a"]
+        assert await received(client, "a") == ["a"]
         redis.client.rpush("bull:http:j:logs", "b")
         redis.client.lrem("bull:http:active", 0, "j")
         redis.client.hset("bull:http:j", mapping={"returnvalue": "1", "finishedOn": "1795435730000"})
         redis.client.zadd("bull:http:completed", {"j": 1795435730000})
-        assert await told(client, "completed") == ["b", "completed"]
+        assert await received(client, "completed") == ["b", "completed"]
 
 
 async def test_a_client_of_many_jobs_gets_all_their_lines_at_its_own_pace(redis: Redis) -> None:
@@ -202,7 +202,7 @@ async def test_a_lost_connection_to_redis_costs_no_line(redis: Redis) -> None:
         await client.ask("subscribe-job", WITH_LOGS)
         for line in "abc":
             redis.client.rpush("bull:http:j:logs", line)
-            assert await told(client, line) == [line]
+            assert await received(client, line) == [line]
             redis.client.client_kill_filter(_type="normal", skipme=True)
 
 
@@ -214,7 +214,7 @@ async def test_without_redis_the_outcome_comes_all_the_same(
     async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", WITH_LOGS)
         redis.client.rpush("bull:http:j:logs", "a")
-        assert await told(client, "a") == ["a"]
+        assert await received(client, "a") == ["a"]
         never = trio.Event()
 
         async def ask(_question: object) -> list[Any]:
@@ -225,7 +225,7 @@ async def test_without_redis_the_outcome_comes_all_the_same(
         redis.client.rpush("bull:http:j:logs", "b")
         began = trio.current_time()
         redis.add_event("http", "completed", "j", returnvalue="1")
-        assert await told(client, "completed") == ["completed"]
+        assert await received(client, "completed") == ["completed"]
         waited = trio.current_time() - began
         assert USUAL_INTERVALS.job_log_hold_seconds <= waited < USUAL_INTERVALS.job_log_hold_seconds + 20
 
@@ -242,7 +242,7 @@ async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Ca
         redis.add_event("http", "completed", "j", returnvalue="1")
         await eventually(lambda: bool(redis.client.acl_log()))
         redis.client.acl_setuser("default", enabled=True, commands=["+lrange"])
-        assert await told(client, "completed") == ["a", "completed"]
+        assert await received(client, "completed") == ["a", "completed"]
 
 
 async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Redis) -> None:
@@ -312,7 +312,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
         await events_cost_nothing()
         async with raw_client(live.url) as other:
             await other.ask("subscribe-job", WITH_LOGS)
-            assert await told(other, "a") == ["a"]
+            assert await received(other, "a") == ["a"]
             assert reads(redis) > 1
         while live.bridge.fanout.job_logs.followers:
             await client.ask("ping")
@@ -346,14 +346,14 @@ async def test_many_who_watch_one_job_cost_as_much_as_one(redis: Redis) -> None:
         for _ in range(10):
             client = await nursery.start(_keep, live.url)
             await client.ask("subscribe-job", WITH_LOGS)
-            assert await told(client, "a") == ["a"]
+            assert await received(client, "a") == ["a"]
             clients.append(client)
         await quiet(live.bridge)
         redis.client.config_resetstat()
         redis.client.rpush("bull:http:j:logs", "b")
         redis.add_event("http", "progress", "j", data="1")
         for client in clients:
-            assert await told(client, "b") == ["b"]
+            assert await received(client, "b") == ["b"]
         assert reads(redis) <= 3
         nursery.cancel_scope.cancel()
 

@@ -204,6 +204,6 @@ async def test_a_thousand_outcomes_are_made_from_hashes_in_a_few_questions(redis
         await client.receive()
         before = transactions()
         await subscribe(client, {"jobs": jobs, "queue": "http"})
-        told = [await client.receive() for _ in jobs]
-        assert [frame["data"]["returnvalue"] for frame in told] == [int(job_id) for job_id in jobs]
+        received = [await client.receive() for _ in jobs]
+        assert [frame["data"]["returnvalue"] for frame in received] == [int(job_id) for job_id in jobs]
         assert transactions() - before < 100

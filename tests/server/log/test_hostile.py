@@ -90,16 +90,16 @@ def account(frames: list[dict[str, Any]], ids: list[str]) -> int:
 
     Each frame must be the next line, or the number of lines that are missing before it.
     """
-    told = dropped = 0
+    received = dropped = 0
     for frame in frames:
         if frame["event"] == "dropped":
             assert "approximate" not in frame["data"]
-            told += frame["data"]["count"]
+            received += frame["data"]["count"]
             dropped += frame["data"]["count"]
         else:
-            assert frame["id"] == ids[told]
-            told += 1
-    assert told == len(ids)
+            assert frame["id"] == ids[received]
+            received += 1
+    assert received == len(ids)
     return dropped
 
 

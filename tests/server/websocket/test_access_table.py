@@ -144,16 +144,18 @@ async def check_row(url: str, redis: Redis, row: list[str]) -> None:
             assert OPERATIONS[name].shows(frames), (column, frames)
             continue
         with no_command_names(redis, HERE, gone):
-            told = await answer(url, name, HERE, here, cell)
-            assert [text.replace(gone, HERE) for text in await answer(url, name, gone, missing, cell)] == told, column
-        check_refusal(cell, told, column)
+            received = await answer(url, name, HERE, here, cell)
+            assert [text.replace(gone, HERE) for text in await answer(url, name, gone, missing, cell)] == received, (
+                column
+            )
+        check_refusal(cell, received, column)
 
 
-def check_refusal(cell: str, told: list[str], column: int) -> None:
+def check_refusal(cell: str, received: list[str], column: int) -> None:
     if cell.isdigit():
-        assert told[0].startswith(cell), (column, told)
+        assert received[0].startswith(cell), (column, received)
         return
-    data = json.loads(told[0])["data"]
+    data = json.loads(received[0])["data"]
     results = data.get("results", [{"error": data}])
     match cell:
         case "asks":
@@ -165,7 +167,7 @@ def check_refusal(cell: str, told: list[str], column: int) -> None:
         case "self":
             assert data["left"] is False
         case "some":
-            assert json.loads(told[1])["data"]["message"] == "of sparql"
+            assert json.loads(received[1])["data"]["message"] == "of sparql"
         case _:
             raise AssertionError(cell)
 
