@@ -157,7 +157,7 @@ class _Parser:
         return key
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key`, which the client wants to leave. It needs no right: without one, the ack has `left: false`."""
+        """Return `key`, to unsubscribe. Raise RequestError if its queue is unknown and the client may read it."""
         return self.readable(key) if may_read(self._sight, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:

@@ -51,7 +51,7 @@ class ClientSubscriptions:
         return ItemError("too-many-subscriptions", f"a connection may have {self._limit} subscriptions")
 
     def refused(self, error: ItemError) -> ItemError:
-        """Note that a further subscription is refused, with an error of `too_many`. Return the error."""
+        """Count a subscription as refused with `error`, which `too_many` returned. Return `error`."""
         is_full = len(self._by_key) >= self._limit
         self._counts.note_refused("max_subscriptions" if is_full else "max_subscriptions_per_identity")
         return error

@@ -274,7 +274,7 @@ class Query:
         return known[1]
 
     def ahead(self, queue: str | None, after: Mapping[str, str]) -> Cursor:
-        """Return a client's positions that this bridge has not reached yet, in the queue or (None) in any queue."""
+        """Return those positions of `after`, in `queue` or (None) all queues, that this bridge has not reached yet."""
         if queue is not None:
             return {queue: after[queue]} if queue in after and self._is_ahead(queue, after[queue]) else {}
         if not after:
