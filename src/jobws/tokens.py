@@ -56,7 +56,7 @@ def job_scope(queue: str, job_id: str) -> str:
 
     Args:
         queue: The queue's label, as clients see it.
-        job_id: The job's id. `*` means the job with this id, not every job.
+        job_id: The job's id. `*` is no wildcard here: it means the one job whose id is `*`.
 
     Raises:
         ValueError: The label or the id is empty or is not valid Unicode, or the label is `*`, which no queue has.

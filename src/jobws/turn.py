@@ -19,9 +19,9 @@ class Turn:
         self._ends = time.perf_counter() + SECONDS
 
     async def pause(self) -> None:
-        """Let other tasks run if the current step has lasted a millisecond. Otherwise return immediately.
+        """End the step if it has lasted a millisecond: let other tasks run, then begin the next step.
 
-        Cancelling takes effect only when other tasks run.
+        Otherwise return immediately, even if the task is cancelled.
         """
         if time.perf_counter() > self._ends:
             await anyio.lowlevel.checkpoint()

@@ -27,11 +27,11 @@ class KeyFiles:
     """Where keys and tokens are: the names of files, and a URL. None and () mean that there is no such file.
 
     Attributes:
-        tokens: The static tokens.
-        secrets: Secrets for HS256, one in each file.
-        jwks: A JSON Web Key Set.
-        jwks_url: A JSON Web Key Set behind a URL.
-        revoked: The `jti` of each token that is revoked.
+        tokens: The file of the static tokens.
+        secrets: The files of secrets for HS256, one secret in each file.
+        jwks: The file of a JSON Web Key Set.
+        jwks_url: The URL of a JSON Web Key Set.
+        revoked: The file that lists revoked tokens, each by its `jti`.
     """
 
     tokens: str | None = None
@@ -50,7 +50,7 @@ class Authenticator:
     """Knows the keys and says who holds a token.
 
     Args:
-        files: The files of keys. None of their keys is known before the first `look`.
+        files: Where the keys are. Before the first call of `look`, the keys in these files are not used.
         rules: What JWTs must say.
         secrets: Further keys, which do not change, such as those of the environment.
     """
@@ -69,18 +69,18 @@ class Authenticator:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each file or URL that cannot be read or parsed now. What it held before still counts."""
+        """A sentence for each file or URL that cannot be read or parsed now. Its former keys stay in use."""
         return tuple(self._problems.values())
 
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> list[str]:
-        """Use the keys that the files hold now. If a file cannot be read or parsed, what it held before still counts.
+        """Use the keys in `contents` from now on. If a file cannot be read or parsed, its former keys stay in use.
 
         Args:
-            contents: By name, the content of files of `KeyFiles.names`, or the error of reading it. The keys of other
-                files stay as they are.
+            contents: The content of each file that was read, or the error of reading it, by a name of `KeyFiles.names`.
+                Keys of files that are not in `contents` stay in use.
 
         Returns:
-            A sentence for each problem that the call before did not have.
+            A sentence for each problem that is new since the previous call.
         """
         before = self._problems
         self._problems = {name: problem for name, problem in before.items() if name not in contents}
@@ -104,7 +104,7 @@ class Authenticator:
 
         Raises:
             TokenRefusedError: The token is refused.
-            UnknownKeyError: The token names a key that is not known.
+            UnknownKeyError: The token names a key that is not among the present keys.
         """
         check_text(carried.token, carried.carrier)
         if carried.token.startswith(PREFIX):
@@ -125,7 +125,7 @@ class Authenticator:
         return identity.jti not in self._revoked and self.verifies_with(identity.key)
 
     def verifies_with(self, fingerprint: bytes) -> bool:
-        """Whether JWTs are verified with the key of this fingerprint."""
+        """Whether the key with this fingerprint is among the keys that verify JWTs now."""
         return any(key.fingerprint == fingerprint for key in self._keys.keys)
 
     def _take(self, name: str, content: bytes) -> None:

@@ -38,8 +38,8 @@ Caller: TypeAlias = Identity | Unauthenticated | Refused
 
 
 def payer_of(caller: Caller, address: str | None) -> Hashable:
-    """Return what the limits of a caller are counted by: the holder of its token, or without a token its address.
+    """Return what the limits of a caller are counted by: the holder of its token, or otherwise its address.
 
-    None means that the caller is not limited: it has no token, and `address` is None.
+    The address counts if no token was accepted. If `address` is None then, the result is None: the caller has no limit.
     """
     return caller.holder if isinstance(caller, Identity) and caller is not ANYONE else address

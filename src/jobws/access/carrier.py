@@ -52,7 +52,7 @@ def find_token(
     """Return the token of a request, unchecked, or None if the request has none.
 
     Of several tokens, the one in a header Authorization is returned, or else the one in a subprotocol, or else the one
-    in a cookie. If it is bad, the others are not tried.
+    in a cookie. The others are ignored, even if the returned one is later refused.
 
     Args:
         authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.

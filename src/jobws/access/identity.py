@@ -19,7 +19,7 @@ Holder: TypeAlias = tuple[str | None, str] | bytes
 
 
 class Rights:
-    """What the entries of a scope allow together. A question takes the same time for 1 entry and for 1,000.
+    """What the entries of a scope allow together. `include` takes the same time for 1 entry and for 1,000.
 
     Args:
         entries: The entries of a token's scope. Without an entry nothing is allowed.
@@ -111,7 +111,7 @@ class Identity:
 
 
 def allows(identity: Identity, action: Action, queue: str | None = None, job_id: str | None = None) -> bool:
-    """Whether a client may do something. Whether its token has expired is decided elsewhere.
+    """Whether a client's rights allow an action. This function does not check whether its token has expired.
 
     Args:
         identity: The client.

@@ -33,8 +33,8 @@ class Rules:
         audience: What `aud` must be or contain; None if a token must not have `aud`.
         issuer: What `iss` must be; None if a token must not have `iss`.
         scope_claim: The claim that holds the scope. None means that tokens give no rights.
-        leeway_seconds: By how many seconds the issuer's clock may be ahead, for `nbf` and `iat`. A token is never
-            accepted after its `exp`, so that what is open ends when new requests are refused.
+        leeway_seconds: By how many seconds the issuer's clock may be ahead, for `nbf` and `iat`. For `exp` there is no
+            leeway: open connections end at `exp`, and new requests are refused from the same moment.
     """
 
     audience: str | None = None

@@ -120,7 +120,7 @@ def parse_entry(text: object) -> Entry:
 
 
 def entry_text(entry: Entry) -> str:
-    """Return an entry as text, so that `parse_entry` returns the same entry."""
+    """Return the text of an entry. `parse_entry` of this text returns an equal entry."""
     if entry.place is None:
         return entry.action.value
     verb, noun, *then = entry.action.value.split(":")

@@ -24,7 +24,7 @@ _NOWHERE: Final[dict[str, None]] = {}
 class IdentitySight:
     """What one identity may see.
 
-    Making this object takes time for each right; a question takes the same time for any number.
+    The time to make this object grows with the number of rights. The time of the methods does not.
 
     Args:
         identity: The identity.
@@ -32,8 +32,8 @@ class IdentitySight:
     Attributes:
         sees_all: Whether every queue exists for the identity.
         reads_all: Whether the identity may read every job of every queue.
-        line_queues: The queues whose lines of the log the identity may read. None means every queue, but not always the
-            lines that name no queue: `may_read_lines(None)` says this.
+        line_queues: The queues whose lines of the log the identity may read; None means every queue.
+            `may_read_lines(None)` says whether the identity may also read the lines that name no queue.
     """
 
     __slots__ = ("_by_job", "_identity", "_labels", "line_queues", "reads_all", "sees_all")
@@ -88,9 +88,9 @@ class IdentitySight:
         return [label for label in named if label in labels]
 
     def container(self, labels: Container[str]) -> Container[str]:
-        """Return a live view of those of the labels that exist for the identity.
+        """Return a view of those of the labels that exist for the identity. It follows later changes of `labels`.
 
-        It supports `in`, but not iteration.
+        The view supports `in`. Unless `labels` itself is returned, it does not support iteration.
         """
         return labels if self.sees_all else _Seen(self, labels)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Reply: TypeAlias = "bytes | int | hiredis.ReplyError | list[Reply] | None"
 
-# How often to ask the Sentinels. Another master is noticed after this time, plus the time of their answer.
+# The pause between two questions to the Sentinels. Another master is noticed at most this long after they name it.
 WATCH_SECONDS: Final = 5.0
 RECEIVE_BYTES: Final = 65536
 # How much to read before other tasks run, so that a reply of many megabytes does not delay other clients.
@@ -112,7 +112,7 @@ class RedisTarget:
             await anyio.sleep(WATCH_SECONDS)
 
     def url_at(self, master: Address | None) -> str:
-        """Return the URL, in redis-py's format, of the Redis at the address that `locate` returned."""
+        """Return the URL, in redis-py's format, of the Redis at `master`, the address that `locate` returned."""
         return self._url if self._sentinels is None or master is None else self._sentinels.url_at(master)
 
     def connect_blocking(self, master: Address | None) -> LoggedIn:

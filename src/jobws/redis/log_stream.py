@@ -210,14 +210,15 @@ class LogCursor:
         self.count = count
 
     def check(self, state: State) -> Missing | None:
-        """Return how many entries were trimmed before they could be read; None means none. Call this before `pass_by`.
+        """Return how many entries were trimmed before they could be read. None means that nothing shows such a loss.
 
-        Redis trims the oldest entries first. So entries are missing only if the oldest remaining one comes after this
-        cursor. This cursor then moves to just before that one. The number of missing entries is the number of all
-        trimmed ones, minus those up to this cursor. If the stream was created again, this cursor moves to `0-0`.
+        Call this for each page, before `pass_by` for its entries. Redis trims the oldest entries first. So entries are
+        missing only if the oldest remaining entry comes after this cursor. The cursor then moves to just before that
+        entry. The number of missing entries is the number of all trimmed entries, minus `count`. If the highest id of
+        the stream is lower than the cursor, the stream was created again, and the cursor moves to `0-0`.
 
         Args:
-            state: The state of the stream when the entries after this cursor were read.
+            state: The state of the stream when the page after this cursor was read.
         """
         if position(state.generated) < position(self.id):  # the stream was created again, or lost its last entries
             self.id, self.count = START, state.removed
@@ -241,11 +242,11 @@ class LogCursor:
             self.count += 1
 
     def lag(self, state: State) -> int:
-        """Return how many entries the stream had after this cursor in `state`, or 0 if unknown."""
+        """Return how many entries come after this cursor, by the counts of `state` and the cursor; 0 if unknown."""
         return 0 if self.count is None or state.added is None else max(0, state.added - self.count)
 
     def reach(self, state: State) -> bool:
-        """Return whether this cursor is at the end of the stream in `state`. If it is, take `count` from `state`."""
+        """Return whether this cursor is at the stream's end, as `state` has it. If so, set `count` to `state.added`."""
         if self.id != state.generated:
             return False
         self.count = state.added

@@ -28,7 +28,7 @@ class Retry:
         self._next = FIRST_SECONDS
 
     def fail(self) -> float:
-        """Take note that an attempt failed. Return the seconds until the next one."""
+        """Take note that an attempt failed. Return how many seconds to wait before the next attempt."""
         self.failures += 1
         pause, self._next = self._next, min(2 * self._next, self._longest)
         return random.uniform(pause / 2, pause)  # noqa: S311 - not a secret

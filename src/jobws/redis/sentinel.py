@@ -90,7 +90,7 @@ class Sentinels:
 
         Raises:
             RedisUnavailableError: No Sentinel answered, or none knows the master.
-            RedisRefusedError: A Sentinel refuses our user or password, and no other one answered.
+            RedisRefusedError: A Sentinel refuses us, for instance our password, and no other one names a master.
         """
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
@@ -127,7 +127,7 @@ class Sentinels:
         replies.scope.deadline = min(replies.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
 
     def _ask(self, login: Login) -> tuple[int, Address] | None:
-        """Return the epoch of a Sentinel's configuration and the master's address, or None if no master is known."""
+        """Return the epoch of a Sentinel's configuration, and the master's address. None: it has no such master."""
         connection = login.connect()
         try:
             reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
@@ -142,8 +142,9 @@ class Sentinels:
 class _Replies:
     """The answers of the Sentinels so far.
 
-    `scope` ends the wait for more. Each answer is the epoch of a configuration and the master's address. `failures` has
-    the errors, by Sentinel. `unknown` says that a Sentinel knows no such master.
+    Waiting for more replies ends at the deadline of `scope`. Each item of `answers` is the epoch of a configuration and
+    the master's address. `failures` has an error for each Sentinel that failed, by its address. `unknown` says that a
+    Sentinel answered that it has no master of this name.
     """
 
     def __init__(self, scope: anyio.CancelScope) -> None:

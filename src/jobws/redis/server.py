@@ -16,12 +16,17 @@ UNKNOWN_SERVER: Final = "Redis of unknown version"
 
 
 def check_server(info: object, address: str) -> str:
-    """Return the server's name and version (`Redis 7.0.15`, `Valkey 9.1.2`), from the reply to `INFO server`.
+    """Check that jobws can read a server. Return its name and version, such as `Redis 7.0.15` or `Valkey 9.1.2`.
 
-    If an ACL forbids this command, the version is unknown and nothing is checked.
+    If the reply is an error other than `NOAUTH`, as when an ACL forbids `INFO`, the server is not checked, and the
+    result is `UNKNOWN_SERVER`.
+
+    Args:
+        info: The reply to `INFO server`.
+        address: The server's address, for error messages.
 
     Raises:
-        RedisRefusedError: The server is too old, is a cluster or a Sentinel, or requires a password.
+        RedisRefusedError: The server is too old, is a cluster or a Sentinel, or requires a password (`NOAUTH`).
     """
     if isinstance(info, hiredis.ReplyError) and str(info).startswith("NOAUTH"):
         raise RedisRefusedError(f"Redis at {address} wants a password: {HINT}")
