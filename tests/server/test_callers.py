@@ -16,7 +16,7 @@ from jobws.access.caller import ANYONE, Caller, Refused, Unauthenticated
 from jobws.access.identity import Identity
 from jobws.server.callers import caller_of, without_token
 from jobws.server.intervals import USUAL_INTERVALS
-from jobws.server.keys import Keys, NoKeys
+from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.proxies import Proxied
 from jobws.server.settings import Settings
 from tests.support import EVENTUALLY_SECONDS
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 GOOD, OTHER = jwt("read:logs", sub="ann"), jwt("read:logs", sub="bob")
 BAD = jwt("read:logs", key=SECRET[::-1])
-KEYS = Keys(Settings(jwt_secret=SECRET.decode()), USUAL_INTERVALS)
+KEYS = KeyAuthentication(Settings(jwt_secret=SECRET.decode()), USUAL_INTERVALS)
 UNAUTHENTICATED = problem(401, "unauthenticated", "this needs a token, in the header Authorization: Bearer TOKEN")
 BAD_TOKEN = problem(401, "bad-token", "the token is not accepted; the bridge's log says why")
 
 
 async def caller(headers: dict[str, str], *, keyed: bool = True, **scope: Any) -> Caller:
-    keys = Keys(Settings(jwt_secret=SECRET.decode()), USUAL_INTERVALS) if keyed else NoKeys()
+    keys = KeyAuthentication(Settings(jwt_secret=SECRET.decode()), USUAL_INTERVALS) if keyed else NoKeys()
     return await caller_of(request(headers, **scope), keys)
 
 

@@ -14,7 +14,7 @@ import pytest
 from jobws.access.carrier import Carried, Carrier
 from jobws.errors import ConfigurationError, TokenRefusedError, UnknownKeyError
 from jobws.server.intervals import USUAL_INTERVALS, Intervals
-from jobws.server.keys import Keys
+from jobws.server.key_authentication import KeyAuthentication
 from jobws.server.outbound import MAX_BYTES, ExchangeError, exchange
 from jobws.server.settings import Settings
 from tests.support import eventually
@@ -67,15 +67,15 @@ def issuer() -> Iterator[Issuer]:
 
 
 @asynccontextmanager
-async def running(issuer: Issuer, intervals: Intervals = ON_DEMAND) -> AsyncIterator[Keys]:
-    keys = Keys(Settings(jwks_url=issuer.url), intervals)
+async def running(issuer: Issuer, intervals: Intervals = ON_DEMAND) -> AsyncIterator[KeyAuthentication]:
+    keys = KeyAuthentication(Settings(jwks_url=issuer.url), intervals)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keys.run)
         yield keys
         tasks.cancel_scope.cancel()
 
 
-async def accepts(keys: Keys, token: str) -> bool:
+async def accepts(keys: KeyAuthentication, token: str) -> bool:
     try:
         await keys.identify(Carried(Carrier.HEADER, token))
     except TokenRefusedError:
@@ -161,7 +161,7 @@ async def test_what_fails_leaves_the_keys_as_they_were(
     reply, sentence = FAILURES[failure]
     problem = sentence.format(url=issuer.url)
     with pytest.raises(ConfigurationError) as refused, Issuer(reply) as bad:
-        Keys(Settings(jwks_url=bad.url), ON_DEMAND)
+        KeyAuthentication(Settings(jwks_url=bad.url), ON_DEMAND)
     assert str(refused.value) == sentence.format(url=bad.url)
     async with running(issuer, OFTEN) as keys:
         issuer.keys = reply
@@ -187,7 +187,7 @@ async def test_a_server_that_does_not_answer_is_given_up(issuer: Issuer) -> None
 async def test_a_server_that_is_gone_is_named_in_the_metrics(issuer: Issuer, redis: Redis) -> None:
     issuer.keys = Reply([], 404)
     with pytest.raises(ConfigurationError):
-        Keys(Settings(jwks_url=issuer.url), ON_DEMAND)
+        KeyAuthentication(Settings(jwks_url=issuer.url), ON_DEMAND)
     issuer.keys = FIRST
     async with live_bridge(redis.url, intervals=OFTEN, jwks_url=issuer.url) as live:
         issuer.keys = Reply([], 404)
@@ -213,7 +213,7 @@ def test_no_server_at_all() -> None:
     with HttpServer(lambda _: b"") as server:
         url = server.url
     with pytest.raises(ConfigurationError) as refused:
-        Keys(Settings(jwks_url=url), ON_DEMAND)
+        KeyAuthentication(Settings(jwks_url=url), ON_DEMAND)
     assert str(refused.value) == f"cannot fetch {url}: Connection refused"
 
 
@@ -224,10 +224,10 @@ def test_the_certificate_of_the_server_must_be_known(tmp_path: Path, monkeypatch
         with pytest.raises(
             ConfigurationError, match=r"^cannot fetch https://localhost:\d+: .*CERTIFICATE_VERIFY_FAILED"
         ):
-            Keys(Settings(jwks_url=server.url), ON_DEMAND)
+            KeyAuthentication(Settings(jwks_url=server.url), ON_DEMAND)
         assert not server.asked
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert not Keys(Settings(jwks_url=server.url), ON_DEMAND).problems
+        assert not KeyAuthentication(Settings(jwks_url=server.url), ON_DEMAND).problems
 
 
 async def test_the_command_takes_the_url(issuer: Issuer, redis: Redis) -> None:
@@ -251,6 +251,6 @@ async def test_the_command_takes_the_url(issuer: Issuer, redis: Redis) -> None:
 )
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        Keys(Settings(jwks_url=url), ON_DEMAND)
+        KeyAuthentication(Settings(jwks_url=url), ON_DEMAND)
     sentence = "takes an https URL, or an http URL of loopback, in ASCII and without a user, a password or a #"
     assert str(refused.value) == f"--jwks-url {sentence}"

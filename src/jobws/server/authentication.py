@@ -1,4 +1,4 @@
-"""How the endpoints verify and sign tokens, wherever the keys come from: `Keys`, `NoKeys` and `Hook` implement this."""
+"""How the endpoints verify and sign tokens: `KeyAuthentication`, `NoKeys` and `Hook` implement `Authentication`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
 from jobws.server.jobs.sweep import Holes, Sweeper
-from jobws.server.keys import Keys, NoKeys
+from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.settings import Settings
@@ -200,7 +200,7 @@ class Bridge:
             self.logs.start()
             if self.authentication.required:
                 self._tasks.spawn_supervised("the tokens of WebSockets", self._admission.run)
-            if isinstance(self.authentication, Keys):
+            if isinstance(self.authentication, KeyAuthentication):
                 self._tasks.spawn_supervised("the look at the files of keys", self.authentication.run)
             try:
                 yield
@@ -228,9 +228,9 @@ class Bridge:
 
 def _authentication(
     settings: Settings, intervals: Intervals, authenticate: Authenticate | None
-) -> Keys | NoKeys | Hook:
+) -> KeyAuthentication | NoKeys | Hook:
     if authenticate is None:
-        return Keys(settings, intervals) if settings.has_keys else NoKeys()
+        return KeyAuthentication(settings, intervals) if settings.has_keys else NoKeys()
     if settings.has_keys or not settings.auth:
         raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
     return Hook(authenticate)

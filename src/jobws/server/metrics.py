@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.log.broadcaster import LogHub
     from jobws.server.hook import Hook
     from jobws.server.jobs.queue_readers import Queues
-    from jobws.server.keys import Keys, NoKeys
+    from jobws.server.key_authentication import KeyAuthentication, NoKeys
 
 # Keys of `Fanout.counts` that do not count anomalies.
 _COUNTERS: Final = {
@@ -60,7 +60,7 @@ class Metrics(Collector):
         queues: Queues,
         logs: LogHub,
         connections: Callable[[], Sized],
-        keys: Keys | NoKeys | Hook,
+        keys: KeyAuthentication | NoKeys | Hook,
         limited: Mapping[str, int],
     ) -> None:
         self._fanout = fanout

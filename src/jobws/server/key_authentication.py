@@ -48,7 +48,7 @@ class NoKeys:
         return True
 
 
-class Keys:
+class KeyAuthentication:
     """The authentication of a bridge with keys. Making this object reads them, and `run` reads them again.
 
     Args:

@@ -133,7 +133,7 @@ async def test_a_file_that_becomes_bad_keeps_what_it_said(
     carried = Carried(Carrier.HEADER, jwt("admin"))
     async with live_bridge(redis.url, intervals=QUICK, jwt_secret_files=(str(file),)) as live:
         keys = live.bridge.authentication
-        with caplog.at_level(logging.ERROR, "jobws.server.keys"):
+        with caplog.at_level(logging.ERROR, "jobws.server.key_authentication"):
             replace_file(file, b"short")
             await eventually(lambda: bool(keys.problems))
         short = f"{file}: the secret has 5 bytes; it needs at least 32: openssl rand -base64 48 makes one"
