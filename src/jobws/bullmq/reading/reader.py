@@ -52,7 +52,7 @@ class Waker(Protocol):
         ...
 
 
-class Hub(gap_check.Hub, Protocol):
+class Publisher(gap_check.Hub, Protocol):
     """What a reader passes entries to. `hub.jobs.fanout.Fanout` implements it."""
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
@@ -72,7 +72,7 @@ class StreamReader:
 
     Args:
         target: Where Redis is.
-        hub: Gets the entries that were read. Its `cursors` say after which id to read each stream.
+        publisher: Gets the entries that were read. Its `cursors` say after which id to read each stream.
         audience: Says for which queues clients wait.
         unblocker: Ends this reader's XREAD early when the reader is woken, if Redis permits it.
         readers: How many readers the process has. What idle streams cost is limited for all of them together.
@@ -85,7 +85,7 @@ class StreamReader:
     def __init__(
         self,
         target: RedisTarget,
-        hub: Hub,
+        publisher: Publisher,
         audience: Audience,
         unblocker: Waker,
         readers: int = 1,
@@ -93,10 +93,10 @@ class StreamReader:
     ) -> None:
         self.client_id: int | None = None
         self._target = target
-        self._hub = hub
+        self._publisher = publisher
         self._unblocker = unblocker
         self._schedule = Schedule(audience, readers, pauses)
-        self._gap_check = GapCheck(hub)
+        self._gap_check = GapCheck(publisher)
         self._count = FIRST_COUNT
         self._woken = anyio.Event()
 
@@ -193,7 +193,7 @@ class StreamReader:
 
     async def _read(self, connection: Connection, streams: Sequence[ReadState], *options: str | int) -> None:
         """Read new entries of these streams, and publish them. `options` are those of XREAD."""
-        cursors = self._hub.cursors
+        cursors = self._publisher.cursors
         received = connection.received_bytes
         streams = [stream for stream in streams if not stream.is_removed]
         if not streams:
@@ -222,7 +222,7 @@ class StreamReader:
         index = 0
         try:
             while index < len(entries) and not stream.is_removed:
-                index = self._hub.publish(stream.queue.label, entries, index)
+                index = self._publisher.publish(stream.queue.label, entries, index)
                 # Not a checkpoint each time, which would cost as much as a few entries that nobody wants.
                 await turn.pause()
         finally:
