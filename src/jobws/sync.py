@@ -268,7 +268,7 @@ def connect_logs(
 
 
 def _portal(stack: ExitStack) -> BlockingPortal:
-    """Start an event loop for a client in a thread of its own. Closing `stack` cancels its tasks, and ends it."""
+    """Start an event loop for a client in a thread of its own. Closing `stack` cancels its tasks, and ends the loop."""
     portal = stack.enter_context(start_blocking_portal("trio", name="jobws-client"))
     # Cancel what still runs, such as an iterator whose loop ended early, since closing would wait for it.
     stack.callback(portal.call, portal.stop, True)

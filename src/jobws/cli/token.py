@@ -63,7 +63,7 @@ class KeyOptions:
     ] = 5
     """By how many seconds the clock of those who make JWTs may be ahead."""
     mint_secret_file: Annotated[Path | None, Parameter(env_var="JOBWS_MINT_SECRET_FILE")] = None
-    """The secret that signs. By default, the only one of --jwt-secret-file."""
+    """The file with the secret that signs. By default, the only secret of --jwt-secret-file and $JOBWS_JWT_SECRET."""
     mint_key_file: Annotated[Path | None, Parameter(env_var="JOBWS_MINT_KEY_FILE")] = None
     """A private JSON Web Key that signs instead."""
 

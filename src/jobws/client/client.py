@@ -202,7 +202,7 @@ def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
 
 
 def _names(events: Collection[str] | None) -> frozenset[str] | None:
-    """Return the names of the events to yield: the outcomes for None, and None, which means all, if `*` is given."""
+    """Turn `events` of `watch` into those of `Watch`: None (only outcomes) into `OUTCOMES`, a `*` into None (all)."""
     if events is None:
         return OUTCOMES
     fit = [is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events]

@@ -59,7 +59,7 @@ class Result(Struct, rename="camel", frozen=True):
 
 
 class AckData(Struct, frozen=True):
-    """The answer to a list of subscriptions. `after` counts for all. The bridge ended `evicted` to make room."""
+    """The answer to a list of subscriptions. `after` is common to all. `evicted` had to end to make room for them."""
 
     results: list[Result] = []
     after: Cursor = {}

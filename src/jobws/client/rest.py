@@ -45,7 +45,7 @@ async def submit(
     idempotency_key: str | None = None,
     with_token: bool = False,
 ) -> Submitted:
-    """Add a job as `Client.submit` does. `headers` has the client's token. `with_token` asks for one to read it."""
+    """Add a job as `Client.submit` does. `headers` has our token. `with_token` asks for a token to read the job."""
     options = {"name": name, "jobId": job_id, "opts": opts}
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
     try:

@@ -81,7 +81,8 @@ def process(data: Mapping[str, object], settings: TechstackSettings, progress: P
         `{"path", "languages": [{"name", "files", "bytes"}], "frameworks": [{"name", "version", "manifest"}],
         "dependencies": n, "manifests": [path], "truncated": bool}`. Languages are sorted by size, the largest first,
         and frameworks by manifest. `version` is the version that the manifest requires, or empty if any will do.
-        `dependencies` is the number of all of them. `truncated` says that a limit left out files or frameworks.
+        `dependencies` is the number of frameworks found, with those above `max_frameworks`. `truncated` says whether a
+        limit left out files or frameworks.
 
     Raises:
         JobError: The path does not exist, is not a directory, or is outside of the root.

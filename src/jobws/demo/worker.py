@@ -86,7 +86,7 @@ class Service:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Run a worker for each queue until `stop` is called. When all run, print `ready` on standard output.
+        """Run a worker for each queue until `stop` is called. When all workers run, print `ready`.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.

@@ -39,7 +39,7 @@ class WorkerLog:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Show every line that comes during the context. An exception in it is raised as it is, not in a group."""
+        """Show every line that comes during the context. The context's exception is raised as it is, not in a group."""
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._show)

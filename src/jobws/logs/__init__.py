@@ -1,4 +1,4 @@
-"""A `logging.Handler` for programs whose log lines clients of the bridge are to see. Needs the extra `logs`."""
+"""A `logging.Handler`: clients of the bridge see what programs log with it. Needs the extra `logs`."""
 
 from jobws.logs.handler import LogsHandler, about_job
 

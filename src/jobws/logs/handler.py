@@ -102,9 +102,9 @@ class LogsHandler(logging.Handler):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record.
 
-        Records of the thread that writes, and of the handler's own logger, are not written, since each failed attempt
-        to write would produce another record. Those of the own logger go to standard error, if the root logger has no
-        other handler.
+        Records of the thread that writes, and of the handler's own logger `jobws.logs`, are not written, since each
+        failed attempt to write would produce another record. The records of `jobws.logs` go to standard error if the
+        root logger has only handlers of this class, or none.
         """
         if record.name == OWN_LOG or self._writer.is_this_thread():
             others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, LogsHandler)]
@@ -114,7 +114,7 @@ class LogsHandler(logging.Handler):
         return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record to the writer. If it is faulty, print the error as handlers do (`logging.raiseExceptions`)."""
+        """Pass a record to the writer. If this fails, print the error as handlers do (`logging.raiseExceptions`)."""
         try:
             self._writer.put(to_entry(self._line(record)))
         except Exception:  # noqa: BLE001 - a line of the log must not end the program

@@ -94,7 +94,7 @@ class Writer:
         self._warned = False
 
     def put(self, entry: dict[str, str]) -> None:
-        """Take an entry. If too many entries wait, drop the oldest ones. Never waits.
+        """Add an entry to those that wait to be written. If too many do, drop the oldest ones. Return immediately.
 
         Only one thread at a time may call this. A signal handler or a destructor may interrupt the call with another
         one.

@@ -1,1 +1,1 @@
-"""The client's connection. `reconnecting` opens a `transport` with a `token`. After a loss, `backoff` says when."""
+"""The client's connection. `reconnecting` opens a `transport` with a `token`. `backoff` times its attempts."""

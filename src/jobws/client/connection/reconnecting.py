@@ -1,4 +1,4 @@
-"""Keeps a client connected. An `Exchange` (`jobs.subscriptions`, `log.feed`) makes requests, and handles what comes.
+"""Keeps a client connected. An `Exchange` (`jobs.subscriptions`, `log.feed`) makes requests, and handles frames.
 
 A connection has three tasks: to read, to write, and to renew the token. After a loss, a new connection is made.
 """
@@ -44,7 +44,7 @@ class Exchange(Protocol):
         """Set `failure`: because of `error`, no further connection will be made. Tasks that wait get the error."""
 
     def due(self) -> float:
-        """Return from when on `requests` has messages to send: -inf for now, inf if none until something changes."""
+        """Return when to call `requests` next. -inf or a past time: now. inf: not until another method was called."""
 
     def requests(self, now: float) -> list[str]:
         """Return the messages to send at the time `now`. They count as sent: the next call does not return them."""
@@ -96,7 +96,7 @@ class Session(Generic[AnyExchange]):
             raise self.exchange.failure
 
     def nudge(self) -> None:
-        """Send what the exchange has to send, soon: wakes the task that writes. Call this after each change of it."""
+        """Let the task that writes send what the exchange has to send. Call this after each change of the exchange."""
         if self.exchange.due() < self._sleeping_until:
             self._wake.unpark_all()
 
@@ -202,7 +202,7 @@ class Session(Generic[AnyExchange]):
                 await transport.send('{"event":"ping"}')
 
     async def _renew(self, transport: Transport) -> None:
-        """Until cancelled: each time the bridge says that the token expires, send a new one if it is `renewable`."""
+        """Until cancelled: when the bridge says that the token expires soon, send a new one if it can be renewed."""
         while True:
             await self._expiring.wait()
             self._expiring = trio.Event()

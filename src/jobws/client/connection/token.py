@@ -23,7 +23,7 @@ class Credentials:
 
     @property
     def renewable(self) -> bool:
-        """Whether a later call of `token` may return another token: it is from a function, or there is none now."""
+        """False if the token is a string, which cannot be renewed after it expires. True for a function or no token."""
         return not isinstance(self._token, str)
 
     async def token(self) -> str | None:

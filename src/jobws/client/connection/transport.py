@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
-# How long after the end of a connection trio-websocket may still read an answer to the handshake that came before it.
+# After the end of a connection, trio-websocket has this time to read the handshake's answer that came before the end.
 TAKE_SECONDS: Final = 0.05
 # The limit for all frames. It must be set before `hello` comes, which says how large frames can be.
 FIRST_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024

@@ -25,7 +25,7 @@ class Places:
     Attributes:
         taken: By name, the subscriptions that have a place: `assign` has returned them. The oldest is first.
         to_unsubscribe: The items of the next `unsubscribe-job`. The caller sends and clears them.
-        due: When `assign` may give places, or `to_unsubscribe` has items. -inf: now. inf: not until something changes.
+        due: When to call `assign` and send `to_unsubscribe`. -inf: now. inf: not until another method was called.
     """
 
     def __init__(self, most: int) -> None:
@@ -38,7 +38,7 @@ class Places:
         self._turn_due = inf  # no subscription waits
 
     def enqueue(self, subscription: Subscription, due: float = -inf) -> None:
-        """Let a subscription wait for a new place, without the one that it has. It gets none before the time `due`."""
+        """Free a subscription's place, if it has one. Let it wait for a new one, which it gets at `due` or later."""
         self.remove(subscription)
         subscription.sub, subscription.acked = None, False
         if due > -inf:
@@ -48,7 +48,7 @@ class Places:
         self.due = min(self.due, due)
 
     def remove(self, subscription: Subscription, *, tell: bool = False) -> None:
-        """Remove a subscription, which waits or has a place. With `tell`, add a place to `to_unsubscribe`."""
+        """End a subscription's wait for a place, or free its place. With `tell`, add the latter to `to_unsubscribe`."""
         self._waiting.pop(subscription, None)
         self._delayed.pop(subscription, None)
         if self.taken.pop(subscription.sub, None) is not None:
@@ -58,11 +58,11 @@ class Places:
                 self.due = -inf
 
     def assign(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give waiting subscriptions a place and a name; return them. Others may lose theirs: see `to_unsubscribe`."""
+        """Give waiting subscriptions a place and a name; return them. Others, in `to_unsubscribe`, lose theirs."""
         for subscription in [each for each, due in self._delayed.items() if due <= now]:
             self.enqueue(subscription)
         turn, free = now >= self._turn_due, self._most - len(self.taken)
-        # The bridge limits messages per second, so places are given if they are enough for all, or a quarter of all.
+        # The bridge limits messages per second, so places are given if all that wait get one, or a quarter is free.
         enough = turn or free >= min(len(self._waiting), self._most // 4 + 1)
         chosen = self._choose(turn=turn) if enough else []
         for subscription in chosen:
@@ -77,7 +77,7 @@ class Places:
         return chosen
 
     def _choose(self, *, turn: bool) -> list[Subscription]:
-        """Return the waiting subscriptions that get a place. At a `turn`, answered ones give up places for them."""
+        """Return the waiting subscriptions that get a place. At a `turn`, acknowledged ones lose places to them."""
         taken = list(self.taken.values())
         staying = [each for each in taken if not (turn and each.acked)]
         yielding = [each for each in reversed(taken) if turn and each.acked]  # the oldest gives up its place first

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Item(Struct, frozen=True):
-    """One item for the user of a watch: the job's first snapshots, an event, or the error that ends the subscription.
+    """One item for the user of a watch, of about `size` bytes. `last` says that no more items come for `room`.
 
-    `size` is about the item's size in bytes. `last` says that no more items come for `room`.
+    `what` is first the job's snapshots (one per queue), then an event, or the error that ends the subscription.
     """
 
     room: Room
@@ -43,10 +43,10 @@ class Watch:
     Attributes:
         put: Called with each item, to pass it to the user. It must not wait.
         events: The wanted events, in addition to outcomes. None means all events.
-        strict: Whether a job that does not exist ends its subscription, with an error.
+        strict: Whether a job that does not exist ends its subscription, by an event `unknown` or an error.
         logs: Whether lines of the jobs' logs are wanted.
         open: The subscriptions that have not ended.
-        backlog: About how many bytes of items the user has not taken.
+        backlog: About how many bytes of items still wait for the user.
         full: Whether the backlog is too large, so that the subscriptions are ended at the bridge for now.
     """
 
@@ -98,7 +98,7 @@ class Subscription:
     def acknowledge(self, common: Cursor, result: Result) -> None:
         """Handle an answer without an error: keep its positions, and those `common` to the whole list [P5].
 
-        The watch gets the first snapshots, and a gap. A removed job ends the subscription; if `strict`, an unknown one.
+        Pass on the first snapshots, and a gap. End the subscription if the job is gone, or unknown to a `strict` watch.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
         seen, self._seen = self._seen, not result.unknown
@@ -136,7 +136,7 @@ class Subscription:
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def report_gap(self, event: Event, size: int) -> None:
-        """Pass on a `gap` about this job [R6]. Set the position to `0-0`, unless the stream was only trimmed."""
+        """Pass on a `gap` if it is about this job [R6]. The position is then `0-0`, unless the reason is `trimmed`."""
         gap = msgspec.convert(event.data, GapData)
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":
@@ -144,7 +144,7 @@ class Subscription:
             self._pass_on(event, size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
-        """Pass the job's last item to the watch, and leave `watch.open` [S5]. The caller must free the place."""
+        """Pass the last item to the watch, and remove this from `watch.open` [S5]. The caller must free the place."""
         del self.watch.open[self]
         self._pass_on(what, size, last=True)
 

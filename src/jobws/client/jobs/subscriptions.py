@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from jobws.client.jobs.subscription import Watch
     from jobws.errors import ClientError
 
-# The largest backlog of a watch. Above it, its subscriptions are ended. At half of it, they are requested again.
+# The largest backlog of a watch. Above it, the watch's subscriptions end at the bridge, until half is left.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
-# Temporary errors. The client asks again after AGAIN_SECONDS and up to a second more.
+# Temporary errors. The client subscribes again after AGAIN_SECONDS and up to a second more.
 _TEMPORARY: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions", "expired"})
 AGAIN_SECONDS: Final = 0.5
 
@@ -35,8 +35,8 @@ class Subscriptions:
     """The subscriptions of one client, across its connections. This is the `Exchange` of its `Session`.
 
     Args:
-        chance: Returns random numbers from 0 to below 1, which spread what clients ask again after an error.
-        backlog_bytes: How much may wait for the user of a `Watch` before its subscriptions end, until half is left.
+        chance: Returns random numbers from 0 to below 1, which spread the times when clients subscribe again.
+        backlog_bytes: The largest backlog of a watch; see `BACKLOG_BYTES`.
     """
 
     def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:
@@ -68,7 +68,7 @@ class Subscriptions:
             self._places.remove(subscription, tell=True)
 
     def consume(self, watch: Watch, size: int) -> None:
-        """Subtract `size` bytes, which the user took, from a watch's backlog. At half the limit, the watch resumes."""
+        """Subtract `size` bytes, which the user took, from a watch's backlog. At half the limit, subscribe again."""
         watch.backlog -= size
         if watch.full and watch.backlog <= self._backlog_bytes // 2:
             watch.full = False
@@ -92,17 +92,17 @@ class Subscriptions:
             self._places.enqueue(subscription)
 
     def due(self) -> float:
-        """Return from when on `requests` has messages to send: -inf for now, inf if none until something changes."""
+        """Return when to call `requests` next. -inf or a past time: now. inf: not until another method was called."""
         return self._places.due
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send now, once. `unsubscribe-job` comes first, since it frees places."""
+        """Return the messages to send now; no later call repeats them. `unsubscribe-job` is first: it frees places."""
         items = [each.subscribe_item() for each in self._places.assign(self._numbers, now)]
         left, self._places.to_unsubscribe = self._places.to_unsubscribe, []
         return [*self._messages("unsubscribe-job", left), *self._messages("subscribe-job", items, until="end")]
 
     def _messages(self, event: str, items: list[JsonObject], **common: str) -> Iterator[str]:
-        """Yield requests with all items, in order. One that is too large for the bridge becomes two."""
+        """Yield requests `event` with all items, in order. One that is too large for the bridge becomes two."""
         if not items:
             return
         ref, middle = next(self._numbers), len(items) // 2
@@ -161,7 +161,7 @@ class Subscriptions:
         self._free_places(subscription, tell=error is None)
 
     def _free_places(self, subscription: Subscription, *, tell: bool) -> None:
-        """Remove the subscription if it has ended (see `Places.remove`), and all of a watch with too much backlog."""
+        """Free the place of an ended subscription (`tell`: see `Places.remove`), and all of a watch that is full."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.remove(subscription, tell=tell)

@@ -136,11 +136,11 @@ class LogFeed:
         self._changed()
 
     def due(self) -> float:
-        """Return from when on `requests` has messages to send; inf if none until something changes."""
+        """Return when to call `requests` next. -inf or a past time: now. inf: not until another method was called."""
         return min(self._ask_due, self._ping_due)
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send at the time `now`, once."""
+        """Return the messages to send at the time `now`. They count as sent: the next call does not return them."""
         messages = []
         if now >= self._ask_due:
             self._ask_due = inf
