@@ -93,7 +93,11 @@ def _is_for(routes: Sequence[Route], scope: Scope) -> bool:
 
 
 async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
-    """Return who sent a request: the holder of its token (see `jobws.access.carrier.find_token`)."""
+    """Return who sent a request. `jobws.access.carrier.find_token` says where its token may be.
+
+    If clients need no token, this is ANYONE. Otherwise it is what `authentication` returns: an identity, or
+    Unauthenticated if nothing in the request says who sent it. If the token is refused, it is Refused.
+    """
     if not authentication.required:
         return ANYONE
     headers = Headers(scope=scope)

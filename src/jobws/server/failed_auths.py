@@ -17,7 +17,7 @@ class FailedAuths:
 
     Args:
         limit: How many tokens of an address may be refused within its minute.
-        limited: Counts, by the name of the setting, the tokens that were refused after that.
+        limited: Counts, by the name of the setting, the tokens that were refused beyond this limit.
     """
 
     def __init__(self, limit: int, limited: Counter[str]) -> None:

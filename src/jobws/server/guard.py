@@ -40,8 +40,9 @@ class Guard:
     Args:
         app: Serves the requests that are let through.
         settings: The hosts and origins that are allowed.
-        keyed: Whether clients need a token. If so, requests may come through a proxy, and Host is checked only if
-            `allowed_hosts` is set: a page that rebinds its name gets no token from the browser.
+        keyed: Whether clients need a token. If they do not, and `settings.auth` is on, only requests from this machine
+            are served: the Host must be loopback or in `allowed_hosts`, and nothing may show a proxy. Otherwise, Host
+            is checked only if `allowed_hosts` is set: a page that rebinds its name gets no token from the browser.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, *, keyed: bool) -> None:
@@ -109,8 +110,9 @@ def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
 def is_allowed_origin(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
     """Whether a page of `origin` may use the bridge when the request has `host` as its Host header.
 
-    An origin with the same host and port is allowed. The schemes may differ, since TLS may end at a proxy. A missing
-    port means the default port. `null`, the origin of sandboxed and local pages, is not allowed.
+    It may if `allowed` has the origin, or a pattern with `*` that the origin fits, or if the origin has the host and
+    port of `host`. The schemes may differ, since TLS may end at a proxy. A missing port means the default port. `null`,
+    the origin of sandboxed and local pages, is allowed only if `allowed` has it.
     """
     if origin in allowed or re.fullmatch(_pattern(allowed), origin):
         return True

@@ -44,7 +44,7 @@ class NoKeys:
         return ANYONE
 
     def is_current(self, _identity: Identity) -> bool:
-        """Return True."""
+        """Return True: without keys, no client is closed because of its token."""
         return True
 
 
@@ -128,7 +128,10 @@ class KeyAuthentication:
         return self._authenticator.is_current(identity)
 
     async def run(self) -> None:
-        """Read the files, and fetch the key set, again and again. What cannot be read or parsed stays as it was."""
+        """Read the files, and fetch the key set, again and again until cancelled.
+
+        If one of them cannot be read or parsed, its keys stay as they were.
+        """
         async with anyio.create_task_group() as tasks:
             if self._remote is not None:
                 tasks.start_soon(self._remote.run)

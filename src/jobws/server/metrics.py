@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.key_authentication import KeyAuthentication, NoKeys
 
-# Keys of `Fanout.counts` that do not count anomalies.
+# The keys of `Fanout.counts` that have a metric of their own. All other keys are kinds of anomalies.
 _COUNTERS: Final = {
     "entries": "Entries read from the queues' event streams.",
     "deliveries": "Events given to clients as they happened.",

@@ -37,8 +37,8 @@ def check_url(flag: str, url: str) -> None:
     """Check a URL to which the bridge sends requests.
 
     Raises:
-        ConfigurationError: It is not https, nor http of loopback, or names a user or a part of a page. The message has
-            the flag, but not the URL, in which there may be a password.
+        ConfigurationError: The URL is neither https nor http of loopback, is not printable ASCII, or contains a space,
+            `@`, `#` or a backslash. The message has `flag`, but not the URL, in which there may be a password.
     """
     try:
         parts = urlsplit(url)
@@ -62,7 +62,8 @@ def exchange(
     Args:
         method: The HTTP method.
         url: A URL that `check_url` accepts.
-        seconds: How long the server may be silent, and how long the body may take.
+        seconds: How long the server may be silent. A body that still comes when this time has passed since the call is
+            too slow, too.
         body: The body of the request; None for none.
         headers: Further headers.
 

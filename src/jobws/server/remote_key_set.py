@@ -44,7 +44,7 @@ class RemoteKeySet:
         self._begun = time.monotonic()
 
     def fetch(self) -> bytes | ConfigurationError:
-        """Return what the server answers now. This blocks."""
+        """Return the body of the server's answer, or an error that says why there is none. This blocks the thread."""
         try:
             answer = exchange("GET", self._url, self._intervals.fetch_seconds, headers={"Accept": "application/json"})
         except ExchangeError as error:
@@ -73,7 +73,12 @@ class RemoteKeySet:
             pause = self._intervals.jwks_again_seconds if failed else self._intervals.jwks_seconds
 
     async def is_renewed(self) -> bool:
-        """Have the set fetched, unless the last fetch was just now. Return whether there was a fetch, after it."""
+        """Have the set fetched, and wait until the fetch has ended, for `fetch_seconds` at most.
+
+        Returns:
+            True if a fetch has ended meanwhile, also if it failed. False if it takes longer, or if there was none,
+            since the last one began less than `jwks_again_seconds` ago.
+        """
         fetched = self._fetched
         if not self._is_fetching:
             if time.monotonic() - self._begun < self._intervals.jwks_again_seconds:

@@ -45,7 +45,8 @@ class Signer:
     def look(self, contents: Mapping[str, bytes | ConfigurationError]) -> None:
         """Use the key that the file holds now. If it cannot be used, set `problem`; the key before still signs.
 
-        `contents` has, by name, what files hold, or why a file cannot be read. A file that it lacks stays as it was.
+        `contents` has, by name, what files hold, or why a file cannot be read. If `file` is not among the names,
+        nothing changes.
         """
         if self.file is None or self.file not in contents:
             return

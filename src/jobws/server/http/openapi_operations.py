@@ -70,7 +70,12 @@ def query(name: str, schema: JsonObject, *, required: bool = False) -> JsonObjec
 
 
 def body(schema: JsonObject, *text_types: str) -> JsonObject:
-    """Return the description of a body: JSON with this schema, or text of one of these content types."""
+    """Return the description of a body that every request must have.
+
+    Args:
+        schema: The JSON schema of a body of the type `application/json`.
+        text_types: Further content types that the endpoint accepts. Their bodies are described as text.
+    """
     texts = {name: {"schema": {"type": "string"}} for name in text_types}
     return {"required": True, "content": {"application/json": {"schema": schema}, **texts}}
 

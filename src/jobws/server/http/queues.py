@@ -34,7 +34,8 @@ class QueueListing:
     async def queues(self, request: Request) -> Response:
         """`GET /queues?limit=&cursor=`: the queues whose counts the caller may read.
 
-        Queues that come or go between two pages do not move the others.
+        A page begins with the first label after `cursor`. So queues that appear or vanish between two pages make no
+        other queue come twice or be left out.
         """
         asked = parameters(request, ("limit", "cursor"))
         limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")

@@ -32,7 +32,7 @@ class CheckedRoute(Route):
     Args:
         path: The path, with parameters in braces.
         endpoint: Serves the request.
-        right: Says whether an identity may send the request, from its path and query.
+        right: Says whether an identity may send a request. It looks at the request's path and query only.
         methods: The HTTP methods.
     """
 
@@ -72,7 +72,7 @@ def may(action: Action, place: Callable[[Request], Place] = lambda _request: ANY
 
 
 def any_token(_identity: Identity, _request: Request) -> bool:
-    """Let everybody who has a token do something: no further right is needed."""
+    """Return True: anyone who has an accepted token may send the request, whatever rights it gives."""
     return True
 
 
@@ -107,12 +107,12 @@ def reads_job(place: Callable[[Request], Place]) -> Right:
 
 
 def reads_a_job(identity: Identity, _request: Request) -> bool:
-    """Whether there can be a job that the identity may read. The endpoint looks at each job that a request names."""
+    """Whether the identity has some right to read jobs. The endpoint then checks the right for each single job."""
     return _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
 
 
 def reads_a_queue(identity: Identity, _request: Request) -> bool:
-    """Whether there can be a queue whose counts the identity may read. The endpoint looks at each queue."""
+    """Whether the identity has some right to read queues' counts. The endpoint then checks it for each single queue."""
     return _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})
 
 

@@ -52,7 +52,7 @@ class Service:
         queues: The queues that are read.
         clients: The clients of `/ws`. In-process clients belong to them.
         logs: The log.
-        store: Answers queries to Redis. It is not the store of subscriptions, so HTTP requests do not delay those.
+        store: Answers queries to Redis. Subscriptions have another store, so HTTP requests do not delay them.
         result_store: Looks up jobs with their results, which may have megabytes.
         submitter: Adds jobs.
     """
@@ -90,7 +90,7 @@ class Service:
 
     @property
     def labels(self) -> Mapping[str, Queue]:
-        """The queues that are known, by label; a live view."""
+        """The queues that the bridge serves, by label; a live view."""
         return self._queues.by_label
 
     @property
@@ -99,9 +99,9 @@ class Service:
         return self._queues.nameable
 
     async def find(self, labels: Collection[str]) -> None:
-        """Have discovery look for those of the queues that are unknown, and wait for its answer.
+        """Have discovery look for those of the queues that are unknown, and wait until it has looked.
 
-        Without labels, wait until discovery has finished its first pass.
+        If `labels` is empty, only wait until discovery has finished its first pass.
 
         Raises:
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
@@ -144,7 +144,10 @@ class Service:
         return self._authentication.sign
 
     def problems(self) -> Mapping[str, str]:
-        """Return why queues are not being read, by label. The key `*` is the bridge as a whole."""
+        """Return, by label, why a queue is not being read. The dictionary is empty if all queues are.
+
+        Other keys are those of `Queues.problems`. If the bridge is not running, the only key is `*`.
+        """
         return {"*": NOT_RUNNING} if not self._tasks.are_running else self._queues.problems(anyio.current_time())
 
     def client(

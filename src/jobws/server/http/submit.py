@@ -77,7 +77,7 @@ class Submitting:
             raise refusal("forbidden")
         existing = await self._exists(queue, job_id) if may_read else UNSET
         await self._service.submit(queue, name, data, job_id, opts)
-        # If the queue is new, it is known from now on.
+        # If the job created its queue, this makes the bridge serve the queue, so that the link in the answer works.
         await self._service.find([queue.label])
         query = urlencode({"queue": queue.label, "jobId": job_id})
         links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
@@ -112,8 +112,8 @@ class Submitting:
 def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
     """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
 
-    With the same Idempotency-Key, another identity gets another id. Otherwise this would be the id of the first one's
-    job.
+    Two identities that send the same Idempotency-Key get different ids. Otherwise the second one would get the id of a
+    job that belongs to the first one.
 
     Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
     accepts some of them.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def token_end(authentication: Authentication, identity: Identity) -> Close:
-    """Wait until a token is no longer accepted, and return why."""
+    """Wait until the token of `identity` has expired or is revoked. Return the close code and reason that say which."""
     while True:
         left = inf if identity.expires_ms is None else identity.expires_ms / 1000 - time.time()
         if left <= 0:

@@ -57,7 +57,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         store: Reads jobs from Redis.
         reading_back: Delivers what clients missed.
         tasks: The tasks of the bridge.
-        counts: Counts the subscriptions of each payer.
+        counts: Counts and limits the subscriptions of each holder of tokens or address.
     """
 
     def __init__(
@@ -160,7 +160,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
         Returns:
             The queues whose streams are being read again. Requests about these queues must wait until this has ended.
-            If there are none but requests are left, these name a queue that did not exist before, and need a new query.
+            If no queue is returned, the requests that are still in `batch` need a new query: each names a queue that
+            did not exist when `query` was made.
         """
         turn = Turn()
         awaited: set[str] = set()

@@ -77,10 +77,10 @@ class JobLogPoller:
         return [job for job in due if job not in waiting][: self._at_once]
 
     async def give_up(self) -> None:
-        """Run until cancelled, and send what a subscription holds back when it has waited too long for lines.
+        """Run until cancelled. Send the outcome that a subscription holds back, if its lines do not come in time.
 
-        This is after `hold_seconds` in which Redis returned no lines of any job, and at the latest after
-        MAX_HOLD_SECONDS. A client that reads slowly may wait longer.
+        A subscription waits for lines until Redis has returned no lines of any job for `hold_seconds`, and for
+        MAX_HOLD_SECONDS at most. If its client reads slowly, it may wait longer.
         """
         schedule, draining = self._schedule, self._lines.draining
         while True:

@@ -1,4 +1,4 @@
-"""The queues that are known, and the readers that read their streams.
+"""The queues that the bridge serves, and the readers that read their streams.
 
 There is a reader for each queue. If there are more than sixteen queues, they share sixteen readers, since each reader
 has a connection to Redis. A reader that crashes starts again after the last entry that was published, and no client is
@@ -42,7 +42,7 @@ class Queues:
 
     Args:
         target: Where Redis is.
-        configured: The queues that are known from the start.
+        configured: The queues that the bridge serves from the start.
         discover_prefix: The prefix under which discovery finds other queues. None means that there is no discovery.
         discover_seconds: The time between two passes of discovery.
         forget_seconds: How long the keys of a queue that discovery found must be gone before the queue is forgotten.
@@ -98,15 +98,15 @@ class Queues:
             tasks.start_soon(supervise, "discovery", self.discovery.run, Health())
 
     def must_wait_for(self, label: str) -> bool:
-        """Whether requests about a queue must wait: it is unknown, or what its stream already held was not read yet."""
+        """Whether requests about a queue must wait: it is unknown, or `wait_until_read` would wait for it."""
         stream = self._streams.get(label)
         return stream is None or not self._is_ready(stream)
 
     async def wait_until_read(self, labels: Iterable[str]) -> None:
-        """Wait until what these queues' streams already hold was read, so that all later events will be published.
+        """Wait until the entries that these queues' streams had at the start were read. Later ones will be published.
 
-        This waits until a second reading of a stream has ended, too. It does not wait for unknown queues, or for a
-        queue that is forgotten meanwhile.
+        If a stream is being read a second time, this waits for the end of that, too. It does not wait for unknown
+        queues, or for a queue that is forgotten meanwhile.
         """
         # Find those that are not ready first: of ten thousand queues, nearly all are.
         unready = [each for label in labels if (each := self._streams.get(label)) and not self._is_ready(each)]
@@ -126,8 +126,8 @@ class Queues:
 
         Args:
             ends: The stream ids, by label.
-            known: By label, what was known of the stream before its end was read. If its history is another one now,
-                the stream has begun again.
+            known: By label, what the hub had of the stream before its stream id in `ends` was read. If the hub has
+                another history now, the stream has begun again.
         """
 
         def lags(stream: ReadState, end: str) -> bool:
@@ -222,7 +222,7 @@ class Queues:
         self._fanout.knows_all = True
 
     def next_unknown(self, count: int) -> Collection[str]:
-        """Return the names of up to `count` queues that clients name and discovery has not found. Next time, others."""
+        """Return up to `count` of the queues that clients name and discovery has not found. The next call goes on."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]
@@ -230,7 +230,7 @@ class Queues:
         return names
 
     def is_needed(self, name: str) -> bool:
-        """Whether the queue must be kept: a subscription names it, or names none and its job was found in this one."""
+        """Whether the queue must be kept because a subscription names it, or waits for a job that was found in it."""
         return self._fanout.rooms.is_listened_to(name)
 
     def forget(self, name: str) -> None:
@@ -287,7 +287,7 @@ class Queues:
 
 
 class _Nameable:
-    """The labels of queues that are known, or that discovery may find later."""
+    """The labels of the queues that the bridge serves, and all other labels that a queue found later could have."""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues

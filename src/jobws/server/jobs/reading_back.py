@@ -53,7 +53,7 @@ class ReadingBack:
     """Reads from Redis what is in clients' backlogs, and delivers it.
 
     Args:
-        fanout: Where events pass.
+        fanout: Passes events on to the clients.
         queues: The queues that are read.
         store: Reads entries and hashes from Redis.
         spawn: Starts a task of the bridge.

@@ -55,7 +55,7 @@ class Sweeper:
     """Finds outcomes that have no event, and has them delivered.
 
     Args:
-        fanout: Where events pass.
+        fanout: Passes events on to the clients.
         queues: The queues that are read.
         store: Reads jobs from Redis.
         holes: The queues to sweep immediately.

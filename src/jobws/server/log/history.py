@@ -68,7 +68,7 @@ class LogHistory:
         self._turns = anyio.Lock()
 
     async def run(self, client: LogClient, subscription: LogSubscription) -> None:
-        """Answer one subscription, and read lines back until it is live or has ended. An error ends only this one."""
+        """Answer a subscription, and read back until it is live or has ended. An error ends only this subscription."""
         try:
             with anyio.CancelScope() as scope:
                 subscription.on_end = scope.cancel
@@ -162,8 +162,8 @@ class LogHistory:
 def beginning_after(after: str, state: State) -> Beginning:
     """Return where a subscription begins whose client has all lines up to the position `after`.
 
-    If entries after the position were trimmed, the subscription begins with the oldest line that the stream has, and
-    with a gap. So it does if the stream has not come as far as the position, which is then from another stream.
+    In two cases the subscription begins with the oldest line that the stream has, and with a gap: entries after the
+    position were trimmed, or the position is after the stream's last entry, so it is a position of another stream.
     """
     if position(after) > position(state.generated):
         return Beginning(LogCursor(START, state.removed), state.generated, gap=True)

@@ -41,12 +41,12 @@ class Logs(Endpoint[LogClient, LogSubscription]):
     Args:
         target: Where Redis is.
         settings: The limits.
-        admission: Knows who clients are.
+        admission: Closes clients without a valid token.
         greeting: Makes the first frame.
         rates: What the holders of tokens may send.
         tasks: The tasks of the bridge.
-        by_queue: Whether a line's `queue` is the label of a queue. If not, a client that may read the lines of some
-            queues only gets none.
+        by_queue: Whether a line's `queue` is the label of a queue. If it is not, clients whose rights cover only the
+            lines of certain queues are refused, since the bridge cannot tell which lines these are.
 
     Attributes:
         clients: The clients of `/logs`.

@@ -45,8 +45,8 @@ class LogTail:
         target: Where Redis is.
         hub: Publishes the lines that are read.
         key: The stream's key in Redis.
-        wanted: Set when the hub has its first live subscription.
-        due: Set when `LogHub.send_dropped` has something to do.
+        wanted: The hub sets it when it has its first live subscription.
+        due: The hub sets it when `LogHub.send_dropped` has something to send.
     """
 
     def __init__(

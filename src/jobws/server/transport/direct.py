@@ -35,7 +35,7 @@ class Handler(Protocol):
         ...
 
     def stalled(self) -> None:
-        """Called when bytes have waited for `slow_seconds` and fewer than `slow_bytes_per_second` of them have left."""
+        """Called when bytes have waited for `slow_seconds`, and fewer than `slow_bytes_per_second` left meanwhile."""
         ...
 
     def lost(self) -> None:
@@ -67,7 +67,7 @@ class Direct(Protocol):
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close frame. Further calls do nothing.
 
-        Waiting frames are sent before the close frame. With `drop`, a waiting frame is dropped unless a part of it was
-        sent. The client has 5 s to answer. Then the connection is cut.
+        Waiting frames are sent before the close frame. With `drop`, they are dropped, except a frame of which a part
+        was sent already. If the client does not answer with a close frame within 5 s, the connection is cut.
         """
         ...

@@ -76,7 +76,7 @@ class Http1:
             The request to open a WebSocket, and the bytes that follow it. None if the connection has ended.
         """
         # A client that waits for an answer sends nothing, so its silence does not show that it is gone. But the kernel
-        # of a client that is there acknowledges what it gets. Without that, ours ends the connection.
+        # of a client that is there acknowledges bytes. If no acknowledgement comes, our kernel ends the connection.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._silence_milliseconds)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))

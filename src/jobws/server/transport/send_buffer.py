@@ -48,7 +48,7 @@ class SendBuffer:
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
         """Send whole frames as far as the socket takes them now, and keep the rest. Return True if all bytes have left.
 
-        If earlier frames wait, these wait after them.
+        If earlier frames still wait, the new ones are kept after these.
         """
         if self._frames is None and not self.broken:
             data: bytes | memoryview

@@ -2,7 +2,7 @@
 
 A client that sends no token is closed after `authenticate_seconds`. A client gets the frame `expiring` at
 `expiring_seconds` before its token expires. After the expiry, it may only send a new token, and is closed after
-`grace_seconds`. One task checks all this, a few times a second.
+`grace_seconds`. A client whose token is revoked is closed, too. One task checks all this, a few times a second.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class Admission:
         settings: The times and limits.
         tasks: The tasks of the bridge.
         limits: Counts the connections of identities and addresses.
-        note_failed: Called with an address and the time when a token of this address was refused. Returns more than 0
-            if this happened too often.
+        note_failed: Called when a token is refused, with the client's address and the time. Returns more than 0 if
+            tokens of this address were refused too often.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Admission:
         """Append `hello` to the outbox of a new client, and check its token from now on.
 
         The client is closed if its token is refused, or if there are too many clients with its address, with its
-        identity or without a token. It counts until `leave` is called.
+        identity or without a token. It counts as one of these clients until `leave` is called.
 
         Args:
             client: The hub's side of the client. It was made with what `sight_of` returns for `caller`.
@@ -227,7 +227,10 @@ class Admission:
     # ---- time ----
 
     async def run(self) -> None:
-        """Run until cancelled: warn clients whose tokens expire soon, and close those without a valid token in time."""
+        """Run until cancelled. Warn clients whose tokens expire soon, and close clients that have no valid token.
+
+        A client is closed if its token is revoked, or if it did not send a token, or a new one, in time.
+        """
         look_at = 0.0
         while True:
             await anyio.sleep(TICK_SECONDS)

@@ -63,17 +63,17 @@ class Endpoint(ABC, Generic[AnyClient, PendingT]):
 
 
 class Clients(Generic[AnyClient, PendingT]):
-    """Serves the clients of one path, and knows which are connected.
+    """Serves the clients of one path, `/ws` or `/logs`, and holds the set of those that are connected.
 
     Args:
         endpoint: The part that differs between `/ws` and `/logs`.
         settings: The limits.
-        admission: Knows who clients are.
+        admission: Closes clients without a valid token.
         greeting: Makes the first frame.
         rates: What the holders of tokens may send over all of their connections.
 
     Attributes:
-        admission: Knows who clients are.
+        admission: Closes clients without a valid token.
         greeting: Makes the first frame.
         connected: The hub's side of each connected client.
         endpoint: The part that differs between `/ws` and `/logs`.
@@ -163,7 +163,11 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
 
 
 class _DirectClient(ConnectedClient[AnyClient, PendingT]):
-    """A client on `jobws.direct`: the call that publishes an event also writes it to the socket, without a task."""
+    """A client over the ASGI extension `jobws.direct`. It has no task of its own that writes.
+
+    When the hub has put frames into the outbox, it calls `_wake`, which writes them to the socket before it returns. If
+    earlier frames still wait for the socket, the new ones stay in the outbox.
+    """
 
     __slots__ = ("_busy", "_direct")
 

@@ -27,14 +27,15 @@ class ConnectionLimits:
         }
         self._limited = limited
         self._open: Counter[tuple[str, Hashable]] = Counter()
-        # What each connection counts as. Connections that nothing limits are not here.
+        # For each connection, by the name of the setting: the identity or the address for which it is counted.
         self._counted: dict[Hashable, dict[str, Hashable]] = {}
 
     def identify(self, connection: Hashable, identity: Identity) -> str | None:
         """Count a connection for its identity until `leave`, and no longer for an earlier identity.
 
         Returns:
-            A sentence if the identity has too many connections now. The caller must then close this one.
+            None if the connection may stay. If the identity has too many connections now, a sentence that says so; then
+            the caller must close the connection, which still counts until `leave`.
         """
         return self._count(connection, "max_connections_per_identity", identity.holder, "with this token's holder")
 
@@ -42,14 +43,15 @@ class ConnectionLimits:
         """Count a connection for its address until `leave`; None means that the address is not limited.
 
         Returns:
-            A sentence if the address has too many connections now. The caller must then close this one.
+            None if the connection may stay. If the address has too many connections now, a sentence that says so; then
+            the caller must close the connection, which still counts until `leave`.
         """
         if address is None:
             return None
         return self._count(connection, "max_connections_per_address", address, "from this address")
 
     def note(self, limit: str) -> None:
-        """Note that a connection was refused for the sake of another limit, by the name of its setting."""
+        """Add one to the refusals in `limited`. `limit` is the name of the setting whose limit was exceeded."""
         self._limited[limit] += 1
 
     def leave(self, connection: Hashable) -> None:

@@ -26,8 +26,8 @@ class Greeting:
 
     Args:
         settings: The limits.
-        labels: The labels of the known queues. The collection changes while the bridge runs.
-        without_events: The labels of queues whose workers write no events. It changes, too.
+        labels: The labels of the queues that the bridge serves. The collection changes while the bridge runs.
+        without_events: The labels of queues whose event stream is switched off. It changes, too.
     """
 
     def __init__(self, settings: Settings, labels: Collection[str], without_events: Collection[str]) -> None:

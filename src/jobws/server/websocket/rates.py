@@ -1,4 +1,4 @@
-"""How much each holder of tokens may send a minute, over all connections. Without keys, addresses are limited."""
+"""How much each payer may send a minute, over all connections: the holder of a token, or without keys an address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rate:
 
     Args:
         setting: The name of the setting that has the limit.
-        limit: How much a payer may send together; the same amount comes back evenly within a minute.
+        limit: How much a payer may send in one burst, and after that in each minute.
         things: What is limited, for the error message.
         limited: Counts, by the name of the setting, what was refused.
     """
@@ -37,9 +37,10 @@ class Rate:
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def charge(self, payer: Hashable, amount: int, now: float) -> None:
-        """Charge a payer. What is refused costs nothing.
+        """Charge a payer, or raise an error and charge nothing.
 
-        The last thing within the limit may be larger than what is left, so a limit never refuses a single large thing.
+        A payer is refused only if nothing of the limit is left. So `amount` may be more than what is left, and more
+        than the limit. The payer is then refused for longer afterwards.
 
         Args:
             payer: The payer (see `payer_of`). None is not limited.
