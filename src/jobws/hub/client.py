@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 SEARCH_SIZE: Final = 240
-"""What the search for an unknown queue counts in `Pending.size`.
+"""How much one search for an unknown queue adds to `Pending.size`.
 
-It costs a client as much as about 50 messages. By default it may send 200 a second, so it gets four searches a second.
+A search costs a client as much as about 50 messages. By default a client may send 200 messages a second, so it gets
+four searches a second.
 """
 
 
@@ -57,7 +58,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
     Attributes:
         outbox: The frames to the client. Answers and events go through the same outbox, so their order is kept.
         closing: Why the connection is to end. None while it is not to end.
-        payer: What the limits over several connections are counted by; None if there are none for this client.
+        payer: For whom the limits over several connections count this client. None if it has no such limits.
         on_authenticate: Called with a request `authenticate`, which `renew` or `reject` then answers. It must not wait.
             None means that the client cannot send another token.
     """
@@ -103,7 +104,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """Answer a valid request, or return it for a look-up; see `receive`. The caller flushes the outbox."""
 
     def charge_to(self, payer: Hashable) -> None:
-        """Count the client as another payer's from now on. None means that it is not limited."""
+        """Count the client for `payer` from now on. None means that no limit over several connections applies to it."""
         self.payer = payer
 
     # ---- tokens ----

@@ -50,8 +50,8 @@ class Outbox:
         self._waiting = 0
         self._taken = 0
         # The tail of a frame is the part that it shares with other frames. These are the tails of frames that wait, and
-        # of those that were taken. `_tails` counts by `id(tail)` how often each one waits, is held or was taken; None
-        # if there is none.
+        # of those that were taken. `_tails` counts by `id(tail)` how often each one waits, is held or was taken. It is
+        # None instead of empty.
         self._waiting_tails: tuple[bytes, ...] = ()
         self._taken_tails: tuple[bytes, ...] = ()
         self._tails: dict[int, int] | None = None

@@ -31,7 +31,7 @@ _encode_json: Final = msgspec.json.Encoder().encode
 _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-# Up to how many characters of a list Python's parser reads what msgspec refuses.
+# If msgspec refuses a list, Python's parser reads it, unless it has more characters than this.
 LENIENT_CHARACTERS: Final = 64 * 1024
 # Each comma may begin an item, and a megabyte of `0,` takes 20 ms. A megabyte of log records has up to 50,000 commas.
 MAX_COMMAS: Final = 100_000
@@ -196,7 +196,7 @@ def _decoded(text: str, subject: str) -> object:
 
 
 def bad_json(text: str, subject: str, error: msgspec.DecodeError) -> RequestError:
-    """Return the error for a long text that msgspec refuses. Python's parser would take 20 ms for a megabyte."""
+    """Return the error for a text that msgspec refuses and that is too long for Python's parser (20 ms a megabyte)."""
     surrogates = f"lone surrogates are read in up to {LENIENT_CHARACTERS} characters, this has {len(text)}"
     return RequestError("bad-json", f"{subject} is no JSON ({error}); {surrogates}")
 

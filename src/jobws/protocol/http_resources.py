@@ -17,7 +17,8 @@ from jobws.protocol.messages import JobSnapshot, Result
 DEFAULT_NAME = "job"
 
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
-# The limit of priorities is that of BullMQ (src/classes/job.ts, PRIORITY_LIMIT). More attempts than this are a mistake.
+# The limit of priorities is that of BullMQ (src/classes/job.ts, PRIORITY_LIMIT). More attempts than 10,000 would be a
+# mistake.
 _Priority: TypeAlias = Annotated[int, Meta(ge=0, le=2**21)]
 _Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -39,7 +40,7 @@ class Keep(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class JobOptions(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """The options of BullMQ that a client may set. Others link jobs to each other, or change whole queues.
+    """The options of BullMQ that a client may set. The other options link jobs, or change whole queues.
 
     Times are in milliseconds, except in `removeOnComplete` and `removeOnFail`.
     """

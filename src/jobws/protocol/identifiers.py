@@ -13,7 +13,7 @@ from jobws.errors import RequestError
 
 MAX_JOB_ID_BYTES: Final = 512
 MAX_QUEUE_BYTES: Final = 512
-"""How many bytes of UTF-8 the label of a queue may have that a client names and the bridge does not know."""
+"""How many bytes of UTF-8 the label of an unknown queue may have."""
 # The largest integer up to which JavaScript's numbers are exact (ECMA-262 §21.1.2.6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 

@@ -171,7 +171,7 @@ class Ack(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True)
 
 
 class AuthenticatedData(Struct, rename="camel", frozen=True):
-    """The data of the ack of `authenticate`, whose name is `request`.
+    """The data of the ack of `authenticate`. `request` is always `authenticate`.
 
     `expires` is when the token expires, in epoch milliseconds; null for never. The other keys are those of `hello`.
     """
@@ -184,7 +184,7 @@ class AuthenticatedData(Struct, rename="camel", frozen=True):
 
 
 class Authenticated(Struct, tag_field="event", tag="ack", frozen=True, omit_defaults=True):
-    """The answer to `authenticate` with a token that is accepted. Everything after it follows the new token."""
+    """The answer to `authenticate` with a token that is accepted. The new token's rights apply to all later frames."""
 
     data: AuthenticatedData
     ref: Ref | UnsetType = UNSET

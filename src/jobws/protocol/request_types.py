@@ -43,8 +43,8 @@ class SubscriptionRequest(Struct, frozen=True):
         until_end: Whether the first outcome that is sent ends the subscription. If so, `events` includes the outcomes.
         after: By queue, the stream id after which every event is wanted. None means that past events except the outcome
             are not wanted.
-        sent: By queue, the text after the `~` of a position in `after`. It says which outcome of those that were made
-            from the job's hash the client has.
+        sent: By queue, the text after the `~` of a position in `after`. It says which outcome that was made from the
+            job's hash the client has got.
         logs: The positions after which log lines are wanted; None if no lines are.
     """
 

@@ -157,7 +157,7 @@ class _Parser:
         return key
 
     def left(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key`, to unsubscribe. Raise RequestError if its queue is unknown and the client may read it."""
+        """Return `key`, to unsubscribe. Raise RequestError for an unknown queue that the sender has a right to."""
         return self.readable(key) if may_read(self._sight, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:

@@ -174,7 +174,7 @@ class Session(BaseSession[Request]):
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:
-    """Return the `error` frame that refuses a request, or a frame that is none.
+    """Return the `error` frame that refuses a request, or a client's frame that is not a request.
 
     `request` is the request's name, None if it is unknown or could not be read. `ref` is the client's mark on the
     request, None if the request has none, or none that can be read.

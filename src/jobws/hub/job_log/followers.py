@@ -108,7 +108,7 @@ class JobLogs:
         """Have the present lines in these queues read and sent, and then call `then`.
 
         `then` is called even if the subscription ends meanwhile, or if the lines do not come in time. It is called
-        immediately if there is no queue here, nor any left from an earlier call.
+        immediately if `queues` is empty and no queue is left from an earlier call.
 
         Args:
             subscription: The follower.
@@ -230,7 +230,11 @@ class JobLogs:
         return list(groups.values()), full
 
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
-        """Return whether the subscription may get lines of this queue, or waits for them."""
+        """Return whether lines of this queue are to be read for the subscription.
+
+        They are while it waits for them, and while the job is alive in this queue. In a queue without events, a job
+        that was not seen yet counts as alive.
+        """
         if not subscription.gets_events_of(queue):
             return False
         state = subscription.job_states.get(queue)

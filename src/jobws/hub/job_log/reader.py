@@ -2,8 +2,8 @@
 
 BullMQ writes no event for a line: `job.log()` is an RPUSH, followed by an LTRIM if `keepLogs` is set. If the lines that
 were read last are still at their place in the list, the lines after them are new. Otherwise the list was trimmed or
-cleared. Then the known lines are searched in the list. If they are at several places, the one with the fewest trimmed
-lines counts.
+cleared. Then the lines that were read last are searched for in the list. If they are found at several places, the place
+that means the fewest trimmed lines counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_LINES: Final = 1000
 MAX_BYTES: Final = 256 * 1024
 # How many lines the first read asks for, before the size of the lines is known.
 FIRST_LINES: Final = 16
-# How many bytes of known lines (at least one line) are read again each time, to check that they are at their place.
+# How many bytes of the lines that were read last (at least one line) are read again each time, to check their place.
 TAIL_BYTES: Final = 16 * 1024
 
 

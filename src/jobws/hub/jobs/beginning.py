@@ -225,8 +225,8 @@ class _QueueBeginning:
             else:
                 subscription.note_outcome(queue, self._moment, self._finished)
         elif self.snapshot is None and self.is_alive and self._is_read:
-            # `removed` is sent only to a client that knows, or would have got an event that says, that the job was
-            # alive.
+            # A client that returns gets `removed` only if it missed an event that says that the job was alive. For
+            # other clients, `unknown` in the ack says that the job is gone.
             self.owed = (
                 transition is not None
                 and self._after is not None

@@ -105,7 +105,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return None
 
     def charge_to(self, payer: Hashable) -> None:
-        """Count the client, and its subscriptions, as another payer's from now on; see `Client.charge_to`."""
+        """Count the client and its subscriptions for `payer` from now on; see `Client.charge_to`."""
         super().charge_to(payer)
         self._subscriptions.charge_to(payer)
 

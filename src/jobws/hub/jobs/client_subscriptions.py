@@ -57,7 +57,7 @@ class ClientSubscriptions:
         return error
 
     def charge_to(self, payer: Hashable) -> None:
-        """Count the subscriptions as those of another payer from now on. It may then have too many."""
+        """Count the subscriptions for `payer` from now on, even if `payer` then has more than its limit."""
         self._counts.add(self._payer, -len(self._by_key))
         self._payer = payer
         self._counts.add(payer, len(self._by_key))
@@ -65,7 +65,7 @@ class ClientSubscriptions:
     def too_alike(self, key: SubscriptionKey) -> ItemError | None:
         """Return the error with which a subscription with this key is refused, or None if it may be added.
 
-        It is refused if the client already has MAX_MATCHING subscriptions that get the events of one of its jobs.
+        It is refused if it would get the events of a job of which MAX_MATCHING subscriptions of the client get them.
         """
         if len(self._by_key) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._by_key)

@@ -53,8 +53,8 @@ class Fanout(PublishedStreams):
         """Publish `entries[start:]` of one queue, in order, and flush each client once.
 
         Returns:
-            The index of the first entry that was not published: `len(entries)`, or less if the call reached its limit.
-            Then the caller passes this index as `start` after a checkpoint.
+            The index of the first entry that was not published. It is `len(entries)`, or less if the call reached its
+            limit. Then the caller lets other tasks run, and calls `publish` again with this index as `start`.
         """
         batch = _Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS
@@ -207,8 +207,8 @@ class _Batch:
     ) -> None:
         """Note for all members whether the job is alive or has ended. Add those that chose the event to `recipients`.
 
-        A member without a right to the job in this queue is left out. The right is asked for only while the queue is
-        not in the member's `job_states`: a queue gets in there only with a right, and out of there with its loss.
+        A member without a right to the job in this queue is left out. The right is checked only while the member's
+        `job_states` does not have the queue. A queue is added there only with the right, and removed when it is lost.
 
         A member may already have a later outcome, from the job's hash. Then `job_states` has the id up to which
         outcomes in the stream are old, and these are not sent.

@@ -78,7 +78,7 @@ class QueueHistory:
             self._forget_oldest()
 
     def fill(self, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Add the events that the stream holds, and then call `reach_to` with `floor`. Only for an empty history.
+        """Add all events that the stream holds after the id `floor`, and call `reach_to`. Only for an empty history.
 
         This is a generator of short steps, which the caller must exhaust before it calls `add`.
         """
@@ -135,7 +135,7 @@ class QueueHistory:
     def reach(self) -> str | None:
         """The id up to which events were forgotten.
 
-        If none was, the id of the oldest event; None if there is no event.
+        If no event was forgotten, this is the id of the oldest event, or None if there is no event.
         """
         if self._is_filled and self._floor != START.encode():
             return self._floor.decode()
@@ -253,7 +253,7 @@ class History:
         self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Replace a queue's history by the events that the stream holds. A generator, which the caller must exhaust."""
+        """Replace a queue's history; see `QueueHistory.fill`. This is a generator, which the caller must exhaust."""
         self.restart(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1

@@ -63,7 +63,7 @@ class Replay:
     jobs.
 
     Attributes:
-        is_last: Whether this is the subscription's last replay, after which the subscription is live.
+        is_last: Whether this is the subscription's last replay, after which it gets events when they happen.
         index: The index of the next event to deliver.
     """
 
@@ -82,9 +82,9 @@ class Replay:
 
 
 class Owed(NamedTuple):
-    """A subscription that must still get its job's outcome in a queue. It is made from the job's hash.
+    """A subscription that must still get its job's outcome in a queue.
 
-    The stream no longer has the event of this outcome, or never had one.
+    The outcome is made from the job's hash: the stream no longer has the event of this outcome, or never had one.
     """
 
     subscription: Subscription

@@ -50,7 +50,7 @@ class PendingSubscription:
         return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
 
     def limit(self, sight: Sight) -> None:
-        """Refuse the subscriptions, also those that have ended, that a new token does not allow."""
+        """Replace by FORBIDDEN each subscription, ended or not, that the client's new rights `sight` do not allow."""
         self.subscriptions = [
             each if isinstance(each, ItemError) or may_read(sight, each.request.key) else FORBIDDEN
             for each in self.subscriptions
@@ -67,7 +67,7 @@ class PendingSubscription:
 
     @property
     def queues(self) -> set[str | None]:
-        """The queues that the subscriptions name. None is one of them if a subscription names no queue."""
+        """The queues that the `present` subscriptions name. None is in the set if one of these names no queue."""
         return {room.queue for room in self.rooms}
 
     @property

@@ -1,6 +1,6 @@
 """Finds the positions for a `pong`.
 
-Only queues of the client's subscriptions have one, since there may be thousands of queues.
+A `pong` has positions only in queues of the client's subscriptions, since there may be thousands of queues.
 """
 
 from __future__ import annotations

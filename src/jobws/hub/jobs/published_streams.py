@@ -37,12 +37,13 @@ class PublishedStreams(ABC):
     Attributes:
         cursors: By queue label, the stream id up to which entries were published.
         verified: By queue label, the stream id up to which certainly no entry was missed. A client may continue from
-            this position at another bridge. It could not from a later one, before which this bridge may have a hole
-            that it has not found.
+            this position at another bridge. A later position is not safe: before it, there may be a hole that this
+            bridge has not found.
         history: The events that were published, and those that the streams held before.
         counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
         without_events: The queues whose event stream is switched off.
-        knows_all: Whether all queues that existed at the start are known. Subscriptions without a queue wait for this.
+        knows_all: Whether the bridge has found all queues that existed when it started. Until then, subscriptions
+            without a queue are not answered.
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
         rereads: For each queue whose stream is read again, the history of the events that were published before.
@@ -138,8 +139,9 @@ class PublishedStreams(ABC):
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
         """Send a `gap` to the queue's clients. Set `DOUBTED` for jobs that had ended if a later outcome may be missing.
 
-        A subscription that holds back events also holds back a `gap` of its own. This is a generator of short steps: it
-        yields after each subscription and each client. The caller must exhaust it.
+        Entries up to the id `floor` may be missing. Unless `reason` is `trimmed`, the subscriptions' `ahead` loses the
+        queue. A subscription that holds back events also holds back a `gap` of its own. This is a generator of short
+        steps: it yields after each subscription and each client. The caller must exhaust it.
         """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)
@@ -194,7 +196,7 @@ class PublishedStreams(ABC):
             self.without_position.discard(queue)
 
     def known(self, queue: str) -> KnownStream:
-        """Return what is known of a queue's stream now."""
+        """Return a queue's history, and the stream id up to which its events are published now."""
         return KnownStream(self.history.of(queue), self.cursors.get(queue, START))
 
     def may_miss(self, queue: str, after: str) -> bool:
@@ -205,7 +207,10 @@ class PublishedStreams(ABC):
         )
 
     def is_foreign(self, queue: str, after: str, end: str) -> bool:
-        """Return whether `after` may be from another stream than the present one, which ends with `end` or is empty."""
+        """Return whether the position `after` may be from an earlier stream of the queue.
+
+        `end` is the last id of the present stream; `0-0` if it is unknown, or if the stream is empty.
+        """
         last = self.cursors.get(queue, START) if end == START else end
         foreign = self._foreign.get(queue)
         return position(after) > position(last) or (

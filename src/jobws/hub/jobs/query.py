@@ -133,7 +133,7 @@ class Query:
             self._needed[queue] = later(known.cursor, known.history.floor or START)
 
     def keep_answer(self, look_up: LookUp) -> None:
-        """Keep what Redis answered. If a stream was not published up to `look_up.ends`, its queue is not `is_read`."""
+        """Keep what Redis answered, and note which streams were not published up to `look_up.ends` (see `is_read`)."""
         self._look_up = look_up
         cursors = self._fanout.cursors
         self._unread = {
@@ -178,7 +178,7 @@ class Query:
     def stale(self, subscription: Subscription) -> Collection[str]:
         """Return the subscription's queues in which events since the look-up were forgotten, or were lost in a hole.
 
-        In these queues, the job may have ended without an event that is known, so it must be looked up again.
+        There, the job may have ended without an event that the history has, so it must be looked up again.
         """
         room = subscription.request.key
         if room.job_id is None:
@@ -248,7 +248,7 @@ class Query:
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_whole(self, subscription: Subscription) -> bool:
-        """Whether `is_read` is true for the queue that the subscription names, or else for each that was looked up."""
+        """Whether `is_read` is true for all queues in which the subscription wants its job or its events."""
         queue = subscription.request.key.queue
         if queue is not None:
             return self.is_read(queue)

@@ -45,7 +45,7 @@ class Rooms:
         self._seeking: Members = {}
         # The subscriptions that name no queue and whose clients may not read the job in every queue.
         self._limited: Members = {}
-        # How many other subscriptions each client has, by the queue that they name (None if they name no queue).
+        # How many subscriptions that are not in `_limited` each client has, by the queue that they name, or None.
         self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
@@ -62,9 +62,9 @@ class Rooms:
         return self._queues.get(queue, _NOBODY)
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
-        """Return the subscriptions that get events of this job of this queue.
+        """Return the subscriptions to this job that get its events of this queue, without those to the whole queue.
 
-        They name the job and either this queue, or no queue while the client may read the job in this one.
+        They name this queue, or no queue while the client may read the job in this one.
         """
         key = job_id.encode()
         anywhere = (each for each in self.anywhere.get(key, ()) if each.gets_events_of(queue))
@@ -169,7 +169,7 @@ class Rooms:
         """Note that the queue is gone, and with it the jobs of subscriptions that name no queue.
 
         These subscriptions lose the state of their job in this queue, and the outcome that is owed for it. They stay in
-        their rooms. Returns them.
+        their rooms. Returns these subscriptions.
         """
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:

@@ -50,9 +50,9 @@ class BufferedEvent(NamedTuple):
     Attributes:
         kind: The kind of the event. None means that this is a gap.
         queue: The queue's label.
-        position: The `id` of the frame. None if an outcome was owed or might be missing when the event happened: that
-            outcome comes after the event, and its position may be before the event. The frame has no `id` either if
-            this is so when the frame is sent.
+        position: The `id` of the frame. None if an outcome was owed, or might be missing, when the event happened. With
+            an `id`, the client might return after this event without having got that outcome. For the same reason,
+            `Fanout.send` leaves the `id` out if an outcome is owed, or may be missing, when the frame is sent.
         tail: The end of the event's frame, made by `codec.tail_of`. For a gap, it is the whole frame.
         replayed: Whether the event is an outcome that was made from the job's hash.
     """
@@ -74,7 +74,7 @@ class Subscriber(Protocol):
         ...
 
     def owe(self, subscription: Subscription, queue: str) -> None:
-        """Note that an outcome is to be made from the job's hash; see `JobClient.owe`."""
+        """Have an outcome made from the job's hash and sent; see `JobClient.owe`."""
         ...
 
 
@@ -139,7 +139,10 @@ class Subscription:
         return self.sight is None or self.sight.may_read(queue, key.job_id)
 
     def among(self, labels: Collection[str]) -> Collection[str]:
-        """Return those of `labels` that a subscription without a queue gets events of, or `labels` itself if of all."""
+        """Return the queues among `labels` whose events the subscription gets. It must name no queue.
+
+        If it gets the events of all of them, this is the object `labels` itself, not a copy.
+        """
         return labels if self.sight is None else self.sight.queues_of(self.request.key.job_id or "", labels)
 
     @property
@@ -149,7 +152,10 @@ class Subscription:
         return after if self.sight is None else {queue: at for queue, at in after.items() if self.gets_events_of(queue)}
 
     def note_job_in(self, queue: str, state: JobState = ALIVE) -> JobState:
-        """Note that the queue has the job, and return what is known of it: `state` if nothing was known."""
+        """Note that the queue has the job, and return the job's state there.
+
+        If `job_states` does not have the queue, it is added with `state`. Otherwise, `state` is ignored.
+        """
         known = self.job_states.get(queue)
         if known is not None:
             return known

@@ -33,14 +33,14 @@ class SubscriptionCounts:
         return ItemError("too-many-subscriptions", limit)
 
     def add(self, payer: Hashable, change: int) -> None:
-        """Change the number of a payer's subscriptions."""
+        """Add `change` to the number of a payer's subscriptions. For the payer None, nothing is counted."""
         if payer is not None:
             self._counts[payer] += change
             if not self._counts[payer]:
                 del self._counts[payer]
 
     def note_refused(self, setting: str) -> None:
-        """Note that a subscription was refused for a limit, by the name of its setting."""
+        """Count a subscription that was refused. `setting` is the name of the setting with the limit."""
         self._refused[setting] += 1
 
 

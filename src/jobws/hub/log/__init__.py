@@ -1,4 +1,4 @@
-"""Passes lines of the log that all programs share on to the clients of `/logs`.
+"""Passes on, to the clients of `/logs`, the lines of the log that all programs share.
 
 `broadcaster` has the live subscriptions, `subscription` decides which lines one client gets and counts those that it
 missed, `client` serves requests.

@@ -31,7 +31,7 @@ class LogHub:
         clock: Returns seconds that never go back. It is called while lines are published.
         on_wanted: Called when the first subscription becomes live: from now on, the callee reads the stream from
             `cursor` on and calls `publish`, until `cursor` is None. It must not wait.
-        on_due: Called when `send_dropped` has something to do. It must not wait.
+        on_due: Called when a frame `dropped` is to be sent: the callee calls `send_dropped` soon, but not in this call.
 
     Attributes:
         cursor: How far the stream was read for live subscriptions. None means that there is no live subscription.
@@ -98,6 +98,8 @@ class LogHub:
     def publish(self, cursor: LogCursor, page: LogPage, start: int) -> int:
         """Pass entries of a page on to the live subscriptions, in order, until none is left or `MAX_SECONDS` are over.
 
+        `cursor` moves on with the entries. Lines that were trimmed before they were read are counted as missed.
+
         The caller then calls `flush`. While `flush` returns True or entries are left, the caller lets other tasks run,
         calls `publish` with the returned index if entries are left, and calls `flush` again.
 
@@ -137,7 +139,7 @@ class LogHub:
         return index
 
     def flush(self) -> bool:
-        """Wake the writers of at most `MAX_FLUSHES` clients that have new frames. Returns whether more of them wait."""
+        """Wake the writers of at most `MAX_FLUSHES` clients that have new frames. Return whether such ones are left."""
         for client in list(self._touched)[:MAX_FLUSHES]:
             del self._touched[client]
             client.outbox.flush()

@@ -51,8 +51,9 @@ class Line:
     def seek(self, texts: Iterable[str], late: Callable[[], bool]) -> bool:
         """Search the message for each of the texts, and remember the answers for `holds`.
 
-        `late` is called after each search. If it returns True, `seek` returns False, and the caller must call it again
-        later: it continues with the texts that are left. True means that all texts were searched for.
+        `late` is called after each search, and says whether the time is up. `seek` then returns False, and the caller
+        must call `seek` again later, which continues with the texts that are left. `seek` returns True when it has
+        nothing left to search for.
         """
         for text in texts:
             if text not in self._holds:
@@ -63,7 +64,7 @@ class Line:
 
     @property
     def frame(self) -> Frame:
-        """The frame of the live line, without `replayed`."""
+        """The frame for clients that get the line when it happens. It has no `replayed`."""
         if self._frame is None:
             self._frame = log_frame(self.id, self.record, replayed=False)
         return self._frame

@@ -74,9 +74,10 @@ class LogSubscription:
         return lines // LINES_PER_ITEM
 
     def limit(self, session: LogSession) -> bool:
-        """From now on, pass only those lines that the client asked for and that the rights of its session allow.
+        """Set the filter to those lines that the client asked for and may read by the rights in `session`.
 
-        Returns False, and changes nothing, if the rights do not allow the subscription. The caller then ends it.
+        Returns False, and changes nothing, if the rights do not allow the subscription. The caller then ends the
+        subscription.
         """
         try:
             self.request = replace(self.request, filter=session.readable(self.request.asked))
@@ -91,7 +92,10 @@ class LogSubscription:
         return None if cursor is None else cursor.id
 
     def deliver(self, line: Line) -> bool:
-        """Send a live line if the filter chooses it, or count it if it does not fit. Returns whether to flush."""
+        """Send a new line if the filter chooses it, or count it as missed if the outbox has no room.
+
+        Returns whether the caller must flush.
+        """
         return line.passes(self.request.filter) and self._send(line.frame, "sent")
 
     def _send(self, frame: Frame, counter: str) -> bool:

@@ -1,6 +1,6 @@
-"""Reads log records from JSON text. What a log line has no room for is not built, since that would hold up the bridge.
+"""Reads log records from JSON text. Values that are too large for a log line are checked, but not built.
 
-A megabyte of `[],[],…` takes 1.5 ms to check and 45 ms to build. Pure.
+Other tasks would wait meanwhile: a megabyte of `[],[],…` takes 1.5 ms to check and 45 ms to build. Pure.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ class _Parts(Struct, rename="camel"):
 
 
 class _OnlyParts(_Parts, forbid_unknown_fields=True):
-    """The same, for records that have no other keys."""
+    """The same keys. A record that has others is refused."""
 
 
 def decode_record(text: str, subject: str) -> object:
     """Return the JSON value of a log record, for `parse_record`.
 
-    Of a record with more than LARGE characters, other keys than those of records are left out, and so is a value of
-    more than MAX_FIELDS_BYTES, but not a string. Its fields then have the key `truncated`.
+    From a text with more than LARGE characters, keys without a meaning are left out. A value that is not a string and
+    has more than MAX_FIELDS_BYTES becomes an empty one, and a longer message is shortened to a length that is still too
+    large. If a key was left out, or if `fields` was too large, `fields` has the key `truncated`. A text that is not an
+    object becomes a value that `parse_record` refuses.
 
     Args:
         text: The JSON text.
@@ -81,7 +83,7 @@ def _raws(parts: _Parts) -> list[Raw | UnsetType]:
 
 
 def _value(raw: Raw, subject: str) -> object:
-    """Return the value, or an empty one of the same type if it is too large and not a string."""
+    """Return the value, or an empty list or object in its place if it is too large and not a string."""
     text = bytes(raw)
     if len(text) > MAX_FIELDS_BYTES and not text.startswith(b'"'):
         return [] if text.startswith(b"[") else {}
