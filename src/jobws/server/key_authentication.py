@@ -52,7 +52,7 @@ class KeyAuthentication:
     """The authentication of a bridge with keys. Making this object reads them, and `run` reads them again.
 
     Args:
-        settings: These name the files and the URL, and say what JWTs must say.
+        settings: These name the files and the URL, and say which claims JWTs must have.
         intervals: How often `run` reads and fetches.
 
     Raises:

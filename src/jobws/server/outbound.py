@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 class ExchangeError(JobwsError):
-    """There is no answer, or none that is used. `str()` is the reason, as the end of a sentence."""
+    """The server sent no answer, or one that cannot be used. `str()` is the reason, as the end of a sentence."""
 
 
 def check_url(flag: str, url: str) -> None:

@@ -26,8 +26,8 @@ class RemoteKeySet:
 
     Args:
         url: The URL.
-        take: Called with each answer, or with the error of a fetch that failed.
-        intervals: How often to fetch, and how long.
+        take: `run` calls it after each fetch, with the body of the answer, or with the error that prevented it.
+        intervals: How often to fetch, and how long a fetch may take.
 
     Raises:
         ConfigurationError: The URL is neither https nor http of loopback.

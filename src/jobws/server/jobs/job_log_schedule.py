@@ -95,7 +95,9 @@ class JobLogSchedule:
         self._waiting.set()
 
     async def due(self) -> list[Job]:
-        """Wait until some jobs' log lines are due to be read, and return these jobs. They stay due.
+        """Wait until some jobs' log lines are due to be read, and return these jobs.
+
+        The jobs stay due until the caller changes their `ReadTimes.due`.
 
         Jobs whose outcome is held back until their last lines are read come first. Otherwise those come first that have
         been due for longest.

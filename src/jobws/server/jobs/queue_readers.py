@@ -222,7 +222,7 @@ class Queues:
         self._fanout.knows_all = True
 
     def next_unknown(self, count: int) -> Collection[str]:
-        """Return up to `count` of the queues that clients name and discovery has not found. The next call goes on."""
+        """Return up to `count` queues that clients name and discovery has not found; the next call returns others."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]

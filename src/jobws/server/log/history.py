@@ -1,8 +1,8 @@
 """Finds where a subscription to the log begins, and reads lines back from there until the subscription is live.
 
 Past lines are read in pages, at the speed of the client. So are lines that are added meanwhile. When the subscription
-has got the same lines as the live subscriptions, it becomes one of them. So no line has to wait in memory for it, and
-none is missed.
+has got the same lines as the live subscriptions, it becomes live, too. So no line has to wait in memory for this
+subscription, and it misses no line.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class LogHistory:
         )
 
     async def _last(self, subscription: LogSubscription, end: LogCursor, wanted: int) -> LogCursor:
-        """Return the cursor after which `wanted` lines pass the subscription's filter, up to the cursor `end`.
+        """Return the cursor between which and `end` exactly `wanted` lines pass the subscription's filter.
 
-        If the stream has fewer such lines, this is the cursor before its first entry.
+        If the stream has fewer such lines before `end`, this is the cursor before the stream's first entry.
         """
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None

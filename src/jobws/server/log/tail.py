@@ -39,7 +39,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class LogTail:
-    """Reads the stream from the cursor of the hub on, as long as the hub has a cursor.
+    """Reads the stream from the cursor of the hub on. The hub has a cursor while there are live subscriptions.
 
     Args:
         target: Where Redis is.

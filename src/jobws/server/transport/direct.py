@@ -35,7 +35,7 @@ class Handler(Protocol):
         ...
 
     def stalled(self) -> None:
-        """Called when bytes have waited for `slow_seconds`, and fewer than `slow_bytes_per_second` left meanwhile."""
+        """Called when bytes have waited for `slow_seconds`, and left at less than `slow_bytes_per_second` meanwhile."""
         ...
 
     def lost(self) -> None:
