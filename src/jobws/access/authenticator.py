@@ -52,7 +52,7 @@ class Authenticator:
     Args:
         files: Where the keys are. Before the first call of `look`, the keys in these files are not used.
         rules: What JWTs must say.
-        secrets: Further keys, which do not change, such as those of the environment.
+        secrets: Further keys, which never change, such as secrets in environment variables.
     """
 
     def __init__(self, files: KeyFiles, rules: Rules, secrets: tuple[Key, ...] = ()) -> None:

@@ -83,7 +83,8 @@ def check_text(token: str, carrier: Carrier) -> None:
     """Check the length and the characters of a token. Call this before anything else is done with the token.
 
     Raises:
-        TokenRefusedError: `bad-token`.
+        TokenRefusedError: `bad-token`. The token is empty, too long for its place, or has another character than
+            `A-Z a-z 0-9 - . _ ~`.
     """
     limit = carrier.most_characters
     if len(token) > limit:

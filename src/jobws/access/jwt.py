@@ -34,7 +34,7 @@ class Rules:
         issuer: What `iss` must be; None if a token must not have `iss`.
         scope_claim: The claim that holds the scope. None means that tokens give no rights.
         leeway_seconds: By how many seconds the issuer's clock may be ahead, for `nbf` and `iat`. For `exp` there is no
-            leeway: open connections end at `exp`, and new requests are refused from the same moment.
+            leeway: from `exp` on the token is refused, and so are new requests of clients that are connected with it.
     """
 
     audience: str | None = None

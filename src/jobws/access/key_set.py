@@ -40,7 +40,7 @@ IMPLEMENTATIONS: Final[dict[Algorithm, PyJwtAlgorithm]] = {
     Algorithm.ES256: ECAlgorithm(ECAlgorithm.SHA256),
     Algorithm.EDDSA: OKPAlgorithm(),
 }
-# By `kty` and `crv` of a key: the values of `alg` that do not contradict them.
+# By `kty` and `crv` of a key: the values of `alg` that such a key may have.
 _FITTING: Final = {
     "RSA": {
         *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -70,7 +70,7 @@ class Key:
         algorithm: The only algorithm with which the key is used.
         kid: The key's name in its file; None if it has none. A secret never has one.
         material: The key in the form that PyJWT's functions take.
-        fingerprint: The SHA-256 of the key, by which the key is found again after its file has changed.
+        fingerprint: The SHA-256 of the key. It shows whether a changed file still has the key.
     """
 
     algorithm: Algorithm

@@ -40,7 +40,7 @@ class StaticTokens:
         """Return who holds a token. `now` is in seconds since 1970.
 
         Raises:
-            TokenRefusedError: `bad-token` if the file does not have it, `expired` if its time is over.
+            TokenRefusedError: `bad-token` if the file does not have the token, `expired` if the token has expired.
         """
         if not _TOKEN.fullmatch(token):
             raise TokenRefusedError("bad-token", "a static token is jobws_ and 43 characters of base64url")

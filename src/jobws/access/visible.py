@@ -24,7 +24,8 @@ _NOWHERE: Final[dict[str, None]] = {}
 class IdentitySight:
     """What one identity may see.
 
-    The time to make this object grows with the number of rights. The time of the methods does not.
+    The more rights the identity has, the longer it takes to make this object. A method that returns a bool takes the
+    same time for any number of rights.
 
     Args:
         identity: The identity.
@@ -46,8 +47,8 @@ class IdentitySight:
         named = [place.queue for place in lines if place is not None]
         every = None in named or allows(identity, Action.READ_LOGS)
         self.line_queues = None if every else frozenset(queue for queue in named if queue is not None)
-        # The labels that exist for the identity, and by job id (None means all jobs) those of queues in which it may
-        # read the job.
+        # The labels of the queues that exist for the identity. And by job id, the labels of the queues in which it may
+        # read the job; under None, of those in which it may read all jobs.
         self._labels: dict[str, None] = {}
         self._by_job: dict[str | None, dict[str, None]] = {}
         for action, place in () if self.reads_all else identity.rights.entries:

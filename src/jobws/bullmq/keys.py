@@ -82,11 +82,11 @@ def parse_queues(texts: Iterable[str], default_prefix: str = DEFAULT_PREFIX) -> 
 
 
 def are_names(queues: Iterable[Queue], discover_prefix: str | None) -> bool:
-    """Whether each label is the name of its queue, and of no other one.
+    """Whether each label is its queue's name, and no queue that the bridge may find later can have the same name.
 
     Args:
-        queues: The queues that the bridge is told of.
-        discover_prefix: The prefix under which it finds others; None if it finds none.
+        queues: The queues with which the bridge is started.
+        discover_prefix: The prefix under which the bridge finds further queues; None if it looks for none.
     """
     return all(queue.label == queue.name and discover_prefix in (None, queue.prefix) for queue in queues)
 

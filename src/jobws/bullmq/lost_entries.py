@@ -125,11 +125,11 @@ def _id_of(entry: object) -> str:
 def count_up_to(stream: Stream, cursor: str, up_to_cursor: int) -> int | None:
     """Return how many entries had been added to a stream up to `cursor`, or None if Redis does not count them.
 
-    Where the number cannot be known, the result is too low rather than too high: entries then seem to be missing, and
-    clients get a `gap` that was not necessary, instead of none where one was.
+    If the exact number cannot be found out, the result is too low, never too high. Too low a number makes entries seem
+    to be missing, so clients get a needless `gap`. Too high a number could hide a loss.
 
     Args:
-        stream: The state of the stream. After that, the entries up to `cursor` were read.
+        stream: The state of the stream before the entries up to `cursor` were read.
         cursor: An id that is at most the highest one that the stream ever generated.
         up_to_cursor: How many entries up to `cursor` were found when they were read.
     """
@@ -151,7 +151,7 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 
     Args:
         stream: The state of the stream before it was read back.
-        cursor: The id of the newest entry that was asked for; older ones followed.
+        cursor: The id at which reading back began.
         oldest: The id of the oldest entry that was read. It differs from `stream.first` if the stream was trimmed
             meanwhile. None means that no entry was read.
     """
@@ -163,8 +163,8 @@ def floor_below(stream: Stream, cursor: str, oldest: str | None) -> str:
 def length_of(reply: object) -> tuple[int, bool | None]:
     """Return the length of a stream, and whether Redis counts added entries, from the reply to XINFO STREAM or XLEN.
 
-    XLEN is used for streams whose entries Redis is known not to count. If the stream is gone or cannot be read, the
-    result is 0 and None.
+    A reply to XLEN means that Redis does not count them, since callers send XLEN only after an earlier reply has shown
+    this. If the stream is gone or cannot be read, the result is 0 and None.
     """
     if isinstance(reply, list):
         facts = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -189,7 +189,9 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
 
 
 def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, unchecked: int) -> str | None:
-    """Return why entries may be missing although everything was read up to `cursor`, or None if none is missing.
+    """Return why entries up to `cursor` may have been missed, or None if there is no sign of it.
+
+    Some losses show only after the newer entries were read, so None is not final while such entries exist.
 
     Args:
         stream: The state of the stream now. If its newest entry comes after the cursor, it will be read next.

@@ -30,13 +30,13 @@ Found: TypeAlias = dict[Job, JobSnapshot | ItemError | None]
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """What Redis knows of jobs, and which entry was the last one of their queue's stream at that time.
+    """What Redis knows of jobs, and how far the streams of their queues had come when the jobs were read.
 
     Attributes:
-        found: The snapshot of each job, or the error of reading it.
+        found: The snapshot of each job, or the error of reading it. A job that does not exist is None or absent.
         moments: By job, the last id of the queue's stream when the job was read; `0-0` if the stream was empty. Two
             jobs of a queue may have different ids here, since many jobs are read in several transactions.
-        ends: By queue, the last id of the stream when the last of its jobs was read.
+        ends: By label of a queue, the last id of its stream at the last of these reads.
     """
 
     found: Found

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jobws.redis.commands import Command
 
 Answer = TypeVar("Answer", covariant=True)
-# What one round trip asks for: for each transaction, the label of its queue and the job ids.
+# The jobs of one round trip: for each of its transactions, the label of a queue and job ids.
 _Batch: TypeAlias = "list[tuple[str, Sequence[str]]]"
 
 IDS_PER_TRANSACTION: Final = 200
@@ -89,7 +89,7 @@ class _Round:
     ) -> None:
         """Store what was found of some jobs of a queue, one item of `found` for each id.
 
-        The item None means that there is no such job. `end` is the last id of the queue's stream when they were read.
+        The item None means that there is no such job. `end` is the last id of the queue's stream at that moment.
         """
         self.ends[label] = end
         for job_id, each in zip(job_ids, found, strict=True):
@@ -98,7 +98,7 @@ class _Round:
                 self.found[label, job_id] = each
 
     def note_search(self, label: str, job_ids: Sequence[str], exist: Sequence[bool], end: str) -> None:
-        """Add those jobs of a queue that exist to the jobs to read, and store that there are no others.
+        """Add those jobs of a queue that exist to the jobs to read, and store that the other ones do not exist.
 
         `exist` has an item for each id. `end` is the last id of the queue's stream at the time of the search.
         """
@@ -130,7 +130,8 @@ class Store:
         Args:
             job_ids: The ids by the label of their queue. If a label is not in `queues` when the query is sent, none of
                 its jobs is found.
-            sought: Those of the ids that most of the queues will not have. Redis is asked first which queues have them.
+            sought: Those of the ids that most queues are not expected to have. Redis is first asked only which queues
+                have them.
 
         Raises:
             RedisUnavailableError: Redis did not answer, or refused to. An error about a single job is an ItemError in
@@ -157,9 +158,10 @@ class Store:
         return query.parse(current.replies[query])
 
     def _round(self, jobs: int = 0) -> _Round:
-        """Return the round in which to send a query for so many jobs, and count them there.
+        """Return the round in which to send a query for so many jobs, and add their number to its `size`.
 
-        It is the last one that has not begun, or a new one if that one is full.
+        This is the newest round that has not begun. If there is none, or the jobs would make it too large, a new round
+        is appended.
         """
         last = self._rounds[-1] if self._rounds else None
         if last is None or (last.size and last.size + jobs > JOBS_PER_ROUND):
@@ -215,7 +217,7 @@ class Store:
         current.done.set()
 
     async def _search(self, current: _Round, batch: _Batch) -> None:
-        """Find out which jobs of the batch exist. Add these to the jobs to read, and store that there are no others."""
+        """Find out which jobs of the batch exist. Add these to the jobs to read; store the others as missing."""
         mixed: _Batch = []
         for queue, job_ids, raw_ids, replies in await self._transactions(current, batch, snapshot.count_commands):
             exist = snapshot.parse_count(raw_ids, replies)
@@ -238,7 +240,7 @@ class Store:
     ) -> list[tuple[Queue, Sequence[str], Sequence[bytes], list[object]]]:
         """Send one transaction for each item of a batch. Return for each its queue, ids, encoded ids and replies.
 
-        An item whose queue is not known any more is left out, and its jobs are stored as missing.
+        An item whose label is not in `queues` is left out, and its jobs are stored as missing.
         """
         asked: list[Command] = []
         transactions: list[tuple[Queue, Sequence[str], list[bytes], int]] = []

@@ -162,7 +162,7 @@ class Append(Struct, frozen=True, eq=False):
 
 
 def next_count(entries: Sequence[Entry]) -> int:
-    """Return how many entries to ask for next, so that a page has about `PAGE_BYTES`. `entries` is the page before."""
+    """Return how many entries to ask for, so that the next page has about `PAGE_BYTES`. `entries` is the last page."""
     size = sum(len(part) for _, fields in entries for part in fields)
     return batch_size(len(entries), size, wanted_bytes=PAGE_BYTES, most=min(MAX_COUNT, 4 * len(entries)))
 
@@ -189,7 +189,7 @@ def _entries(reply: object) -> Sequence[Entry]:
 
 
 class Missing(Struct, frozen=True):
-    """How many lines were not read. `approximate` says that the number is only an estimate."""
+    """How many lines were trimmed before they were read. `approximate` says that the number is only an estimate."""
 
     count: int
     approximate: bool

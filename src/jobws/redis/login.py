@@ -23,7 +23,7 @@ LoggedIn: TypeAlias = redis.connection.AbstractConnection
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 FAILURES: Final = (redis.RedisError, OSError)
-"""What `Login.connect` and `ask_blocking` raise. `as_jobws_error` turns these into exceptions of `jobws.errors`."""
+"""What `Login.connect` and the `ask_…` functions raise. `as_jobws_error` turns these into those of `jobws.errors`."""
 # One object for all connections: making it takes 2 ms, since it reads redis-py's version from the files of its package.
 _DRIVER: Final = redis.DriverInfo()
 _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -117,8 +117,8 @@ def ask_all_blocking(connection: LoggedIn, commands: Sequence[tuple[str | int, .
 def as_jobws_error(error: Exception, who: str, hint: str = HINT) -> RedisRefusedError | RedisUnavailableError:
     """Return an exception of jobws for one of `FAILURES`.
 
-    It is a RedisRefusedError if Redis refuses for good, and a RedisUnavailableError if another attempt may help. `who`
-    names the server in the message. `hint` says where the user can put a password.
+    The result is a RedisRefusedError if Redis refuses for good, and a RedisUnavailableError if another attempt may
+    help. `who` names the server in the message. `hint` says where the user can put a password.
     """
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):

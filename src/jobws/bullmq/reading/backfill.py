@@ -36,8 +36,8 @@ class Backfill:
         entries: How many entries were read, including those without a job.
         newest: The newest entry up to the cursor; None if no entry was read.
         oldest: The id of the oldest entry that was read; None if no entry was read.
-        is_whole: Whether the stream holds nothing older.
-        is_complete: Whether reading is over: the stream holds nothing older, or `limit` entries were read.
+        is_whole: Whether the stream holds no entry that is older than those that were read.
+        is_complete: Whether reading is over: `is_whole` is true, or `limit` entries were read.
     """
 
     def __init__(self, stream: ReadState, cursor: str, limit: int) -> None:

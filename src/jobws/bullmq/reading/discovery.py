@@ -110,8 +110,8 @@ class Discovery:
         self._forget_seconds = forget_seconds
         self._registry = registry
         self._scanned = anyio.Event()
-        # The names of the queues that were found and not forgotten, those that the present pass has found, and the time
-        # since which passes do not find a missing one any more.
+        # The names of the queues that were found and not forgotten; the names that the present pass has found; and for
+        # each name that the last pass did not find, the time at which a pass first missed it.
         self._names: set[str] = set()
         self._seen: set[str] = set()
         self._missed: dict[str, float] = {}
@@ -225,7 +225,7 @@ class Discovery:
     # ---- all of them ----
 
     def _begin_again(self) -> None:
-        """Restart the pass. An interrupted one proves nothing, since the next connection may lead to another server."""
+        """Restart the pass. It cannot go on over a new connection, which may lead to another server."""
         self._cursor = b"0"
         self._step_at = anyio.current_time()
         self._seen.clear()
@@ -258,7 +258,10 @@ class Discovery:
                 self._step_at = max(self._step_at, self._began_at + self._seconds)
 
     async def _forget(self, connection: Connection) -> None:
-        """Forget the queues that no pass has found for `forget_seconds`. Called at the end of a pass."""
+        """Forget each queue that passes have missed for `forget_seconds`, if nobody needs it and its keys are gone.
+
+        Called at the end of a pass.
+        """
         now = anyio.current_time()
         self._missed = {name: self._missed.get(name, now) for name in self._names - self._seen}
         self._seen.clear()

@@ -46,16 +46,16 @@ class Hub(Protocol):
     without_events: set[str]
 
     def resize_history(self, queue: str, max_length: int) -> int:
-        """Take note of how many entries the stream keeps.
+        """Take note that the stream keeps about `max_length` entries.
 
-        Return how many of the newest ones to read when reading of the stream begins.
+        Return how many of its newest entries to read back before reading of the stream begins.
         """
         ...
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Remember the events that the stream held before reading began, in short steps. Exhaust the iterator.
+        """Remember the events that the stream held before reading began. The caller must exhaust the iterator.
 
-        Events up to the id `floor` may be missing.
+        Each step is short. `newest_first` may lack events up to the id `floor`.
         """
         ...
 
@@ -77,7 +77,7 @@ class Hub(Protocol):
         ...
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the subscribers of the queue, in short steps. Exhaust the iterator.
+        """Send a `gap` to the queue's subscribers, in short steps. The caller must exhaust the iterator.
 
         Events up to the id `floor` may be missing.
         """
@@ -197,7 +197,10 @@ class GapCheck:
     # ---- checking ----
 
     async def _check(self, stream: ReadState, seen: Stream) -> None:
-        """Find out from the present state `seen` whether entries were missed. If so, begin a second reading."""
+        """Find out from the present state `seen` whether entries were missed. If so, begin a second reading.
+
+        During a second reading, only find out whether it has ended.
+        """
         label = stream.queue.label
         cursor = self._hub.cursors[label]
         unread = position(seen.last) > position(cursor)
@@ -221,10 +224,10 @@ class GapCheck:
             stream.state.seen = seen
 
     async def check_cursors(self, connection: Connection, streams: Sequence[ReadState]) -> None:
-        """Suspect a gap where the entry at the cursor is gone and Redis does not count entries.
+        """Suspect a gap in each stream whose entry at the cursor is gone, unless Redis counts its entries.
 
-        A reader calls this after it has read new entries, and before it publishes them. If the entry at the cursor is
-        gone, those between it and the new ones may be gone, too.
+        The next check of such a stream begins a second reading. A reader calls this method after it has read new
+        entries and before it publishes them: entries between the cursor and the new ones may have been trimmed, too.
 
         Raises:
             RedisUnavailableError: Redis did not answer.

@@ -30,9 +30,9 @@ class Pace:
         self._entries += entries
 
     def outlasts(self, max_length: int, now: float) -> bool:
-        """Whether a stream that keeps `max_length` entries can be read now and then without losing some.
+        """Whether a stream that keeps `max_length` entries can be read only now and then without a loss.
 
-        The present rate of new entries decides.
+        It can if it keeps at least 1,000 entries, and those of ten seconds at the present rate.
         """
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 

@@ -1,4 +1,4 @@
-"""Holds how far one queue's stream was read, and when and with what the next check for lost entries compares it."""
+"""Holds how far a queue's stream was read, when to check it for lost entries, and the counts that a check compares."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LastCheck:
         added: How many entries had ever been added to the stream, up to and with the entry that was read last. None if
             unknown.
         unchecked: How many entries were read since the check.
-        seen: The state of the stream at the check, if Redis counts entries and some were unread then. `compare` uses it
-            when the newest of these entries is read. None means that there is nothing to compare.
+        seen: The state of the stream at the check, if Redis counts entries and some were unread then. Its counts are
+            compared with ours when the newest of these entries is read. None means that there is nothing to compare.
     """
 
     added: int | None = None
@@ -38,10 +38,11 @@ class LastCheck:
     def compare(self, added: int, length: int, after: int) -> str | None:
         """Return why entries may be missing up to the newest entry that the check saw, or None if none is missing.
 
-        Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was unknown, it is known now.
+        Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was None, it is set from the
+        arguments.
 
         Args:
-            added: How many entries had been added up to this entry, which has just been read.
+            added: How many entries had been added up to this entry, as Redis said at the check.
             length: How many entries the stream held at the check.
             after: How many entries were read after this entry.
         """
@@ -142,8 +143,8 @@ class ReadState:
 
         Returns:
             Two values. The first one is how many of the entries came after the end of a second reading; it is None if
-            there is no second reading or its end is not reached. The second one is an id up to which it is now certain
-            that no entry was missed, or None.
+            there is no second reading or its end is not reached. The second one is the id up to which this call has
+            shown that no entry was missed, or None if it has shown nothing new.
         """
         if not entries:
             return None, None

@@ -43,12 +43,12 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Waker(Protocol):
-    """Ends blocked reads; `unblock.Unblocker` implements it. `works` says whether Redis is known to permit this."""
+    """Ends blocked reads. `unblock.Unblocker` implements it. `works` says whether Redis permits this for certain."""
 
     works: bool
 
     def unblock(self) -> None:
-        """Have the blocked XREAD of each reader ended on which `wake` was called. Never waits."""
+        """Have another task end the blocked XREAD of each reader on which `wake` was called. Never waits."""
         ...
 
 

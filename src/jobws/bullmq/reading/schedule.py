@@ -171,7 +171,7 @@ class Schedule:
     def note_read(self, read: Sequence[tuple[ReadState, int]], count: int, now: float) -> None:
         """Take note of how many entries each of the streams `read` returned, and have these streams checked soon.
 
-        At most `count` entries of each stream were asked for. A lazy stream that had so many is read again now.
+        At most `count` entries of each stream were asked for. A lazy stream with `count` entries is read again now.
         """
         unwanted = [(stream, entries) for stream, entries in read if not stream.is_wanted]
         self._pace.note(sum(entries for _, entries in unwanted), now)

@@ -34,7 +34,8 @@ class Unblocker:
         readers: The readers. The caller may change this collection later.
 
     Attributes:
-        works: Whether Redis is known to permit CLIENT UNBLOCK. If not, no read may be blocked for long.
+        works: Whether Redis has shown, over the present connection, that it permits CLIENT UNBLOCK. If it is False,
+            readers must not block for long.
     """
 
     def __init__(self, target: RedisTarget, readers: Collection[StreamReader]) -> None:
@@ -44,7 +45,7 @@ class Unblocker:
         self._asked = anyio.Event()
 
     def unblock(self) -> None:
-        """Have the blocked XREAD of each reader ended on which `wake` was called. Never waits."""
+        """Have `run` end the blocked XREAD of each reader on which `wake` was called. Never waits."""
         self._asked.set()
 
     async def run(self) -> None:
