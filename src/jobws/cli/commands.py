@@ -125,7 +125,7 @@ def submit(
         name: The job's name.
         job_id: The job's id. By default, the bridge makes one.
         opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
-        idempotency_key: Submits with the same key add only one job.
+        idempotency_key: Submits to a queue with the same key and token holder, and no job id, add only one job.
         with_token: Also print a token that allows reading this job, in a second line.
         url: The bridge.
         credentials: The token for the bridge.

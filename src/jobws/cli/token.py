@@ -50,9 +50,9 @@ class KeyOptions:
     revoked_file: Annotated[Path | None, Parameter(env_var="JOBWS_REVOKED_FILE")] = None
     """A file with the `jti` of each token that is revoked, one in a line."""
     jwt_audience: Annotated[str | None, Parameter(env_var="JOBWS_JWT_AUDIENCE")] = None
-    """What `aud` must be; without it, tokens must not have `aud`."""
+    """What `aud` must be; without this option, tokens must not have `aud`."""
     jwt_issuer: Annotated[str | None, Parameter(env_var="JOBWS_JWT_ISSUER")] = None
-    """What `iss` must be; without it, tokens must not have `iss`."""
+    """What `iss` must be; without this option, tokens must not have `iss`."""
     jwt_scope_claim: Annotated[str, Parameter(env_var="JOBWS_JWT_SCOPE_CLAIM")] = "scope"
     """The claim that lists a token's rights."""
     jwt_leeway_seconds: Annotated[

@@ -141,7 +141,7 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Display what an event says about its job. Ignore `gap`, and events of jobs not on the board or ended."""
+        """Display what an event says about its job. Ignore `gap`, ended jobs, and jobs that are not on the board."""
         job = self.jobs.get(str(event.data.get("jobId")))
         if job is None or job.exit_code is not None or event.event == "gap":
             return

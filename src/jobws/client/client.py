@@ -150,9 +150,9 @@ class Client:
             queue: The label of the queue.
             data: The job's data: any JSON value.
             name: The job's name. None means `job`.
-            job_id: The job's id. None means an id made from `idempotency_key`, or a random id without a key.
+            job_id: The job's id: no integer, and no colon in it. None means an id made from the key, or a random one.
             opts: BullMQ's options, as far as the bridge allows them (protocol.md, H2).
-            idempotency_key: All submits with the same key add one job.
+            idempotency_key: Submits to one queue, with the same key and token holder and no `job_id`, add only one job.
 
         Returns:
             `job_id`, `queue`, and `existing`: whether the job existed before; UNSET if the client may not read the job.

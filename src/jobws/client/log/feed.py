@@ -43,8 +43,8 @@ class LogLine(LogRecord, frozen=True, rename="camel", omit_defaults=True):
     Attributes:
         id: The line's id in the stream, for the argument `after`. None on a line that the client itself adds.
         replayed: Whether the line is of the past and was read from Redis again.
-        dropped: How many lines are missing here, at least. It is 0 on all lines except those that the client itself
-            adds, whose message says the same.
+        dropped: How many lines are missing here, at least. It is 0 on lines of programs. Other lines are added by the
+            client, and their message says the same.
     """
 
     id: str | None = None
