@@ -80,8 +80,9 @@ class Client(ABC, Generic[RequestT, PendingT]):
             now: Seconds on a clock that never goes back.
 
         Returns:
-            The request. The caller looks up what it needs, and then answers it with `complete` or `fail` of the
-            subclass. None means that the message was answered or refused, or ignored since the connection is closing.
+            The request. The caller looks up what the request needs, and then calls `complete` or `fail` of the subclass
+            to answer it. None means that there is nothing to look up: the message was answered or refused, or ignored
+            since the connection is closing.
         """
         if self.closing is not None:
             return None
@@ -191,6 +192,6 @@ class Client(ABC, Generic[RequestT, PendingT]):
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
         """Answer a request with an error that does not count as abuse. The caller flushes.
 
-        `request` is the name of the request, and `ref` its `ref`, or None if it has none.
+        `request` is the name of the request. `ref` is the client's mark on it, or None if the client gave no mark.
         """
         self.outbox.append(error_frame(error.code, error.message, request, ref))

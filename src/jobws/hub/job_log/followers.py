@@ -181,7 +181,7 @@ class JobLogs:
                 self.give_up(subscription)
 
     def leave(self, subscription: Subscription) -> None:
-        """Stop following lines for a subscription that has ended. If it waited for lines, its wait ends."""
+        """Stop following lines for a subscription that has ended. If it waited, the `then` of its `drain` is called."""
         job_id = (subscription.request.key.job_id or "").encode()
         followers = self.followers.get(job_id, {})
         followers.pop(subscription, None)
@@ -232,8 +232,8 @@ class JobLogs:
     def _follows(self, subscription: Subscription, following: Following, queue: str) -> bool:
         """Return whether lines of this queue are to be read for the subscription.
 
-        They are while it waits for them, and while the job is alive in this queue. In a queue without events, a job
-        that was not seen yet counts as alive.
+        This is so while the subscription waits for lines of this queue, or while the job is alive in this queue. In a
+        queue without events, a job that was not seen yet counts as alive.
         """
         if not subscription.gets_events_of(queue):
             return False
@@ -243,8 +243,8 @@ class JobLogs:
     def send(self, group: Group, result: ReadResult) -> bool:
         """Send the new lines of one read, `result`, to the members of a group, and note how far each has got the lines.
 
-        If there are no more lines to read, the wait of members that waited for the lines ends. Returns False if an
-        outbox had no room. The job's log must then be read again for that subscription.
+        If there are no more lines to read, the wait of members that waited for the lines ends. Returns False if a
+        member's outbox had no room. The job's log must then be read again for this member.
         """
         queue, _ = group.job
         frames: dict[Sub | None, Frame] = {}

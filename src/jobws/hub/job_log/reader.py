@@ -120,7 +120,7 @@ class JobLogReader(Struct, frozen=True):
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
 
     def _find(self, lines: Sequence[bytes], begin: int, length: int) -> int | None:
-        """Return the index in the list of the end of the known lines, or None if `lines` do not contain them.
+        """Return the index in the list at which the lines that were read last end; None if `lines` do not have them.
 
         `lines` begin at the index `begin` of the list, which has `length` lines.
         """
@@ -135,7 +135,7 @@ class JobLogReader(Struct, frozen=True):
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> ReadResult:
-        """Return the result for `lines`, of which the first `old` were read before. These end at `position`.
+        """Return the result for `lines`, of which the first `old` were read before. The old ones end at `position`.
 
         `gap` says that lines before the new ones may be missing, and `full` that the list may have more lines.
         """

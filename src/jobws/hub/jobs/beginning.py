@@ -190,8 +190,8 @@ class _QueueBeginning:
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
         """Choose the past events to send, from the history.
 
-        These are the events after the client's position or, without one, after the snapshot, and the outcome before
-        that if the client does not have it. `ended` is the event with which the job has ended; None if it is alive.
+        These are the events after the client's position or, without one, after the snapshot. An earlier outcome is
+        added if the client does not have it. `ended` is the event with which the job has ended; None if it is alive.
         """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after

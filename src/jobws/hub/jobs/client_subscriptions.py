@@ -65,7 +65,7 @@ class ClientSubscriptions:
     def too_alike(self, key: SubscriptionKey) -> ItemError | None:
         """Return the error with which a subscription with this key is refused, or None if it may be added.
 
-        It is refused if it would get the events of a job of which MAX_MATCHING subscriptions of the client get them.
+        It is refused if it wants the events of a job that MAX_MATCHING subscriptions of the client get already.
         """
         if len(self._by_key) >= MAX_MATCHING and self._matching is None:
             self._matching = Matching(self._by_key)

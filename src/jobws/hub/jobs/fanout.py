@@ -111,9 +111,10 @@ class Fanout(PublishedStreams):
     def send(
         self, subscription: Subscription, kind: Kind, queue: str, at: bytes | None, tail: bytes, *, replayed: bool
     ) -> None:
-        """Send an event to one subscription. End the subscription if this event is to end it.
+        """Send an event to one subscription. If its `until_end` is set, an outcome ends the subscription.
 
-        `at` is the position of the event; None if the frame must not have it. The caller flushes the outbox.
+        `at` is the position of the event. The frame has no position if `at` is None. Events other than outcomes have no
+        position either while an outcome in this queue is owed or may be missing. The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
@@ -211,7 +212,8 @@ class _Batch:
         `job_states` does not have the queue. A queue is added there only with the right, and removed when it is lost.
 
         A member may already have a later outcome, from the job's hash. Then `job_states` has the id up to which
-        outcomes in the stream are old, and these are not sent.
+        outcomes in the stream are old, and these are not sent. An event that the client has from a faster bridge is not
+        sent either.
         """
         event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
         changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
@@ -245,7 +247,10 @@ class _Batch:
                 recipients.append(subscription)
 
     def _send(self, recipients: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
-        """Append a frame for each recipient. Those with the same `sub` share a frame. All frames share a large tail."""
+        """Send the event to each recipient, or hold it for the recipient. End the subscriptions that it is to end.
+
+        Recipients with the same `sub` share a frame. All frames share a large tail.
+        """
         queue, ends = self._queue, kind.is_outcome
         without_position = not ends and queue in self._fanout.without_position
         with_position: dict[Sub | None, Frame] = {}

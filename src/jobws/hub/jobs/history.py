@@ -235,9 +235,9 @@ class History:
         return known
 
     def resize(self, queue: str, max_length: int) -> int:
-        """Set a queue's capacity to `max_length`, the length that its stream may have, and return the capacity.
+        """Set a queue's capacity by `max_length`, the length that its stream may have, and return the capacity.
 
-        It is at least LEAST_PER_QUEUE and at most MOST_PER_QUEUE, and less if all queues would exceed MOST_IN_ALL.
+        The capacity is from LEAST_PER_QUEUE to MOST_PER_QUEUE, or less if all queues together would exceed MOST_IN_ALL.
         """
         capacity = self._capacity(max_length)
         known = self.of(queue)

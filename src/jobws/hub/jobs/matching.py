@@ -49,7 +49,7 @@ class Matching:
             del self._by_job[room.job_id]
 
     def has(self, count: int, room: Room) -> bool:
-        """Whether `room` has a job whose events at least `count` (1 or more) subscriptions get."""
+        """Whether `room` includes a job whose events at least `count` (1 or more) of the counted subscriptions get."""
         if room.job_id is None:
             return any(self._have(count, room, queues) for queues in self._by_job.values()) or (
                 self._whole.count(room.queue) >= count

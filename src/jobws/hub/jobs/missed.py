@@ -31,7 +31,7 @@ def finished_text(snapshot: JobSnapshot) -> str:
 def misses(
     subscription: Subscription, queue: str, snapshot: JobSnapshot | None, *, all_read: bool, without_events: bool
 ) -> bool:
-    """Return whether the job's hash shows an outcome that the client did not get. The caller must then have it sent.
+    """Return whether the job's hash shows an outcome that the client did not get. If so, the caller must have it sent.
 
     The hash shows an outcome if the state is `completed` or `failed`, or if the hash of a living job has vanished. If
     the hash shows that the job is in this queue, or is alive again, the subscription's `job_states` is changed.

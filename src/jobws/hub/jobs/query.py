@@ -212,7 +212,7 @@ class Query:
         return queue in self.queues and queue in self._labels
 
     def found(self, subscription: Subscription) -> Mapping[str, JobSnapshot | ItemError | None]:
-        """Return what was found of the subscription's job, by queue that has the job or has events of it, in order.
+        """Return what was found of the subscription's job, by queue that has the job or events of it, sorted by label.
 
         None means that the queue has events of the job, but did not have the job at the look-up or was not asked.
         """
@@ -248,7 +248,7 @@ class Query:
         return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
 
     def is_whole(self, subscription: Subscription) -> bool:
-        """Whether `is_read` is true for all queues in which the subscription wants its job or its events."""
+        """Whether every stream that was looked up for the subscription was published up to its end; see `is_read`."""
         queue = subscription.request.key.queue
         if queue is not None:
             return self.is_read(queue)

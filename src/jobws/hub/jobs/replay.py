@@ -35,7 +35,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
 
     Args:
         fanout: Where events pass.
-        of: The replay.
+        of: The replay to which the event belongs.
         index: The index of the event in the replay.
         entry: The stream's entry with the id of the event. None means that there is none.
     """

@@ -166,10 +166,9 @@ class Rooms:
             self._seek_no_more(subscription)
 
     def forget(self, queue: str) -> list[Subscription]:
-        """Note that the queue is gone, and with it the jobs of subscriptions that name no queue.
+        """Note that the queue is gone. Return the subscriptions that name no queue and whose job was known to be in it.
 
-        These subscriptions lose the state of their job in this queue, and the outcome that is owed for it. They stay in
-        their rooms. Returns these subscriptions.
+        They lose the state of their job in this queue, and the outcome that is owed for it. They stay in their rooms.
         """
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:

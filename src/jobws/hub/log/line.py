@@ -51,9 +51,9 @@ class Line:
     def seek(self, texts: Iterable[str], late: Callable[[], bool]) -> bool:
         """Search the message for each of the texts, and remember the answers for `holds`.
 
-        `late` is called after each search, and says whether the time is up. `seek` then returns False, and the caller
-        must call `seek` again later, which continues with the texts that are left. `seek` returns True when it has
-        nothing left to search for.
+        `late` is called after each search, and returns whether the time is up. If the time is up, `seek` returns False,
+        and the caller must call `seek` again later, to continue with the texts that are left. `seek` returns True when
+        no text is left.
         """
         for text in texts:
             if text not in self._holds:

@@ -122,8 +122,8 @@ class LogSubscription:
         """Count lines that were trimmed from the stream before they were read, and send `dropped` if there is room.
 
         With a filter, the number is approximate, since it is not known how many of the lines the filter would have
-        chosen. If the client may not read every line, the number is 0: it would tell how many lines there are that the
-        client may not read.
+        chosen. If the client may not read every line, the number is 0, since the true number would tell how many lines
+        there are that the client may not read.
         """
         count = missing.count if self.request.filter == self.request.asked else 0
         self._drop(count, approximate=missing.approximate or not self.request.filter.is_open)

@@ -36,10 +36,10 @@ class _OnlyParts(_Parts, forbid_unknown_fields=True):
 def decode_record(text: str, subject: str) -> object:
     """Return the JSON value of a log record, for `parse_record`.
 
-    From a text with more than LARGE characters, keys without a meaning are left out. A value that is not a string and
-    has more than MAX_FIELDS_BYTES becomes an empty one, and a longer message is shortened to a length that is still too
-    large. If a key was left out, or if `fields` was too large, `fields` has the key `truncated`. A text that is not an
-    object becomes a value that `parse_record` refuses.
+    If the text has at most LARGE characters, this is the whole value. From a longer text, keys without a meaning are
+    left out. A value of more than MAX_FIELDS_BYTES that is not a string becomes an empty one. A message is shortened to
+    MAX_MESSAGE_BYTES + 1 characters, so that it still counts as too large. If keys were left out, or if `fields` was
+    too large, `fields` gets the key `truncated`. A text that is no object becomes a value that `parse_record` refuses.
 
     Args:
         text: The JSON text.

@@ -119,7 +119,7 @@ class LogSession(BaseSession[LogRequest]):
 
         Raises:
             RequestError: `forbidden`. The client may read no lines at all, or not those of a queue that it named, or
-                the bridge cannot tell whose lines they are.
+                the bridge cannot tell which queue a line is about.
         """
         if self.sight.may_read_lines(None):
             return asked
