@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jobws.protocol.request_types import Authenticate, Sight
 
-# So many errors within ABUSE_SECONDS end a connection. Otherwise a client in a loop would get errors without end.
+# This many errors within ABUSE_SECONDS end a connection. Otherwise a client in a loop would get errors without end.
 ABUSE_ERRORS: Final = 20
 ABUSE_SECONDS: Final = 10.0
 # Errors because a right or a token is missing are counted apart and have a higher limit, since such a client may have

@@ -129,7 +129,7 @@ class JobLogReader(Struct, frozen=True):
         for place in range(min(self._place, length) if tail else 0, begin, -1):
             known = tail[-place:]  # the lines before these were trimmed
             offset = place - begin
-            # If the known lines begin before `lines`, the slice is empty and does not match.
+            # If the lines that were read last begin before `lines`, the slice is empty and does not match.
             if tuple(digests[offset - len(known) : offset]) == known:
                 return place
         return None

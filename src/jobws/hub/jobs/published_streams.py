@@ -42,8 +42,8 @@ class PublishedStreams(ABC):
         history: The events that were published, and those that the streams held before.
         counts: Counters for the metrics: `entries`, `deliveries`, and one key per anomaly.
         without_events: The queues whose event stream is switched off.
-        knows_all: Whether the bridge has found all queues that existed when it started. Until then, subscriptions
-            without a queue are not answered.
+        knows_all: Whether the bridge has found all queues that existed when it started. Answers to subscriptions
+            without a queue wait for this.
         without_position: The queues whose frames have no position now, because entries were missed and the outcomes
             among them were not looked up yet.
         rereads: For each queue whose stream is read again, the history of the events that were published before.
