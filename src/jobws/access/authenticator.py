@@ -76,7 +76,7 @@ class Authenticator:
         """Use the keys in `contents` from now on. If a file cannot be read or parsed, its former keys stay in use.
 
         Args:
-            contents: The content of each file that was read, or the error of reading it, by a name of `KeyFiles.names`.
+            contents: By name in `KeyFiles.names`, the content of each file that was read, or the error of reading it.
                 Keys of files that are not in `contents` stay in use.
 
         Returns:

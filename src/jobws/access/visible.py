@@ -82,7 +82,7 @@ class IdentitySight:
         return job_id in self._by_job or None in self._by_job or self.reads_everywhere(job_id)
 
     def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return those of the labels in whose queues the identity may read the job with this id."""
+        """Return, out of `labels`, those of the queues in which the identity may read the job with this id."""
         if self.reads_everywhere(job_id):
             return labels
         named = {**self._by_job.get(job_id, _NOWHERE), **self._by_job.get(None, _NOWHERE)}

@@ -189,7 +189,8 @@ def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
     Then add the fields `truncated` and `bytes`, the size of the removed values. These two do not count.
 
     Args:
-        parts: The fields as JSON, for instance `,"jobId":"42"`, each by its beginning, `,"jobId":`. Changed in place.
+        parts: The fields as JSON, for instance `,"jobId":"42"`. The key of each is its beginning, here `,"jobId":`.
+            Changed in place.
         max_bytes: How many bytes all values of `parts` may have together.
     """
     missing = left_out = 0

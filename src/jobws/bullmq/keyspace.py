@@ -21,7 +21,7 @@ TIMEOUT_SECONDS: Final = 5.0
 
 
 async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
-    """Return the sorted names of the queues under `prefix`; if it is None, of all queues, as `prefix:name`.
+    """Return the sorted names of the queues under `prefix`. If `prefix` is None, return all, as `prefix:name`.
 
     Raises:
         RedisUnavailableError: Redis did not answer, or answered with an error.

@@ -189,7 +189,7 @@ def is_anchored(read: Entry | None, at_cursor: Sequence[bytes] | None, length: i
 
 
 def hole(stream: Stream, cursor: str, counted: int | None, read: Entry | None, unchecked: int) -> str | None:
-    """Return why entries up to `cursor` may have been missed, or None if there is no sign of it.
+    """Return why entries of the stream may have been missed, or None if there is no sign of it.
 
     Some losses show only after the newer entries were read, so None is not final while such entries exist.
 
@@ -227,7 +227,7 @@ def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | N
 
     Args:
         added: How many entries were ever added to the stream.
-        counted: How many of these were read, or were added before reading began.
+        counted: How many of these are accounted for: they were read, or were added before reading began.
         length: How many entries the stream holds.
         unchecked: How many entries were read since the last check.
     """

@@ -64,7 +64,11 @@ class RedisQuery(Hashable, Protocol[Answer]):
 
 
 class _Round:
-    """The queries of one round, and their answers. Queries are added until the round begins."""
+    """The queries of one round, and their answers. Queries are added until the round begins.
+
+    `sought` has the jobs to search for, which are read only if they exist. `job_ids` has the jobs to read. `size` is
+    how many jobs callers asked for, and `callers` is how many tasks wait for the answers.
+    """
 
     def __init__(self) -> None:
         self.size = 0

@@ -89,7 +89,7 @@ class Sentinels:
         """Ask the Sentinels, and return the address of the master. Takes at most 3 s.
 
         Raises:
-            RedisUnavailableError: No Sentinel answered, or none knows the master.
+            RedisUnavailableError: No Sentinel answered, or no Sentinel has a master of this name.
             RedisRefusedError: A Sentinel refuses us, for instance our password, and no other one names a master.
         """
         if self._limiter is None:
@@ -127,7 +127,7 @@ class Sentinels:
         replies.scope.deadline = min(replies.scope.deadline, anyio.current_time() + OTHERS_SECONDS)
 
     def _ask(self, login: Login) -> tuple[int, Address] | None:
-        """Return the epoch of a Sentinel's configuration, and the master's address. None: it has no such master."""
+        """Return the epoch of a Sentinel's configuration and the master's address, or None if it has no such master."""
         connection = login.connect()
         try:
             reply = ask_blocking(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)

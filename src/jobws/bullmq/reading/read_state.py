@@ -36,7 +36,7 @@ class LastCheck:
     seen: Stream | None = None
 
     def compare(self, added: int, length: int, after: int) -> str | None:
-        """Return why entries may be missing up to the newest entry that the check saw, or None if none is missing.
+        """Return why entries up to the newest one that the check saw may be missing, or None if they were all read.
 
         Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was None, it is set from the
         arguments.
@@ -71,7 +71,7 @@ class ReadState:
     Attributes:
         ready: Set when the entries that the stream already held were read back. Reading then goes on after them.
         last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
-        problem: Why the stream is not being read now; None if it is.
+        problem: Why the stream cannot be read now; None if it can.
         state: What the last check found, or the second reading that is under way.
     """
 
@@ -131,7 +131,7 @@ class ReadState:
         return isinstance(self.state, LastCheck) and self.pace.outlasts(self.max_length, now)
 
     def suspect(self, reason: str) -> None:
-        """Take note that entries may have been missed, and have the stream checked now. `reason` is that of a `gap`."""
+        """Take note that entries may have been missed, and have the stream checked now. A `gap` has the reason."""
         self.suspicion = reason
         self.check_at = 0.0
 

@@ -43,7 +43,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Waker(Protocol):
-    """Ends blocked reads. `unblock.Unblocker` implements it. `works` says whether Redis permits this for certain."""
+    """Ends blocked reads. `unblock.Unblocker` implements it. `works` is True if Redis has shown that it permits it."""
 
     works: bool
 
@@ -75,7 +75,7 @@ class StreamReader:
         publisher: Gets the entries that were read. Its `cursors` say after which id to read each stream.
         audience: Says for which queues clients wait.
         unblocker: Ends this reader's XREAD early when the reader is woken, if Redis permits it.
-        readers: How many readers the process has. What idle streams cost is limited for all of them together.
+        readers: How many readers the process has. The cost of idle streams is limited for all readers together.
         pauses: The intervals of reads and checks.
 
     Attributes:
@@ -236,7 +236,7 @@ class StreamReader:
 
 
 def _entries_of(reply: Reply) -> Sequence[KeyAndEntries]:
-    """Return the key and the entries of each stream, from XREAD's reply under RESP2. None means that none had any."""
+    """Return the key and the entries of each stream, from XREAD's reply under RESP2. The reply None has no entries."""
     if reply is None:
         return ()
     if not isinstance(reply, list):

@@ -56,7 +56,7 @@ class Schedule:
 
     Args:
         audience: Says for which queues clients wait.
-        readers: How many readers the process has. What idle streams cost is limited for all of them together.
+        readers: How many readers the process has. The cost of idle streams is limited for all readers together.
         pauses: The intervals of reads and checks.
 
     Attributes:
