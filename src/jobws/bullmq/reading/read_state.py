@@ -71,7 +71,7 @@ class ReadState:
     Attributes:
         ready: Set when the entries that the stream already held were read back. Reading then goes on after them.
         last_read: When Redis last answered a read of this stream, on anyio's clock; None if it never did.
-        problem: Why the stream cannot be read now; None if it can.
+        problem: Why the stream is not being read now; None while it is being read.
         state: What the last check found, or the second reading that is under way.
     """
 
