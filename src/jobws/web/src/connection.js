@@ -20,7 +20,7 @@ export function Connection(settings, jobs, to) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
-  const talks = [subscriptions, requests];
+  const exchanges = [subscriptions, requests];
   const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
   let link = null; // the link that is open or opening
   let timer; // for the next attempt to connect, or for turns while connected
@@ -41,12 +41,11 @@ export function Connection(settings, jobs, to) {
   /** Check the connection when the network comes back, and when the page becomes visible. */
   function listen(how) {
     globalThis[how]?.('online', check);
-    globalThis.document?.[how]('visibilitychange', shown);
+    globalThis.document?.[how]('visibilitychange', check);
   }
 
-  const shown = () => document.hidden || check();
-
-  function check() {
+  function check({ type }) {
+    if (type === 'visibilitychange' && document.hidden) return;
     if (connection.transport) link.check();
     else if (timer) open(); // without a timer, an attempt is under way
   }
@@ -88,10 +87,10 @@ export function Connection(settings, jobs, to) {
       end: (code, reason) => ended(made, code, reason),
       upgrade: async (Link = WebSocketLink) => dial(Link, await token().catch(() => {})),
       size: subscriptions.size,
-      awaited: () => talks.some((talk) => talk.awaited()),
+      awaited: () => exchanges.some((each) => each.awaited()),
       messages(all) {
-        if (all) for (const talk of talks) talk.again();
-        return talks.flatMap((talk) => talk.unsent());
+        if (all) for (const each of exchanges) each.again();
+        return exchanges.flatMap((each) => each.unsent());
       },
     });
     return made;
@@ -122,7 +121,7 @@ export function Connection(settings, jobs, to) {
     polls = from.kind === 'polling';
     clearTimeout(timer); // also clears an interval
     timer = setInterval(subscriptions.turn, TURN);
-    for (const talk of talks) talk.again(limits);
+    for (const each of exchanges) each.again(limits);
     if (begun && !upgrade) jobs.io.fire('reconnect', attempts);
     begun = true;
     attempts = 0;
@@ -133,23 +132,23 @@ export function Connection(settings, jobs, to) {
 
   function ended(which, code, reason) {
     if (which !== link) return which.close();
-    const was = lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
+    lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code) || (code === 4001 && source && !source.call)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const error = unreachable(base, reason);
-    if (!was && attempts >= 3) jobs.fire('connect_error', error);
+    if (attempts >= 3) jobs.fire('connect_error', error);
     if (settings.reconnection === false || attempts > settings.reconnectionAttempts) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
     // After a timeout, the next way is tried immediately: an HTTP stream after WebSocket, polling after a stream.
-    const http = !was && fallback && reason === 'timeout' && which.kind !== 'polling';
+    const http = attempts && fallback && reason === 'timeout' && which.kind !== 'polling';
     polls ||= http && which.kind === 'sse';
     // The pause is random up to a limit that doubles, so that clients do not all reconnect together.
     timer = setTimeout(open, http ? 0 : Math.random() * Math.min(pause, settings.reconnectionDelayMax), http);
     pause *= 2;
   }
 
-  /** Close the connection, and return its transport, or null if there was none. */
+  /** Close the link. If there was a connection, `reason` says why it is lost. */
   function lose(reason) {
     const was = connection.transport;
     const lost = link;
@@ -158,7 +157,6 @@ export function Connection(settings, jobs, to) {
     lost?.close();
     subscriptions.lost();
     if (was) jobs.fire('disconnect', reason);
-    return was;
   }
 
   /** End the connection until `connect` is called. */

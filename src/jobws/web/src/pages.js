@@ -50,7 +50,7 @@ export function Pages(jobs, subscriptions) {
     const page = before ?? Page(key, until);
     if (events) page.wanted = events;
     if (logs !== undefined) page.logs = !!logs;
-    if (before) subscriptions.renew(page.subscription);
+    if (before) subscriptions.want(page.subscription);
     // The page may pass positions that it has kept.
     else page.subscription = subscriptions.join(queue, id, page, byQueue(after, queue), byQueue(logs?.after, queue));
     return new Promise((resolve) => page.asked.push(resolve));
@@ -79,7 +79,7 @@ export function Pages(jobs, subscriptions) {
 
     /** Subscribe to the event `name`, for which the page has a new handler, unless the page chose its events. */
     handles(name) {
-      if (!OWN.includes(name)) for (const { wanted, subscription } of pages.values()) if (!wanted) subscriptions.renew(subscription);
+      if (!OWN.includes(name)) for (const { wanted, subscription } of pages.values()) if (!wanted) subscriptions.want(subscription);
     },
 
     /** Whether an event of a queue also comes through a subscription to its job. The page must get it only once. */

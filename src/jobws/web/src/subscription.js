@@ -63,9 +63,13 @@ export function Subscription(queue, jobId, watcher, after, lines) {
       }
     },
 
-    /** Take an event. */
-    take({ event, id, data: { queue, position } }) {
+    /** Whether a `gap` concerns this subscription [R6]. */
+    concerns: ({ queue, jobs }) => (self.queue ?? queue) === queue && (jobs?.includes(jobId) ?? true),
+
+    /** Take an event. After a `gap`, unless the stream was trimmed, positions begin again [R6]. */
+    take({ event, id, data: { queue, position, reason } }) {
       if (event === 'job-log') return (lines = { ...lines, [queue]: position });
+      if (event === 'gap') return reason === 'trimmed' || (self.after[queue] = '0-0');
       if (id !== undefined) self.after[queue] = id;
       // `progress` may come after the outcome.
       if (event !== 'progress' || !seen.has(queue)) seen.set(queue, !OUTCOMES.includes(event));

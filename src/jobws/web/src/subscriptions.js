@@ -3,8 +3,6 @@
 import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
-// How many bytes a message has in addition to its items, at most.
-const FRAME = 128;
 // Temporary errors.
 export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions', 'expired'];
 
@@ -12,7 +10,6 @@ export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions',
 export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 export const bytes = (text) => new TextEncoder().encode(text).length;
-const sizeOf = (item) => bytes(JSON.stringify(item)) + 1;
 
 /**
  * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `until` (whether
@@ -27,6 +24,7 @@ export function Subscriptions(changed) {
   const all = new Set(); // all subscriptions, across connections
   const waiting = new Set(); // subscriptions that must be requested
   const named = new Map(); // subscriptions that were requested on this connection, by name [P1]
+  const asked = new Map(); // the items of unanswered requests, by ref
   const leaving = []; // items of the next `unsubscribe-job`
 
   /** Returns a new number, for the ref of a request or the name of a subscription. */
@@ -34,10 +32,11 @@ export function Subscriptions(changed) {
   /** Returns the requested subscriptions whose job has not ended. */
   const busy = () => [...named.values()].filter(({ idle }) => !idle());
 
+  /** Request a subscription under a new name, also if it has one. It misses nothing. */
   function want(each) {
+    release(each);
     all.add(each);
     waiting.add(each);
-    changed();
     return each;
   }
 
@@ -46,8 +45,7 @@ export function Subscriptions(changed) {
     const { name: sub, queue, jobId } = each;
     each.name = null;
     each.acknowledged = false;
-    if (!named.delete(sub)) return;
-    if (tell) leaving.push({ sub, jobId, queue });
+    if (named.delete(sub) && tell) leaving.push({ sub, jobId, queue });
     changed();
   }
 
@@ -62,55 +60,41 @@ export function Subscriptions(changed) {
     each.watcher.refuse(error);
   }
 
-  /** Request a subscription again under a new name, for other events or because others need its place. It misses nothing. */
-  function renew(each) {
-    release(each);
-    want(each);
-  }
-
   function lost() {
     waiting.clear();
+    asked.clear();
     for (const each of all) release(each, false);
     leaving.length = 0;
   }
 
   /** Let the oldest subscriptions give their places to those that wait. */
   function turn() {
-    busy().filter(({ acknowledged }) => acknowledged).slice(0, waiting.size).forEach(renew);
+    busy().filter(({ acknowledged }) => acknowledged).slice(0, waiting.size).forEach(want);
   }
 
-  /** Returns messages of this event with the items, within the bridge's limits. */
+  /** Returns messages of this event with the items. A list that is too large for the bridge becomes two. */
   function messages(event, items) {
-    const all = [];
-    let size = Infinity;
-    for (const item of items) {
-      const more = sizeOf(item);
-      size += more;
-      if (size > limits.maxMessage || all.at(-1).data.length >= limits.maxSubscriptions) {
-        all.push({ event, ref: next(), data: [] });
-        size = FRAME + more;
-      }
-      const { ref, data } = all.at(-1);
-      const index = data.push(item) - 1;
-      Object.assign(named.get(item.sub) ?? {}, { ref, index });
-    }
-    return all;
+    if (!items.length) return [];
+    const message = { event, ref: next(), data: items };
+    const middle = items.length >> 1;
+    const tooLarge = bytes(JSON.stringify(message)) > limits.maxMessage;
+    if (middle && (tooLarge || items.length > limits.maxSubscriptions))
+      return [items.slice(0, middle), items.slice(middle)].flatMap((half) => messages(event, half));
+    asked.set(message.ref, items);
+    if (tooLarge) settle(named.get(items[0].sub), 0, { error: { code: 'too-large', message: 'too large for the bridge' } });
+    return tooLarge ? [] : [message];
   }
 
   /** Returns the messages to send now. */
   function unsent() {
-    const items = [];
     // If places are scarce, the bridge evicts subscriptions whose job has ended [S10], so they do not count.
-    let free = limits.maxSubscriptions - (waiting.size && busy().length);
-    for (const each of waiting) {
-      if (free-- <= 0) break;
+    const free = limits.maxSubscriptions - (waiting.size && busy().length);
+    const chosen = [...waiting].slice(0, Math.max(0, free));
+    for (const each of chosen) {
       waiting.delete(each);
-      each.name = next();
-      const item = each.item();
-      if (sizeOf(item) > limits.maxMessage - FRAME)
-        refuse(each, new JobwsError(`${each.jobId}: too large for the bridge`, 'too-large'));
-      else items.push(item) && named.set(each.name, each);
+      named.set((each.name = next()), each);
     }
+    const items = chosen.map((each) => each.item());
     return [...messages('unsubscribe-job', leaving.splice(0)), ...messages('subscribe-job', items)];
   }
 
@@ -123,13 +107,14 @@ export function Subscriptions(changed) {
         if (!each?.acknowledged) continue; // no frame precedes the answer [P2]
         else if (own && event === 'ended') settle(each, 0, { error: data });
         else if (event === 'pong') each.move(data.after ?? {});
-        else if (event === 'gap') interrupt(each, frame, own);
-        else if (own && data?.jobId !== undefined) hand(each, frame);
+        else if (event === 'gap' ? each.concerns(data) : own && data?.jobId !== undefined) hand(each, frame, own);
   }
 
   function answered(ref, { results = [], after, error, evicted = [] }) {
-    for (const each of [...named.values()])
-      if (each.ref === ref) settle(each, after, error ? { error } : (results[each.index] ?? {}));
+    asked.get(ref)?.forEach(({ sub }, index) => {
+      if (named.has(sub)) settle(named.get(sub), after, error ? { error } : (results[index] ?? {}));
+    });
+    asked.delete(ref);
     for (const each of evicted.flatMap(({ sub }) => named.get(sub) ?? [])) {
       release(each, false);
       if (!each.idle()) want(each); // its outcome has not come
@@ -151,24 +136,16 @@ export function Subscriptions(changed) {
       if (all.has(each)) hand(each, { event: 'removed', data: { queue: gone, jobId }, replayed: true });
   }
 
-  /** Deliver a `gap` if it concerns this subscription. Unless the stream was trimmed, positions begin again [R6]. */
-  function interrupt(each, frame, own) {
-    const { queue, jobs, reason } = frame.data;
-    if ((each.queue ?? queue) !== queue || (jobs && !jobs.includes(each.jobId))) return;
-    if (reason !== 'trimmed') each.after[queue] = '0-0';
-    each.watcher.deliver(frame, own);
-  }
-
-  function hand(each, frame) {
+  function hand(each, frame, own = true) {
     const { watcher } = each;
     each.take(frame);
     // The bridge has ended the subscription, too, unless the client itself made this event [S5].
     if (watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
-    watcher.deliver(frame, true);
+    watcher.deliver(frame, own);
   }
 
   return {
-    next, leave, renew, lost, turn, unsent, receive,
+    next, leave, want, lost, turn, unsent, receive,
     join: (...how) => want(Subscription(...how)),
     /** Request all subscriptions again, on a new connection with the limits `given`, or as on a new connection. */
     again(given = limits) {
