@@ -245,7 +245,7 @@ def test_a_file_is_read_in_one_go() -> None:
     ("folder", "names", "lines"),
     [
         ("client", ["**/*.py"], 1930),
-        ("client/jobs", ["subscription.py", "subscriptions.py", "places.py", "iterators.py"], 518),
+        ("client/jobs", ["subscription.py", "subscriptions.py", "places.py", "iterators.py"], 515),
         (
             "web/src",
             ["connection.js", "websocket.js", "loading.js", "subscription.js", "subscriptions.js"],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Watches the jobs in `rooms` inside its context. The arguments `events`, `strict` and `logs` are `Watch`'s."""
+    """Watches the jobs in `rooms` inside its context, and yields what comes. For the other arguments see `Watch`."""
 
     def __init__(
         self,
@@ -47,13 +47,16 @@ class Inbox:
         self._session.exchange.leave(self._watch)
         self._session.nudge()
 
-    @property
-    def ended(self) -> bool:
-        """Whether `get` has returned the last item of every job. Another `get` would wait for ever."""
-        return not self._open
+    def __aiter__(self) -> Self:
+        return self
 
-    async def get(self) -> Item:
-        """Wait for the next item, and return it. Cancelling loses no item."""
+    async def __anext__(self) -> Item:
+        """Wait for the next item, and return it. The end comes after the last item of every job.
+
+        Cancelling loses no item.
+        """
+        if not self._open:
+            raise StopAsyncIteration
         item = await self._items.receive()
         self._open -= item.last
         self._session.exchange.consume(self._watch, item.size)

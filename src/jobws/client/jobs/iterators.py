@@ -31,14 +31,13 @@ class Outcomes:
 
     async def __anext__(self) -> tuple[str, object]:
         """Wait for the next outcome, and return it. Cancelling loses no outcome."""
-        while self._last is not None or not self._inbox.ended:
-            item = self._last or await self._inbox.get()
-            if item.last:
-                self._last = item
-                outcome = await self._outcome(item.room, item.what) if isinstance(item.what, Event) else item.what
-                self._last = None
-                return str(item.room.job_id), outcome
-        raise StopAsyncIteration
+        while self._last is None:
+            item = await anext(self._inbox)
+            self._last = item if item.last else None
+        room, what = self._last.room, self._last.what
+        outcome = await self._outcome(room, what) if isinstance(what, Event) else what
+        self._last = None
+        return str(room.job_id), outcome
 
     async def _outcome(self, room: Room, event: Event) -> object:
         job_id, queue = str(room.job_id), event.data.get("queue")
@@ -84,14 +83,12 @@ class Events:
         if self._early:
             await trio.lowlevel.checkpoint()
         while not self._early:
-            if self._inbox.ended:
-                raise StopAsyncIteration
             await self._take()
         return self._early.popleft()
 
     async def _take(self) -> Room:
         """Wait for the next item, and return its room. Keep its event or snapshots, or raise its error."""
-        item = await self._inbox.get()
+        item = await anext(self._inbox)
         match item.what:
             case Event() as event:
                 self._early.append(event)
