@@ -258,7 +258,7 @@ def _items_of(data: object) -> list[object] | None:
 
 
 def _without_suffix(after: object) -> object:
-    """Return the common `after` of a list without the text after each `~`, which concerns one job only."""
+    """Return the `after` that all jobs of a request share, without the text after each `~`: that is about one job."""
     if isinstance(after, str):
         return after.partition("~")[0]
     if isinstance(after, dict):

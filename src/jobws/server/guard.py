@@ -40,9 +40,9 @@ class Guard:
     Args:
         app: Serves the requests that are let through.
         settings: The hosts and origins that are allowed.
-        keyed: Whether clients need a token. If they do not, and `settings.auth` is on, only requests from this machine
-            are served: the Host must be loopback or in `allowed_hosts`, and nothing may show a proxy. Otherwise, Host
-            is checked only if `allowed_hosts` is set: a page that rebinds its name gets no token from the browser.
+        keyed: Whether clients need a token. If not, only requests from this machine are served, unless --no-auth was
+            given (`settings.auth` is False): the Host must be loopback or in `allowed_hosts`, and nothing may show a
+            proxy. With tokens, or with --no-auth, Host is checked only if `allowed_hosts` is set.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, *, keyed: bool) -> None:

@@ -69,12 +69,13 @@ class ReadResult(NamedTuple):
 
 
 class JobLogReader(Struct, frozen=True):
-    """How far a list was read. Equal readers find the same lines, so one read of the list serves all of them.
+    """How far a job's log was read. Equal readers find the same lines, so one read of the list serves all of them.
 
     Attributes:
         position: The position after the last line that was read.
-        window: How many lines to ask for.
-        searching: Whether the place of `position` in the list is unknown.
+        window: How many new lines to ask for; if `searching`, how many of the last lines.
+        searching: Whether it is unknown where in the log these lines are: nothing was read yet, or the log was trimmed.
+            The next read then searches for the lines that were read last.
     """
 
     position: JobLogPosition = JobLogPosition()

@@ -133,9 +133,10 @@ class _QueueBeginning:
     Attributes:
         stream_ids, kinds: The stream ids and the kinds of the past events to send, oldest first.
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
-        withheld: Whether there is an outcome that is not sent, since the client already has it or it is too old.
-        was_received: Whether the client's position shows that it has the outcome in the stream. The ack must then give
-            a position in this queue, or the client would get the outcome again when it returns.
+        withheld: Whether an outcome is not sent because it is too old, or because only the hash has it and the client
+            has it, too.
+        was_received: Whether the history has the job's outcome, and the client's position shows that it has that, too.
+            The ack must then give a position in this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
@@ -212,7 +213,8 @@ class _QueueBeginning:
     def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
         """Decide on an outcome that only the hash, or its absence, shows: the event was trimmed, or there was none.
 
-        `transition` is the job's last event in the history that says whether the job is alive; None if there is none.
+        `transition` is the last event in the history that says whether the job is alive, or None. For `oldest`, see
+        `decide`.
         """
         subscription, queue = self._subscription, self.queue
         if transition is not None and position(transition.stream_id) > position(self._moment):
