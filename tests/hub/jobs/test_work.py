@@ -118,13 +118,17 @@ def test_a_ping_costs_nothing_for_the_lines_of_others() -> None:
             assert not client.catching_up
         return work.instructions
 
-    alone = work_of()
+    def least() -> int:
+        """Collecting garbage can run a few instructions of someone else."""
+        return min(work_of() for _ in range(5))
+
+    alone = least()
     others = [hub.client() for _ in range(100)]
     for other in others:
         join(hub, other, [{**item, "logs": {}} for item in items(0, 10)])
     hub.fanout.publish("q0", [(b"%d-0" % (1 + number), [*ENDED, b"%d" % number]) for number in range(10)])
     assert all(other.catching_up for other in others)
-    assert work_of() == alone
+    assert least() == alone
 
 
 @pytest.mark.long
