@@ -27,7 +27,7 @@ Kind = Literal["jobws", "socketio", "plain"]
 MARK: Final = b'"returnvalue"'
 _REQUEST: Final = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
 )
 _PATHS: Final[dict[Kind, str]] = {"jobws": "/ws", "socketio": "/socket.io/?EIO=4&transport=websocket", "plain": "/"}
 # The last bytes that a server sends when a client connects.
@@ -46,11 +46,17 @@ def masked(text: str) -> bytes:
     return bytes((0x81, 0x80 | 126)) + struct.pack("!H", len(data)) + key + data
 
 
+def handshake(path: str, port: int, headers: str = "") -> bytes:
+    """Return the request of a handshake. `headers` are further lines, each with its end."""
+    return _REQUEST.format(path=path, port=port, headers=headers).encode()
+
+
 class Clients:
     """Connected clients of one server."""
 
-    def __init__(self, kind: Kind, port: int, path: str | None = None) -> None:
+    def __init__(self, kind: Kind, port: int, path: str | None = None, headers: str = "") -> None:
         self.kind = kind
+        self._headers = headers  # further lines of the handshake, each with its end
         self._path = path or _PATHS[kind]
         self.deliveries = 0
         self.measure = False
@@ -77,7 +83,7 @@ class Clients:
                 if receive_buffer is not None:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
                 sock.connect(("127.0.0.1", self._port))
-                sock.sendall(_REQUEST.format(path=self._path, port=self._port).encode())
+                sock.sendall(handshake(self._path, self._port, self._headers))
                 sock.setblocking(False)
                 self._sockets[sock.fileno()] = sock
                 self._epoll.register(sock.fileno(), select.EPOLLIN)

@@ -1,0 +1,90 @@
+"""`python -m tests.bench.hostile`: the p99 of good clients beside a hostile one, and beside a process that is as busy.
+
+Both have the lowest priority. `--limits high` gives the hostile client limits that it does not reach. `--only NAME` and
+`--rounds N` choose attacks and rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jobws.tokens import mint
+from tests.bench.attacks import ATTACKS, BUSY, attacking
+from tests.bench.clients import Clients, raise_file_limit
+from tests.bench.servers import Events, redis_server, server
+from tests.bench.writer import Plan, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECRET: Final = "s" * 32
+CLIENTS: Final = 20
+# An event every 5 ms, for 3 s.
+PLAN: Final = Plan([("j", 1, 1)], 600, 0.005)
+HIGH: Final = [
+    *("--max-connections-per-identity", "10000", "--max-connections-per-address", "10000"),
+    *("--max-subscriptions-per-identity", "1000000", "--requests-per-minute", "100000000"),
+    *("--post-bytes-per-minute", "100000000000", "--log-lines-per-minute", "100000000"),
+    *("--failed-auths-per-minute", "1000000"),
+]
+
+
+def p99(clients: Clients, events: Events) -> float:
+    """Return the p99 of the clients' latencies, in milliseconds."""
+    with writing(events.port, PLAN):
+        clients.take(CLIENTS * PLAN.turns)
+    times = clients.latencies()
+    return times[len(times) * 99 // 100] * 1000
+
+
+def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return for each attack the p99 beside a busy process and beside the attack, on a fresh bridge for each."""
+    found: dict[str, tuple[float, float]] = {}
+    with redis_server() as port:
+        events = Events(port)
+        for name in names:
+            events.clear()
+            with server("jobws", port, *options) as bridge:
+                token = mint(SECRET, "read:jobs:*", sub="good", seconds=3600)
+                clients = Clients("jobws", bridge.port, headers=f"Authorization: Bearer {token}\r\n")
+                clients.connect(CLIENTS)
+                clients.subscribe([["j0"]] * CLIENTS)
+                clients.measure, clients.awake = True, False
+                hostile = mint(SECRET, "read:jobs:* write:logs", sub="mallory", seconds=3600)
+                with attacking(BUSY, bridge.port, hostile):
+                    beside_busy = p99(clients, events)
+                with attacking(name, bridge.port, hostile):
+                    found[name] = beside_busy, p99(clients, events)
+                clients.close()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.hostile", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=ATTACKS, action="append")
+    parser.add_argument("--limits", choices=("default", "high"), default="default")
+    arguments = parser.parse_args()
+    raise_file_limit()
+    seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        secret = Path(folder, "secret")
+        secret.write_text(SECRET, encoding="ascii")
+        options = ["--jwt-secret-file", str(secret), "--trusted-proxy", "127.0.0.1"]
+        options += HIGH if arguments.limits == "high" else []
+        for _ in range(arguments.rounds):
+            for name, pair in measure(arguments.only or list(ATTACKS), options).items():
+                seen[name].append(pair)
+    print("| p99, ms | beside a busy process | beside the client | ratio | more |\n|---|---|---|---|---|")
+    for name, pairs in seen.items():
+        busy, beside = (statistics.median(each) for each in zip(*pairs, strict=True))
+        print(f"| {name} | {busy:.2f} | {beside:.2f} | {beside / busy:.2f} | {beside - busy:+.2f} |")
+
+
+if __name__ == "__main__":
+    main()
