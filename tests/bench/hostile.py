@@ -1,17 +1,22 @@
 """`python -m tests.bench.hostile`: the p99 of good clients beside a hostile one, and beside a process that is as busy.
 
 Both have the lowest priority. `--limits high` gives the hostile client limits that it does not reach. `--only NAME` and
-`--rounds N` choose attacks and rounds.
+`--rounds N` choose attacks and rounds. `--cpu` measures the rounds of the bridge's event loop in CPU time, beside each
+attack, which other programs on the machine do not change.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from jobws.tokens import mint
 from tests.bench.attacks import ATTACKS, BUSY, attacking
@@ -64,13 +69,53 @@ def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, tuple[flo
     return found
 
 
+def rounds_of(name: str) -> dict[str, float]:
+    """Return the rounds of the event loop beside an attack, in milliseconds of CPU time."""
+    settings = {"jwt_secret": SECRET, "trusted_proxies": ["127.0.0.1"], "queues": ["http"]}
+    with redis_server() as port:
+        events = Events(port)
+        events.clear()
+        command = [sys.executable, "-m", "tests.bench.steps", f"redis://127.0.0.1:{port}", json.dumps(settings)]
+        bridge = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert bridge.stdin is not None
+            assert bridge.stdout is not None
+            bridge_port = urlsplit(json.loads(bridge.stdout.readline())["url"]).port or 0
+            token = mint(SECRET, "read:jobs:*", sub="good", seconds=3600)
+            clients = Clients("jobws", bridge_port, headers=f"Authorization: Bearer {token}\r\n")
+            clients.connect(CLIENTS)
+            clients.subscribe([["j0"]] * CLIENTS)
+            bridge.stdin.write("collect\n")
+            bridge.stdin.flush()
+            bridge.stdout.readline()
+            hostile = mint(SECRET, "read:jobs:* write:logs", sub="mallory", seconds=3600)
+            with attacking(name, bridge_port, hostile), writing(port, PLAN):
+                clients.take(CLIENTS * PLAN.turns)
+            bridge.stdin.write("\n")
+            bridge.stdin.flush()
+            found: dict[str, float] = json.loads(bridge.stdout.readline())["rounds"]
+            clients.close()
+            return found
+        finally:
+            bridge.kill()
+            bridge.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hostile", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=ATTACKS, action="append")
     parser.add_argument("--limits", choices=("default", "high"), default="default")
+    parser.add_argument("--cpu", action="store_true")
     arguments = parser.parse_args()
     raise_file_limit()
+    if arguments.cpu:
+        print("| round of the event loop, CPU ms | p99 | p99.9 | longest |\n|---|---|---|---|")
+        for name in arguments.only or list(ATTACKS):
+            all_rounds = [rounds_of(name) for _ in range(arguments.rounds)]
+            cells = (f"{statistics.median(each[key] for each in all_rounds):.2f}" for key in all_rounds[0])
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        return
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         secret = Path(folder, "secret")

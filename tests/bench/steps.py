@@ -1,7 +1,8 @@
 """A bridge that measures its longest steps: `python -m tests.bench.steps REDIS_URL [SETTINGS]`, with settings as JSON.
 
 A step is what a task does before other tasks run. Its time is CPU time of the thread, so other processes do not
-lengthen it. The time of the garbage collector is measured apart. For each line on standard input, the process prints a
+lengthen it. The time of the garbage collector is measured apart. A round is what all tasks do between two waits for
+sockets: an event of a job that comes meanwhile waits for its end. For each line on standard input, the process prints a
 line of JSON: the longest steps since the line before. The line `collect` collects all garbage first.
 """
 
@@ -30,7 +31,8 @@ class Recorder(trio.abc.Instrument):
     def __init__(self) -> None:
         self._steps: dict[str, float] = defaultdict(float)
         self._collections: dict[int, list[float]] = defaultdict(list)
-        self._began = self._collected = self._collecting = 0.0
+        self._began = self._collected = self._collecting = self._woken = 0.0
+        self._rounds: list[float] = []
         self._worst = 0.0
         gc.callbacks.append(self._collect)
 
@@ -41,6 +43,13 @@ class Recorder(trio.abc.Instrument):
             took = time.thread_time() - self._collecting
             self._collected += took
             self._collections[info["generation"]].append(took)
+
+    def after_io_wait(self, _timeout: float) -> None:
+        self._woken = time.thread_time()
+
+    def before_io_wait(self, _timeout: float) -> None:
+        if self._woken:
+            self._rounds.append(time.thread_time() - self._woken)
 
     def before_task_step(self, _task: trio.lowlevel.Task) -> None:
         self._collected = 0.0
@@ -60,9 +69,15 @@ class Recorder(trio.abc.Instrument):
         steps, self._steps = self._steps, defaultdict(float)
         collections, self._collections = self._collections, defaultdict(list)
         worst, self._worst = self._worst, 0.0
+        rounds, self._rounds = sorted(self._rounds), []
         longest = sorted(steps.items(), key=lambda item: -item[1])
         return {
             "longest": worst * 1000,
+            "rounds": {
+                "p99": rounds[len(rounds) * 99 // 100] * 1000,
+                "p99.9": rounds[len(rounds) * 999 // 1000] * 1000,
+                "longest": rounds[-1] * 1000,
+            },
             "steps": {where: round(took * 1000, 1) for where, took in longest[:8]},
             "collections": {
                 str(generation): [len(times), round(max(times) * 1000, 1)]

@@ -10,6 +10,7 @@ import trio.testing
 
 from jobws.server.settings import Settings
 from jobws.server.transport.acceptor import TICK_SECONDS, TICK_WIRES, Transport
+from jobws.server.transport.fair_turns import FairTurns
 from jobws.server.transport.websocket_connection import WebSocketConnection
 
 COUNT = TICK_WIRES * 3 // 2
@@ -27,7 +28,7 @@ def _pings(ping_seconds: float, seconds: float) -> list[int]:
             ours, theirs = (stack.enter_context(sock) for sock in socket.socketpair())
             ours.setblocking(False)
             theirs.setblocking(False)
-            connection = WebSocketConnection(ours, settings, spawn=lambda *_: None)
+            connection = WebSocketConnection(ours, settings, spawn=lambda *_: None, turns=FairTurns())
             connection.open([])
             transport._websockets.add(connection)
             peers.append(theirs)

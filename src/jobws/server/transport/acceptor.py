@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from jobws.server.transport.asgi_websocket import AsgiWebSocket
+from jobws.server.transport.fair_turns import FairTurns
 from jobws.server.transport.handshake import Handshake
 from jobws.server.transport.head import read_upgrade
 from jobws.server.transport.http1 import HEAD_BYTES, Http1
@@ -63,6 +64,7 @@ class Transport:
         self._connections = 0
         self._limit = settings.max_connections
         self._http = Http1(app, settings)
+        self._turns = FairTurns()
 
     async def serve(self, listener: socket.socket, stop: anyio.Event) -> None:
         """Accept and serve connections until `stop` is set, and return when the last connection has ended.
@@ -96,8 +98,8 @@ class Transport:
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            # Accept all that wait, but at most 64 in a turn, so that connected clients are served, too.
-            for _ in range(64):
+            # At most 4 in a turn, since each handshake takes up to 0.5 ms, and connected clients are served, too.
+            for _ in range(4):
                 try:
                     accepted, address = listener.accept()
                 except BlockingIOError:
@@ -160,7 +162,7 @@ class Transport:
                 return None
             sock = socket.socket(fileno=sock.detach())  # so that Hypercorn's objects cannot close it
         request, rest = upgrade
-        websocket = AsgiWebSocket(sock, Handshake(request, client, server), self._settings, spawn)
+        websocket = AsgiWebSocket(sock, Handshake(request, client, server), self._settings, spawn, self._turns)
         self._websockets.add(websocket.connection)
         try:
             unread = await websocket.shake_hands(self._app, rest, direct=self._settings.direct)

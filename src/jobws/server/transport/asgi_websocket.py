@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from jobws.server.settings import Settings
+    from jobws.server.transport.fair_turns import FairTurns
     from jobws.server.transport.handshake import Handshake
 
 _log: Final = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ class AsgiWebSocket:
         connection: Reads and writes the frames.
     """
 
-    def __init__(self, sock: socket.socket, handshake: Handshake, settings: Settings, spawn: Any) -> None:
+    def __init__(
+        self, sock: socket.socket, handshake: Handshake, settings: Settings, spawn: Any, turns: FairTurns
+    ) -> None:
         self._handshake = handshake
         self._settings = settings
         self._connected = False
@@ -42,7 +45,7 @@ class AsgiWebSocket:
         self._body = b""
         self._rest = b""
         self._messages: deque[str | bytes] = deque()
-        self.connection = WebSocketConnection(sock, settings, spawn)
+        self.connection = WebSocketConnection(sock, settings, spawn, turns)
 
     async def shake_hands(self, app: Any, rest: bytes, *, direct: bool) -> bytes | None:
         """Run the app until it returns. The app answers the handshake, and without `direct` serves the WebSocket, too.

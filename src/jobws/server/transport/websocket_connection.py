@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Handler
+    from jobws.server.transport.fair_turns import FairTurns
 
-# How many bytes are read in one turn. If all frames have the smallest size, this is 10 ms of work.
-RECEIVE_BYTES: Final = 8 * 1024
+# How many bytes are read in one turn. If all frames have the smallest size, to parse them takes 2 ms.
+RECEIVE_BYTES: Final = 2 * 1024
 # How long a client may take to answer a close frame, and to take the frames before it.
 CLOSE_SECONDS: Final = 5.0
 # Control frames and tiny fragments cost as much CPU as messages. If more of them come in one turn, reading pauses.
@@ -45,30 +46,20 @@ class WebSocketConnection:
         sock: A connected, non-blocking socket. The connection closes it.
         settings: The limits.
         spawn: Starts a task, which is cancelled at the end of the server.
+        turns: The turns in which the messages of all clients are taken.
 
     Attributes:
         deflate: Whether compressed frames may be sent. See `Direct.deflate`.
     """
 
     __slots__ = (
-        "_buffer",
-        "_closed_at",
-        "_ended",
-        "_handler",
-        "_heard_at",
-        "_mark",
-        "_pinged_at",
-        "_pong",
-        "_reader",
-        "_settings",
-        "_sock",
-        "_spawn",
-        "_written",
-        "deflate",
+        *("_buffer", "_closed_at", "_ended", "_handler", "_heard_at", "_mark", "_pinged_at"),
+        *("_pong", "_reader", "_settings", "_sock", "_spawn", "_turns", "_written", "deflate"),
     )
 
-    def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None]) -> None:
+    def __init__(self, sock: socket.socket, settings: Settings, spawn: Callable[..., None], turns: FairTurns) -> None:
         self._sock = sock
+        self._turns = turns
         self._settings = settings
         self._spawn = spawn
         self._reader: FrameReader | None = None  # until the handshake is answered
@@ -174,9 +165,14 @@ class WebSocketConnection:
         """Call the handler with each message until the connection ends. `data` was received after the handshake."""
         try:
             while True:
-                for message in self.messages(data):
+                await self._turns.pause()
+                with self._turns:
+                    messages = self.messages(data)
+                for message in messages:
+                    await self._turns.pause()
                     if self._handler is not None and not self.closing:
-                        wait = self._handler.received(message)
+                        with self._turns:
+                            wait = self._handler.received(message)
                         if wait:
                             await trio.sleep(wait)
                 data = await self.receive()
