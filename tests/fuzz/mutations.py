@@ -18,7 +18,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.sampled_from([0, -1, 2**53, 10**30, "", "*", "\0", "\u2028", "x" * 1000])
+    | st.sampled_from([0, -1, 2**53, 10**30, "", "*", "\0", "\u2028", "\ud800", "x" * 1000])
     | st.text(st.characters(codec=None), max_size=20),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
     max_leaves=8,

@@ -32,7 +32,7 @@ happening = st.one_of(
 
 def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     """Return what happens: messages of the client, and everything else."""
-    return st.lists(messages(data_of_jobs, tokens) | happening, max_size=12)
+    return st.lists(messages(data_of_jobs, tokens) | happening, min_size=6, max_size=20)
 
 
 class Side:
@@ -132,7 +132,7 @@ class Side:
         client.outbox.written()
         assert client.outbox.size == 0
         assert not client._subscriptions.keys
-        assert not client.catching_up or not client._pending
+        assert not client._pending
         rooms = vars(fanout.rooms)
         left = [
             name
@@ -186,4 +186,14 @@ def test_a_client_gets_answers_and_events_of_what_it_may_read(token: str, taken:
         if not side.walker.sight.may_read("http", "1"):
             assert not any(is_of_the_job(json.loads(frame)) for frame in received), step
     side.walker.check_answers()
+    side.leave()
+
+
+@WALKS
+@given(st.sampled_from(list(SCOPES)), steps(every))
+def test_a_client_that_leaves_before_the_answers_leaves_nothing(token: str, taken: list[Any]) -> None:
+    side = Side(token, "1")
+    for step in taken:
+        side.take(step)
+    side.walker.frames()
     side.leave()

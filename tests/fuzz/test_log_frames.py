@@ -33,7 +33,7 @@ happening = st.one_of(
 
 def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     """Return what happens: messages of the client, and everything else."""
-    return st.lists(messages(data_of_logs, tokens) | happening, max_size=12)
+    return st.lists(messages(data_of_logs, tokens) | happening, min_size=6, max_size=20)
 
 
 class Side:
@@ -127,6 +127,7 @@ class Side:
         self.client.outbox.take()
         self.client.outbox.written()
         assert self.client.outbox.size == 0
+        assert (self.client._current, self.client._pending) == (None, None)
         hub = self.hub
         assert (hub._live, hub._due, +hub._texts, hub.cursor, hub._begun) == ({}, {}, {}, None, None)
         assert not hub._touched
@@ -161,4 +162,14 @@ def test_a_client_gets_answers_and_the_lines_that_it_may_read(token: str, taken:
             frame = json.loads(payload)
             assert frame["event"] != "log" or side.walker.sight.may_read_lines(frame["data"]["queue"])
     side.walker.check_answers()
+    side.leave()
+
+
+@WALKS
+@given(st.sampled_from(list(SCOPES)), steps(every))
+def test_a_client_that_leaves_before_the_answers_leaves_nothing(token: str, taken: list[Any]) -> None:
+    side = Side(token, "http")
+    for step in taken:
+        side.take(step)
+    side.walker.frames()
     side.leave()

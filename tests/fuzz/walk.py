@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.protocol.request_types import Authenticate
 
 WALKS: Final = settings(max_examples=max(100, settings.default.max_examples // 5))  # type: ignore[union-attr]
-"""How often to walk. A walk has up to twelve messages, so it counts for several inputs."""
+"""How often to walk. A walk has several messages, so it counts for several inputs."""
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted")
 SIGHTS: Final = {token: sight(*scope.split(" ")) for token, scope in SCOPES.items()}
 
