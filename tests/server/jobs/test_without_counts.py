@@ -58,6 +58,18 @@ async def test_a_stream_that_began_anew_is_reported_as_trimmed(redis: Redis) -> 
         await nothing_more(client)
 
 
+async def test_a_stream_that_is_gone_is_not_reported_as_trimmed(redis: Redis) -> None:
+    """Also if entries were suspected to be missing before. The outcome then has a position of the new stream, `0-0`."""
+    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+        redis.add_job("http", "1", state="active")
+        await subscribe(client, {"jobId": "1", "queue": "http"})
+        await read_to(live, redis.add_event("http", "active", "1"))
+        live.bridge.queues._streams["http"].suspect("trimmed")
+        redis.client.delete(EVENTS, "bull:http:1", "bull:http:active")
+        frame = await gap_then_outcome(client, "recreated")
+        assert (frame["event"], frame["id"]) == ("removed", "0-0~0")
+
+
 async def test_a_position_from_before_the_first_entry_yields_a_gap_that_need_not_be(redis: Redis) -> None:
     """Nothing was ever trimmed, but only a server that counts can show this."""
     redis.add_event("http", "active", "1")

@@ -208,11 +208,9 @@ class GapCheck:
             if not unread:
                 self._end_reread(stream, stream.state, 0)
             return
-        reason, stream.suspicion = (
-            stream.suspicion
-            or lost_entries.hole(seen, cursor, stream.state.added, stream.read, stream.state.unchecked),
-            None,
-        )
+        # A suspicion is older than `seen`: the stream may have been deleted since.
+        suspicion, stream.suspicion = stream.suspicion, None
+        reason = lost_entries.hole(seen, cursor, stream.state.added, stream.read, stream.state.unchecked) or suspicion
         if reason is not None:
             await self._begin_reread(stream, reason, seen)
             return
