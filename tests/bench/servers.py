@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -132,6 +134,8 @@ def server(
         for line in lines:
             if mark in line:
                 break
+        # A full pipe would stop the server.
+        threading.Thread(target=lambda: deque(lines, 0), daemon=True).start()
         time.sleep(1.0)  # QueueEvents starts at `$`, and nothing shows when it is connected
         yield Server(kind, port, process.pid)
     finally:

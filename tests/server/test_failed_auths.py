@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from tests.support.signing import SECRET
 from tests.support.tokens import bearer, jwt, keyed_bridge
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.redis import Redis
 
 WRONG = {"Authorization": f"Bearer {jwt('admin', key=SECRET[::-1])}"}
@@ -39,7 +42,8 @@ def test_the_table_is_bounded() -> None:
     assert failed.note(str(MAX_ADDRESSES), 1) == 59
 
 
-async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
+async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     async with keyed_bridge(redis.url, failed_auths_per_minute=2, trusted_proxies=("127.0.0.1",)) as live:
 
         def ask(address: str, headers: dict[str, str], path: str = "/whoami") -> Answer:
@@ -47,6 +51,7 @@ async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
 
         def guess() -> None:
             assert [ask("192.0.2.1", WRONG).status for _ in range(3)] == [401, 401, 429]
+            assert ask("192.0.2.1", WRONG, "/readyz").status == 200
             answer = ask("192.0.2.1", WRONG)
             assert (answer.status, answer.content()["code"]) == (429, "rate-limited")
             assert (
@@ -63,3 +68,5 @@ async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis) -> None:
             assert ask("192.0.2.1", WRONG, "/jobws.js").status == 200
 
         await anyio.to_thread.run_sync(guess)
+    # Two of the first address, and one each of the others: what comes after the limit is not in the log.
+    assert sum(message.startswith("token refused") for message in caplog.messages) == 4

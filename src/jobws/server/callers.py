@@ -75,12 +75,15 @@ class Callers:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope, caller: Caller) -> Response | None:
-        if isinstance(caller, Identity) or _is_for(self._optional, scope):
-            return None
+        wait = 0.0
         if isinstance(caller, Refused):
             wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time())
-            if wait:
-                return rate_limited(GUESSING.reason, wait)
+            if not wait:  # otherwise anyone could fill the log
+                _log.warning("token refused (%s): %s", caller.error.code, caller.error)
+        if isinstance(caller, Identity) or _is_for(self._optional, scope):
+            return None
+        if wait:
+            return rate_limited(GUESSING.reason, wait)
         # A WebSocket may send its token later, and a browser shows a page only the close code of a refusal.
         if scope["type"] == "websocket":
             return None
@@ -109,7 +112,6 @@ async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
         )
         return await authentication.of_request(headers, found) or Unauthenticated()
     except TokenRefusedError as error:
-        _log.warning("token refused (%s): %s", error.code, error)
         return Refused(error)
 
 

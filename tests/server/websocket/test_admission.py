@@ -238,7 +238,7 @@ async def test_few_connections_of_an_address_may_be_without_a_token(redis: Redis
             assert (await other.ask("ping"))["event"] == "pong"
 
 
-async def test_a_client_that_guesses_tokens_is_sent_away(redis: Redis) -> None:
+async def test_a_client_that_guesses_tokens_is_sent_away(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     settings: dict[str, Any] = {"trusted_proxies": ("127.0.0.0/8",), "failed_auths_per_minute": 2}
     headers = [("X-Forwarded-For", "192.0.2.7")]
     async with keyed_bridge(redis.url, **settings) as live, raw_client(live.url, headers=headers) as client:
@@ -248,6 +248,8 @@ async def test_a_client_that_guesses_tokens_is_sent_away(redis: Redis) -> None:
         assert await client.closed() == (4003, "too many tokens of this address were refused (failed_auths_per_minute)")
         async with raw_client(live.url, headers=headers) as again:
             assert (await authenticate(again, jwt("admin")))["event"] == "ack", "a valid token is never slowed"
+    # What comes after the limit is not in the log.
+    assert sum(message.startswith("token refused") for message in caplog.messages) == 2
 
 
 async def test_rights_hold_in_every_answer(redis: Redis) -> None:

@@ -192,10 +192,11 @@ class Admission:
 
     async def _verify(self, member: _Member, request: Authenticate) -> None:
         identity: Identity | None = None
+        refused: TokenRefusedError | None = None
         try:
             identity = await self._authentication.identify(Carried(Carrier.AUTHENTICATE, request.token))
         except TokenRefusedError as error:
-            _log.warning("token refused (%s): %s", error.code, error)
+            refused = error
         except Exception:  # noqa: BLE001 - a hook that fails lets nobody in, and ends nothing
             _log.exception("a token could not be verified")
         member.verifying = False
@@ -206,6 +207,8 @@ class Admission:
             member.client.reject(request, BAD_TOKEN, now)
             if self._note_failed(member.address, now):
                 member.client.close(GUESSING)
+            elif refused is not None:
+                _log.warning("token refused (%s): %s", refused.code, refused)
             return
         if member.client.session.standing is Standing.WITHOUT_TOKEN:
             self._count(member.address, -1)
