@@ -15,6 +15,7 @@ import trio
 from tests.chaos.bridges import SWEEP_SECONDS
 from tests.chaos.course import QUEUES
 from tests.chaos.proxy import Proxy
+from tests.support import EVENTUALLY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,7 +101,8 @@ class World:
         self.proxies = [Proxy(bridges[0].port) for _ in range(plan.clients + plan.watchers)]
         # The proxy between the bridges and Redis.
         self.lines = lines
-        self.redis: Any = redis.Redis.from_url(server.url)
+        # Redis-py's own limit is 5 s, which a busy machine can take.
+        self.redis: Any = redis.Redis.from_url(server.url, socket_timeout=2 * EVENTUALLY_SECONDS)
         self.redis_up = True
         # When the last fault ended, on trio's clock.
         self.whole_at = trio.current_time()
