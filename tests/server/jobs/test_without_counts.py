@@ -55,7 +55,9 @@ async def test_a_stream_that_began_anew_is_reported_as_trimmed(redis: Redis) -> 
         pipe.delete(EVENTS)
         pipe.xadd(EVENTS, {"event": "active", "jobId": "2"})
         pipe.zadd("bull:http:completed", {"1": OLD})
-        pipe.hset("bull:http:1", mapping={"finishedOn": OLD, "returnvalue": "1"})
+        pipe.hset(
+            "bull:http:1", mapping={"name": "n", "data": "{}", "timestamp": OLD, "finishedOn": OLD, "returnvalue": "1"}
+        )
         pipe.execute()
         assert (await gap_then_outcome(client, "trimmed"))["event"] == "completed"
         await nothing_more(client)
