@@ -34,10 +34,8 @@ async def test_no_outcome_is_lost_or_doubled_whatever_breaks() -> None:
     report = await run(SMALL)
     print(report)
     assert not report.wrong, report
+    # Whether there was a gap depends on the moments of the few faults that fit into six seconds.
     assert report.broken["Redis kills"]
-    # Entries were lost, so there were gaps or outcomes from hashes. (On a busy machine, few faults fit into six
-    # seconds.)
-    assert report.gaps or report.from_hash
 
 
 @pytest.mark.thorough
