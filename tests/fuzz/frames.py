@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 
 from jobws.protocol.close_codes import CloseCode
-from tests.fuzz.mutations import changed_object, changed_text, json_values
+from tests.fuzz.mutations import changed_object, changed_text, evenly, json_values
 from tests.support.documents import page
 
 SCOPES: Final = {
@@ -41,15 +41,29 @@ positions = st.sampled_from(
 afters = st.dictionaries(st.sampled_from(("http", "sparql", "none")), positions, max_size=2) | positions
 logs = st.booleans() | st.fixed_dictionaries({}, optional={"after": afters})
 events = st.lists(st.sampled_from(("*", "completed", "failed", "progress", "x", "")), max_size=3)
-subs = st.sampled_from((None, 0, 1, "a", "a", 2**53, True))
+subs = st.sampled_from((None, 0, 1, "a", "a", 2**53, True, "\ud800"))
 options = {"queue": queues, "events": events, "until": st.just("end"), "after": afters, "logs": logs, "sub": subs}
 item_objects = st.fixed_dictionaries({"jobId": job_ids}, optional=options)
-items = job_ids | item_objects | changed_object(item_objects, ("jobId", *options))
+right_options = {
+    **{
+        "queue": st.sampled_from(("http", "http", "sparql")),
+        "events": st.sampled_from((["*"], ["completed"])),
+    },
+    **{
+        "until": st.just("end"),
+        "after": st.just({"http": "1000000-0"}),
+        "logs": st.just(True),
+        "sub": st.integers(0, 3),
+    },
+}
+right_items = st.fixed_dictionaries({"jobId": st.sampled_from(("1", "1", "2"))}, optional=right_options)
+items = evenly(right_items, right_items, job_ids, item_objects, changed_object(item_objects, ("jobId", *options)))
 whole_queues = queues | st.fixed_dictionaries(
     {"queue": queues}, optional={"events": events, "after": afters, "sub": subs}
 )
 lists = st.lists(items, max_size=4)
-jobs = items | lists | st.builds(lambda jobs, common: {**common, "jobs": jobs}, lists, item_objects)
+commons = evenly(right_items, item_objects)
+jobs = evenly(items, items, lists, st.builds(lambda jobs, common: {**common, "jobs": jobs}, lists, commons))
 texts = st.sampled_from(("x", "of http", "", "y" * 1025))
 filters = st.fixed_dictionaries(
     {},
@@ -74,15 +88,16 @@ def messages(
 ) -> st.SearchStrategy[Message]:
     """Return the messages for a path: the strategy of `data` for each event. Tokens are of `authenticating`."""
     data = {**data, "authenticate": st.fixed_dictionaries({"token": authenticating})}
-    envelopes = st.sampled_from(list(data)).flatmap(
+    envelopes = st.sampled_from([*data, "authenticate"]).flatmap(
         lambda event: st.fixed_dictionaries({"event": st.just(event), "data": data[event]})
     )
     refs = st.integers(0, 10**9).map("r{}".format)
     valid = st.builds(_request, envelopes, refs)
-    changed = changed_object(envelopes, ("event", "data", "ref", "sub")).map(json.dumps)
+    changed = changed_object(envelopes, ("event", "data", "ref", "ref", "sub")).map(json.dumps)
     torn = changed_text(envelopes.map(json.dumps), ('"', "{", "}", "[", "]", ",", ":", "\\ud800", "1e999", "\0"))
     anything = json_values.map(json.dumps) | st.text(st.characters(codec=None), max_size=30) | st.binary(max_size=30)
-    return valid | valid | (changed | torn | anything).map(lambda payload: Message(payload, None))
+    wrong = [each.map(lambda payload: Message(payload, None)) for each in (changed, changed, torn, anything)]
+    return evenly(*[valid] * len(wrong), *wrong)
 
 
 def _request(envelope: dict[str, Any], ref: str) -> Message:

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
     Argument = TypeVar("Argument")
     Result = TypeVar("Result")
+    Drawn = TypeVar("Drawn")
     Refusal = TypeVar("Refusal", bound=Exception)
 
+SPECIAL = (0, -1, 2**53, 10**30, "", "*", "\0", "\u2028", "\ud800", "x" * 1000)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.sampled_from([0, -1, 2**53, 10**30, "", "*", "\0", "\u2028", "\ud800", "x" * 1000])
+    | st.sampled_from(SPECIAL)
     | st.text(st.characters(codec=None), max_size=20),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
     max_leaves=8,
@@ -32,6 +34,11 @@ def attempt(error: type[Refusal], function: Callable[[Argument], Result], argume
         return function(argument)
     except error as refusal:
         return refusal
+
+
+def evenly(*strategies: st.SearchStrategy[Drawn]) -> st.SearchStrategy[Drawn]:
+    """Return values of the strategies, of each one as often. `|` would give this share to each branch of a strategy."""
+    return st.sampled_from(strategies).flatmap(lambda each: each)
 
 
 @st.composite
@@ -64,7 +71,7 @@ def changed_object(draw: st.DrawFn, objects: st.SearchStrategy[dict[str, Any]], 
     for _ in range(draw(st.integers(1, 2))):
         name = draw(st.sampled_from(names))
         if draw(st.integers(0, 3)):
-            value[name] = draw(json_values)
+            value[name] = draw(evenly(st.sampled_from(SPECIAL), json_values))
         else:
             value.pop(name, None)
     return value

@@ -88,11 +88,17 @@ def holder(authorization: str | None, cookie: str | None, site: str) -> str | No
 
 async def test_headers_prove_what_the_token_in_them_says(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     async with watched_bridge(redis, caplog) as live:
-        with closing(http.client.HTTPConnection(urlsplit(live.url).netloc, timeout=60)) as connection:
-            await anyio.to_thread.run_sync(check_headers, connection)
+        await anyio.to_thread.run_sync(check_headers, urlsplit(live.url).netloc)
 
 
-def check_headers(connection: http.client.HTTPConnection) -> None:
+def ask(netloc: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection(netloc, timeout=60)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def check_headers(netloc: str) -> None:
 
     @FEW
     @given(printable(authorizations), printable(cookies), st.sampled_from(("same-origin", "same-site", "none")))
@@ -101,11 +107,9 @@ def check_headers(connection: http.client.HTTPConnection) -> None:
         headers = {name: value for name, value in sent.items() if value is not None}
         scope = holder(authorization, cookie, site)
         for path in ("/whoami", "/jobs/http/1"):
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            body = response.read()
+            status, body = ask(netloc, path, headers)
             if scope is None:
-                assert response.status == 401, body
+                assert status == 401, body
                 assert json.loads(body)["code"] in ("unauthenticated", "bad-token", "expired")
             elif path == "/whoami":
                 assert parse_scope(json.loads(body)["scope"]) == parse_scope(scope)

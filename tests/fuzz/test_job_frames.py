@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobws.protocol.requests import may_read
 from jobws.protocol.session import Standing
 from tests.fuzz.frames import HIDING, SCOPES, Message, data_of_jobs, messages
+from tests.fuzz.mutations import evenly
 from tests.fuzz.walk import SIGHTS, WALKS, Walker
 from tests.hub.two_worlds import STRANGER, World, snapshot_of
 
@@ -25,14 +26,25 @@ happening = st.one_of(
     st.tuples(st.just("event"), st.sampled_from(("1", "2")), names),
     st.tuples(st.just("line"), st.sampled_from(("1", "2"))),
     st.sampled_from(
-        [("answer",), ("read",), ("fetch",), ("expire",), ("time", 0.2), ("time", 20.0), ("hole",), ("poll",)]
+        [
+            ("answer",),
+            ("read",),
+            ("fetch",),
+            ("expire",),
+            ("time", 0.2),
+            ("time", 20.0),
+            ("abuse",),
+            ("hole",),
+            ("poll",),
+        ]
     ),
 )
 
 
 def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     """Return what happens: messages of the client, and everything else."""
-    return st.lists(messages(data_of_jobs, tokens) | happening, min_size=6, max_size=20)
+    sent = messages(data_of_jobs, tokens)
+    return st.lists(evenly(sent, sent, happening), min_size=6, max_size=20)
 
 
 class Side:
@@ -99,6 +111,10 @@ class Side:
 
     def expire(self) -> None:
         self.walker.expire()
+
+    def abuse(self) -> None:
+        for _ in range(20):
+            self.take(Message("x", None))
 
     def time(self, seconds: float) -> None:
         self.walker.now += seconds

@@ -16,6 +16,7 @@ from jobws.protocol.log.requests import LogSession
 from jobws.protocol.session import Standing
 from jobws.redis.log_stream import LogCursor, LogPage, State
 from tests.fuzz.frames import HIDING, SCOPES, Message, data_of_logs, messages
+from tests.fuzz.mutations import evenly
 from tests.fuzz.walk import SIGHTS, WALKS, Walker
 from tests.support.fanout import ignore
 
@@ -27,13 +28,14 @@ hidden = st.sampled_from((*HIDING, "guess", "", 7))
 every = st.sampled_from((*SCOPES, "guess", "", 7))
 happening = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(("http", "sparql"))),
-    st.sampled_from([("answer",), ("publish",), ("expire",), ("time", 0.2), ("time", 20.0)]),
+    st.sampled_from([("answer",), ("publish",), ("expire",), ("time", 0.2), ("time", 20.0), ("abuse",)]),
 )
 
 
 def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     """Return what happens: messages of the client, and everything else."""
-    return st.lists(messages(data_of_logs, tokens) | happening, min_size=6, max_size=20)
+    sent = messages(data_of_logs, tokens)
+    return st.lists(evenly(sent, sent, happening), min_size=6, max_size=20)
 
 
 class Side:
@@ -71,7 +73,8 @@ class Side:
         return LogPage(State(count, "1-0", f"{count}-0", count), entries, full=False)
 
     def publish(self) -> None:
-        """Pass new lines on to the live subscription."""
+        """Pass new lines on to the live subscription, and the number of those that it missed, as the bridge does."""
+        self.hub.send_dropped()
         cursor, index = self.hub.cursor, 0
         if cursor is not None:
             page = self._page(cursor.id)
@@ -86,10 +89,13 @@ class Side:
         for pending in self._pending:
             end = f"{len(self._entries)}-0"
             self.client.complete(pending, LogCursor(self._beginning(pending), None), end, gap=False)
-            page = self._page("0-0" if pending.cursor is None else pending.cursor.id)
-            index = pending.read_back(page, 0, lambda: 0.0)
-            assert self.hub.join(pending, page, index) or position(pending.cursor.id) > position(end)  # type: ignore[union-attr]
+            # A position after the last line is one of another stream, so the first page begins again.
+            assert pending.ended or any(self._read_back(pending) for _ in range(2))
         self._pending.clear()
+
+    def _read_back(self, pending: LogSubscription) -> bool:
+        page = self._page("0-0" if pending.cursor is None else pending.cursor.id)
+        return self.hub.join(pending, page, pending.read_back(page, 0, lambda: 0.0))
 
     def _beginning(self, pending: LogSubscription) -> str:
         if pending.request.after is not None:
@@ -103,6 +109,10 @@ class Side:
 
     def expire(self) -> None:
         self.walker.expire()
+
+    def abuse(self) -> None:
+        for _ in range(20):
+            self.take(Message("x", None))
 
     def time(self, seconds: float) -> None:
         self.walker.now += seconds
@@ -126,6 +136,7 @@ class Side:
         self.client.end_all()
         self.client.outbox.take()
         self.client.outbox.written()
+        self.hub.send_dropped()
         assert self.client.outbox.size == 0
         assert (self.client._current, self.client._pending) == (None, None)
         hub = self.hub

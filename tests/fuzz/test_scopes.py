@@ -94,7 +94,7 @@ def test_an_entry_is_refused_or_means_what_it_says(text: str) -> None:
     if isinstance(entry, TokenRefusedError):
         assert meaning(text) is None
         assert entry.code == "bad-token"
-        assert str(entry).replace("…", "").isascii(), "the log is not torn"
+        assert str(entry).isprintable(), "it does not tear the log"
     else:
         assert as_meaning(entry) == meaning(text)
 

@@ -58,8 +58,7 @@ def outcome(made: Authenticator, token: str, carrier: Carrier = Carrier.AUTHENTI
     """Return who holds the token, or the code with which it is refused."""
     found = attempt(TokenRefusedError, lambda text: made.identify(Carried(carrier, text), now=NOW), token)
     if isinstance(found, TokenRefusedError):
-        assert str(found).isascii(), "the log is not torn"
-        assert "\n" not in str(found)
+        assert str(found).isprintable(), "it does not tear the log"
         return found.code
     assert made.is_current(found)
     return found

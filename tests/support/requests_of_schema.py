@@ -26,6 +26,7 @@ def examine(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
         *(() if token is None else ("--header", f"Authorization: Bearer {token}")),
         *("--seed", str(seed), "--max-examples", str(examples), "--no-color"),
+        *("--request-timeout", "60"),
         # In JSON Schema, 5.0 is an integer, and some integers are no job ids (protocol.md, J2). The bridge refuses
         # both. Without a token it refuses every method, whether or not the path takes it.
         *("--exclude-checks", "positive_data_acceptance" + (",unsupported_method" if token is None else "")),
