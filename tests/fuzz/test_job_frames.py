@@ -10,17 +10,15 @@ from hypothesis import strategies as st
 
 from jobws.protocol.requests import may_read
 from jobws.protocol.session import Standing
-from tests.fuzz.frames import HIDING, SCOPES, Message, data_of_jobs, messages
-from tests.fuzz.mutations import evenly
-from tests.fuzz.walk import SIGHTS, WALKS, Walker
+from tests.fuzz.frames import HIDING, SCOPES, data_of_jobs
+from tests.fuzz.walk import EVERY, HIDDEN, SIGHTS, WALKS, Side, Walker, steps
 from tests.hub.two_worlds import STRANGER, World, snapshot_of
 
 if TYPE_CHECKING:
+    from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.subscription import Subscription
 
 QUEUES = ("http", "sparql")
-hidden = st.sampled_from((*HIDING, "guess", "", 7))
-every = st.sampled_from((*SCOPES, "guess", "", 7))
 names = st.sampled_from(("added", "active", "progress", "completed", "failed", "removed", "x"))
 happening = st.one_of(
     st.tuples(st.just("event"), st.sampled_from(("1", "2")), names),
@@ -41,13 +39,7 @@ happening = st.one_of(
 )
 
 
-def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    """Return what happens: messages of the client, and everything else."""
-    sent = messages(data_of_jobs, tokens)
-    return st.lists(evenly(sent, sent, happening), min_size=6, max_size=20)
-
-
-class Side:
+class JobSide(Side):
     """A bridge with one client. `job` is the id of the job that is called 1 in the other bridge."""
 
     def __init__(self, token: str, job: str) -> None:
@@ -62,14 +54,8 @@ class Side:
         self.line("1")
         self.read()
 
-    def take(self, step: Any) -> None:
-        """Let something happen."""
-        if isinstance(step, Message):
-            pending = self.walker.send(step)
-            if pending is not None:
-                self.world.pending.append((pending, None))
-        else:
-            getattr(self, step[0])(*step[1:])
+    def wait(self, pending: PendingSubscription) -> None:
+        self.world.pending.append((pending, None))
 
     def event(self, job_id: str, name: str) -> None:
         self._clock += 1
@@ -108,16 +94,6 @@ class Side:
         while self.world.pending:
             self.world.ask(None)
             self.world.answer(0.0)
-
-    def expire(self) -> None:
-        self.walker.expire()
-
-    def abuse(self) -> None:
-        for _ in range(20):
-            self.take(Message("x", None))
-
-    def time(self, seconds: float) -> None:
-        self.walker.now += seconds
 
     # ---- checking ----
 
@@ -159,7 +135,7 @@ class Side:
         assert (left, logs.followers, logs.draining, logs._draining_of) == ([], {}, {}, {})
 
 
-def members(side: Side) -> list[Subscription]:
+def members(side: JobSide) -> list[Subscription]:
     rooms = side.world.fanout.rooms
     of_jobs = [rooms.anywhere, *rooms._named.values()]
     in_jobs = [each for by_id in of_jobs for room in by_id.values() for each in room]
@@ -167,9 +143,9 @@ def members(side: Side) -> list[Subscription]:
 
 
 @WALKS
-@given(st.sampled_from(HIDING), st.booleans(), steps(hidden))
+@given(st.sampled_from(HIDING), st.booleans(), steps(data_of_jobs, HIDDEN, happening))
 def test_a_client_without_the_right_learns_nothing_of_the_job(token: str, has_token: bool, taken: list[Any]) -> None:
-    sides = [Side(token, "1"), Side(token, STRANGER)]
+    sides = [JobSide(token, "1"), JobSide(token, STRANGER)]
     for side in sides:
         if not has_token:
             side.walker.client.session.standing = Standing.WITHOUT_TOKEN
@@ -192,9 +168,9 @@ def is_of_the_job(frame: dict[str, Any]) -> bool:
 
 
 @WALKS
-@given(st.sampled_from(list(SCOPES)), steps(every))
+@given(st.sampled_from(list(SCOPES)), steps(data_of_jobs, EVERY, happening))
 def test_a_client_gets_answers_and_events_of_what_it_may_read(token: str, taken: list[Any]) -> None:
-    side = Side(token, "1")
+    side = JobSide(token, "1")
     for step in (*taken, ("answer",), ("read",), ("poll",), ("fetch",)):
         side.take(step)
         side.check()
@@ -206,9 +182,9 @@ def test_a_client_gets_answers_and_events_of_what_it_may_read(token: str, taken:
 
 
 @WALKS
-@given(st.sampled_from(list(SCOPES)), steps(every))
+@given(st.sampled_from(list(SCOPES)), steps(data_of_jobs, EVERY, happening))
 def test_a_client_that_leaves_before_the_answers_leaves_nothing(token: str, taken: list[Any]) -> None:
-    side = Side(token, "1")
+    side = JobSide(token, "1")
     for step in taken:
         side.take(step)
     side.walker.frames()

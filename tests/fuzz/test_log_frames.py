@@ -15,30 +15,21 @@ from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.session import Standing
 from jobws.redis.log_stream import LogCursor, LogPage, State
-from tests.fuzz.frames import HIDING, SCOPES, Message, data_of_logs, messages
-from tests.fuzz.mutations import evenly
-from tests.fuzz.walk import SIGHTS, WALKS, Walker
+from tests.fuzz.frames import HIDING, SCOPES, data_of_logs
+from tests.fuzz.walk import EVERY, HIDDEN, SIGHTS, WALKS, Side, Walker, steps
 from tests.support.fanout import ignore
 
 if TYPE_CHECKING:
     from jobws.hub.log.subscription import LogSubscription
     from jobws.redis.commands import Entry
 
-hidden = st.sampled_from((*HIDING, "guess", "", 7))
-every = st.sampled_from((*SCOPES, "guess", "", 7))
 happening = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(("http", "sparql"))),
     st.sampled_from([("answer",), ("publish",), ("expire",), ("time", 0.2), ("time", 20.0), ("abuse",)]),
 )
 
 
-def steps(tokens: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    """Return what happens: messages of the client, and everything else."""
-    sent = messages(data_of_logs, tokens)
-    return st.lists(evenly(sent, sent, happening), min_size=6, max_size=20)
-
-
-class Side:
+class LogSide(Side):
     """A bridge with one client. `queue` is the queue that is called `http` in the other bridge."""
 
     def __init__(self, token: str, queue: str) -> None:
@@ -52,14 +43,8 @@ class Side:
         for each in ("http", "sparql", "http"):
             self.write(each)
 
-    def take(self, step: Any) -> None:
-        """Let something happen."""
-        if isinstance(step, Message):
-            pending = self.walker.send(step)
-            if pending is not None:
-                self._pending.append(pending)
-        else:
-            getattr(self, step[0])(*step[1:])
+    def wait(self, pending: LogSubscription) -> None:
+        self._pending.append(pending)
 
     def write(self, queue: str) -> None:
         name = self._queue if queue == "http" else queue
@@ -107,16 +92,6 @@ class Side:
             found += Line(entry).passes(pending.request.filter)
         return "0-0"
 
-    def expire(self) -> None:
-        self.walker.expire()
-
-    def abuse(self) -> None:
-        for _ in range(20):
-            self.take(Message("x", None))
-
-    def time(self, seconds: float) -> None:
-        self.walker.now += seconds
-
     # ---- checking ----
 
     def check(self) -> None:
@@ -145,9 +120,9 @@ class Side:
 
 
 @WALKS
-@given(st.sampled_from(HIDING), st.booleans(), steps(hidden))
+@given(st.sampled_from(HIDING), st.booleans(), steps(data_of_logs, HIDDEN, happening))
 def test_a_client_without_the_right_learns_nothing_of_the_lines(token: str, has_token: bool, taken: list[Any]) -> None:
-    sides = [Side(token, "http"), Side(token, "stranger")]
+    sides = [LogSide(token, "http"), LogSide(token, "stranger")]
     for side in sides:
         if not has_token:
             side.walker.client.session.standing = Standing.WITHOUT_TOKEN
@@ -163,9 +138,9 @@ def test_a_client_without_the_right_learns_nothing_of_the_lines(token: str, has_
 
 
 @WALKS
-@given(st.sampled_from(list(SCOPES)), steps(every))
+@given(st.sampled_from(list(SCOPES)), steps(data_of_logs, EVERY, happening))
 def test_a_client_gets_answers_and_the_lines_that_it_may_read(token: str, taken: list[Any]) -> None:
-    side = Side(token, "http")
+    side = LogSide(token, "http")
     for step in (*taken, ("answer",), ("write", "http"), ("publish",)):
         side.take(step)
         side.check()
@@ -177,9 +152,9 @@ def test_a_client_gets_answers_and_the_lines_that_it_may_read(token: str, taken:
 
 
 @WALKS
-@given(st.sampled_from(list(SCOPES)), steps(every))
+@given(st.sampled_from(list(SCOPES)), steps(data_of_logs, EVERY, happening))
 def test_a_client_that_leaves_before_the_answers_leaves_nothing(token: str, taken: list[Any]) -> None:
-    side = Side(token, "http")
+    side = LogSide(token, "http")
     for step in taken:
         side.take(step)
     side.walker.frames()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import settings
+from hypothesis import strategies as st
 
 from jobws.protocol.messages import AuthenticatedData, ItemError
 from jobws.protocol.session import Standing
-from tests.fuzz.frames import CLOSE_CODES, SCOPES, Message, check_frame
+from tests.fuzz.frames import CLOSE_CODES, HIDING, SCOPES, Message, check_frame, messages
+from tests.fuzz.mutations import evenly
 from tests.support.sight import sight
 
 if TYPE_CHECKING:
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 WALKS: Final = settings(max_examples=max(100, settings.default.max_examples // 5))  # type: ignore[union-attr]
 """How often to walk. A walk has several messages, so it counts for several inputs."""
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted")
+HIDDEN: Final = st.sampled_from((*HIDING, "guess", "", 7))
+"""What a client that may not see job 1 sends as a token."""
+EVERY: Final = st.sampled_from((*SCOPES, "guess", "", 7))
+"""What any client sends as a token."""
 SIGHTS: Final = {token: sight(*scope.split(" ")) for token, scope in SCOPES.items()}
 
 
@@ -80,3 +87,44 @@ class Walker:
         if self.client.closing is None:
             asked = {ref: count for ref, count in self._answered.items() if ref in self._asked}
             assert asked == self._asked
+
+
+class Side(ABC):
+    """A bridge with one client, to which things happen one after the other.
+
+    Attributes:
+        walker: The client.
+    """
+
+    walker: Walker
+
+    @abstractmethod
+    def wait(self, pending: Any) -> None:
+        """Have a request answered later, since something is looked up for it."""
+
+    def take(self, step: Any) -> None:
+        """Let something happen: a message of the client, or the call of a method, with its name and arguments."""
+        if isinstance(step, Message):
+            pending = self.walker.send(step)
+            if pending is not None:
+                self.wait(pending)
+        else:
+            getattr(self, step[0])(*step[1:])
+
+    def expire(self) -> None:
+        self.walker.expire()
+
+    def abuse(self) -> None:
+        for _ in range(20):
+            self.take(Message("x", None))
+
+    def time(self, seconds: float) -> None:
+        self.walker.now += seconds
+
+
+def steps(
+    data: dict[str, st.SearchStrategy[Any]], tokens: st.SearchStrategy[Any], happening: st.SearchStrategy[Any]
+) -> st.SearchStrategy[list[Any]]:
+    """Return what happens: messages of the client with this data and these tokens, and everything else."""
+    sent = messages(data, tokens)
+    return st.lists(evenly(sent, sent, happening), min_size=6, max_size=20)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio.to_thread
 import pytest
 
-from tests.support.access_table import no_command_names, rows, tokens
+from tests.support.access_table import make_jobs, no_command_names, rows, tokens
 from tests.support.client import raw_client
 from tests.support.http import Answer, exchange
 from tests.support.mounted import mounted_bridge
@@ -167,10 +167,7 @@ def state(body: Any) -> object:
 
 @pytest.fixture
 def jobs(redis: Redis) -> Redis:
-    redis.make_queue("http")
-    redis.make_queue("sparql")
-    redis.add_job("http", HERE, state="completed", returnvalue="42", finishedOn=1)
-    redis.client.rpush(f"bull:http:{HERE}:logs", "a line")
+    make_jobs(redis, HERE)
     return redis
 
 

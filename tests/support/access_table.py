@@ -46,6 +46,14 @@ def tokens(right: str, narrower: str, job_id: str) -> list[str | None]:
     ]
 
 
+def make_jobs(redis: Redis, job_id: str) -> None:
+    """Make the queues `http` and `sparql`. `http` has a job with this id, which has completed and has a log line."""
+    redis.make_queue("http")
+    redis.make_queue("sparql")
+    redis.add_job("http", job_id, state="completed", returnvalue="42", finishedOn=1)
+    redis.client.rpush(f"bull:http:{job_id}:logs", "a line")
+
+
 def rows(table: str) -> list[list[str]]:
     """Return the cells of a table with a line for each row."""
     return [[part.strip() for part in line.split("|")] for line in table.strip().splitlines()]

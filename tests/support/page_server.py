@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
+
+from tests.support.http_server import Asked, HttpServer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ _SOCKET_IO: Final = PAGES / "node_modules" / "socket.io-client" / "dist" / "sock
 _TYPES: Final = {"html": "text/html; charset=utf-8", "js": "text/javascript", "mjs": "text/javascript"}
 
 
-class PageServer:
+class PageServer(HttpServer):
     """Serves what `files` returns for a path; None means 404. Use it as a context manager.
 
     Attributes:
@@ -25,35 +25,16 @@ class PageServer:
     """
 
     def __init__(self, files: Callable[[str], bytes | None]) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            """Answers GET."""
+        def answer(asked: Asked) -> Reply:
+            path = asked.path.split("?")[0].lstrip("/")
+            body = files(path)
+            status = HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK
+            content_type = _TYPES.get(path.rpartition(".")[2], "text/plain")
+            headers = {"content-type": content_type, "content-length": str(len(body or b""))}
+            return Reply([body or b""], status, headers)
 
-            def do_GET(self) -> None:
-                """Send a file, or 404."""
-                path = self.path.split("?")[0].lstrip("/")
-                body = files(path)
-                self.send_response(HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK)
-                self.send_header("content-type", _TYPES.get(path.rpartition(".")[2], "text/plain"))
-                self.send_header("content-length", str(len(body or b"")))
-                self.end_headers()
-                self.wfile.write(body or b"")
-
-            def log_message(self, *_: object) -> None:
-                """Log nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(answer)
+        self.origin = self.url
 
 
 def page_file(path: str) -> bytes | None:

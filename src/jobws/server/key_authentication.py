@@ -118,8 +118,8 @@ class KeyAuthentication:
         try:
             return self._authenticator.identify(carried, now=time.time())
         except UnknownKeyError:
-            # The issuer may have a new key, of which the bridge has not heard yet.
-            if self._remote is None or not await self._remote.is_renewed():
+            # The issuer may have a new key that the bridge has not fetched yet.
+            if self._remote is None or not await self._remote.renew():
                 raise
             return self._authenticator.identify(carried, now=time.time())
 

@@ -1,6 +1,6 @@
-"""The key set of `--jwks-url`: fetched at the start, every few minutes, and when a token names a key that it lacks.
+"""Fetches the key set of `--jwks-url`: at the start, every few minutes, and when a token names a key that it lacks.
 
-One task fetches, whoever asks for it: a request that ends early cannot take the answer away from others.
+Only one task fetches. So if a request ends early, the other requests that wait for the same key still get it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RemoteKeySet:
             failed = isinstance(content, ConfigurationError)
             pause = self._intervals.jwks_again_seconds if failed else self._intervals.jwks_seconds
 
-    async def is_renewed(self) -> bool:
+    async def renew(self) -> bool:
         """Have the set fetched, and wait until the fetch has ended, for `fetch_seconds` at most.
 
         Returns:

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from jobws.hub.log.broadcaster import MAX_FLUSHES, LogHub
-from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import Line
-from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES, LogSubscription
+from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES
 from jobws.protocol.codec import encode
 from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import LogCursor, LogPage, Missing, State
+from tests.hub.log.connection import Connection
 from tests.support.fanout import ignore
 from tests.support.sight import EVERYTHING
 
 UNAVAILABLE = ItemError("unavailable", "later")
 
 
-class Client:
+class Client(Connection):
     """A client of a hub. Without an argument, the hub is a new one."""
 
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
-        self.hub = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
         self.woken = 0
-        self.hub_client = LogClient(LogSession(1 << 18, EVERYTHING), self.hub, outbox_bytes, self._wake)
+        new = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
+        super().__init__(new, LogSession(1 << 18, EVERYTHING), outbox_bytes, self._wake)
 
     def _wake(self) -> None:
         self.woken += 1
-
-    def ask(self, event: str, data: object = None, ref: int | None = None) -> LogSubscription | None:
-        return self.hub_client.receive(json.dumps({"event": event, "data": data, "ref": ref}), 0.0)
-
-    def begin(self, ref: int | None = None, **data: Any) -> LogSubscription:
-        member = self.ask("subscribe-logs", data, ref)
-        assert member is not None
-        return member
-
-    def live(self, **data: Any) -> LogSubscription:
-        """Subscribe, and return a subscription that gets lines as they happen."""
-        member = self.begin(**data)
-        self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
-        assert self.hub.join(member, LogPage(State(), [], full=False), 0)
-        self.frames()
-        return member
-
-    def frames(self) -> list[dict[str, Any]]:
-        frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
-        self.hub_client.outbox.written()
-        return frames
 
 
 def page(*messages: str, before: int = 0) -> LogPage:

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobws.hub.log.broadcaster import LogHub
-from jobws.hub.log.client import LogClient
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import AuthenticatedData
 from jobws.protocol.request_types import Authenticate
 from jobws.redis.log_stream import LogCursor, LogPage, Missing, State
+from tests.hub.log.connection import Connection
 from tests.support.fanout import ignore
 from tests.support.sight import sight
-
-if TYPE_CHECKING:
-    from jobws.hub.log.subscription import LogSubscription
 
 FORBIDDEN = {"code": "forbidden", "message": "the token does not allow this"}
 LINES: tuple[tuple[str, str | None], ...] = (("1-0", "http"), ("2-0", None), ("3-0", "b"), ("4-0", "http"))
 
 
-class Client:
+class Client(Connection):
     """A connection whose token has this scope, to a hub of its own."""
 
     def __init__(self, *scope: str, by_queue: bool = True) -> None:
-        self.hub = LogHub(lambda: 0.0, ignore, ignore)
         session = LogSession(1 << 18, sight(*scope), by_queue=by_queue)
-        self.hub_client = LogClient(session, self.hub, 1 << 20, ignore)
-
-    def begin(self, **data: Any) -> LogSubscription:
-        member = self.hub_client.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
-        assert member is not None
-        return member
-
-    def live(self, **data: Any) -> LogSubscription:
-        member = self.begin(**data)
-        self.hub_client.complete(member, LogCursor("0-0", 0), "0-0", gap=False)
-        assert self.hub.join(member, LogPage(State(), [], full=False), 0)
-        self.frames()
-        return member
+        super().__init__(LogHub(lambda: 0.0, ignore, ignore), session, 1 << 20, ignore)
 
     def renew(self, *scope: str) -> list[dict[str, Any]]:
         data = AuthenticatedData("authenticate", 7, (), 0)
@@ -60,11 +44,6 @@ class Client:
         while index < 4:
             index = self.hub.publish(cursor, page, index)
         return [frame["id"] for frame in self.frames()]
-
-    def frames(self) -> list[dict[str, Any]]:
-        frames = [json.loads(frame.payload) for frame in self.hub_client.outbox.take()]
-        self.hub_client.outbox.written()
-        return frames
 
 
 def test_which_lines_a_token_allows() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from jobws.protocol import requests
 from jobws.protocol.log import requests as log_requests
-from tests.support.access_table import no_command_names, rows, tokens
+from tests.support.access_table import make_jobs, no_command_names, rows, tokens
 from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
@@ -174,10 +174,7 @@ def check_refusal(cell: str, received: list[str], column: int) -> None:
 
 @pytest.fixture
 def jobs(redis: Redis) -> Redis:
-    redis.make_queue("http")
-    redis.make_queue("sparql")
-    redis.add_job("http", HERE, state="completed", returnvalue="42", finishedOn=1)
-    redis.client.rpush(f"bull:http:{HERE}:logs", "a line")
+    make_jobs(redis, HERE)
     redis.add_log("of http", queue="http", jobId=HERE)
     redis.add_log("of sparql", queue="sparql")
     return redis

@@ -136,7 +136,7 @@ class JobLogReader(Struct, frozen=True):
         return None
 
     def _read(self, lines: Sequence[bytes], old: int, position: JobLogPosition, *, gap: bool, full: bool) -> ReadResult:
-        """Return the result for `lines`, of which the first `old` were read before. The old ones end at `position`.
+        """Return the result for `lines`. The first `old` of them were read before, and end at `position`.
 
         `gap` says that lines before the new ones may be missing, and `full` that the list may have more lines.
         """

@@ -15,8 +15,8 @@ class Signals(NamedTuple):
     """Callbacks of the hub. None of them may wait.
 
     Attributes:
-        on_gap: Called with the label of a queue of which events may have been missed. The callee soon looks up the
-            queue's jobs that have subscribers, and then calls `PublishedStreams.resolve`.
+        on_gap: Called with the label of a queue when events of the queue may have been missed. The callee soon looks
+            up the queue's jobs that have subscribers, and then calls `PublishedStreams.resolve`.
         on_job_log_news: Called with a job that may have new log lines, and with True if an outcome is held back until
             they are sent. The callee has the lines read.
         on_job_log_wait: Called with a subscription whose events are held back until log lines are sent. The callee

@@ -67,7 +67,7 @@ class Direct(Protocol):
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Send a close frame. Further calls do nothing.
 
-        Waiting frames are sent before the close frame. With `drop`, they are dropped, except a frame of which a part
-        was sent already. If the client does not answer with a close frame within 5 s, the connection is cut.
+        Waiting frames are sent before the close frame. With `drop`, they are dropped, but a frame that was
+        partly sent is completed. If the client does not answer with a close frame within 5 s, the connection is cut.
         """
         ...

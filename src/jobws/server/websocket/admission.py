@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.access.caller import Caller
-    from jobws.protocol.codec import Frame
     from jobws.protocol.request_types import Authenticate
     from jobws.server.authentication import Authentication
     from jobws.server.settings import Settings
@@ -126,18 +125,20 @@ class Admission:
         # How many clients have sent no token, by address. None stands for the addresses that are not counted.
         self._waiting: Counter[str | None] = Counter()
 
-    def enter(self, client: AnyHubClient, caller: Caller, address: str | None) -> None:
+    def enter(self, client: AnyHubClient, caller: Caller, sight: IdentitySight, address: str | None) -> None:
         """Append `hello` to the outbox of a new client, and check its token from now on.
 
         The client is closed if its token is refused, or if there are too many clients with its address, with its
         identity or without a token. It counts as one of these clients until `leave` is called.
 
         Args:
-            client: The hub's side of the client. It was made with what `sight_of` returns for `caller`.
+            client: The hub's side of the client.
             caller: Who the client is.
+            sight: What `sight_of` returned for `caller`, which takes time for each right.
             address: The address by which the client is limited; None for no limit.
         """
-        client.outbox.append(self._hello(caller))
+        greeting = self._greeting
+        client.outbox.append(greeting.frame(sight) if isinstance(caller, Identity) else greeting.frame_before_token())
         client.charge_to(payer_of(caller, address))
         _close_if(client, self._limits.locate(client, address))
         if not self._authentication.required:
@@ -159,11 +160,6 @@ class Admission:
         member = self._members.pop(client, None)
         if member is not None and member.client.session.standing is Standing.WITHOUT_TOKEN:
             self._count(member.address, -1)
-
-    def _hello(self, caller: Caller) -> Frame:
-        if isinstance(caller, Identity):
-            return self._greeting.frame(sight_of(caller))
-        return self._greeting.frame_before_token()
 
     def _wait(self, member: _Member) -> None:
         member.client.session.standing = Standing.WITHOUT_TOKEN

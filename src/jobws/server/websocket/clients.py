@@ -112,7 +112,7 @@ class Clients(Generic[AnyClient, PendingT]):
         sight = sight_of(caller)
         connected = _DirectClient(self, sight, direct) if direct is not None else _AsgiClient(self, sight)
         client = connected.hub_client
-        self.admission.enter(client, caller, scope[ADDRESS])
+        self.admission.enter(client, caller, sight, scope[ADDRESS])
         if offered and not known:
             client.close(_UNKNOWN_PROTOCOL)
         client.outbox.flush()
