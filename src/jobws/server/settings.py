@@ -178,10 +178,11 @@ class Settings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """The size of the largest message that the server sends: one event, the ack of a full list, or a log line.
+        """The size of the largest message that the server sends: an event, a log line, or the longest `ack`.
 
+        The longest `ack` answers a request with as many subscriptions as a client may have.
         In an ack, a snapshot has at most 2 KiB of progress, 512 bytes of id, 256 characters of name and a few numbers.
-        A log line has at most 64 KiB of message and of fields; as JSON they may be six times as long.
+        A log line has at most 64 KiB of message and 64 KiB of fields. As JSON, both may be six times as long.
         """
         return max(self.max_result_bytes + 64 * KIB, self.max_subscriptions * 4 * KIB, MIB)
 

@@ -56,7 +56,10 @@ class Backfill:
         return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
 
     def take(self, entries: Sequence[Entry], count: int) -> None:
-        """Add the entries of the reply to `command(count)`, newest first, and update all attributes."""
+        """Add the entries that Redis returned for `command(count)`, and update all attributes.
+
+        The newest entry is the first of `entries`, as XREVRANGE returns them.
+        """
         if entries:
             self.newest = self.newest or entries[0]
             self.oldest = entries[-1][0].decode()

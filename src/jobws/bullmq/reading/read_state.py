@@ -112,7 +112,7 @@ class ReadState:
             self._moved = None
 
     async def wait_moved(self) -> None:
-        """Wait until more of the stream was read, a second reading has ended, or the queue is forgotten."""
+        """Wait until more of the stream was read, a `Reread` of it has ended, or the queue is forgotten."""
         if self._moved is None:
             self._moved = anyio.Event()
         await self._moved.wait()

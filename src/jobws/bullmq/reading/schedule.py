@@ -1,4 +1,7 @@
-"""Decides which streams a reader reads with XREAD BLOCK, which now and then, and when it checks them. Pure."""
+"""Decides which streams a reader reads with XREAD BLOCK and which only now and then. Pure.
+
+It also decides when each stream is checked, which means that the reader finds out whether entries were lost unread.
+"""
 
 from __future__ import annotations
 

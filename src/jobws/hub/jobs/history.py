@@ -197,7 +197,7 @@ class QueueHistory:
 
 
 def _first_after(known: list[Any], stream_id: str | bytes) -> int:
-    """Return the index in a job's list of its first event after the position `stream_id`."""
+    """Return where in `known`, a list of `_by_job`, the first event after `stream_id` is; `len(known)` if none is."""
     first: int = known[1]
     events = range(first, len(known), 2)
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))

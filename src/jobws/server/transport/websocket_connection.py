@@ -117,7 +117,7 @@ class WebSocketConnection:
         return False
 
     def close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Send a close frame. See `Direct.close`."""
+        """Send a close frame, after the frames that wait, or with `drop` instead of them. See `Direct.close`."""
         if self.closing:
             return
         self._closed_at = trio.current_time()
