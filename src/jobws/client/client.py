@@ -128,7 +128,7 @@ class Client:
         rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
         with Inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
             watched = Events(inbox)
-            await watched.answered(set(rooms))
+            await watched.answered(len(rooms))
             yield watched
 
     async def submit(

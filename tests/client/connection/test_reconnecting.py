@@ -10,9 +10,10 @@ import trio
 import trio.testing
 import trio_websocket
 
-from jobws.client import Client, connect
+from jobws.client import connect
 from jobws.client.connection.reconnecting import Session, running
 from jobws.client.connection.token import Credentials
+from jobws.client.jobs import subscriptions
 from jobws.client.jobs.subscriptions import Subscriptions
 from jobws.errors import ClientError, RefusedError, UnreachableError
 from tests.support import EVENTUALLY_SECONDS
@@ -236,26 +237,24 @@ async def test_pings_that_come_while_it_leaves_do_not_matter() -> None:
         await (await bridge.accept()).send_pings(1000)
 
 
-async def test_who_does_not_read_is_left_until_it_does() -> None:
-    async with fake_bridge() as bridge, trio.open_nursery() as nursery:
-        credentials = Credentials(None)
-        exchange = Subscriptions(lambda: 0.5, backlog_bytes=10_000)
-        async with running(Session(bridge.url, credentials, exchange, "/ws")) as session:
-            connection = await bridge.accept()
-            nursery.start_soon(connection.subscribed, {"q": "5-0"})
-            async with Client(bridge.url, credentials, session).watch("1", "q", ["progress"]) as events:
-                for number in range(10, 22):
-                    await connection.job_event("progress", id=f"{number}-0", data={"data": "x" * 1000})
-                left = await connection.receive()
-                assert left["event"] == "unsubscribe-job"
-                assert left["data"]["jobs"] == [{"sub": 1, "jobId": "1", "queue": "q"}]
-                got = [(await anext(events)).id for _ in range(6)]
-                again = await connection.receive()
-                (item,) = again["data"]["jobs"]
-                position = item["after"]["q"]
-                await connection.send("ack", {"results": [{"jobs": []}], "after": {"q": position}}, ref=again["ref"])
-                for number in range(int(position.split("-")[0]) + 1, 23):
-                    await connection.job_event("progress", id=f"{number}-0", replayed=True)
-                await connection.job_event("completed", id="30-0")
-                got += [event.id async for event in events]
-                assert got == [f"{number}-0" for number in range(10, 23)] + ["30-0"]
+async def test_who_does_not_read_is_left_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "BACKLOG_BYTES", 10_000)
+    async with fake_bridge() as bridge, trio.open_nursery() as nursery, connect(bridge.url) as jobs:
+        connection = await bridge.accept()
+        nursery.start_soon(connection.subscribed, {"q": "5-0"})
+        async with jobs.watch("1", "q", ["progress"]) as events:
+            for number in range(10, 22):
+                await connection.job_event("progress", id=f"{number}-0", data={"data": "x" * 1000})
+            left = await connection.receive()
+            assert left["event"] == "unsubscribe-job"
+            assert left["data"]["jobs"] == [{"sub": 1, "jobId": "1", "queue": "q"}]
+            got = [(await anext(events)).id for _ in range(6)]
+            again = await connection.receive()
+            (item,) = again["data"]["jobs"]
+            position = item["after"]["q"]
+            await connection.send("ack", {"results": [{"jobs": []}], "after": {"q": position}}, ref=again["ref"])
+            for number in range(int(position.split("-")[0]) + 1, 23):
+                await connection.job_event("progress", id=f"{number}-0", replayed=True)
+            await connection.job_event("completed", id="30-0")
+            got += [event.id async for event in events]
+            assert got == [f"{number}-0" for number in range(10, 23)] + ["30-0"]

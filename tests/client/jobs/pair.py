@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobws.client.frames import Event, decode_frame
 from jobws.client.jobs.subscription import Item, Subscription, Watch
-from jobws.client.jobs.subscriptions import BACKLOG_BYTES, Subscriptions
+from jobws.client.jobs.subscriptions import Subscriptions
 from jobws.errors import ClientError
 from jobws.protocol.messages import OUTCOMES
 from tests.client.jobs.model import Model
@@ -51,9 +51,9 @@ class User:
 class Pair:
     """The model of the bridge, a client's subscriptions, and a clock. `sent` counts requests without pings."""
 
-    def __init__(self, max_subscriptions: int = 3, streams: int = 1, backlog_bytes: int = BACKLOG_BYTES) -> None:
+    def __init__(self, max_subscriptions: int = 3, streams: int = 1) -> None:
         self.model = Model(max_subscriptions, streams)
-        self.client = Subscriptions(lambda: 0.5, backlog_bytes)
+        self.client = Subscriptions(lambda: 0.5)
         self.now = 0.0
         self.connected = False
         self.ping_due = 0.0

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobws.client.frames import decode_frame
+from jobws.client.jobs import subscriptions
 from jobws.client.jobs.places import PER_JOB, TURN_SECONDS
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.messages import OUTCOMES
@@ -211,9 +212,9 @@ def answer(pair: Pair, *results: object, **data: object) -> list[int]:
     return [item["sub"] for item in request["data"]["jobs"]]
 
 
-def watching(*rooms: Room, strict: bool = False, **more: Any) -> tuple[Pair, User]:
+def watching(*rooms: Room, strict: bool = False) -> tuple[Pair, User]:
     """Return a client that waits for an answer."""
-    pair, user = Pair(10, **more), User(list(rooms), None, strict=strict)
+    pair, user = Pair(10), User(list(rooms), None, strict=strict)
     pair.client.join(user.watch)
     pair.connect()
     pair.flush()
@@ -546,8 +547,14 @@ def test_lines_move_positions_of_their_own() -> None:
     assert (item["after"], item["logs"]) == ({"a": "3-0"}, {"after": {"a": "3.z", "b": "2.y"}})
 
 
+@pytest.fixture
+def small_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "BACKLOG_BYTES", 1000)
+
+
+@pytest.mark.usefixtures("small_backlog")
 def test_who_does_not_read_is_left_and_loses_nothing() -> None:
-    pair = Pair(backlog_bytes=1000)
+    pair = Pair()
     pair.model.emit("a", "1", "added")
     slow, quick = User([Room("a", "1")], None), User([Room("a", "2")], None)
     pair.client.join(slow.watch)
@@ -575,8 +582,9 @@ def test_who_does_not_read_is_left_and_loses_nothing() -> None:
     assert numbers == [entry.number for entry in pair.model.stream if entry.event == "progress"]
 
 
+@pytest.mark.usefixtures("small_backlog")
 def test_who_read_half_of_it_comes_back() -> None:
-    pair, user = watching(Room("a", "1"), Room("a", "2"), backlog_bytes=1000)
+    pair, user = watching(Room("a", "1"), Room("a", "2"))
     sub, _ = answer(pair, {"jobs": []}, {"jobs": []})
     data = {"queue": "a", "jobId": "1", "data": "x" * 1000}
     say(pair, {"event": "progress", "sub": sub, "id": "6-0", "data": data})
@@ -593,8 +601,9 @@ def test_who_read_half_of_it_comes_back() -> None:
     assert asked(pair) == []
 
 
+@pytest.mark.usefixtures("small_backlog")
 def test_one_that_was_left_stays_left_when_its_user_reads_on() -> None:
-    pair, user = watching(Room("a", "1"), backlog_bytes=1000)
+    pair, user = watching(Room("a", "1"))
     (sub,) = answer(pair, {"jobs": []})
     data = {"queue": "a", "jobId": "1", "data": "x" * 1000}
     say(pair, {"event": "progress", "sub": sub, "id": "6-0", "data": data})
@@ -604,8 +613,9 @@ def test_one_that_was_left_stays_left_when_its_user_reads_on() -> None:
     assert asked(pair) == []
 
 
+@pytest.mark.usefixtures("small_backlog")
 def test_one_that_reads_half_of_it_after_a_refusal_is_told() -> None:
-    pair, user = watching(Room("a", "1"), backlog_bytes=1000)
+    pair, user = watching(Room("a", "1"))
     (sub,) = answer(pair, {"jobs": []})
     data = {"queue": "a", "jobId": "1", "data": "x" * 1000}
     say(pair, {"event": "progress", "sub": sub, "id": "6-0", "data": data})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -11,14 +12,12 @@ from jobws.client.jobs.subscription import Item, Subscription, Watch
 from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from jobws.client.connection.reconnecting import Session
     from jobws.client.jobs.subscriptions import Subscriptions
     from jobws.protocol.request_types import Room
 
 
-class Inbox:
+class Inbox(AsyncIterator[Item]):
     """Watches the jobs in `rooms` inside its context, and yields what comes. For the other arguments see `Watch`."""
 
     def __init__(
@@ -46,9 +45,6 @@ class Inbox:
     def __exit__(self, *_: object) -> None:
         self._session.exchange.leave(self._watch)
         self._session.nudge()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Item:
         """Wait for the next item, and return it. The end comes after the last item of every job.

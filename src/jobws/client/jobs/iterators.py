@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -11,23 +12,18 @@ from jobws.client.frames import Event, JsonObject
 from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from jobws.client.jobs.inbox import Inbox
     from jobws.client.jobs.subscription import Item
     from jobws.protocol.request_types import Room
 
 
-class Outcomes:
+class Outcomes(AsyncIterator[tuple[str, object]]):
     """Yields pairs of a job's id and its result or exception. `Client.wait_many` makes it."""
 
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
         self._inbox = inbox
         self._lookup = lookup
         self._last: Item | None = None  # kept until it is returned, since `_outcome` may be cancelled
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> tuple[str, object]:
         """Wait for the next outcome, and return it. Cancelling loses no outcome."""
@@ -57,7 +53,7 @@ class Outcomes:
         return value if event.event == "completed" else JobFailed(job_id, label, str(value))
 
 
-class Events:
+class Events(AsyncIterator[Event]):
     """Yields the events of the watched jobs, and ends when every job has had its outcome. `Client.watch` makes it.
 
     Attributes:
@@ -70,13 +66,10 @@ class Events:
         self._inbox = inbox
         self._early: deque[Event] = deque()
 
-    async def answered(self, rooms: set[Room]) -> None:
-        """Wait until the bridge has answered for each of `rooms`; empties that set. Raises ClientError if refused."""
-        while rooms:
-            rooms.discard(await self._take())  # the first item of a room is its answer
-
-    def __aiter__(self) -> Self:
-        return self
+    async def answered(self, count: int) -> None:
+        """Wait until the bridge has answered for `count` jobs. Raises ClientError if it refused one."""
+        while len(self.snapshots) < count:
+            await self._take()
 
     async def __anext__(self) -> Event:
         """Wait for the next event, and return it. Cancelling loses no event."""
@@ -86,8 +79,8 @@ class Events:
             await self._take()
         return self._early.popleft()
 
-    async def _take(self) -> Room:
-        """Wait for the next item, and return its room. Keep its event or snapshots, or raise its error."""
+    async def _take(self) -> None:
+        """Wait for the next item. Keep its event or snapshots, or raise its error."""
         item = await anext(self._inbox)
         match item.what:
             case Event() as event:
@@ -96,4 +89,3 @@ class Events:
                 raise error
             case snapshots:
                 self.snapshots[str(item.room.job_id)] = snapshots
-        return item.room

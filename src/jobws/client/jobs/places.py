@@ -78,15 +78,14 @@ class Places:
 
     def _choose(self, *, turn: bool) -> list[Subscription]:
         """Return the waiting subscriptions that get a place. At a `turn`, acknowledged ones lose places to them."""
-        taken = list(self.taken.values())
-        staying = [each for each in taken if not (turn and each.acked)]
-        yielding = [each for each in reversed(taken) if turn and each.acked]  # the oldest gives up its place first
+        yielding = [each for each in self.taken.values() if turn and each.acked]
+        staying = [each for each in self.taken.values() if not (turn and each.acked)]
         crowd, fitting = Counter[str | None](), dict[Subscription, None]()
-        for subscription in (*staying, *self._waiting, *yielding):
+        for subscription in (*staying, *self._waiting, *reversed(yielding)):  # the oldest gives up its place first
             if len(fitting) < self._most and crowd[subscription.room.job_id] < PER_JOB:
                 crowd[subscription.room.job_id] += 1
                 fitting[subscription] = None
-        for subscription in taken:
+        for subscription in yielding:
             if subscription not in fitting:
                 self.remove(subscription, tell=True)
                 self.enqueue(subscription)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from jobws.client.frames import Event, JsonObject
+from jobws.client.frames import Event, JsonObject, Result
 from jobws.errors import ClientError, ResponseError
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import OUTCOMES, Cursor, GapData
@@ -20,8 +20,6 @@ from jobws.protocol.requests import MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from jobws.client.frames import Result
 
 
 class Item(Struct, frozen=True):

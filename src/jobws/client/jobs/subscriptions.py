@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from jobws.client.frames import AckData, Event, Frame, Result, not_ours
+from jobws.client.frames import AckData, Event, Frame, JsonObject, Result, not_ours
 from jobws.client.jobs.places import Places
-from jobws.client.jobs.subscription import Subscription
-from jobws.errors import ResponseError
+from jobws.client.jobs.subscription import Subscription, Watch
+from jobws.errors import ClientError, ResponseError
 from jobws.protocol.messages import Cursor, HelloData, ItemError, PongData, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from jobws.client.frames import JsonObject
-    from jobws.client.jobs.subscription import Watch
-    from jobws.errors import ClientError
 
 # The largest backlog of a watch. Above it, the watch's subscriptions end at the bridge, until half is left.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
@@ -36,13 +32,11 @@ class Subscriptions:
 
     Args:
         chance: Returns random numbers from 0 to below 1, which spread the times when clients subscribe again.
-        backlog_bytes: The largest backlog of a watch; see `BACKLOG_BYTES`.
     """
 
-    def __init__(self, chance: Callable[[], float], backlog_bytes: int = BACKLOG_BYTES) -> None:
+    def __init__(self, chance: Callable[[], float]) -> None:
         self.failure: ClientError | None = None  # why no further connection will be made; None while one may be
         self._chance = chance
-        self._backlog_bytes = backlog_bytes
         self._watches: dict[Watch, None] = {}
         self._max_message = 0
         self._places = Places(0)  # none while there is no connection
@@ -70,7 +64,7 @@ class Subscriptions:
     def consume(self, watch: Watch, size: int) -> None:
         """Subtract `size` bytes, which the user took, from a watch's backlog. At half the limit, subscribe again."""
         watch.backlog -= size
-        if watch.full and watch.backlog <= self._backlog_bytes // 2:
+        if watch.full and watch.backlog <= BACKLOG_BYTES // 2:
             watch.full = False
             self.join(watch)
 
@@ -165,6 +159,6 @@ class Subscriptions:
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.remove(subscription, tell=tell)
-        if watch.backlog > self._backlog_bytes and not watch.full:
+        if watch.backlog > BACKLOG_BYTES and not watch.full:
             self.leave(watch)
             watch.full = True

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TypeAlias
 
 import trio
 
 from jobws.client.connection.reconnecting import Session, require_trio, running
 from jobws.client.connection.token import Credentials, Token
-from jobws.client.log.feed import LogFeed
+from jobws.client.log.feed import LogFeed, LogLine
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from jobws.client.log.feed import LogLine
-
-Names: TypeAlias = "str | Sequence[str] | None"
+Names: TypeAlias = str | Sequence[str] | None
 """One name, several names, or None for any."""
 
 
-class LogLines:
+class LogLines(AsyncIterator[LogLine]):
     """An async iterator over lines of the log, in the order of the stream. `connect_logs` makes it.
 
     It ends only with `follow=False`. When no further connection will be made, it raises the reason after the last line.
@@ -32,9 +28,6 @@ class LogLines:
     def __init__(self, feed: LogFeed, news: trio.lowlevel.ParkingLot) -> None:
         self._feed = feed
         self._news = news
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> LogLine:
         await trio.lowlevel.checkpoint()
