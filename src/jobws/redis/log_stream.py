@@ -162,7 +162,10 @@ class Append(Struct, frozen=True, eq=False):
 
 
 def next_count(entries: Sequence[Entry]) -> int:
-    """Return how many entries to ask for, so that the next page has about `PAGE_BYTES`. `entries` is the last page."""
+    """Return how many entries to ask for, so that the next page has about `PAGE_BYTES`.
+
+    `entries` is the page that was read just before. It is not empty. The first query asks for `FIRST_COUNT` entries.
+    """
     size = sum(len(part) for _, fields in entries for part in fields)
     return batch_size(len(entries), size, wanted_bytes=PAGE_BYTES, most=min(MAX_COUNT, 4 * len(entries)))
 
@@ -212,10 +215,19 @@ class LogCursor:
     def check(self, state: State) -> Missing | None:
         """Return how many entries were trimmed before they could be read. None means that nothing shows such a loss.
 
-        Call this for each page, before `pass_by` for its entries. Redis trims the oldest entries first. So entries are
-        missing only if the oldest remaining entry comes after this cursor. The cursor then moves to just before that
-        entry. The number of missing entries is the number of all trimmed entries, minus `count`. If the highest id of
-        the stream is lower than the cursor, the stream was created again, and the cursor moves to `0-0`.
+        Call this for each page, before `pass_by` for its entries.
+
+        Redis trims the oldest entries first. So entries are missing only if the oldest remaining entry comes after this
+        cursor. The cursor then moves to just before that entry. The number of missing entries is the number of all
+        trimmed entries, minus `count`. If one of the two is unknown, the number is an estimate; for a cursor at `0-0`,
+        the result is then None.
+
+        If the highest id of the stream is lower than the cursor, the stream was created again, or lost its last
+        entries. The cursor then moves to `0-0`. If fewer than `count` entries were trimmed, the stream was created
+        again, too. In both cases the result is the number of all trimmed entries, as an approximate number; 0 if
+        unknown.
+
+        When the cursor moves, `count` becomes the number of all trimmed entries; None if unknown.
 
         Args:
             state: The state of the stream when the page after this cursor was read.

@@ -29,8 +29,9 @@ class Hook:
     """Asks a function of the app who a client is, in place of keys. Implements `Authentication`.
 
     Args:
-        authenticate: Returns who a client is; None means that the client is refused. If the function fails or takes too
-            long, this counts as None.
+        authenticate: Returns who a client is; None means that the client is refused. If the function raises
+            TokenRefusedError, the client is refused with this error. If the function raises any other exception, or
+            takes too long, this counts as None.
         seconds: How long the function may take.
     """
 
@@ -43,7 +44,11 @@ class Hook:
         self._seconds = seconds
 
     async def of_request(self, headers: Mapping[str, str], carried: Carried | None) -> Identity | None:
-        """Return what the function returns. Raises TokenRefusedError if this is None and the request has a token."""
+        """Return what the function returns.
+
+        Raises:
+            TokenRefusedError: The function raised this error, or the result is None although the request has a token.
+        """
         found = await self._ask(headers, None if carried is None else carried.token)
         if found is None and carried is not None:
             raise TokenRefusedError("bad-token", _UNKNOWN)
@@ -53,7 +58,7 @@ class Hook:
         """Return what the function returns for a token that came in a request `authenticate`, so without headers.
 
         Raises:
-            TokenRefusedError: The function returned None or raised this error.
+            TokenRefusedError: The function raised this error, or the result is None.
         """
         found = await self._ask({}, carried.token)
         if found is None:

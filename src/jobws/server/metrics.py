@@ -52,7 +52,16 @@ LIMITS: Final = (
 
 
 class Metrics(Collector):
-    """Collects the bridge's metrics, and answers requests for `/metrics`."""
+    """Collects the bridge's metrics, and answers requests for `/metrics`.
+
+    Args:
+        fanout: Counts what was read and sent, and what was unusual.
+        queues: Says when each queue was last read, and how often readers crashed.
+        logs: Counts the lines of the log that were sent.
+        connections: Returns all clients that are connected now, also those over HTTP. Only their number is used.
+        keys: Says which files of keys cannot be read now.
+        limited: How often something was refused for a limit, by the name of the setting.
+    """
 
     def __init__(
         self,

@@ -81,7 +81,11 @@ async def _report_queue(connection: Connection, queue: Queue) -> bool:
 
 
 async def _others(connection: Connection, queues: list[Queue]) -> str:
-    """Return the names of the first other queues in Redis, under any prefix, as `prefix:name`, separated by commas."""
+    """Return the names of the queues in Redis that are not in `queues`, under any prefix, as `a:one, b:two`.
+
+    The names are sorted. Only the first `SHOWN_QUEUES` are named; the text then ends with, for instance, ` and 5 more`.
+    It is empty if there are none, or if Redis does not tell within `SEARCH_SECONDS`.
+    """
     known = {f"{queue.prefix}:{queue.name}" for queue in queues}
     names: list[str] = []
     try:

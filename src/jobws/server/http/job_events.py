@@ -73,7 +73,12 @@ class EventStreams:
 
 
 class _Events:
-    """The conversation of one `GET /events`: a list of subscriptions, and their events."""
+    """The conversation of one `GET /events`: a list of subscriptions, and their events.
+
+    Args:
+        data: The data of the request `subscribe-job` that the URL stands for.
+        keep_alive_seconds: If no event comes for this time, the client gets its present position.
+    """
 
     def __init__(self, data: dict[str, Any], keep_alive_seconds: float) -> None:
         self._data = data

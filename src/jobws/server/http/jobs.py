@@ -53,7 +53,15 @@ class JobLookups:
         return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
 
     async def _job(self, request: Request, room: Room) -> Response:
-        """Return a job, or the list of jobs with this id if no queue is named. `?wait=` waits until it has ended."""
+        """Return a job, or the list of jobs with this id if no queue is named.
+
+        With `?wait=SECONDS`, this first waits until one of these jobs has ended, but for that time at most. Then it
+        returns their present state.
+
+        Raises:
+            RequestError: `unknown-job`: there is no such job; or the request is refused for another reason.
+            RedisUnavailableError: Redis did not answer.
+        """
         service, identity = self._service, identity_of(request)
         sight = IdentitySight(identity)
         seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
@@ -70,7 +78,7 @@ class JobLookups:
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
 
     async def _look_up(self, room: Room, sight: IdentitySight, *, may_come: bool = False) -> list[JobSnapshot]:
-        """Return the present snapshots of the jobs of a room.
+        """Return the present snapshots of the jobs of a room. A job that does not exist has none.
 
         Args:
             room: The job id, and the queue or None.
@@ -78,7 +86,7 @@ class JobLookups:
             may_come: Whether an unknown queue gives an empty list. Otherwise it is an error.
 
         Raises:
-            RequestError: `unknown-queue`, or a job could not be looked up.
+            RequestError: `unknown-queue`; or `unavailable`: Redis answered with an error for one of the jobs.
             RedisUnavailableError: Redis did not answer.
         """
         await self._service.find([] if room.queue is None else [room.queue])

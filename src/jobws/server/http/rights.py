@@ -77,15 +77,15 @@ def any_token(_identity: Identity, _request: Request) -> bool:
 
 
 def in_path(request: Request) -> Place:
-    """Return the queue and the job that the path names."""
+    """Return the queue and the job that the path names. Each is None if the path does not name it."""
     return Place(request.path_params.get("queue"), request.path_params.get("job_id"))
 
 
 def in_query(request: Request) -> Place:
-    """Return the queue and the job that the query names.
+    """Return the queue and the job that the query names. Each is None if the query does not name it.
 
     Raises:
-        RequestError: `bad-data`. One of them is named twice.
+        RequestError: `bad-data`: one of them is named twice, or the query is not valid UTF-8.
     """
     named = parameters(request, ("queue", "jobId"))
     return Place(named.get("queue"), named.get("jobId"))

@@ -178,7 +178,8 @@ class Service:
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
         """Wait until the token of `identity` is no longer accepted, and then close the client.
 
-        Returns immediately if the bridge has no keys.
+        If the token never ends, this waits until it is cancelled. If the bridge has neither keys nor a function
+        `authenticate`, this returns immediately.
         """
         if self._authentication.required:
             client.hub_client.close(await token_end(self._authentication, identity))

@@ -86,7 +86,12 @@ class Submitting:
         return json_answer(Submitted(queue.label, job_id, links, existing, token), 202)
 
     def _signer(self, request: Request) -> Sign | None:
-        """Return what signs the token that the request asks for; None if it asks for none."""
+        """Return what signs the token that the request asks for; None if it asks for none.
+
+        Raises:
+            RequestError: `cannot-mint`: the request asks for a token, and the bridge has no key to sign it; or
+                `bad-data`.
+        """
         text = parameters(request, ("withToken",)).get("withToken")
         if text is None:
             return None

@@ -79,8 +79,9 @@ class JobLogPoller:
     async def give_up(self) -> None:
         """Run until cancelled. Send the outcome that a subscription holds back, if its lines do not come in time.
 
-        A subscription waits for lines until Redis has returned no lines of any job for `hold_seconds`, and for
-        MAX_HOLD_SECONDS at most. If its client reads slowly, it may wait longer.
+        A subscription waits for lines until Redis has answered no read of any job's lines for `hold_seconds`, and for
+        MAX_HOLD_SECONDS at most. Both times begin again whenever the lines are to be read and the client's outbox has
+        no room for them. So with a client that reads slowly, the wait may be longer.
         """
         schedule, draining = self._schedule, self._lines.draining
         while True:

@@ -57,13 +57,13 @@ class JobLogSchedule:
     A subscription that waits for lines holds back the outcome of its job.
 
     Args:
-        hold_seconds: How long an outcome waits for the last lines if Redis sends no lines of any job meanwhile.
+        hold_seconds: How long an outcome waits for the last lines if Redis answers no read of lines meanwhile.
 
     Attributes:
         hold_seconds: The argument.
         read_times: The read times of each job whose lines are followed.
         deadlines: For each subscription that waits for lines: when to decide whether it waits longer, and when the wait
-            ends in any case, in seconds on anyio's clock.
+            ends even if Redis still sends lines, in seconds on anyio's clock. `set_deadlines` moves both.
     """
 
     def __init__(self, hold_seconds: float) -> None:

@@ -103,7 +103,7 @@ class Queues:
         return stream is None or not self._is_ready(stream)
 
     async def wait_until_read(self, labels: Iterable[str]) -> None:
-        """Wait until the entries that these queues' streams had at the start were read. Later ones will be published.
+        """Wait until the old entries of these queues' streams were read: those before the first one that is published.
 
         If a stream is being read a second time, this waits for the end of that, too. It does not wait for unknown
         queues, or for a queue that is forgotten meanwhile.
@@ -200,9 +200,9 @@ class Queues:
     # ---- called by discovery (`Registry`) ----
 
     def knows(self, name: str) -> bool:
-        """Return whether a queue of that name is read, or cannot be read since its label belongs to another queue.
+        """Return whether a queue of that name is read, or cannot be read since the name cannot be its label.
 
-        The label `*` belongs to all of them.
+        Another queue may have this label already, and the label `*` means all queues.
         """
         return name == DISCOVER or name in self.by_label or (self._prefix, name) in self._places
 

@@ -1,7 +1,8 @@
-"""Accepts connections, has their requests served, checks WebSockets every second, and ends all of them at shutdown.
+"""Accepts connections, has their requests served, pings WebSockets, and ends connections.
 
 A connection begins with HTTP, which `http1` serves, until a request asks for a WebSocket, which `websocket_connection`
-serves. Usually the first request does.
+serves. Usually the first request does. WebSockets of silent and slow clients end early, and all connections end at
+shutdown.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ class Transport:
             connections.start_soon(self._end, connections)
 
     async def _end(self, connections: trio.Nursery) -> None:
-        """Check the WebSockets every 50 ms until the last connection has ended."""
+        """Call `tick` of all WebSockets every 50 ms, until the last connection has ended.
+
+        `tick` cuts the connection of a client that does not answer the close frame in time.
+        """
         while len(connections.child_tasks) > 1:  # one is this task
             await _tick(tuple(self._websockets))
             await trio.sleep(0.05)
@@ -117,7 +121,10 @@ class Transport:
                 connections.start_soon(self._serve, accepted, address, connections.start_soon)
 
     async def _serve(self, sock: socket.socket, address: Any, spawn: Any) -> None:
-        """Serve one connection. Its errors end no other connection."""
+        """Serve one connection. Its errors end no other connection.
+
+        `spawn` starts a task, in which bytes are sent that a WebSocket's client does not take immediately.
+        """
         try:
             found = await self._serve_http(sock, address, spawn)
             if found is not None:
@@ -140,7 +147,7 @@ class Transport:
     ) -> tuple[WebSocketConnection, bytes] | None:
         """Serve HTTP requests and the handshake of a WebSocket. Without a `direct.Handler`, serve the WebSocket, too.
 
-        The objects that HTTP and the handshake need are freed when this returns.
+        The objects that HTTP and the handshake need are freed when this returns. For `spawn`, see `_serve`.
 
         Returns:
             If the app has attached a handler: the WebSocket, which the caller must run, and the bytes that followed its
@@ -198,7 +205,10 @@ class Transport:
         return head
 
     async def _watch(self) -> None:
-        """Check every WebSocket once in `TICK_SECONDS`, at most `TICK_WIRES` together."""
+        """Call `tick` of every WebSocket once in `TICK_SECONDS`: it sends a ping, or ends a silent or slow client.
+
+        Other tasks run after at most `TICK_WIRES` calls.
+        """
         due: list[WebSocketConnection] = []
         turns = 1
         while True:

@@ -30,6 +30,13 @@ class AsgiWebSocket:
     The app runs in the connection's own task, and `receive` reads the socket itself. So there is no queue, and an app
     that does not call `receive` slows its client down.
 
+    Args:
+        sock: The connected, non-blocking socket.
+        handshake: The upgrade request, and the answers to it.
+        settings: The limits.
+        spawn: Starts a task, in which bytes are sent that the client does not take immediately.
+        turns: The turns in which the messages of all clients are taken.
+
     Attributes:
         connection: Reads and writes the frames.
     """

@@ -90,7 +90,16 @@ class Http1:
 
 
 class _Connection(TCPServer):
-    """A connection that Hypercorn serves, with time limits, until it becomes a WebSocket."""
+    """A connection that Hypercorn serves, with time limits, until it becomes a WebSocket.
+
+    Args:
+        app: The ASGI app, in Hypercorn's wrapper.
+        config: Hypercorn's settings.
+        context: Says when the server stops.
+        stream: The connection.
+        addresses: The addresses of the client and of the server, in this order, for the ASGI scope.
+        send_seconds: How long the client may take to receive the bytes of one send.
+    """
 
     def __init__(
         self,

@@ -104,7 +104,7 @@ class WebSocketConnection:
         return self._closed_at is not None or self._ended
 
     def attach(self, handler: Handler) -> None:
-        """Pass everything that happens to `handler`. See `Direct.attach`."""
+        """Have `handler` called when something happens to the connection. See `Direct.attach`."""
         self._handler = handler
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:

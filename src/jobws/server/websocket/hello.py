@@ -47,7 +47,10 @@ class Greeting:
         return encode(Hello(self._data(queues=(), queue_count=0, auth=True)))
 
     def renewal(self, sight: IdentitySight, expires_ms: int | None) -> AuthenticatedData:
-        """Return the keys of `hello` that a client gets when its new token is accepted."""
+        """Return the keys of `hello` that a client gets when its new token is accepted.
+
+        `expires_ms` is when the token expires, in epoch milliseconds; None for never.
+        """
         queues = self._queues(sight)
         return AuthenticatedData("authenticate", expires_ms, queues.named, queues.total, queues.silent or UNSET)
 
@@ -63,7 +66,13 @@ class Greeting:
 
 
 class _Queues(NamedTuple):
-    """The first queues that a client may see, those of them without events, and how many there are."""
+    """The queues that a client may see, in the order in which the bridge began to serve them.
+
+    Attributes:
+        named: The labels of the first `NAMED_QUEUES` of them.
+        silent: Those of `named` whose event stream is switched off.
+        total: How many queues the client may see.
+    """
 
     named: tuple[str, ...]
     silent: tuple[str, ...]
