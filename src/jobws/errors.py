@@ -127,7 +127,10 @@ class ResponseError(ClientError):
 
 
 class JobFailed(ClientError):
-    """A job that was waited for failed and will not be tried again. `reason` is its `failedReason`."""
+    """A job that was waited for failed and will not be tried again. `reason` is its `failedReason`.
+
+    `queue` is the label of the job's queue. It is None if neither the bridge nor the caller named a queue.
+    """
 
     def __init__(self, job_id: str, queue: str | None, reason: str) -> None:
         super().__init__(f"{_job(job_id, queue)} failed: {reason}")
@@ -137,7 +140,10 @@ class JobFailed(ClientError):
 
 
 class JobRemoved(ClientError):
-    """A job that was waited for was removed before it ended, alone or with its queue (`drain`, `obliterate`)."""
+    """A job that was waited for was removed before it ended, alone or with its queue (`drain`, `obliterate`).
+
+    `queue` is the label of the job's queue. It is None if neither the bridge nor the caller named a queue.
+    """
 
     def __init__(self, job_id: str, queue: str | None) -> None:
         super().__init__(f"{_job(job_id, queue)} was removed before it had ended")

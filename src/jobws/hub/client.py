@@ -187,7 +187,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
 
     @abstractmethod
     def end_all(self) -> None:
-        """End all subscriptions and abandon the outbox, because the client is gone or the connection is closing."""
+        """End all subscriptions, because the client is gone or the connection is closing.
+
+        Tasks that wait for room in the outbox go on (`Outbox.abandon`). Frames in the outbox can still be sent.
+        """
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:
         """Answer a request with an error that does not count as abuse. The caller flushes.

@@ -50,8 +50,8 @@ class Writer:
     Args:
         connect: Opens a connection. Blocks.
         explain: Returns a sentence that says why writing failed.
-        dropped: Returns the entry that reports dropped entries. It gets their number, and the time in milliseconds
-            since 1970.
+        dropped: Returns the entry that reports dropped entries. It gets their number, and the present time in
+            milliseconds since 1970.
         stream: The stream's key.
         limit_entries: About how many entries the stream keeps.
         buffer_bytes: How many bytes of memory the waiting entries may take.

@@ -68,7 +68,8 @@ NAMED_QUEUES: Final = 100
 class HelloData(Struct, rename="camel", frozen=True):
     """The data of `hello`.
 
-    `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the first 100 labels.
+    `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the labels of up to 100 queues
+    that the client may see: first those of the bridge's settings, then others in the order in which it found them.
     `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Of jobs in these
     queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues. `auth` is
     true if the client must send `authenticate` before any other request; `hello` then names no queues.
@@ -274,9 +275,10 @@ class Gap(Struct, tag_field="event", tag="gap", frozen=True, kw_only=True, omit_
 class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The data of `job-log`: lines that a worker wrote with `job.log()`, for a subscription that asked for them.
 
-    `first` is the number of the first of these lines. jobws numbers the lines of a job from 0, as far as it has seen
-    them. `position` is where the subscription continues after the last line. If `gap` is true, lines before the first
-    one may be missing, and the numbers begin again. If `truncated` is true, a line was cut.
+    `first` is the number of the first of these lines: how many lines came before it. Lines that were trimmed before the
+    list was first read for the client do not count. `position` is where the subscription continues after the last line.
+    If `gap` is true, lines before the first one may be missing, and the numbers begin again: `first` is then an index
+    in the present list. They also begin again, from 0, if the list was empty. If `truncated` is true, a line was cut.
     """
 
     queue: str

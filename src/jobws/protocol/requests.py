@@ -37,9 +37,8 @@ FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
 _NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
-_KNOWN: Final = (
-    "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping, authenticate"  # as in protocol.md, §3
-)
+# As in protocol.md, §3.
+_KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping, authenticate"
 
 
 def parse_ref(value: object) -> Ref | None:
@@ -172,9 +171,10 @@ class _Parser:
         return SubscriptionRequest(key, events, until_end, after, sent, logs)
 
     def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
-        """Return the positions after which events are wanted, and the text after the `~` of each, by queue.
+        """Return the positions in `value`, and the texts after the `~` of those that have one, by queue.
 
-        Labels of queues that do not exist, or not for the sender, are ignored.
+        `value` has positions by queue, or is one position in `queue`. If it is None, both results are None; without a
+        `~`, the second is None. Labels of queues that do not exist, or not for the sender, are ignored.
         """
         if value is None:
             return None, None
@@ -243,7 +243,7 @@ def _position(value: object) -> tuple[str, str | None]:
 
 
 def _items_of(data: object) -> list[object] | None:
-    """Return the items of a list, each with the common keys; None if `data` is a single item."""
+    """Return `data` if it is a list, or its list `jobs`, each item with the `_COMMON_KEYS` of `data`. Else None."""
     if isinstance(data, list):
         return data
     if not isinstance(data, dict) or "jobs" not in data:

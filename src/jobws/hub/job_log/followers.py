@@ -74,8 +74,8 @@ class JobLogs:
         counts: The counters in which lines that are sent are counted.
         release: Sends the held events of a subscription. Called after its lines were read.
         on_news: Called with a job that may have new lines, and with True if an outcome waits for them. Must not wait.
-        on_drain: Called with a subscription that waits for lines. The callee ends the wait in time with `give_up`. It
-            must not wait itself.
+        on_drain: Called with a subscription that begins to wait for lines. The callee limits the time: when it
+            is up, the callee calls `give_up`, which does nothing if the lines have come. It must not wait itself.
 
     Attributes:
         followers: The followers of each job, by job id in UTF-8, as in the stream.
@@ -203,7 +203,7 @@ class JobLogs:
             subscription.client.outbox.wake()  # the writer must see the end of the wait even if there is no frame
 
     def give_up_all(self, queue: str) -> None:
-        """End the wait for lines of all subscriptions to jobs of this queue."""
+        """End the wait of all subscriptions that get events of this queue, even for lines of other queues."""
         for subscription in list(self.draining):
             if subscription.gets_events_of(queue):
                 self.give_up(subscription)
@@ -233,7 +233,7 @@ class JobLogs:
         """Return whether lines of this queue are to be read for the subscription.
 
         This is so while the subscription waits for lines of this queue, or while the job is alive in this queue. In a
-        queue without events, a job that was not seen yet counts as alive.
+        queue without events, it is also so while the subscription's `job_states` does not say whether the job is alive.
         """
         if not subscription.gets_events_of(queue):
             return False

@@ -47,7 +47,10 @@ class ReadLines(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """New lines. `first` is the number of the first one. `gap` says whether lines before it may be missing."""
+    """New lines. `gap` says whether lines before them may be missing.
+
+    `first` is the number of the first one: how many lines came before it since the list began, as far as jobws knows.
+    """
 
     first: int
     lines: Sequence[bytes]
@@ -73,9 +76,10 @@ class JobLogReader(Struct, frozen=True):
 
     Attributes:
         position: The position after the last line that was read.
-        window: How many new lines to ask for; if `searching`, how many of the last lines.
-        searching: Whether it is unknown where in the log these lines are: nothing was read yet, or the log was trimmed.
-            The next read then searches for the lines that were read last.
+        window: How many new lines to ask for. If `searching`: how many lines from the end of the list.
+        searching: Whether the place of the next new line in the list is unknown: nothing was read yet, or the lines
+            that were read last are no longer at their place. The next read then asks for the last lines of the list,
+            and searches them for the lines that were read last. If nothing was read yet, all lines are new.
     """
 
     position: JobLogPosition = JobLogPosition()
@@ -121,7 +125,7 @@ class JobLogReader(Struct, frozen=True):
         return self._read(lines, place - begin, replace(self.position, gone=gone), gap=False, full=False)
 
     def _find(self, lines: Sequence[bytes], begin: int, length: int) -> int | None:
-        """Return the index in the list at which the lines that were read last end; None if `lines` do not have them.
+        """Return the index in the list just after the lines that were read last; None if `lines` do not have them.
 
         `lines` begin at the index `begin` of the list, which has `length` lines.
         """
@@ -154,7 +158,7 @@ class JobLogReader(Struct, frozen=True):
 
 
 def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Return the digests of the last lines."""
+    """Return the digests of the last lines: up to MAX_TAIL lines with up to TAIL_BYTES together, but at least one."""
     tail: list[bytes] = []
     size = 0
     for line in reversed(lines[-MAX_TAIL:]):
@@ -166,6 +170,9 @@ def _tail(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _fitting(lines: Sequence[bytes]) -> int:
-    """Return how many lines of the size of `lines` to ask for together: at least FIRST_LINES, at most MAX_LINES."""
+    """Return how many lines have about MAX_BYTES together, if they are as long as `lines` on average.
+
+    The result is at least FIRST_LINES and at most MAX_LINES. `lines` must not be empty.
+    """
     size = sum(map(len, lines))
     return batch_size(len(lines), size, wanted_bytes=MAX_BYTES, most=MAX_LINES, least=FIRST_LINES)

@@ -191,8 +191,11 @@ class _QueueBeginning:
     def _read_back(self, ended: Recorded | None, oldest: float) -> None:
         """Choose the past events to send, from the history.
 
-        These are the events after the client's position or, without one, after the snapshot. An earlier outcome is
-        added if the client does not have it. `ended` is the event with which the job has ended; None if it is alive.
+        These are the events after the client's position or, without one, after the snapshot. `ended` is the event with
+        which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two
+        cases. A client without a position gets it if it is `completed` or `failed`, and not from before `oldest` (see
+        `decide`). A client with a position gets it if the position may be from an earlier stream, and does not show
+        that the client has the outcome. Events that the subscription did not choose are left out.
         """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after

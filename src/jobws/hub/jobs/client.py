@@ -124,7 +124,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 self._fanout.job_logs.leave(subscription)
 
     def end_all(self) -> None:
-        """End all subscriptions and abandon the outbox, because the client is gone or the connection is closing."""
+        """End all subscriptions. Frames in the outbox can still be sent; see `Client.end_all`."""
         for subscription in list(self._subscriptions):
             self.end(subscription)
         self._pending.clear()

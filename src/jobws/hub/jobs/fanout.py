@@ -113,8 +113,9 @@ class Fanout(PublishedStreams):
     ) -> None:
         """Send an event to one subscription. If its `until_end` is set, an outcome ends the subscription.
 
-        `at` is the position of the event. The frame has no position if `at` is None. Events other than outcomes have no
-        position either while an outcome in this queue is owed or may be missing. The caller flushes the outbox.
+        `tail` is the end of the frame, which the method `tail` returns. `at` is the position of the event. The frame
+        has no position if `at` is None. Events other than outcomes have no position either while an outcome in this
+        queue is owed or may be missing. The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
@@ -126,7 +127,14 @@ class Fanout(PublishedStreams):
             subscription.client.end(subscription)
 
     def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
-        """Return `,"data":…}`, the end that all frames of an event share, and count what is wrong with the event."""
+        """Return `,"data":…}`, the end that all frames of an event share. The data is the event's payload.
+
+        What is wrong with the event is counted in `counts`.
+
+        Args:
+            queue_json: The queue's label as a JSON string, for the payload.
+            fields: The fields of the stream entry, as a flat list in which names and values alternate.
+        """
         data, anomalies = payload(queue_json, fields, self._max_payload_bytes)
         for anomaly in anomalies:
             self.counts[anomaly] += 1
@@ -137,7 +145,7 @@ class _Batch:
     """The state of one call of `Fanout.publish`.
 
     Attributes:
-        deliveries: How many events were delivered so far, counted for each subscription.
+        deliveries: How many deliveries there were so far. An event for three subscriptions is three deliveries.
     """
 
     __slots__ = (

@@ -44,10 +44,7 @@ class QueueHistory:
     events after some id.
 
     Args:
-        capacity: How many events are remembered.
-
-    Attributes:
-        capacity: How many events are remembered.
+        capacity: How many events are remembered. It is an attribute, too.
     """
 
     __slots__ = ("_by_job", "_floor", "_is_filled", "_order", "capacity")
@@ -108,7 +105,7 @@ class QueueHistory:
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
-        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten now, the rest by later calls."""
+        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten; call it again to forget the rest."""
         self.capacity = capacity
         for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
@@ -122,9 +119,10 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Whether events after the position `after` may be missing here.
+        """Whether this history may lack events after the position `after`.
 
-        Also true if nothing was trimmed and the stream begins after `after`, since `after` is then from another stream.
+        If it is not filled, its floor counts as `0-0`. With this floor, also true for a position before the oldest
+        event, except `0-0`: such a position is from another stream.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
@@ -197,7 +195,10 @@ class QueueHistory:
 
 
 def _first_after(known: list[Any], stream_id: str | bytes) -> int:
-    """Return where in `known`, a list of `_by_job`, the first event after `stream_id` is; `len(known)` if none is."""
+    """Return the index in `known` of the id of the first event after `stream_id`; `len(known)` if there is none.
+
+    `known` is a list of `QueueHistory._by_job`, in which stream ids and kinds alternate after two other values.
+    """
     first: int = known[1]
     events = range(first, len(known), 2)
     return first + 2 * bisect_right(events, position(stream_id), key=lambda index: position(known[index]))

@@ -108,8 +108,8 @@ class PublishedStreams(ABC):
         """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
         The caller must call `send_gap` next, publish the entries, and then call `end_reread`. Meanwhile, events that
-        were published before are skipped, and frames of this queue have no position. If subscriptions wait for log
-        lines of this queue, their wait ends now.
+        were published before are skipped, and frames of this queue have no position. Subscriptions that get events of
+        this queue stop waiting for log lines now.
 
         Args:
             queue: The queue's label.
@@ -171,7 +171,8 @@ class PublishedStreams(ABC):
     def end_reread(self, queue: str, floor: str) -> None:
         """Note that a stream was published again, and have outcomes that may have been missed looked up (`doubt`).
 
-        The history has every event after the id `floor`. Entries up to this id may be missing.
+        `floor` is the second id that `begin_reread` returned: entries up to it may be missing. The history now has
+        every event after it.
         """
         self.rereads.pop(queue, None)
         self.history.reach_to(queue, floor)

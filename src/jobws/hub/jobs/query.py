@@ -32,7 +32,7 @@ class Query:
         fanout: What is known of the queues' streams.
 
     Attributes:
-        queues: The labels of the queues that exist and in which subscriptions want a job or all jobs, in order.
+        queues: The labels of the queues that exist and in which subscriptions want a job or all jobs.
         unknown: The labels that subscriptions name and that do not exist.
         known: By label, what was known of the queue's stream when `note_streams` was called.
     """
@@ -157,8 +157,9 @@ class Query:
     def being_reread(self, subscriptions: Iterable[Subscription]) -> list[str]:
         """Return the queues whose streams are being read again, and for which these subscriptions must therefore wait.
 
-        A subscription without a queue waits only for queues in which its job was seen, or in which it has a position.
-        Otherwise it might wait for ever, since among many queues there may always be one that is read again.
+        A subscription without a queue waits only for a queue in which it has a position or this look-up found its job,
+        or whose history from before the second reading has events of the job. Otherwise it might wait for ever, since
+        among many queues there may always be one that is read again.
         """
         if not self._fanout.rereads:
             return []

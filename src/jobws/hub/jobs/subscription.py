@@ -166,7 +166,10 @@ class Subscription:
 
     @property
     def has_outcome(self) -> bool:
-        """Whether the job has ended in every queue that has it, and the client was sent the outcomes."""
+        """Whether the job has ended in every queue that was seen to have it, and no outcome is left to send.
+
+        False if no queue was seen to have the job, or if the subscription was not answered.
+        """
         ended = bool(self.job_states) and ALIVE not in self.job_states.values()
         return ended and self.acked and self.held is None and not self.owed
 
@@ -197,7 +200,8 @@ class Subscription:
         """Replace `sight`, because the client has a new token.
 
         Queues that the new rights exclude are dropped, with the events and outcomes of them that the client has not got
-        yet. Of queues that the new rights add, the subscription gets the events that happen from now on.
+        yet. `job_logs` stops following lines there. Of queues that the new rights add, the subscription gets the events
+        that happen from now on.
         """
         if sight is self.sight:
             return

@@ -98,18 +98,20 @@ class LogHub:
     def publish(self, cursor: LogCursor, page: LogPage, start: int) -> int:
         """Pass entries of a page on to the live subscriptions, in order, until none is left or `MAX_SECONDS` are over.
 
-        `cursor` moves on with the entries. Lines that were trimmed before they were read are counted as missed.
+        Lines that were trimmed before they were read are counted as missed.
 
         The caller then calls `flush`. While `flush` returns True or entries are left, the caller lets other tasks run,
         calls `publish` with the returned index if entries are left, and calls `flush` again.
 
         Args:
-            cursor: The cursor after which the page was read.
+            cursor: The object that was the attribute `cursor` when the page after it was read. This method moves it on
+                with the entries, so all calls for a page get the same object. Nothing is passed on if the attribute has
+                changed, since all subscriptions ended meanwhile.
             page: The page.
             start: The index of the first entry to pass on.
 
         Returns:
-            The index of the first entry that was not passed; `len(page.entries)` if all were.
+            The index of the first entry that was not passed. It is `len(page.entries)` if none is left to pass.
         """
         if cursor is not self.cursor:  # all subscriptions ended meanwhile
             return len(page.entries)

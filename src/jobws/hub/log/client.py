@@ -67,7 +67,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         return None
 
     def end_all(self) -> None:
-        """End both subscriptions and abandon the outbox, because the client is gone or the connection is closing."""
+        """End both subscriptions. Frames in the outbox can still be sent; see `Client.end_all`."""
         if self._pending is not None:
             self._end(self._pending)
             self._pending = None

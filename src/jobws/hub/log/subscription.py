@@ -69,7 +69,7 @@ class LogSubscription:
 
     @property
     def size(self) -> int:
-        """The cost of reading back, as a number of items of a list."""
+        """The cost of reading past lines, as in `Pending.size`: `LINES_PER_ITEM` lines cost as much as one job."""
         lines = MAX_LINES if self.request.after is not None else min(self.request.tail or 0, MAX_LINES)
         return lines // LINES_PER_ITEM
 
