@@ -34,7 +34,12 @@ class ConfigurationError(JobwsError):
 
 
 class MissingExtraError(ConfigurationError):
-    """An optional dependency is needed and not installed. `extra` is the name of the extra that brings it."""
+    """An optional dependency is needed and not installed.
+
+    Args:
+        extra: The name of the extra that brings it, such as `serve`.
+        purpose: What needs it, for the message, such as `jobws serve`.
+    """
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an extra: pip install 'jobws[{extra}]'")

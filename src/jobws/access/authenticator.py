@@ -140,7 +140,15 @@ class Authenticator:
 
 
 def _read_revoked(name: str, content: bytes) -> frozenset[str]:
-    """Return the `jti` of revoked tokens: one on each line. Empty lines and lines that begin with `#` are ignored."""
+    """Return the `jti` of revoked tokens: one on each line. Empty lines and lines that begin with `#` are ignored.
+
+    Args:
+        name: What to call the file in an error message.
+        content: The file.
+
+    Raises:
+        ConfigurationError: The file is not UTF-8.
+    """
     try:
         lines = content.decode().replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:

@@ -74,7 +74,13 @@ def verify(token: str, keys: KeySet, rules: Rules, *, now: float) -> Identity:
 
 
 def _candidates(header: dict[str, Any], keys: KeySet) -> list[Key]:
-    """Return the keys that may have signed a token with this header."""
+    """Return the keys that may have signed a token with this header. There is at least one.
+
+    Raises:
+        UnknownKeyError: No key for the header's `alg` has its `kid`. Not raised for HS256, since secrets have no names.
+        TokenRefusedError: `alg` is not accepted, or there is no key for it; `kid` is not a string; or there is no
+            `kid`, and there are several keys for `alg`.
+    """
     name = header.get("alg")
     algorithm = _ALGORITHMS.get(name) if isinstance(name, str) else None
     if algorithm is None:

@@ -177,7 +177,16 @@ def _job_id(entry: str, text: str) -> str | None:
 
 
 def _decoded(entry: str, text: str, what: str) -> str | None:
-    """Return a part of an entry after one percent decoding, or None for `*`. Error messages call the part `what`."""
+    """Return a part of an entry after one percent decoding, or None for `*`.
+
+    Args:
+        entry: The whole entry, which error messages quote.
+        text: The part.
+        what: What error messages call the part.
+
+    Raises:
+        TokenRefusedError: `bad-token`. The part is empty, has a character that must be encoded, or is not UTF-8.
+    """
     if text == "*":
         return None
     if not text:

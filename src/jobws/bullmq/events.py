@@ -186,12 +186,12 @@ def _field_name(name: bytes) -> bytes:
 def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
     """Remove the largest fields from `parts` until the rest has at most `max_bytes`. Never remove `jobId`.
 
-    Then add the fields `truncated` and `bytes`, the size of the removed values. These two do not count.
+    Then add two fields, in any case: `truncated`, and `bytes`, the size of the removed fields without their names.
 
     Args:
-        parts: The fields as JSON, for instance `,"jobId":"42"`. The key of each is its beginning, here `,"jobId":`.
-            Changed in place.
-        max_bytes: How many bytes all values of `parts` may have together.
+        parts: The fields as JSON with their names, for instance `,"jobId":"42"`. The key of each is its beginning, here
+            `,"jobId":`. Changed in place.
+        max_bytes: How many bytes the fields, with their names, may have together. The two new fields do not count.
     """
     missing = left_out = 0
     total = sum(map(len, parts.values()))

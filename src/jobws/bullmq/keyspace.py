@@ -41,6 +41,8 @@ async def queue_names(connection: Connection, prefix: str | None) -> list[str]:
 async def scan(connection: Connection, cursor: bytes, prefix: str | None) -> tuple[bytes, list[bytes]]:
     """Do one step of SCAN. Return the next cursor, which is `0` at the end, and keys that may be `meta` keys of queues.
 
+    The keys are those under `prefix`. If `prefix` is None, they are those under any prefix.
+
     Raises:
         RedisUnavailableError: Redis did not answer, or answered with an error.
     """

@@ -114,7 +114,10 @@ def parse(reply: object) -> Stream:
 
 
 def max_length_of(limit: object) -> int:
-    """Return how many entries BullMQ keeps in a stream, from the reply to HGET of `opts.maxLenEvents`."""
+    """Return about how many entries BullMQ keeps in a stream, from the reply to HGET of `opts.maxLenEvents`.
+
+    If the reply is no whole number, such as nil or an error, return BullMQ's default, 10,000.
+    """
     return int(limit) if isinstance(limit, bytes) and limit.isdigit() and len(limit) < 19 else DEFAULT_MAX_LENGTH
 
 
@@ -230,6 +233,10 @@ def miscounted(added: int, counted: int, length: int, unchecked: int) -> str | N
         counted: How many of these are accounted for: they were read, or were added before reading began.
         length: How many entries the stream holds.
         unchecked: How many entries were read since the last check.
+
+    Returns:
+        The reason that clients get in `gap`: `recreated` if fewer entries were added than are accounted for, otherwise
+        `trimmed`.
     """
     if added != counted:
         return "trimmed" if added > counted else "recreated"

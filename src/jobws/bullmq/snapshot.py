@@ -64,7 +64,10 @@ def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
 
 
 def fields(*, results: bool) -> tuple[str, ...]:
-    """Return the names of the fields to read from each job's hash."""
+    """Return the names of the fields to read from each job's hash.
+
+    With `results`, the return value and the reason of failure are among them.
+    """
     return _FIELDS + _RESULT_FIELDS if results else _FIELDS
 
 
@@ -194,7 +197,10 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
 
 
 def _progress(value: bytes | None) -> tuple[Raw | UnsetType, bool]:
-    """Return the progress as JSON, and whether it was too large for a snapshot."""
+    """Return the progress as JSON, and whether it was too large for a snapshot.
+
+    Instead of the JSON, return UNSET if the progress was too large, is missing, or is not JSON.
+    """
     if value is None:
         return UNSET, False
     if len(value) > MAX_PROGRESS_BYTES:

@@ -78,6 +78,8 @@ def watch(
 ) -> int:
     """Show jobs until they end. Exit code: 0 completed, 1 failed, 4 unknown or removed, 5 time-out.
 
+    If several jobs end differently, the exit code is the highest of theirs.
+
     Args:
         job: The ids of the jobs.
         queue: The label of their queue. By default, any queue that has such a job.
@@ -122,7 +124,7 @@ def submit(
     Args:
         queue: The label of its queue.
         data: The job's data as JSON; '-' reads it from standard input.
-        name: The job's name.
+        name: The job's name. By default, 'job'.
         job_id: The job's id. By default, the bridge makes one.
         opts: BullMQ's options as a JSON object, for instance '{"attempts": 3}'.
         idempotency_key: Submits to a queue with the same key and token holder, and no job id, add only one job.

@@ -80,9 +80,12 @@ def token(
 ) -> None:
     """Make a token and print it; or verify one. Exit code: 0 made or accepted, 6 refused.
 
+    A new token needs either --job or --scope.
+
     Args:
         keys: The bridge's keys.
-        job: The one job that the token is for, as QUEUE/ID. The first slash ends the queue; nothing is encoded.
+        job: The one job that the token allows reading: its events, state and log. Written as QUEUE/ID. The first slash
+            ends the queue; nothing is encoded.
         scope: What the token allows, for instance read:jobs:http/42; several may follow.
         lifetime: How long it is valid: 90s, 15m, 12h, 30d. By default 15m, and for ever with --static.
         sub: Who holds the token.

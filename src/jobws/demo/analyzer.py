@@ -56,8 +56,9 @@ def process(data: Mapping[str, object], settings: AnalyzerSettings, progress: Pr
 
     Returns:
         `{"path", "files", "issues": [{"test_id", "severity", "confidence", "file", "line", "text"}], "totals": {"HIGH",
-        "MEDIUM", "LOW", "UNDEFINED", "lines", "unreadable"}}`. The most severe issues come first, and there are at most
-        `max_issues`. `totals` counts all issues by severity, the lines of code, and the files that are not Python.
+        "MEDIUM", "LOW", "UNDEFINED", "lines", "unreadable"}}`. `files` is how many `.py` files bandit read. The most
+        severe issues come first, and there are at most `max_issues`. `totals` counts all issues by severity, the lines
+        of code, and the `.py` files that bandit cannot read or parse.
 
     Raises:
         JobError: The path does not exist, is not a directory, or is outside of the root; or bandit failed or took too

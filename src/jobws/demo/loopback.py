@@ -62,6 +62,11 @@ class Limits:
 class Response:
     """An answer whose body has not been read.
 
+    Args:
+        response: The answer, as http.client returns it.
+        max_bytes: How many bytes of the body `read` returns at most.
+        end: When the request's time is over, on the clock `time.monotonic`. `read` raises if the body ends later.
+
     Attributes:
         url: The URL after redirects.
         redirects: How many redirects were followed.
@@ -121,7 +126,11 @@ def send(request: Request, limits: Limits) -> Iterator[Response]:
 
 @contextmanager
 def _as_job_errors(url: str, end: float) -> Iterator[None]:
-    """Turn the errors of sockets and HTTP into a JobError that names the URL. `end` is the request's time limit."""
+    """Turn the errors of sockets and HTTP into a JobError that names the URL.
+
+    `end` is when the request's time is over, on the clock `time.monotonic`. From then on, the JobError says that the
+    answer took too long.
+    """
     try:
         yield
     except JobError:
@@ -168,7 +177,18 @@ def _cut(connected: socket.socket) -> None:
 
 @contextmanager
 def _connected(host: str, port: int, limits: Limits, end: float) -> Iterator[socket.socket]:
-    """Check all addresses of the host, then connect to the first one that accepts a connection."""
+    """Connect to the first address of the host that accepts a connection. The context closes the socket.
+
+    Args:
+        host: The name or address of the host.
+        port: The port.
+        limits: Say which addresses are allowed.
+        end: When the request's time is over, on the clock `time.monotonic`. It limits the time-out of the socket.
+
+    Raises:
+        JobError: One of the host's addresses is forbidden. All are checked before the first attempt to connect.
+        OSError: The host has no address, or no address accepts a connection.
+    """
     resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in resolved:
         if not limits.any_address and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:

@@ -119,7 +119,7 @@ class SparqlEndpoint:
 
     @property
     def url(self) -> str:
-        """The endpoint's URL, with its path. There is none before the context is entered."""
+        """The endpoint's URL, with its path. Before the context is entered, this raises AttributeError."""
         return f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def __enter__(self) -> Self:

@@ -55,7 +55,12 @@ class Processor(Protocol):
 
 
 def processors(root: Path, endpoint: str | None) -> dict[str, Processor]:
-    """Return the processor of each queue. Jobs may read below `root`, and send SPARQL to `endpoint`."""
+    """Return the processor of each queue, by the queue's name.
+
+    Args:
+        root: The directory that jobs may read.
+        endpoint: The URL of the SPARQL endpoint. None means that each job of the queue `sparql` must name one.
+    """
     return {
         "http": partial(fetch.process, settings=fetch.FetchSettings()),
         "sparql": partial(sparql.process, settings=sparql.SparqlSettings(endpoint)),

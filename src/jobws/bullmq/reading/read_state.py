@@ -38,13 +38,16 @@ class LastCheck:
     def compare(self, added: int, length: int, after: int) -> str | None:
         """Return why entries up to the newest one that the check saw may be missing, or None if they were all read.
 
-        Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was None, it is set from the
-        arguments.
+        Afterwards `seen` is None and `unchecked` is `after`. If the attribute `added` was None, it is then the sum of
+        the arguments `added` and `after`. Otherwise it is unchanged.
 
         Args:
             added: How many entries had been added up to this entry, as Redis said at the check.
             length: How many entries the stream held at the check.
             after: How many entries were read after this entry.
+
+        Returns:
+            The reason that clients get in `gap`: `recreated` or `trimmed`.
         """
         if self.added is None:
             self.added = added + after

@@ -180,7 +180,14 @@ class StreamReader:
                 await self._wait(connection, client_id, seconds)
 
     async def _wait(self, connection: Connection, client_id: Reply, seconds: float) -> None:
-        """Wait with XREAD BLOCK for entries of the eager streams, for at most `seconds`, and publish them."""
+        """Wait with XREAD BLOCK for entries of the streams in `Schedule.eager`, and publish them.
+
+        Args:
+            connection: The connection to read from.
+            client_id: Redis's id of the connection, with which `wake` ends the wait early. If Redis did not tell the
+                id, or has not shown that it permits this, the wait takes at most 0.25 s.
+            seconds: How long to wait at most.
+        """
         if isinstance(client_id, int) and self._unblocker.works:
             self.client_id = client_id
         else:

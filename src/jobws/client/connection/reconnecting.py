@@ -216,7 +216,7 @@ class Session(Generic[AnyExchange]):
 async def running(session: Session[AnyExchange]) -> AsyncIterator[Session[AnyExchange]]:
     """Run a session until the end of the context. Entering calls `Session.opened`, and so raises what that raises.
 
-    An exception of the context's body leaves the context unchanged, never in an exception group.
+    An exception in the context is raised as it is, never in an exception group.
     """
     # An exception raised inside the nursery would leave it in a group, so it is raised after the nursery.
     failure: BaseException | None = None

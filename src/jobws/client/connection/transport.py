@@ -82,7 +82,7 @@ async def open_websocket(
 ) -> AsyncIterator[Transport]:
     """Connect to `url`, a ws or wss URL with the WebSocket's path. The end of the context closes the connection.
 
-    An exception of the context's body leaves the context unchanged, never in an exception group.
+    An exception in the context is raised as it is, never in an exception group.
 
     Raises:
         UnreachableError: No bridge at this URL speaks jobws.v1.

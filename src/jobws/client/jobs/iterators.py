@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcomes(AsyncIterator[tuple[str, object]]):
-    """Yields pairs of a job's id and its result or exception. `Client.wait_many` makes it."""
+    """Yields pairs of a job's id and its result or exception. `Client.lookup` gets what is too large for an event."""
 
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
         self._inbox = inbox

@@ -48,7 +48,7 @@ class Places:
         self.due = min(self.due, due)
 
     def remove(self, subscription: Subscription, *, tell: bool = False) -> None:
-        """End a subscription's wait for a place, or free its place. With `tell`, add the latter to `to_unsubscribe`."""
+        """End a subscription's wait, or free its place and (with `tell`) add the subscription to `to_unsubscribe`."""
         self._waiting.pop(subscription, None)
         self._delayed.pop(subscription, None)
         if self.taken.pop(subscription.sub, None) is not None:
@@ -58,7 +58,7 @@ class Places:
                 self.due = -inf
 
     def assign(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give waiting subscriptions a place and a name; return them. Others, in `to_unsubscribe`, lose theirs."""
+        """Give waiting subscriptions places and `names`; return them. Add any that lose theirs to `to_unsubscribe`."""
         for subscription in [each for each, due in self._delayed.items() if due <= now]:
             self.enqueue(subscription)
         turn, free = now >= self._turn_due, self._most - len(self.taken)

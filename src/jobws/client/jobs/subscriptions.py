@@ -96,7 +96,7 @@ class Subscriptions:
         return [*self._messages("unsubscribe-job", left), *self._messages("subscribe-job", items, until="end")]
 
     def _messages(self, event: str, items: list[JsonObject], **common: str) -> Iterator[str]:
-        """Yield requests `event` with all items, in order. One that is too large for the bridge becomes two."""
+        """Yield requests `event` for all items, in order, each with `common`. One too large for the bridge is split."""
         if not items:
             return
         ref, middle = next(self._numbers), len(items) // 2

@@ -22,7 +22,7 @@ class LogLines(AsyncIterator[LogLine]):
     """An async iterator over lines of the log, in the order of the stream. `connect_logs` makes it.
 
     It ends only with `follow=False`. When no further connection will be made, it raises the reason after the last line.
-    Cancelling loses no line.
+    Cancelling loses no line. Tasks wait in `news` while `feed` has no line; `changed` of the feed unparks them.
     """
 
     def __init__(self, feed: LogFeed, news: trio.lowlevel.ParkingLot) -> None:
