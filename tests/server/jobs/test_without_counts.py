@@ -50,10 +50,13 @@ async def test_a_stream_that_began_anew_is_reported_as_trimmed(redis: Redis) -> 
     """With a server that counts, the reason is `recreated`."""
     async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "queue": "http"})
-        await read_to(live, redis.add_event("http", "active", "1"))
+        first = redis.add_event("http", "active", "1")
+        await read_to(live, first)
+        # In the same millisecond, the new entry would have the id of the old one, and the reason would be `recreated`.
+        later = f"{int(first.partition('-')[0]) + 1}-0"
         pipe = redis.client.pipeline(transaction=True)  # otherwise the bridge may see that the stream is gone
         pipe.delete(EVENTS)
-        pipe.xadd(EVENTS, {"event": "active", "jobId": "2"})
+        pipe.xadd(EVENTS, {"event": "active", "jobId": "2"}, id=later)
         pipe.zadd("bull:http:completed", {"1": OLD})
         pipe.hset(
             "bull:http:1", mapping={"name": "n", "data": "{}", "timestamp": OLD, "finishedOn": OLD, "returnvalue": "1"}

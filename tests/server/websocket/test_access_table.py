@@ -63,7 +63,7 @@ class Operation(NamedTuple):
     path: str = "/ws"
 
 
-JOB: Final = {"jobId": "ID", "queue": "http"}
+JOB: Final = {"jobId": "<id>", "queue": "http"}
 
 
 def told_outcome(frames: list[Frame]) -> bool:
@@ -77,13 +77,13 @@ def left(frames: list[Frame]) -> bool:
 OPERATIONS: Final = {
     "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
     "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
-    "subscribe-job anywhere": Operation([("subscribe-job", "ID")], told_outcome),
+    "subscribe-job anywhere": Operation([("subscribe-job", "<id>")], told_outcome),
     "subscribe-job with lines": Operation(
         [("subscribe-job", {**JOB, "logs": True})],
         lambda frames: [frame["event"] for frame in frames] == ["ack", "job-log", "completed"],
     ),
     "subscribe-job again": Operation([("subscribe-job", {**JOB, "after": {"http": "0-0"}})], told_outcome),
-    "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["ID"], "queue": "http"})], told_outcome),
+    "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["<id>"], "queue": "http"})], told_outcome),
     "unsubscribe-job": Operation([("subscribe-job", {**JOB, "events": ["x"]}), ("unsubscribe-job", JOB)], left),
     "subscribe-queue": Operation([("subscribe-queue", "http")], lambda frames: frames[-1]["data"]["after"]),
     "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
@@ -118,7 +118,7 @@ async def send(client: RawClient, name: str, job_id: str, following: int) -> lis
     texts: list[str] = []
     for event, data in OPERATIONS[name].asked:
         texts.clear()
-        data = json.loads(json.dumps(data).replace("ID", job_id))
+        data = json.loads(json.dumps(data).replace("<id>", job_id))  # no token has these characters
         await client.send(event, data, ref=1)
         texts.append(await client.receive_text())
     return texts + [await client.receive_text() for _ in range(following)]
