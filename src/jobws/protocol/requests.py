@@ -82,12 +82,12 @@ def parse_request(
             items, many = parser.each(data, parser.subscription)
             return Subscribe(event, items, many, ref)
         case "unsubscribe-job":
-            keys, many = parser.each(data, lambda value: parser.left(_job(value)))
+            keys, many = parser.each(data, lambda value: parser.to_unsubscribe(_job(value)))
             return Unsubscribe(event, keys, many, ref)
         case "subscribe-queue":
             return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
         case "unsubscribe-queue":
-            return Unsubscribe(event, (parser.left(_whole_queue(data)),), many=False, ref=ref)
+            return Unsubscribe(event, (parser.to_unsubscribe(_whole_queue(data)),), many=False, ref=ref)
         case "ping":
             return Ping(ref)
         case _:
@@ -155,8 +155,8 @@ class _Parser:
             raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
         return key
 
-    def left(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key`, to unsubscribe. Raise RequestError for an unknown queue that the sender has a right to."""
+    def to_unsubscribe(self, key: SubscriptionKey) -> SubscriptionKey:
+        """Return `key`. Raise RequestError if its queue is unknown, and the sender may learn which queues there are."""
         return self.readable(key) if may_read(self._sight, key) else key
 
     def subscription(self, value: object) -> SubscriptionRequest:

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class LastCheck:
-    """What the last check of a stream found, and the entries that were read since.
+    """What the last check of a stream found, and how many entries were read since.
 
     Attributes:
-        added: How many entries had ever been added to the stream, up to and with the entry that was read last. None if
-            unknown.
+        added: How many entries were ever added to the stream, the entry that was read last being the last of them. Each
+            entry that is read adds one. None if unknown.
         unchecked: How many entries were read since the check.
-        seen: The state of the stream at the check, if Redis counts entries and some were unread then. Its counts are
-            compared with ours when the newest of these entries is read. None means that there is nothing to compare.
+        seen: The state of the stream at the check, if Redis counts entries and some were unread then. It is compared
+            with `added` and `unchecked` when the newest of these entries is read. None means that there is nothing to
+            compare.
     """
 
     added: int | None = None

@@ -83,9 +83,9 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
         parts.append(_QueueBeginning(subscription, queue, snapshot, query, fanout))
     is_late = subscription.request.after is None
     is_ambiguous = room.queue is None and is_late and len(parts) > 1
-    oldest = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
+    oldest_milliseconds = now_milliseconds - AMBIGUOUS_MILLISECONDS if is_ambiguous else -inf
     for part in parts:
-        part.decide(oldest)
+        part.decide(oldest_milliseconds)
     replays = [Replay(subscription, part.queue, part.stream_ids, part.kinds) for part in parts if part.stream_ids]
     if replays:
         replays[-1].is_last = True
@@ -174,35 +174,36 @@ class _QueueBeginning:
         has_events = self.stream_ids or self.owed or self.withheld or self.was_received
         return bool(self.snapshot is not None or has_events or self.is_alive)
 
-    def decide(self, oldest: float) -> None:
+    def decide(self, oldest_milliseconds: float) -> None:
         """Set the attributes, and the subscription's `job_states` and `delivered` for this queue.
 
-        An outcome from before `oldest`, in milliseconds since 1970, is withheld from a client without a position.
+        A client without a position does not get an outcome from before `oldest_milliseconds`, in milliseconds since
+        1970.
         """
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None
         self._subscription.job_states[self.queue] = ALIVE if ended is None else JobEnded(ended.stream_id)
-        self._read_back(ended, oldest)
+        self._read_back(ended, oldest_milliseconds)
         if ended is None or ended.kind.life is Life.GONE:
-            self._look_at_hash(transition, oldest)
+            self._look_at_hash(transition, oldest_milliseconds)
         if self.withheld and self._finished is not None:
             self._subscription.note_delivered(self.queue, self._finished)
 
-    def _read_back(self, ended: Recorded | None, oldest: float) -> None:
-        """Choose the past events to send, from the history.
+    def _read_back(self, ended: Recorded | None, oldest_milliseconds: float) -> None:
+        """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
 
         These are the events after the client's position or, without one, after the snapshot. `ended` is the event with
-        which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two
-        cases. A client without a position gets it if it is `completed` or `failed`, and not from before `oldest` (see
-        `decide`). A client with a position gets it if the position may be from an earlier stream, and does not show
-        that the client has the outcome. Events that the subscription did not choose are left out.
+        which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two cases. A
+        client without a position gets it if it is `completed` or `failed`, and not from before `oldest_milliseconds`, a
+        time since 1970. A client with a position gets it if the position may be from an earlier stream, and does not
+        show that the client has the outcome. Events that the subscription did not choose are left out.
         """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after
         self.stream_ids, self.kinds = self._history.after(self._job_id, start)
         if ended is not None and position(ended.stream_id) <= position(start):
             if self._after is None:
-                self.withheld = position(ended.stream_id)[0] < oldest
+                self.withheld = position(ended.stream_id)[0] < oldest_milliseconds
                 is_due = ended.kind.life is Life.ENDS and not self.withheld
             else:
                 is_due = self._is_foreign and not self._was_sent
@@ -213,17 +214,17 @@ class _QueueBeginning:
             chosen = [kind.name.text in request.events for kind in self.kinds]
             self.stream_ids, self.kinds = list(compress(self.stream_ids, chosen)), list(compress(self.kinds, chosen))
 
-    def _look_at_hash(self, transition: Recorded | None, oldest: float) -> None:
+    def _look_at_hash(self, transition: Recorded | None, oldest_milliseconds: float) -> None:
         """Decide on an outcome that only the hash, or its absence, shows: the event was trimmed, or there was none.
 
-        `transition` is the last event in the history that says whether the job is alive, or None. For `oldest`, see
-        `decide`.
+        `transition` is the last event in the history that says whether the job is alive, or None.
+        `decide` says what `oldest_milliseconds` is.
         """
         subscription, queue = self._subscription, self.queue
         if transition is not None and position(transition.stream_id) > position(self._moment):
             return  # the event is newer than the snapshot
         if self._finished is not None:
-            self.withheld = self._was_sent or self._is_older(oldest)
+            self.withheld = self._was_sent or self._is_older(oldest_milliseconds)
             self.owed = not self.withheld and subscription.request.chooses(self.snapshot.state if self.snapshot else "")
             if self.owed:
                 subscription.job_states[queue] = ALIVE
@@ -246,13 +247,13 @@ class _QueueBeginning:
         sent = self._subscription.request.sent
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
-    def _is_older(self, oldest: float) -> bool:
-        """Whether the outcome in the hash, whose event is not in the stream, is certainly from before `oldest`."""
+    def _is_older(self, oldest_milliseconds: float) -> bool:
+        """Whether the outcome in the hash is certainly from before a time. Its event is not in the stream."""
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
-            return (0.0 if finished is UNSET else finished) < oldest
+            return (0.0 if finished is UNSET else finished) < oldest_milliseconds
         reach = self._history.reach
-        return reach is not None and position(reach)[0] < oldest
+        return reach is not None and position(reach)[0] < oldest_milliseconds
 
     def begins(self) -> str:
         """Return the position for the ack. Everything that the client does not have comes after it."""
