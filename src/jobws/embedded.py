@@ -106,7 +106,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """The URL of database 0, with the password."""
+        """The URL of database 0, with the password. Before `start`, its port is 0."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:
@@ -235,9 +235,9 @@ def _is_alive(pid: int) -> bool:
 def keep(binary: str, directory: str) -> None:
     """Run as the keeper: start and stop an embedded Redis, as the lines of standard input say.
 
-    `start` kills a server that runs, and starts one; `kill` only kills it. Each line is answered with a line that has
-    the server's process id, or 0 if there was no server. At the end of the input, the server is stopped and its files
-    are removed.
+    `start` kills a server that runs, and starts one. It is answered with a line that has the new server's process id.
+    `kill` only kills the server. It is answered with the killed server's process id, or 0 if none was ever started. At
+    the end of the input, the server is stopped and its files are removed.
 
     Args:
         binary: The path of the server's program.

@@ -115,10 +115,10 @@ class Authenticator:
         return identity
 
     def is_current(self, identity: Identity) -> bool:
-        """Whether the token of an identity would still be accepted with the present keys. Its expiry is not checked.
+        """Whether the token of an identity is still accepted: its key is present, and its `jti` is not revoked now.
 
-        The identity must come from `identify`. A static token is not accepted any more if its line has changed, since
-        the identity has the rights of the old line.
+        The identity must come from `identify`. A static token is still accepted if its line is present and unchanged,
+        since the identity has the rights of this line. Whether the token has expired is not checked.
         """
         if identity.key is None:
             return self._tokens.identities.get(identity.token_hash) == identity

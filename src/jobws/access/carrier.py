@@ -52,7 +52,7 @@ def find_token(
     """Return the token of a request, unchecked, or None if the request has none.
 
     Of several tokens, the one in a header Authorization is returned, or else the one in a subprotocol, or else the one
-    in a cookie. The others are ignored, even if the returned one is later refused.
+    in a cookie. The tokens in the other places are ignored, even if the returned one is later refused.
 
     Args:
         authorization: The values of the headers Authorization. Other schemes than Bearer are ignored.
@@ -60,7 +60,7 @@ def find_token(
         cookies: The values of the headers Cookie. Leave them out where a cookie must not count.
 
     Raises:
-        TokenRefusedError: `bad-token`. There are two tokens in the same place.
+        TokenRefusedError: `bad-token`. The place whose token would be returned has several.
     """
     schemes = (value.strip(" \t").partition(" ") for value in authorization)
     pairs = (pair.strip(" \t").partition("=") for value in cookies for pair in value.split(";"))

@@ -106,7 +106,10 @@ class Identity:
 
     @property
     def holder(self) -> Holder:
-        """What limits are counted by: the issuer and `sub`, or the token's hash if the token has no `sub`."""
+        """What limits are counted by: the issuer and `sub`, or the token's hash if there is no `sub`.
+
+        Identities from `of` have a `sub`, and those from tokens have a hash. `ANYONE` has neither; see `payer_of`.
+        """
         return self.token_hash if self.sub is None else (self.iss, self.sub)
 
 

@@ -153,7 +153,11 @@ def _check_issuer(claims: dict[str, Any], issuer: str | None) -> None:
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
-    """Return a time in seconds, or None if the token does not have it."""
+    """Return the claim `name`, a time in seconds since 1970, or None if the token does not have this claim.
+
+    Raises:
+        TokenRefusedError: `bad-token`. The claim is no number, or not one within ±(2^53-1).
+    """
     value = claims.get(name)
     if name not in claims:
         return None

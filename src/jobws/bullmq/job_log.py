@@ -76,7 +76,7 @@ class JobLogSlices(Struct, frozen=True):
 
 
 class JobLogPage(Struct, frozen=True):
-    """A query to Redis for log lines of one job, how many lines it has in all, and whether the job exists."""
+    """A query to Redis for one slice of a job's log lines, how many lines it has in all, and whether the job exists."""
 
     slice: JobLogSlice
 

@@ -39,7 +39,8 @@ def parse_queue(text: str, default_prefix: str = DEFAULT_PREFIX) -> Queue:
     """Return the queue that `text` describes: `name`, `prefix:name`, `label=name` or `label=prefix:name`.
 
     The name is what follows the last colon, since prefixes may contain colons, and names in Node's BullMQ may not.
-    Without a prefix in `text`, the queue has the prefix `default_prefix`. Without a label, the label is the name.
+    Without a prefix in `text`, the queue has the prefix `default_prefix`. The label is what precedes the first `=`;
+    without a `=`, the label is the name. So a queue with `=` in its name must be given with a label.
 
     Raises:
         ConfigurationError: The label, the prefix or the name is empty, the label is `*`, or `text` is not valid

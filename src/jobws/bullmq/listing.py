@@ -75,7 +75,7 @@ def page(queue: Queue, state: str | None, limit: int, cursor: str | None) -> Job
     `cursor` is what `JobPage.parse` returned for the page before; None means the first page.
 
     Raises:
-        RequestError: `state` is not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
+        RequestError: `state` is None or not one of `STATES` (`bad-state`), or `cursor` is malformed (`bad-cursor`).
     """
     if state not in STATES:
         raise RequestError("bad-state", f"`state` must be one of {', '.join(STATES)}")

@@ -88,7 +88,7 @@ def token(
             ends the queue; nothing is encoded.
         scope: What the token allows, for instance read:jobs:http/42; several may follow.
         lifetime: How long it is valid: 90s, 15m, 12h, 30d. By default 15m, and for ever with --static.
-        sub: Who holds the token.
+        sub: Who holds the token. By default, the token names no holder; --static requires one.
         static: Make a random token, and print the line for the tokens file after it.
         verify: Say who holds this token and what it allows, or why it is refused; '-' reads it from standard input.
     """

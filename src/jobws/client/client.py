@@ -82,8 +82,8 @@ class Client:
         """Wait for many jobs. Yield each outcome once, as the jobs end.
 
         `async with jobs.wait_many(ids) as outcomes: async for job_id, outcome in outcomes: …`. An `outcome` is the
-        result, or the exception that `wait` would raise. If there are more jobs than the bridge's limit of
-        subscriptions, the jobs take turns, and an outcome may come some seconds late.
+        result, or the exception that `wait` would raise; the loop itself raises none. If there are more jobs than the
+        bridge's limit of subscriptions, the jobs take turns, and an outcome may come some seconds late.
 
         Args:
             job_ids: The ids of the jobs. Duplicates count once.
@@ -223,7 +223,7 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
         token: The token for the bridge, or a function that returns it: async, or plain if it does not block.
             The function is called for each connection, `submit` and `lookup`, and when the bridge says that the token
             is about to expire. If the function raises, ClientError is raised: by `submit` or `lookup` if they called
-            it, otherwise by every `wait`, `wait_many` and `watch` from then on.
+            it, otherwise by every `wait` and `watch` from then on. `wait_many` yields it as the outcome.
 
     Raises:
         UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are

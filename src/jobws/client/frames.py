@@ -59,7 +59,7 @@ class Result(Struct, rename="camel", frozen=True):
 
 
 class AckData(Struct, frozen=True):
-    """The answer to a list of subscriptions. `after` is common to all. `evicted` had to end to make room for them."""
+    """The answer to a list of subscriptions. `after` is common to all. `evicted`: older ones, ended to make room."""
 
     results: list[Result] = []
     after: Cursor = {}

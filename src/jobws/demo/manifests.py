@@ -20,9 +20,10 @@ Reader: TypeAlias = "Callable[[str], Iterable[Dependency]]"
 
 
 def reader_of(name: str) -> Reader | None:
-    """Return the function that reads a file of this name, or None if the file is not a manifest.
+    """Return the function for files of this name, or None if such a file is not a manifest.
 
-    The function may raise any exception if the text is malformed.
+    The function takes the text of a file and returns its dependencies. If the text is malformed, it may raise any
+    exception, also while the dependencies are iterated.
     """
     return next((reader for pattern, reader in _READERS.items() if fnmatchcase(name, pattern)), None)
 

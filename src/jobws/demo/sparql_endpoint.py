@@ -106,11 +106,11 @@ class SparqlEndpoint:
     The graph belongs to this object, so it outlasts the context, and is there again when the context is entered again.
 
     Args:
-        port: The port; 0 takes a free port.
+        port: The port; 0 takes a free port, each time the context is entered.
 
     Raises:
         MissingExtraError: rdflib is not installed.
-        ConfigurationError: The port is taken.
+        ConfigurationError: The port is taken. Raised when the context is entered.
     """
 
     def __init__(self, port: int = 0) -> None:

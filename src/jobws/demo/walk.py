@@ -57,7 +57,7 @@ class Walk(NamedTuple):
     """What came of the demo's jobs.
 
     Attributes:
-        outcomes: The last event of each job, in the order in which they came.
+        outcomes: The outcome of each job that ended in time, in the order in which they came.
         complete: Whether all expected events came, and one log line of the worker for the end of each attempt.
     """
 

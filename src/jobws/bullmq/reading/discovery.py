@@ -189,7 +189,10 @@ class Discovery:
     # ---- by name ----
 
     def _await(self, now: float) -> None:
-        """Start a search for the queues that subscriptions wait for, at most once a second."""
+        """Start a search for the queues that subscriptions wait for, at most once a second. Return immediately.
+
+        `now` is the time on anyio's clock.
+        """
         if now < self._awaited_at or not self._scanned.is_set():
             return
         self._awaited_at = now + AWAITED_SECONDS

@@ -69,7 +69,7 @@ class Hub(Protocol):
         Args:
             queue: The queue's label.
             generated: The stream's highest id.
-            oldest: The id before the stream's oldest entry.
+            oldest: The highest id below that of the stream's oldest entry; `generated` if the stream is empty.
 
         Returns:
             The new cursor, and the id up to which entries may be missing.

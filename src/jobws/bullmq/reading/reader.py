@@ -58,8 +58,8 @@ class Publisher(gap_check.Hub, Protocol):
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
         """Pass on the entries from index `start` on, and move the queue's cursor after them.
 
-        One call takes a limited time. It returns the index of the first entry that was not passed on, from which the
-        caller goes on after a checkpoint.
+        One call takes a limited time. It returns the index of the first entry that was not passed on, or
+        `len(entries)`. The caller goes on from this index after a checkpoint.
         """
         ...
 

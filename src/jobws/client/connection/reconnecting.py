@@ -41,7 +41,7 @@ class Exchange(Protocol):
         """
 
     def fail(self, error: ClientError) -> None:
-        """Set `failure`: because of `error`, no further connection will be made. Tasks that wait get the error."""
+        """Set `failure`: because of `error`, no further connection will be made. The user's waiting tasks get it."""
 
     def due(self) -> float:
         """Return when to call `requests` next. -inf or a past time: now. inf: not until another method was called."""
@@ -101,7 +101,7 @@ class Session(Generic[AnyExchange]):
             self._wake.unpark_all()
 
     def close(self, scope: trio.CancelScope) -> None:
-        """End `run`, which runs in `scope`. Tasks that wait get ClientError. An open connection gets a close frame."""
+        """End `run`, which runs in `scope`. The user's waiting tasks get ClientError. A close frame is sent."""
         self._closed = True
         if self.exchange.failure is None:
             self.exchange.fail(ClientError("this client is closed"))

@@ -169,7 +169,7 @@ class _EndNotingStream(trio.abc.Stream):
         self._ended = trio.Event()
 
     async def give_up(self) -> None:
-        """Wait for the end of the stream, then for `TAKE_SECONDS`, and cancel `scope`."""
+        """Wait for the end of the stream, then for `TAKE_SECONDS`. Then cancel the handshake, if it still runs."""
         await self._ended.wait()
         await trio.sleep(TAKE_SECONDS)
         self.scope.cancel()

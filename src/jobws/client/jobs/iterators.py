@@ -67,7 +67,7 @@ class Events(AsyncIterator[Event]):
         self._early: deque[Event] = deque()
 
     async def answered(self, count: int) -> None:
-        """Wait until the bridge has answered for `count` jobs. Raises ClientError if it refused one."""
+        """Wait until the bridge has answered for `count` jobs in all. Raises ClientError if it refused one."""
         while len(self.snapshots) < count:
             await self._take()
 

@@ -41,7 +41,7 @@ class Watch:
     Attributes:
         put: Called with each item, to pass it to the user. It must not wait.
         events: The wanted events, in addition to outcomes. None means all events.
-        strict: Whether a job that does not exist ends its subscription, by an event `unknown` or an error.
+        strict: Whether a subscription ends if there is no such job (event `unknown`) or no such queue (ResponseError).
         logs: Whether lines of the jobs' logs are wanted.
         open: The subscriptions that have not ended.
         backlog: About how many bytes of items still wait for the user.
@@ -61,8 +61,8 @@ class Subscription:
     """A subscription of a watch to one job, across connections. A new one adds itself to `watch.open`.
 
     Attributes:
-        sub: The subscription's name on this connection [P1]. None if it was not requested on this connection.
-        acked: Whether the bridge has acknowledged it on this connection.
+        sub: The subscription's name on the present connection [P1]. None while it waits to be requested there.
+        acked: Whether the bridge has acknowledged it under this name.
     """
 
     def __init__(self, watch: Watch, room: Room) -> None:
@@ -94,9 +94,9 @@ class Subscription:
         return item
 
     def acknowledge(self, common: Cursor, result: Result) -> None:
-        """Handle an answer without an error: keep its positions, and those `common` to the whole list [P5].
+        """Handle an answer without an error: keep its positions, and those `common` to all answers of its list [P5].
 
-        Pass on the first snapshots, and a gap. End the subscription if the job is gone, or unknown to a `strict` watch.
+        Pass on a gap, and the first answer's snapshots. End this if the job is gone or, if `strict`, never existed.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
         seen, self._seen = self._seen, not result.unknown
@@ -134,7 +134,7 @@ class Subscription:
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def report_gap(self, event: Event, size: int) -> None:
-        """Pass on a `gap` if it is about this job [R6]. The position is then `0-0`, unless the reason is `trimmed`."""
+        """Pass on a `gap` about this job or its whole queue [R6]. Set the position to `0-0` unless it is `trimmed`."""
         gap = msgspec.convert(event.data, GapData)
         if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
             if gap.reason != "trimmed":

@@ -111,7 +111,7 @@ class Subscriptions:
     # ---- frames ----
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
-        """Pass a frame to its subscriptions. Raises UnreachableError if it is not a frame of jobws.v1."""
+        """Pass on a frame with `size` characters of text. Raises UnreachableError if it is not one of jobws.v1."""
         try:
             match frame.event:
                 case "ack" if frame.ref in self._asked:
@@ -155,7 +155,7 @@ class Subscriptions:
         self._free_places(subscription, tell=error is None)
 
     def _free_places(self, subscription: Subscription, *, tell: bool) -> None:
-        """Free the place of an ended subscription (`tell`: see `Places.remove`), and all of a watch that is full."""
+        """Free an ended subscription's place (`tell`: see `Places.remove`), and all of its watch if that is full."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.remove(subscription, tell=tell)

@@ -75,7 +75,7 @@ class LogFeed:
         follow: Whether to continue with new lines after the existing lines.
         now_ms: Returns the time in milliseconds since 1970, for the client's own lines.
         changed: Called when there is a new line or an attribute has changed. It must not wait.
-        chance: Returns random numbers from 0 to below 1.
+        chance: Returns random numbers from 0 to below 1, which vary the pauses before subscribing again.
 
     Attributes:
         failure: Why no more lines will come. None while lines may come.

@@ -70,8 +70,8 @@ async def connect_logs(
         job_id: The id or ids of the jobs that the lines concern. None means any.
         text: Text that the message must contain, in upper or lower case. None means any.
         tail: Begin with the last lines that pass the filters, at most this many.
-        after: Begin after the line with this id. It cannot be combined with `tail`.
-        follow: Continue with new lines. False means to end after the last line that exists at the beginning.
+        after: Begin after the line with this id. With `tail` as well, ResponseError is raised.
+        follow: Continue with new lines. False: only those that exist at the beginning; none without `tail` or `after`.
         token: As for `jobws.client.connect`.
 
     Raises:

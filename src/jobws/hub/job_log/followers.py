@@ -1,8 +1,8 @@
 """The followers: subscriptions that asked for the log lines of their job. This module knows which lines each one got.
 
-A subscription with `logs` gets lines from its ack on. Its outcome is held back (`Subscription.held`) until a read of
-the list of lines that began after the outcome finds no more lines, or until the time is up. Other subscriptions do not
-wait. If no subscription wants lines, an event costs one look-up in an empty dictionary.
+After its ack, a subscription with `logs` gets the lines that exist already, and then new ones. Its outcome is held back
+(`Subscription.held`) until a read of the list of lines that began after the outcome finds no more lines, or `give_up`
+ends the wait. Other subscriptions do not wait. If none wants lines, an event costs one look-up in an empty dictionary.
 """
 
 from __future__ import annotations

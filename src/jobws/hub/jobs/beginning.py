@@ -248,7 +248,10 @@ class _QueueBeginning:
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
     def _is_older(self, oldest_milliseconds: float) -> bool:
-        """Whether the outcome in the hash is certainly from before a time. Its event is not in the stream."""
+        """Whether the outcome in the hash is certainly from before this time, in milliseconds since 1970.
+
+        Call this only if the history does not have the event of this outcome.
+        """
         if self.queue in self._fanout.without_events:
             finished = UNSET if self.snapshot is None else self.snapshot.finished_on
             return (0.0 if finished is UNSET else finished) < oldest_milliseconds

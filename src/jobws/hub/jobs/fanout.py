@@ -40,7 +40,7 @@ class Fanout(PublishedStreams):
     Args:
         rooms: The rooms of all subscriptions.
         max_payload_bytes: How large a payload may be. Larger ones are truncated.
-        clock: Returns seconds that never go back. It is called while a batch is published.
+        clock: Returns seconds that never go back. With them, `publish` limits its time.
         signals: The callbacks for work that needs Redis.
     """
 
@@ -53,8 +53,9 @@ class Fanout(PublishedStreams):
         """Publish `entries[start:]` of one queue, in order, and flush each client once.
 
         Returns:
-            The index of the first entry that was not published. It is `len(entries)`, or less if the call reached its
-            limit. Then the caller lets other tasks run, and calls `publish` again with this index as `start`.
+            The index of the first entry that was not published. It is `len(entries)`, or less if the call has made
+            `MAX_DELIVERIES` or taken `MAX_SECONDS`. Then the caller lets other tasks run, and calls `publish` again
+            with this index as `start`.
         """
         batch = _Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS

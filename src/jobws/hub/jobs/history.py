@@ -87,11 +87,11 @@ class QueueHistory:
 
     @property
     def floor(self) -> str | None:
-        """The id after which this history has every event. None means that this history is not filled yet."""
+        """The id after which this history has every event. It rises as events are forgotten. None: not filled yet."""
         return self._floor.decode() if self._is_filled else None
 
     def reach_to(self, floor: str) -> None:
-        """Note that this history is filled: it has every event after `floor` that was not forgotten since."""
+        """Note that this history is filled: every event after `floor` was added, even if some were forgotten since."""
         self._floor = max(self._floor, floor.encode(), key=position)
         self._is_filled = True
 
@@ -105,7 +105,7 @@ class QueueHistory:
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
-        """Change the capacity. At most `FORGOTTEN_TOGETHER` events are forgotten; call it again to forget the rest."""
+        """Change the capacity. Forget at most `FORGOTTEN_TOGETHER` events beyond it; later calls forget the rest."""
         self.capacity = capacity
         for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
@@ -119,10 +119,10 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Whether this history may lack events after the position `after`.
+        """Whether this history may lack events after the position `after`: whether `after` is lower than `floor`.
 
-        If it is not filled, its floor counts as `0-0`. With this floor, also true for a position before the oldest
-        event, except `0-0`: such a position is from another stream.
+        If `floor` is `0-0` or None, the id just below the oldest event counts as the floor, since a lower position is
+        from another stream. Only `0-0` belongs to every stream: for it, the answer is then False.
         """
         floor = self.floor or START
         if floor == START != after and self._order:
@@ -131,9 +131,9 @@ class QueueHistory:
 
     @property
     def reach(self) -> str | None:
-        """The id up to which events were forgotten.
+        """The highest id that a past event which is not here can have.
 
-        If no event was forgotten, this is the id of the oldest event, or None if there is no event.
+        This is `floor` or, if that is `0-0` or None, the id of the oldest event; None if there is no event then.
         """
         if self._is_filled and self._floor != START.encode():
             return self._floor.decode()
@@ -291,7 +291,7 @@ class History:
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the id after which the queue's history has every event. `0-0` also if it is not filled yet."""
+        """Return the `QueueHistory.floor` of the queue's history. It is `0-0` also if this is not filled yet."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

@@ -23,7 +23,7 @@ def finished_text(snapshot: JobSnapshot) -> str:
     """Return when a job finished, as text that is only compared for equality.
 
     If a job is retried or added again, its outcomes have different texts, since two of them never come in the same
-    millisecond.
+    millisecond. The text is `0` if the hash does not say when the job finished.
     """
     return NEVER if snapshot.finished_on is UNSET else f"{snapshot.finished_on}"
 

@@ -72,7 +72,7 @@ class PendingSubscription:
 
     @property
     def rooms(self) -> list[SubscriptionKey]:
-        """The rooms of the subscriptions that have not ended."""
+        """The keys of the `present` subscriptions, one for each. A key is a room, with the subscription's `sub`."""
         return [subscription.request.key for subscription in self.present]
 
 

@@ -114,7 +114,7 @@ class PublishedStreams(ABC):
         Args:
             queue: The queue's label.
             generated: The highest id that was ever added to the stream.
-            oldest: The id before the stream's oldest entry.
+            oldest: The highest id below that of the stream's oldest entry; `generated` if the stream is empty.
 
         Returns:
             The id after which to read, and the id up to which entries may be missing. The first is the floor of the
@@ -137,11 +137,13 @@ class PublishedStreams(ABC):
         return start, floor
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send a `gap` to the queue's clients. Set `DOUBTED` for jobs that had ended if a later outcome may be missing.
+        """Send a `gap` to the queue's clients: entries up to the id `floor` may be missing.
 
-        Entries up to the id `floor` may be missing. Unless `reason` is `trimmed`, the subscriptions' `ahead` loses the
-        queue. A subscription that holds back events also holds back a `gap` of its own. This is a generator of short
-        steps: it yields after each subscription and each client. The caller must exhaust it.
+        If a subscription's job had ended and a later outcome may be missing, the queue's value in its `job_states`
+        becomes `DOUBTED`: `misses` then checks whether the job's hash has another outcome. Unless `reason` is
+        `trimmed`, the subscriptions' `ahead` loses the queue. A subscription that holds back events also holds back a
+        `gap` of its own. This is a generator of short steps: it yields after each subscription and each client. The
+        caller must exhaust it.
         """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)

@@ -234,7 +234,7 @@ class Query:
         return queue in self._labels and (queue in self.queues or self._fanout.history.filled(queue))
 
     def moment(self, queue: str, job_id: str) -> str:
-        """Return the stream id up to which the job's snapshot reflects events."""
+        """Return the id up to which the job's snapshot, or absence, reflects the stream; `0-0` if that began again."""
         if queue not in self.known:  # the queue was found after the look-up
             return self._fanout.cursors.get(queue, START)
         # The answer of Redis is missing if the stream is empty, and too low if the stream began again with lower ids.

@@ -147,7 +147,10 @@ class Subscription:
 
     @property
     def after(self) -> Cursor:
-        """The client's positions in the queues of the subscription. Empty if it has none."""
+        """The positions, by queue, that the client sent with its request. Empty if it sent none.
+
+        If the subscription names no queue, positions in queues whose events it does not get are left out.
+        """
         after = self.request.after or {}
         return after if self.sight is None else {queue: at for queue, at in after.items() if self.gets_events_of(queue)}
 
