@@ -3,7 +3,8 @@
 A step is what a task does before other tasks run. Its time is CPU time of the thread, so other processes do not
 lengthen it. The time of the garbage collector is measured apart. A round is what all tasks do between two waits for
 sockets: an event of a job that comes meanwhile waits for its end. For each line on standard input, the process prints a
-line of JSON: the longest steps since the line before. The line `collect` collects all garbage first.
+line of JSON: the longest steps since the line before, and as `parts` what the longest round consisted of. The line
+`collect` collects all garbage first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Recorder(trio.abc.Instrument):
         self._began = self._collected = self._collecting = self._woken = 0.0
         self._rounds: list[float] = []
         self._worst = 0.0
+        # What took time in the present round and in the longest one, in seconds, by function.
+        self._parts: dict[str, float] = defaultdict(float)
+        self._parts_of_longest: dict[str, float] = {}
+        self._longest_round = 0.0
         gc.callbacks.append(self._collect)
 
     def _collect(self, phase: str, info: dict[str, int]) -> None:
@@ -42,14 +47,20 @@ class Recorder(trio.abc.Instrument):
         else:
             took = time.thread_time() - self._collecting
             self._collected += took
+            self._parts["garbage"] += took
             self._collections[info["generation"]].append(took)
 
     def after_io_wait(self, _timeout: float) -> None:
+        self._parts.clear()
         self._woken = time.thread_time()
 
     def before_io_wait(self, _timeout: float) -> None:
         if self._woken:
-            self._rounds.append(time.thread_time() - self._woken)
+            took = time.thread_time() - self._woken
+            if took > self._longest_round:
+                self._longest_round = took
+                self._parts_of_longest = {**self._parts, "between steps": took - sum(self._parts.values())}
+            self._rounds.append(took)
 
     def before_task_step(self, _task: trio.lowlevel.Task) -> None:
         self._collected = 0.0
@@ -60,6 +71,7 @@ class Recorder(trio.abc.Instrument):
             return  # the step began before this instrument was added
         took = time.thread_time() - self._began - self._collected
         self._worst = max(self._worst, took)
+        self._parts[_name(task.coro)] += took
         if took >= SECONDS_TO_DESCRIBE:
             where = _where(task.coro)
             self._steps[where] = max(self._steps[where], took)
@@ -70,6 +82,7 @@ class Recorder(trio.abc.Instrument):
         collections, self._collections = self._collections, defaultdict(list)
         worst, self._worst = self._worst, 0.0
         rounds, self._rounds = sorted(self._rounds), []
+        parts, self._parts_of_longest, self._longest_round = self._parts_of_longest, {}, 0.0
         longest = sorted(steps.items(), key=lambda item: -item[1])
         return {
             "longest": worst * 1000,
@@ -78,6 +91,7 @@ class Recorder(trio.abc.Instrument):
                 "p99.9": rounds[len(rounds) * 999 // 1000] * 1000,
                 "longest": rounds[-1] * 1000,
             },
+            "parts": dict(sorted(((part, round(took * 1000, 1)) for part, took in parts.items()), key=lambda x: -x[1])),
             "steps": {where: round(took * 1000, 1) for where, took in longest[:8]},
             "collections": {
                 str(generation): [len(times), round(max(times) * 1000, 1)]
@@ -91,9 +105,13 @@ def _where(coroutine: Any) -> str:
     """Return the functions of a task that wait for each other, the innermost last."""
     names = []
     while coroutine is not None:
-        names.append(getattr(coroutine, "__name__", type(coroutine).__name__))
+        names.append(_name(coroutine))
         coroutine = getattr(coroutine, "cr_await", None)
     return " > ".join(names[:6])
+
+
+def _name(coroutine: Any) -> str:
+    return getattr(coroutine, "__name__", type(coroutine).__name__)
 
 
 def main() -> None:

@@ -185,6 +185,14 @@ class Client(ABC, Generic[RequestT, PendingT]):
             self.end_all()
             self.outbox.wake()
 
+    def leave(self) -> None:
+        """End all subscriptions, because the client is gone. Nobody is woken or asked for a token after that."""
+        self.end_all()
+        # Otherwise this object and those that these functions belong to would refer to each other. Then only the
+        # garbage collector would free them, and it stops all clients meanwhile.
+        self.outbox.wake = _nobody
+        self.on_authenticate = None
+
     @abstractmethod
     def end_all(self) -> None:
         """End all subscriptions, because the client is gone or the connection is closing.
@@ -198,3 +206,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
         `request` is the name of the request. `ref` is the client's mark on it, or None if the client gave no mark.
         """
         self.outbox.append(error_frame(error.code, error.message, request, ref))
+
+
+def _nobody() -> None:
+    """Wake nobody."""

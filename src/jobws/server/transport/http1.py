@@ -135,6 +135,7 @@ class _Connection(TCPServer):
                     try:
                         await self.protocol.handle(RawData(head))
                         await self._read_data()
+                        await self.idle_task.stop()  # the client is gone, so there is no further request to wait for
                     except UpgradeRequestError as upgrade:
                         self._upgrade = upgrade
                         await self.idle_task.stop()
@@ -143,6 +144,8 @@ class _Connection(TCPServer):
         finally:
             if self._upgrade is None:
                 await self._close()
+            # The two refer to each other, so otherwise only the garbage collector would free them.
+            del self.protocol
         return None if self._upgrade is None else (self._upgrade.head, self._upgrade.rest)
 
     async def _close(self) -> None:

@@ -157,7 +157,7 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
 
     def lost(self) -> None:
         """Record that the client is gone, and end its subscriptions."""
-        self.hub_client.end_all()
+        self.hub_client.leave()
         self._clients.admission.leave(self.hub_client)
         self._clients.connected.discard(self.hub_client)
 
