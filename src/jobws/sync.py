@@ -82,9 +82,9 @@ class Jobs:
         call = partial(self._client.submit, queue, data, name=name, job_id=job_id, opts=opts)
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
-    def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
+    def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
         """Return a snapshot of the job, with its result, from each queue that has the job; see `Client.lookup`."""
-        return _call(self._portal, partial(self._client.lookup, job_id, queue))
+        return _call(self._portal, partial(self._client.lookup, job_id, queue, event))
 
     def wait(
         self, job_id: JobId, queue: str | None = None, *, timeout_s: float | None = None, expect: bool = False

@@ -134,10 +134,18 @@ async def test_submit_and_lookup(redis: Redis) -> None:
 
 
 async def test_a_result_that_is_too_large_for_an_event_is_fetched(redis: Redis) -> None:
+    """Also if the job was removed on completion, while the stream has the event."""
+    large = 2000 * "x"
     async with live_bridge(redis.url, max_result_bytes=1000) as live, connect(live.url) as jobs:
-        redis.add_job("http", "1", state="completed", finishedOn="1", returnvalue='"' + 2000 * "x" + '"')
-        redis.add_event("http", "completed", "1", returnvalue='"' + 2000 * "x" + '"')
-        assert await jobs.wait("1", "http") == 2000 * "x"
+        redis.add_job("http", "1", state="completed", finishedOn="1", returnvalue=f'"{large}"')
+        assert await jobs.wait("1", "http") == large
+        added = redis.add_event("http", "completed", "2", returnvalue=f'"{large}"')
+        assert await jobs.wait("2", "http") == large
+        (whole,) = await jobs.lookup("2", "http", event=added)
+        assert whole == {"event": "completed", "queue": "http", "jobId": "2", "returnvalue": large}
+        with pytest.raises(ResponseError) as refused:
+            await jobs.lookup("2", "http", event="1-0")
+        assert refused.value.code == "gone"
 
 
 async def test_a_bridge_that_restarts_is_not_noticed(redis: Redis) -> None:

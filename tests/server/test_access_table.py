@@ -34,6 +34,7 @@ TABLE: Final = """
 GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
 GET job by query | read:jobs:*/ID             | read:jobs:*/IDx read:queues:*     | 401 401 401 401 403 403 403 200 200
+GET whole event  | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job wait     | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET log          | read:jobs:http/ID          | write:jobs:http read:logs         | 401 401 401 401 403 403 403 200 200
 GET log by query | read:jobs:http             | read:jobs:http/IDx read:logs      | 401 401 401 401 403 403 403 200 200
@@ -76,6 +77,9 @@ OPERATIONS: Final = {
     "GET job": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
     "GET job in flow": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
     "GET job by query": Operation("GET", "/jobs?queue=http&jobId=ID", None, lambda body: body["returnvalue"] == 42),
+    "GET whole event": Operation(
+        "GET", "/jobs?queue=http&jobId=ID&event=1-0", None, lambda body: body["returnvalue"] == 42
+    ),
     "GET job wait": Operation("GET", "/jobs/http/ID?wait=0.05", None, lambda body: body["returnvalue"] == 42),
     "GET log": Operation("GET", "/jobs/http/ID/logs", None, lambda body: body["lines"] == ["a line"]),
     "GET log by query": Operation("GET", "/job-logs?queue=http&jobId=ID", None, lambda body: body["total"] == 1),

@@ -21,8 +21,7 @@ SOON = "reconnectionDelay: 10, reconnectionDelayMax: 10"
 
 
 async def test_a_page_of_an_allowed_origin(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
-    """It gets events over the WebSocket, and over HTTP what was too large for them."""
-    redis.add_job("http", "7", state="completed", returnvalue='"large"', finishedOn=1795435730000)
+    """It gets events over the WebSocket, and over HTTP what was too large for them, also of a job that is gone."""
     redis.add_event("http", "completed", "7", returnvalue='"large"', prev="active")
     async with (
         live_bridge(redis.url, allowed_origins=(pages.origin,), max_result_bytes=3) as live,

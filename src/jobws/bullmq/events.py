@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec import Struct
 
 from jobws.protocol.codec import json_text, raw_json
+from jobws.protocol.job_path import job_path
 from jobws.protocol.messages import OUTCOMES, RESERVED_EVENTS
 
 if TYPE_CHECKING:
@@ -123,15 +124,17 @@ def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
     return None
 
 
-def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple[bytes, list[str]]:
+def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple[bytes, list[str]]:
     """Return an entry's payload as JSON in UTF-8, and a list of what was wrong with the entry.
 
     Args:
-        queue_json: The queue's label, as a JSON string in UTF-8.
+        queue: The queue's label.
+        at: The position of the event, its `id` in frames.
         fields: The entry's fields, as a flat list in which names and values alternate.
         max_bytes: How many bytes the fields, except `event`, may have as JSON with their names. If they have more, the
-            largest ones are left out, but never `jobId`. The payload then also has `"truncated":true` and `bytes`, the
-            size of the values that were left out as JSON; these two and `queue` do not count.
+            largest ones are left out, but never `jobId`. The payload then also has `"truncated":true`, `bytes`, the
+            size of the values that were left out as JSON, and `href`, the path of the whole event. These three and
+            `queue` do not count. An event without a job has no `href`.
 
     Returns:
         The JSON object, and the names of the counters to increment: `invalid-utf8`, `bad-json`, `missing-field`,
@@ -161,8 +164,12 @@ def payload(queue_json: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple
     if len(rest) > max_bytes:
         anomalies.append("truncated")
         _truncate(parts, max_bytes)
+        job_id = field(fields, b"jobId")
+        if job_id is not None:
+            href = job_path(queue, job_id.decode(errors="replace"), at.decode())
+            parts[b',"href":'] = b',"href":%b' % json_text(href)
         rest = b"".join(parts.values())
-    return b'{"queue":%b%b}' % (queue_json, rest), anomalies
+    return b'{"queue":%b%b}' % (json_text(queue), rest), anomalies
 
 
 def _text(value: bytes, anomalies: list[str]) -> bytes:

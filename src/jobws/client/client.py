@@ -170,18 +170,18 @@ class Client:
             idempotency_key=idempotency_key,
         )
 
-    async def lookup(self, job_id: JobId, queue: str | None = None) -> list[JsonObject]:
-        """Return a snapshot, with the result, of the job in each queue that has it. If there is none, return [].
+    async def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
+        """Return a snapshot (protocol.md, S2), with the result, of the job in each queue that has it; [] if none has.
 
-        protocol.md (S2) describes a snapshot. With `queue`, only this queue counts.
+        With `queue`, only this queue counts. With `event`, the `id` of an event of it, return that one whole (H11).
 
         Raises:
             UnreachableError: No bridge answers at that URL.
             RefusedError: The bridge refuses this client.
-            ResponseError: `unknown-queue`, `bad-job-id` or `unavailable`.
+            ResponseError: `unknown-queue`, `bad-job-id`, `unavailable`, or `gone`: Redis has the event no more.
         """
         try:
-            return await rest.look_up(self._url, str(job_id), queue, await self._credentials.headers())
+            return await rest.look_up(self._url, str(job_id), queue, await self._credentials.headers(), event)
         except ResponseError as error:
             if error.code == "unknown-job":
                 return []

@@ -58,13 +58,13 @@ async def submit(
 
 
 async def look_up(
-    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY
+    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY, event: str | None = None
 ) -> list[JsonObject]:
-    """Return snapshots, with results, of the jobs with this id, in `queue` or in every queue. Never returns [].
+    """Return snapshots, with results, of the jobs with this id, or one event of the job. Never returns [].
 
     Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
     """
-    query = {"jobId": job_id} if queue is None else {"jobId": job_id, "queue": queue}
+    query = {key: value for key, value in (("jobId", job_id), ("queue", queue), ("event", event)) if value is not None}
     answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
     return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
 

@@ -102,6 +102,14 @@ class Jobs(Struct):
     jobs: list[JobSnapshot]
 
 
+class WholeEvent(Struct, rename="camel"):
+    """One event of a job, with all of its fields, whatever their size. Each field of the event is one more key."""
+
+    event: str
+    queue: str
+    job_id: str
+
+
 class Results(Struct):
     """One result per item of the request, in order."""
 

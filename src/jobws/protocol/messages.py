@@ -95,7 +95,8 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The state of a job in Redis, up to the stream id `at`, which is null if the queue has no events yet.
 
     Times are in milliseconds since 1970, on the clock of the producer or worker that wrote them. `progress` is JSON as
-    the worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out.
+    the worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out. `href` is
+    the path of the event that has the result, if the job is gone and the result was too large for the answer.
     """
 
     queue: str
@@ -112,6 +113,7 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """Only over HTTP, like `failed_reason`: on the WebSocket, the outcome's event has the result."""
     failed_reason: str | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
+    href: str | UnsetType = UNSET
 
 
 class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):

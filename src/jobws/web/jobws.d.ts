@@ -72,16 +72,30 @@ export interface JobSnapshot<Result = unknown> {
   failedReason?: string;
   /** A value was too large, and is left out or cut. */
   truncated?: true;
+  /** Where the event with the result is (H11), if the job is gone and the result was too large for the answer (H6). */
+  href?: string;
 }
 
 /** Which job an event is about. */
 export interface About {
   queue: string;
   jobId: string;
-  /** The largest fields were too large for an event and are missing; `lookup` has them. */
+  /** The largest fields were too large for an event and are missing; `lookup` has them, with the event's `id` as `event`. */
   truncated?: true;
   /** How many bytes are missing. */
   bytes?: number;
+  /** Where the whole event is, below the bridge's URL (H11). */
+  href?: string;
+}
+
+/** One event of a job with all of its fields (H11). */
+export interface WholeEvent<Result = unknown> {
+  event: string;
+  queue: string;
+  jobId: string;
+  returnvalue?: Result;
+  failedReason?: string;
+  [field: string]: unknown;
 }
 
 /** What comes with each of BullMQ's events. */
@@ -316,6 +330,8 @@ export class Jobs {
 
   /** Snapshots with results, one per queue that has a job of that id; maybe none. */
   lookup<Result = unknown>(jobId: JobId, options?: { queue?: string }): Promise<JobSnapshot<Result>[]>;
+  /** The event of the job with that `id`, whole, also after the job was removed. Rejects with the code `gone` (H11). */
+  lookup<Result = unknown>(jobId: JobId, options: { queue: string; event: string }): Promise<WholeEvent<Result>[]>;
 }
 
 /** A bridge's client. `url` is the bridge's (default: the page's own), or that with `/logs` for its logs. */

@@ -82,6 +82,10 @@ async def test_the_end_of_a_job_that_is_gone_is_reported_from_its_event(
         assert (status, job["queue"], job["jobId"], job["state"], job["at"]) == (200, "http", "1", event, sent)
         assert (job["name"], job["attemptsMade"]) == ("test", 1)
         assert expected.items() <= job.items()
+        if "href" in job:
+            whole = (await call("GET", live.url + job["href"]))[1]
+            assert json.dumps(whole["returnvalue"]) == fields["returnvalue"]
+        assert ("href" in job) == ("truncated" in job)
         if listed:
             assert [(each["queue"], each["state"]) for each in body["jobs"][1:]] == [("sparql", "waiting")]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Outcomes(AsyncIterator[tuple[str, object]]):
     """Yields pairs of a job's id and its result or exception. `Client.lookup` gets what is too large for an event."""
 
-    def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None], Awaitable[list[JsonObject]]]) -> None:
+    def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None, str | None], Awaitable[list[JsonObject]]]):
         self._inbox = inbox
         self._lookup = lookup
         self._last: Item | None = None  # kept until it is returned, since `_outcome` may be cancelled
@@ -44,7 +44,7 @@ class Outcomes(AsyncIterator[tuple[str, object]]):
         found = [] if event.event == "removed" else [event.data]
         if found and key not in event.data and event.data.get("truncated"):
             try:  # the value was too large for an event
-                found = [each for each in await self._lookup(job_id, label) if key in each]
+                found = [each for each in await self._lookup(job_id, label, event.id) if key in each]
             except ClientError as error:
                 return error
         if not found:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from jobws.bullmq.events import Life, field, kind_of, payload
 from jobws.hub.jobs.published_streams import PublishedStreams
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
-from jobws.protocol.codec import Frame, job_frame, json_text, tail_of
+from jobws.protocol.codec import Frame, job_frame, tail_of
 from jobws.protocol.identifiers import is_after
 
 if TYPE_CHECKING:
@@ -127,16 +127,17 @@ class Fanout(PublishedStreams):
         if kind.is_outcome and subscription.request.until_end:
             subscription.client.end(subscription)
 
-    def tail(self, queue_json: bytes, fields: Sequence[bytes]) -> bytes:
+    def tail(self, queue: str, at: bytes, fields: Sequence[bytes]) -> bytes:
         """Return `,"data":…}`, the end that all frames of an event share. The data is the event's payload.
 
         What is wrong with the event is counted in `counts`.
 
         Args:
-            queue_json: The queue's label as a JSON string, for the payload.
+            queue: The queue's label.
+            at: The position of the event.
             fields: The fields of the stream entry, as a flat list in which names and values alternate.
         """
-        data, anomalies = payload(queue_json, fields, self._max_payload_bytes)
+        data, anomalies = payload(queue, at, fields, self._max_payload_bytes)
         for anomaly in anomalies:
             self.counts[anomaly] += 1
         return tail_of(data)
@@ -157,7 +158,6 @@ class _Batch:
         "_named",
         "_published_before",
         "_queue",
-        "_queue_json",
         "_touched",
         "_whole_queue",
         "deliveries",
@@ -166,7 +166,6 @@ class _Batch:
     def __init__(self, fanout: Fanout, queue: str) -> None:
         self._fanout = fanout
         self._queue = queue
-        self._queue_json = json_text(queue)
         self._anywhere = fanout.rooms.anywhere
         self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_logs.followers
@@ -205,7 +204,7 @@ class _Batch:
         if named is not None:
             self._add_from_job_room(recipients, named, stream_id, kind)
         if recipients:
-            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue_json, fields))
+            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
 
     def _add_from_queue_room(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
         """Add to `recipients` those subscriptions to the whole queue that chose this event."""

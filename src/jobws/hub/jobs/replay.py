@@ -12,7 +12,7 @@ from msgspec import UNSET
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.missed import FINISHED, NEVER, finished_text, misses
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded
-from jobws.protocol.codec import encode, json_text
+from jobws.protocol.codec import encode
 from jobws.protocol.echo import named
 from jobws.protocol.identifiers import START, later, position
 from jobws.protocol.messages import Gap, GapData, ItemError, JobSnapshot
@@ -49,7 +49,7 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         pass
     elif entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
-        tail = fanout.tail(json_text(queue), entry[1])
+        tail = fanout.tail(queue, stream_id, entry[1])
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
         client.outbox.append(encode(Gap(sub=named(key.sub), data=GapData(queue, "trimmed", [job_id]))))
@@ -99,14 +99,15 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         subscription.note_delivered(queue, finished)
     else:
         subscription.note_outcome(queue, last, finished)
-    fields = _outcome(job_id, snapshot)
+    fields = outcome_fields(job_id, snapshot)
     kind = kind_of(fields)
     if kind is None or not request.chooses(kind.name.text):
         return
     fanout.counts["from-hash"] += 1
     if request.logs is not None:
         fanout.job_logs.hold(subscription, queue)
-    at, tail = f"{last}~{finished}".encode(), fanout.tail(json_text(queue), fields)
+    at = f"{last}~{finished}".encode()
+    tail = fanout.tail(queue, at, fields)
     if subscription.held is None:
         fanout.send(subscription, kind, queue, at, tail, replayed=True)
     elif client.outbox.hold(tail):
@@ -140,7 +141,7 @@ def find_missed_outcomes(fanout: Fanout, queue: str, job_ids: Iterable[str], loo
             yield all_read
 
 
-def _outcome(job_id: bytes, snapshot: JobSnapshot | None) -> list[bytes]:
+def outcome_fields(job_id: bytes, snapshot: JobSnapshot | None) -> list[bytes]:
     """Return the fields of an event with the outcome that a hash shows; `removed` if there is no hash (None)."""
     fields = [b"jobId", job_id]
     if snapshot is None:

@@ -15,6 +15,7 @@ from jobws.server.http.request import json_answer, json_body, parameters
 from jobws.server.http.rights import identity_of
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
+from jobws.server.http.whole_event import whole_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,11 +47,16 @@ class JobLookups:
         return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
 
     async def query(self, request: Request) -> Response:
-        """`GET /jobs?queue=&jobId=`. This form serves ids with a slash, too."""
-        asked = parameters(request, ("queue", "jobId"))
+        """`GET /jobs?queue=&jobId=&event=`. This form serves ids with a slash, too."""
+        asked = parameters(request, ("queue", "jobId", "event", "wait"))
         if "jobId" not in asked:
             raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
-        return await self._job(request, Room(asked.get("queue"), parse_job_id(asked["jobId"])))
+        queue, job_id = asked.get("queue"), parse_job_id(asked["jobId"])
+        if "event" not in asked:
+            return await self._job(request, Room(queue, job_id))
+        if queue is None or "wait" in asked:
+            raise RequestError("bad-data", "`event`: expected &queue= beside it, and no &wait=")
+        return await whole_event(self._service, queue, job_id, asked["event"])
 
     async def _job(self, request: Request, room: Room) -> Response:
         """Return a job, or the list of jobs with this id if no queue is named.

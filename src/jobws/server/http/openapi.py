@@ -21,6 +21,7 @@ from jobws.protocol.http_resources import (
     Results,
     Submitted,
     Whoami,
+    WholeEvent,
 )
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
@@ -96,6 +97,7 @@ _SHAPES: Final = (
     Results,
     Submitted,
     Whoami,
+    WholeEvent,
 )
 # The statuses of errors, apart from 401, 403, 405 and 429, which every path has.
 _ASKING: Final = (400, 404, 503)
@@ -136,6 +138,7 @@ def document() -> JsonObject:
         "wait", {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "description": "End with news."}
     )
     wait = query("wait", {"type": "number", "minimum": 0, "description": "Answer once the job has ended, or then."})
+    event = query("event", {"type": "string", "description": "The `id` of an event, with `queue`: the whole event."})
     stream = [
         query("job", {"type": "array", "items": _ID, "minItems": 1}, required=True),
         query("queue", _LABEL),
@@ -161,10 +164,10 @@ def document() -> JsonObject:
         "paths": {
             "/jobs": {
                 "get": operation(
-                    "One job (with `queue`), or those of that id in every queue.",
-                    {200: {"anyOf": [ref("JobSnapshot"), ref("Jobs")]}},
-                    _ASKING,
-                    [query("jobId", _ID, required=True), query("queue", _LABEL), wait],
+                    "One job (with `queue`), those of that id in every queue, or one event of a job (with `event`).",
+                    {200: {"anyOf": [ref("JobSnapshot"), ref("Jobs"), ref("WholeEvent")]}},
+                    (*_ASKING, 410),
+                    [query("jobId", _ID, required=True), query("queue", _LABEL), wait, event],
                 ),
                 "post": operation(
                     "Add a job.",

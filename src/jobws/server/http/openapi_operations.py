@@ -15,6 +15,7 @@ _MEANINGS: Final = {
     404: "There is no such queue or job.",
     405: "The path does not take this method.",
     408: "The body came too slowly.",
+    410: "Neither the event nor its job is there any more.",
     413: "The body is too large.",
     415: "The body has not the content type that is described.",
     429: "Too many connections, requests, bytes, lines or refused tokens. `Retry-After` says how many seconds to wait.",

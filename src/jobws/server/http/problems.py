@@ -26,6 +26,7 @@ _STATUS: Final = {
     "not-found": 404,
     "bad-method": 405,
     "too-slow": 408,
+    "gone": 410,
     "too-large": 413,
     "bad-content-type": 415,
     "rate-limited": 429,

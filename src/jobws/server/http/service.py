@@ -189,6 +189,11 @@ class Service:
         self._check_running()
         return await self._store.ask(query)
 
+    async def ask_for_results(self, query: RedisQuery[Answer]) -> Answer:
+        """Do what `ask` does, for an answer that may have megabytes, so that smaller ones need not wait for it."""
+        self._check_running()
+        return await self._result_store.ask(query)
+
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
         """Return the snapshots of `jobs`, with or without their results.
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 import uuid
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec import UNSET
@@ -17,6 +16,7 @@ from jobws.access.scope import Action
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.protocol.identifiers import is_text, parse_job_id
+from jobws.protocol.job_path import job_path
 from jobws.server.http.job_token import job_token
 from jobws.server.http.request import json_answer, json_body, parameters, shaped
 from jobws.server.http.rights import identity_of, refusal
@@ -79,8 +79,7 @@ class Submitting:
         await self._service.submit(queue, name, data, job_id, opts)
         # If the job created its queue, this makes the bridge serve the queue, so that the link in the answer works.
         await self._service.find([queue.label])
-        query = urlencode({"queue": queue.label, "jobId": job_id})
-        links = Links(f"{request.scope.get('root_path', '')}/jobs?{query}")
+        links = Links(f"{request.scope.get('root_path', '')}{job_path(queue.label, job_id)}")
         settings = self._service.settings
         token = UNSET if sign is None else job_token(sign, settings, identity, queue.label, job_id)
         return json_answer(Submitted(queue.label, job_id, links, existing, token), 202)

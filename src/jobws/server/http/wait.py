@@ -121,6 +121,7 @@ def with_outcome(
         returnvalue=values.returnvalue,
         failed_reason=values.failed_reason,
         truncated=values.truncated,
+        href=values.href,
     )
     return [ended, *(each for each in snapshots if each.queue != queue)]
 
@@ -129,6 +130,7 @@ class _Values(Struct, rename="camel"):
     returnvalue: Raw | UnsetType = UNSET
     failed_reason: str | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
+    href: str | UnsetType = UNSET
 
 
 def _values(data: bytes) -> _Values:

@@ -69,11 +69,12 @@ async function resultOf(watched, connection, jobId, { signal }) {
   do told = (await watched.next()).value;
   while (told?.event === 'gap');
   if (!told) return; // the watch was ended
-  const { event, data } = told;
+  const { event, data, id } = told;
   if (event === 'removed') throw new JobRemoved(String(jobId), data.queue);
   const key = event === 'completed' ? 'returnvalue' : 'failedReason';
-  // A value that was too large for an event is looked up.
-  const [job] = key in data || !data.truncated ? [data] : await lookup(connection, jobId, { queue: data.queue, signal });
+  // A value that was too large for an event is looked up, by the event's position, since the job may be gone.
+  const whole = key in data || !data.truncated;
+  const [job] = whole ? [data] : await lookup(connection, jobId, { queue: data.queue, event: id, signal });
   if (event === 'failed') throw new JobFailed(String(jobId), data.queue, job?.[key]);
   return job?.[key];
 }

@@ -132,9 +132,9 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
 }
 
 /** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */
-export async function lookup(JobwsError, { base, token }, jobId, { queue, signal } = {}) {
+export async function lookup(JobwsError, { base, token }, jobId, { queue, event, signal } = {}) {
   const given = await token();
-  const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }) });
+  const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }), ...(event && { event }) });
   const headers = given ? { authorization: `Bearer ${given}` } : {};
   const response = await fetch(`${base}/jobs?${query}`, { headers, cache: 'no-store', signal });
   const answer = await response.json();
