@@ -249,7 +249,7 @@ def test_a_file_is_read_in_one_go() -> None:
         (
             "web/src",
             ["connection.js", "websocket.js", "loading.js", "subscription.js", "subscriptions.js"],
-            476,
+            450,
         ),
     ],
 )

@@ -9,9 +9,9 @@ import { minify } from 'terser';
 
 // Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
 // users see (jobws.d.ts), or of the language's.
-const INTERNAL = `acknowledge acknowledged again alive answer ask asked awaited base check chosen concerns deliver end
-  endpoint fail failure fallback frame handler handles idle item kind leave lost messages move nudge polls receive
-  refuse release requests sent settings stays stop stopped strict subscription subscriptions take tells told turn unsent
+const INTERNAL = `acknowledge acknowledged again alive answer ask asked base check chosen concerns deliver end
+  endpoint fail failure fallback frame handler handles idle item kind leave messages move nudge polls receive
+  refuse release requests sent settings stop stopped strict subscription subscriptions take tells told turn unsent
   upgrade want wanted watcher`.split(/\s+/);
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;

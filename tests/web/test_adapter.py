@@ -91,6 +91,25 @@ async def test_a_time_limit() -> None:
         assert (error["name"], error["message"]) == ("JobwsError", "operation has timed out")
 
 
+async def test_attempts_count_until_the_bridge_answers() -> None:
+    """A bridge that only greets has not answered. After `connect` there is no `reconnect`."""
+    async with in_node() as node, fake_bridge() as bridge:
+        client = await node.io(bridge.url, **SOON, reconnectionAttempts=2)
+        await client.on("reconnect", "reconnect_failed", manager=True)
+        for answers in (True, True, False, False):
+            connection = await bridge.accept()
+            if answers:
+                await client.send("ping")
+                ping = await connection.receive()
+                await connection.send("pong", {}, ref=ping["ref"])
+            await connection.close(1012)
+        told = [each for each in await client.until("reconnect_failed") if each["event"] == "reconnect"]
+        assert [each["data"] for each in told] == [1, 1, 2]
+        await client.call("connect")
+        await bridge.accept()
+        assert [each["event"] for each in await client.until("transport")] == ["connect", "transport"]
+
+
 async def test_states_and_events() -> None:
     async with in_node() as node, fake_bridge() as bridge:
         client = await node.io(bridge.url, **SOON)

@@ -27,7 +27,7 @@ export interface Options {
   transports?: string[];
   /** false: a connection that is lost, or was not made, is not tried again. */
   reconnection?: boolean;
-  /** How many attempts in a row may fail. Default: no limit. */
+  /** How many times in a row it tries to come back. Default: no limit. */
   reconnectionAttempts?: number;
   /** The wait before a next attempt is random, up to this (default 100), which doubles each time. */
   reconnectionDelay?: number;
@@ -205,7 +205,7 @@ export interface ClientEventData {
   connect: undefined;
   /** Why; the client comes back by itself, unless it was told not to. */
   disconnect: string;
-  /** Three attempts failed, or there will be no more. Its message says what to check. */
+  /** Two attempts to come back failed, or there will be no more. Its message says what to check. */
   connect_error: JobwsError;
   transport: Transport;
   gap: GapData;

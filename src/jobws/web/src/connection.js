@@ -13,10 +13,10 @@ const TURN = 5000;
 const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500);
 
 /**
- * Makes a connection. `settings` come from `settings.js`. Events of the connection are fired on `jobs`. `to.frame` is called
- * with each frame, and `to.stopped` with the error when the connection ends for good.
+ * Makes a connection. `settings` come from `settings.js`. Events of the connection are fired on `jobs`. `tell` is called with
+ * each frame.
  */
-export function Connection(settings, jobs, to) {
+export function Connection(settings, jobs, tell) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
@@ -24,9 +24,7 @@ export function Connection(settings, jobs, to) {
   const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
   let link = null; // the link that is open or opening
   let timer; // for the next attempt to connect, or for turns while connected
-  let attempts = 0; // attempts to connect since the last `hello`
-  let pause = settings.reconnectionDelay; // the longest pause before the next attempt
-  let begun = false; // whether there was a connection before
+  let attempts = 0; // attempts to reconnect since the bridge last answered
   let polls = false; // whether to poll, since the network seems to delay streams
 
   function connect() {
@@ -66,13 +64,12 @@ export function Connection(settings, jobs, to) {
 
   /** Open a WebSocket. Open HTTP in every third attempt, where there is no WebSocket, and with `next`. */
   async function open(next) {
-    if (timer) jobs.io.fire('reconnect_attempt', attempts + 1);
+    if (timer) jobs.io.fire('reconnect_attempt', ++attempts);
     clearTimeout(timer);
     timer = null;
-    attempts++;
     try {
       const given = await token();
-      const http = fallback && (next || !WebSocket || attempts % 3 === 0) && (await loadHttp(settings.timeout).catch(() => {}));
+      const http = fallback && (next || !WebSocket || attempts % 3 === 2) && (await loadHttp(settings.timeout).catch(() => {}));
       if (!connection.active || link) return;
       if (http || WebSocket) link = dial(http ? http.HttpLink : WebSocketLink, given, polls);
       else ended(null, 1006, 'jobws-http.js does not load');
@@ -86,12 +83,8 @@ export function Connection(settings, jobs, to) {
       frame: (text) => take(made, text),
       end: (code, reason) => ended(made, code, reason),
       upgrade: async (Link = WebSocketLink) => dial(Link, await token().catch(() => {})),
-      size: subscriptions.size,
-      awaited: () => exchanges.some((each) => each.awaited()),
-      messages(all) {
-        if (all) for (const each of exchanges) each.again();
-        return exchanges.flatMap((each) => each.unsent());
-      },
+      again: () => exchanges.forEach((each) => each.again()),
+      messages: () => exchanges.flatMap((each) => each.unsent()),
     });
     return made;
   }
@@ -106,9 +99,9 @@ export function Connection(settings, jobs, to) {
     if (event === 'hello') greeted || greet(from, frame.data.limits); // each response over HTTP begins with a `hello`
     else if (!greeted || !event) ended(from, 1006, 'what answers does not speak jobws.v1');
     else {
-      if (event === 'ack') pause = settings.reconnectionDelay; // the bridge works, so the pauses are short again
+      if (event === 'ack' || event === 'pong') attempts = 0;
       subscriptions.receive(frame);
-      to.frame(frame);
+      tell(frame);
     }
   }
 
@@ -119,12 +112,9 @@ export function Connection(settings, jobs, to) {
     link = from;
     connection.transport = from.kind;
     polls = from.kind === 'polling';
-    clearTimeout(timer); // also clears an interval
-    timer = setInterval(subscriptions.turn, TURN);
+    timer ??= setInterval(subscriptions.turn, TURN);
     for (const each of exchanges) each.again(limits);
-    if (begun && !upgrade) jobs.io.fire('reconnect', attempts);
-    begun = true;
-    attempts = 0;
+    if (attempts && !upgrade) jobs.io.fire('reconnect', attempts);
     if (!upgrade) jobs.fire('connect');
     jobs.fire('transport', from.kind);
     nudge();
@@ -132,30 +122,29 @@ export function Connection(settings, jobs, to) {
 
   function ended(which, code, reason) {
     if (which !== link) return which.close();
+    // After a timeout, the next way is tried immediately: an HTTP stream after WebSocket, polling after a stream.
+    const http = !connection.transport && fallback && reason === 'timeout' && which.kind !== 'polling';
     lose(reason === 'timeout' ? 'ping timeout' : code === 1006 ? 'transport close' : `${code} ${reason}`);
     if (!mayReturn(code) || (code === 4001 && source && !source.call)) return stop(new JobwsError(`the bridge refuses this client: ${code} ${reason}`, code));
     const error = unreachable(base, reason);
-    if (attempts >= 3) jobs.fire('connect_error', error);
-    if (settings.reconnection === false || attempts > settings.reconnectionAttempts) {
+    if (attempts >= 2) jobs.fire('connect_error', error);
+    if (settings.reconnection === false || attempts >= settings.reconnectionAttempts) {
       stop(error);
       return jobs.io.fire('reconnect_failed');
     }
-    // After a timeout, the next way is tried immediately: an HTTP stream after WebSocket, polling after a stream.
-    const http = attempts && fallback && reason === 'timeout' && which.kind !== 'polling';
     polls ||= http && which.kind === 'sse';
     // The pause is random up to a limit that doubles, so that clients do not all reconnect together.
-    timer = setTimeout(open, http ? 0 : Math.random() * Math.min(pause, settings.reconnectionDelayMax), http);
-    pause *= 2;
+    const longest = Math.min(settings.reconnectionDelay * 2 ** attempts, settings.reconnectionDelayMax);
+    timer = setTimeout(open, http ? 0 : Math.random() * longest, http);
   }
 
   /** Close the link. If there was a connection, `reason` says why it is lost. */
   function lose(reason) {
     const was = connection.transport;
-    const lost = link;
-    clearTimeout(timer);
+    link?.close();
+    clearTimeout(timer); // also clears an interval
     timer = link = connection.transport = null;
-    lost?.close();
-    subscriptions.lost();
+    subscriptions.again();
     if (was) jobs.fire('disconnect', reason);
   }
 
@@ -166,8 +155,7 @@ export function Connection(settings, jobs, to) {
     connection.failure = error;
     lose(reason);
     listen('removeEventListener');
-    subscriptions.fail(error);
-    to.stopped(error);
+    for (const each of exchanges) each.fail(error);
     if (reason !== 'io client disconnect') jobs.fire('connect_error', error);
   }
 

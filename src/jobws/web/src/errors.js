@@ -10,6 +10,9 @@ export class JobwsError extends Error {
   }
 }
 
+/** Returns an error as the answer to a request. */
+export const refusal = ({ code = 'disconnected', message }) => ({ error: { code, message } });
+
 const ofJob = (name, say) =>
   class extends JobwsError {
     name = name;

@@ -6,10 +6,10 @@ const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
 // The position at the end of a response may be 0.3 s older than its events [P4]. An earlier poll would repeat events.
 const POLL_PAUSE = 300;
-// Each new request sends all subscriptions again. So requests are gathered for GATHER ms, and GATHER_EACH ms more for each
-// subscription.
+// Each new request sends all subscriptions again. So requests are gathered for GATHER ms, and GATHER_KB ms more for each
+// kilobyte of the request before, where a subscription takes about a tenth of it.
 const GATHER = 50;
-const GATHER_EACH = 2;
+const GATHER_KB = 20;
 
 /**
  * A link over HTTP, with the methods of WebSocketLink. Each new request begins a `POST /events`, and aborts the one before.
@@ -21,28 +21,32 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   let poll;
   let silence;
   let upgrading;
-  let patience = 0; // until this time, a response with missing acks is not aborted
+  let size = 0; // of the last request, in kilobytes
+  let unanswered = 0; // how many messages of the last request have no answer yet
+  let patience = 0; // until this time, a response with missing answers is not aborted
 
   function nudge() {
     gathering ??= setTimeout(() => {
       gathering = null;
-      // If each new request aborted the response before, no ack would ever come.
-      if (to.awaited() && performance.now() < patience) return nudge();
+      // If each new request aborted the response before, no answer would ever come.
+      if (unanswered && performance.now() < patience) return nudge();
       if (to.messages().some(({ event }) => event !== 'unsubscribe-job')) ask();
-    }, GATHER + GATHER_EACH * to.size());
+    }, GATHER + GATHER_KB * size);
   }
 
   /** Send all subscriptions again, with positions, so no event comes twice. A poll waits for news for `wait` seconds. */
   function ask(wait = 0) {
     clearTimeout(poll);
     patience = wait ? 0 : performance.now() + timeout;
-    send(to.messages(true), wait);
+    to.again();
+    send(to.messages(), wait);
   }
 
   function send(messages, wait) {
     abort.abort();
     abort = new AbortController();
     listen(STREAM_SILENCE);
+    unanswered = messages.length;
     answer(messages, wait, abort.signal);
   }
 
@@ -50,7 +54,9 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
     const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
     try {
       const url = `${base}/events${polls ? `?wait=${wait}` : ''}`;
-      const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(messages), signal, cache: 'no-store' });
+      const body = JSON.stringify(messages);
+      size = body.length / 1000;
+      const response = await fetch(url, { method: 'POST', headers, body, signal, cache: 'no-store' });
       if (!response.ok) {
         const { detail } = await response.json().catch(() => ({}));
         const refused = response.status === 401 || response.status === 403;
@@ -81,6 +87,7 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
     } else if (data) {
       listen(STREAM_SILENCE);
       to.frame(data);
+      if (unanswered && JSON.parse(data).ref !== undefined) unanswered--;
     }
   }
 

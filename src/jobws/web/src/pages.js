@@ -1,5 +1,6 @@
 /** Jobs that a page subscribes with `emit('subscribe-job', …)`. Their events go to the page's handlers. */
 
+import { refusal } from './errors.js';
 import { asId, BAD_ID } from './following.js';
 import { Repeats } from './repeats.js';
 import { OUTCOMES, wants } from './subscription.js';
@@ -19,7 +20,6 @@ export function Pages(jobs, subscriptions) {
     const page = {
       asked,
       until: until === 'end',
-      stays: true,
       get events() {
         return page.wanted ?? jobs.names.filter((name) => !OWN.includes(name) && bytes(name) <= 64);
       },
@@ -33,10 +33,11 @@ export function Pages(jobs, subscriptions) {
         if (page.until && OUTCOMES.includes(event)) pages.delete(key);
         jobs.fire(event, data);
       },
-      refuse({ code = 'unavailable', message }) {
+      refuse(error) {
         pages.delete(key);
-        page.answer({ error: { code, message } });
+        page.stopped(error);
       },
+      stopped: (error) => page.answer(refusal(error)),
     };
     pages.set(key, page);
     return page;
@@ -44,7 +45,7 @@ export function Pages(jobs, subscriptions) {
 
   function subscribe({ jobId, queue, events, until, after, logs }) {
     const id = asId(jobId);
-    if (!id) return { error: { code: 'bad-job-id', message: BAD_ID } };
+    if (!id) return refusal({ code: 'bad-job-id', message: BAD_ID });
     const key = keyOf(queue, id);
     const before = pages.get(key);
     const page = before ?? Page(key, until);
@@ -88,8 +89,5 @@ export function Pages(jobs, subscriptions) {
         const { acknowledged, chosen } = pages.get(keyOf(queue, data?.jobId))?.subscription ?? {};
         return acknowledged && wants(chosen, event);
       }),
-
-    /** Answer all waiting requests with an error. */
-    refuse: (answer) => pages.forEach((page) => page.answer(answer)),
   };
 }

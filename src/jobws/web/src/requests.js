@@ -1,5 +1,6 @@
 /** All requests except those for jobs: requests that wait for an answer, and subscriptions to send on each connection. */
 
+import { refusal } from './errors.js';
 import { resume } from './logs.js';
 
 /** Calls `nudge` when there is a request to send. `next` returns a ref that no other request has. */
@@ -34,8 +35,6 @@ export function Requests(jobs, next, nudge) {
     /** Let `unsent` return all requests once more. */
     again: () => all().forEach((request) => (request.sent = false)),
 
-    awaited: () => [...unanswered.values()].some(({ sent }) => sent),
-
     /** Take a frame. With `logs`, it comes from the log, whose subscription must be able to resume. */
     take(frame, logs) {
       const { event, data, ref } = frame;
@@ -47,8 +46,8 @@ export function Requests(jobs, next, nudge) {
     },
 
     /** Answer all waiting requests with an error. */
-    refuse(answer) {
-      for (const { resolve } of unanswered.values()) resolve(answer);
+    fail(error) {
+      for (const { resolve } of unanswered.values()) resolve(refusal(error));
       unanswered.clear();
     },
   };

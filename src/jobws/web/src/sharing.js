@@ -52,6 +52,10 @@ export function Sharing(subscriptions) {
           if (outcome || event === 'gap' || (event === 'job-log' ? logs : wants(events, event))) deliver(frame);
       },
       refuse: (error) => over().forEach(({ refuse }) => refuse(error)),
+      stopped(error) {
+        subscriptions.leave(group.subscription);
+        group.refuse(error);
+      },
     };
     latest.set(key, group);
     return group;

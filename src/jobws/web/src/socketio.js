@@ -25,21 +25,16 @@ export class Jobs extends Emitter {
     super();
     const settings = settingsOf(url, options);
     let delay; // before the next new token is fetched, in milliseconds
-    const connection = (this.#connection = Connection(settings, this, {
-      frame: (frame) => {
-        const { event, data, ref, sub } = frame;
-        requests.take(frame, settings.endpoint === '/logs');
-        // Answers, and frames of subscriptions that have a name, do not go to the handlers of the page.
-        if (ref !== undefined || (typeof sub === 'number' && event !== 'ended') || event === 'pong' || pages.tells(event, data)) return;
-        if (event === 'expiring' && settings.token?.call) {
-          setTimeout(() => connection.token().then((token) => this.emit('authenticate', { token }), connection.stop), delay);
-          delay = 10000; // a new token may expire soon, too
-        }
-        this.fire(event, data);
-      },
-      stopped({ code = 'disconnected', message }) {
-        for (const each of [requests, pages]) each.refuse({ error: { code, message } });
-      },
+    const connection = (this.#connection = Connection(settings, this, (frame) => {
+      const { event, data, ref, sub } = frame;
+      requests.take(frame, settings.endpoint === '/logs');
+      // Answers, and frames of subscriptions that have a name, do not go to the handlers of the page.
+      if (ref !== undefined || (typeof sub === 'number' && event !== 'ended') || event === 'pong' || pages.tells(event, data)) return;
+      if (event === 'expiring' && settings.token?.call) {
+        setTimeout(() => connection.token().then((token) => this.emit('authenticate', { token }), connection.stop), delay);
+        delay = 10000; // a new token may expire soon, too
+      }
+      this.fire(event, data);
     }));
     const { subscriptions, requests } = connection;
     this.#requests = requests;

@@ -13,10 +13,11 @@ export const bytes = (text) => new TextEncoder().encode(text).length;
 
 /**
  * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `until` (whether
- * it ends with the first outcome), `stays` (whether it stays when the connection stops), and callbacks:
+ * it ends with the first outcome), and callbacks:
  * - `deliver(frame, own)`: a frame, and whether it is for this subscription alone;
  * - `answer(result, known)`: an answer, and whether the job exists or did exist;
- * - `refuse(error)`: the error that ends the subscription.
+ * - `refuse(error)`: the error that ends the subscription;
+ * - `stopped(error)`: the connection stops, because of this error. A watcher that does not leave stays for the next one.
  */
 export function Subscriptions(changed) {
   let limits;
@@ -42,10 +43,9 @@ export function Subscriptions(changed) {
 
   /** Take the name of a subscription away. With `tell`, unsubscribe it at the bridge. */
   function release(each, tell = true) {
-    const { name: sub, queue, jobId } = each;
+    if (named.delete(each.name) && tell) leaving.push({ sub: each.name, jobId: each.jobId, queue: each.queue });
     each.name = null;
     each.acknowledged = false;
-    if (named.delete(sub) && tell) leaving.push({ sub, jobId, queue });
     changed();
   }
 
@@ -53,18 +53,6 @@ export function Subscriptions(changed) {
     all.delete(each);
     waiting.delete(each);
     release(each, tell);
-  }
-
-  function refuse(each, error) {
-    leave(each, false);
-    each.watcher.refuse(error);
-  }
-
-  function lost() {
-    waiting.clear();
-    asked.clear();
-    for (const each of all) release(each, false);
-    leaving.length = 0;
   }
 
   /** Let the oldest subscriptions give their places to those that wait. */
@@ -81,7 +69,7 @@ export function Subscriptions(changed) {
     if (middle && (tooLarge || items.length > limits.maxSubscriptions))
       return [items.slice(0, middle), items.slice(middle)].flatMap((half) => messages(event, half));
     asked.set(message.ref, items);
-    if (tooLarge) settle(named.get(items[0].sub), 0, { error: { code: 'too-large', message: 'too large for the bridge' } });
+    if (tooLarge) answered(message.ref, { error: { code: 'too-large', message: 'too large for the bridge' } });
     return tooLarge ? [] : [message];
   }
 
@@ -90,11 +78,11 @@ export function Subscriptions(changed) {
     // If places are scarce, the bridge evicts subscriptions whose job has ended [S10], so they do not count.
     const free = limits.maxSubscriptions - (waiting.size && busy().length);
     const chosen = [...waiting].slice(0, Math.max(0, free));
-    for (const each of chosen) {
+    const items = chosen.map((each) => {
       waiting.delete(each);
       named.set((each.name = next()), each);
-    }
-    const items = chosen.map((each) => each.item());
+      return each.item();
+    });
     return [...messages('unsubscribe-job', leaving.splice(0)), ...messages('subscribe-job', items)];
   }
 
@@ -124,11 +112,12 @@ export function Subscriptions(changed) {
   function settle(each, common, result) {
     const { queue, jobId, watcher } = each;
     const { error, unknown, gap } = result;
-    if (PASSING.includes(error?.code)) {
-      release(each, false);
-      return setTimeout(() => all.has(each) && !each.name && want(each), 500 + 1000 * Math.random());
+    if (error) {
+      release(each, false); // the bridge has ended it
+      if (PASSING.includes(error.code)) return setTimeout(() => all.has(each) && !each.name && want(each), 500 + 1000 * Math.random());
+      leave(each);
+      return watcher.refuse(new JobwsError(`${jobId}: ${error.message}`, error.code));
     }
-    if (error) return refuse(each, new JobwsError(`${jobId}: ${error.message}`, error.code));
     const vanished = each.acknowledge(common, result);
     watcher.answer({ ...result, after: { ...each.after } }, !unknown || vanished.length);
     if (gap) watcher.deliver({ event: 'gap', data: { queue: queue ?? null, jobs: [jobId] } }, true);
@@ -137,25 +126,22 @@ export function Subscriptions(changed) {
   }
 
   function hand(each, frame, own = true) {
-    const { watcher } = each;
     each.take(frame);
     // The bridge has ended the subscription, too, unless the client itself made this event [S5].
-    if (watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
-    watcher.deliver(frame, own);
+    if (each.watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
+    each.watcher.deliver(frame, own);
   }
 
   return {
-    next, leave, want, lost, turn, unsent, receive,
+    next, leave, want, turn, unsent, receive,
     join: (...how) => want(Subscription(...how)),
-    /** Request all subscriptions again, on a new connection with the limits `given`, or as on a new connection. */
+    /** Forget what was requested, and request all subscriptions as on a new connection, which has the limits `given`. */
     again(given = limits) {
       limits = given;
-      lost();
+      for (const each of [named, waiting, asked]) each.clear();
+      leaving.length = 0;
       [...all].sort((a, b) => a.idle() - b.idle()).forEach(want);
     },
-    /** Refuse all watchers except those that stay, since the connection stops. */
-    fail: (error) => all.forEach((each) => each.watcher.stays || refuse(each, error)),
-    size: () => all.size,
-    awaited: () => [...named.values()].some(({ acknowledged }) => !acknowledged),
+    fail: (error) => all.forEach(({ watcher }) => watcher.stopped(error)),
   };
 }
