@@ -161,7 +161,10 @@ def _level(number: int) -> str:
 
 
 def _program() -> str:
-    """Return the program's name: the name of its file, or of the package if the file is `__main__.py`."""
+    """Return the program's name: the name of its file, or of the package if the file is `__main__.py`.
+
+    Return `python` if there is no such name, as in an interactive session or with `python -c`.
+    """
     path = PurePath(sys.argv[0] if sys.argv else "")
     name = path.parent.name if path.stem == "__main__" else path.stem
     return "python" if name in ("", "-c", "-m") else name

@@ -175,9 +175,10 @@ class Writer:
                 self._hurry.clear()
 
     def _gather(self) -> None:
-        """Add waiting entries to the batch, and one that counts dropped entries, if some were dropped.
+        """Move waiting entries to the batch. If entries were dropped, put one with their number before the next one.
 
-        If the batch is empty and no entry waits, wait for an entry, or for the None of `_nudge`.
+        If the batch is empty and no entry waits, wait for an entry. `_nudge` ends this wait, too, and the batch may
+        then stay empty.
         """
         size = sum(item.size for item in self._batch)
         wait = not self._batch

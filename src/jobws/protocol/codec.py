@@ -67,9 +67,10 @@ class Frame:
 
     @property
     def wire(self) -> tuple[bytes | memoryview, ...]:
-        """The whole WebSocket frame in pieces: final, text, not masked (RFC 6455 §5.2). Built once, then shared.
+        """The whole WebSocket frame, in one or two pieces. Built once, then shared.
 
-        Only the first piece of a frame is `bytes`, so a reader of many pieces sees where a frame begins.
+        It is a text frame that is final and not masked (RFC 6455 §5.2). Only the first piece is `bytes`, so the type
+        of a piece shows whether a frame begins with it.
         """
         if self._wire is None:
             begin = _header(0x81, len(self)) + self.head
@@ -104,12 +105,12 @@ def encode(message: ServerMessage | LogAnswer) -> Frame:
 
 
 def encode_data(data: JobLogData) -> bytes:
-    """Return the payload of a job's log lines as JSON, from which `tail_of` makes the end of a frame."""
+    """Return the `data` of a frame `job-log` as JSON, from which `tail_of` makes the end of the frame."""
     return _encode_json(data)
 
 
 def tail_of(data: bytes) -> bytes:
-    """Return the end of every frame that has the payload `data`, which is JSON in valid UTF-8."""
+    """Return the end of a frame, from the key `data` on. The argument is the key's value, JSON in valid UTF-8."""
     return b',"data":%b}' % data
 
 
@@ -211,7 +212,8 @@ def decode_list(text: str, subject: str, most: int, items: str) -> Iterator[str]
         items: What the items are called in an error message.
 
     Raises:
-        RequestError: `bad-json`, `too-deep`, `bad-data` for another value than a list, or `too-many`.
+        RequestError: `bad-json`, `too-deep`, `bad-data` for another value than a list, or `too-many`. The call raises
+            it. Iterating over the result raises nothing.
     """
     commas = text.count(",")
     if commas > MAX_COMMAS:

@@ -119,8 +119,8 @@ class Results(Struct):
 class JobLogs(Struct, rename="camel"):
     """Log lines of one job, the oldest first.
 
-    `first` is the index of the first of these lines in Redis's list, and `total` the length of the list. `next` is the
-    index after the last of these lines, or null at the end of the list.
+    `first` is the index in Redis's list at which these lines begin, or would begin if there are none. `total` is the
+    length of the list. `next` is the index after the last of these lines, or null at the end of the list.
     """
 
     queue: str

@@ -141,7 +141,10 @@ def parse_position(text: str) -> tuple[str, str | None] | None:
 
 
 def position(stream_id: str | bytes) -> Position:
-    """Return a stream id as two integers. The id must come from Redis, or have been checked before."""
+    """Return a stream id as two integers. It is not checked, and must be complete, such as `1795435729358-0`.
+
+    Ids from Redis, and those that `parse_position` returns, are complete.
+    """
     milliseconds, _, sequence = stream_id.partition("-") if isinstance(stream_id, str) else stream_id.partition(b"-")
     return int(milliseconds), int(sequence)
 

@@ -55,12 +55,15 @@ def digest(line: bytes) -> bytes:
 
 
 def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobLogPositions | None:
-    """Return the positions from the `logs` of a subscription, or None if the client wants no lines.
+    """Return the positions from the `logs` of a subscription, by queue label, or None if the client wants no lines.
+
+    The client wants all lines of a queue that is absent. So the result is empty if it wants lines, but sent no
+    position, or only positions that are ignored.
 
     Args:
         value: The JSON value that the client sent.
         queue: The queue of the subscription; None for a subscription to all queues.
-        queues: The labels that the bridge knows. Positions in other queues are ignored.
+        queues: The labels that the client may name. Positions under other labels are ignored.
 
     Raises:
         RequestError: `bad-logs`.

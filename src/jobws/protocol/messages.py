@@ -71,8 +71,8 @@ class HelloData(Struct, rename="camel", frozen=True):
     `heartbeat` is the interval of the server's WebSocket pings in seconds. `queues` are the labels of up to 100 queues
     that the client may see: first those of the bridge's settings, then others in the order in which it found them.
     `without_events` are the labels among them whose event stream is switched off (`maxLen: 0`). Of jobs in these
-    queues, clients get only the outcomes, up to a second late. `queue_count` is the number of all queues. `auth` is
-    true if the client must send `authenticate` before any other request; `hello` then names no queues.
+    queues, clients get only the outcomes, up to a second late. `queue_count` is how many queues the client may see.
+    `auth` is true if the client must send `authenticate` before any other request; `hello` then names no queues.
     """
 
     protocol: str
@@ -129,10 +129,11 @@ class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
 
     `jobs` are the snapshots of the item's job, one from each queue that has it. `left` says whether there was a
     subscription to end, in the answer to `unsubscribe-…`. `error` says why the item was refused. If `unknown` is true,
-    no queue has the job (with `until`: or only with an outcome that is not sent again), and no past event follows. If
-    `gap` is true, events after the `after` of the request may be missing. If `ambiguous` is true, several queues have
-    the id, so without `after` only outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item
-    does not exist yet. `after` is where the subscription begins, as far as this differs from the ack's common `after`.
+    no past event follows, and no queue has the job. With `until`, a queue may have it, if it has ended there and its
+    outcome is not sent: the client has it, or it is too old (see `ambiguous`). If `gap` is true, events after the
+    `after` of the request may be missing. If `ambiguous` is true, several queues have the id, so without `after` only
+    outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is
+    where the subscription begins, as far as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET
@@ -280,7 +281,8 @@ class JobLogData(Struct, rename="camel", frozen=True, omit_defaults=True):
     `first` is the number of the first of these lines: how many lines came before it. Lines that were trimmed before the
     list was first read for the client do not count. `position` is where the subscription continues after the last line.
     If `gap` is true, lines before the first one may be missing, and the numbers begin again: `first` is then an index
-    in the present list. They also begin again, from 0, if the list was empty. If `truncated` is true, a line was cut.
+    in the present list. When the bridge finds the list empty, as after `clearLogs`, the numbers begin again from 0,
+    without `gap`. If `truncated` is true, a line was cut.
     """
 
     queue: str

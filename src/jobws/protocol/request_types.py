@@ -131,7 +131,10 @@ class Sight(Protocol):
 
     @property
     def line_queues(self) -> frozenset[str] | None:
-        """The queues whose lines of the log may be read. None means those of every queue."""
+        """The queues about whose jobs lines of the log may be read. None means every queue.
+
+        Lines that name no queue may be read only if `may_read_lines(None)` is true.
+        """
         ...
 
     def container(self, labels: Container[str]) -> Container[str]:

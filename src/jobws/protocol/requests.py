@@ -44,8 +44,7 @@ _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-qu
 def parse_ref(value: object) -> Ref | None:
     """Return the `ref` of a request, or None if the request has none.
 
-    Raises:
-        RequestError: `bad-ref`. The answer then has no `ref`.
+    Raises RequestError (`bad-ref`) if `value` cannot be one. The answer then has no `ref`.
     """
     return _name(value, "bad-ref", "`ref`")
 
@@ -97,8 +96,7 @@ def parse_request(
 def parse_authenticate(data: object, ref: Ref | None) -> Authenticate:
     """Return the request `authenticate` with this data. Its token is not checked.
 
-    Raises:
-        RequestError: `bad-data`. The data is no object with a token.
+    Raises RequestError (`bad-data`) if the data is no object with a token.
     """
     token = data.get("token") if isinstance(data, dict) else None
     if not isinstance(token, str):
@@ -111,8 +109,7 @@ def parse_rooms(
 ) -> tuple[SubscriptionKey | ItemError, ...]:
     """Return the jobs in `data`, the body of HTTP's `/lookup`. The other arguments are those of `parse_request`.
 
-    Raises:
-        RequestError: `data` is wrong as a whole.
+    Raises RequestError if `data` is wrong as a whole.
     """
     parser = _Parser(queues, max_items, sight)
     return parser.each(data, lambda value: parser.readable(_job(value)))[0]
@@ -139,7 +136,10 @@ class _Parser:
         self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
     def each(self, data: object, parse: Callable[[object], Item]) -> tuple[tuple[Item | ItemError, ...], bool]:
-        """Return the items of `data`, and whether they came as a list. The error of a single item is raised."""
+        """Return the items of `data`, and whether they came as a list.
+
+        An error in an item of a list becomes an ItemError. If `data` is one item and no list, its error is raised.
+        """
         values = _items_of(data)
         if values is None:
             return (parse(data),), False

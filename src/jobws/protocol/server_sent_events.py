@@ -29,7 +29,10 @@ _QUEUE: Final = '{"queue":'
 
 
 class Parts(NamedTuple):
-    """The parts of a frame. `position` is its `id`, `sub` the name of its subscription, `data` JSON text in UTF-8."""
+    """The parts of a frame. `position` is its `id`, and `sub` the name of its subscription; None if it has none.
+
+    `data` is JSON text in UTF-8.
+    """
 
     event: str
     position: str | None

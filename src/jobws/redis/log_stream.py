@@ -217,15 +217,16 @@ class LogCursor:
 
         Call this for each page, before `pass_by` for its entries.
 
-        Redis trims the oldest entries first. So entries are missing only if the oldest remaining entry comes after this
-        cursor. The cursor then moves to just before that entry. The number of missing entries is the number of all
-        trimmed entries, minus `count`. If one of the two is unknown, the number is an estimate; for a cursor at `0-0`,
-        the result is then None.
+        If the highest id of the stream is lower than this cursor, the stream was created again, or lost its last
+        entries. The cursor then moves to `0-0`. The result is the number of all trimmed entries (0 if unknown), as an
+        approximate number.
 
-        If the highest id of the stream is lower than the cursor, the stream was created again, or lost its last
-        entries. The cursor then moves to `0-0`. If fewer than `count` entries were trimmed, the stream was created
-        again, too. In both cases the result is the number of all trimmed entries, as an approximate number; 0 if
-        unknown.
+        Redis trims the oldest entries first. So otherwise entries are missing only if the oldest remaining entry comes
+        after this cursor, or if none remains and the highest id comes after it. The cursor then moves to just before
+        the oldest entry, or to the highest id. The result is the number of all trimmed entries, minus `count`; None
+        if this is 0. If it is less than 0, the stream was created again, and the result is the number of all trimmed
+        entries, as an approximate number. If one of the two numbers is unknown, the result is an estimate, or None for
+        a cursor that was at `0-0`.
 
         When the cursor moves, `count` becomes the number of all trimmed entries; None if unknown.
 
@@ -266,7 +267,11 @@ class LogCursor:
 
 
 def _estimate(stream_id: str, state: State) -> int:
-    """Estimate how many entries were trimmed after `stream_id`, from the rate at which the remaining ones came."""
+    """Estimate how many entries were trimmed after `stream_id`, from the rate at which the remaining ones came.
+
+    If only one remains, or if they came in the same millisecond, they count as having come within 1 ms. The result is
+    at least 1. It is 1 if none remains.
+    """
     first, last = position(state.first)[0], position(state.generated)[0]
     gone = max(first - position(stream_id)[0], 1)
     return max(1, state.length * gone // max(last - first, 1)) if state.length else 1

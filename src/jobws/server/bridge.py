@@ -62,7 +62,7 @@ class Bridge:
         intervals: Times that are not settings, such as how often files of keys are read again. See `Intervals`.
         authenticate: Says who a client is, in place of keys: an async function that takes the headers of a request (a
             mapping, with names in lower case) and its token (None: there is none), and returns an `Identity`, or None
-            to refuse. It is also called for the request `authenticate` of a WebSocket, then without headers.
+            to refuse. It is also called for the request `authenticate` of a WebSocket, then with an empty mapping.
 
     Raises:
         ConfigurationError: The settings cannot work, or keys cannot be read or fetched.

@@ -80,7 +80,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
         Args:
             subscription: The subscription. If it is no longer pending, nothing happens.
             cursor: The cursor after which its lines begin.
-            end: The id of the last line that the stream has now. Lines up to this id are sent as replayed.
+            end: Lines up to this id are sent as replayed. It is `0-0` if the stream has had no line yet.
             gap: Whether lines before `cursor` may be missing.
         """
         if subscription is not self._pending:
@@ -93,7 +93,10 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self.outbox.flush()
 
     def fail(self, subscription: LogSubscription, error: ItemError) -> None:
-        """Refuse a pending subscription. The subscription that was answered before stays."""
+        """Refuse a pending subscription. The subscription that was answered before stays.
+
+        If `subscription` is no longer pending, nothing happens.
+        """
         if subscription is self._pending:
             self._pending = None
             self._end(subscription)

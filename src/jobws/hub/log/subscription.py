@@ -35,7 +35,7 @@ class LogSubscription:
         client: The client.
         request: The request.
         cursor: How far past lines were sent. None before the answer.
-        end: The id of the stream's last line when the subscription was answered.
+        end: Lines up to this id are sent as replayed; `0-0` if the stream had had no line. Empty before the answer.
         live: Whether the subscription gets lines when they happen.
         ended: Whether the subscription has ended.
         on_end: Called when the subscription ends. The task that answers the subscription and reads past lines for it
@@ -122,8 +122,8 @@ class LogSubscription:
         """Count lines that were trimmed from the stream before they were read, and send `dropped` if there is room.
 
         With a filter, the number is approximate, since it is not known how many of the lines the filter would have
-        chosen. If the client may not read every line, the number is 0, since the true number would tell how many lines
-        there are that the client may not read.
+        chosen. If the client may not read every line, these lines count as 0 lines, since the true number would tell
+        how many lines there are that the client may not read. `dropped` is sent even if its number is 0.
         """
         count = missing.count if self.request.filter == self.request.asked else 0
         self._drop(count, approximate=missing.approximate or not self.request.filter.is_open)
@@ -145,9 +145,10 @@ class LogSubscription:
         self._hub.due(self)
 
     def append_dropped(self) -> None:
-        """Append `dropped` with the number of lines missed since the last `dropped`, if there are any.
+        """Append `dropped` with the number of lines missed since the last `dropped`, if lines were missed.
 
-        The count begins again. If the subscription has ended, no frame is sent. The caller flushes.
+        The number may be 0, see `miss`. The count begins again. If the subscription has ended, no frame is sent. The
+        caller flushes.
         """
         if self._has_missed and not self.ended:
             data = DroppedData(self._dropped, self._approximate or UNSET)

@@ -37,9 +37,10 @@ def decode_record(text: str, subject: str) -> object:
     """Return the JSON value of a log record, for `parse_record`.
 
     If the text has at most LARGE characters, this is the whole value. From a longer text, keys without a meaning are
-    left out. A value of more than MAX_FIELDS_BYTES that is not a string becomes an empty one. A message is shortened to
-    MAX_MESSAGE_BYTES + 1 characters, so that it still counts as too large. If keys were left out, or if `fields` was
-    too large, `fields` gets the key `truncated`. A text that is no object becomes a value that `parse_record` refuses.
+    left out. A value of more than MAX_FIELDS_BYTES that is not a string becomes an empty list or object. A message is
+    shortened to MAX_MESSAGE_BYTES + 1 characters, so that it still counts as too large. If keys were left out, or if
+    `fields` was too large, `fields` gets the key `truncated`. A text that is no object becomes a value that
+    `parse_record` refuses.
 
     Args:
         text: The JSON text.

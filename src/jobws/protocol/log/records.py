@@ -68,7 +68,10 @@ class LogRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 def parse_level(text: str) -> str | None:
-    """Return the level that `text` names, in upper or lower case, or None."""
+    """Return the level of LEVELS that `text` names, or None if it names none.
+
+    `text` may be in upper or lower case, and may be a synonym, such as `warn`.
+    """
     name = text.lower()
     name = _SYNONYMS.get(name, name)
     return name if name in LEVELS else None

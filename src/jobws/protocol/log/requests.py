@@ -31,10 +31,10 @@ _KNOWN: Final = "subscribe-logs, unsubscribe-logs, ping, authenticate"
 
 
 class LogFilter(Struct, frozen=True):
-    """The lines that a client wants. A filter of None passes every line.
+    """The lines that a client wants: those that meet every condition. An attribute that is None is no condition.
 
-    `severity` is the rank of the lowest level that passes. `text` is in lower case, and is searched in the message in
-    lower case. `has_queue` passes only lines that name a queue.
+    A set has the values that pass. `severity` is the rank of the lowest level that passes. `text` is in lower case, and
+    is searched in the message in lower case. If `has_queue` is true, only lines that name a queue pass.
     """
 
     severity: int = 0
@@ -45,7 +45,7 @@ class LogFilter(Struct, frozen=True):
     has_queue: bool = False
 
     def wants(self, record: LogRecord) -> bool:
-        """Whether the filters other than `text` pass `record`. Searching a large message for `text` takes long."""
+        """Whether `record` meets the conditions other than `text`. Searching a large message for `text` takes long."""
         return (
             (not self.severity or severity(record.level) >= self.severity)
             and (self.sources is None or record.source in self.sources)
@@ -67,8 +67,8 @@ class SubscribeLogs(Struct, frozen=True):
     """The request `subscribe-logs`.
 
     `after` is a stream id: every later line is wanted. `tail` is how many of the last lines are wanted. At most one of
-    them is set. If neither is, lines are wanted from now on. `asked` has the filters of the client, and `filter` passes
-    only those lines among them that the client may read.
+    them is set. If neither is, lines are wanted from now on. `asked` passes the lines that the client asked for, and
+    `filter` those of them that it may read.
     """
 
     asked: LogFilter
@@ -93,7 +93,8 @@ class LogSession(BaseSession[LogRequest]):
     Args:
         max_message_bytes: The largest message that a client may send.
         sight: What the client may read.
-        by_queue: Whether a line's `queue` is the label of the queue, so that lines can be told apart by it.
+        by_queue: Whether a line's `queue` is the label of the queue. If it is not, a client that may not read every
+            line is refused, since the bridge cannot tell which lines it may read.
     """
 
     __slots__ = ("_by_queue",)
@@ -132,7 +133,7 @@ class LogSession(BaseSession[LogRequest]):
 
 
 def _subscription(data: object) -> tuple[LogFilter, int | None, str | None]:
-    """Return the filters, and `tail` and `after`."""
+    """Return the client's filter, and `tail` and `after`."""
     if data is None:
         data = {}
     if not isinstance(data, dict):

@@ -55,7 +55,9 @@ class JobLogPages:
         return json_answer(JobLogs(queue.label, job_id, texts, first, total, end if end < total else None))
 
     async def _lines(self, queue: Queue, job_id: str, start: int, limit: int) -> tuple[list[bytes], int, int]:
-        """Return the lines, the index of the first one, and how many lines the job has.
+        """Return the lines, the index at which they begin, and how many lines the job has.
+
+        If there are no lines from `start` on, the index is the one at which they would begin.
 
         Args:
             queue: The queue.

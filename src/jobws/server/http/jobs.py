@@ -62,10 +62,11 @@ class JobLookups:
         """Return a job, or the list of jobs with this id if no queue is named.
 
         With `?wait=SECONDS`, this first waits until one of these jobs has ended, but for that time at most. Then it
-        returns their present state.
+        returns their present state. If there is no such job yet, this waits, too, since one may be added.
 
         Raises:
-            RequestError: `unknown-job`: there is no such job; or the request is refused for another reason.
+            RequestError: `unknown-job`: there is no such job, even after the wait; or the request is refused for
+                another reason.
             RedisUnavailableError: Redis did not answer.
         """
         service, identity = self._service, identity_of(request)

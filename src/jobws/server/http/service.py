@@ -197,6 +197,9 @@ class Service:
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
         """Return the snapshots of `jobs`, with or without their results.
 
+        A job that does not exist is None or absent. If Redis answers with an error for one job, an ItemError stands in
+        place of its snapshot.
+
         Raises RedisUnavailableError, also while the bridge is not running.
         """
         self._check_running()

@@ -41,7 +41,7 @@ class Beginning(NamedTuple):
 
     Attributes:
         cursor: The subscription gets the lines after this cursor.
-        end: The id of the last line that the stream has now. Lines up to this id are sent as replayed.
+        end: Lines up to this id are sent as replayed. It is `0-0` if the stream has had no line yet.
         gap: Whether lines that the client should have got may be missing before `cursor`.
     """
 
