@@ -31,6 +31,16 @@ def test_a_client_that_is_closed_is_sent_what_waits_and_heard_no_more() -> None:
     assert not client.fanout.rooms
 
 
+def test_nobody_is_woken_for_a_client_that_is_gone() -> None:
+    client = Client(Bridge())
+    client.subscribe({"jobId": "1", "queue": "http"})
+    client.woken = 0
+    client.hub_client.leave()
+    client.hub_client.close(Close(CloseCode.NORMAL, "the bridge stops"))
+    assert client.woken == 0
+    assert not client.fanout.rooms
+
+
 def test_a_message_that_is_answered_wakes_the_writer() -> None:
     client = Client(Bridge())
     for message in ("ping", "nonsense"):
