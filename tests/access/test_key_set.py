@@ -95,6 +95,16 @@ def test_files_that_are_refused(content: bytes, reason: str) -> None:
     assert str(refused.value) == f"keys.json: {reason}"
 
 
+def test_a_key_set_has_a_number_of_keys() -> None:
+    keys = [{**ED, "kid": str(number)} for number in range(1_001)]
+    assert len(read_jwks("keys.json", jwks(*keys[:100]))) == 100
+    for several, count in ((keys[:101], "101"), (keys, "1,001")):
+        with pytest.raises(ConfigurationError) as refused:
+            read_jwks("keys.json", jwks(*several))
+        sentence = f"keys.json: it has {count} keys, and may have 100; leave out those that sign no tokens"
+        assert str(refused.value) == sentence
+
+
 def test_secrets() -> None:
     key = read_secret("file", SECRET + b"\r\n")
     assert (key.algorithm, key.kid, key.material) == (Algorithm.HS256, None, SECRET)

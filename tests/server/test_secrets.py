@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
@@ -35,8 +35,8 @@ TOKENS = {
 PATHS = ("/whoami", "/queues", "/metrics", "/readyz", "/jobs/http/1", "/nowhere")
 
 
-def requests(url: str, token: str) -> Iterator[bytes]:
-    """Send the token with every carrier. Yield all that is answered."""
+def requests(url: str, token: str, *, subprotocol: bool = True) -> Iterator[bytes]:
+    """Send the token with every carrier, or all but the subprotocol. Yield all that is answered."""
     for headers in (
         {"Authorization": f"Bearer {token}"},
         {"Authorization": f"Bearer {token}", "Cookie": f"__Host-jobws={token}", "Sec-Fetch-Site": "same-origin"},
@@ -47,7 +47,7 @@ def requests(url: str, token: str) -> Iterator[bytes]:
             yield answer.body + repr(answer.headers).encode()
         answer = exchange("POST", url + "/logs", {"message": "hello"}, headers)
         yield answer.body + repr(answer.headers).encode()
-    for path in ("/ws", "/logs"):
+    for path in ("/ws", "/logs") if subprotocol else ():
         answer = exchange("GET", url + path, None, {**HANDSHAKE, "Sec-WebSocket-Protocol": f"jobws.v1, bearer.{token}"})
         yield answer.body + repr(answer.headers).encode()
 
@@ -79,12 +79,21 @@ async def test_a_bridge_tells_no_secret(redis: Redis, tokens_file: str, caplog: 
     assert not [secret for secret in (*secrets(), redis.url.split(":")[2].split("@")[0]) if secret in everything]
 
 
-def test_nor_does_a_mounted_one(redis: Redis, tokens_file: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_nor_does_a_mounted_one(
+    redis: Redis,
+    tokens_file: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    """At the level debug, uvicorn writes the subprotocols of each handshake, as docs/mounting.md says."""
     caplog.set_level(logging.DEBUG)
-    with mounted_bridge(
-        redis.url, "starlette", tokens_file=tokens_file, jwt_secret=SECRET.decode(), queues=("http",)
-    ) as url:
+    options: dict[str, Any] = {"tokens_file": tokens_file, "jwt_secret": SECRET.decode(), "queues": ("http",)}
+    with mounted_bridge(redis.url, "starlette", log_level=level, **options) as url:
         for token in TOKENS.values():
-            list(requests(url, token))
-    assert "token refused (bad-token)" in caplog.text
-    assert not [secret for secret in secrets() if secret in caplog.text]
+            list(requests(url, token, subprotocol=level == "info"))
+    written = caplog.text + "".join(capfd.readouterr())
+    assert "token refused (bad-token)" in written
+    assert '"GET /live/whoami HTTP/1.1" 200' in written
+    assert not [secret for secret in secrets() if secret in written]

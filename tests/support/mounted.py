@@ -36,9 +36,9 @@ def new_app(kind: str, **arguments: Any) -> Starlette:
 
 @contextmanager
 def mounted_bridge(
-    redis_url: str, kind: str, authenticate: Authenticate | None = None, **settings: Any
+    redis_url: str, kind: str, authenticate: Authenticate | None = None, *, log_level: str = "error", **settings: Any
 ) -> Iterator[str]:
-    """Serve an app with a mounted bridge until the end of the context.
+    """Serve an app with a mounted bridge until the end of the context. `log_level` is uvicorn's.
 
     Yield the bridge's base URL when it reads its queues.
     """
@@ -47,7 +47,7 @@ def mounted_bridge(
         bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings), authenticate=authenticate).result()
     app = new_app(kind, lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
-    with served(app) as url:
+    with served(app, log_level) as url:
         deadline = time.monotonic() + EVENTUALLY_SECONDS
         while bridge.queues.problems(0.0):
             assert time.monotonic() < deadline, bridge.queues.problems(0.0)
@@ -56,10 +56,10 @@ def mounted_bridge(
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
+def served(app: Starlette, log_level: str = "error") -> Iterator[str]:
     """Serve `app` with uvicorn, in a thread, until the end of the context. Yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_level=log_level, ws="websockets-sansio", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

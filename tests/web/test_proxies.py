@@ -41,7 +41,9 @@ OTHER_JOB: Final = (
 )
 
 
-NGINX: Final = f"pid nginx.pid; error_log stderr; daemon off; events {{}}\nhttp {{ access_log off; {TEMPORARY}\n"
+NGINX: Final = (
+    f"pid nginx.pid; error_log error.log info; daemon off; events {{}}\nhttp {{ access_log all.log; {TEMPORARY}\n"
+)
 
 
 def with_nginx(folder: Path, port: int, bridge: str, changes: Mapping[str, str]) -> AbstractContextManager[None]:
@@ -106,6 +108,10 @@ async def test_a_page_follows_its_job_through_a_proxy(
                 redis.add_event("http", "completed", "42", returnvalue="51")
                 await page.until(SEEN, [50, 51])
                 assert await page.run(OTHER_JOB) == "forbidden"
+    if run is with_nginx:
+        logged = "".join((tmp_path / name).read_text() for name in ("all.log", "error.log"))
+        assert "GET /live/jobws.js" in logged
+        assert token not in logged
 
 
 @pytest.mark.parametrize("run", [with_nginx, with_haproxy])
