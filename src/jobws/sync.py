@@ -99,6 +99,11 @@ class Jobs:
 
         Raises:
             TimeoutError: The job had not ended after `timeout_s`.
+            JobFailed: The job failed, and will not be tried again.
+            JobRemoved: The job was removed before it ended, alone or with its queue.
+            JobUnknown: Redis has neither the job nor its outcome. Never raised with `expect`.
+            ResponseError: The bridge refused the request; `code` and message say why.
+            RefusedError: The bridge refuses this client.
         """
 
         async def wait() -> object:

@@ -21,7 +21,7 @@ class Proxied:
     """ASGI middleware that sets `scope[ADDRESS]`, by which clients are limited, and puts `--root-path` before the path.
 
     For IPv6, this address is the /64, since one client may have all of it. None means that there is no limit: the
-    client is on loopback, or is itself a trusted proxy.
+    client is on loopback, is itself a trusted proxy, or has no IP address.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -39,10 +39,13 @@ class Proxied:
         await self._app(scope, receive, send)
 
     def address(self, scope: Scope) -> Address | None:
-        """Return the client's address: that of the connection, or the one that a trusted proxy names. None if unknown.
+        """Return the client's address: that of the connection, or the one that a trusted proxy names.
+
+        None means that the connection has no IP address, for example since it is a Unix socket.
 
         Each proxy appends the address from which it got the request. Read from the right, the first address that is not
-        trusted is the client's; anyone may have written those before it.
+        trusted is the client's; anyone may have written those to the left of it. If there is none, the address that was
+        read last is returned. Reading ends before a text that is no address.
         """
         client = scope.get("client")
         found = _parsed(client[0]) if client else None

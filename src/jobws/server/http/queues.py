@@ -32,10 +32,10 @@ class QueueListing:
         self._service = service
 
     async def queues(self, request: Request) -> Response:
-        """`GET /queues?limit=&cursor=`: the queues whose counts the caller may read.
+        """`GET /queues?limit=&cursor=`: a page of the queues whose counts the caller may read, with these counts.
 
-        A page begins with the first label after `cursor`. So queues that appear or vanish between two pages make no
-        other queue come twice or be left out.
+        The queues are sorted by their labels, as strings. A page begins with the first label after `cursor`. So queues
+        that appear or vanish between two pages make no other queue come twice or be left out.
         """
         asked = parameters(request, ("limit", "cursor"))
         limit, cursor = _limit(asked.get("limit"), NAMED_QUEUES), asked.get("cursor", "")
@@ -60,10 +60,13 @@ class QueueListing:
         return json_answer(QueueList(statuses, labels[limit - 1] if len(labels) > limit else None))
 
     async def jobs(self, request: Request) -> Response:
-        """`GET /queues/{queue}/jobs?state=&limit=&cursor=`.
+        """`GET /queues/{queue}/jobs?state=&limit=&cursor=`: a page of the queue's jobs that are in one state.
+
+        A request without `state` is refused. The job that came last, that ended last, or that is to run last comes
+        first.
 
         The ids are read before the jobs. A job that changes its state between these reads is returned in its new state,
-        and one that is removed is left out.
+        and one that is removed is left out. So a page may have fewer than `limit` jobs although others follow.
         """
         queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))

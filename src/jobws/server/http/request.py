@@ -105,7 +105,7 @@ async def json_body(request: Request, limits: BodyLimits) -> object:
 
 
 def content_type(request: Request) -> str:
-    """Return the content type of the body, in lower case and without parameters."""
+    """Return the content type of the body, in lower case and without parameters; "" if the request names none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

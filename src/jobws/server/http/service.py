@@ -195,10 +195,10 @@ class Service:
         return await self._result_store.ask(query)
 
     async def look_up(self, jobs: Collection[Job], *, results: bool) -> Found:
-        """Return the snapshots of `jobs`, with or without their results.
+        """Return the snapshots of `jobs`, by queue and job id, with or without their results.
 
         A job that does not exist is None or absent. If Redis answers with an error for one job, an ItemError stands in
-        place of its snapshot.
+        place of its snapshot. The dictionary may also have jobs for which other callers asked at the same time.
 
         Raises RedisUnavailableError, also while the bridge is not running.
         """

@@ -42,7 +42,11 @@ class Submitting:
         self._service = service
 
     async def submit(self, request: Request) -> Response:
-        """`POST /jobs/{queue}`, or `POST /jobs?queue=…`."""
+        """`POST /jobs/{queue}`, or `POST /jobs?queue=…`: adds a job.
+
+        The body is a `NewJob`: an object with the job's data, and optionally its name, its id and its options. The
+        answer is a `Submitted`, with the status 202.
+        """
         queue = await self._queue(request)
         body = shaped(await json_body(request, self._service.body_limits), NewJob)
         if not is_text(body.name):
@@ -51,7 +55,10 @@ class Submitting:
         return await self._add(request, queue, body.name, body.data, body.job_id, opts)
 
     async def analyze(self, request: Request) -> Response:
-        """`POST /analyze/{queue}`: the whole body is the job's data."""
+        """`POST /analyze/{queue}`: adds a job with the name `job`, whose data is the whole body.
+
+        The answer is that of `submit`.
+        """
         queue = await self._queue(request)
         data = await json_body(request, self._service.body_limits)
         return await self._add(request, queue, DEFAULT_NAME, data, None, {})
@@ -88,8 +95,8 @@ class Submitting:
         """Return what signs the token that the request asks for; None if it asks for none.
 
         Raises:
-            RequestError: `cannot-mint`: the request asks for a token, and the bridge has no key to sign it; or
-                `bad-data`.
+            RequestError: `cannot-mint`: the request asks for a token, and the bridge has no key to sign it. `bad-data`:
+                the query is malformed, or `withToken` is neither 1 nor true.
         """
         text = parameters(request, ("withToken",)).get("withToken")
         if text is None:
@@ -114,13 +121,17 @@ class Submitting:
 
 
 def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
-    """Return the id of a new job: the client's `jobId`, or one derived from the Idempotency-Key, or a random one.
+    """Return the id of a new job.
+
+    This is `wanted`, the `jobId` that the client sent. If that is None, the id is derived from `key`, the
+    Idempotency-Key. If both are None, the id is random.
 
     Two identities that send the same Idempotency-Key get different ids. Otherwise the second one would get the id of a
     job that belongs to the first one.
 
-    Ids that BullMQ for Node refuses are refused here (src/classes/job.ts, validateOptions), since its Python package
-    accepts some of them.
+    Raises:
+        RequestError: `bad-data`: the Idempotency-Key is empty. `bad-job-id`: `wanted` is malformed, or BullMQ for Node
+            would refuse it (src/classes/job.ts, validateOptions). BullMQ's Python package accepts some of these.
     """
     if key == "":
         raise RequestError("bad-data", "`Idempotency-Key`: it is empty")

@@ -95,7 +95,11 @@ class _Frames:
         self._asked = True
 
     def patience(self) -> float:
-        """Return the seconds until the next `pong`, the end of the wait, or the next check for missing outcomes."""
+        """Return the seconds until `step` must be called even if no frame comes.
+
+        It is called when a `pong` is due, and when the time of a long poll is over. While a long poll stays open only
+        because an outcome must still be sent, it is called every LOOK_SECONDS.
+        """
         now = anyio.current_time()
         if self._wait_until is not None:
             return LOOK_SECONDS
@@ -131,6 +135,8 @@ class _Frames:
 
     def _is_over(self, hub_client: JobClient, now: float) -> bool:
         """Whether a long poll ends now: it has an event, no subscription is left, or its time is over.
+
+        `now` is the time on anyio's clock.
 
         It does not end while requests are being served or past events are being read. It lasts up to OWED_SECONDS
         longer while an outcome must still be sent.

@@ -70,7 +70,8 @@ class JobLogPoller:
     def _first(self, due: list[Job]) -> list[Job]:
         """Return those of the jobs `due` whose lines are read now, together. There is at least one.
 
-        The others stay due.
+        These are the first ones in `due`, but at most MAX_NEW_JOBS of those that were never read before. How
+        many are read at most follows from the bytes of the last read. The others stay due.
         """
         new = [job for job in due if self._read_times[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
@@ -129,7 +130,11 @@ class JobLogPoller:
             self._read_times[job].due = now
 
     async def _send(self, groups: list[Group]) -> set[Job]:
-        """Read the groups' lines from Redis and send them. Returns the jobs that have more lines."""
+        """Read the lines for these groups of followers from Redis, and send them.
+
+        Returns the jobs to be read again immediately: there may be more lines for a group, and the outboxes of its
+        members have room.
+        """
         groups = [group for group in groups if group.job[0] in self._queues]  # the other queues are forgotten by now
         asked = [self._slice(group) for group in groups]
         slices = tuple(dict.fromkeys(asked))

@@ -28,7 +28,7 @@ class ReadTimes:
     """When one job's lines are read. Times are in seconds on anyio's clock.
 
     Attributes:
-        asked: When the lines were read last; -inf means never.
+        asked: When the last read of the lines began; -inf means that there was none.
         due: When the lines are to be read next; inf means that no read is planned, or that one is under way.
         pause: The seconds from the end of a read to the next one.
         urgent: Whether an outcome waits for the lines.

@@ -47,7 +47,7 @@ class Queues:
         discover_seconds: The time between two passes of discovery.
         forget_seconds: How long the keys of a queue that discovery found must be gone before the queue is forgotten.
         fanout: Publishes the events that are read.
-        pauses: The pauses of readers.
+        pauses: The intervals of the readers' reads and checks, in seconds.
 
     Attributes:
         by_label: The queues. Discovery adds new ones and removes those that are gone.
@@ -176,14 +176,15 @@ class Queues:
 
     @property
     def nameable(self) -> Container[str]:
-        """The labels that a client may name; a live view.
-
-        With discovery, these include queues that may appear later.
-        """
+        """The labels that a client may name, with discovery also those of queues that may appear later; a live view."""
         return self.by_label if self.discovery is None else _Nameable(self)
 
     async def find(self, labels: Collection[str]) -> None:
-        """Have discovery look for unknown queues now, and wait until Redis has answered. Cancelling is safe."""
+        """Have discovery look for those of the queues `labels` that are unknown, and wait until Redis has answered.
+
+        If all are known, only wait until discovery has finished its first pass. If there is no discovery, return
+        immediately. Cancelling is safe.
+        """
         if self.discovery is not None:
             await self.discovery.find(labels)
 
@@ -222,7 +223,7 @@ class Queues:
         self._fanout.knows_all = True
 
     def next_unknown(self, count: int) -> Collection[str]:
-        """Return up to `count` queues that clients name and discovery has not found; the next call returns others."""
+        """Return up to `count` queues that clients name and discovery has not found: in turn, if there are more."""
         names = list(islice(self._awaited, count))
         for name in names:
             del self._awaited[name]

@@ -107,8 +107,8 @@ class Sweeper:
     async def _sweep(self, queue: str, job_ids: Iterator[bytes | None]) -> bool:
         """Look up the jobs `job_ids` once more, and have outcomes delivered that no event told of.
 
-        None among the ids is skipped. Returns False if the sweep must be repeated soon: Redis was unavailable, or the
-        stream was not read to its end.
+        An item of `job_ids` that is None stands for no job. Returns False if the sweep must be repeated soon: Redis was
+        unavailable, or the stream was not read to its end.
         """
         complete = True
         while some := await _portion(job_ids):

@@ -101,9 +101,10 @@ class LogHistory:
         )
 
     async def _last(self, subscription: LogSubscription, end: LogCursor, wanted: int) -> LogCursor:
-        """Return the cursor between which and `end` exactly `wanted` lines pass the subscription's filter.
+        """Return the cursor after which exactly `wanted` lines up to `end` pass the subscription's filter.
 
-        If the stream has fewer such lines before `end`, this is the cursor before the stream's first entry.
+        The line at `end` counts, too. If the stream has fewer such lines, this is the cursor before the stream's first
+        entry. If the stream has no entries up to `end`, it is `end`.
         """
         found, count, upper, asked = 0, end.count, end.id, FIRST_COUNT
         oldest: bytes | None = None

@@ -26,6 +26,11 @@ _VERSION: Final = b"13"
 class Handshake:
     """One request to open a WebSocket.
 
+    Args:
+        head: The head of the request.
+        client: The client's address, for the ASGI scope.
+        server: The server's address, for the ASGI scope.
+
     Attributes:
         problem: Why the request cannot be accepted, as an HTTP status and a sentence. None if it can be.
         extensions: The extensions that `accept` negotiated.

@@ -85,7 +85,7 @@ class Http1:
         ).serve(head)
 
     async def stop(self) -> None:
-        """End idle connections now, and the others after their present request."""
+        """End idle connections now, and have the others end after their present request. Does not wait for them."""
         await self._context.terminated.set()
 
 

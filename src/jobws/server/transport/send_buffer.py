@@ -46,9 +46,10 @@ class SendBuffer:
         self.broken = False
 
     def write(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """Send whole frames as far as the socket takes them now, and keep the rest. Return True if all bytes have left.
+        """Send whole frames as far as the socket takes them now, and keep the rest.
 
-        If earlier frames still wait, the new ones are kept after these.
+        If earlier frames still wait, the new ones are kept after these. Returns whether all bytes have left; False if
+        the buffer is `broken`.
         """
         if self._frames is None and not self.broken:
             data: bytes | memoryview
@@ -81,7 +82,10 @@ class SendBuffer:
         return sent == size
 
     def resume(self) -> bool:
-        """Send waiting bytes until the socket takes no more. Return True if all bytes have left."""
+        """Send waiting bytes until the socket takes no more.
+
+        Returns whether all bytes have left; False if the buffer is `broken`.
+        """
         while self._frames:
             data = self._next()
             sent = self._try(data)

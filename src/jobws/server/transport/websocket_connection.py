@@ -192,9 +192,11 @@ class WebSocketConnection:
             handler.lost()
 
     async def receive(self) -> bytes:
-        """Wait for bytes of the client, and return them. Return b"" if it has sent its close frame or is gone.
+        """Wait for bytes of the client, and return them.
 
-        Raises OSError if the connection breaks, and trio.ClosedResourceError if it is closed meanwhile.
+        Return b"" if the client has sent its close frame or the end of its data (FIN), or if the socket was closed
+        before the wait. Raises OSError if the connection breaks, and trio.ClosedResourceError if the socket is closed
+        during the wait.
         """
         reader = self._reader
         if reader is not None and reader.idle_frames > FREE_FRAMES:
@@ -263,9 +265,10 @@ class WebSocketConnection:
                 self._handler.stalled()
 
     async def finish(self) -> None:
-        """Close the socket. After a close frame, first wait until all bytes have left and the client has closed, too.
+        """Close the socket.
 
-        This takes 5 s at most.
+        If a close frame was written, or the handshake was refused, first wait until all bytes have left and the client
+        has ended the TCP connection, too, but no longer than 5 s.
         """
         try:
             with trio.move_on_after(CLOSE_SECONDS):

@@ -102,8 +102,8 @@ class Admission:
         settings: The times and limits.
         tasks: The tasks of the bridge.
         limits: Counts the connections of identities and addresses.
-        note_failed: Called when a token is refused, with the client's address and the time. Returns more than 0 if
-            tokens of this address were refused too often.
+        note_failed: Called when a token is refused, with the client's address and the time on anyio's clock. Returns
+            how many seconds the address must wait, or 0 if its tokens were not refused too often.
     """
 
     def __init__(
