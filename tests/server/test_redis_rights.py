@@ -79,3 +79,32 @@ async def test_a_user_with_the_rights_to_add_jobs_adds_them(redis: Redis, opts: 
             status, _ = await call("POST", live.url + "/logs", {"level": "info", "source": "me", "message": "m"})
             assert status < 300
             assert (await logs.receive())["data"]["message"] == "m"
+
+
+async def test_a_user_with_the_rights_to_act_acts(redis: Redis) -> None:
+    redis.client.flushall()
+    for queue in ("http", "sparql"):
+        redis.make_queue(queue)
+    with user(redis, "on", "+evalsha", "+watch") as url:
+        async with bridge(url, allow_actions=True) as live:
+            for priority in (0, 5):
+                redis.add_job("http", "1", state="failed", priority=priority, parentKey="bull:sparql:top")
+                redis.add_job("http", "2", state="delayed", priority=priority)
+                redis.add_job("sparql", "top", state="waiting-children", deid="d")
+                redis.client.sadd("bull:sparql:top:dependencies", "bull:http:2", "bull:http:1")
+                redis.client.hset("bull:sparql:top:failed", "bull:http:1", "no")
+                redis.add_job("http", "3", state="failed")
+                for method, path in (
+                    ("POST", "/queues/http/pause"),
+                    ("POST", "/jobs/http/1/retry"),
+                    ("POST", "/jobs/http/2/promote"),
+                    ("DELETE", "/jobs/http/1"),
+                    ("DELETE", "/jobs/sparql/top?children=1"),
+                    ("POST", "/queues/http/retry"),
+                    ("POST", "/queues/http/resume"),
+                ):
+                    status, answer = await call(method, live.url + path)
+                    assert status < 300, (path, answer)
+                    redis.client.rpush("bull:http:paused", "as BullMQ 5 kept the jobs of a paused queue")
+                    redis.client.lpush("bull:http:wait", "0:as BullMQ 4 marked that a job is delayed")
+            await eventually(lambda: redis.client.zcard("bull:http:failed") == 0)

@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
-OTHER_QUEUE: Final = "read:jobs:sparql read:queues:sparql write:jobs:sparql read:logs:sparql"
-OTHER_JOB: Final = "read:jobs:http/other:children write:jobs:http/other:retry"
+OTHER_QUEUE: Final = (
+    "read:jobs:sparql read:queues:sparql write:jobs:sparql read:logs:sparql "
+    "write:jobs:sparql:retry write:jobs:sparql:promote write:jobs:sparql:remove "
+    "write:queues:sparql:retry write:queues:sparql:pause write:queues:sparql:resume"
+)
+OTHER_JOB: Final = (
+    "read:jobs:http/other:children "
+    "write:jobs:http/other:retry write:jobs:http/other:promote write:jobs:http/other:remove"
+)
 
 
 @contextmanager

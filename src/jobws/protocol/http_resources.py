@@ -88,6 +88,17 @@ class Submitted(Struct, rename="camel"):
     token: str | UnsetType = UNSET
 
 
+class Acted(Struct, rename="camel"):
+    """The action was done, on the job or on the queue.
+
+    `failed` is there if the queue's failed jobs are being retried, and says how many there were.
+    """
+
+    queue: str
+    job_id: str | UnsetType = UNSET
+    failed: int | UnsetType = UNSET
+
+
 class Whoami(Struct):
     """The holder of the request's token, what it allows, and when it expires (ms since 1970; null means never)."""
 

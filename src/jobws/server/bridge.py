@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from jobws.bullmq.actions import Actions
 from jobws.bullmq.keys import are_names, parse_queues
+from jobws.bullmq.package import Package
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import ConfigurationError
@@ -30,6 +32,7 @@ from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
+from jobws.server.jobs.retry_failed import FailedJobs
 from jobws.server.jobs.sweep import Holes, Sweeper
 from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.log.service import Logs
@@ -150,7 +153,8 @@ class Bridge:
             self._tasks,
             by_queue=are_names(configured, settings.prefix if discover else None),
         )
-        self._submitter = Submitter(self.target)
+        self._package = Package(self.target)
+        actions = Actions(self._package)
         self.service = Service(
             settings,
             intervals,
@@ -162,7 +166,9 @@ class Bridge:
             self.logs,
             self._http_store,
             self._result_store,
-            self._submitter,
+            Submitter(self._package),
+            actions,
+            FailedJobs(actions, self._tasks),
         )
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited)
         self.metrics_app = make_metrics_app(settings, metrics)
@@ -208,7 +214,7 @@ class Bridge:
                 self._tasks.end()
                 self.close_all(RESTART)
                 with anyio.move_on_after(self.settings.shutdown_seconds, shield=True):
-                    await self._submitter.close()
+                    await self._package.close()
                 group.cancel_scope.cancel()
 
     @asynccontextmanager

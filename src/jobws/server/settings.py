@@ -49,6 +49,8 @@ class Settings:
     """Port to listen on; 0 takes a free one."""
     auth: bool = True
     """Without a key only loopback is served. With --no-auth everybody who can reach the port is served."""
+    allow_actions: bool = False
+    """Without a key, let everybody whom the bridge serves retry, promote and remove jobs, pause and resume queues."""
     allowed_origins: Texts = ()
     """An origin whose pages may connect, besides the bridge's own, or https://*.example.com (one label); repeatable."""
     allowed_hosts: Texts = ()
@@ -224,6 +226,8 @@ class Settings:
                 f"without a key jobws listens on loopback only, not on {self.host}; "
                 "--no-auth serves everybody who can reach the port"
             )
+        if self.allow_actions and not self.auth and not self.allowed_hosts:
+            raise ConfigurationError("--allow-actions with --no-auth needs --allow-host: the names that may be in Host")
         self._check_tokens()
 
     def metrics_address(self) -> tuple[str, int] | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.long
 @pytest.mark.thorough
-@pytest.mark.parametrize("scope", ["admin", "read:jobs:http/1", "write:jobs:none:retry", None])
+@pytest.mark.parametrize("scope", ["admin", "read:jobs:http/1", "write:jobs:none", None])
 async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path: Path, scope: str | None) -> None:
     """The client has every right, the right to one job, a right that no route needs, or no token. Nothing is left."""
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
@@ -32,7 +32,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
     async with keyed_bridge(redis.url, max_wait_seconds=0.05, requests_per_minute=1_000_000) as live:
         done = await anyio.to_thread.run_sync(examine, live.url, token, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 20" in done.stdout
+        assert "Tested: 27" in done.stdout
         await eventually(lambda: nothing_left(live))
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from jobws.bullmq.listing import STATES
 from jobws.protocol.http_resources import (
+    Acted,
     JobLogs,
     JobPage,
     Jobs,
@@ -25,6 +26,7 @@ from jobws.protocol.http_resources import (
 )
 from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
+from jobws.server.http.actions import ACTIONS
 from jobws.server.http.append_log import LOG_RECORDS, NDJSON
 from jobws.server.http.job_log import DEFAULT_LINES, MAX_LINES
 from jobws.server.http.openapi_operations import body, operation, path, query, ref
@@ -85,6 +87,7 @@ _REQUESTS: Final[JsonObject] = {
     },
 }
 _SHAPES: Final = (
+    Acted,
     JobLogs,
     JobSnapshot,
     Jobs,
@@ -104,6 +107,8 @@ _ASKING: Final = (400, 404, 503)
 _POSTING: Final = (400, 404, 408, 413, 415, 503)
 _STREAMING: Final = (400, 408, 413, 415, 503)
 _SUBMITTING: Final = (*_POSTING, 501)
+_ACTING: Final = (400, 404, 501, 503)
+_ACTING_ON_JOB: Final = (*_ACTING, 409)
 
 
 async def answer(request: Request) -> Response:
@@ -154,6 +159,8 @@ def document() -> JsonObject:
     ]
     javascript: dict[int, JsonObject | str] = {200: "text/javascript"}
     new_job = body(ref("NewJob"))
+    done: dict[int, JsonObject | str] = {200: ref("Acted")}
+    children = query("children", {"enum": ["1", "true"], "description": "Remove the jobs below it in its flow, too."})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -187,7 +194,14 @@ def document() -> JsonObject:
                 ),
             },
             "/jobs/{queue}/{jobId}": {
-                "get": operation("One job.", {200: ref("JobSnapshot")}, _ASKING, [queue, job_id, wait])
+                "get": operation("One job.", {200: ref("JobSnapshot")}, _ASKING, [queue, job_id, wait]),
+                "delete": operation("Remove a job.", done, _ACTING_ON_JOB, [queue, job_id, children]),
+            },
+            "/jobs/{queue}/{jobId}/retry": {
+                "post": operation("Let a failed job wait for another run.", done, _ACTING_ON_JOB, [queue, job_id])
+            },
+            "/jobs/{queue}/{jobId}/promote": {
+                "post": operation("Let a delayed job wait no longer.", done, _ACTING_ON_JOB, [queue, job_id])
             },
             "/jobs/{queue}/{jobId}/logs": {
                 "get": operation("Log lines of a job.", {200: ref("JobLogs")}, _ASKING, [queue, job_id, *lines])
@@ -242,6 +256,28 @@ def document() -> JsonObject:
             "/queues/{queue}/jobs": {
                 "get": operation(
                     "The jobs of one state, the last one first.", {200: ref("JobPage")}, _ASKING, [queue, *page]
+                )
+            },
+            "/queues/{queue}/retry": {
+                "post": operation("Retry all failed jobs, after the answer.", {202: ref("Acted")}, _ACTING, [queue])
+            },
+            "/queues/{queue}/pause": {
+                "post": operation("Let no worker take a job of the queue.", done, _ACTING, [queue])
+            },
+            "/queues/{queue}/resume": {
+                "post": operation("Let workers take jobs of the queue again.", done, _ACTING, [queue])
+            },
+            "/actions": {
+                "post": operation(
+                    "The same actions, for queues and ids with a slash, too.",
+                    {**done, 202: ref("Acted")},
+                    _ACTING_ON_JOB,
+                    [
+                        query("action", {"enum": list(ACTIONS)}, required=True),
+                        query("queue", _LABEL, required=True),
+                        query("jobId", {**_ID, "description": "Of retry, promote and remove alone."}),
+                        children,
+                    ],
                 )
             },
             "/healthz": {"get": operation("Whether the process lives.", {200: "text/plain"})},

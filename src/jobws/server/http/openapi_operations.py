@@ -15,6 +15,7 @@ _MEANINGS: Final = {
     404: "There is no such queue or job.",
     405: "The path does not take this method.",
     408: "The body came too slowly.",
+    409: "A worker has the job, or it is in a state in which this cannot be done.",
     410: "Neither the event nor its job is there any more.",
     413: "The body is too large.",
     415: "The body has not the content type that is described.",

@@ -26,6 +26,8 @@ _STATUS: Final = {
     "not-found": 404,
     "bad-method": 405,
     "too-slow": 408,
+    "locked": 409,
+    "bad-state-for-action": 409,
     "gone": 410,
     "too-large": 413,
     "bad-content-type": 415,

@@ -5,9 +5,11 @@ Clients use HTTP to submit jobs, and as a fallback in networks that block WebSoc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobws.access.scope import Action
+from jobws.server.http.actions import Acting, may_as_asked
 from jobws.server.http.append_log import LogPosting
 from jobws.server.http.job_events import EventStreams
 from jobws.server.http.job_log import JobLogPages
@@ -36,6 +38,11 @@ def routes(service: Service) -> list[CheckedRoute]:
     job_in_path, job_in_query = reads_job(in_path), reads_job(in_query)
     submit_in_path, submit_in_query = may(Action.SUBMIT, in_path), may(Action.SUBMIT, in_query)
     lookups, submitting, queues = JobLookups(service), Submitting(service), QueueListing(service)
+    acting = Acting(service)
+
+    def acts(method: str, path: str, action: Action) -> CheckedRoute:
+        return CheckedRoute(path, partial(acting.path, action), may(action, in_path), [method])
+
     return [
         CheckedRoute("/jobs", lookups.query, job_in_query, ["GET"]),
         CheckedRoute("/jobs", submitting.submit, submit_in_query, ["POST"]),
@@ -52,4 +59,11 @@ def routes(service: Service) -> list[CheckedRoute]:
         CheckedRoute("/whoami", whoami, any_token, ["GET"]),
         CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),
         CheckedRoute("/queues/{queue}/jobs", queues.jobs, job_in_path, ["GET"]),
+        acts("POST", "/jobs/{queue}/{job_id}/retry", Action.RETRY_JOB),
+        acts("POST", "/jobs/{queue}/{job_id}/promote", Action.PROMOTE_JOB),
+        acts("DELETE", "/jobs/{queue}/{job_id}", Action.REMOVE_JOB),
+        acts("POST", "/queues/{queue}/retry", Action.RETRY_QUEUE),
+        acts("POST", "/queues/{queue}/pause", Action.PAUSE_QUEUE),
+        acts("POST", "/queues/{queue}/resume", Action.RESUME_QUEUE),
+        CheckedRoute("/actions", acting.query, may_as_asked, ["POST"]),
     ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Hashable, Mapping, Sequence
 
     from jobws.access.identity import Identity
+    from jobws.bullmq.actions import Actions
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jobws.server.authentication import Authentication, Sign
     from jobws.server.intervals import Intervals
     from jobws.server.jobs.queue_readers import Queues
+    from jobws.server.jobs.retry_failed import FailedJobs
     from jobws.server.log.service import Logs
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
@@ -55,6 +57,8 @@ class Service:
         store: Answers queries to Redis. Subscriptions have another store, so HTTP requests do not delay them.
         result_store: Looks up jobs with their results, which may have megabytes.
         submitter: Adds jobs.
+        actions: Acts on jobs and queues.
+        failed_jobs: Retries all failed jobs of a queue.
     """
 
     def __init__(
@@ -70,9 +74,13 @@ class Service:
         store: Store,
         result_store: Store,
         submitter: Submitter,
+        actions: Actions,
+        failed_jobs: FailedJobs,
     ) -> None:
         self.settings = settings
         self.intervals = intervals
+        self.actions = actions
+        self.failed_jobs = failed_jobs
         self.body_limits = BodyLimits(settings.max_body_bytes, intervals.body_seconds)
         self._tasks = tasks
         self._authentication = authentication
@@ -137,6 +145,11 @@ class Service:
         if ":" in label:
             raise RequestError("bad-queue", "the name of a new `queue` must hold no colon: BullMQ refuses it")
         return Queue(label, self._queues.discovery.prefix, label)
+
+    @property
+    def takes_actions(self) -> bool:
+        """Whether the bridge acts on jobs and queues. It needs keys, so that tokens say who may, or the setting."""
+        return self._authentication.required or self.settings.allow_actions
 
     @property
     def sign(self) -> Sign | None:

@@ -1,0 +1,131 @@
+"""The operations over HTTP of the table of access: for each a request, and what it shows and does if it is allowed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.redis import Redis
+
+HERE: Final = "here"
+
+
+def state(body: Any) -> object:
+    return body["results"][0]["jobs"][0]["state"]
+
+
+class Operation(NamedTuple):
+    """A request for the job ID, and what its answer shows to clients that may send it.
+
+    `before` makes of Redis what the request needs, and `changed` says whether the request had its effect.
+    """
+
+    method: str
+    path: str
+    body: Any
+    shows: Callable[[Any], object]
+    before: Callable[[Redis], object] = lambda _redis: None
+    changed: Callable[[Redis], object] = lambda _redis: True
+
+
+def job_in(state: str) -> Callable[[Redis], object]:
+    """Return a function that puts the job into this state alone."""
+
+    def put(redis: Redis) -> None:
+        redis.client.delete(*(f"bull:http:{each}" for each in ("wait", "completed", "failed", "delayed")))
+        redis.add_job("http", HERE, state=state)
+
+    return put
+
+
+def waits(redis: Redis) -> bool:
+    return redis.client.lrange("bull:http:wait", 0, -1) == [HERE.encode()]
+
+
+def waits_soon(redis: Redis) -> bool:
+    """Wait until the job waits for a worker. Only the test's time limit ends this."""
+    while not waits(redis):
+        time.sleep(0.01)
+    return True
+
+
+def is_gone(redis: Redis) -> bool:
+    return not redis.client.exists(f"bull:http:{HERE}")
+
+
+def is_paused(redis: Redis) -> object:
+    return redis.client.hexists("bull:http:meta", "paused")
+
+
+def pause(redis: Redis) -> None:
+    redis.client.hset("bull:http:meta", "paused", "1")
+
+
+def resume(redis: Redis) -> None:
+    redis.client.hdel("bull:http:meta", "paused")
+
+
+def of_job(body: Any) -> bool:
+    return bool(body == {"queue": "http", "jobId": HERE})
+
+
+def of_queue(body: Any) -> bool:
+    return bool(body == {"queue": "http"})
+
+
+FAILED, DELAYED, COMPLETED = job_in("failed"), job_in("delayed"), job_in("completed")
+OPERATIONS: Final = {
+    "GET job": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
+    "GET job in flow": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
+    "GET job by query": Operation("GET", "/jobs?queue=http&jobId=ID", None, lambda body: body["returnvalue"] == 42),
+    "GET whole event": Operation(
+        "GET", "/jobs?queue=http&jobId=ID&event=1-0", None, lambda body: body["returnvalue"] == 42
+    ),
+    "GET job wait": Operation("GET", "/jobs/http/ID?wait=0.05", None, lambda body: body["returnvalue"] == 42),
+    "GET log": Operation("GET", "/jobs/http/ID/logs", None, lambda body: body["lines"] == ["a line"]),
+    "GET log by query": Operation("GET", "/job-logs?queue=http&jobId=ID", None, lambda body: body["total"] == 1),
+    "GET queue's jobs": Operation(
+        "GET", "/queues/http/jobs?state=completed", None, lambda body: len(body["jobs"]) == 1
+    ),
+    "GET anywhere": Operation("GET", "/jobs/ID", None, lambda body: body["jobs"][0]["returnvalue"] == 42),
+    "GET ... and wait": Operation("GET", "/jobs?jobId=ID&wait=0.05", None, lambda body: len(body["jobs"]) == 1),
+    "POST lookup": Operation(
+        "POST", "/lookup", [{"jobId": "ID", "queue": "http"}], lambda body: state(body) == "completed"
+    ),
+    "GET events": Operation(
+        "GET", "/events?job=ID&queue=http&until=end", None, lambda body: "event: completed" in body
+    ),
+    "POST events": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-job", "data": {"jobId": "ID", "queue": "http"}}],
+        lambda body: '"event":"completed"' in body,
+    ),
+    "POST ... queue": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-queue", "data": "http", "ref": "ID"}],
+        lambda body: '"event":"ack"' in body,
+    ),
+    "POST job": Operation("POST", "/jobs/http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
+    "POST by query": Operation("POST", "/jobs?queue=http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
+    "POST analyze": Operation("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),
+    "GET queues": Operation("GET", "/queues", None, lambda body: body["queues"]),
+    "GET metrics": Operation("GET", "/metrics", None, lambda body: "jobws_queues 2.0" in body),
+    "POST logs": Operation("POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1),
+    "POST retry": Operation("POST", "/jobs/http/ID/retry", None, of_job, FAILED, waits),
+    "POST promote": Operation("POST", "/jobs/http/ID/promote", None, of_job, DELAYED, waits),
+    "DELETE job": Operation("DELETE", "/jobs/http/ID", None, of_job, COMPLETED, is_gone),
+    "DELETE flow": Operation("DELETE", "/jobs/http/ID?children=1", None, of_job, COMPLETED, is_gone),
+    "POST action": Operation("POST", "/actions?action=remove&queue=http&jobId=ID", None, of_job, COMPLETED, is_gone),
+    "POST ... retry": Operation("POST", "/actions?action=retry&queue=http&jobId=ID", None, of_job, FAILED, waits),
+    "POST ... pause": Operation("POST", "/actions?action=pause&queue=http", None, of_queue, resume, is_paused),
+    "POST failed": Operation(
+        "POST", "/queues/http/retry", None, lambda body: body == {"queue": "http", "failed": 1}, FAILED, waits_soon
+    ),
+    "POST pause": Operation("POST", "/queues/http/pause", None, of_queue, resume, is_paused),
+    "POST resume": Operation("POST", "/queues/http/resume", None, of_queue, pause, lambda redis: not is_paused(redis)),
+}
