@@ -20,6 +20,7 @@ from tests.support.sight import sight
 QUEUES: Final = ("http", "analyzer", "sparql", "z")
 JOBS: Final = ("1", "2")
 NAMES: Final = ("added", "active", "progress", "completed", "failed", "removed", "waiting")
+OF_QUEUES: Final = ("drained", "paused", "completed")
 SEEDS: Final = int(os.environ.get("JOBWS_SEEDS", "40"))
 STEPS: Final = 160
 
@@ -28,6 +29,7 @@ def some_rights(random: Random) -> list[Right]:
     """Return up to three rights, mostly without `*`, which hides nothing."""
     pool = [None, *QUEUES]
     rights = [Right(random.choice(pool), random.choice((None, *JOBS))) for _ in range(random.randrange(1, 4))]
+    rights += [Right(random.choice(pool), None, is_of_queue=True) for _ in range(random.randrange(3))]
     return [each for each in rights if each.queue is not None or random.random() < 0.2]
 
 
@@ -72,6 +74,16 @@ class Worlds:
                 world.event(queue, f"{self.clock}-0", flat, snapshot)
         if self.random.random() < 0.7:
             self.both(queue, "read")
+
+    def write_of_queue(self) -> None:
+        """Write an event of a queue itself."""
+        queue, name = self.random.choice(QUEUES), self.random.choice(OF_QUEUES)
+        self.clock += 1
+        fields = [b"event", name.encode(), b"returnvalue", b"1"]
+        self.whole.write_entry(queue, f"{self.clock}-0", fields)
+        if queue in self.seen:
+            is_readable = self.judge.may_read_queue(queue)
+            self.part.write_entry(queue, f"{self.clock}-0", fields if is_readable else [b"event", b"hidden"])
 
     def vanish(self) -> None:
         job = self.random.choice(QUEUES), self.random.choice(JOBS)
@@ -142,10 +154,10 @@ class Worlds:
             message: dict[str, Any] = {"event": "ping"}
         elif draw < 0.25:
             message = {"event": "unsubscribe-job", "data": self.room()}
-        elif draw < 0.35:
+        elif draw < 0.4:
             message = {
-                "event": self.random.choice(("subscribe-queue", "unsubscribe-queue")),
-                "data": {"queue": self.random.choice((*QUEUES, "none")), "events": ["*"]},
+                "event": self.random.choice(("subscribe-queue", "subscribe-queue", "unsubscribe-queue")),
+                "data": {"queue": self.random.choice((*QUEUES, "none")), "events": [*NAMES, *OF_QUEUES]},
             }
         else:
             data = [self.item() for _ in range(self.random.randrange(1, 4))]
@@ -206,7 +218,22 @@ class Worlds:
 
 
 STEP_NAMES: Final = (
-    *("write", "write", "write", "write", "request", "request", "ask", "ask", "answer", "answer", "read_back", "poll"),
+    *(
+        "write",
+        "write",
+        "write",
+        "write",
+        "write_of_queue",
+        "write_of_queue",
+        "request",
+        "request",
+        "ask",
+        "ask",
+        "answer",
+        "answer",
+        "read_back",
+        "poll",
+    ),
     *("read_back", "sweep", "disturb", "log", "read", "find", "forget", "vanish", "hole", "heal", "heal"),
 )
 

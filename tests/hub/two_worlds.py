@@ -1,8 +1,9 @@
 """A bridge whose client may see little of what it has, and another bridge that has only what this client may see.
 
 Whatever happens, happens to both. The second bridge does not have the queues in which the client may not read its job.
-In the other queues, an event of a job that the client may not read is replaced by an event of an unrelated job, so that
-both streams have the same ids. The hub of the second bridge filters nothing.
+In the other queues, an event of a job that the client may not read is replaced by an event of an unrelated job, and one
+of the queue itself by one that the client did not choose, so that both streams have the same ids. The hub of the second
+bridge filters nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Raw
 
-from jobws.bullmq.events import kind_of
+from jobws.bullmq.events import field, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.job_log.reader import ReadLines
 from jobws.hub.jobs.client import JobClient
@@ -39,13 +40,16 @@ STRANGER = "stranger"
 
 
 class Right(NamedTuple):
-    """One right of a token; None stands for `*`."""
+    """One right of a token; None stands for `*`. With `is_of_queue` it is for the queue's own events, not for jobs."""
 
     queue: str | None
     job_id: str | None
+    is_of_queue: bool = False
 
     @property
     def text(self) -> str:
+        if self.is_of_queue:
+            return f"read:queues:{self.queue or '*'}"
         return f"read:jobs:{self.queue or '*'}/{self.job_id or '*'}"
 
 
@@ -58,14 +62,24 @@ class Judge:
     def __init__(self, rights: Collection[Right]) -> None:
         self.rights = rights
 
+    @property
+    def of_jobs(self) -> list[Right]:
+        return [each for each in self.rights if not each.is_of_queue]
+
     def may_read(self, queue: str, job_id: str | None) -> bool:
-        return any(each.queue in (None, queue) and each.job_id in (None, job_id) for each in self.rights)
+        return any(each.queue in (None, queue) and each.job_id in (None, job_id) for each in self.of_jobs)
+
+    def reads_queue(self, _queue: str) -> bool:
+        return True
+
+    def may_read_queue(self, queue: str) -> bool:
+        return any(each.is_of_queue and each.queue in (None, queue) for each in self.rights)
 
     def may_read_lines(self, _queue: str | None) -> bool:
         raise AssertionError
 
     def reads_somewhere(self, job_id: str) -> bool:
-        return any(each.job_id in (None, job_id) for each in self.rights)
+        return any(each.job_id in (None, job_id) for each in self.of_jobs)
 
     def reads_everywhere(self, _job_id: str) -> bool:
         raise AssertionError
@@ -123,10 +137,13 @@ class World:
 
     # ---- what happens ----
 
+    def write_entry(self, queue: str, stream_id: str, fields: list[bytes]) -> None:
+        self.streams.setdefault(queue, []).append((stream_id.encode(), fields))
+
     def event(self, queue: str, stream_id: str, fields: list[bytes], snapshot: JobSnapshot | None) -> None:
         """Change a job as BullMQ does, and write the event."""
         job = queue, fields[3].decode()
-        self.streams.setdefault(queue, []).append((stream_id.encode(), fields))
+        self.write_entry(queue, stream_id, fields)
         self.hashes.pop(job, None)
         if snapshot is not None:
             self.hashes[job] = snapshot
@@ -148,7 +165,9 @@ class World:
         if queue in self.labels:
             return
         stream = [] if quiet else self.streams.get(queue, [])
-        past = [(entry[0], entry[1][3], kind) for entry in reversed(stream) if (kind := kind_of(entry[1]))]
+        past = [
+            (entry[0], field(entry[1], b"jobId"), kind) for entry in reversed(stream) if (kind := kind_of(entry[1]))
+        ]
         do_all(self.fanout.fill(queue, past, START))
         self.fanout.cursors[queue] = self.fanout.verified[queue] = self.end(queue)
         if quiet:
@@ -195,9 +214,10 @@ class World:
         if queue not in self.labels:
             return
         job_ids = [job_id.decode() for job_id in self.fanout.rooms.watched(queue) if job_id is not None]
-        all_read = all(
-            list(find_missed_outcomes(self.fanout, queue, job_ids, self._look_up([(queue, each) for each in job_ids])))
-        )
+        look_up = self._look_up([(queue, each) for each in job_ids])
+        do_all(find_missed_outcomes(self.fanout, queue, job_ids, look_up))
+        # Whether or not anyone watches a job, since another client's jobs are watched in one bridge only.
+        all_read = not _after(self.end(queue).encode(), self.fanout.cursors[queue].encode())
         if queue in self.holed and all_read and queue not in self.rereads:
             self.holed.discard(queue)
             self.fanout.resolve(queue)

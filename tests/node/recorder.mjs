@@ -7,13 +7,16 @@ const [port, password, prefix, name] = process.argv.slice(2);
 const connection = { host: '127.0.0.1', port: Number(port), password };
 const events = new QueueEvents(name, { connection, prefix, lastEventId: '0-0' });
 
-const names = [
-  'added', 'waiting', 'active', 'progress', 'completed', 'failed', 'delayed', 'stalled', 'retries-exhausted',
-  'removed', 'waiting-children', 'duplicated', 'deduplicated',
-];
-for (const event of names) {
-  events.on(event, (data, id) => console.log(JSON.stringify({ event, id, data })));
-}
+// All names, also those of custom events. `drained` has no data, and an event of a job is emitted a second time, under
+// another name, which these end with.
+const emit = events.emit.bind(events);
+events.emit = (event, ...args) => {
+  const [data, id] = event === 'drained' ? [{}, args[0]] : args;
+  if (typeof id === 'string' && !(data.jobId && event.endsWith(`:${data.jobId}`))) {
+    console.log(JSON.stringify({ event, id, data }));
+  }
+  return emit(event, ...args);
+};
 await events.waitUntilReady();
 console.log('ready');
 for await (const _ of createInterface({ input: process.stdin }));

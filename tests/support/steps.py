@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.pending import PendingSubscription
 
 
-def do_all(steps: Iterator[None]) -> None:
+def do_all(steps: Iterator[object]) -> None:
     """Take all steps."""
     for _ in steps:
         pass

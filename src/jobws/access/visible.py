@@ -69,6 +69,10 @@ class IdentitySight:
         """Whether the identity may read this job of the queue, or every job of the queue if `job_id` is None."""
         return self.reads_all or allows(self._identity, Action.READ_JOB, queue, job_id)
 
+    def reads_queue(self, queue: str) -> bool:
+        """Whether the identity may read the queue's counts and its events without a job."""
+        return allows(self._identity, Action.READ_QUEUE, queue)
+
     def may_read_lines(self, queue: str | None) -> bool:
         """Whether the identity may read lines of the log about jobs of the queue, or (None) every line."""
         return allows(self._identity, Action.READ_LOGS, queue)

@@ -57,8 +57,8 @@ class Kind(Struct, frozen=True):
     is_outcome: bool
 
 
-HistoryEntry: TypeAlias = tuple[bytes, bytes, Kind]
-"""An event of the past: its stream id, the id of its job, and its kind."""
+HistoryEntry: TypeAlias = tuple[bytes, bytes | None, Kind]
+"""An event of the past: its stream id, the id of its job (None for an event of the queue itself), and its kind."""
 
 _FINISHED: Final = frozenset({b"completed", b"failed"})
 # `waiting` comes with every attempt, and with prev=completed|failed after a manual retry: the job is alive either way.

@@ -118,6 +118,10 @@ class Sight(Protocol):
         """Whether the job of that id may be read in every queue."""
         ...
 
+    def reads_queue(self, queue: str) -> bool:
+        """Whether the queue's counts and its events without a job may be read."""
+        ...
+
     def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
         """Return those of `labels` in whose queues the job of that id may be read.
 

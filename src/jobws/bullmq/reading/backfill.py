@@ -32,8 +32,8 @@ class Backfill:
     """The newest entries of one stream up to the id `cursor`, at most `limit` of them.
 
     Attributes:
-        found: The events that are about jobs, newest first.
-        entries: How many entries were read, including those without a job.
+        found: The events, newest first.
+        entries: How many entries were read, including those without an event.
         newest: The newest entry up to the cursor; None if no entry was read.
         oldest: The id of the oldest entry that was read; None if no entry was read.
         is_whole: Whether the stream holds no entry that is older than those that were read.
@@ -65,9 +65,9 @@ class Backfill:
             self.oldest = entries[-1][0].decode()
             self._end = f"({self.oldest}"
         for stream_id, fields in entries:
-            job_id, kind = field(fields, b"jobId"), kind_of(fields)
-            if job_id is not None and kind is not None:
-                self.found.append((stream_id, job_id, kind))
+            kind = kind_of(fields)
+            if kind is not None:
+                self.found.append((stream_id, field(fields, b"jobId"), kind))
         self.entries += len(entries)
         self.is_whole = len(entries) < min(count, self._left)
         self._left -= len(entries)

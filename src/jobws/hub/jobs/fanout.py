@@ -178,12 +178,11 @@ class _Batch:
     def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
         """Add an event to the history, note in `job_states` what it says of its job, and send it.
 
-        It goes to the subscriptions that chose it. An event that was published before is only added to the history.
+        It goes to the subscriptions that chose it. Without a job id, or with an empty one, it is an event of the queue
+        itself, such as `drained`. An event that was published before is only added to the history.
         """
         # BullMQ writes `event` and `jobId` first. Custom events may have another order.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
-        if job_id is None:
-            return
         kind = kind_of(fields)
         if kind is None:
             self._fanout.counts["missing-field"] += 1
@@ -191,25 +190,27 @@ class _Batch:
         self._history.add(job_id, stream_id, kind)
         if self._published_before is not None and self._published_before.knows(job_id, stream_id, kind):
             return
-        anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
+        anywhere = named = None
+        if job_id:
+            anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
         if anywhere is None and named is None and not self._whole_queue:
             return
         if job_id in self._followed:
             self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
         recipients: list[Subscription] = []
         if self._whole_queue:
-            self._add_from_queue_room(recipients, self._whole_queue, kind)
+            event = kind.name.text
+            recipients += [
+                each
+                for each in self._whole_queue
+                if (each.request.events is None or event in each.request.events) and (job_id or each.sight is None)
+            ]
         if anywhere is not None:
             self._add_from_job_room(recipients, anywhere, stream_id, kind)
         if named is not None:
             self._add_from_job_room(recipients, named, stream_id, kind)
         if recipients:
             self._send(recipients, stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
-
-    def _add_from_queue_room(self, recipients: list[Subscription], members: Iterable[Subscription], kind: Kind) -> None:
-        """Add to `recipients` those subscriptions to the whole queue that chose this event."""
-        event = kind.name.text
-        recipients += [each for each in members if each.request.events is None or event in each.request.events]
 
     def _add_from_job_room(
         self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind

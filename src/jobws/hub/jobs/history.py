@@ -1,4 +1,4 @@
-"""The recent events of each job: their stream ids and kinds, without their payloads.
+"""The recent events of each job and of each queue: their stream ids and kinds, without their payloads.
 
 BullMQ's streams have no index by job. This history is such an index: it has the stream ids with which the past events
 of a job are read again (`XRANGE id id`). An event takes about 130 bytes here (measured with four events for each job),
@@ -53,7 +53,7 @@ class QueueHistory:
         self.capacity = capacity
         # By job id, a list: the job's id, the index of its first event, then stream ids and kinds alternating. A tuple
         # for each event would double the memory.
-        self._by_job: dict[bytes, list[Any]] = {}
+        self._by_job: dict[bytes | None, list[Any]] = {}
         # The list of the job of each event, oldest event first.
         self._order: deque[list[Any]] = deque()
         # The id of the last event that was forgotten, or, if higher, the id up to which events were not read.
@@ -63,8 +63,8 @@ class QueueHistory:
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, job_id: bytes, stream_id: bytes, kind: Kind) -> None:
-        """Remember an event. Its id must be higher than those of all events before."""
+    def add(self, job_id: bytes | None, stream_id: bytes, kind: Kind) -> None:
+        """Remember an event (`job_id` None: of the queue itself). Its id must be higher than those of all before."""
         known = self._by_job.get(job_id)
         if known is None:
             known = self._by_job[job_id] = [job_id, 2, stream_id, kind]
@@ -140,8 +140,8 @@ class QueueHistory:
         return self._oldest().decode() if self._order else None
 
     @property
-    def job_ids(self) -> Collection[bytes]:
-        """The ids of the jobs that have events here; a live view."""
+    def job_ids(self) -> Collection[bytes | None]:
+        """The ids of the jobs that have events here, and None if the queue itself has events; a live view."""
         return self._by_job.keys()
 
     def after(self, job_id: bytes, stream_id: str = START) -> tuple[list[bytes], list[Kind]]:
@@ -152,8 +152,8 @@ class QueueHistory:
         first = _first_after(known, stream_id)
         return known[first::2], known[first + 1 :: 2]
 
-    def knows(self, job_id: bytes, stream_id: bytes, kind: Kind) -> bool:
-        """Return whether the event with this job, stream id and kind is here."""
+    def knows(self, job_id: bytes | None, stream_id: bytes, kind: Kind) -> bool:
+        """Return whether the event with this job (None for the queue itself), stream id and kind is here."""
         known = self._by_job.get(job_id)
         if known is None:
             return False
@@ -221,7 +221,7 @@ class History:
     def __init__(self) -> None:
         self.changes = 0
         self._queues: dict[str, QueueHistory] = {}
-        self._job_ids: dict[str, Collection[bytes]] = {}
+        self._job_ids: dict[str, Collection[bytes | None]] = {}
 
     def of(self, queue: str) -> QueueHistory:
         """Return the history of one queue. An empty one is made for a new queue."""

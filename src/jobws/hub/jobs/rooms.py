@@ -43,7 +43,7 @@ class Rooms:
         # no queue is known.
         self._found: dict[str, JobRooms] = {}
         self._seeking: Members = {}
-        # The subscriptions that name no queue and whose clients may not read the job in every queue.
+        # The subscriptions whose clients have a right to some events of the room only.
         self._limited: Members = {}
         # How many subscriptions that are not in `_limited` each client has, by the queue that they name, or None.
         self._counts: dict[str | None, dict[Subscriber, int]] = {}

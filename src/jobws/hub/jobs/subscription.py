@@ -92,7 +92,8 @@ class Subscription:
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
         ended: Whether the subscription has ended.
-        sight: In which queues the client may read the job. None means in every queue of the subscription.
+        sight: The client's rights, if these exclude some events of the room: events of the job in some queues, or,
+            for a whole queue, those without a job. None means that the subscription gets all events of its room.
     """
 
     __slots__ = (
@@ -234,10 +235,13 @@ class Subscription:
 def limiting_sight(key: SubscriptionKey, sight: Sight) -> Sight | None:
     """Return the `Subscription.sight` for a subscription with this key of a client with these rights.
 
-    It is None if the key names a queue, since the right to this queue was checked, or if the client may read the job in
-    every queue. Then nothing is left to check for each event.
+    It is None if nothing is left to check for each event: the right to the key was checked before.
     """
-    return None if sight.reads_all or key.queue is not None or sight.reads_everywhere(key.job_id or "") else sight
+    if key.queue is None:
+        gets_all = sight.reads_all or sight.reads_everywhere(key.job_id or "")
+    else:
+        gets_all = key.job_id is not None or sight.reads_queue(key.queue)
+    return None if gets_all else sight
 
 
 def now_in(queue: str, fanout: Fanout) -> str:
