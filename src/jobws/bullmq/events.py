@@ -165,7 +165,7 @@ def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> t
         anomalies.append("truncated")
         _truncate(parts, max_bytes)
         job_id = field(fields, b"jobId")
-        if job_id is not None:
+        if job_id:
             href = job_path(queue, job_id.decode(errors="replace"), at.decode())
             parts[b',"href":'] = b',"href":%b' % json_text(href)
         rest = b"".join(parts.values())
