@@ -53,9 +53,9 @@ def about_job(queue: str, job_id: str | int) -> Iterator[None]:
 class LogsHandler(logging.Handler):
     """Writes log records to the Redis stream that `/logs` and `jobws logs` show.
 
-    `about_job`, or `extra={"queue": …, "jobId": …}`, says which job a line is about. The line's `fields` hold
-    everything else in `extra`, the logger's name, and a traceback if there is one. The handler uses no formatter, since
-    the parts of a record stay separate.
+    What is logged inside of `with about_job(queue, job_id):`, or with `extra={"queue": …, "jobId": …}`, is about this
+    job. The line's `fields` hold everything else in `extra`, the logger's name, and a traceback if there is one. The
+    handler uses no formatter, since the parts of a record stay separate.
 
     A thread of the handler writes the lines, so the caller never waits for Redis and gets no error from it. While Redis
     is unavailable, the handler keeps the newest 10,000 lines (at most `buffer_bytes`). When Redis is back, a line says

@@ -117,7 +117,7 @@ def _name(value: bytes) -> str:
 
 
 def _fields_of(entry: Mapping[bytes, bytes]) -> tuple[dict[str, Any], bool]:
-    """Return the values of an entry that have no place of their own, and whether some were too large."""
+    """Return the values of an entry that are no attributes of a line, and whether some were left out as too large."""
     found: dict[str, Any] = {}
     left = MAX_FIELDS_BYTES
     for name, value in entry.items():
