@@ -265,7 +265,7 @@ class History:
         self.changes += 1
 
     def restart(self, queue: str) -> QueueHistory:
-        """Begin a queue's history again, empty and not filled. Returns the previous one."""
+        """Begin a queue's history again, without events, and return the previous one. `reach_to` fills the new one."""
         known = self.of(queue)
         self._put(queue, QueueHistory(known.capacity))
         self.changes += 1
