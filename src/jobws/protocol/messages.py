@@ -86,7 +86,7 @@ class HelloData(Struct, rename="camel", frozen=True):
 
 
 class Hello(Struct, tag_field="event", tag="hello", frozen=True):
-    """The first frame of every connection."""
+    """The first frame that the bridge sends over each connection."""
 
     data: HelloData
 

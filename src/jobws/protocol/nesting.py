@@ -27,7 +27,8 @@ _BLOCK: Final = 256
 def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
     """Whether JSON text, complete or not, nests more than `levels` lists and objects.
 
-    If the text is not valid JSON, the answer is right up to the first error, where a parser stops, too.
+    Text that is not valid JSON may count as too deep only because of what comes after its first error. It is refused
+    in any case.
     """
     if len(text) <= levels:
         return False

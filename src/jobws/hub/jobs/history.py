@@ -291,7 +291,7 @@ class History:
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the `QueueHistory.floor` of the queue's history. It is `0-0` also if this is not filled yet."""
+        """Return the id after which the queue's history has every event; `0-0` if the history is not filled yet."""
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

@@ -67,7 +67,7 @@ class PendingSubscription:
 
     @property
     def queues(self) -> set[str | None]:
-        """The queues that the `present` subscriptions name. None is in the set if one of these names no queue."""
+        """The queues that the `present` subscriptions name; `None` stands for one that names no queue."""
         return {room.queue for room in self.rooms}
 
     @property

@@ -148,7 +148,7 @@ class Service:
 
     @property
     def takes_actions(self) -> bool:
-        """Whether the bridge acts on jobs and queues. It needs keys, so that tokens say who may, or the setting."""
+        """Whether the bridge acts on jobs and queues: it has keys, so that tokens say who may, or `allow_actions`."""
         return self._authentication.required or self.settings.allow_actions
 
     @property
