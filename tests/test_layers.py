@@ -86,7 +86,7 @@ ALLOWED = {
     },
     "server.http.problems": BASE,
     "server.http": {
-        *(*BASE, "bullmq", "hub.jobs", "access", "tokens"),
+        *(*BASE, "bullmq", "hub.jobs", "turn", "access", "tokens"),
         *("server.settings", "server.authentication", "server.intervals", "server.tasks", "server.http.problems"),
         *("server.websocket", "server.jobs", "server.log"),
     },

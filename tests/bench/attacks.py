@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from tests.bench.clients import handshake, raise_file_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 MIB: Final = 1 << 20
 # The bridge believes this header of loopback, so that limits of an address apply.
@@ -151,11 +151,26 @@ def _posting(port: int, token: str) -> None:
         ("application/json", b'{"message":"m","fields":{"a":[%b[]]}}' % (b"[]," * ((MIB - 50) // 3))),
         ("application/json", b"[%b0]" % (b"0," * ((MIB - 10) // 2))),
     ]
+    _post(port, token, [("/logs", kind, body) for kind, body in bodies])
+
+
+def _looking_up(port: int, token: str) -> None:
+    """Send bodies of 1 MiB to `POST /lookup` and `POST /jobs`: long ids, and those that take longest to parse."""
+    ids = json.dumps([f"{number:01000}" for number in range(1000)]).encode()
+    lists = b"[%b[]]" % (b"[]," * ((MIB - 50) // 3))
+    deep = b"[%b[]]" % ((b"[" * 200 + b"]" * 200 + b",") * ((MIB - 50) // 401))
+    bodies = [ids, *(b'{"jobs":["1"],"junk":%b}' % junk for junk in (lists, deep))]
+    jobs = [("/jobs/http", "application/json", b'{"data":%b}' % junk) for junk in (lists, deep)]
+    _post(port, token, [*(("/lookup", "application/json", body) for body in bodies), *jobs])
+
+
+def _post(port: int, token: str, requests: Sequence[tuple[str, str, bytes]]) -> None:
+    """Send requests again and again: the path, the content type and the body of each."""
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "192.0.2.9"}
-    for kind, body in itertools.cycle(bodies):
+    for path, kind, body in itertools.cycle(requests):
         with suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request("POST", "/logs", body, {**headers, "Content-Type": kind})
+            connection.request("POST", path, body, {**headers, "Content-Type": kind})
             connection.getresponse().read()
             connection.close()
 
@@ -168,6 +183,7 @@ ATTACKS: Final[dict[str, Callable[[int, str], None]]] = {
     "reconnecting": _reconnecting,
     "guessing tokens": _guessing,
     "POST /logs of 1 MiB": _posting,
+    "POST /lookup and /jobs of 1 MiB": _looking_up,
 }
 BUSY: Final = "busy, without a connection"
 

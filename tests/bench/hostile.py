@@ -67,7 +67,7 @@ def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, tuple[flo
                 clients.connect(CLIENTS)
                 clients.subscribe([["j0"]] * CLIENTS)
                 clients.measure, clients.awake = True, False
-                hostile = mint(SECRET, "read:jobs:* write:logs", sub="mallory", seconds=3600)
+                hostile = mint(SECRET, "read:jobs:* write:jobs:* write:logs", sub="mallory", seconds=3600)
                 with attacking(BUSY, bridge.port, hostile):
                     beside_busy = p99(clients, events)
                 with attacking(name, bridge.port, hostile):
@@ -95,7 +95,7 @@ def rounds_of(name: str) -> Rounds:
             bridge.stdin.write("collect\n")
             bridge.stdin.flush()
             bridge.stdout.readline()
-            hostile = mint(SECRET, "read:jobs:* write:logs", sub="mallory", seconds=3600)
+            hostile = mint(SECRET, "read:jobs:* write:jobs:* write:logs", sub="mallory", seconds=3600)
             with attacking(name, bridge_port, hostile), writing(port, PLAN):
                 clients.take(CLIENTS * PLAN.turns)
                 bridge.stdin.write("\n")

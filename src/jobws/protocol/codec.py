@@ -177,6 +177,16 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
     return _decoded(text, subject)
 
 
+def decode_part(text: bytes, subject: str) -> object:
+    """Return the value of a part of JSON, or an empty list or object in its place if it is large and not a string.
+
+    It is large if it has more than LENIENT_CHARACTERS bytes. Raises RequestError as `decode_json` does.
+    """
+    if len(text) > LENIENT_CHARACTERS and not text.startswith(b'"'):
+        return [] if text.startswith(b"[") else {}
+    return decode_json(text.decode(), subject)
+
+
 def check_levels(text: str, levels: int = MAX_LEVELS) -> None:
     """Check that JSON text is not nested deeper than `levels`. Raises RequestError (`too-deep`) if it is."""
     if is_too_deep(text, levels):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from jobws.protocol.codec import bad_json, check_levels, decode_json
+from jobws.protocol.codec import bad_json, check_levels, decode_json, decode_part
 from jobws.protocol.log.records import MAX_FIELDS_BYTES, MAX_MESSAGE_BYTES
 
 LARGE: Final = MAX_FIELDS_BYTES
@@ -64,7 +64,9 @@ def decode_record(text: str, subject: str) -> object:
     except msgspec.DecodeError as error:
         raise bad_json(text, subject, error) from None
     value: dict[str, Any] = {
-        name: _value(raw, subject) for name, raw in zip(_NAMES, _raws(parts), strict=True) if isinstance(raw, Raw)
+        name: decode_part(bytes(raw), subject)
+        for name, raw in zip(_NAMES, _raws(parts), strict=True)
+        if isinstance(raw, Raw)
     }
     if isinstance(value.get("message"), str):
         value["message"] = value["message"][: MAX_MESSAGE_BYTES + 1]  # long enough to be cut, and marked, as others
@@ -81,11 +83,3 @@ _NAMES: Final = _Parts.__struct_encode_fields__
 
 def _raws(parts: _Parts) -> list[Raw | UnsetType]:
     return [getattr(parts, name) for name in _Parts.__struct_fields__]
-
-
-def _value(raw: Raw, subject: str) -> object:
-    """Return the value, or an empty list or object in its place if it is too large and not a string."""
-    text = bytes(raw)
-    if len(text) > MAX_FIELDS_BYTES and not text.startswith(b'"'):
-        return [] if text.startswith(b"[") else {}
-    return decode_json(text.decode(), subject)

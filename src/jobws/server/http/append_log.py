@@ -6,8 +6,6 @@ import time
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio.lowlevel
-
 from jobws.access.caller import ADDRESS, CALLER, payer_of
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_list
@@ -16,6 +14,7 @@ from jobws.protocol.identifiers import MAX_SAFE_INTEGER
 from jobws.protocol.log.large_record import decode_record
 from jobws.protocol.log.records import LEVELS, OWN_SOURCE, parse_record
 from jobws.server.http.request import SUBJECT, body_text, content_type, json_answer
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,9 +29,6 @@ NDJSON: Final = "application/x-ndjson"
 # How many records one request may have: the stream keeps about as many lines.
 MAX_RECORDS: Final = 10_000
 MAX_ERRORS: Final = 100
-# After this time other tasks run. A record takes from 2 µs to some milliseconds, and a body may have a million empty
-# lines.
-TURN_SECONDS: Final = 0.0005
 _NAME: Final[dict[str, Any]] = {"type": ["string", "null"]}
 _LOG_RECORD: Final[dict[str, Any]] = {
     "type": "object",
@@ -62,7 +58,6 @@ class LogPosting:
     async def post(self, request: Request) -> Response:
         """`POST /logs`: a record, a list of records, or one record on each line (NDJSON)."""
         text = await body_text(request, self._service.body_limits, ("application/json", NDJSON))
-        await anyio.lowlevel.checkpoint()  # to take the body may have taken a millisecond
         now, payer = int(time.time() * 1000), payer_of(request.scope[CALLER], request.scope[ADDRESS])
         if content_type(request) == NDJSON:
             texts: Iterable[str] = StringIO(text, newline="\n")
@@ -91,7 +86,8 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
     """
     records: list[LogRecord] = []
     errors: list[LineError] = []
-    found, turn_ends = 0, time.perf_counter() + TURN_SECONDS
+    # A record takes from 2 µs to some milliseconds, and a body may have a million empty lines.
+    found, turn = 0, Turn()
     for number, text in enumerate(texts, 1):
         if not text.isspace():
             found += 1
@@ -100,9 +96,7 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
                     records.append(_record(decode_record(text, "the record"), now_ms))
                 except RequestError as error:
                     errors.append(LineError(number, error.code, error.message))
-        if time.perf_counter() > turn_ends:
-            await anyio.lowlevel.checkpoint()  # other tasks run
-            turn_ends = time.perf_counter() + TURN_SECONDS
+        await turn.pause()
     if found > MAX_RECORDS:
         raise RequestError("too-many", f"{SUBJECT} may have {MAX_RECORDS} records, this one has {found}")
     return records, errors

@@ -10,8 +10,8 @@ from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 from jobws.protocol.request_types import Room
-from jobws.protocol.requests import parse_rooms
-from jobws.server.http.request import json_answer, json_body, parameters
+from jobws.server.http.lookup_body import read_rooms
+from jobws.server.http.request import body_text, json_answer, parameters
 from jobws.server.http.rights import identity_of
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
@@ -108,8 +108,8 @@ class JobLookups:
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
         service, sight = self._service, IdentitySight(identity_of(request))
-        body = await json_body(request, service.body_limits)
-        rooms = parse_rooms(body, service.nameable, service.settings.max_subscriptions, sight)
+        text = await body_text(request, service.body_limits)
+        rooms = await read_rooms(text, service.nameable, service.settings.max_subscriptions, sight)
         named = [room.queue for room in rooms if isinstance(room, Room)]
         if None in named:
             await service.find([])

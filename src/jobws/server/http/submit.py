@@ -18,7 +18,7 @@ from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.protocol.identifiers import is_text, parse_job_id
 from jobws.protocol.job_path import job_path
 from jobws.server.http.job_token import job_token
-from jobws.server.http.request import json_answer, json_body, parameters, shaped
+from jobws.server.http.request import json_answer, json_body, parameters
 from jobws.server.http.rights import identity_of, refusal
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
 
 
+class _LargeJob(NewJob):
+    """A new job whose data is JSON text."""
+
+    data: msgspec.Raw
+
+
 class Submitting:
     """The endpoints that add jobs."""
 
@@ -48,7 +54,7 @@ class Submitting:
         answer is a `Submitted`, with the status 202.
         """
         queue = await self._queue(request)
-        body = shaped(await json_body(request, self._service.body_limits), NewJob)
+        body = await json_body(request, self._service.body_limits, NewJob, _LargeJob)
         if not is_text(body.name):
             raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
         opts = {} if body.opts is None else msgspec.to_builtins(body.opts)
@@ -60,7 +66,7 @@ class Submitting:
         The answer is that of `submit`.
         """
         queue = await self._queue(request)
-        data = await json_body(request, self._service.body_limits)
+        data = await json_body(request, self._service.body_limits, object, msgspec.Raw)
         return await self._add(request, queue, DEFAULT_NAME, data, None, {})
 
     async def _add(

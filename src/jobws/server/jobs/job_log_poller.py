@@ -12,13 +12,13 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import anyio.lowlevel
 
 from jobws.bullmq.job_log import JobLogSlice, JobLogSlices
 from jobws.errors import RedisUnavailableError
 from jobws.hub.job_log.reader import ReadLines
 from jobws.redis.batch_size import batch_size
 from jobws.server.jobs.job_log_schedule import FAST_SECONDS
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,6 @@ MAX_JOBS: Final = 200
 MAX_NEW_JOBS: Final = 8
 # How many bytes of lines are read together, about. The next number of jobs follows from the bytes of the last read.
 LOOK_BYTES: Final = 2 * 1024 * 1024
-# After this time, other tasks run. A line of a megabyte takes a millisecond.
-TURN_SECONDS: Final = 0.0005
 
 _log: Final = logging.getLogger(__name__)
 
@@ -148,7 +146,7 @@ class JobLogPoller:
         most = max(MIN_JOBS, min(MAX_JOBS, 4 * len(slices)))
         self._at_once = batch_size(len(slices), size, wanted_bytes=LOOK_BYTES, most=most, least=MIN_JOBS)
         again: set[Job] = set()
-        turn_ends = anyio.current_time() + TURN_SECONDS
+        turn = Turn()
         for group, each in zip(groups, asked, strict=True):
             answer = answers[each]
             if answer is None:
@@ -159,9 +157,7 @@ class JobLogPoller:
                 self._read_times[group.job].pause = FAST_SECONDS
             if result.again and all_sent:
                 again.add(group.job)
-            if anyio.current_time() > turn_ends:
-                await anyio.lowlevel.checkpoint()
-                turn_ends = anyio.current_time() + TURN_SECONDS
+            await turn.pause()  # a line of a megabyte takes a millisecond
         return again
 
     def _slice(self, group: Group) -> JobLogSlice:
