@@ -262,7 +262,8 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_defaults_that_are_named() -> None:
-    from jobws.cli.commands import DEFAULT_URL, logs
+    from jobws.cli.commands import logs
+    from jobws.cli.credentials import DEFAULT_URL
     from jobws.logs.writer import BUFFER_ENTRIES, EXIT_SECONDS
     from jobws.server import Settings
 

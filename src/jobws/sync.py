@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jobws.client.connection.token import Token
     from jobws.client.frames import JsonObject
     from jobws.client.log.iterator import Names
-    from jobws.protocol.http_resources import Submitted
+    from jobws.protocol.http_resources import Acted, ActionName, Submitted
     from jobws.protocol.messages import HelloData
 
 Value = TypeVar("Value")
@@ -85,6 +85,10 @@ class Jobs:
     def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
         """Return a snapshot of the job, with its result, from each queue that has the job; see `Client.lookup`."""
         return _call(self._portal, partial(self._client.lookup, job_id, queue, event))
+
+    def act(self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False) -> Acted:
+        """Act on a job or a queue; see `Client.act`."""
+        return _call(self._portal, partial(self._client.act, action, queue, job_id, children=children))
 
     def wait(
         self, job_id: JobId, queue: str | None = None, *, timeout_s: float | None = None, expect: bool = False

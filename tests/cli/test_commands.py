@@ -15,7 +15,7 @@ import pytest
 
 from jobws.protocol.nesting import MAX_LEVELS
 from tests.support.bridge import BridgeProcess, live_bridge
-from tests.support.command import Command
+from tests.support.command import Command, jobws
 from tests.support.nested import nested_text
 from tests.support.started import PIPE, Started
 
@@ -149,16 +149,6 @@ async def test_submit_and_status(redis: Redis) -> None:
         )
 
 
-def jobws(*arguments: str, url: str) -> tuple[int, str, str]:
-    """Run a command. Return its exit code, standard output and standard error.
-
-    The environment names the bridge.
-    """
-    process = Started("jobws", *arguments, env={**os.environ, "JOBWS_URL": url}, stdout=PIPE, stderr=PIPE)
-    out, err = process.communicate()
-    return process.wait(), out, err
-
-
 def test_a_url_where_no_bridge_is() -> None:
     """Each sentence is complete. In the first case, nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -225,6 +215,9 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
         (("submit", "\udcff", "1"), "", "queue is no UTF-8 text"),
         (("submit", "http", "1", "--idempotency-key", "€"), "", "idempotency_key must be printable ASCII"),
         (("status", "\udcff"), "", "job is no UTF-8 text"),
+        (("retry", "http"), "", "http is no job; expected QUEUE/ID, for instance http/42"),
+        (("remove", "/1"), "", "/1 is no job; expected QUEUE/ID, for instance http/42"),
+        (("pause", "\udcff"), "", "queue is no UTF-8 text"),
         (("watch", "1", "\udcff"), "", "job 2 is no UTF-8 text"),
         (("watch", "1", "--timeout-seconds", "nan"), "", "timeout_seconds must be above 0"),
         (("serve", "--port", "70000"), "", "there is no port 70000; it must be 0 to 65535"),
@@ -250,7 +243,7 @@ def run(*arguments: str, hide: str = "") -> tuple[int, str]:
             ("sevre",),
             "",
             'Unknown command "sevre". Did you mean "serve"? '
-            "Available commands: serve, watch, submit, status, logs, token, demo.",
+            "Available commands: serve, watch, submit, status, logs, retry, promote, remove, ...",
         ),
         (("serve", "--port", "x"), "", 'Invalid value for --port: unable to convert "x" into int.'),
     ],

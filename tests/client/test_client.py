@@ -12,7 +12,16 @@ import trio.testing
 
 from jobws.client import connect
 from jobws.client.connection.transport import CONNECT_SECONDS
-from jobws.errors import ClientError, JobFailed, JobRemoved, JobUnknown, ResponseError, UnreachableError
+from jobws.errors import (
+    ClientError,
+    JobFailed,
+    JobRemoved,
+    JobUnknown,
+    RefusedError,
+    ResponseError,
+    UnreachableError,
+)
+from jobws.protocol.http_resources import Acted
 from jobws.server.bridge import RESTART
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
@@ -131,6 +140,24 @@ async def test_submit_and_lookup(redis: Redis) -> None:
         (found,) = await jobs.lookup(submitted.job_id)
         assert (found["queue"], found["state"], found["name"]) == ("http", "waiting", "näme")
         assert await jobs.lookup("nobody") == []
+
+
+async def test_actions(redis: Redis) -> None:
+    redis.add_job("http", "a/b", state="failed")
+    async with live_bridge(redis.url, allow_actions=True) as live, connect(live.url) as jobs:
+        assert await jobs.act("retry", "http", "a/b") == Acted("http", "a/b")
+        with pytest.raises(ResponseError) as refused:
+            await jobs.act("promote", "http", "a/b")
+        assert refused.value.code == "bad-state-for-action"
+        redis.client.sadd("bull:http:a/b:dependencies", "bull:http:child")
+        redis.add_job("http", "child")
+        assert await jobs.act("remove", "http", "a/b", children=True) == Acted("http", "a/b")
+        assert not redis.client.exists("bull:http:a/b", "bull:http:child")
+        assert await jobs.act("pause", "http") == Acted("http")
+        assert await jobs.act("retry-failed", "http") == Acted("http", failed=0)
+    async with live_bridge(redis.url) as live, connect(live.url) as jobs:
+        with pytest.raises(RefusedError, match="this bridge takes no actions: it has neither keys nor --allow-actions"):
+            await jobs.act("resume", "http")
 
 
 async def test_a_result_that_is_too_large_for_an_event_is_fetched(redis: Redis) -> None:

@@ -27,6 +27,8 @@ async def test_its_calls(redis: Redis) -> None:
             assert jobs.hello.protocol == "jobws.v1"
             job = jobs.submit("http", {"n": 1})
             assert jobs.lookup(job.job_id)[0]["state"] == "waiting"
+            assert jobs.act("pause", "http").queue == "http"
+            assert jobs.act("resume", "http").queue == "http"
             began = time.monotonic()
             with pytest.raises(TimeoutError, match=r"had not ended after 0\.1 s"):
                 jobs.wait(job.job_id, timeout_s=0.1)
@@ -51,7 +53,7 @@ async def test_its_calls(redis: Redis) -> None:
             next(jobs.watch(job.job_id))
         del unfinished  # its loop has ended by now
 
-    async with live_bridge(redis.url) as live:
+    async with live_bridge(redis.url, allow_actions=True) as live:
         await anyio.to_thread.run_sync(program, live.url)
 
 

@@ -53,6 +53,11 @@ jobs.connect().disconnect().open().close();
 export async function waiting(signal: AbortSignal): Promise<string> {
   const snapshots = await jobs.lookup<Page>('42', { queue: 'http' });
   same<typeof snapshots, JobSnapshot<Page>[]>(true);
+  const removed = await jobs.act('remove', { queue: 'http', jobId: 42, children: true, signal });
+  same<typeof removed, { queue: string; jobId: string }>(true);
+  (await jobs.act('retry-failed', { queue: 'http' })).failed?.toFixed();
+  // @ts-expect-error
+  await jobs.act('retry', { queue: 'http' });
   same<Awaited<ReturnType<typeof jobs.emitWithAck>>, Answer>(true);
   await jobs.timeout(1000).emitWithAck('ping');
   const unnamed = await jobs.wait('42');

@@ -35,3 +35,13 @@ class Command:
         """
         out, err = await anyio.to_thread.run_sync(self.process.communicate)
         return self.process.wait(), out, err
+
+
+def jobws(*arguments: str, url: str) -> tuple[int, str, str]:
+    """Run a command. Return its exit code, standard output and standard error.
+
+    The environment names the bridge.
+    """
+    process = Started("jobws", *arguments, env={**os.environ, "JOBWS_URL": url}, stdout=PIPE, stderr=PIPE)
+    out, err = process.communicate()
+    return process.wait(), out, err

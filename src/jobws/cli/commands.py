@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path  # noqa: TC003 - cyclopts looks it up when it reads the command's types
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 import anyio
 from cyclopts import App, Parameter
@@ -18,8 +18,9 @@ from cyclopts.config import Env
 from cyclopts.validators import Number
 from rich.console import Console
 
+from jobws.cli.actions import pause, promote, remove, resume, retry
 from jobws.cli.arguments import check_text, json_object, needs_extra, parse_json
-from jobws.cli.credentials import Credentials, TokenFlags
+from jobws.cli.credentials import DEFAULT_URL, Credentials, TokenFlags, Url
 from jobws.cli.flags import Flags
 from jobws.cli.follow import follow_logs
 from jobws.cli.token import token
@@ -33,10 +34,7 @@ from jobws.errors import (
     ResponseError,
 )
 
-DEFAULT_URL: Final = "http://127.0.0.1:8787"
-
 app = App(name="jobws", help="The lifecycle of BullMQ jobs, live.")
-Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
 RedisServer: TypeAlias = Annotated[str | None, Parameter(env_var=ENVIRONMENT_VARIABLE)]
 
 
@@ -224,7 +222,8 @@ def logs(
     anyio.run(call, backend="trio")
 
 
-app.command(token)
+for command in (retry, promote, remove, pause, resume, token):
+    app.command(command)
 
 
 @app.command(name="demo")

@@ -1,11 +1,11 @@
-"""The token that the commands send to the bridge: from a flag, a file or the environment."""
+"""Where the commands find the bridge, and the token for it: from a flag, a file or the environment."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
 
@@ -13,6 +13,9 @@ from jobws.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+DEFAULT_URL: Final = "http://127.0.0.1:8787"
+Url: TypeAlias = Annotated[str, Parameter(env_var="JOBWS_URL")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
     from jobws.client.frames import JsonObject
-    from jobws.protocol.http_resources import Submitted
+    from jobws.protocol.http_resources import Acted, ActionName, Submitted
 
 # BullMQ's own ids are decimal numbers.
 JobId: TypeAlias = str | int
@@ -187,6 +187,28 @@ class Client:
                 return []
             raise
 
+    async def act(
+        self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False
+    ) -> Acted:
+        """Act on a job or a queue, over HTTP (protocol.md, H12). Cancelling returns immediately; it may still be done.
+
+        Args:
+            action: `retry`, `promote` or `remove` for a job; `retry-failed`, `pause` or `resume` for a queue.
+            queue: The label of the queue.
+            job_id: The id of the job; None for an action on the queue.
+            children: Whether `remove` also removes the jobs below the job in its flow.
+
+        Returns:
+            `queue`, `job_id`, and for `retry-failed` as `failed` how many failed jobs are retried; UNSET otherwise.
+
+        Raises:
+            UnreachableError: No bridge answers at that URL.
+            RefusedError: The bridge refuses this client, or takes no actions.
+            ResponseError: `unknown-job`, `locked` or `bad-state-for-action`, for instance; code and message say why.
+        """
+        job, headers = None if job_id is None else str(job_id), await self._credentials.headers()
+        return await rest.act(self._url, action, queue, job, headers, children=children)
+
 
 def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
     # A longer label could make the bridge end the connection, which other tasks share.
@@ -221,9 +243,9 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
     Args:
         url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
         token: The token for the bridge, or a function that returns it: async, or plain if it does not block.
-            The function is called for each connection, `submit` and `lookup`, and when the bridge says that the token
-            is about to expire. If the function raises, ClientError is raised: by `submit` or `lookup` if they called
-            it, otherwise by every `wait` and `watch` from then on. `wait_many` yields it as the outcome.
+            The function is called for each connection and HTTP request, and when the bridge says that the token
+            is about to expire. If the function raises, ClientError is raised: by `submit`, `lookup` or `act` if it
+            called it, otherwise by every `wait` and `watch` from then on. `wait_many` yields it as the outcome.
 
     Raises:
         UnreachableError: No bridge at this URL speaks jobws.v1. Only raised for the first connection; later ones are

@@ -17,7 +17,7 @@ from jobws.client.connection.transport import EMPTY
 from jobws.client.connection.urls import url_below
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.codec import decode_as
-from jobws.protocol.http_resources import Problem, Submitted
+from jobws.protocol.http_resources import Acted, Problem, Submitted
 from jobws.protocol.nesting import TOO_DEEP
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from jobws.client.frames import JsonObject
+    from jobws.protocol.http_resources import ActionName
 
     Shape = TypeVar("Shape")
 
@@ -67,6 +68,21 @@ async def look_up(
     query = {key: value for key, value in (("jobId", job_id), ("queue", queue), ("event", event)) if value is not None}
     answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
     return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
+
+
+async def act(
+    base: str,
+    action: ActionName,
+    queue: str,
+    job_id: str | None = None,
+    headers: Mapping[str, str] = EMPTY,
+    *,
+    children: bool = False,
+) -> Acted:
+    """Act on a job or a queue as `Client.act` does. `headers` has our token."""
+    given = {"action": action, "queue": queue, "jobId": job_id, "children": "1" if children else None}
+    query = urlencode({key: value for key, value in given.items() if value is not None}, quote_via=quote)
+    return _decode(base, await _request(base, "POST", f"/actions?{query}", headers, b""), Acted)
 
 
 class _Found(msgspec.Struct):

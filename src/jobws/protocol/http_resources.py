@@ -16,6 +16,9 @@ from jobws.protocol.messages import JobSnapshot, Result
 
 DEFAULT_NAME = "job"
 
+ActionName: TypeAlias = Literal["retry", "promote", "remove", "retry-failed", "pause", "resume"]
+"""An action of `POST /actions`. The first three are on a job, the others on a queue."""
+
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 # The limit of priorities is that of BullMQ (src/classes/job.ts, PRIORITY_LIMIT). More attempts than 10,000 would be a
 # mistake.

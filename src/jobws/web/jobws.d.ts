@@ -332,6 +332,20 @@ export class Jobs {
   lookup<Result = unknown>(jobId: JobId, options?: { queue?: string }): Promise<JobSnapshot<Result>[]>;
   /** The event of the job with that `id`, whole, also after the job was removed. Rejects with the code `gone` (H11). */
   lookup<Result = unknown>(jobId: JobId, options: { queue: string; event: string }): Promise<WholeEvent<Result>[]>;
+
+  /**
+   * Act on a job (H12). `children`: `remove` also removes the jobs below it in its flow. Rejects with a JobwsError, whose code
+   * is `unknown-job`, `locked` or `bad-state-for-action`, for instance.
+   */
+  act(
+    action: 'retry' | 'promote' | 'remove',
+    about: { queue: string; jobId: JobId; children?: boolean; signal?: AbortSignal },
+  ): Promise<{ queue: string; jobId: string }>;
+  /** Act on a queue. `failed`: how many failed jobs are retried, after the answer. */
+  act(
+    action: 'retry-failed' | 'pause' | 'resume',
+    about: { queue: string; signal?: AbortSignal },
+  ): Promise<{ queue: string; failed?: number }>;
 }
 
 /** A bridge's client. `url` is the bridge's (default: the page's own), or that with `/logs` for its logs. */

@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 
 
 # By the names that `POST /actions` takes. The first three need a job.
-ACTIONS: Final = {
+ACTIONS: Final[dict[str, Action]] = {
     "retry": Action.RETRY_JOB,
     "promote": Action.PROMOTE_JOB,
     "remove": Action.REMOVE_JOB,

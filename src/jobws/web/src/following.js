@@ -81,3 +81,5 @@ async function resultOf(watched, connection, jobId, { signal }) {
 
 /** Looks up a job. See `Jobs.lookup` in jobws.d.ts. */
 export const lookup = async (...of) => (await loadHttp()).lookup(JobwsError, ...of);
+/** Acts on a job or a queue. See `Jobs.act` in jobws.d.ts. */
+export const act = async (...of) => (await loadHttp()).act(JobwsError, ...of);

@@ -138,14 +138,28 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   };
 }
 
-/** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */
-export async function lookup(JobwsError, { base, token }, jobId, { queue, event, signal } = {}) {
+/** Sends a request whose query has those of `values` that are not undefined, and resolves with the answer. */
+async function exchange(JobwsError, { base, token }, method, path, { signal, ...values }) {
   const given = await token();
-  const query = new URLSearchParams({ jobId, ...(queue !== undefined && { queue }), ...(event && { event }) });
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined));
   const headers = given ? { authorization: `Bearer ${given}` } : {};
-  const response = await fetch(`${base}/jobs?${query}`, { headers, cache: 'no-store', signal });
+  const response = await fetch(`${base}/${path}?${query}`, { method, headers, cache: 'no-store', signal });
   const answer = await response.json();
-  if (response.ok) return answer.jobs ?? [answer];
-  if (response.status === 404) return [];
+  if (response.ok) return answer;
   throw new JobwsError(answer.detail ?? `HTTP ${response.status}`, answer.code);
 }
+
+/** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */
+export async function lookup(JobwsError, connection, jobId, { queue, event, signal } = {}) {
+  try {
+    const answer = await exchange(JobwsError, connection, 'GET', 'jobs', { jobId, queue, event, signal });
+    return answer.jobs ?? [answer];
+  } catch (error) {
+    if (['unknown-job', 'unknown-queue'].includes(error.code)) return [];
+    throw error;
+  }
+}
+
+/** Acts on a job or a queue. See `Jobs.act` in jobws.d.ts. */
+export const act = (JobwsError, connection, action, { children, ...about }) =>
+  exchange(JobwsError, connection, 'POST', 'actions', { action, children: children ? 1 : undefined, ...about });

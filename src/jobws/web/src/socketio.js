@@ -3,7 +3,7 @@
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { JobwsError } from './errors.js';
-import { lookup, wait, watch } from './following.js';
+import { act, lookup, wait, watch } from './following.js';
 import { Pages } from './pages.js';
 import { settingsOf } from './settings.js';
 import { Sharing } from './sharing.js';
@@ -120,5 +120,9 @@ export class Jobs extends Emitter {
 
   lookup(jobId, options) {
     return lookup(this.#connection, jobId, options);
+  }
+
+  act(action, about) {
+    return act(this.#connection, action, about);
   }
 }
