@@ -33,7 +33,8 @@ happening = st.one_of(
             ("time", 20.0),
             ("abuse",),
             ("hole",),
-            ("poll",),
+            ("read_lines",),
+            ("send_lines",),
         ]
     ),
 )
@@ -78,9 +79,13 @@ class JobSide(Side):
     def read(self) -> None:
         self.world.read("http")
 
-    def poll(self) -> None:
+    def read_lines(self) -> None:
         for job_id in ("1", "2"):
-            self.world.poll(("http", job_id))
+            self.world.read_lines("http", job_id)
+
+    def send_lines(self) -> None:
+        for job_id in ("1", "2"):
+            self.world.send_lines("http", job_id)
 
     def hole(self) -> None:
         self.world.begin_reread("http", "trimmed", 1)
@@ -171,7 +176,7 @@ def is_of_the_job(frame: dict[str, Any]) -> bool:
 @given(st.sampled_from(list(SCOPES)), steps(data_of_jobs, EVERY, happening))
 def test_a_client_gets_answers_and_events_of_what_it_may_read(token: str, taken: list[Any]) -> None:
     side = JobSide(token, "1")
-    for step in (*taken, ("answer",), ("read",), ("poll",), ("fetch",)):
+    for step in (*taken, ("answer",), ("read",), ("send_lines",), ("read_lines",), ("send_lines",), ("fetch",)):
         side.take(step)
         side.check()
         received = side.walker.frames()

@@ -98,11 +98,13 @@ class Worlds:
             if world is self.whole or (job[0] in self.seen and self.judge.may_read(*job)):
                 world.write(job, b"line %d" % self.number)
 
-    def poll(self) -> None:
+    def read_lines(self) -> None:
         for queue in self.random.sample(QUEUES, 2):
-            self.whole.poll((queue, self.job_id))
-            if queue in self.seen:
-                self.part.poll((queue, self.job_id))
+            self.both(queue, "read_lines", self.job_id)
+
+    def send_lines(self) -> None:
+        for queue in QUEUES:
+            self.both(queue, "send_lines", self.job_id)
 
     def find(self, queue: str | None = None) -> None:
         self.both(queue or self.random.choice(QUEUES), "find", quiet=self.random.random() < 0.2)
@@ -218,23 +220,9 @@ class Worlds:
 
 
 STEP_NAMES: Final = (
-    *(
-        "write",
-        "write",
-        "write",
-        "write",
-        "write_of_queue",
-        "write_of_queue",
-        "request",
-        "request",
-        "ask",
-        "ask",
-        "answer",
-        "answer",
-        "read_back",
-        "poll",
-    ),
-    *("read_back", "sweep", "disturb", "log", "read", "find", "forget", "vanish", "hole", "heal", "heal"),
+    *("write", "write", "write", "write", "write_of_queue", "write_of_queue", "request", "request", "ask", "ask"),
+    *("answer", "answer", "read_back", "read_back", "log", "read_lines", "read_lines", "send_lines"),
+    *("sweep", "disturb", "read", "find", "forget", "vanish", "hole", "heal", "heal"),
 )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container
 
     from jobws.bullmq.snapshot import Job
+    from jobws.hub.job_log.followers import Group
+    from jobws.hub.job_log.reader import ReadResult
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.protocol.request_types import Sight
     from jobws.redis.commands import Entry
@@ -121,6 +123,7 @@ class World:
         self.streams: dict[str, list[Entry]] = {}
         self.hashes: dict[Job, JobSnapshot] = {}
         self.lines: dict[Job, list[bytes]] = {}
+        self.being_read: dict[Job, list[tuple[Group, ReadResult]]] = {}
         self.looked_up: set[Job] = set()
         nameable: Container[str] = Anything() if discovers else self.labels
         self.client = self._client(nameable, sight)
@@ -222,20 +225,27 @@ class World:
             self.holed.discard(queue)
             self.fanout.resolve(queue)
 
-    def poll(self, job: Job) -> None:
-        """Read a job's log for its followers."""
-        groups, _ = self.fanout.job_logs.groups(job)
-        for group in groups:
-            while True:
-                lines, asked = self.lines.get(job, []), group.reader.slice
-                if asked.start is None:
-                    result = group.reader.result_of(ReadLines(lines[-asked.limit :], len(lines)))
-                else:
-                    result = group.reader.result_of(ReadLines(lines[asked.start : asked.start + asked.limit]))
-                self.fanout.job_logs.send(group, result)
+    def read_lines(self, queue: str, job_id: str) -> None:
+        """Read a job's log for its followers, unless lines of it were read that were not sent yet."""
+        job = queue, job_id
+        if job not in self.being_read:
+            groups, _ = self.fanout.job_logs.groups(job)
+            self.being_read[job] = [(group, self._lines_for(group)) for group in groups]
+
+    def send_lines(self, queue: str, job_id: str) -> None:
+        """Send the lines that were read, and all further ones."""
+        for group, result in self.being_read.pop((queue, job_id), ()):
+            self.fanout.job_logs.send(group, result)
+            while result.again:
                 group.reader = result.reader
-                if not result.again:
-                    break
+                result = self._lines_for(group)
+                self.fanout.job_logs.send(group, result)
+
+    def _lines_for(self, group: Group) -> ReadResult:
+        lines, asked = self.lines.get(group.job, []), group.reader.slice
+        if asked.start is None:
+            return group.reader.result_of(ReadLines(lines[-asked.limit :], len(lines)))
+        return group.reader.result_of(ReadLines(lines[asked.start : asked.start + asked.limit]))
 
     # ---- the client ----
 

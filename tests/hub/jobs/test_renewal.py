@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from jobws.bullmq.snapshot import LookUp
+from jobws.hub.job_log.reader import ReadLines
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import AuthenticatedData, ItemError
@@ -137,6 +140,30 @@ def test_a_wait_for_lines_of_a_lost_queue_ends() -> None:
     frames = renew(client, "read:jobs:analyzer/1")
     assert [frame["event"] for frame in frames] == ["completed"]
     assert len(client.hub_client.keys) == 0
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_lines_that_are_being_read_do_not_follow(*, is_silent: bool) -> None:
+    """The token changes after the bridge has asked Redis for lines, and before the answer.
+
+    In a queue without events, lines are read although nothing is known of the job.
+    """
+    bridge = Bridge()
+    client = Client(bridge)
+    found = {(queue, "1"): hash_of("active", queue=queue) for queue in ("http", "analyzer")}
+    if is_silent:
+        bridge.fanout.without_events.add("http")
+        del found["http", "1"]
+    client.complete(client.begin({"jobId": "1", "logs": True}), found)
+    job_logs = bridge.fanout.job_logs
+    asked = [group for queue in ("http", "analyzer") for group in job_logs.groups((queue, "1"))[0]]
+    assert len(asked) == 2
+    client.frames()
+    assert renew(client, "read:jobs:analyzer/1") == []
+    for group in asked:
+        job_logs.send(group, group.reader.result_of(ReadLines([b"a line"], 1)))
+    assert [frame["data"]["queue"] for frame in client.frames()] == ["analyzer"]
+    assert not any("http" in each.readers for each in job_logs.followers[b"1"].values())
 
 
 def test_a_client_that_is_closing_gets_nothing() -> None:

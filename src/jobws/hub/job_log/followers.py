@@ -138,8 +138,7 @@ class JobLogs:
 
     def _end_draining(self, subscription: Subscription) -> Callable[[], None] | None:
         """End a subscription's wait for lines, and return the function to call then, or None if it did not wait."""
-        then = self.draining.pop(subscription, None)
-        if then is not None:
+        if (then := self.draining.pop(subscription, None)) is not None:
             of_client = self._draining_of[subscription.client]
             del of_client[subscription]
             if not of_client:
@@ -169,16 +168,22 @@ class JobLogs:
         self._on_news((queue, job_id.decode()), False)
 
     def forget(self, subscription: Subscription, queue: str) -> None:
-        """Stop following lines in one queue, for a subscription that names no queue.
+        """Stop following lines in one queue, because the queue is gone, or the client may no longer read the job there.
 
-        The queue is gone, or the client may no longer read the job there. If the subscription waited only for lines of
-        this queue, its wait ends, and what it holds back is sent.
+        Lines that are being read are not sent. If the subscription, which names no queue, waited only for lines of this
+        queue, its wait ends, and what it holds back is sent.
         """
-        following = self.followers.get((subscription.request.key.job_id or "").encode(), {}).get(subscription)
-        if following is not None:
+        if (following := self._following(subscription)) is not None:
             following.readers.pop(queue, None)
             if following.unread.pop(queue, None) is not None and not following.unread:
                 self.give_up(subscription)
+
+    def limit(self, subscription: Subscription) -> None:
+        """Stop following lines in the queues that the rights of a new token exclude. See `forget`."""
+        following = self._following(subscription) or Following()
+        for queue in {*following.readers, *following.unread}:
+            if not subscription.gets_events_of(queue):
+                self.forget(subscription, queue)
 
     def leave(self, subscription: Subscription) -> None:
         """Stop following lines for a subscription that has ended. If it waited, the `then` of its `drain` is called."""
@@ -187,8 +192,7 @@ class JobLogs:
         followers.pop(subscription, None)
         if not followers:
             self.followers.pop(job_id, None)
-        then = self._end_draining(subscription)
-        if then is not None:
+        if (then := self._end_draining(subscription)) is not None:
             then()
 
     def give_up(self, subscription: Subscription) -> None:
@@ -196,8 +200,7 @@ class JobLogs:
 
         Lines that are found later are still sent, unless the subscription has ended.
         """
-        then = self._end_draining(subscription)
-        if then is not None:
+        if (then := self._end_draining(subscription)) is not None:
             then()
             subscription.client.outbox.flush()
             subscription.client.outbox.wake()  # the writer must see the end of the wait even if there is no frame
@@ -251,13 +254,13 @@ class JobLogs:
         tail: bytes | None = None
         all_sent = True
         for subscription, asked in group.members:
-            if subscription.ended:
+            following = self._following(subscription)
+            if following is None or queue not in following.readers:  # it has ended, or `forget` was called meanwhile
                 continue
             outbox = subscription.client.outbox
             if result.batch is not None and not outbox.below_low_water:
                 all_sent = False
                 continue
-            following = self._following(subscription)
             following.readers[queue] = result.reader
             if result.batch is not None:
                 sub = subscription.request.key.sub
@@ -273,8 +276,8 @@ class JobLogs:
             outbox.flush()
         return all_sent
 
-    def _following(self, subscription: Subscription) -> Following:
-        return self.followers[(subscription.request.key.job_id or "").encode()][subscription]
+    def _following(self, subscription: Subscription) -> Following | None:
+        return self.followers.get((subscription.request.key.job_id or "").encode(), {}).get(subscription)
 
 
 def _tail(job: Job, batch: Batch, reader: JobLogReader) -> bytes:

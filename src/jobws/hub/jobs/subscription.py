@@ -212,8 +212,7 @@ class Subscription:
         if self.acked:
             self._rooms.leave(self)
         self.sight = sight
-        lost = [queue for queue in self.job_states if not self.gets_events_of(queue)]
-        for queue in lost:
+        for queue in [each for each in self.job_states if not self.gets_events_of(each)]:
             del self.job_states[queue]
             self.settle(queue)
         if self.held is not None:
@@ -223,8 +222,7 @@ class Subscription:
             self.held = [each for each in self.held if self.gets_events_of(each.queue)]
         if self.acked:
             self._rooms.join(self)
-        for queue in lost:  # last, since this may send the held events
-            job_logs.forget(self, queue)
+        job_logs.limit(self)  # last, since this may send the held events
 
     def settle(self, queue: str) -> None:
         """Note that no outcome in this queue is owed any more."""
