@@ -27,8 +27,8 @@ _BLOCK: Final = 256
 def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
     """Whether JSON text, complete or not, nests more than `levels` lists and objects.
 
-    Text that is not valid JSON may count as too deep only because of what comes after its first error. It is refused
-    in any case.
+    Text that is not valid JSON may count as too deep because of what comes after its first error. Nobody reads such
+    text as JSON, whatever the answer is.
     """
     if len(text) <= levels:
         return False

@@ -112,7 +112,8 @@ async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
         )
         return await authentication.of_request(headers, found) or Unauthenticated()
     except TokenRefusedError as error:
-        return Refused(error)
+        # The traceback has the frame that will hold the result, so only the garbage collector would free the two.
+        return Refused(error.with_traceback(None))
 
 
 def _takes_cookies(scope: Scope, headers: Headers) -> bool:

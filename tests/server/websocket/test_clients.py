@@ -242,7 +242,7 @@ async def test_poison_entries_do_no_harm_and_are_counted(redis: Redis) -> None:
         counts = live.bridge.fanout.counts
         assert counts["invalid-utf8"] == 2
         assert counts["bad-json"] == 4
-        assert counts["missing-field"] == 3
+        assert counts["missing-field"] == 4
         assert counts["poison"] == 0
         assert not any(health.crashes for health in live.bridge.queues.health)
 
@@ -251,13 +251,14 @@ async def test_too_large_a_result_is_left_out_and_reported(redis: Redis) -> None
     async with live_bridge(redis.url, max_result_bytes=1000) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", "1")
         result = json.dumps("x" * 2000)
-        redis.add_event("http", "completed", "1", returnvalue=result, prev="active")
+        at = redis.add_event("http", "completed", "1", returnvalue=result, prev="active")
         assert (await client.receive())["data"] == {
             "queue": "http",
             "jobId": "1",
             "prev": "active",
             "truncated": True,
             "bytes": len(result),
+            "href": f"/jobs?queue=http&jobId=1&event={at}",
         }
 
 
