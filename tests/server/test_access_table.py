@@ -7,14 +7,13 @@ does not, and costs no command of Redis that names the job.
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio.to_thread
 import pytest
 
-from tests.support.access_operations import HERE, OPERATIONS, Operation
+from tests.support.access_operations import HERE, OPERATIONS, send, serves
 from tests.support.access_table import make_jobs, no_command_names, rows, tokens
 from tests.support.client import raw_client
 from tests.support.http import Answer, exchange
@@ -89,13 +88,6 @@ SUBSCRIPTIONS: Final = {
     "subscribe-logs all": Subscription("/logs", {}, "log"),
 }
 ANSWERS: Final = {"auth": '"code": "unauthenticated"', "no": '"code": "forbidden"', "own": '"event": "ack"'}
-
-
-def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
-    operation = OPERATIONS[name]
-    body = None if operation.body is None else json.loads(json.dumps(operation.body).replace("ID", job_id))
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return exchange(operation.method, url + operation.path.replace("ID", job_id), body, headers)
 
 
 def check_row(url: str, redis: Redis, row: list[str]) -> None:
@@ -204,10 +196,3 @@ async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> No
         *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
         "/src/{module}",
     }
-
-
-def serves(route: tuple[str, str], operation: Operation) -> bool:
-    """Whether a request of the table is for this route."""
-    method, path = route
-    pattern = re.sub(r"{\w+}", "[^/?]+", path)
-    return operation.method == method and re.fullmatch(rf"{pattern}(\?.*)?", operation.path) is not None

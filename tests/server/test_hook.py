@@ -80,7 +80,7 @@ async def test_the_function_in_the_docs() -> None:
         return SimpleNamespace(name="ann", job="1") if cookie == "session=1" else None
 
     names: dict[str, Any] = {"user_of_session": user_of_session}
-    exec(block("python", "authenticate=authenticate"), names)
+    exec(block("python", "authenticate=authenticate)"), names)
     identity = await names["bridge"].authentication.of_request(Headers({"cookie": "session=1"}), None)
     assert identity == Identity.of("ann", "read:jobs:*/1")
     assert await names["bridge"].authentication.of_request(Headers({}), None) is None

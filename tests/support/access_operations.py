@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tests.support.http import Answer, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,3 +133,17 @@ OPERATIONS: Final = {
     "POST pause": Operation("POST", "/queues/http/pause", None, of_queue, resume, is_paused),
     "POST resume": Operation("POST", "/queues/http/resume", None, of_queue, pause, lambda redis: not is_paused(redis)),
 }
+
+
+def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
+    operation = OPERATIONS[name]
+    body = None if operation.body is None else json.loads(json.dumps(operation.body).replace("ID", job_id))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return exchange(operation.method, url + operation.path.replace("ID", job_id), body, headers)
+
+
+def serves(route: tuple[str, str], operation: Operation) -> bool:
+    """Whether a request of the table is for this route."""
+    method, path = route
+    pattern = re.sub(r"{\w+}", "[^/?]+", path)
+    return operation.method == method and re.fullmatch(rf"{pattern}(\?.*)?", operation.path) is not None

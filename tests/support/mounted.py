@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from jobws.server.authorizer import Authorize
     from jobws.server.hook import Authenticate
 
 PREFIX = "/live"
@@ -36,7 +37,13 @@ def new_app(kind: str, **arguments: Any) -> Starlette:
 
 @contextmanager
 def mounted_bridge(
-    redis_url: str, kind: str, authenticate: Authenticate | None = None, *, log_level: str = "error", **settings: Any
+    redis_url: str,
+    kind: str,
+    authenticate: Authenticate | None = None,
+    authorize: Authorize | None = None,
+    *,
+    log_level: str = "error",
+    **settings: Any,
 ) -> Iterator[str]:
     """Serve an app with a mounted bridge until the end of the context. `log_level` is uvicorn's.
 
@@ -44,7 +51,8 @@ def mounted_bridge(
     """
     # In a thread without an event loop, since an app makes its bridge when its module is imported.
     with ThreadPoolExecutor() as pool:
-        bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings), authenticate=authenticate).result()
+        functions: dict[str, Any] = {"authenticate": authenticate, "authorize": authorize}
+        bridge = pool.submit(Bridge, Settings(redis=redis_url, **settings), **functions).result()
     app = new_app(kind, lifespan=bridge.lifespan)
     app.mount(PREFIX, bridge.app)
     with served(app, log_level) as url:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from jobws.access.scope import Action, parse_scope
 
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 MAX_SUB_CHARACTERS: Final = 256
 Holder: TypeAlias = tuple[str | None, str] | bytes
 """The issuer and `sub` of a token, or the SHA-256 of a token without `sub`."""
+
+
+class AnyRights(Protocol):
+    """What somebody may do: `Rights` by the scope of a token, or `AskedRights` where an authorizer decides."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries of the scope, if it decides."""
+        ...
+
+    def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
+        """Whether the action is allowed. `allows` explains the arguments."""
+        ...
 
 
 class Rights:
@@ -75,7 +88,7 @@ class Identity:
     Attributes:
         iss: The token's issuer; None if the token names none.
         sub: The token's holder, 1 to 256 characters; None if the token names none.
-        rights: What the token allows.
+        rights: What the client may do.
         expires_ms: When the token expires, in milliseconds since 1970; None for never.
         token_hash: The SHA-256 of the token's text; empty if there is no token.
         key: The fingerprint of the key that verified the token; None for a static token or no token.
@@ -84,7 +97,7 @@ class Identity:
 
     iss: str | None
     sub: str | None
-    rights: Rights
+    rights: AnyRights
     expires_ms: int | None
     token_hash: bytes = field(repr=False)
     key: bytes | None = field(default=None, repr=False)

@@ -43,6 +43,9 @@ class Flags(Settings):
         float,
         Parameter(name=("--authenticate-timeout", "--authenticate-seconds"), env_var="JOBWS_AUTHENTICATE_SECONDS"),
     ] = Settings.authenticate_seconds
+    authorize_seconds: Annotated[
+        float, Parameter(name=("--authorize-timeout", "--authorize-seconds"), env_var="JOBWS_AUTHORIZE_SECONDS")
+    ] = Settings.authorize_seconds
     expiring_seconds: Annotated[
         float, Parameter(name=("--expiring-before", "--expiring-seconds"), env_var="JOBWS_EXPIRING_SECONDS")
     ] = Settings.expiring_seconds

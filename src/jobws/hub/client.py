@@ -22,6 +22,7 @@ from jobws.protocol.session import BaseSession, Close, Standing, error_frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from jobws.errors import RequestError
     from jobws.protocol.messages import AuthenticatedData, Ref
     from jobws.protocol.request_types import Sight, SubscriptionKey
 
@@ -72,12 +73,13 @@ class Client(ABC, Generic[RequestT, PendingT]):
         self.payer: Hashable = None
         self.on_authenticate: Callable[[Authenticate], None] | None = None
 
-    def receive(self, message: str | bytes, now: float) -> PendingT | None:
+    def receive(self, message: str | bytes, now: float, problem: RequestError | None = None) -> PendingT | None:
         """Answer one message of the client, or return a request that needs a look-up in Redis before it is answered.
 
         Args:
             message: The message: `str` of a text frame, `bytes` of a binary frame.
             now: Seconds on a clock that never goes back.
+            problem: Why a request to subscribe cannot be served now. None means that it can.
 
         Returns:
             The request. The caller looks up what the request needs, and then calls `complete` or `fail` of the subclass
@@ -86,7 +88,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """
         if self.closing is not None:
             return None
-        request = self.session.receive(message, now)
+        request = self.session.receive(message, now, problem)
         pending: PendingT | None = None
         if isinstance(request, Frame):
             self.outbox.append(request)
@@ -124,6 +126,20 @@ class Client(ABC, Generic[RequestT, PendingT]):
         self.session.sight = sight
         self.session.standing = Standing.VALID
         self._apply_rights()
+
+    def reapply(self, sight: Sight) -> None:
+        """Apply rights that have changed while the token stayed the same. The client gets `ended` as in `take_rights`.
+
+        If the connection is closing, nothing happens.
+        """
+        if self.closing is None:
+            self.session.sight = sight
+            self._apply_rights()
+            self.outbox.flush()
+
+    @abstractmethod
+    def examine(self, sight: Sight) -> None:
+        """Look at `sight` for everything that the present subscriptions need. Nothing changes."""
 
     @abstractmethod
     def _apply_rights(self) -> None:

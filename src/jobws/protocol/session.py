@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -23,7 +24,7 @@ from jobws.protocol.messages import Error, ErrorData, Ref
 from jobws.protocol.request_types import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
     from jobws.protocol.request_types import Authenticate, Sight
 
@@ -101,18 +102,51 @@ class BaseSession(ABC, Generic[RequestT]):
     def _request(self, event: str, data: object, ref: Ref | None) -> RequestT:
         """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
-    def receive(self, message: str | bytes, now: float) -> RequestT | Authenticate | Frame | Close:
+    @contextmanager
+    def seeing(self, sight: Sight) -> Iterator[None]:
+        """Use other rights inside the context, which must not wait."""
+        kept, self.sight = self.sight, sight
+        try:
+            yield
+        finally:
+            self.sight = kept
+
+    def rehearse(self, message: str | bytes, sight: Sight) -> None:
+        """Look at `sight` for everything that a message needs to be answered. Nothing is answered, and nothing counted.
+
+        To leave a subscription needs no right.
+        """
+        if self._limit_exceeded(message) is not None:
+            return
+        with self.seeing(sight):
+            try:
+                envelope = _envelope(message)
+                event = _event(envelope)
+                self.standing.check(event)
+                if event.startswith("subscribe-"):
+                    self._request(event, envelope.get("data"), None)
+            except RequestError:
+                pass  # the answer will say it
+
+    def _limit_exceeded(self, message: str | bytes) -> int | None:
+        """Return how many bytes a message may have if this one has more, and None otherwise."""
+        # The exact size is computed only if it may be too large: a character has at most 4 bytes of UTF-8.
+        limit = self._max_message_bytes
+        if self.standing is Standing.WITHOUT_TOKEN:
+            limit = min(limit, MAX_FIRST_BYTES)
+        return limit if 4 * len(message) > limit and _size(message) > limit else None
+
+    def receive(
+        self, message: str | bytes, now: float, problem: RequestError | None = None
+    ) -> RequestT | Authenticate | Frame | Close:
         """Return the request in a client's message, the frame to answer with, or the end of the connection.
 
         Args:
             message: The payload: `str` of a text frame, `bytes` of a binary frame.
             now: Seconds on a clock that never goes back.
+            problem: Why a request to subscribe cannot be served now. None means that it can.
         """
-        # The exact size is computed only if it may be too large: a character has at most 4 bytes of UTF-8.
-        limit = self._max_message_bytes
-        if self.standing is Standing.WITHOUT_TOKEN:
-            limit = min(limit, MAX_FIRST_BYTES)
-        if 4 * len(message) > limit and _size(message) > limit:
+        if (limit := self._limit_exceeded(message)) is not None:
             return Close(CloseCode.MESSAGE_TOO_BIG, f"a message may have {limit} bytes")
         ref: Ref | None = None
         event: str | None = None
@@ -124,6 +158,8 @@ class BaseSession(ABC, Generic[RequestT]):
                 self.standing.check(event)
             if event == "authenticate":
                 return requests.parse_authenticate(envelope.get("data"), ref)
+            if problem is not None and event.startswith("subscribe-"):
+                raise problem
             return self._request(event, envelope.get("data"), ref)
         except RequestError as error:
             known = event if error.code != "unknown-event" else None
@@ -135,6 +171,8 @@ class BaseSession(ABC, Generic[RequestT]):
         `request` and `ref` are None if they could not be read. `now` is in seconds on a clock that never goes back.
         """
         answer = error_frame(code, message, request, ref)
+        if code == "unavailable":
+            return answer  # the client has done nothing wrong
         if code in REFUSALS:
             if self._refusals is None:
                 self._refusals = deque(maxlen=MAX_REFUSALS)

@@ -1,4 +1,7 @@
-"""How the endpoints verify and sign tokens: `KeyAuthentication`, `NoKeys` and `Hook` implement `Authentication`."""
+"""How the endpoints verify and sign tokens.
+
+`KeyAuthentication`, `NoKeys`, `Hook`, `OpaqueTokens` and `Authorized` implement `Authentication`.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,11 @@ class Authentication(Protocol):
     @property
     def required(self) -> bool:
         """Whether clients must say who they are. If not, since the bridge has no keys, every caller is `ANYONE`."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each file or URL of keys that cannot be read now. What it held before still counts."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from jobws.bullmq.keys import are_names, parse_queues
 from jobws.bullmq.package import Package
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
-from jobws.errors import ConfigurationError
+from jobws.errors import ConfigurationError, RequestError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
@@ -23,7 +23,10 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app, make_metrics_app
+from jobws.server.authorized import Authorized, OpaqueTokens
+from jobws.server.authorizer import FunctionAuthorizer, HttpAuthorizer
 from jobws.server.failed_auths import FailedAuths
+from jobws.server.gate import Gate
 from jobws.server.hook import Hook
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
@@ -37,6 +40,7 @@ from jobws.server.jobs.sweep import Holes, Sweeper
 from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
+from jobws.server.reasking import Reasking
 from jobws.server.settings import Settings
 from jobws.server.tasks import Tasks
 from jobws.server.websocket.admission import Admission
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from jobws.hub.client import Client
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.pending import PendingSubscription
+    from jobws.server.authentication import Authentication
+    from jobws.server.authorizer import Authorize, Authorizer
     from jobws.server.hook import Authenticate
     from jobws.server.intervals import Intervals
 
@@ -66,6 +72,9 @@ class Bridge:
         authenticate: Says who a client is, in place of keys: an async function that takes the headers of a request (a
             mapping, with names in lower case) and its token (None: there is none), and returns an `Identity`, or None
             to refuse. It is also called for the request `authenticate` of a WebSocket, then with an empty mapping.
+        authorize: Decides what clients may do, in place of the scopes of tokens: an async function that takes the
+            `Identity`, the action (`read:jobs`, for instance), the queue and the job id, or None for them, and returns
+            True to allow it.
 
     Raises:
         ConfigurationError: The settings cannot work, or keys cannot be read or fetched.
@@ -84,12 +93,14 @@ class Bridge:
         intervals: Intervals = USUAL_INTERVALS,
         *,
         authenticate: Authenticate | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
         self.settings = settings = settings or Settings()
         self.target = RedisTarget(settings.redis)
         configured, discover = parse_queues(settings.queues, settings.prefix)
         self._tasks = Tasks()
-        self.authentication = _authentication(settings, intervals, authenticate)
+        verified = _authentication(settings, intervals, authenticate, authorize)
+        self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         self.fanout = Fanout(
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
@@ -109,6 +120,12 @@ class Bridge:
             intervals.streams,
         )
         labels = self.queues.by_label
+        self.authentication: Authentication = verified
+        self._reasking: Reasking | None = None
+        if (authorizer := _authorizer(settings, authorize)) is not None:
+            gate = Gate(authorizer, labels, self._scanned)
+            self.authentication = Authorized(verified, gate)
+            self._reasking = Reasking(gate, labels, self._members, self.fanout.doubt, self._tasks)
         self._store = Store(self.target, labels)
         # Apart from other queries, since HTTP requests may read megabytes of results or a thousand jobs, and must not
         # delay subscriptions.
@@ -206,8 +223,10 @@ class Bridge:
             self.logs.start()
             if self.authentication.required:
                 self._tasks.spawn_supervised("the tokens of WebSockets", self._admission.run)
-            if isinstance(self.authentication, KeyAuthentication):
-                self._tasks.spawn_supervised("the look at the files of keys", self.authentication.run)
+            if self._keys is not None:
+                self._tasks.spawn_supervised("the look at the files of keys", self._keys.run)
+            if self._reasking is not None:
+                self._tasks.spawn_supervised("the questions to the authorizer", self._reasking.run)
             try:
                 yield
             finally:
@@ -228,15 +247,37 @@ class Bridge:
         for client in self._members():
             client.close(why)
 
+    async def _scanned(self) -> None:
+        """Wait until discovery has found the queues that there are. Raises RequestError if this takes too long."""
+        try:
+            with anyio.fail_after(self.settings.join_seconds):
+                await self.queues.scanned()
+        except TimeoutError:
+            raise RequestError("unavailable", "Redis does not tell which queues there are; ask again") from None
+
     def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
 
 
 def _authentication(
-    settings: Settings, intervals: Intervals, authenticate: Authenticate | None
-) -> KeyAuthentication | NoKeys | Hook:
+    settings: Settings, intervals: Intervals, authenticate: Authenticate | None, authorize: Authorize | None
+) -> Authentication:
+    if authorize is not None and (settings.authorize_url is not None or not settings.auth):
+        raise ConfigurationError("authorize takes the place of --authorize-url and of --no-auth: leave them out")
     if authenticate is None:
-        return KeyAuthentication(settings, intervals) if settings.has_keys else NoKeys()
+        if settings.has_keys:
+            return KeyAuthentication(settings, intervals)
+        return NoKeys() if authorize is None and settings.authorize_url is None else OpaqueTokens()
+    if settings.authorize_url is not None:
+        raise ConfigurationError("--authorize-url decides by tokens; beside authenticate, give the bridge authorize")
     if settings.has_keys or not settings.auth:
         raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
     return Hook(authenticate)
+
+
+def _authorizer(settings: Settings, authorize: Authorize | None) -> Authorizer | None:
+    if authorize is not None:
+        return FunctionAuthorizer(authorize, settings.authorize_seconds)
+    if settings.authorize_url is None:
+        return None
+    return HttpAuthorizer(settings.authorize_url, settings.authorize_secret_file, settings.authorize_seconds)

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.log.broadcaster import LogHub
-    from jobws.server.hook import Hook
+    from jobws.server.authentication import Authentication
     from jobws.server.jobs.queue_readers import Queues
-    from jobws.server.key_authentication import KeyAuthentication, NoKeys
 
 # The keys of `Fanout.counts` that have a metric of their own. All other keys are kinds of anomalies.
 _COUNTERS: Final = {
@@ -69,7 +68,7 @@ class Metrics(Collector):
         queues: Queues,
         logs: LogHub,
         connections: Callable[[], Sized],
-        keys: KeyAuthentication | NoKeys | Hook,
+        keys: Authentication,
         limited: Mapping[str, int],
     ) -> None:
         self._fanout = fanout

@@ -106,7 +106,7 @@ async def serve(
         if metrics is not None:
             tasks.start_soon(Transport(bridge.metrics_app, bridge.settings).serve, metrics, stop)
             _log.info("metrics are at %s/metrics, without a token", _url(metrics))
-        if bridge.settings.has_keys and not is_loopback(host):
+        if bridge.settings.needs_tokens and not is_loopback(host):
             _log.warning(
                 "tokens come to %s over plain HTTP, where others can read them; a proxy in front adds TLS", url
             )

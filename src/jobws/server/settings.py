@@ -7,7 +7,6 @@ module needs no package of the extra `server`, so that the command line can show
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from typing import TypeAlias
 from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
 from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
+from jobws.server.origins import check_origins
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -100,6 +100,15 @@ class Settings:
     """How long before its token expires a WebSocket is told so."""
     grace_seconds: float = 25.0
     """How long after its token has expired a WebSocket may take to send a new one, before it is closed with 4001."""
+
+    # ---- deciding elsewhere (docs/access.md) ----
+
+    authorize_url: str | None = None
+    """The https URL of a server that decides what clients may do; scopes are then not read."""
+    authorize_secret_file: str | None = None
+    """A file with the secret that this server gets, as Authorization: Bearer SECRET."""
+    authorize_seconds: float = 1.0
+    """How long it, or the function `authorize`, may take. No answer within this time is a no."""
 
     # ---- logs ----
 
@@ -194,6 +203,11 @@ class Settings:
         keys = (self.tokens_file, self.jwt_secret, self.jwks_file, self.jwks_url)
         return bool(self.jwt_secret_files) or any(each is not None for each in keys)
 
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether clients need a token, since there is a key or the URL of an authorizer."""
+        return self.has_keys or self.authorize_url is not None
+
     def check(self) -> None:
         """Check that the settings are valid and can be used together.
 
@@ -221,7 +235,13 @@ class Settings:
         self.metrics_address()
         if self.has_keys and not self.auth:
             raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
-        if self.auth and not self.has_keys and not is_loopback(self.host):
+        if self.authorize_url is not None and not self.auth:
+            raise ConfigurationError("--no-auth serves everybody, and --authorize-url does not: leave out one of them")
+        if self.authorize_secret_file is not None and self.authorize_url is None:
+            raise ConfigurationError("--authorize-secret-file is for the server of --authorize-url: name that, too")
+        if self.authorize_seconds <= 0:
+            raise ConfigurationError("--authorize-timeout must be above 0")
+        if self.auth and not self.needs_tokens and not is_loopback(self.host):
             raise ConfigurationError(
                 f"without a key jobws listens on loopback only, not on {self.host}; "
                 "--no-auth serves everybody who can reach the port"
@@ -265,26 +285,6 @@ class Settings:
         times = (self.jwt_leeway_seconds, self.expiring_seconds, self.grace_seconds)
         if not (all(each >= 0 for each in times) and self.mint_seconds >= 1 and self.authenticate_seconds > 0):
             raise ConfigurationError("times about tokens must not be below 0, nor mint_seconds below 1")
-
-
-ANY_FIREFOX_EXTENSION = "moz-extension://*"
-"""In Firefox, an extension has a different origin in every profile."""
-_PATTERN = re.compile(r"https?://\*(\.[A-Za-z0-9-]+)+(:\d+)?", re.ASCII)
-
-
-def check_origins(allowed: Texts) -> None:
-    """Check the origins of `--allow-origin`.
-
-    Raises:
-        ConfigurationError: One of them would let in every page, or has a `*` in another place than the first label.
-    """
-    if "*" in allowed:
-        raise ConfigurationError("--allow-origin takes the origins one by one: '*' would let in every page")
-    for each in allowed:
-        if "*" in each and each != ANY_FIREFOX_EXTENSION and not _PATTERN.fullmatch(each):
-            raise ConfigurationError(
-                f"--allow-origin {each}: a * can only stand for the first label, as in https://*.example.com"
-            )
 
 
 @lru_cache(maxsize=256)

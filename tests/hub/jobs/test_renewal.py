@@ -219,3 +219,18 @@ def test_after_its_end_a_token_allows_to_leave_and_to_renew() -> None:
     assert asked == [Authenticate("new", None)]
     renew(client, "read:jobs:http")
     assert client.subscribe({"jobId": "1", "queue": "http"})["unknown"]
+
+
+def test_rights_that_change_end_what_they_do_not_allow_without_an_ack() -> None:
+    client = Client(Bridge())
+    client.subscribe({"jobs": ["1", {"queue": "http", "jobId": "2"}]})
+    client.hub_client.session.standing = Standing.EXPIRED
+    narrow = sight("read:jobs:http/2")
+    client.hub_client.examine(narrow)
+    assert client.frames() == []
+    client.hub_client.reapply(narrow)
+    assert client.frames() == [{"event": "ended", "data": {**FORBIDDEN, "jobId": "1"}}]
+    assert client.hub_client.session.standing is Standing.EXPIRED
+    client.hub_client.close(Close(CloseCode.NORMAL, ""))
+    client.hub_client.reapply(EVERYTHING)
+    assert client.hub_client.session.sight is narrow

@@ -104,3 +104,15 @@ def test_where_labels_are_no_names_lines_cannot_be_told_apart_by_queue() -> None
     client = Client("read:logs", by_queue=False)
     client.live(queue="http")
     assert [frame["event"] for frame in client.renew("read:logs:http")] == ["ended"]
+
+
+def test_rights_that_change_end_what_they_do_not_allow_without_an_ack() -> None:
+    client = Client("read:logs")
+    client.live()
+    narrow = sight("read:logs:http")
+    client.hub_client.examine(sight())
+    client.hub_client.reapply(narrow)
+    assert client.frames() == []
+    client.hub_client.reapply(sight())
+    assert [frame["event"] for frame in client.frames()] == ["ended"]
+    client.hub_client.examine(narrow)

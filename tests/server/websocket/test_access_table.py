@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 import pytest
@@ -20,12 +20,10 @@ from tests.support.access_table import make_jobs, no_command_names, rows, tokens
 from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
-from tests.support.tokens import jwt, keyed_bridge
+from tests.support.tokens import keyed_bridge
+from tests.support.websocket_operations import HERE, OPERATIONS, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.support.client import Frame, RawClient
     from tests.support.redis import Redis
 
 # Columns: the operation; the right that it needs; rights that are near it and not enough; and what happens for a client
@@ -51,77 +49,15 @@ unsubscribe-logs         | read:logs                  | read:jobs:* write:logs  
 ping for lines           | read:logs                  | read:jobs:* write:logs          | yes  4500 4001 4500 yes  yes  yes  yes yes
 authenticate for lines   | read:logs                  | read:jobs:* write:logs          | yes  4500 4001 4500 yes  yes  yes  yes yes
 """  # noqa: E501 - a table
-HERE: Final = "here"
 FORBIDDEN: Final = "the token does not allow this"
 
 
-class Operation(NamedTuple):
-    """Requests about the job ID, of which the last one counts, and what the frames after it are with the right."""
-
-    asked: list[tuple[str, Any]]
-    shows: Callable[[list[Frame]], object]
-    path: str = "/ws"
-
-
-JOB: Final = {"jobId": "<id>", "queue": "http"}
-
-
-def told_outcome(frames: list[Frame]) -> bool:
-    return [frames[-1]["event"], frames[-1]["data"]["jobId"]] == ["completed", HERE]
-
-
-def left(frames: list[Frame]) -> bool:
-    return frames[-1]["data"]["left"] is True
-
-
-OPERATIONS: Final = {
-    "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
-    "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
-    "subscribe-job anywhere": Operation([("subscribe-job", "<id>")], told_outcome),
-    "subscribe-job with lines": Operation(
-        [("subscribe-job", {**JOB, "logs": True})],
-        lambda frames: [frame["event"] for frame in frames] == ["ack", "job-log", "completed"],
-    ),
-    "subscribe-job again": Operation([("subscribe-job", {**JOB, "after": {"http": "0-0"}})], told_outcome),
-    "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["<id>"], "queue": "http"})], told_outcome),
-    "unsubscribe-job": Operation([("subscribe-job", {**JOB, "events": ["x"]}), ("unsubscribe-job", JOB)], left),
-    "subscribe-queue": Operation([("subscribe-queue", "http")], lambda frames: frames[-1]["data"]["after"]),
-    "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
-    "ping": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong"),
-    "authenticate": Operation(
-        [("authenticate", {"token": jwt("admin")})], lambda frames: frames[-1]["data"]["expires"]
-    ),
-    "subscribe-logs": Operation(
-        [("subscribe-logs", {"tail": 9})], lambda frames: frames[-1]["data"]["message"] == "of sparql", "/logs"
-    ),
-    "subscribe-logs of queue": Operation(
-        [("subscribe-logs", {"tail": 9, "queue": "http"})],
-        lambda frames: frames[-1]["data"]["message"] == "of http",
-        "/logs",
-    ),
-    "unsubscribe-logs": Operation([("unsubscribe-logs", None)], lambda frames: not left(frames), "/logs"),
-    "ping for lines": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong", "/logs"),
-    "authenticate for lines": Operation(
-        [("authenticate", {"token": jwt("admin")})], lambda frames: frames[-1]["data"]["expires"], "/logs"
-    ),
-}
 # How many frames follow the answer, if it is an ack and what was asked for is there.
 FOLLOWING: Final = {
     **dict.fromkeys([name for name in OPERATIONS if name.startswith("subscribe-job")], 1),
     **{"subscribe-job with lines": 2, "subscribe-logs": 2, "subscribe-logs of queue": 1},
 }
 ROWS: Final = rows(TABLE)
-
-
-async def send(client: RawClient, name: str, job_id: str, following: int) -> list[str]:
-    """Make the requests of an operation, and return the texts of the frames since the last one."""
-    texts: list[str] = []
-    for event, data in OPERATIONS[name].asked:
-        texts.clear()
-        data = json.loads(json.dumps(data).replace("<id>", job_id))  # no token has these characters
-        await client.send(event, data, ref=1)
-        texts.append(await client.receive_text())
-    return texts + [await client.receive_text() for _ in range(following)]
 
 
 async def answer(url: str, name: str, job_id: str, token: str | None, cell: str) -> list[str]:

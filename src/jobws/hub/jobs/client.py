@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Replay
     from jobws.hub.jobs.query import Query
+    from jobws.protocol.request_types import Sight
     from jobws.protocol.session import Session
 
 
@@ -191,7 +192,7 @@ class JobClient(Client[Request, PendingSubscription]):
                     self.end(subscription)
         data = answer(pending, results, self._fanout)
         if isinstance(data, ItemError):
-            self._refuse(pending, data)
+            self.refuse(data, pending.request.event, pending.request.ref)
         else:
             self._answer(Ack(data, echoed(pending.request.ref)))
         for subscription, found in beginnings.items():
@@ -246,7 +247,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._pending.remove(pending)
         for subscription in pending.present:
             self.end(subscription)
-        self._refuse(pending, error)
+        self.refuse(error, pending.request.event, pending.request.ref)
         self.outbox.flush()
 
     # ---- unsubscribing ----
@@ -272,9 +273,14 @@ class JobClient(Client[Request, PendingSubscription]):
             (subscription,) = pending.subscriptions
             if isinstance(subscription, Subscription) and subscription.ended:
                 self._pending.remove(pending)
-                self._refuse(pending, UNSUBSCRIBED)
+                self.refuse(UNSUBSCRIBED, pending.request.event, pending.request.ref)
 
-    # ---- a new token ----
+    # ---- changed rights ----
+
+    def examine(self, sight: Sight) -> None:
+        """Look at `sight` for everything that the subscriptions need; see `Client.examine`."""
+        for key in self.keys:
+            may_read(sight, key)
 
     def _apply_rights(self) -> None:
         sight = self.session.sight
@@ -288,11 +294,6 @@ class JobClient(Client[Request, PendingSubscription]):
                 subscription.limit(limiting_sight(key, sight), self._fanout.job_logs)
         for pending in self._pending:
             pending.limit(sight)
-
-    # ---- answers ----
-
-    def _refuse(self, pending: PendingSubscription, error: ItemError) -> None:
-        self.refuse(error, pending.request.event, pending.request.ref)
 
     def _answer(self, message: Ack | Pong) -> None:
         self.outbox.append(encode(message))

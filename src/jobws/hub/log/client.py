@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import UNSET
 
+from jobws.errors import RequestError
 from jobws.hub.client import Client
 from jobws.hub.log.subscription import LogSubscription
 from jobws.protocol.codec import encode
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.log.requests import LogSession
+    from jobws.protocol.request_types import Sight
     from jobws.redis.log_stream import LogCursor
 
 SUBSCRIBE: Final = "subscribe-logs"
@@ -102,6 +105,14 @@ class LogClient(Client[LogRequest, LogSubscription]):
             self._end(subscription)
             self.refuse(error, SUBSCRIBE, subscription.request.ref)
             self.outbox.flush()
+
+    def examine(self, sight: Sight) -> None:
+        """Look at `sight` for everything that the subscriptions need; see `Client.examine`."""
+        with self._session.seeing(sight):
+            for subscription in (self._pending, self._current):
+                if subscription is not None:
+                    with suppress(RequestError):
+                        self._session.readable(subscription.request.asked)
 
     def _apply_rights(self) -> None:
         for subscription in (self._pending, self._current):

@@ -125,8 +125,11 @@ class LogSession(BaseSession[LogRequest]):
         if self.sight.may_read_lines(None):
             return asked
         queues = self.sight.line_queues if asked.queues is None else asked.queues
-        if queues is not None and not (queues and all(map(self.sight.may_read_lines, queues))):
-            raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
+        if queues is not None:
+            # Each queue is looked at, also after a no, since an authorizer is asked about all of them together.
+            readable = [self.sight.may_read_lines(queue) for queue in queues]
+            if not (readable and all(readable)):
+                raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if not self._by_queue:
             raise RequestError(FORBIDDEN.code, _NOT_BY_QUEUE)
         return replace(asked, queues=queues, has_queue=True)

@@ -17,16 +17,17 @@ from jobws.protocol.http_resources import Acted
 from jobws.protocol.identifiers import parse_job_id
 from jobws.protocol.messages import ItemError
 from jobws.server.http.request import json_answer, parameters
-from jobws.server.http.rights import identity_of, in_path, refusal
+from jobws.server.http.rights import identity_of, in_path, judged, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from jobws.access.identity import Identity
     from jobws.bullmq.keys import Queue
+    from jobws.bullmq.snapshot import Job
     from jobws.server.http.service import Service
 
 # How often to look again at a flow that changes while it is to be removed.
@@ -147,7 +148,7 @@ class Acting:
         if children is None:
             await self._on_jobs[asked.action](queue, job_id)
         else:
-            await self._remove_flow(identity_of(request), queue, job_id)
+            await self._remove_flow(request, queue, job_id)
         return Acted(queue.label, job_id)
 
     async def _check_exists(self, queue: Queue, job_id: str) -> None:
@@ -163,8 +164,8 @@ class Acting:
         if found is None:
             raise unknown_job(queue)
 
-    async def _remove_flow(self, identity: Identity, queue: Queue, job_id: str) -> None:
-        """Remove a job with all jobs below it, if the identity may remove each of them. Otherwise remove nothing.
+    async def _remove_flow(self, request: Request, queue: Queue, job_id: str) -> None:
+        """Remove a job with all jobs below it, if the caller may remove each of them. Otherwise remove nothing.
 
         Raises:
             RequestError: `forbidden`, `unknown-job`, `locked`, or `bad-state-for-action`.
@@ -174,8 +175,12 @@ class Acting:
             below = await actions.descendants(queue, job_id)
             labels = labels_by_front(self._service.labels.values())
             places = [job_of(key, labels) for key in below]
+
             # A job of a queue that the bridge does not serve needs the right for every queue.
-            if not all(allows(identity, Action.REMOVE_JOB, *(place or (None, None))) for place in places):
+            def may(identity: Identity, places: Sequence[Job | None] = places) -> list[bool]:
+                return [allows(identity, Action.REMOVE_JOB, *(place or (None, None))) for place in places]
+
+            if not all(may(await judged(request, may))):
                 raise refusal("forbidden")
             if None in places:
                 raise RequestError(

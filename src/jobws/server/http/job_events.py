@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from jobws.access.visible import IdentitySight
+from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
-from jobws.protocol.request_types import Subscribe
+from jobws.protocol.request_types import Request, Subscribe
 from jobws.protocol.requests import parse_request
 from jobws.protocol.server_sent_events import EventStreamWriter, close_block, decode_position
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import parameters, repeated
-from jobws.server.http.rights import identity_of
+from jobws.server.http.rights import identity_of, judged
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette import requests
 
+    from jobws.access.identity import Identity
     from jobws.server.http.service import Service
     from jobws.server.websocket.in_process_client import InProcessClient
 
@@ -32,7 +33,7 @@ class EventStreams:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def events(self, request: Request) -> Response:
+    async def events(self, request: requests.Request) -> Response:
         """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`."""
         asked = parameters(request, ("queue", "events", "until", "logs", "lastEventId"))
         job_ids = list(dict.fromkeys(repeated(request, "job")))
@@ -51,14 +52,12 @@ class EventStreams:
             # The part of a position after `~` belongs to one job. An item may have it, the common `after` may not.
             (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
         service = self._service
-        parsed = parse_request(
-            "subscribe-job",
-            data,
-            None,
-            service.nameable,
-            service.settings.max_subscriptions,
-            IdentitySight(identity_of(request)),
-        )
+
+        def parse(identity: Identity) -> Request:
+            limit = service.settings.max_subscriptions
+            return parse_request("subscribe-job", data, None, service.nameable, limit, sight_of(identity))
+
+        parsed = parse(await judged(request, parse))
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
             if isinstance(item, ItemError):
                 raise RequestError(item.code, item.message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobws.access.visible import IdentitySight
+from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
@@ -12,18 +12,20 @@ from jobws.protocol.messages import ItemError, JobSnapshot, Result
 from jobws.protocol.request_types import Room
 from jobws.server.http.lookup_body import read_rooms
 from jobws.server.http.request import body_text, json_answer, parameters
-from jobws.server.http.rights import identity_of
+from jobws.server.http.rights import examined, identity_of
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
 from jobws.server.http.whole_event import whole_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from jobws.access.sights import AnySight
     from jobws.bullmq.snapshot import Found, Job
+    from jobws.protocol.request_types import SubscriptionKey
     from jobws.server.http.service import Service
 
 
@@ -70,7 +72,7 @@ class JobLookups:
             RedisUnavailableError: Redis did not answer.
         """
         service, identity = self._service, identity_of(request)
-        sight = IdentitySight(identity)
+        sight = sight_of(identity)
         seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
         may_come = bool(seconds) and room.queue in service.nameable
         snapshots = await self._look_up(room, sight, may_come=may_come)
@@ -84,7 +86,7 @@ class JobLookups:
             raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
 
-    async def _look_up(self, room: Room, sight: IdentitySight, *, may_come: bool = False) -> list[JobSnapshot]:
+    async def _look_up(self, room: Room, sight: AnySight, *, may_come: bool = False) -> list[JobSnapshot]:
         """Return the present snapshots of the jobs of a room. A job that does not exist has none.
 
         Args:
@@ -107,9 +109,14 @@ class JobLookups:
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""
-        service, sight = self._service, IdentitySight(identity_of(request))
+        service = self._service
         text = await body_text(request, service.body_limits)
-        rooms = await read_rooms(text, service.nameable, service.settings.max_subscriptions, sight)
+
+        def read(sight: AnySight) -> Awaitable[Sequence[SubscriptionKey | ItemError]]:
+            return read_rooms(text, service.nameable, service.settings.max_subscriptions, sight)
+
+        sight = sight_of(await examined(request, service, read))
+        rooms = await read(sight)
         named = [room.queue for room in rooms if isinstance(room, Room)]
         if None in named:
             await service.find([])
@@ -122,7 +129,7 @@ class JobLookups:
         found = await service.look_up(jobs, results=False)
         return json_answer(Results([_result(item, found) for item in asked]))
 
-    def _jobs_of(self, room: Room, sight: IdentitySight) -> list[Job] | ItemError:
+    def _jobs_of(self, room: Room, sight: AnySight) -> list[Job] | ItemError:
         known, job_id = self._service.labels, room.job_id or ""
         if room.queue is None:
             return [(label, job_id) for label in sight.queues_of(job_id, known)]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, assert_never
 
 from starlette.routing import Route
 
+from jobws.access.asked import AskedRights, AskedSight, Rehearsal
 from jobws.access.caller import CALLER, Refused, Unauthenticated
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action, Place
-from jobws.access.visible import IdentitySight
+from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.server.http.request import parameters
+from jobws.server.judging import judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from jobws.access.sights import AnySight
+    from jobws.server.http.service import Service
 
 
 Endpoint: TypeAlias = "Callable[[Request], Awaitable[Response]]"
@@ -38,7 +45,8 @@ class CheckedRoute(Route):
 
     def __init__(self, path: str, endpoint: Endpoint, right: Right, methods: Sequence[str]) -> None:
         async def checked(request: Request) -> Response:
-            if not right(identity_of(request), request):
+            identity = await judged(request, lambda each: right(each, request))
+            if not right(identity, request):
                 raise refusal("forbidden")
             return await endpoint(request)
 
@@ -57,6 +65,36 @@ def identity_of(request: Request) -> Identity:
     raise unauthenticated(caller)
 
 
+async def judged(request: Request, look: Callable[[Identity], object]) -> Identity:
+    """Return who sent a request, after the authorizer, if there is one, was asked for all that `look` needs.
+
+    See `judge`. From then on, `identity_of` returns the same identity.
+
+    Raises:
+        RequestError: `unauthenticated`, `bad-token` or `expired`; or `unavailable` or `too-many` if the authorizer
+            cannot be asked.
+    """
+    caller = identity_of(request)
+    identity = await judge(caller, look)
+    if identity is not caller:
+        request.scope[CALLER] = identity
+        if identity.expires_ms is not None and identity.expires_ms <= time.time() * 1000:
+            raise refusal("expired")
+    return identity
+
+
+async def examined(request: Request, service: Service, look: Callable[[AnySight], Awaitable[object]]) -> Identity:
+    """Do what `judged` does for a `look` that must wait, since there is much to look at."""
+    caller = identity_of(request)
+    if not isinstance(caller.rights, AskedRights):
+        return caller
+    await service.find([])
+    rehearsal = Rehearsal(service.labels, lambda _check: None)
+    with suppress(RequestError):  # it is raised again when the request is served
+        await look(AskedSight(rehearsal))
+    return await judged(request, lambda identity: [allows(identity, *check) for check in rehearsal.missing])
+
+
 # ---- what routes need ----
 
 
@@ -71,9 +109,17 @@ def may(action: Action, place: Callable[[Request], Place] = lambda _request: ANY
     return lambda identity, request: allows(identity, action, *place(request))
 
 
-def any_token(_identity: Identity, _request: Request) -> bool:
-    """Return True: anyone who has an accepted token may send the request, whatever rights it gives."""
-    return True
+def any_token(identity: Identity, _request: Request) -> bool:
+    """Whether the identity's token is accepted: always, or where an authorizer decides, if it shows some queue."""
+    return not is_asked(identity) or sees_a_queue(identity)
+
+
+def submits(place: Callable[[Request], Place]) -> Right:
+    """Return a check whether an identity may add jobs to the queue that a request names.
+
+    Where an authorizer decides, the endpoint asks it, since only the body says about which job.
+    """
+    return lambda identity, request: is_asked(identity) or allows(identity, Action.SUBMIT, *place(request))
 
 
 def in_path(request: Request) -> Place:
@@ -100,20 +146,34 @@ def reads_job(place: Callable[[Request], Place]) -> Right:
     def reads(identity: Identity, request: Request) -> bool:
         queue, job_id = place(request)
         if queue is None:
-            return IdentitySight(identity).reads_somewhere(job_id or "")
+            return sight_of(identity).reads_somewhere(job_id or "")
         return allows(identity, Action.READ_JOB, queue, job_id)
 
     return reads
 
 
 def reads_a_job(identity: Identity, _request: Request) -> bool:
-    """Whether the identity has some right to read jobs. The endpoint then checks the right for each single job."""
-    return _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
+    """Whether the identity may have some right to read jobs. The endpoint then checks it for each single job.
+
+    Where an authorizer decides, the endpoint asks it, since only the whole request says about which jobs.
+    """
+    return is_asked(identity) or _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
 
 
 def reads_a_queue(identity: Identity, _request: Request) -> bool:
     """Whether the identity has some right to read queues' counts. The endpoint then checks it for each single queue."""
-    return _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})
+    return sees_a_queue(identity) if is_asked(identity) else _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})
+
+
+def sees_a_queue(identity: Identity) -> bool:
+    """Whether the authorizer shows the identity one of the queues that there are."""
+    rights = identity.rights
+    return isinstance(rights, AskedRights | Rehearsal) and bool(AskedSight(rights).queues(rights.labels))
+
+
+def is_asked(identity: Identity) -> bool:
+    """Whether an authorizer decides what the identity may do."""
+    return isinstance(identity.rights, AskedRights | Rehearsal)
 
 
 def _has_one_of(identity: Identity, actions: set[Action]) -> bool:

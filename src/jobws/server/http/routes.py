@@ -24,6 +24,7 @@ from jobws.server.http.rights import (
     reads_a_job,
     reads_a_queue,
     reads_job,
+    submits,
 )
 from jobws.server.http.submit import Submitting
 from jobws.server.http.websocket_over_http import FrameStreams
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def routes(service: Service) -> list[CheckedRoute]:
     """Return the routes of the HTTP interface, except those of `health`, `openapi`, `static` and the metrics."""
     job_in_path, job_in_query = reads_job(in_path), reads_job(in_query)
-    submit_in_path, submit_in_query = may(Action.SUBMIT, in_path), may(Action.SUBMIT, in_query)
+    submit_in_path, submit_in_query = submits(in_path), submits(in_query)
     lookups, submitting, queues = JobLookups(service), Submitting(service), QueueListing(service)
     acting = Acting(service)
 

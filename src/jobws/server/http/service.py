@@ -11,14 +11,16 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import ItemError
+from jobws.protocol.session import Session
 from jobws.server.http.request import BodyLimits
 from jobws.server.http.token_end import token_end
 from jobws.server.websocket.in_process_client import InProcessClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 
     from jobws.access.identity import Identity
+    from jobws.access.sights import AnySight
     from jobws.bullmq.actions import Actions
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import RedisQuery, Store
@@ -187,6 +189,14 @@ class Service:
             client.lost()
             raise RequestError("rate-limited", problem)
         return client
+
+    def rehearse(self, messages: Iterable[str], sight: AnySight) -> None:
+        """Look at `sight` for everything that a new client of `/ws` needs for `hello` and for some messages."""
+        settings = self.settings
+        session = Session(self.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
+        self._clients.greeting.look(sight)
+        for each in messages:
+            session.rehearse(each, sight)
 
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
         """Wait until the token of `identity` is no longer accepted, and then close the client.

@@ -19,7 +19,7 @@ from jobws.protocol.identifiers import is_text, parse_job_id
 from jobws.protocol.job_path import job_path
 from jobws.server.http.job_token import job_token
 from jobws.server.http.request import json_answer, json_body, parameters
-from jobws.server.http.rights import identity_of, refusal
+from jobws.server.http.rights import judged, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,26 +53,26 @@ class Submitting:
         The body is a `NewJob`: an object with the job's data, and optionally its name, its id and its options. The
         answer is a `Submitted`, with the status 202.
         """
-        queue = await self._queue(request)
+        label = _label(request)
         body = await json_body(request, self._service.body_limits, NewJob, _LargeJob)
         if not is_text(body.name):
             raise RequestError("bad-data", "`name`: a lone surrogate is no valid Unicode text")
         opts = {} if body.opts is None else msgspec.to_builtins(body.opts)
-        return await self._add(request, queue, body.name, body.data, body.job_id, opts)
+        return await self._add(request, label, body.name, body.data, body.job_id, opts)
 
     async def analyze(self, request: Request) -> Response:
         """`POST /analyze/{queue}`: adds a job with the name `job`, whose data is the whole body.
 
         The answer is that of `submit`.
         """
-        queue = await self._queue(request)
+        label = _label(request)
         data = await json_body(request, self._service.body_limits, object, msgspec.Raw)
-        return await self._add(request, queue, DEFAULT_NAME, data, None, {})
+        return await self._add(request, label, DEFAULT_NAME, data, None, {})
 
     async def _add(
         self,
         request: Request,
-        queue: Queue,
+        label: str,
         name: str,
         data: object,
         wanted_id: str | None,
@@ -81,11 +81,20 @@ class Submitting:
         keys = request.headers.getlist("idempotency-key")
         if len(keys) > 1:
             raise RequestError("bad-data", "`Idempotency-Key`: it was given twice")
-        identity, sign = identity_of(request), self._signer(request)
-        job_id = _new_id(queue.label, wanted_id, keys[0] if keys else None, identity)
+        sign, random_id = self._signer(request), str(uuid.uuid4())
+
+        def rights(identity: Identity) -> tuple[str, bool, bool]:
+            job_id = _new_id(label, wanted_id, keys[0] if keys else None, random_id, identity)
+            may_submit = allows(identity, Action.SUBMIT, label)
+            return job_id, may_submit, allows(identity, Action.READ_JOB, label, job_id)
+
+        identity = await judged(request, rights)
         # An identity that may only submit jobs must not learn whether the job existed, and must not get a token for an
         # id that it chose, since someone else may have added that job.
-        may_read = allows(identity, Action.READ_JOB, queue.label, job_id)
+        job_id, may_submit, may_read = rights(identity)
+        if not may_submit:
+            raise refusal("forbidden")
+        queue = await self._service.queue(label, new=True)
         if sign is not None and wanted_id is not None and not may_read:
             raise refusal("forbidden")
         existing = await self._exists(queue, job_id) if may_read else UNSET
@@ -119,14 +128,15 @@ class Submitting:
             return False
         return (await self._service.look_up([job], results=False)).get(job) is not None
 
-    async def _queue(self, request: Request) -> Queue:
-        label = request.path_params.get("queue") or parameters(request, ("queue",)).get("queue")
-        if label is None:
-            raise RequestError("bad-data", "`queue`: expected ?queue=, the label of the job's queue")
-        return await self._service.queue(label, new=True)
+
+def _label(request: Request) -> str:
+    label: str | None = request.path_params.get("queue") or parameters(request, ("queue",)).get("queue")
+    if label is None:
+        raise RequestError("bad-data", "`queue`: expected ?queue=, the label of the job's queue")
+    return label
 
 
-def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity) -> str:
+def _new_id(queue: str, wanted: str | None, key: str | None, random_id: str, identity: Identity) -> str:
     """Return the id of a new job.
 
     This is `wanted`, the `jobId` that the client sent. If that is None, the id is derived from `key`, the
@@ -150,4 +160,4 @@ def _new_id(queue: str, wanted: str | None, key: str | None, identity: Identity)
         whose = "" if identity is ANYONE else f"\n{identity.holder!r}"
         digest = hashlib.sha256(f"{queue}\n{key}{whose}".encode()).hexdigest()
         return f"key-{digest[:40]}"
-    return str(uuid.uuid4())
+    return random_id

@@ -85,6 +85,8 @@ async def _first(client: InProcessClient) -> Parts | RequestError:
         for parts in map(parts_of, client.take()):
             if parts.event in OUTCOMES:
                 return parts
+            if parts.event == "ended":
+                return refusal("forbidden")
             if parts.event == "error":
                 data = msgspec.json.decode(parts.data, type=ErrorData)
                 return RequestError(data.code, data.message)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_list
 from jobws.protocol.server_sent_events import close_block, frame_block
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import SUBJECT, body_text, parameters
-from jobws.server.http.rights import identity_of
+from jobws.server.http.rights import identity_of, judged
 from jobws.server.http.wait import parse_wait
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class FrameStreams:
         limit = settings.max_message_bytes
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")
+        await judged(request, lambda identity: self._service.rehearse(requests, sight_of(identity)))
         return streaming.EventStream(
             self._service,
             identity_of(request),
@@ -90,7 +92,7 @@ class _Frames:
         pause = 0.0
         for request in self._requests:
             await anyio.sleep(pause)
-            pause = client.received(request)
+            pause = client.serve(request)
         # This is set in the same step as the last request, whose answer wakes the sender.
         self._asked = True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def whoami(request: Request) -> Response:
-    """`GET /whoami`. Without keys everybody is an admin."""
+    """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, there is no scope."""
     identity = identity_of(request)
     scope = " ".join(map(entry_text, identity.rights.entries))
     return json_answer(Whoami(identity.sub, scope, identity.expires_ms))

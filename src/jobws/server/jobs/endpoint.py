@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
-    from jobws.access.visible import IdentitySight
+    from jobws.access.sights import AnySight
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.subscription_counts import SubscriptionCounts
@@ -79,7 +79,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         self._tasks = tasks
         self._next: Waiting = []
 
-    def connect(self, wake: Callable[[], None], sight: IdentitySight) -> JobClient:
+    def connect(self, wake: Callable[[], None], sight: AnySight) -> JobClient:
         """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
         settings = self._settings
         session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)

@@ -22,7 +22,7 @@ from jobws.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobws.access.visible import IdentitySight
+    from jobws.access.sights import AnySight
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
     from jobws.server.settings import Settings
@@ -107,7 +107,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
 
     # ---- the endpoint `/logs` ----
 
-    def connect(self, wake: Callable[[], None], sight: IdentitySight) -> LogClient:
+    def connect(self, wake: Callable[[], None], sight: AnySight) -> LogClient:
         """Make the hub's side of a client of `/logs`; see `Endpoint.connect`."""
         session = LogSession(self._settings.max_message_bytes, sight, by_queue=self._by_queue)
         return LogClient(session, self.hub, self._settings.outbox_bytes, wake)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
 EXTENSION: Final = "jobws.direct"
 
@@ -26,8 +26,11 @@ EXTENSION: Final = "jobws.direct"
 class Handler(Protocol):
     """The app's side of one connection. Its methods are synchronous and must not wait."""
 
-    def received(self, message: str | bytes) -> float:
-        """Take a text or binary message. Return how many seconds to wait before the next message is read."""
+    def received(self, message: str | bytes) -> float | Awaitable[float]:
+        """Take a text or binary message. Return how many seconds to wait before the next message is read.
+
+        If the message itself must wait, return what takes it when awaited, and then gives these seconds.
+        """
         ...
 
     def writable(self) -> None:

@@ -174,7 +174,7 @@ class WebSocketConnection:
                         with self._turns:
                             wait = self._handler.received(message)
                         if wait:
-                            await trio.sleep(wait)
+                            await trio.sleep(wait if isinstance(wait, float) else await wait)
                 data = await self.receive()
                 if not data:
                     return

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from enum import Enum
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,18 +20,20 @@ import anyio.lowlevel
 
 from jobws.access.caller import ANYONE, Refused, Unauthenticated, payer_of
 from jobws.access.carrier import Carried, Carrier
-from jobws.access.identity import Identity, Rights
-from jobws.access.visible import IdentitySight
-from jobws.errors import TokenRefusedError
+from jobws.access.identity import Identity
+from jobws.access.sights import sight_of
+from jobws.errors import RequestError, TokenRefusedError
 from jobws.hub.client import Client
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close, Standing
+from jobws.server.judging import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.access.caller import Caller
+    from jobws.access.sights import AnySight
     from jobws.protocol.request_types import Authenticate
     from jobws.server.authentication import Authentication
     from jobws.server.settings import Settings
@@ -40,9 +43,6 @@ if TYPE_CHECKING:
 
 AnyHubClient: TypeAlias = Client[Any, Any]
 
-NOBODY: Final = IdentitySight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
-"""What a client without a token may see: nothing."""
-EVERYTHING: Final = IdentitySight(ANYONE)
 # How many clients that have sent no token one address may have.
 MAX_PER_ADDRESS: Final = 20
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
@@ -125,7 +125,7 @@ class Admission:
         # How many clients have sent no token, by address. None stands for the addresses that are not counted.
         self._waiting: Counter[str | None] = Counter()
 
-    def enter(self, client: AnyHubClient, caller: Caller, sight: IdentitySight, address: str | None) -> None:
+    def enter(self, client: AnyHubClient, caller: Caller, sight: AnySight, address: str | None) -> None:
         """Append `hello` to the outbox of a new client, and check its token from now on.
 
         The client is closed if its token is refused, or if there are too many clients with its address, with its
@@ -189,8 +189,12 @@ class Admission:
     async def _verify(self, member: _Member, request: Authenticate) -> None:
         identity: Identity | None = None
         refused: TokenRefusedError | None = None
+        busy: RequestError | None = None
         try:
             identity = await self._authentication.identify(Carried(Carrier.AUTHENTICATE, request.token))
+            identity = await judge(identity, partial(self._examine, member.client))
+        except RequestError as error:
+            busy = error
         except TokenRefusedError as error:
             refused = error
         except Exception:  # noqa: BLE001 - a hook that fails lets nobody in, and ends nothing
@@ -198,8 +202,11 @@ class Admission:
         member.verifying = False
         if member.client not in self._members or member.client.closing is not None:
             return
+        now = anyio.current_time()
+        if busy is not None:
+            member.client.reject(request, ItemError(busy.code, busy.message), now)
+            return
         if identity is None:
-            now = anyio.current_time()
             member.client.reject(request, BAD_TOKEN, now)
             if self._note_failed(member.address, now):
                 member.client.close(GUESSING)
@@ -210,6 +217,12 @@ class Admission:
             self._count(member.address, -1)
         self._renew(member.client, request, identity)
         self._admit(member, identity)
+
+    def _examine(self, client: AnyHubClient, identity: Identity) -> None:
+        """Look at the rights of a new token for everything that its acceptance depends on."""
+        sight = sight_of(identity)
+        self._greeting.look(sight)
+        client.examine(sight)
 
     def _renew(self, client: AnyHubClient, request: Authenticate, identity: Identity) -> None:
         sight = sight_of(identity)
@@ -274,10 +287,3 @@ class Admission:
 def _close_if(client: AnyHubClient, sentence: str | None) -> None:
     if sentence is not None:
         client.close(Close(CloseCode.TOO_MANY, sentence))
-
-
-def sight_of(caller: Caller) -> IdentitySight:
-    """Return what a caller may see: without an accepted token, nothing."""
-    if caller is ANYONE:
-        return EVERYTHING
-    return IdentitySight(caller) if isinstance(caller, Identity) else NOBODY

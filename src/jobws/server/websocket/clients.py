@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import anyio
 
 from jobws.access.caller import ADDRESS, CALLER
+from jobws.access.sights import sight_of
 from jobws.errors import RateLimitedError
 from jobws.hub.client import Client, Pending
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import PROTOCOL
 from jobws.protocol.session import Close
 from jobws.server.transport.direct import EXTENSION
-from jobws.server.websocket.admission import sight_of
+from jobws.server.websocket.asked_client import asked_rights, judge_message
 from jobws.server.websocket.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from jobws.access.caller import Caller
-    from jobws.access.visible import IdentitySight
+    from jobws.access.sights import AnySight
+    from jobws.errors import RequestError
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Direct
     from jobws.server.websocket.admission import Admission
@@ -54,7 +55,7 @@ class Endpoint(ABC, Generic[AnyClient, PendingT]):
     """The part that differs between `/ws` and `/logs`: the hub's client, and the look-up."""
 
     @abstractmethod
-    def connect(self, wake: Callable[[], None], sight: IdentitySight) -> AnyClient:
+    def connect(self, wake: Callable[[], None], sight: AnySight) -> AnyClient:
         """Make the hub's side of a client. The hub calls `wake` when there is something to write."""
 
     @abstractmethod
@@ -108,7 +109,7 @@ class Clients(Generic[AnyClient, PendingT]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        caller: Caller = scope[CALLER]
+        caller = await self.greeting.judged(scope[CALLER])
         sight = sight_of(caller)
         connected = _DirectClient(self, sight, direct) if direct is not None else _AsgiClient(self, sight)
         client = connected.hub_client
@@ -132,18 +133,29 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
 
     __slots__ = ("_bucket", "_clients", "hub_client")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight, wake: Callable[[], None]) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: AnySight, wake: Callable[[], None]) -> None:
         settings = clients.settings
         self._clients = clients
         self._bucket = TokenBucket(settings.burst_messages, settings.messages_per_second, anyio.current_time())
         self.hub_client = clients.endpoint.connect(wake, sight)
         clients.connected.add(self.hub_client)
 
-    def received(self, message: str | bytes) -> float:
-        """Take a message. Return how many seconds to wait before the next message is read."""
+    def received(self, message: str | bytes) -> float | Awaitable[float]:
+        """Take a message. Return how many seconds to wait before the next message is read; see `Handler.received`."""
+        return self.serve(message) if asked_rights(self.hub_client) is None else self._judge_and_serve(message)
+
+    async def _judge_and_serve(self, message: str | bytes) -> float:
+        problem = await judge_message(self.hub_client, message)
+        return self.serve(message, problem) if self.hub_client in self._clients.connected else 0.0
+
+    def serve(self, message: str | bytes, problem: RequestError | None = None) -> float:
+        """Serve a message for which the rights are at hand. Return how many seconds to wait before the next one.
+
+        `problem` says why a request to subscribe cannot be judged now; None means that it can.
+        """
         now = anyio.current_time()
         client = self.hub_client
-        pending: PendingT | None = client.receive(message, now)
+        pending: PendingT | None = client.receive(message, now, problem)
         cost = 1 + len(message) // BYTES_PER_MESSAGE
         if pending is not None:
             self._clients.endpoint.look_up(client, pending)
@@ -171,7 +183,7 @@ class _DirectClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_busy", "_direct")
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight, direct: Direct) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: AnySight, direct: Direct) -> None:
         self._direct = direct
         self._busy = False
         super().__init__(clients, sight, self._wake)
@@ -216,7 +228,7 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
 
     __slots__ = ("_woken",)
 
-    def __init__(self, clients: Clients[AnyClient, PendingT], sight: IdentitySight) -> None:
+    def __init__(self, clients: Clients[AnyClient, PendingT], sight: AnySight) -> None:
         self._woken = anyio.Event()
         super().__init__(clients, sight, self._wake)
 
@@ -237,6 +249,8 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
             if message["type"] == "websocket.disconnect":
                 return
             wait = self.received(_payload(message))
+            if not isinstance(wait, float):
+                wait = await wait
             if wait:
                 await anyio.sleep(wait)
 

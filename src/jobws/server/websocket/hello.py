@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import UNSET
 
+from jobws.access.identity import Identity
+from jobws.access.sights import sight_of
+from jobws.errors import RequestError
 from jobws.protocol.codec import encode
 from jobws.protocol.messages import NAMED_QUEUES, PROTOCOL, AuthenticatedData, Hello, HelloData, Limits
+from jobws.server.judging import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from jobws.access.visible import IdentitySight
+    from jobws.access.caller import Caller
+    from jobws.access.sights import AnySight
     from jobws.protocol.codec import Frame
     from jobws.server.settings import Settings
 
@@ -35,7 +40,23 @@ class Greeting:
         self._labels = labels
         self._without_events = without_events
 
-    def frame(self, sight: IdentitySight) -> Frame:
+    async def judged(self, caller: Caller) -> Caller:
+        """Have the authorizer asked, if there is one, which queues `hello` may name. Return what it says of the caller.
+
+        If it cannot be asked, `hello` names none.
+        """
+        if not isinstance(caller, Identity):
+            return caller
+        try:
+            return await judge(caller, lambda identity: self.look(sight_of(identity)))
+        except RequestError:
+            return caller
+
+    def look(self, sight: AnySight) -> None:
+        """Look at `sight` for everything that `hello` depends on."""
+        sight.queues(self._labels)
+
+    def frame(self, sight: AnySight) -> Frame:
         """Return the frame `hello` with the present state of the bridge, as far as the client may see it."""
         queues = self._queues(sight)
         return encode(
@@ -46,7 +67,7 @@ class Greeting:
         """Return the frame `hello` for a client that must send a token first."""
         return encode(Hello(self._data(queues=(), queue_count=0, auth=True)))
 
-    def renewal(self, sight: IdentitySight, expires_ms: int | None) -> AuthenticatedData:
+    def renewal(self, sight: AnySight, expires_ms: int | None) -> AuthenticatedData:
         """Return the keys of `hello` that a client gets when its new token is accepted.
 
         `expires_ms` is when the token expires, in epoch milliseconds; None for never.
@@ -59,7 +80,7 @@ class Greeting:
         limits = Limits(settings.max_message_bytes, settings.max_frame_bytes, settings.max_subscriptions)
         return HelloData(PROTOCOL, SERVER, settings.ping_seconds, limits, **others)
 
-    def _queues(self, sight: IdentitySight) -> _Queues:
+    def _queues(self, sight: AnySight) -> _Queues:
         labels = sight.queues(self._labels)
         named = tuple(islice(labels, NAMED_QUEUES))
         return _Queues(named, tuple(label for label in named if label in self._without_events), len(labels))

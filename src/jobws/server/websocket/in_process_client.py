@@ -5,14 +5,16 @@ The hub treats it like the client of a WebSocket: its outbox has the same limit,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 import msgspec
 
+from jobws.access.asked import AskedRights
+from jobws.access.sights import sight_of
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.pending import PendingSubscription
-from jobws.server.websocket.admission import sight_of
 from jobws.server.websocket.clients import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
     ) -> None:
         self._woken = anyio.Event()
         self._on_overflow = on_overflow
-        self._sight = sight_of(identity)
+        rights = identity.rights
+        # The request goes on to be served with the answers that it was judged by.
+        own = replace(identity, rights=rights.copy()) if isinstance(rights, AskedRights) else identity
+        self._sight = sight_of(own)
         super().__init__(clients, self._sight, self._wake)
 
     def __enter__(self) -> Self:
@@ -64,11 +69,11 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
 
     def subscribe(self, data: dict[str, Any]) -> None:
         """Take the request `subscribe-job` with `data`. The answer comes as a frame, as for other clients."""
-        self.received(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
+        self.serve(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
 
     def ping(self) -> None:
         """Have a `pong` appended to the outbox, with the positions that all frames before it have reached."""
-        self.received(_PING)
+        self.serve(_PING)
 
     async def wait(self) -> None:
         """Wait until the hub has woken this client since the last `take`.

@@ -1,0 +1,264 @@
+"""Rights that an authorizer decides: what it has answered about a client, and what it must still be asked.
+
+The hub and the endpoints judge rights without waiting, so the answers must be at hand before. A request is first gone
+through with a `Rehearsal`, which notes the checks that have no answer yet. When these are answered, the request is
+served with `AskedRights`. A check without an answer is a no.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from jobws.access.scope import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+
+    from jobws.access.identity import Identity
+
+MAX_CHECKS: Final = 10_000
+"""How many checks one request may need."""
+
+
+class Check(NamedTuple):
+    """A question for the authorizer: may this client do this here? `allows` explains the fields."""
+
+    action: Action
+    queue: str | None
+    job_id: str | None
+
+
+class Verdict(NamedTuple):
+    """The authorizer's answer to a check.
+
+    Attributes:
+        allow: Whether the client may do it.
+        until: The time up to which further requests get the same answer.
+        again: The time at which the authorizer is asked again about a subscription that rests on this answer.
+
+    Times are in seconds on a clock that never goes back.
+    """
+
+    allow: bool
+    until: float
+    again: float
+
+
+class Told(NamedTuple):
+    """What the authorizer said of a token: who holds it, and when it expires, in milliseconds since 1970, or None."""
+
+    sub: str | None
+    expires_ms: int | None
+
+
+class Subject(NamedTuple):
+    """Of whom the authorizer is asked: the client as it was verified, and its token, or None if it sent none."""
+
+    identity: Identity
+    token: str | None
+
+
+class Rehearsal:
+    """The rights with which a request is gone through to find out which checks it needs.
+
+    Args:
+        labels: The labels of all queues; a live view.
+        find: Returns the answer to a check that is still valid, or None.
+
+    Attributes:
+        entries: Empty. The entries of a scope are not read where an authorizer decides.
+        found: The answers that were needed and found.
+        missing: The checks that were needed and have no answer. Each counts as a no.
+        seeks: Whether something depends on which queues there are.
+    """
+
+    __slots__ = ("_find", "found", "labels", "missing", "seeks")
+    entries = ()
+
+    def __init__(self, labels: Collection[str], find: Callable[[Check], Verdict | None]) -> None:
+        self.labels = labels
+        self.found: dict[Check, Verdict] = {}
+        self.missing: dict[Check, None] = {}
+        self.seeks = False
+        self._find = find
+
+    def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
+        """Whether a check has a yes as its answer. The check is noted. `allows` explains the arguments."""
+        check = Check(action, queue, job_id)
+        verdict = self._find(check)
+        if verdict is None:
+            self.missing[check] = None
+            return False
+        self.found[check] = verdict
+        return verdict.allow
+
+    def knows(self, _label: str) -> bool:
+        """Return False: a rehearsal needs no positions of other queues."""
+        return False
+
+
+Look: TypeAlias = "Callable[[Rehearsal], object]"
+"""Goes through a request with the rights of a rehearsal. It may raise RequestError, which changes nothing."""
+Judge: TypeAlias = "Callable[[AskedRights, Look], Awaitable[None]]"
+
+
+class AskedRights:
+    """The rights of one client or request where an authorizer decides.
+
+    Args:
+        subject: Of whom the authorizer is asked.
+        labels: The labels of all queues; a live view.
+        judge: See the method `judge`.
+        told: What the authorizer said of the token before.
+
+    Attributes:
+        due: The time at which the authorizer is to be asked again about subscriptions of the client.
+        entries: Empty. The entries of a scope are not read where an authorizer decides.
+        labels: The labels of all queues; a live view.
+        subject: Of whom the authorizer is asked.
+        told: What the authorizer said of the token last.
+        verdicts: The answers so far.
+    """
+
+    __slots__ = ("_changed", "_judge", "_known", "due", "labels", "subject", "told", "verdicts")
+    entries = ()
+
+    def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, told: Told) -> None:
+        self.subject = subject
+        self.labels = labels
+        self.told = told
+        self.verdicts: dict[Check, Verdict] = {}
+        self.due = inf
+        self._judge = judge
+        self._known: set[str | None] = set()
+        self._changed = False
+
+    def __repr__(self) -> str:
+        return f"<AskedRights: {len(self.verdicts)} answers>"
+
+    def judge(self, look: Look) -> Awaitable[None]:
+        """Have the authorizer asked what `look` needs and what has no valid answer yet, and take its answers.
+
+        When this returns, and until the next await, `include` has an answer for each check that `look` needs.
+
+        Raises:
+            RequestError: `unavailable` or `too-many`. The request cannot be judged now.
+        """
+        return self._judge(self, look)
+
+    def copy(self) -> AskedRights:
+        """Return rights with the same answers, which later change on their own."""
+        rights = AskedRights(self.subject, self.labels, self._judge, self.told)
+        rights.keep(self.verdicts)
+        return rights
+
+    def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
+        """Whether the authorizer allows the action. `allows` explains the arguments."""
+        verdict = self.verdicts.get(Check(action, queue, job_id))
+        return verdict is not None and verdict.allow
+
+    def knows(self, label: str) -> bool:
+        """Whether the client may read something of this queue, so that it may know that the queue exists."""
+        return label in self._known
+
+    def take(self, verdicts: Mapping[Check, Verdict], now: float) -> None:
+        """Take further answers. If one of them takes back a yes, the client's subscriptions are due at `now`."""
+        for check, verdict in verdicts.items():
+            before = self.verdicts.get(check)
+            if before is not None and before.allow and not verdict.allow:
+                self._changed, self.due = True, min(self.due, now)
+            self._note(check, verdict)
+        self.verdicts.update(verdicts)
+
+    def keep(self, verdicts: Mapping[Check, Verdict]) -> bool:
+        """Replace the answers by those that the client's subscriptions need.
+
+        Returns whether a subscription may have lost or gained something since the last call.
+        """
+        changed = self._changed or any(self.include(*check) != each.allow for check, each in verdicts.items())
+        self.verdicts, self.due, self._known, self._changed = dict(verdicts), inf, set(), False
+        for check, verdict in verdicts.items():
+            self._note(check, verdict)
+        return changed
+
+    def _note(self, check: Check, verdict: Verdict) -> None:
+        if verdict.allow:
+            self.due = min(self.due, verdict.again)
+            if check.action in (Action.READ_JOB, Action.READ_QUEUE):
+                self._known.add(check.queue)
+
+
+class AskedSight:
+    """What a client may see where an authorizer decides; see `IdentitySight`.
+
+    Args:
+        rights: The answers of the authorizer.
+
+    Attributes:
+        reads_all: False: a right to everything is never assumed, each queue is asked about.
+        rights: The answers of the authorizer.
+    """
+
+    __slots__ = ("rights",)
+    reads_all = False
+
+    def __init__(self, rights: AskedRights | Rehearsal) -> None:
+        self.rights = rights
+
+    @property
+    def line_queues(self) -> frozenset[str]:
+        """The queues whose lines of the log the client may read."""
+        if isinstance(self.rights, Rehearsal):
+            self.rights.seeks = True
+        return frozenset([label for label in self.rights.labels if self.may_read_lines(label)])
+
+    def may_read(self, queue: str, job_id: str | None) -> bool:
+        """Whether the client may read this job of the queue, or every job of the queue if `job_id` is None."""
+        if job_id is None:
+            self.reads_queue(queue)  # a subscription to the queue depends on this, too, so both are asked together
+        return self.rights.include(Action.READ_JOB, queue, job_id)
+
+    def reads_queue(self, queue: str) -> bool:
+        """Whether the client may read the queue's counts and its events without a job."""
+        return self.rights.include(Action.READ_QUEUE, queue, None)
+
+    def may_read_lines(self, queue: str | None) -> bool:
+        """Whether the client may read lines of the log about jobs of the queue, or (None) every line."""
+        return self.rights.include(Action.READ_LOGS, queue, None)
+
+    def reads_everywhere(self, _job_id: str) -> bool:
+        """Return False: a queue may be found later, and is then asked about."""
+        return False
+
+    def reads_somewhere(self, job_id: str) -> bool:
+        """Whether there is a queue in which the client may read the job with this id."""
+        if isinstance(self.rights, Rehearsal):
+            self.rights.seeks = True
+        return bool(self.queues_of(job_id, self.rights.labels))
+
+    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
+        """Return, out of `labels`, those of the queues in which the client may read the job with this id."""
+        return [label for label in labels if self.may_read(label, job_id)]
+
+    def container(self, labels: Container[str]) -> Container[str]:
+        """Return a view, with `in`, of those of the labels of which the client may know. It follows later changes."""
+        return _Known(self.rights, labels)
+
+    def queues(self, labels: Collection[str]) -> Collection[str]:
+        """Return those of the first 10,000 labels whose queues the client may know, in their order."""
+        return [label for label in islice(labels, MAX_CHECKS) if self.reads_queue(label)]
+
+
+class _Known:
+    """Those of some labels of which a client may know."""
+
+    __slots__ = ("_labels", "_rights")
+
+    def __init__(self, rights: AskedRights | Rehearsal, labels: Container[str]) -> None:
+        self._rights = rights
+        self._labels = labels
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and self._rights.knows(label) and label in self._labels

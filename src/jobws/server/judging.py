@@ -1,0 +1,41 @@
+"""Has the authorizer asked, if there is one, before a request is judged. Rights by scopes need no question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jobws.access.asked import AskedRights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobws.access.identity import Identity
+
+
+async def judge(identity: Identity, look: Callable[[Identity], object]) -> Identity:
+    """Have the authorizer asked, together, for all that `look` needs. Until the next await, `look` has its answers.
+
+    Args:
+        identity: The client. If its rights are those of a scope, nothing happens.
+        look: Goes through the request with the rights of the identity that it is given. It must change nothing, and
+            may raise RequestError.
+
+    Returns:
+        The client, with what the authorizer said of it where its token does not say it: who it is, and when the token
+        expires. Of two expiries, the earlier one counts.
+
+    Raises:
+        RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
+    """
+    rights = identity.rights
+    if not isinstance(rights, AskedRights):
+        return identity
+    await rights.judge(lambda rehearsal: look(replace(_told(rights), rights=rehearsal)))
+    return _told(rights)
+
+
+def _told(rights: AskedRights) -> Identity:
+    verified, told = rights.subject.identity, rights.told
+    times = [each for each in (verified.expires_ms, told.expires_ms) if each is not None]
+    return replace(verified, rights=rights, sub=verified.sub or told.sub, expires_ms=min(times, default=None))

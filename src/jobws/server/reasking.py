@@ -1,0 +1,112 @@
+"""Asks the authorizer again about the subscriptions of connected clients, and ends those that it does not allow now.
+
+A failure of the authorizer is no answer: it is asked again for 25 s. Then what it does not allow ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jobws.access.asked import AskedSight
+from jobws.access.scope import Action
+from jobws.errors import RequestError
+from jobws.server.authorizer import AuthorizerError
+from jobws.server.websocket.asked_client import AnyHubClient, asked_rights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from jobws.access.asked import AskedRights, Check, Rehearsal, Verdict
+    from jobws.server.gate import Gate
+    from jobws.server.tasks import Tasks
+
+TICK_SECONDS: Final = 0.25
+# How many clients are asked about at the same time. The other half of the questions is for requests.
+AT_ONCE: Final = 8
+AGAIN_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 25.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Reasking:
+    """Asks the authorizer again.
+
+    Args:
+        gate: Asks the authorizer.
+        labels: The labels of all queues; a live view. When one is added, clients are asked about that may read it.
+        members: Returns the clients.
+        doubt: Called with a queue that was found to be allowed, whose outcomes a client may have missed meanwhile.
+        tasks: The tasks of the bridge.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        labels: Collection[str],
+        members: Callable[[], Collection[AnyHubClient]],
+        doubt: Callable[[str], None],
+        tasks: Tasks,
+    ) -> None:
+        self._gate = gate
+        self._labels = labels
+        self._members = members
+        self._doubt = doubt
+        self._tasks = tasks
+        self._asking: set[AnyHubClient] = set()
+        # When a client is asked about again, after the authorizer failed.
+        self._retry_at: dict[AnyHubClient, float] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        known = set(self._labels)
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            now, labels = anyio.current_time(), set(self._labels)
+            clients = {client: rights for client in self._members() if (rights := asked_rights(client)) is not None}
+            if labels - known:
+                for rights in clients.values():
+                    rights.due = min(rights.due, now)
+            known = labels
+            self._retry_at = {client: at for client, at in self._retry_at.items() if client in clients}
+            due = [client for client, rights in clients.items() if rights.due <= now and client not in self._asking]
+            for client in sorted(due, key=lambda client: clients[client].due):
+                rights = clients[client]
+                if now - rights.due >= GRACE_SECONDS:
+                    self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
+                elif len(self._asking) < AT_ONCE and self._retry_at.get(client, now) <= now:
+                    self._asking.add(client)
+                    self._tasks.spawn(self._ask, client, rights)
+
+    async def _ask(self, client: AnyHubClient, rights: AskedRights) -> None:
+        try:
+            verdicts = await self._gate.judge_again(rights, partial(_look, client))
+        except (AuthorizerError, RequestError):
+            self._retry_at[client] = anyio.current_time() + AGAIN_SECONDS
+        except Exception:  # noqa: BLE001 - one client must not end the bridge
+            _log.exception("the authorizer could not be asked again")
+            self._retry_at[client] = anyio.current_time() + AGAIN_SECONDS
+        else:
+            self._apply(client, rights, verdicts)
+        finally:
+            self._asking.discard(client)
+
+    def _apply(self, client: AnyHubClient, rights: AskedRights, verdicts: Mapping[Check, Verdict]) -> None:
+        self._retry_at.pop(client, None)
+        if asked_rights(client) is not rights:
+            return  # a new token has brought other rights meanwhile
+        jobs = [check for check, each in verdicts.items() if each.allow and check.action is Action.READ_JOB]
+        gained = {check.queue for check in jobs if not rights.include(*check)}
+        if rights.keep(verdicts):
+            client.reapply(AskedSight(rights))
+        for queue in gained:
+            if queue is not None:
+                self._doubt(queue)
+
+
+def _look(client: AnyHubClient, rehearsal: Rehearsal) -> None:
+    client.examine(AskedSight(rehearsal))

@@ -1,0 +1,39 @@
+"""Messages of clients whose rights an authorizer decides: each waits until the authorizer was asked what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from jobws.access.asked import AskedRights, AskedSight
+from jobws.errors import RequestError
+from jobws.hub.client import Client
+
+if TYPE_CHECKING:
+    from jobws.access.asked import Rehearsal
+
+AnyHubClient: TypeAlias = Client[Any, Any]
+
+
+def asked_rights(client: AnyHubClient) -> AskedRights | None:
+    """Return the rights of a client if an authorizer decides them, and None otherwise."""
+    sight = client.session.sight
+    return sight.rights if isinstance(sight, AskedSight) and isinstance(sight.rights, AskedRights) else None
+
+
+async def judge_message(client: AnyHubClient, message: str | bytes) -> RequestError | None:
+    """Have the authorizer asked what a message needs. Until the next await, the client's rights have the answers.
+
+    Returns why the message cannot be judged now, or None if it can.
+    """
+
+    def look(rehearsal: Rehearsal) -> None:
+        client.session.rehearse(message, AskedSight(rehearsal))
+
+    rights, judged = asked_rights(client), None
+    while rights is not judged and rights is not None:
+        try:
+            await rights.judge(look)
+        except RequestError as error:
+            return error
+        rights, judged = asked_rights(client), rights  # a new token may have come meanwhile
+    return None

@@ -1,0 +1,172 @@
+"""What is asked of an authorizer, and for how long its answers are kept. Times are those of a test's clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import anyio
+import pytest
+import trio
+import trio.testing
+
+from jobws.access.asked import MAX_CHECKS, Check, Told, Verdict
+from jobws.access.identity import Identity, allows
+from jobws.access.scope import Action
+from jobws.errors import RequestError
+from jobws.server.authorizer import MAX_ASKS
+from jobws.server.gate import CACHED
+from jobws.server.judging import judge
+from tests.support.gate import ANN, Authorizer, World, on_test_clock
+
+
+@on_test_clock
+async def test_an_answer_is_kept_for_its_ttl() -> None:
+    world = World(Authorizer("http", ttl=30))
+    assert [await world.may_read(), await world.may_read()] == [True, True]
+    assert not await world.may_read("analyzer")
+    assert await world.may_read(token=b"bob")
+    await anyio.sleep(29.9)
+    assert await world.may_read()
+    assert world.authorizer.times == [0, 0, 0]
+    await anyio.sleep(0.1)
+    assert await world.may_read()
+    assert world.authorizer.times == [0, 0, 0, 30]
+
+
+@on_test_clock
+async def test_without_a_ttl_each_request_asks() -> None:
+    world = World(Authorizer("http"))
+    assert [await world.may_read(), await world.may_read()] == [True, True]
+    world.authorizer.allowed.clear()
+    assert not await world.may_read()
+    assert len(world.authorizer.asked) == 3
+
+
+@on_test_clock
+async def test_a_no_is_kept_for_5_seconds_at_most() -> None:
+    world = World(Authorizer(ttl=3600))
+    assert not await world.may_read()
+    world.authorizer.allowed.add("http")
+    await anyio.sleep(4.9)
+    assert not await world.may_read()
+    await anyio.sleep(0.1)
+    assert await world.may_read()
+    assert world.authorizer.times == [0, 5]
+
+
+@on_test_clock
+async def test_a_later_answer_replaces_one_that_is_kept() -> None:
+    world = World(Authorizer("http", ttl=3600))
+    client = await world.client({"queue": "http", "jobId": "1"})
+    world.authorizer.allowed.clear()
+    world.authorizer.ttl = 0
+    await world.ask_again(3601)
+    assert [frame["event"] for frame in client.frames()] == ["ended"]
+    world.authorizer.allowed.add("http")
+    assert await world.may_read()
+    assert world.authorizer.times == [0, 3600, 3601]
+
+
+@on_test_clock
+async def test_the_oldest_of_10000_answers_is_dropped() -> None:
+    world = World(Authorizer("http", ttl=3600))
+    assert await world.may_read(job_id="first")
+    others = {
+        Check(Action.READ_JOB, "http", str(number)): Verdict(allow=True, until=99, again=99)
+        for number in range(CACHED - 1)
+    }
+    world.gate._keep(b"bob", others, Told(None, None), 0)
+    assert await world.may_read(job_id="first")
+    assert len(world.authorizer.asked) == 1
+    assert await world.may_read(job_id="one more")
+    assert await world.may_read(job_id="first")
+    assert len(world.authorizer.asked) == 3
+    assert len(world.gate._verdicts) == CACHED
+
+
+@on_test_clock
+async def test_the_17th_question_at_the_same_time_is_not_asked() -> None:
+    world = World(Authorizer("http", ttl=60))
+    assert await world.may_read(job_id="kept")
+    world.authorizer.held = anyio.Event()
+    answers: list[bool] = []
+
+    async def read(job_id: str) -> None:
+        answers.append(await world.may_read(job_id=job_id))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(MAX_ASKS):
+            tasks.start_soon(read, str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RequestError) as refused:
+            await world.may_read(job_id="17")
+        assert await world.may_read(job_id="kept")
+        world.authorizer.held.set()
+    assert (refused.value.code, refused.value.message) == (
+        "unavailable",
+        "the authorizer is being asked 16 questions already; send the request again",
+    )
+    assert answers == [True] * 16
+    assert await world.may_read(job_id="17")
+    assert world.gate.counts == {"asked": 18, "unavailable": 1}
+
+
+@on_test_clock
+async def test_a_request_that_is_cancelled_leaves_its_place() -> None:
+    world = World(Authorizer("http"))
+    world.authorizer.held = anyio.Event()
+    for _ in range(MAX_ASKS + 1):
+        with anyio.move_on_after(1):
+            await world.may_read()
+    world.authorizer.held = None
+    assert await world.may_read()
+
+
+@on_test_clock
+async def test_a_failure_is_a_no_and_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(Authorizer("http", ttl=60))
+    world.authorizer.fails = True
+    assert [await world.may_read(), await world.may_read()] == [False, False]
+    world.authorizer.fails = False
+    assert await world.may_read()
+    world.authorizer.failing.add("2")
+    assert [await world.may_read(job_id=job_id) for job_id in "234"] == [False, True, True]
+    world.authorizer.fails = True
+    assert not await world.may_read(job_id="5")
+    sentence = "the authorizer allows nothing now: it is broken"
+    assert [each.getMessage() for each in caplog.records] == [sentence, sentence]
+
+
+@on_test_clock
+async def test_a_request_may_need_10000_answers() -> None:
+    world = World(Authorizer("http"))
+
+    def look(count: int, each: Identity) -> bool:
+        answers = [allows(each, Action.READ_JOB, "http", str(number)) for number in range(count)]
+        return all(answers)
+
+    assert look(MAX_CHECKS, await judge(world.rights(), partial(look, MAX_CHECKS)))
+    with pytest.raises(RequestError) as refused:
+        await judge(world.rights(), partial(look, MAX_CHECKS + 1))
+    assert (refused.value.code, refused.value.message) == (
+        "too-many",
+        "the authorizer would be asked 10001 questions; the limit is 10000; name the `queue` of each job",
+    )
+    assert [len(checks) for _, checks in world.authorizer.asked] == [MAX_CHECKS]
+
+
+@on_test_clock
+async def test_what_the_authorizer_says_of_a_token_completes_the_identity() -> None:
+    world = World(Authorizer("http"))
+    world.authorizer.told = Told("ann of the authorizer", 7_000)
+    opaque = Identity(iss=None, sub=None, rights=ANN.rights, expires_ms=None, token_hash=b"opaque")
+    known = replace(opaque, sub="ann", expires_ms=5_000)
+
+    async def told(verified: Identity) -> tuple[str | None, int | None]:
+        found = await judge(world.gate.of(verified, "t"), lambda each: allows(each, Action.READ_JOB, "http"))
+        return found.sub, found.expires_ms
+
+    assert await told(opaque) == ("ann of the authorizer", 7_000)
+    assert await told(known) == ("ann", 5_000)
+    assert await told(replace(known, expires_ms=9_000)) == ("ann", 7_000)

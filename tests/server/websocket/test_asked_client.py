@@ -1,0 +1,197 @@
+"""Clients of a bridge with an authorizer: while it is asked, and when it allows something no longer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import trio
+
+from tests.support import eventually
+from tests.support.access_table import make_jobs
+from tests.support.authorizer import (
+    ANN,
+    FORBIDDEN,
+    HEADERS,
+    JOB,
+    SEES,
+    Authorizer,
+    answers,
+    asking_bridge,
+    get,
+    reads,
+)
+from tests.support.client import raw_client
+from tests.support.http import ask
+from tests.support.waiting import finish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.redis import Redis
+
+
+@pytest.fixture
+def authorizer() -> Iterator[Authorizer]:
+    with Authorizer() as made:
+        yield made
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Redis:
+    make_jobs(redis, "1")
+    return redis
+
+
+async def test_the_messages_of_a_client_keep_their_order(jobs: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed = {"read:jobs http/1"}
+    async with (
+        asking_bridge(jobs.url, authorizer) as live,
+        raw_client(live.url, headers=HEADERS) as client,
+        raw_client(live.url, headers=HEADERS) as other,
+    ):
+        authorizer.open.clear()
+        asked = (
+            *(("subscribe-job", {**JOB, "events": ["none"]}), ("ping", None), ("subscribe-job", ["1", "2"])),
+            *(("unsubscribe-job", JOB), ("ping", None), ("subscribe-job", "2")),
+        )
+        for ref, (event, data) in enumerate(asked):
+            await client.send(event, data, ref=ref)
+        await eventually(lambda: len(authorizer.asked) == 3)
+        assert await answers(other, ("ping", None)) == [(0, "pong")]
+        with pytest.raises(trio.WouldBlock):
+            client._received.receive_nowait()
+        authorizer.open.set()
+        assert await answers(other, ("subscribe-job", JOB)) == [(0, "ack")]
+        frames = {(frame := await client.receive())["ref"]: frame["data"] for _ in asked}
+    assert [each["error"] for each in frames[2]["results"][1:]] == [FORBIDDEN]
+    assert frames[3]["left"] is True
+    assert frames[5]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing(
+    redis: Redis, authorizer: Authorizer, *, direct: bool
+) -> None:
+    authorizer.allowed = None
+    async with asking_bridge(redis.url, authorizer, direct=direct) as live:
+        async with raw_client(live.url, headers=HEADERS) as client:
+            authorizer.open.clear()
+            await client.send("subscribe-job", JOB)
+            await eventually(lambda: len(authorizer.asked) == 2)
+            await client.socket._stream.aclose()
+        authorizer.open.set()
+        await eventually(lambda: not live.bridge.clients.connected)
+        async with raw_client(live.url, headers=HEADERS) as another:
+            assert await answers(another, ("subscribe-job", {**JOB, "jobId": "2"})) == [(0, "ack")]
+        await eventually(lambda: not live.bridge.fanout.rooms)
+
+
+async def test_the_17th_question_at_the_same_time_is_unavailable(jobs: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed = None
+    async with asking_bridge(jobs.url, authorizer) as live:
+        async with raw_client(live.url, headers=HEADERS) as client, anyio.create_task_group() as tasks:
+            authorizer.open.clear()
+            for number in range(16):
+                tasks.start_soon(get, f"{live.url}/jobs/http/{number}")
+            await eventually(lambda: len(authorizer.asked) == 17)
+            assert await get(live.url + "/jobs/http/1") == (503, "unavailable")
+            assert await get(live.url + "/readyz") == (200, {"ready": True, "problems": {}})
+            requests = [("subscribe-job", "1")] * 30
+            assert await answers(client, *requests) == [(ref, "unavailable") for ref in range(30)]
+            assert await answers(client, ("ping", None)) == [(0, "pong")]
+            authorizer.open.set()
+        async with raw_client(live.url, headers=HEADERS) as client:
+            assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
+    assert len(authorizer.asked) == 19
+
+
+# ---- what is allowed no longer ----
+
+
+async def test_a_live_subscription_ends_when_it_is_allowed_no_longer(jobs: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed, authorizer.ttl = {"read:jobs http/1", "read:jobs http/2"}, 0.1
+    async with asking_bridge(jobs.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+        await answers(client, ("subscribe-job", {**JOB, "jobId": "2", "sub": "a"}))
+        await answers(client, ("subscribe-job", {**JOB, "events": ["none"]}))
+        authorizer.allowed = {"read:jobs http/1"}
+        ended = await client.receive()
+        assert ended == {"event": "ended", "sub": "a", "data": {**FORBIDDEN, "queue": "http", "jobId": "2"}}
+        jobs.add_event("http", "completed", "2", returnvalue="1")
+        assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
+        assert (await client.receive())["data"]["jobId"] == "1"
+
+
+async def test_a_subscription_to_the_log_ends_too(redis: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed, authorizer.ttl = {"read:logs http", "read:logs sparql"}, 0.1
+    async with (
+        asking_bridge(redis.url, authorizer) as live,
+        raw_client(live.url, headers=HEADERS, path="/logs") as client,
+    ):
+        assert await answers(client, ("subscribe-logs", {})) == [(0, "ack")]
+        authorizer.allowed = {"read:logs sparql"}
+        await eventually(lambda: {"http"} < {each.queue for each in authorizer.posts[-1]})
+        asked = len(authorizer.asked)
+        await eventually(lambda: len(authorizer.asked) > asked + 1)
+        redis.add_log("secret", queue="http")
+        redis.add_log("a line", queue="sparql")
+        assert (await client.receive())["data"]["message"] == "a line"
+        authorizer.allowed = ()
+        assert await client.receive() == {"event": "ended", "data": FORBIDDEN}
+
+
+async def test_requests_that_wait_end_when_they_are_allowed_no_longer(redis: Redis, authorizer: Authorizer) -> None:
+    redis.add_job("http", "1", state="active")
+    authorizer.allowed, authorizer.ttl = {"read:jobs http/1"}, 0.1
+    async with asking_bridge(redis.url, authorizer) as live, anyio.create_task_group() as tasks:
+        found: list[Any] = []
+
+        async def wait() -> None:
+            found.append(await get(live.url + "/jobs/http/1?wait=50"))
+
+        async def stream() -> None:
+            found.append(await ask(live.url + "/events?job=1&queue=http", **ANN))
+
+        tasks.start_soon(wait)
+        tasks.start_soon(stream)
+        await eventually(lambda: len(live.bridge.clients.connected) == 2)
+        asked = len(authorizer.asked)
+        await eventually(lambda: len(authorizer.asked) > asked + 4)
+        assert not found
+        authorizer.allowed = ()
+        await eventually(lambda: len(found) == 2)
+    assert (403, "forbidden") in found
+    ((status, events),) = [each for each in found if each[0] == 200]
+    assert (status, "event: ended" in events) == (200, True)
+
+
+async def test_a_request_that_waits_goes_on_while_it_is_allowed(redis: Redis, authorizer: Authorizer) -> None:
+    redis.add_job("http", "1", state="active")
+    authorizer.allowed, authorizer.ttl = {"read:jobs http/1", "read:jobs sparql/1"}, 0.1
+    async with asking_bridge(redis.url, authorizer) as live, anyio.create_task_group() as tasks:
+
+        async def get_held(path: str, held: list[Any]) -> None:
+            held.append(await get(live.url + path))
+
+        held: list[Any] = []
+        tasks.start_soon(get_held, "/jobs/1?wait=50", held)
+        asked = 1
+        await eventually(lambda: len(authorizer.asked) > asked + 2)
+        finish(redis, "1", "completed", returnvalue="42")
+        await eventually(lambda: bool(held))
+    assert held[0][1]["jobs"][0]["returnvalue"] == 42
+
+
+async def test_a_new_token_is_judged_as_a_whole(jobs: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed, authorizer.ttl = None, 3600
+    async with asking_bridge(jobs.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+        await client.ask("subscribe-job", {"jobs": ["2", "3"], "queue": "http"})
+        authorizer.allowed = {"read:jobs http/3", "read:queues http"}
+        ended = await client.ask("authenticate", {"token": "bob"})
+        assert ended["data"] == {**FORBIDDEN, "queue": "http", "jobId": "2"}
+        assert (await client.receive())["data"]["queues"] == ["http"]
+    assert authorizer.posts[-1] == [
+        *(each._replace(token="bob") for each in SEES),
+        *(reads(job_id, token="bob") for job_id in "23"),
+    ]

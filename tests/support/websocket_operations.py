@@ -1,0 +1,80 @@
+"""The requests that clients of WebSockets may send, and what the frames after them show to those who have the right."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tests.support.tokens import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.client import Frame, RawClient
+
+HERE: Final = "here"
+
+
+class Operation(NamedTuple):
+    """Requests about the job ID, of which the last one counts, and what the frames after it are with the right."""
+
+    asked: list[tuple[str, Any]]
+    shows: Callable[[list[Frame]], object]
+    path: str = "/ws"
+
+
+JOB: Final = {"jobId": "<id>", "queue": "http"}
+
+
+def told_outcome(frames: list[Frame]) -> bool:
+    return [frames[-1]["event"], frames[-1]["data"]["jobId"]] == ["completed", HERE]
+
+
+def left(frames: list[Frame]) -> bool:
+    return frames[-1]["data"]["left"] is True
+
+
+OPERATIONS: Final = {
+    "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
+    "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
+    "subscribe-job anywhere": Operation([("subscribe-job", "<id>")], told_outcome),
+    "subscribe-job with lines": Operation(
+        [("subscribe-job", {**JOB, "logs": True})],
+        lambda frames: [frame["event"] for frame in frames] == ["ack", "job-log", "completed"],
+    ),
+    "subscribe-job again": Operation([("subscribe-job", {**JOB, "after": {"http": "0-0"}})], told_outcome),
+    "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["<id>"], "queue": "http"})], told_outcome),
+    "unsubscribe-job": Operation([("subscribe-job", {**JOB, "events": ["x"]}), ("unsubscribe-job", JOB)], left),
+    "subscribe-queue": Operation([("subscribe-queue", "http")], lambda frames: frames[-1]["data"]["after"]),
+    "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
+    "ping": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong"),
+    "authenticate": Operation(
+        [("authenticate", {"token": jwt("admin", seconds=86_400)})], lambda frames: frames[-1]["data"]["expires"]
+    ),
+    "subscribe-logs": Operation(
+        [("subscribe-logs", {"tail": 9})], lambda frames: frames[-1]["data"]["message"] == "of sparql", "/logs"
+    ),
+    "subscribe-logs of queue": Operation(
+        [("subscribe-logs", {"tail": 9, "queue": "http"})],
+        lambda frames: frames[-1]["data"]["message"] == "of http",
+        "/logs",
+    ),
+    "unsubscribe-logs": Operation([("unsubscribe-logs", None)], lambda frames: not left(frames), "/logs"),
+    "ping for lines": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong", "/logs"),
+    "authenticate for lines": Operation(
+        [("authenticate", {"token": jwt("admin", seconds=86_400)})],
+        lambda frames: frames[-1]["data"]["expires"],
+        "/logs",
+    ),
+}
+
+
+async def send(client: RawClient, name: str, job_id: str, following: int) -> list[str]:
+    """Make the requests of an operation, and return the texts of the frames since the last one."""
+    texts: list[str] = []
+    for event, data in OPERATIONS[name].asked:
+        texts.clear()
+        data = json.loads(json.dumps(data).replace("<id>", job_id))  # no token has these characters
+        await client.send(event, data, ref=1)
+        texts.append(await client.receive_text())
+    return texts + [await client.receive_text() for _ in range(following)]
