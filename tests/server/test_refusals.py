@@ -81,7 +81,7 @@ async def check_message(url: str, name: str) -> None:
     async with raw_client(url, headers=headers, path=MESSAGES[name].path, hello=False) as client:
         hello = (await client.receive())["data"]
         assert (hello["queues"], hello["queueCount"]) == ([], 0)
-        (text,) = await send_messages(client, name, HERE, 0)
+        (text,) = await send_messages(client, name, HERE)
         data = json.loads(text)["data"]
     match name.split(" ")[0]:
         case "ping":

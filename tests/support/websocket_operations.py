@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.client import Frame, RawClient
+    from tests.support.redis import Redis
 
 HERE: Final = "here"
 
 
 class Operation(NamedTuple):
-    """Requests about the job ID, of which the last one counts, and what the frames after it are with the right."""
+    """Requests about the job ID, of which the last one counts, and what the frames after it are with the right.
+
+    `then` is what happens after the answer.
+    """
 
     asked: list[tuple[str, Any]]
     shows: Callable[[list[Frame]], object]
     path: str = "/ws"
+    then: Callable[[Redis], object] = lambda _redis: None
 
 
 JOB: Final = {"jobId": "<id>", "queue": "http"}
@@ -34,6 +39,21 @@ def left(frames: list[Frame]) -> bool:
     return frames[-1]["data"]["left"] is True
 
 
+def add_progress(redis: Redis) -> None:
+    redis.add_event("http", "progress", "another", data="1")
+
+
+def add_drained(redis: Redis) -> None:
+    redis.add_event("http", "drained", None)
+    add_progress(redis)
+
+
+def add_lines(redis: Redis) -> None:
+    for queue in ("http", "sparql"):
+        redis.add_log(f"of {queue}", queue=queue)
+
+
+ALL_EVENTS: Final = {"queue": "http", "events": ["*"]}
 OPERATIONS: Final = {
     "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
     "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
@@ -45,7 +65,14 @@ OPERATIONS: Final = {
     "subscribe-job again": Operation([("subscribe-job", {**JOB, "after": {"http": "0-0"}})], told_outcome),
     "subscribe-job in a list": Operation([("subscribe-job", {"jobs": ["<id>"], "queue": "http"})], told_outcome),
     "unsubscribe-job": Operation([("subscribe-job", {**JOB, "events": ["x"]}), ("unsubscribe-job", JOB)], left),
-    "subscribe-queue": Operation([("subscribe-queue", "http")], lambda frames: frames[-1]["data"]["after"]),
+    "subscribe-queue": Operation(
+        [("subscribe-queue", ALL_EVENTS)], lambda frames: frames[-1]["data"]["jobId"] == "another", then=add_progress
+    ),
+    "subscribe-queue drained": Operation(
+        [("subscribe-queue", ALL_EVENTS)],
+        lambda frames: [frame["event"] for frame in frames[1:]] == ["drained", "progress"],
+        then=add_drained,
+    ),
     "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
     "ping": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong"),
     "authenticate": Operation(
@@ -59,6 +86,12 @@ OPERATIONS: Final = {
         lambda frames: frames[-1]["data"]["message"] == "of http",
         "/logs",
     ),
+    "subscribe-logs live": Operation(
+        [("subscribe-logs", None)],
+        lambda frames: [frame["data"]["message"] for frame in frames[1:]] == ["of http", "of sparql"],
+        "/logs",
+        add_lines,
+    ),
     "unsubscribe-logs": Operation([("unsubscribe-logs", None)], lambda frames: not left(frames), "/logs"),
     "ping for lines": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong", "/logs"),
     "authenticate for lines": Operation(
@@ -69,12 +102,12 @@ OPERATIONS: Final = {
 }
 
 
-async def send(client: RawClient, name: str, job_id: str, following: int) -> list[str]:
-    """Make the requests of an operation, and return the texts of the frames since the last one."""
+async def send(client: RawClient, name: str, job_id: str) -> list[str]:
+    """Make the requests of an operation, and return the texts of the frames since the last one: its answer."""
     texts: list[str] = []
     for event, data in OPERATIONS[name].asked:
         texts.clear()
         data = json.loads(json.dumps(data).replace("<id>", job_id))  # no token has these characters
         await client.send(event, data, ref=1)
         texts.append(await client.receive_text())
-    return texts + [await client.receive_text() for _ in range(following)]
+    return texts
