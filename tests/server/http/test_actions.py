@@ -6,16 +6,13 @@ import json
 import logging
 import sys
 import urllib.parse
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
-from jobws.bullmq.actions import BATCH
 from jobws.errors import ConfigurationError
 from jobws.server.settings import Settings
-from tests.support import eventually
+from tests.support.acting import acting_bridge, events, together
 from tests.support.bridge import live_bridge
 from tests.support.http import call
 from tests.support.tokens import bearer, keyed_bridge
@@ -23,29 +20,9 @@ from tests.support.tokens import bearer, keyed_bridge
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-acting_bridge = partial(live_bridge, queues=("http", "sparql"), allow_actions=True)
 UNKNOWN_JOB = 'no job of that id in queue "http"; it may have been removed'
 NOT_FAILED = "the job has not failed, so it cannot be retried"
 NOT_DELAYED = "the job is not delayed, so it cannot be promoted"
-
-
-def events(redis: Redis, queue: str) -> list[dict[bytes, bytes]]:
-    """The events of a queue's stream."""
-    entries: Any = redis.client.xrange(f"bull:{queue}:events")
-    return [fields for _, fields in entries]
-
-
-async def together(method: str, url: str) -> list[tuple[int, dict[str, Any]]]:
-    """Send a request twice at the same time, and return the answers, the better one first."""
-    answers: list[tuple[int, dict[str, Any]]] = []
-
-    async def press() -> None:
-        answers.append(await call(method, url))
-
-    async with anyio.create_task_group() as clients:
-        clients.start_soon(press)
-        clients.start_soon(press)
-    return sorted(answers, key=lambda answer: answer[0])
 
 
 async def test_a_failed_job_is_retried_by_one_of_two_clients(redis: Redis) -> None:
@@ -195,42 +172,6 @@ async def test_all_jobs_that_bullmq_5_set_aside_come_back(redis: Redis) -> None:
         assert (await call("POST", live.url + "/queues/http/resume"))[0] == 200
     assert redis.client.llen("bull:http:wait") == 15_001
     assert not redis.client.exists("bull:http:paused")
-
-
-async def test_all_failed_jobs_are_retried(redis: Redis) -> None:
-    """Also those of a worker whose clock is ahead, and more than one script takes."""
-    count = 2 * BATCH + 1
-    redis.client.zadd("bull:http:failed", {str(number): 4e12 + number for number in range(count)})
-    async with acting_bridge(redis.url) as live:
-        answers = await together("POST", live.url + "/queues/http/retry")
-        assert (202, {"queue": "http", "failed": count}) in answers
-        await eventually(lambda: redis.client.llen("bull:http:wait") == count)
-        assert await call("POST", live.url + "/queues/http/retry") == (202, {"queue": "http", "failed": 0})
-    assert len(events(redis, "http")) == count
-
-
-async def test_a_job_that_fails_again_meanwhile_is_not_retried_again(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = 3 * BATCH
-    redis.client.zadd("bull:http:failed", {str(number): number + 1 for number in range(count)})
-    async with acting_bridge(redis.url) as live:
-        actions = live.bridge.service.actions
-        retry_failed, calls = actions.retry_failed, []
-
-        async def fail_again(*args: Any) -> bool:
-            """Let as many jobs fail as are retried."""
-            calls.append(args)
-            more = await retry_failed(*args)
-            redis.client.zadd("bull:http:failed", {f"{len(calls)}-{number}": 1e13 for number in range(BATCH)})
-            return more
-
-        monkeypatch.setattr(actions, "retry_failed", fail_again)
-        assert (await call("POST", live.url + "/queues/http/retry"))[0] == 202
-        await eventually(lambda: not live.bridge.service.failed_jobs._retried)
-    assert [left for _, left in calls] == [3 * BATCH, 2 * BATCH, BATCH]
-    assert redis.client.zcard("bull:http:failed") == count
-    assert redis.client.llen("bull:http:wait") == count
 
 
 async def test_without_keys_actions_are_off(redis: Redis) -> None:

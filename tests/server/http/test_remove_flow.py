@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobws.bullmq.scripts import run_script
 from tests.support.bridge import live_bridge
 from tests.support.http import call
 from tests.support.tokens import bearer, keyed_bridge
@@ -127,8 +128,8 @@ async def test_a_locked_child_keeps_the_whole_flow(flow: Redis) -> None:
 async def test_a_child_that_is_added_meanwhile_is_judged_too(flow: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the judgement and the removal a child of another queue is added, then nothing more."""
     async with keyed_bridge(flow.url, queues=EACH) as live:
-        actions = live.bridge.service.actions
-        read, added = actions.descendants, iter(["techstack/late", "http/later"])
+        acts = live.bridge.service.actions
+        read, added = acts.descendants, iter(["techstack/late", "http/later"])
 
         async def then_add(*args: Any) -> frozenset[bytes]:
             found = await read(*args)
@@ -136,7 +137,7 @@ async def test_a_child_that_is_added_meanwhile_is_judged_too(flow: Redis, monkey
                 add_child(flow, job, ":dependencies", "http/top")
             return found
 
-        monkeypatch.setattr(actions, "descendants", then_add)
+        monkeypatch.setattr(acts, "descendants", then_add)
         scope = "write:jobs:http:remove write:jobs:sparql:remove write:jobs:techstack/below:remove"
         assert (await remove(live.url, **bearer(scope)))[0] == 403
         assert left(flow) == {"http/top", *FLOW}
@@ -145,17 +146,35 @@ async def test_a_child_that_is_added_meanwhile_is_judged_too(flow: Redis, monkey
         assert not flow.client.exists("bull:techstack:late", "bull:http:later")
 
 
+async def test_a_child_that_is_added_at_the_last_moment_is_judged_too(
+    flow: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the flow was compared with what was judged, and before the script removes it."""
+    added = iter(["techstack/late"])
+
+    async def after_a_child(*args: Any) -> int:
+        if (job := next(added, None)) is not None:
+            add_child(flow, job, ":dependencies", "sparql/done")
+        return await run_script(*args)
+
+    monkeypatch.setattr("jobws.bullmq.actions.run_script", after_a_child)
+    async with keyed_bridge(flow.url, queues=EACH) as live:
+        scope = "write:jobs:http:remove write:jobs:sparql:remove write:jobs:techstack/below:remove"
+        assert (await remove(live.url, **bearer(scope)))[0] == 403
+    assert left(flow) == {"http/top", *FLOW}
+
+
 async def test_a_flow_that_never_stays_the_same_is_not_removed(flow: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with live_bridge(flow.url, queues=EACH, allow_actions=True) as live:
-        actions = live.bridge.service.actions
-        read = actions.descendants
+        acts = live.bridge.service.actions
+        read = acts.descendants
 
         async def then_add(*args: Any) -> frozenset[bytes]:
             found = await read(*args)
             add_child(flow, f"http/child-{len(found)}", ":dependencies", "http/top")
             return found
 
-        monkeypatch.setattr(actions, "descendants", then_add)
+        monkeypatch.setattr(acts, "descendants", then_add)
         status, problem = await remove(live.url)
         assert (status, problem["code"]) == (503, "unavailable")
         assert problem["detail"] == "jobs are added below the job all the time; ask again"

@@ -46,15 +46,16 @@ class FailedJobs:
         return count
 
     async def _run(self, queue: Queue, count: int) -> None:
-        left = count
+        left, why = count, "the bridge ended"
         try:
             # Those that failed first are retried first, so those that fail again come after all others.
             while left > 0 and await self._actions.retry_failed(queue, left):
                 left -= BATCH
+            left = 0
         except RedisUnavailableError as error:
-            _log.warning(
-                'queue "%s": about %d of %d failed jobs were retried; ask again for the others: %s',
-                *(queue.label, count - left, count, error),
-            )
+            why = str(error)
         finally:
             self._retried.discard(queue)
+            if left:
+                sentence = 'queue "%s": about %d of %d failed jobs were retried; ask again for the others: %s'
+                _log.warning(sentence, queue.label, count - left, count, why)
