@@ -62,6 +62,12 @@ async def remove(url: str, query: str = "?children=1", **headers: str) -> tuple[
     return await call("DELETE", f"{url}/jobs/http/top{query}", **headers)
 
 
+async def test_children_of_every_kind_are_found(flow: Redis) -> None:
+    async with live_bridge(flow.url, queues=("http",)) as live:
+        found = await live.bridge.service.actions.descendants(live.bridge.service.labels["http"], "top")
+    assert found == {b"bull:" + job.replace("/", ":").encode() for job in FLOW}
+
+
 async def test_a_job_is_removed_alone(flow: Redis) -> None:
     async with keyed_bridge(flow.url, queues=EACH) as live:
         assert (await remove(live.url, "", **bearer("write:jobs:http/top:remove")))[0] == 200

@@ -76,3 +76,24 @@ async def test_a_bridge_that_ends_says_how_many_jobs_it_retried(
     assert (
         'queue "http": about 1000 of 2000 failed jobs were retried; ask again for the others: the bridge ended'
     ) in caplog.text
+
+
+async def test_a_queue_is_retried_once_at_a_time(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis.client.zadd("bull:http:failed", {"1": 1})
+    redis.client.zadd("bull:sparql:failed", {"1": 1})
+    async with acting_bridge(redis.url) as live:
+        actions, may_go_on, calls = live.bridge.service.actions, anyio.Event(), []
+        retry_failed = actions.retry_failed
+
+        async def retry(queue: Queue, left: int) -> bool:
+            calls.append(queue.label)
+            await may_go_on.wait()
+            return await retry_failed(queue, left)
+
+        monkeypatch.setattr(actions, "retry_failed", retry)
+        for queue in ("http", "http", "sparql"):
+            answer = await call("POST", f"{live.url}/queues/{queue}/retry")
+            assert answer == (202, {"queue": queue, "failed": 1})
+        may_go_on.set()
+        await eventually(lambda: not live.bridge.service.failed_jobs._retried)
+    assert calls == ["http", "sparql"]
