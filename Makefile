@@ -10,7 +10,7 @@ DOCS_STAMP := $(DOCS)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
-PURE := $(addprefix tests/,hub protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
+PURE := $(addprefix tests/,hub privacy protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
 .PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos adapter check docs clean
 
@@ -32,7 +32,7 @@ test-fast: $(STAMP)
 fuzz: $(STAMP)
 	@$(BIN)/python -m pytest -rs -n auto --hypothesis-profile=fuzz tests/fuzz $(ARGS)
 
-# Every branch of hub/ and protocol/ is taken by these tests; fails under 100 %.
+# Every branch of hub/, privacy/ and protocol/ is taken by these tests; fails under 100 %.
 coverage: $(STAMP)
 	@JOBWS_SEEDS=20 $(BIN)/python -m coverage run -m pytest -q --hypothesis-seed=0 $(PURE) $(ARGS)
 	@$(BIN)/python -m coverage report

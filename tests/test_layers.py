@@ -23,7 +23,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 PURE = [
     file
     for file in FILES
-    if file.relative_to(SOURCE).parts[0] in ("protocol", "hub", "access")
+    if file.relative_to(SOURCE).parts[0] in ("protocol", "hub", "access", "privacy")
     or re.search(r"\bpure\b", file.read_text(encoding="utf-8").partition('"""\n')[0], re.IGNORECASE)
 ]
 BASE = {"errors", "protocol", "protocol.log"}
@@ -37,17 +37,19 @@ ALLOWED = {
     "protocol.log": {"errors", "protocol"},
     "tokens": set(),
     "access": {*BASE, "tokens"},
+    "privacy": BASE,
     "redis": BASE,
-    "bullmq": {*BASE, "redis"},
+    "bullmq": {*BASE, "privacy", "redis"},
     "bullmq.reading": {*BASE, "redis", "bullmq", "turn"},
     "hub": {*BASE, "access"},
     # A follower of a job's lines is a subscription, and the events of that subscription wait for its lines.
-    "hub.jobs": {*BASE, "access", "redis", "bullmq", "hub", "hub.job_log"},
+    "hub.jobs": {*BASE, "access", "privacy", "redis", "bullmq", "hub", "hub.job_log"},
     "hub.job_log": {*BASE, "redis", "bullmq", "hub", "hub.jobs"},
-    "hub.log": {*BASE, "access", "redis", "hub"},
+    "hub.log": {*BASE, "access", "privacy", "redis", "hub"},
     "logs": {*BASE, "redis"},
     "server.origins": {"errors"},
-    "server.settings": {*BASE, "bullmq", "server.origins"},
+    "server.settings": {*BASE, "bullmq", "server.origins", "server.token_settings"},
+    "server.token_settings": {"errors", "server.settings"},
     "server.authentication": {*BASE, "access"},
     "server.judging": {"access"},
     "server.intervals": {"bullmq.reading"},
@@ -66,7 +68,7 @@ ALLOWED = {
         "server.transport",
     },
     "server.jobs": {
-        *(*BASE, *REDIS, *HUB, "turn", "access"),
+        *(*BASE, *REDIS, *HUB, "turn", "access", "privacy"),
         *(
             "server.settings",
             "server.authentication",
@@ -77,7 +79,7 @@ ALLOWED = {
         ),
     },
     "server.log": {
-        *(*BASE, *REDIS, *HUB, "turn", "access"),
+        *(*BASE, *REDIS, *HUB, "turn", "access", "privacy"),
         *(
             "server.settings",
             "server.authentication",
@@ -89,7 +91,7 @@ ALLOWED = {
     },
     "server.http.problems": BASE,
     "server.http": {
-        *(*BASE, "bullmq", "hub.jobs", "turn", "access", "tokens"),
+        *(*BASE, "bullmq", "hub.jobs", "turn", "access", "privacy", "tokens"),
         *("server.settings", "server.authentication", "server.intervals", "server.tasks", "server.http.problems"),
         "server.judging",
         *("server.websocket", "server.jobs", "server.log"),
@@ -100,6 +102,7 @@ ALLOWED = {
             *REDIS,
             *HUB,
             "access",
+            "privacy",
             "tokens",
             "logs",
             "server.authentication",

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 DEFAULT = "127.0.0.1:8787"
 # Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
 # tests/web/test_origins.py (import), tests/access/test_tokens.py (mint), tests/web/test_proxies.py (--root-path, nginx,
-# HAProxy), or tests/cli/test_token.py, or tests/server/test_hook.py (authenticate), or tests/server/test_authorized.py
-# (authorize, Authorizer); or what cannot be run in a test.
+# HAProxy), or tests/cli/test_token.py, or tests/server/test_privacy.py (--redact), or tests/server/test_hook.py
+# (authenticate), or tests/server/test_authorized.py (authorize, Authorizer); or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",
@@ -47,7 +47,7 @@ RUN = {
         "class Authorizer(",
     ],
     "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }", "createHmac"],
-    "sh": ["jobws serve --redis", "jobws submit", "x-ndjson", "jobws token", "--root-path"],
+    "sh": ["jobws serve --redis", "jobws submit", "x-ndjson", "jobws token", "--root-path", "--redact"],
     "nginx": ["proxy_pass"],
     "haproxy": ["forwardfor"],
     "json": ["completed"],

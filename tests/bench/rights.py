@@ -14,12 +14,14 @@ from jobws.access.caller import ANYONE
 from jobws.access.identity import Identity, Rights, allows
 from jobws.access.scope import Action, parse_scope
 from jobws.access.visible import IdentitySight
+from jobws.bullmq.payloads import Payloads
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.query import Query
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.session import Session
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ class Bench:
     """A hub with empty queues, and one client."""
 
     def __init__(self, holder: Identity) -> None:
-        self.fanout = Fanout(Rooms(_ignore), 1 << 20, lambda: 0.0, Signals(_ignore, _ignore, _ignore))
+        self.fanout = Fanout(
+            Rooms(_ignore), Payloads(1 << 20, NO_RULES), lambda: 0.0, Signals(_ignore, _ignore, _ignore)
+        )
         for queue in QUEUES:
             for _ in self.fanout.fill(queue, [], "0-0"):
                 pass

@@ -11,6 +11,7 @@ import pytest
 
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.store import IDS_PER_TRANSACTION, JOBS_PER_ROUND, Store
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.identifiers import position
 from jobws.protocol.messages import JobSnapshot
 from jobws.redis.connection import RedisTarget
@@ -28,7 +29,7 @@ async def test_each_job_has_the_moment_of_its_own_transaction(redis: Redis) -> N
     for job_id in ids:
         redis.add_job("http", job_id)
     first = redis.add_event("http", "active", "x")
-    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")}, NO_RULES)
     done = False
 
     def write() -> None:
@@ -55,7 +56,7 @@ async def test_jobs_of_many_queues_are_looked_up_in_few_round_trips(redis: Redis
     """One round trip for each of ten thousand queues takes longer than an answer may, on a busy machine."""
     queues = {name: Queue(name, "bull", name) for name in (f"q{number}" for number in range(1000))}
     redis.add_job("q999", "1", state="active")
-    store = Store(RedisTarget(redis.url), queues)
+    store = Store(RedisTarget(redis.url), queues, NO_RULES)
     reads = "total_reads_processed"
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
@@ -75,7 +76,7 @@ async def test_a_job_that_is_sought_is_read_only_where_it_is(redis: Redis) -> No
     redis.add_job("q8", "1", state="active")
     redis.client.set("bull:q9:1", "no hash")
     last = redis.add_event("q3", "active", "x")
-    store = Store(RedisTarget(redis.url), queues)
+    store = Store(RedisTarget(redis.url), queues, NO_RULES)
 
     def reads() -> int:
         calls: int = redis.client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"]
@@ -101,7 +102,7 @@ async def test_sought_jobs_are_counted_and_asked_one_by_one_only_in_a_queue_with
     for job_id in having:
         redis.add_job("q2", job_id, state="active")
     last = redis.add_event("q2", "active", "x")
-    store = Store(RedisTarget(redis.url), queues)
+    store = Store(RedisTarget(redis.url), queues, NO_RULES)
 
     def calls(command: str) -> int:
         return int(redis.client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
@@ -118,7 +119,7 @@ async def test_sought_jobs_are_counted_and_asked_one_by_one_only_in_a_queue_with
 
 async def test_a_question_does_not_wait_for_a_large_one_that_came_later(redis: Redis) -> None:
     redis.add_job("http", "1", state="active")
-    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")}, NO_RULES)
     answers = {}
 
     async def look_up(name: str, job_ids: list[str]) -> None:
@@ -139,7 +140,7 @@ async def test_a_question_does_not_wait_for_a_large_one_that_came_later(redis: R
 
 
 async def test_what_nobody_waits_for_any_more_is_not_asked(redis: Redis) -> None:
-    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")})
+    store = Store(RedisTarget(redis.url), {"http": Queue("http", "bull", "http")}, NO_RULES)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.look_up, {"http": [str(number) for number in range(JOBS_PER_ROUND)]})
         await anyio.lowlevel.checkpoint()

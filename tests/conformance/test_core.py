@@ -147,8 +147,8 @@ class CoreTarget:
     def _look_up(self, label: str, job_id: str, *, results: bool = False) -> JobSnapshot | None:
         assert self.redis is not None
         queue, ids = self.queues[label], [job_id.encode()]
-        replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids, results=results)[1:-1]]
-        (job,) = snapshot.parse(queue, ids, replies)
+        replies = [self.redis.answer(command) for command in snapshot.commands(queue, ids, None, results=results)[1:-1]]
+        (job,) = snapshot.parse(queue, ids, replies, None, results=results)
         assert not isinstance(job, Exception)
         return job
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobws.hub.log.broadcaster import LogHub
 from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import Line
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.session import Standing
@@ -33,7 +34,7 @@ class LogSide(Side):
     """A bridge with one client. `queue` is the queue that is called `http` in the other bridge."""
 
     def __init__(self, token: str, queue: str) -> None:
-        self.hub = LogHub(lambda: 0.0, ignore, ignore)
+        self.hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
         self.session = LogSession(1 << 18, SIGHTS[token])
         self.client = LogClient(self.session, self.hub, 1 << 20, ignore)
         self.walker = Walker(self.client, token)
@@ -89,7 +90,7 @@ class LogSide(Side):
         for entry in reversed(self._entries):
             if found >= wanted:
                 return entry[0].decode()
-            found += Line(entry).passes(pending.request.filter)
+            found += Line(entry, NO_RULES).passes(pending.request.filter)
         return "0-0"
 
     # ---- checking ----

@@ -109,6 +109,28 @@ def test_two_queues_of_one_label_are_refused() -> None:
     )
 
 
+def test_a_rule_of_privacy_for_a_queue_that_is_not_there_is_refused() -> None:
+    assert one_line_error("--redact", "htpp:data") == (
+        'jobws: --redact htpp:data: the bridge has no queue "htpp"; its queues are http, sparql, techstack, analyzer'
+    )
+
+
+def test_or_told_where_it_may_come_later(redis: Redis) -> None:
+    """The rules come from the environment, too, with spaces between them."""
+    redis.make_queue("emails")
+    redis.make_queue("sms")
+    environment = {"JOBWS_REDACT": "emails:data.a later:failedReason"}
+    flags = ("--queues", "*", "--no-results", "sms", "--show-data", "soon", "--show-stacktraces", "*")
+    with BridgeProcess("--port", "0", "--redis", redis.url, *flags, environment=environment) as bridge:
+        bridge.started()
+        told = [line for line in bridge.lines if "rules" in line]
+        assert bridge.terminate() == 0
+    assert [line.partition("rules ")[2] for line in told] == [
+        'say what clients see of queue "later", which is not there yet',
+        'say what clients see of queue "soon", which is not there yet',
+    ]
+
+
 async def test_redis_that_is_away_is_waited_for(own_redis: Callable[..., Redis]) -> None:
     redis = own_redis()
     redis.server.kill()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobws.bullmq.payloads import Payloads
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
+from jobws.privacy.rules import NO_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobws.bullmq.snapshot import Job
     from jobws.hub.jobs.subscription import Subscription
+    from jobws.privacy.rules import Privacy
 
 
 def ignore(*_: object) -> None:
@@ -29,7 +32,9 @@ def new_fanout(
     on_job_log_news: Callable[[Job, bool], None] = ignore,
     on_job_log_wait: Callable[[Subscription], None] = ignore,
     max_payload_bytes: int = 1 << 20,
+    privacy: Privacy = NO_RULES,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Fanout:
     """Return a fanout without queues."""
-    return Fanout(Rooms(on_listened), max_payload_bytes, clock, Signals(on_gap, on_job_log_news, on_job_log_wait))
+    signals = Signals(on_gap, on_job_log_news, on_job_log_wait)
+    return Fanout(Rooms(on_listened), Payloads(max_payload_bytes, privacy), clock, signals)

@@ -19,6 +19,8 @@ from jobws.protocol.messages import OUTCOMES, RESERVED_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobws.privacy.rules import QueueRules
+
 # The field of each event that holds JSON text. QueueEvents 6.7 parses only these (`delay` with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
 # The names of events and fields repeat in every entry, so each is encoded as JSON only once. This is how many names of
@@ -124,7 +126,9 @@ def field(fields: Sequence[bytes], name: bytes) -> bytes | None:
     return None
 
 
-def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> tuple[bytes, list[str]]:
+def payload(
+    queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int, rules: QueueRules | None
+) -> tuple[bytes, list[str]]:
     """Return an entry's payload as JSON in UTF-8, and a list of what was wrong with the entry.
 
     Args:
@@ -135,6 +139,7 @@ def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> t
             largest ones are left out, but never `jobId`. The payload then also has `"truncated":true`, `bytes`, the
             size of the values that were left out as JSON, and `href`, the path of the whole event. These three and
             `queue` do not count. An event without a job has no `href`.
+        rules: What clients are not shown of the event; None if they are shown everything.
 
     Returns:
         The JSON object, and the names of the counters to increment: `invalid-utf8`, `bad-json`, `missing-field`,
@@ -144,6 +149,8 @@ def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> t
     event = fields[1] if fields[0] == b"event" else field(fields, b"event")
     json_field = _JSON_FIELDS.get(event) if event is not None else None
     parts: dict[bytes, bytes] = {}
+    if rules is not None:
+        fields = rules.event(fields, json_field)
     for index in range(0, len(fields) - 1, 2):
         field_name, value = fields[index], fields[index + 1]
         if field_name == b"event":
@@ -158,7 +165,7 @@ def payload(queue: str, at: bytes, fields: Sequence[bytes], max_bytes: int) -> t
         else:
             parts[name] = name + _text(value, anomalies)
     parts.pop(b',"queue":', None)  # a custom event may have a field of this name, too
-    if json_field is not None and _field_name(json_field) not in parts:
+    if json_field is not None and _field_name(json_field) not in parts and rules is None:
         anomalies.append("missing-field")
     rest = b"".join(parts.values())
     if len(rest) > max_bytes:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
+from jobws.privacy.paths import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 
 class JobLogSlice(Struct, frozen=True):
-    """Up to `limit` log lines of a job: from the index `start` on, or the last ones if `start` is None."""
+    """Up to `limit` log lines of a job: from the index `start` on, or the last ones if `start` is None.
+
+    If `is_hidden` is true, the answer has `[redacted]` in place of each line.
+    """
 
     queue: Queue
     job_id: str
     start: int | None
     limit: int
+    is_hidden: bool
 
     @property
     def lines(self) -> Command:
@@ -65,12 +70,12 @@ class JobLogSlices(Struct, frozen=True):
         found: list[tuple[list[bytes], int | None] | None] = []
         for each in self.slices:
             if each.start is not None:
-                lines = _lines(next(left))
+                lines = _lines(next(left), each)
                 found.append(None if lines is None else (lines, None))
                 continue
             *_, executed = (next(left) for _ in range(4))
             length, lines = executed if isinstance(executed, list) else (0, None)
-            lines = _lines(lines)
+            lines = _lines(lines, each)
             found.append(None if lines is None else (lines, length if isinstance(length, int) else 0))
         return found
 
@@ -96,18 +101,18 @@ class JobLogPage(Struct, frozen=True):
         if not isinstance(executed, list):
             raise RedisUnavailableError(f"Redis cannot read log lines now: {executed}")
         exists, length, lines = executed
-        found = _lines(lines)
+        found = _lines(lines, self.slice)
         if found is None:
             raise RedisUnavailableError(f"Redis cannot read log lines now: {lines}")
         return found, length if isinstance(length, int) else 0, exists == 1
 
 
-def _lines(reply: object) -> list[bytes] | None:
-    """Return the lines of a reply.
+def _lines(reply: object, slice: JobLogSlice) -> list[bytes] | None:
+    """Return the lines of the reply to a slice.
 
     None means an error such as BUSY or NOPERM, with which Redis says nothing about the list.
     """
     if isinstance(reply, list):
-        return reply
+        return [REDACTED.encode()] * len(reply) if slice.is_hidden else reply
     # WRONGTYPE: the key is no list, but the hash of another job, whose id ends in `:logs`.
     return [] if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE") else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from jobws.privacy.rules import RESULTS
 from jobws.protocol.codec import json_text, raw_json
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jobws.bullmq.keys import Queue
+    from jobws.privacy.rules import QueueRules
     from jobws.redis.commands import Command
 
 Job: TypeAlias = tuple[str, str]
@@ -45,7 +47,6 @@ class LookUp(msgspec.Struct, frozen=True):
 
 
 _FIELDS: Final = ("name", "timestamp", "processedOn", "finishedOn", "progress", "atm", "attemptsMade")
-_RESULT_FIELDS: Final = ("returnvalue", "failedReason")
 # The keys in the order in which getStateV2-8.lua tests them. It tests `active` between `prioritized` and
 # `waiting-children`.
 _SETS: Final = ("completed", "failed", "delayed", "prioritized", "waiting-children")
@@ -63,26 +64,34 @@ def by_queue(jobs: Iterable[Job]) -> dict[str, list[str]]:
     return job_ids
 
 
-def fields(*, results: bool) -> tuple[str, ...]:
-    """Return the names of the fields to read from each job's hash.
+def _fields(rules: QueueRules | None, *, results: bool) -> tuple[str, ...]:
+    """Return the names of the fields to read from the hash of each job of a queue with these rules."""
+    if not results or rules is None:
+        return _FIELDS + RESULTS if results else _FIELDS
+    shown = {RESULTS: rules.shows_results, ("data",): rules.shows_data, ("stacktrace",): rules.shows_stacktraces}
+    return _FIELDS + tuple(name for names, is_shown in shown.items() if is_shown for name in names)
 
-    With `results`, the return value and the reason of failure are among them.
-    """
-    return _FIELDS + _RESULT_FIELDS if results else _FIELDS
 
-
-def commands(queue: Queue, job_ids: Sequence[bytes], *, results: bool = False) -> list[Command]:
+def commands(
+    queue: Queue, job_ids: Sequence[bytes], rules: QueueRules | None, *, results: bool = False
+) -> list[Command]:
     """Return the commands, MULTI to EXEC, that read the jobs `job_ids` (at least one, at most some hundreds).
 
-    `results` says whether to read return values and reasons of failure, too, which can be large.
+    Args:
+        queue: The queue.
+        job_ids: The jobs.
+        rules: The rules of the queue; None if it has none.
+        results: Whether to read return values and reasons of failure, too, and what else the rules show. They can be
+            large.
     """
+    names = _fields(rules, results=results)
     asked: list[Command] = [
         ("MULTI",),
         ("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1),
         ("LRANGE", queue.key("active"), 0, -1),
     ]
     asked += [("ZMSCORE", queue.key(name), *job_ids) for name in _SETS]
-    asked += [("HMGET", queue.key(job_id), *fields(results=results)) for job_id in job_ids]
+    asked += [("HMGET", queue.key(job_id), *names) for job_id in job_ids]
     asked.append(("EXEC",))
     return asked
 
@@ -124,12 +133,20 @@ def parse_search(replies: Sequence[object]) -> list[bool]:
     return [reply != 0 for reply in replies[1:]]
 
 
-def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> list[JobSnapshot | Exception | None]:
-    """Return one snapshot per id, from the replies to EXEC of `commands`.
+def parse(
+    queue: Queue,
+    job_ids: Sequence[bytes],
+    replies: Sequence[object],
+    rules: QueueRules | None,
+    *,
+    results: bool = False,
+) -> list[JobSnapshot | Exception | None]:
+    """Return one snapshot per id, from the replies to EXEC of `commands`, which had the same other arguments.
 
     None means that there is no such job. An exception is Redis's error for this id alone, for instance WRONGTYPE if the
     key is not a hash.
     """
+    names = _fields(rules, results=results)
     last, active, *rest = replies
     scores, hashes = rest[: len(_SETS)], rest[len(_SETS) :]
     at = _last_id(last)
@@ -139,12 +156,14 @@ def parse(queue: Queue, job_ids: Sequence[bytes], replies: Sequence[object]) -> 
         if not isinstance(reply, list):
             snapshots.append(reply if isinstance(reply, Exception) else None)
             continue
-        values = dict(zip(fields(results=len(reply) > len(_FIELDS)), reply, strict=True))
+        values = dict(zip(names, reply, strict=True))
         if values["name"] is None or values["timestamp"] is None:
             snapshots.append(None)  # not a job: every job's hash has these two fields (includes/storeJob.lua)
             continue
         listed = [name for name, found in zip(_SETS, scores, strict=True) if _is_member(found, position)]
         state = _state(listed, job_id in active_ids)
+        if rules is not None:
+            values = rules.job(values)
         snapshots.append(_snapshot(queue, job_id, values, state, at))
     return snapshots
 
@@ -192,6 +211,8 @@ def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], stat
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
         # Not in other states: a job that waits for another attempt has a reason, too, and keeps it if it succeeds.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
+        data=_result(values.get("data")),
+        stacktrace=_result(values.get("stacktrace")),
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
 

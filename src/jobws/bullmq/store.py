@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Hashable
-from functools import partial
 from itertools import compress, islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.snapshot import Found, Job
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.messages import Cursor
     from jobws.redis.commands import Command
 
@@ -117,12 +117,16 @@ class Store:
     Args:
         target: Where Redis is.
         queues: The queues by label. The caller may change this mapping later.
+        privacy: What snapshots do not contain.
         results: Whether snapshots contain results and reasons of failure.
     """
 
-    def __init__(self, target: RedisTarget, queues: Mapping[str, Queue], *, results: bool = False) -> None:
+    def __init__(
+        self, target: RedisTarget, queues: Mapping[str, Queue], privacy: Privacy, *, results: bool = False
+    ) -> None:
         self._target = target
         self._results = results
+        self._privacy = privacy
         self._queues = queues
         self._connection: Connection | None = None
         self._rounds: deque[_Round] = deque()
@@ -234,9 +238,12 @@ class Store:
                 current.note_search(queue.label, job_ids, snapshot.parse_search(replies), snapshot.end(replies))
 
     async def _read(self, current: _Round, batch: _Batch) -> None:
-        commands = partial(snapshot.commands, results=self._results)
+        def commands(queue: Queue, job_ids: Sequence[bytes]) -> list[Command]:
+            return snapshot.commands(queue, job_ids, self._privacy.of(queue.label), results=self._results)
+
         for queue, job_ids, raw_ids, replies in await self._transactions(current, batch, commands):
-            snapshots = snapshot.parse(queue, raw_ids, replies)
+            rules = self._privacy.of(queue.label)
+            snapshots = snapshot.parse(queue, raw_ids, replies, rules, results=self._results)
             current.note(queue.label, job_ids, map(_readable, snapshots), snapshot.end(replies))
 
     async def _transactions(

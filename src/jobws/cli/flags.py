@@ -33,6 +33,10 @@ class Flags(Settings):
     ] = ()
     # A command line is seen by every user of the machine, so `jobws serve` reads this one from the environment itself.
     jwt_secret: Annotated[str | None, Parameter(parse=False)] = field(default=None, repr=False)
+    redact: Annotated[Texts, Parameter(negative=())] = ()
+    no_results: Annotated[Texts, Parameter(negative=())] = ()
+    show_data: Annotated[Texts, Parameter(negative=())] = ()
+    show_stacktraces: Annotated[Texts, Parameter(negative=())] = ()
     jwt_leeway_seconds: Annotated[
         float, Parameter(name=("--jwt-leeway", "--jwt-leeway-seconds"), env_var="JOBWS_JWT_LEEWAY_SECONDS")
     ] = Settings.jwt_leeway_seconds

@@ -110,8 +110,10 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     finished_on: float | UnsetType = UNSET
     progress: Raw | UnsetType = UNSET
     returnvalue: Raw | UnsetType = UNSET
-    """Only over HTTP, like `failed_reason`: on the WebSocket, the outcome's event has the result."""
+    """Only over HTTP, as what follows: on the WebSocket, the outcome's event has the result."""
     failed_reason: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    stacktrace: Raw | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
     href: str | UnsetType = UNSET
 

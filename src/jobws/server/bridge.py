@@ -12,6 +12,7 @@ import anyio
 from jobws.bullmq.actions import Actions
 from jobws.bullmq.keys import are_names, parse_queues
 from jobws.bullmq.package import Package
+from jobws.bullmq.payloads import Payloads
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
 from jobws.errors import ConfigurationError, RequestError
@@ -19,6 +20,7 @@ from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
 from jobws.hub.jobs.subscription_counts import SubscriptionCounts
+from jobws.privacy.parse import parse_privacy
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
@@ -83,6 +85,7 @@ class Bridge:
         authentication: Verifies tokens.
         app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
         metrics_app: The ASGI app that serves the metrics alone, without a token, to the machine of the bridge.
+        privacy: What clients are not shown.
         fanout: Publishes events to clients. Its counters feed the metrics.
         service: The parts of the bridge that the HTTP endpoints use.
     """
@@ -98,6 +101,15 @@ class Bridge:
         self.settings = settings = settings or Settings()
         self.target = RedisTarget(settings.redis)
         configured, discover = parse_queues(settings.queues, settings.prefix)
+        self.privacy = privacy = parse_privacy(
+            settings.redact,
+            settings.no_results,
+            settings.show_data,
+            settings.show_stacktraces,
+            {queue.label: queue.name for queue in configured},
+            discovers=discover,
+        )
+        payloads = Payloads(settings.max_result_bytes, privacy)
         self._tasks = Tasks()
         verified = _authentication(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
@@ -106,7 +118,7 @@ class Bridge:
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
             # subscriptions.
             Rooms(lambda queue: self.queues.note_listened(queue)),
-            settings.max_result_bytes,
+            payloads,
             time.perf_counter,
             Signals(holes.note, job_logs.make_due, job_logs.set_deadlines),
         )
@@ -126,14 +138,14 @@ class Bridge:
             gate = Gate(authorizer, labels, self._scanned)
             self.authentication = Authorized(verified, gate)
             self._reasking = Reasking(gate, labels, self._members, self.fanout.doubt, self._tasks)
-        self._store = Store(self.target, labels)
+        self._store = Store(self.target, labels, privacy)
         # Apart from other queries, since HTTP requests may read megabytes of results or a thousand jobs, and must not
         # delay subscriptions.
-        self._http_store = Store(self.target, labels)
-        self._result_store = Store(self.target, labels, results=True)
+        self._http_store = Store(self.target, labels, privacy)
+        self._result_store = Store(self.target, labels, privacy, results=True)
         # Apart from other queries, since the log lines of jobs may have megabytes, and must not delay other answers.
-        self._job_log_store = Store(self.target, labels)
-        self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, self._job_log_store, job_logs)
+        self._job_log_store = Store(self.target, labels, privacy)
+        self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, privacy, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
             self.fanout,
             self.queues,
@@ -168,6 +180,7 @@ class Bridge:
             greeting,
             rates,
             self._tasks,
+            privacy,
             by_queue=are_names(configured, settings.prefix if discover else None),
         )
         self._package = Package(self.target)
@@ -186,6 +199,8 @@ class Bridge:
             Submitter(self._package),
             actions,
             FailedJobs(actions, self._tasks),
+            privacy,
+            payloads,
         )
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited)
         self.metrics_app = make_metrics_app(settings, metrics)

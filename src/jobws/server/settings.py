@@ -15,6 +15,7 @@ from jobws.bullmq.keys import DEFAULT_PREFIX
 from jobws.errors import ConfigurationError
 from jobws.protocol.log.records import DEFAULT_LIMIT_ENTRIES, DEFAULT_STREAM
 from jobws.server.origins import check_origins
+from jobws.server.token_settings import check_token_settings
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -109,6 +110,17 @@ class Settings:
     """A file with the secret that this server gets, as Authorization: Bearer SECRET."""
     authorize_seconds: float = 1.0
     """How long it, or the function `authorize`, may take. No answer within this time is a no."""
+
+    # ---- privacy (docs/privacy.md) ----
+
+    redact: Texts = ()
+    """QUEUE:FIELD or QUEUE:FIELD.path: what clients get as "[redacted]", as http:data.user.*; repeatable."""
+    no_results: Texts = ()
+    """A queue whose jobs' results and reasons of failure clients do not get, or '*'; repeatable."""
+    show_data: Texts = ()
+    """A queue whose jobs' data clients that look a job up over HTTP get, too, or '*'; repeatable."""
+    show_stacktraces: Texts = ()
+    """A queue of whose failed jobs they also get the stack traces, or '*'; repeatable."""
 
     # ---- logs ----
 
@@ -233,14 +245,6 @@ class Settings:
         if min(self.requests_per_minute, self.post_bytes_per_minute, self.log_lines_per_minute) < 1:
             raise ConfigurationError("limits per minute must be at least 1")
         self.metrics_address()
-        if self.has_keys and not self.auth:
-            raise ConfigurationError("--no-auth serves everybody, and a key does not: leave out one of them")
-        if self.authorize_url is not None and not self.auth:
-            raise ConfigurationError("--no-auth serves everybody, and --authorize-url does not: leave out one of them")
-        if self.authorize_secret_file is not None and self.authorize_url is None:
-            raise ConfigurationError("--authorize-secret-file is for the server of --authorize-url: name that, too")
-        if self.authorize_seconds <= 0:
-            raise ConfigurationError("--authorize-timeout must be above 0")
         if self.auth and not self.needs_tokens and not is_loopback(self.host):
             raise ConfigurationError(
                 f"without a key jobws listens on loopback only, not on {self.host}; "
@@ -248,7 +252,7 @@ class Settings:
             )
         if self.allow_actions and not self.auth and not self.allowed_hosts:
             raise ConfigurationError("--allow-actions with --no-auth needs --allow-host: the names that may be in Host")
-        self._check_tokens()
+        check_token_settings(self)
 
     def metrics_address(self) -> tuple[str, int] | None:
         """Return the address and the port of `metrics_listen`; None if it is empty.
@@ -265,26 +269,6 @@ class Settings:
                 f"not {self.metrics_listen}"
             )
         return host.strip("[]"), int(port)
-
-    def _check_tokens(self) -> None:
-        about_keys = {
-            "revoked_file": self.revoked_file,
-            "mint_secret_file": self.mint_secret_file,
-            "mint_key_file": self.mint_key_file,
-            "jwt_audience": self.jwt_audience,
-            "jwt_issuer": self.jwt_issuer,
-        }
-        for name, value in about_keys.items():
-            if value is not None and not self.has_keys:
-                raise ConfigurationError(
-                    f"{name} without a key: name --tokens-file, --jwt-secret-file, --jwks-file or --jwks-url, or set "
-                    "JOBWS_JWT_SECRET"
-                )
-        if self.mint_secret_file is not None and self.mint_key_file is not None:
-            raise ConfigurationError("--mint-secret-file and --mint-key-file exclude each other")
-        times = (self.jwt_leeway_seconds, self.expiring_seconds, self.grace_seconds)
-        if not (all(each >= 0 for each in times) and self.mint_seconds >= 1 and self.authenticate_seconds > 0):
-            raise ConfigurationError("times about tokens must not be below 0, nor mint_seconds below 1")
 
 
 @lru_cache(maxsize=256)

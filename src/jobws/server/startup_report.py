@@ -47,6 +47,8 @@ async def report(bridge: Bridge) -> None:
             names = await queue_names(connection, prefix)
             _log.info('%d queues under prefix "%s"; further ones are read as they appear', len(names), prefix)
             known = {(queue.prefix, queue.name) for queue in queues}
+            for label in sorted(bridge.privacy.named.keys() - bridge.queues.by_label.keys() - set(names)):
+                _log.warning('rules say what clients see of queue "%s", which is not there yet', label)
             queues += [Queue(name, prefix, name) for name in names[:SHOWN_QUEUES] if (prefix, name) not in known]
         missing = [queue for queue in queues if not await _report_queue(connection, queue)]
         if missing:

@@ -70,6 +70,9 @@ export interface JobSnapshot<Result = unknown> {
   /** From `lookup` alone, as `failedReason`: on a connection the outcome's event has it. */
   returnvalue?: Result;
   failedReason?: string;
+  /** From `lookup` alone, of queues for which the bridge was told to show it (`--show-data`, `--show-stacktraces`). */
+  data?: unknown;
+  stacktrace?: string[];
   /** A value was too large, and is left out or cut. */
   truncated?: true;
   /** Where the event with the result is (H11), if the job is gone and the result was too large for the answer (H6). */

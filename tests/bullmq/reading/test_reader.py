@@ -8,12 +8,14 @@ import anyio
 import pytest
 
 from jobws.bullmq.keys import parse_queue
+from jobws.bullmq.payloads import Payloads
 from jobws.bullmq.reading.backfill import MAX_COUNT
 from jobws.bullmq.reading.read_state import ReadState
 from jobws.bullmq.reading.reader import StreamReader
 from jobws.errors import ConfigurationError, RedisRefusedError, RedisUnavailableError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
+from jobws.privacy.rules import NO_RULES
 from jobws.redis.connection import Connection, RedisTarget
 from tests.support import eventually
 from tests.support.fanout import SILENT, ignore
@@ -145,7 +147,7 @@ class Hub(Fanout):
     """Notes what is published."""
 
     def __init__(self) -> None:
-        super().__init__(Rooms(ignore), 1 << 20, lambda: 0.0, SILENT)
+        super().__init__(Rooms(ignore), Payloads(1 << 20, NO_RULES), lambda: 0.0, SILENT)
         self.seen: list[bytes] = []
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

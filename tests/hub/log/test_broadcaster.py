@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from jobws.hub.log.broadcaster import LogHub
 from jobws.hub.log.client import LogClient
 from jobws.hub.log.line import MAX_SECONDS
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.identifiers import position
 from jobws.protocol.log.requests import LogFilter, LogSession
 from jobws.redis.log_stream import MAX_COUNT, LogCursor, LogPage, Missing, State, next_count
@@ -73,7 +74,7 @@ class LogMachine(RuleBasedStateMachine):
         super().__init__()
         ticks = count()
         self.hub = LogHub(
-            lambda: next(ticks) * MAX_SECONDS / 2, ignore, ignore
+            NO_RULES, lambda: next(ticks) * MAX_SECONDS / 2, ignore, ignore
         )  # so that a call often stops before its end
         self.stream = Stream()
         self.clients = [Client(self.hub) for _ in range(CLIENTS)]
@@ -249,7 +250,7 @@ def test_many_interleavings(seeds: range) -> None:
 
 
 def test_a_client_that_is_read_back_to_meets_the_others_where_they_are() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     hub.cursor = LogCursor("2-0", 2)
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
@@ -305,7 +306,7 @@ def test_what_is_missing(
 
 
 def test_a_hole_is_approximate_for_a_client_that_filters() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     for data, approximate in (({}, None), ({"level": "info"}, True)):
         connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
         member = connection.receive(json.dumps({"event": "subscribe-logs", "data": data}), 0.0)
@@ -323,7 +324,7 @@ def test_a_hole_is_approximate_for_a_client_that_filters() -> None:
 
 def test_a_client_that_filters_is_woken_to_learn_what_is_missing() -> None:
     """The client wants none of the lines that were read, so nothing else wakes its writer."""
-    hub, woken = LogHub(lambda: 0.0, ignore, ignore), []
+    hub, woken = LogHub(NO_RULES, lambda: 0.0, ignore, ignore), []
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: woken.append("woken"))
     member = connection.receive('{"event":"subscribe-logs","data":{"level":"error"}}', 0.0)
     assert member is not None
@@ -340,7 +341,7 @@ def test_a_client_that_filters_is_woken_to_learn_what_is_missing() -> None:
 
 
 def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1000, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
@@ -356,7 +357,7 @@ def test_a_line_that_is_larger_than_may_wait_is_read_back_or_told_as_dropped() -
 
 
 def test_a_client_that_left_while_a_page_was_on_its_way_gets_nothing_of_it() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)
     member = connection.receive('{"event":"subscribe-logs","data":{"tail":9}}', 0.0)
     assert member is not None
@@ -385,7 +386,7 @@ def test_a_text_of_each_client_is_no_long_step() -> None:
     A client that joins meanwhile gets the line, too.
     """
     ticks = count()
-    hub = LogHub(lambda: next(ticks) * 2 * MAX_SECONDS, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: next(ticks) * 2 * MAX_SECONDS, ignore, ignore)
     clients = []
     for text in ("a", "b", "C", "a", "nowhere"):
         connection = LogClient(LogSession(1 << 18, EVERYTHING), hub, 1 << 20, lambda: None)

@@ -9,6 +9,7 @@ import pytest
 from jobws.hub.log.broadcaster import MAX_FLUSHES, LogHub
 from jobws.hub.log.line import Line
 from jobws.hub.log.subscription import LINES_PER_ITEM, MAX_LINES
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.codec import encode
 from jobws.protocol.log.answers import LogPong, LogPongData
 from jobws.protocol.log.requests import LogSession
@@ -26,7 +27,7 @@ class Client(Connection):
 
     def __init__(self, hub: LogHub | None = None, outbox_bytes: int = 1 << 20) -> None:
         self.woken = 0
-        new = LogHub(lambda: 0.0, ignore, ignore) if hub is None else hub
+        new = LogHub(NO_RULES, lambda: 0.0, ignore, ignore) if hub is None else hub
         super().__init__(new, LogSession(1 << 18, EVERYTHING), outbox_bytes, self._wake)
 
     def _wake(self) -> None:
@@ -127,7 +128,7 @@ def test_lines_that_are_read_back_count_as_items(data: dict[str, Any], size: int
 
 
 def test_a_text_that_is_found_in_time_is_looked_for_once() -> None:
-    line = Line((b"1-0", [b"message", b"ABC"]))
+    line = Line((b"1-0", [b"message", b"ABC"]), NO_RULES)
     asked: list[bool] = []
 
     def late() -> bool:
@@ -155,7 +156,7 @@ def test_texts_of_a_client_that_left_are_looked_for_no_more() -> None:
 
 def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
     wanted: list[bool] = []
-    client = Client(LogHub(lambda: 0.0, lambda: wanted.append(True), ignore))
+    client = Client(LogHub(NO_RULES, lambda: 0.0, lambda: wanted.append(True), ignore))
     client.live()
     Client(client.hub).live()
     assert wanted == [True]
@@ -164,7 +165,7 @@ def test_reading_begins_with_the_first_and_ends_with_the_last() -> None:
 
 
 def test_each_line_is_sent_to_a_client_that_wants_it_and_wakes_that_one() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     every, some = Client(hub), Client(hub)
     every.live()
     some.live(text="b")
@@ -198,7 +199,7 @@ def test_how_many_lines_there_were_is_known_once_all_were_read() -> None:
 
 
 def test_so_many_are_woken_in_one_step() -> None:
-    hub = LogHub(lambda: 0.0, ignore, ignore)
+    hub = LogHub(NO_RULES, lambda: 0.0, ignore, ignore)
     clients = [Client(hub) for _ in range(MAX_FLUSHES + 1)]
     for client in clients:
         client.live()
@@ -213,7 +214,7 @@ def test_so_many_are_woken_in_one_step() -> None:
 
 def test_a_client_that_does_not_take_its_lines_learns_how_many_it_lacks() -> None:
     due: list[bool] = []
-    client = Client(LogHub(lambda: 0.0, ignore, lambda: due.append(True)), outbox_bytes=1000)
+    client = Client(LogHub(NO_RULES, lambda: 0.0, ignore, lambda: due.append(True)), outbox_bytes=1000)
     client.live()
     cursor = client.hub.cursor
     assert cursor is not None

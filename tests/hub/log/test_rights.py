@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from jobws.hub.log.broadcaster import LogHub
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.log.requests import LogSession
 from jobws.protocol.messages import AuthenticatedData
 from jobws.protocol.request_types import Authenticate
@@ -23,7 +24,7 @@ class Client(Connection):
 
     def __init__(self, *scope: str, by_queue: bool = True) -> None:
         session = LogSession(1 << 18, sight(*scope), by_queue=by_queue)
-        super().__init__(LogHub(lambda: 0.0, ignore, ignore), session, 1 << 20, ignore)
+        super().__init__(LogHub(NO_RULES, lambda: 0.0, ignore, ignore), session, 1 << 20, ignore)
 
     def renew(self, *scope: str) -> list[dict[str, Any]]:
         data = AuthenticatedData("authenticate", 7, (), 0)

@@ -20,6 +20,7 @@ from jobws.hub.job_log.followers import Group, JobLogs
 from jobws.hub.job_log.reader import JobLogReader
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.history import QueueHistory
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget
 from jobws.server.jobs.job_log_poller import JobLogPoller
@@ -160,7 +161,7 @@ async def test_a_queue_that_comes_back_is_found_again(redis: Redis) -> None:
 async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis: Redis) -> None:
     redis.add_job("http", "1", state="active")
     queues = {label: Queue(label, "bull", label) for label in ("gone", "http")}
-    store = Store(RedisTarget(redis.url), queues)
+    store = Store(RedisTarget(redis.url), queues, NO_RULES)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         del queues["gone"]
@@ -174,8 +175,8 @@ async def test_a_look_up_in_a_forgotten_queue_finds_nothing_and_all_others(redis
 
 async def test_no_lines_are_read_in_a_forgotten_queue(redis: Redis) -> None:
     lines = JobLogs(set(), Counter(), ignore, ignore, ignore)
-    store = Store(RedisTarget(redis.url), {})
-    polls = JobLogPoller(lines, {}, store, JobLogSchedule(hold_seconds=1.0))
+    store = Store(RedisTarget(redis.url), {}, NO_RULES)
+    polls = JobLogPoller(lines, {}, NO_RULES, store, JobLogSchedule(hold_seconds=1.0))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         assert await polls._send([Group(("gone", "1"), JobLogReader())]) == set()

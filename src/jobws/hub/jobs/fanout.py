@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.events import Life, field, kind_of, payload
+from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.published_streams import PublishedStreams
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, tail_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from jobws.bullmq.events import Kind
+    from jobws.bullmq.payloads import Payloads
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.jobs.signals import Signals
     from jobws.hub.jobs.subscription import JobState
@@ -39,14 +40,14 @@ class Fanout(PublishedStreams):
 
     Args:
         rooms: The rooms of all subscriptions.
-        max_payload_bytes: How large a payload may be. Larger ones are truncated.
+        payloads: Makes the payloads of events.
         clock: Returns seconds that never go back. With them, `publish` limits its time.
         signals: The callbacks for work that needs Redis.
     """
 
-    def __init__(self, rooms: Rooms, max_payload_bytes: int, clock: Callable[[], float], signals: Signals) -> None:
+    def __init__(self, rooms: Rooms, payloads: Payloads, clock: Callable[[], float], signals: Signals) -> None:
         super().__init__(rooms, signals)
-        self._max_payload_bytes = max_payload_bytes
+        self._payloads = payloads
         self._clock = clock
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:
@@ -137,7 +138,7 @@ class Fanout(PublishedStreams):
             at: The position of the event.
             fields: The fields of the stream entry, as a flat list in which names and values alternate.
         """
-        data, anomalies = payload(queue, at, fields, self._max_payload_bytes)
+        data, anomalies = self._payloads.in_frame(queue, at, fields)
         for anomaly in anomalies:
             self.counts[anomaly] += 1
         return tail_of(data)

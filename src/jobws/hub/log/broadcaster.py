@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from jobws.hub.client import Client
     from jobws.hub.log.subscription import LogSubscription
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.log.requests import LogRequest
+    from jobws.redis.commands import Entry
     from jobws.redis.log_stream import LogPage
 
 MAX_FLUSHES: Final = 50
@@ -28,6 +30,7 @@ class LogHub:
     """The live subscriptions to the log, which get new lines, and how far the stream was read for all of them.
 
     Args:
+        privacy: Says which lines clients do not see.
         clock: Returns seconds that never go back. It is called while lines are published.
         on_wanted: Called when the first subscription becomes live: from now on, the callee reads the stream from
             `cursor` on and calls `publish`, until `cursor` is None. It must not wait.
@@ -38,7 +41,14 @@ class LogHub:
         counts: How many lines were `sent`, `replayed` and `dropped`, for the metrics.
     """
 
-    def __init__(self, clock: Callable[[], float], on_wanted: Callable[[], None], on_due: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        privacy: Privacy,
+        clock: Callable[[], float],
+        on_wanted: Callable[[], None],
+        on_due: Callable[[], None],
+    ) -> None:
+        self._privacy = privacy
         self.cursor: LogCursor | None = None
         self.counts: Counter[str] = Counter()
         self._on_wanted = on_wanted
@@ -49,6 +59,10 @@ class LogHub:
         self._due: dict[LogSubscription, None] = {}
         self._texts: Counter[str] = Counter()
         self._begun: Line | None = None
+
+    def line(self, entry: Entry) -> Line:
+        """Return the line of an entry of the stream, as clients may see it."""
+        return Line(entry, self._privacy)
 
     def join(self, subscription: LogSubscription, page: LogPage, index: int) -> bool:
         """Make a subscription live if it has got exactly the entries that the live subscriptions have got.
@@ -123,7 +137,7 @@ class LogHub:
         index = start
         while index < len(page.entries):
             if self._begun is None or self._begun.id != page.entries[index][0]:
-                self._begun = Line(page.entries[index])
+                self._begun = self.line(page.entries[index])
             line = self._begun
             # Searching a line for one text takes up to a millisecond, and every client may have another text.
             if self._texts and not line.seek(self._texts, lambda: self.clock() > deadline):

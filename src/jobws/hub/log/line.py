@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
+from jobws.privacy.paths import REDACTED
 from jobws.protocol.log.records import from_entry, log_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.codec import Frame
     from jobws.protocol.log.requests import LogFilter
     from jobws.redis.commands import Entry
@@ -20,6 +24,10 @@ MAX_SECONDS: Final = 0.0002
 class Line:
     """An entry of the log stream, with its frame and the results of searches in its message.
 
+    Args:
+        entry: The entry.
+        privacy: Says which lines have `[redacted]` as their message, and no fields. So the message cannot be searched.
+
     Attributes:
         id: The stream id.
         record: The contents.
@@ -27,10 +35,12 @@ class Line:
 
     __slots__ = ("_frame", "_holds", "_lower", "id", "record")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, privacy: Privacy) -> None:
         stream_id, fields = entry
         self.id = stream_id
         self.record = from_entry(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))
+        if privacy.hides_log_lines(self.record.queue):
+            self.record = replace(self.record, message=REDACTED, fields=None)
         self._frame: Frame | None = None
         self._lower: str | None = None
         self._holds: dict[str, bool] = {}

@@ -179,7 +179,7 @@ class LogSubscription:
         limit = None if self._hub.cursor is None else position(self._hub.cursor.id)
         index = start
         while index < len(page.entries) and outbox.below_low_water:
-            line = Line(page.entries[index])
+            line = self._hub.line(page.entries[index])
             if limit is not None and position(line.id) > limit:
                 break
             if line.passes(self.request.filter):

@@ -68,13 +68,14 @@ class JobLogPages:
         Raises:
             RequestError: `unknown-job`.
         """
+        is_hidden = self._service.privacy.hides_lines(queue.label)
         if start < 0:
-            _, total = await self._ask(JobLogSlice(queue, job_id, 0, 1))
+            _, total = await self._ask(JobLogSlice(queue, job_id, 0, 1, is_hidden))
             start = max(0, total + start)
         found: list[bytes] = []
         size, count = 0, min(limit, FIRST_LINES)
         while True:
-            lines, total = await self._ask(JobLogSlice(queue, job_id, start + len(found), count))
+            lines, total = await self._ask(JobLogSlice(queue, job_id, start + len(found), count, is_hidden))
             for line in lines:
                 size += len(line)
                 if found and size > PAGE_BYTES:

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from jobws.access.identity import Identity
     from jobws.access.sights import AnySight
     from jobws.bullmq.actions import Actions
+    from jobws.bullmq.payloads import Payloads
     from jobws.bullmq.snapshot import Found, Job
     from jobws.bullmq.store import RedisQuery, Store
     from jobws.bullmq.submit import Submitter
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.pending import PendingSubscription
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.log.records import LogRecord
     from jobws.server.authentication import Authentication, Sign
     from jobws.server.intervals import Intervals
@@ -61,6 +63,8 @@ class Service:
         submitter: Adds jobs.
         actions: Acts on jobs and queues.
         failed_jobs: Retries all failed jobs of a queue.
+        privacy: What clients are not shown.
+        payloads: Makes the payloads of events.
     """
 
     def __init__(
@@ -78,7 +82,11 @@ class Service:
         submitter: Submitter,
         actions: Actions,
         failed_jobs: FailedJobs,
+        privacy: Privacy,
+        payloads: Payloads,
     ) -> None:
+        self.privacy = privacy
+        self.payloads = payloads
         self.settings = settings
         self.intervals = intervals
         self.actions = actions

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from jobws.bullmq.events import field, kind_of, payload
+from jobws.bullmq.events import field, kind_of
 from jobws.bullmq.lost_entries import Entries
 from jobws.errors import RequestError
 from jobws.hub.jobs.missed import FINISHED, finished_text
@@ -48,7 +47,7 @@ async def whole_event(service: Service, label: str, job_id: str, event: str) -> 
     kind = None if fields is None else kind_of(fields)
     if fields is None or kind is None:
         raise RequestError("gone", "neither the event nor its job is there any more, or the job has no outcome")
-    data, _ = payload(queue.label, event.encode(), fields, sys.maxsize)
+    data = service.payloads.whole(queue.label, event.encode(), fields)
     return Response(b'{"event":%b,%b' % (kind.name.json, data[1:]), media_type="application/json")
 
 

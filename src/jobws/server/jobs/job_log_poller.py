@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.snapshot import Job
     from jobws.bullmq.store import Store
     from jobws.hub.job_log.followers import Group, JobLogs
+    from jobws.privacy.rules import Privacy
     from jobws.server.jobs.job_log_schedule import JobLogSchedule
 
 # How many jobs are read together, at least and at most. Most have no new lines, and some have a quarter of a megabyte.
@@ -47,13 +48,22 @@ class JobLogPoller:
     Args:
         lines: The subscriptions that follow log lines, and how far each one has got them.
         queues: The queues by label; a live view.
+        privacy: Says whose lines are not shown.
         store: Reads the lists from Redis.
         schedule: Decides when each job's lines are read.
     """
 
-    def __init__(self, lines: JobLogs, queues: Mapping[str, Queue], store: Store, schedule: JobLogSchedule) -> None:
+    def __init__(
+        self,
+        lines: JobLogs,
+        queues: Mapping[str, Queue],
+        privacy: Privacy,
+        store: Store,
+        schedule: JobLogSchedule,
+    ) -> None:
         self._lines = lines
         self._queues = queues
+        self._privacy = privacy
         self._store = store
         self._schedule = schedule
         self._read_times = schedule.read_times
@@ -163,4 +173,4 @@ class JobLogPoller:
     def _slice(self, group: Group) -> JobLogSlice:
         queue, job_id = group.job
         start, limit = group.reader.slice
-        return JobLogSlice(self._queues[queue], job_id, start, limit)
+        return JobLogSlice(self._queues[queue], job_id, start, limit, self._privacy.hides_lines(queue))

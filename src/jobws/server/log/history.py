@@ -16,7 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from jobws.hub.jobs.pending import UNAVAILABLE
-from jobws.hub.log.line import MAX_SECONDS, Line
+from jobws.hub.log.line import MAX_SECONDS
 from jobws.protocol.identifiers import START, before, position
 from jobws.protocol.messages import ItemError
 from jobws.redis.log_stream import FIRST_COUNT, EntriesUpTo, LogCursor, PageAfter, State, StateOf, next_count
@@ -118,7 +118,7 @@ class LogHistory:
                     for entry in unseen:
                         oldest = entry[0]
                         count = None if count is None else count - 1
-                        found += Line(entry).passes(subscription.request.filter)
+                        found += self._hub.line(entry).passes(subscription.request.filter)
                         if found == wanted:
                             return LogCursor(before(oldest), count)
                         if self._hub.clock() > deadline:

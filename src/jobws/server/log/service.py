@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobws.access.sights import AnySight
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
     from jobws.server.settings import Settings
@@ -45,6 +46,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         greeting: Makes the first frame.
         rates: What the holders of tokens may send.
         tasks: The tasks of the bridge.
+        privacy: Says which lines clients do not see.
         by_queue: Whether a line's `queue` is the label of a queue. If it is not, clients whose rights cover only the
             lines of certain queues are refused, since the bridge cannot tell which lines these are.
 
@@ -61,16 +63,17 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         greeting: Greeting,
         rates: Rates,
         tasks: Tasks,
+        privacy: Privacy,
         *,
         by_queue: bool,
     ) -> None:
         key = settings.logs_stream.encode()
         self._settings = settings
         self._by_queue = by_queue
-        self._store = Store(target, {})
+        self._store = Store(target, {}, privacy)
         self._tasks = tasks
         wanted, due = AutoResetEvent(), AutoResetEvent()
-        self.hub = LogHub(time.perf_counter, wanted.set, due.set)
+        self.hub = LogHub(privacy, time.perf_counter, wanted.set, due.set)
         self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting, rates)
         self._tail = LogTail(target, self.hub, key, wanted, due)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
