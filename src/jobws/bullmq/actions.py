@@ -82,7 +82,11 @@ class Actions:
         _check_removed(await self._call(queue, remove))
 
     async def descendants(self, queue: Queue, job_id: str) -> frozenset[bytes]:
-        """Return the keys of all jobs below a job in its flow, also of those that have ended."""
+        """Return the keys of all jobs below a job in its flow, also of those that have ended.
+
+        Raises:
+            RequestError: `too-many`.
+        """
 
         async def read(bullmq_queue: Any) -> frozenset[bytes]:
             return await descendants(bullmq_queue, queue.key(job_id))
@@ -96,7 +100,7 @@ class Actions:
             Whether they were. If not, nothing was removed.
 
         Raises:
-            RequestError: `unknown-job`, `locked`, or `bad-state-for-action`.
+            RequestError: `unknown-job`, `locked`, `bad-state-for-action`, or `too-many`.
         """
 
         async def remove(bullmq_queue: Any) -> int | None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from jobws.errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jobws.bullmq.keys import Queue
 
+# Redis serves nobody else while a flow is removed: 14 ms for 1,000 jobs, 440 ms for 10,000, since BullMQ's script looks
+# for each of them in lists as long.
+MAX_JOBS: Final = 10_000
 # What a job's key is followed by in the keys of its lists of children, and the command that reads such a list: children
 # that have not ended, that completed, and that failed, ignored or not (includes/removeJobWithChildren.lua).
 _LISTS: Final = {
@@ -25,6 +30,9 @@ async def descendants(bullmq_queue: Any, key: bytes) -> frozenset[bytes]:
     Args:
         bullmq_queue: The package's `Queue` object.
         key: The key of the job.
+
+    Raises:
+        RequestError: `too-many`.
     """
     async with bullmq_queue.client.pipeline(transaction=True) as transaction:
         return await watched_descendants(transaction, key)
@@ -36,6 +44,9 @@ async def watched_descendants(transaction: Any, key: bytes) -> frozenset[bytes]:
     Args:
         transaction: A pipeline of redis-py.
         key: The key of the job.
+
+    Raises:
+        RequestError: `too-many`.
     """
     found: set[bytes] = set()
     level = {key}
@@ -48,6 +59,10 @@ async def watched_descendants(transaction: Any, key: bytes) -> frozenset[bytes]:
         below = {child for each in level for child in await _children(transaction, each)}
         level = below - found - {key}
         found |= level
+        if len(found) > MAX_JOBS:
+            raise RequestError(
+                "too-many", f"more than {MAX_JOBS:,} jobs are below the job; remove parts of the flow first"
+            )
     return frozenset(found)
 
 

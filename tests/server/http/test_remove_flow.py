@@ -194,6 +194,18 @@ async def test_the_query_removes_a_flow_too(flow: Redis) -> None:
     assert left(flow) == set()
 
 
+async def test_a_flow_that_would_hold_up_redis_is_not_removed(redis: Redis) -> None:
+    redis.add_job("http", "top", state="waiting-children")
+    children = [f"bull:http:{number}" for number in range(10_001)]
+    redis.client.sadd("bull:http:top:dependencies", *children)
+    async with live_bridge(redis.url, queues=("http",), allow_actions=True) as live:
+        status, problem = await remove(live.url)
+        assert (status, problem["code"]) == (400, "too-many")
+        assert problem["detail"] == "more than 10,000 jobs are below the job; remove parts of the flow first"
+        redis.client.srem("bull:http:top:dependencies", children[0])
+        assert (await remove(live.url))[0] == 200
+
+
 async def test_a_flow_that_leads_back_to_itself_has_an_end(redis: Redis) -> None:
     redis.add_job("http", "top", state="waiting-children")
     add_child(redis, "http/child", ":dependencies", "http/top")
