@@ -7,13 +7,14 @@ does not, and costs no command of Redis that names the job.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import pytest
 
 from tests.support.access_operations import HERE, OPERATIONS, send, serves
 from tests.support.access_table import HTTP, make_jobs, no_command_names, rows, tokens
+from tests.support.authorizer import scope_authorizer
 from tests.support.http import Answer, exchange
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
@@ -61,6 +62,17 @@ def jobs(redis: Redis) -> Redis:
 async def test_a_row_of_the_table(jobs: Redis, row: list[str]) -> None:
     async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
         await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, row))
+
+
+@pytest.mark.thorough
+async def test_an_authorizer_that_reads_scopes_makes_the_same_table(jobs: Redis) -> None:
+    with scope_authorizer() as authorizer:
+        asking: dict[str, Any] = {"authorize_url": authorizer.url, "authorize_seconds": 30}
+        async with keyed_bridge(jobs.url, queues=("http", "sparql"), **asking) as live:
+            for name, right, narrower, statuses in ROWS:
+                # It is asked about each item, so these never know that a token has no right to any job.
+                cells = statuses.replace("403", "no") if name in ("POST lookup", "POST events") else statuses
+                await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, [name, right, narrower, cells]))
 
 
 @pytest.mark.thorough

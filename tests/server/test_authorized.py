@@ -14,10 +14,12 @@ from jobws.server.authorized import Authorized
 from tests.support.access_table import make_jobs
 from tests.support.authorizer import (
     Authorizer,
+    asking_bridge,
     get,
 )
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.documents import block
+from tests.support.tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,32 @@ def authorizer() -> Iterator[Authorizer]:
 def jobs(redis: Redis) -> Redis:
     make_jobs(redis, "1")
     return redis
+
+
+async def test_the_secret_is_read_for_each_question(redis: Redis, authorizer: Authorizer, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first\n")
+    async with asking_bridge(redis.url, authorizer, authorize_secret_file=str(file)) as live:
+        for content in ("first\n", "second", "not one secret", ""):
+            file.write_text(content)
+            await get(live.url + "/jobs/http/1")
+        file.unlink()
+        await get(live.url + "/jobs/http/1")
+    sent = [asked.headers["authorization"] for asked in authorizer.asked]
+    assert sent == ["Bearer first", *["Bearer second"] * 4]
+
+
+async def test_with_keys_the_token_must_verify_first(jobs: Redis, authorizer: Authorizer) -> None:
+    """Its scope is not read."""
+    authorizer.allowed = {"read:jobs http/1"}
+    async with asking_bridge(jobs.url, authorizer, jwt_secret="x" * 32) as live:
+        assert await get(live.url + "/jobs/http/1") == (401, "bad-token")
+        assert not authorizer.asked
+        token = bearer("write:jobs:none", key=b"x" * 32)
+        assert (await get(live.url + "/jobs/http/1", **token))[0] == 200
+        assert await get(live.url + "/jobs/http/2", **bearer("admin", key=b"x" * 32)) == (403, "forbidden")
+        status, who = await get(live.url + "/whoami", **bearer("admin", key=b"x" * 32, sub="ann"))
+    assert (status, who) == (403, "forbidden")
 
 
 async def test_the_authorizer_in_the_docs(jobs: Redis) -> None:

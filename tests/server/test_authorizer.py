@@ -27,12 +27,10 @@ from tests.support.authorizer import (
 from tests.support.client import raw_client
 from tests.support.http import ask, call, exchange
 from tests.support.http_server import Reply
-from tests.support.tokens import bearer
 from tests.support.waiting import subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.redis import Redis
 
@@ -88,6 +86,24 @@ async def test_each_request_of_a_client_is_one_post(jobs: Redis, authorizer: Aut
     assert not any("authorization" in asked.headers for asked in authorizer.asked)
 
 
+async def test_the_jobs_below_a_job_are_asked_about_before_it_is_removed(jobs: Redis, authorizer: Authorizer) -> None:
+    jobs.add_job("sparql", "2")
+    jobs.client.sadd("bull:http:1:dependencies", "bull:sparql:2")
+    jobs.client.hset(
+        "bull:sparql:2", mapping={"parentKey": "bull:http:1", "parent": '{"id":"1","queueKey":"bull:http"}'}
+    )
+    authorizer.allowed = {"write:jobs:remove http/1"}
+    async with asking_bridge(jobs.url, authorizer) as live:
+        url = live.url + "/jobs/http/1?children=1"
+        assert (await call("DELETE", url, **ANN))[1]["code"] == "forbidden"
+        assert jobs.client.exists("bull:http:1", "bull:sparql:2") == 2
+        authorizer.allowed = {"write:jobs:remove http/1", "write:jobs:remove sparql/2"}
+        assert (await call("DELETE", url, **ANN))[0] == 200
+        assert not jobs.client.exists("bull:http:1", "bull:sparql:2")
+    above, below = (Question("ann", "write:jobs:remove", *job) for job in (("http", "1"), ("sparql", "2")))
+    assert authorizer.posts == [[above], [below]] * 2
+
+
 async def test_the_requests_of_a_post_of_events_are_asked_together(jobs: Redis, authorizer: Authorizer) -> None:
     authorizer.allowed = {"read:jobs http/1"}
     async with asking_bridge(jobs.url, authorizer) as live:
@@ -102,32 +118,6 @@ async def test_the_requests_of_a_post_of_events_are_asked_together(jobs: Redis, 
 
 def _post(url: str, body: object) -> str:
     return exchange("POST", url, body, ANN).body.decode()
-
-
-async def test_the_secret_is_read_for_each_question(redis: Redis, authorizer: Authorizer, tmp_path: Path) -> None:
-    file = tmp_path / "secret"
-    file.write_text("first\n")
-    async with asking_bridge(redis.url, authorizer, authorize_secret_file=str(file)) as live:
-        for content in ("first\n", "second", "not one secret", ""):
-            file.write_text(content)
-            await get(live.url + "/jobs/http/1")
-        file.unlink()
-        await get(live.url + "/jobs/http/1")
-    sent = [asked.headers["authorization"] for asked in authorizer.asked]
-    assert sent == ["Bearer first", *["Bearer second"] * 4]
-
-
-async def test_with_keys_the_token_must_verify_first(jobs: Redis, authorizer: Authorizer) -> None:
-    """Its scope is not read."""
-    authorizer.allowed = {"read:jobs http/1"}
-    async with asking_bridge(jobs.url, authorizer, jwt_secret="x" * 32) as live:
-        assert await get(live.url + "/jobs/http/1") == (401, "bad-token")
-        assert not authorizer.asked
-        token = bearer("write:jobs:none", key=b"x" * 32)
-        assert (await get(live.url + "/jobs/http/1", **token))[0] == 200
-        assert await get(live.url + "/jobs/http/2", **bearer("admin", key=b"x" * 32)) == (403, "forbidden")
-        status, who = await get(live.url + "/whoami", **bearer("admin", key=b"x" * 32, sub="ann"))
-    assert (status, who) == (403, "forbidden")
 
 
 async def test_without_a_token_nothing_is_asked(redis: Redis, authorizer: Authorizer) -> None:
@@ -196,6 +186,21 @@ async def test_each_wrong_answer_is_a_no(jobs: Redis, authorizer: Authorizer) ->
         authorizer.reply = Reply([b'{"checks": [{"allow": true, "ttl": 3600, "more": 1}], "sub": null}'])
         assert (await get(live.url + "/jobs/http/1"))[0] == 200
     assert {asked.path for asked in authorizer.asked} == {"/"}
+
+
+async def test_the_metrics_count_the_questions(redis: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed = {"read:metrics"}
+    async with asking_bridge(redis.url, authorizer) as live:
+        authorizer.reply = WRONG["error"]
+        await get(live.url + "/jobs/http/1")
+        authorizer.reply = None
+        _, metrics = await ask(live.url + "/metrics", **ANN)
+    counts = [line for line in metrics.splitlines() if line.startswith("jobws_authorizer_total")]
+    assert counts == [
+        'jobws_authorizer_total{kind="asked"} 2.0',
+        'jobws_authorizer_total{kind="failed"} 1.0',
+        'jobws_authorizer_total{kind="unavailable"} 0.0',
+    ]
 
 
 async def test_no_answer_in_time_is_a_no(jobs: Redis, authorizer: Authorizer) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import urlsafe_b64decode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jobws.access.identity import Rights
+from jobws.access.scope import Action, parse_scope
 from tests.support.bridge import live_bridge
 from tests.support.http import call
 from tests.support.http_server import Asked, HttpServer, Reply
@@ -87,6 +90,20 @@ class Authorizer(HttpServer):
     def __exit__(self, *args: object) -> None:
         self.open.set()
         super().__exit__(*args)
+
+
+def scope_authorizer() -> HttpServer:
+    """Return an authorizer that allows what the scope of a JWT allows. It does not verify the JWT."""
+
+    def answer(asked: Asked) -> bytes:
+        body = json.loads(asked.body)
+        payload = body["token"].split(".")[1]
+        scope = json.loads(urlsafe_b64decode(payload + "=="))["scope"]
+        rights = Rights(parse_scope(scope))
+        checks = [(Action(each["action"]), each["queue"], each["jobId"]) for each in body["checks"]]
+        return json.dumps({"checks": [{"allow": rights.include(*each)} for each in checks]}).encode()
+
+    return HttpServer(answer)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jobws.access.asked import Check, Subject
     from jobws.access.identity import Identity
+    from jobws.server.settings import Settings
 
 MAX_ASKS: Final = 16
 """How many questions are under way at the same time."""
@@ -166,6 +167,19 @@ class FunctionAuthorizer:
                 _log.exception("authorize failed, so the client is refused")
             else:
                 found[number] = Permission(answer is True, 0)
+
+
+def authorizer_of(settings: Settings, authorize: Authorize | None) -> HttpAuthorizer | FunctionAuthorizer | None:
+    """Return the function's or the settings' authorizer. None means that the scopes of tokens decide.
+
+    Raises:
+        ConfigurationError: The URL or the file of the secret cannot be used.
+    """
+    if authorize is not None:
+        return FunctionAuthorizer(authorize, settings.authorize_seconds)
+    if settings.authorize_url is None:
+        return None
+    return HttpAuthorizer(settings.authorize_url, settings.authorize_secret_file, settings.authorize_seconds)
 
 
 def _secret(file: Path) -> str:

@@ -26,7 +26,7 @@ from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app, make_metrics_app
 from jobws.server.authorized import Authorized, OpaqueTokens
-from jobws.server.authorizer import FunctionAuthorizer, HttpAuthorizer
+from jobws.server.authorizer import authorizer_of
 from jobws.server.failed_auths import FailedAuths
 from jobws.server.gate import Gate
 from jobws.server.hook import Hook
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.server.authentication import Authentication
-    from jobws.server.authorizer import Authorize, Authorizer
+    from jobws.server.authorizer import Authorize
     from jobws.server.hook import Authenticate
     from jobws.server.intervals import Intervals
 
@@ -134,8 +134,10 @@ class Bridge:
         labels = self.queues.by_label
         self.authentication: Authentication = verified
         self._reasking: Reasking | None = None
-        if (authorizer := _authorizer(settings, authorize)) is not None:
+        asked: Counter[str] | None = None
+        if (authorizer := authorizer_of(settings, authorize)) is not None:
             gate = Gate(authorizer, labels, self._scanned)
+            asked = gate.counts
             self.authentication = Authorized(verified, gate)
             self._reasking = Reasking(gate, labels, self._members, self.fanout.doubt, self._tasks)
         self._store = Store(self.target, labels, privacy)
@@ -202,7 +204,7 @@ class Bridge:
             privacy,
             payloads,
         )
-        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited)
+        metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited, asked)
         self.metrics_app = make_metrics_app(settings, metrics)
         websockets: dict[str, Clients[Any, Any]] = {"/ws": self.clients, "/logs": self.logs.clients}
         self.app = make_app(
@@ -288,11 +290,3 @@ def _authentication(
     if settings.has_keys or not settings.auth:
         raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
     return Hook(authenticate)
-
-
-def _authorizer(settings: Settings, authorize: Authorize | None) -> Authorizer | None:
-    if authorize is not None:
-        return FunctionAuthorizer(authorize, settings.authorize_seconds)
-    if settings.authorize_url is None:
-        return None
-    return HttpAuthorizer(settings.authorize_url, settings.authorize_secret_file, settings.authorize_seconds)

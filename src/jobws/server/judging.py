@@ -31,11 +31,15 @@ async def judge(identity: Identity, look: Callable[[Identity], object]) -> Ident
     rights = identity.rights
     if not isinstance(rights, AskedRights):
         return identity
-    await rights.judge(lambda rehearsal: look(replace(_told(rights), rights=rehearsal)))
-    return _told(rights)
+    await rights.judge(lambda rehearsal: look(replace(as_told(identity), rights=rehearsal)))
+    return as_told(identity)
 
 
-def _told(rights: AskedRights) -> Identity:
+def as_told(identity: Identity) -> Identity:
+    """Return the identity with what the authorizer said of it last; see `judge`. Without one, it stays as it is."""
+    rights = identity.rights
+    if not isinstance(rights, AskedRights):
+        return identity
     verified, told = rights.subject.identity, rights.told
     times = [each for each in (verified.expires_ms, told.expires_ms) if each is not None]
     return replace(verified, rights=rights, sub=verified.sub or told.sub, expires_ms=min(times, default=None))

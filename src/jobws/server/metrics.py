@@ -70,6 +70,7 @@ class Metrics(Collector):
         connections: Callable[[], Sized],
         keys: Authentication,
         limited: Mapping[str, int],
+        asked: Mapping[str, int] | None = None,
     ) -> None:
         self._fanout = fanout
         self._queues = queues
@@ -77,6 +78,7 @@ class Metrics(Collector):
         self._connections = connections
         self._keys = keys
         self._limited = limited
+        self._asked = asked
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -109,6 +111,13 @@ class Metrics(Collector):
         for name in LIMITS:
             limited.add_metric([name], self._limited.get(name, 0))
         yield limited
+        if self._asked is not None:
+            asked = CounterMetricFamily(
+                "jobws_authorizer", "Questions to the authorizer, and what became of them.", labels=["kind"]
+            )
+            for name in ("asked", "failed", "unavailable"):
+                asked.add_metric([name], self._asked.get(name, 0))
+            yield asked
         yield GaugeMetricFamily(
             "jobws_key_files_unreadable",
             "Files of keys, and --jwks-url, that cannot be read now; their state before still counts.",

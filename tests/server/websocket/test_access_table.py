@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from jobws.protocol import requests
 from jobws.protocol.log import requests as log_requests
 from tests.support.access_table import WEBSOCKETS, make_jobs, no_command_names, rows, tokens
+from tests.support.authorizer import scope_authorizer
 from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
 from tests.support.signing import SECRET
@@ -110,6 +111,15 @@ async def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
         url = await anyio.to_thread.run_sync(mounted.enter_context, bridge)
         for row in ROWS:
             await check_row(url, jobs, row)
+
+
+@pytest.mark.thorough
+async def test_an_authorizer_that_reads_scopes_makes_the_same_table(jobs: Redis) -> None:
+    with scope_authorizer() as authorizer:
+        asking: dict[str, Any] = {"authorize_url": authorizer.url, "authorize_seconds": 30}
+        async with keyed_bridge(jobs.url, queues=("http", "sparql"), **asking) as live:
+            for row in ROWS:
+                await check_row(live.url, jobs, row)
 
 
 def test_each_request_has_a_row() -> None:

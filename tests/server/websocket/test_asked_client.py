@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,6 +25,7 @@ from tests.support.authorizer import (
 )
 from tests.support.client import raw_client
 from tests.support.http import ask
+from tests.support.tokens import seconds_left
 from tests.support.waiting import finish
 
 if TYPE_CHECKING:
@@ -181,6 +183,17 @@ async def test_a_request_that_waits_goes_on_while_it_is_allowed(redis: Redis, au
         finish(redis, "1", "completed", returnvalue="42")
         await eventually(lambda: bool(held))
     assert held[0][1]["jobs"][0]["returnvalue"] == 42
+
+
+async def test_a_later_expiry_counts_when_the_earlier_one_comes(redis: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed, authorizer.ttl, authorizer.extra = None, 0.1, {"exp": time.time() + 2}
+    async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+        assert (await client.receive())["event"] == "expiring"
+        assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
+        authorizer.extra = {"exp": time.time() + 3600}
+        (hub_client,) = live.bridge.clients.connected
+        await eventually(lambda: seconds_left(live, hub_client) > 100)
+        assert await answers(client, ("subscribe-job", "2")) == [(0, "ack")]
 
 
 async def test_a_new_token_is_judged_as_a_whole(jobs: Redis, authorizer: Authorizer) -> None:

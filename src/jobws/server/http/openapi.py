@@ -247,7 +247,7 @@ def document() -> JsonObject:
                     body(LOG_RECORDS, NDJSON),
                 )
             },
-            "/whoami": {"get": operation("The holder of the token, and its rights.", {200: ref("Whoami")})},
+            "/whoami": {"get": operation("The holder of the token, and its rights.", {200: ref("Whoami")}, (400, 503))},
             "/queues": {
                 "get": operation(
                     "The queues, in the order of their labels.", {200: ref("QueueList")}, (400, 503), listed
@@ -284,7 +284,7 @@ def document() -> JsonObject:
             "/readyz": {
                 "get": operation("Whether every queue is being read.", {200: ref("Readiness"), 503: ref("Readiness")})
             },
-            "/metrics": {"get": operation("For Prometheus.", {200: "text/plain"})},
+            "/metrics": {"get": operation("For Prometheus.", {200: "text/plain"}, (503,))},
             "/jobws.js": {"get": operation("The JavaScript adapter, for any origin.", javascript)},
             "/jobws-http.js": {"get": operation("What it loads when no WebSocket gets through.", javascript)},
             "/jobws-all.js": {"get": operation("Both in one, for service workers.", javascript)},

@@ -21,7 +21,7 @@ _MEANINGS: Final = {
     415: "The body has not the content type that is described.",
     429: "Too many connections, requests, bytes, lines or refused tokens. `Retry-After` says how many seconds to wait.",
     501: "The bridge was installed without `jobws[submit]`, or has no key for a token.",
-    503: "Redis does not answer, or the bridge is not running.",
+    503: "Redis does not answer, an authorizer is asked too much, or the bridge is not running.",
 }
 
 

@@ -27,7 +27,7 @@ from jobws.hub.client import Client
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close, Standing
-from jobws.server.judging import judge
+from jobws.server.judging import as_told, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,6 +272,11 @@ class Admission:
         """
         client, identity = member.client, member.identity
         if identity is None or identity.expires_ms is None or wall < member.at:
+            return
+        latest = as_told(identity)
+        if latest.expires_ms != identity.expires_ms:  # an authorizer has changed its mind
+            client.session.standing = Standing.VALID
+            self._admit(member, latest)
             return
         expires = identity.expires_ms / 1000
         if member.next is _Next.WARN:
