@@ -13,6 +13,7 @@ from tests.conformance.live import LiveTarget, give, play_live
 from tests.conformance.runner import QUEUES, Vector, load_vectors, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.mounted import APPS, mounted_bridge
+from tests.support.redis_users import user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +42,14 @@ async def test_a_mounted_bridge_keeps_the_rule(vector: Vector, kind: str, redis:
 async def test_a_live_server_keeps_the_rule(
     vector: Vector, direct: bool, redis: Redis, own_redis: Callable[..., Redis]
 ) -> None:
+    """The bridge has the rights in Redis that docs/deployment.md names for reading, and no others."""
     away = vector.get("redis") == "away"
     used = own_redis() if away else redis
     give(used, vector)
     settings = {"queues": QUEUES, "direct": direct, **vector.get("settings", {})}
-    async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        url = used.url if away else stack.enter_context(user(redis, "on"))
+        live = await stack.enter_async_context(live_bridge(url, **settings))
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
         await play_live(LiveTarget(live.url, used, vector, stack), vector)

@@ -13,6 +13,7 @@ from tests.conformance.live import LiveTarget, play_live
 from tests.conformance.runner import QUEUES, Vector, load_vectors, vector_id
 from tests.support.bridge import live_bridge
 from tests.support.mounted import mounted_bridge
+from tests.support.redis_users import user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,9 @@ async def test_the_log_keeps_the_rule(
     away = vector.get("redis") == "away"
     used = own_redis() if away else redis
     settings = {"queues": QUEUES, "direct": direct, **vector.get("settings", {})}
-    async with live_bridge(used.url, **settings) as live, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        url = used.url if away else stack.enter_context(user(redis, "on"))
+        live = await stack.enter_async_context(live_bridge(url, **settings))
         if away:
             await anyio.to_thread.run_sync(used.server.kill)
         await play_live(LogTarget(live.url, used, vector, stack), vector)

@@ -1,5 +1,7 @@
 """Who may do what over HTTP: the table in `tests.support.access_table`.
 
+The bridge has the rights in Redis that docs/deployment.md names, and no others.
+
 Each allowed cell shows its effect. Each refused one is the same, byte for byte, for a job that exists and for one that
 does not, and costs no command of Redis that names the job.
 """
@@ -17,6 +19,7 @@ from tests.support.access_table import HTTP, make_jobs, no_command_names, rows, 
 from tests.support.authorizer import scope_authorizer
 from tests.support.http import Answer, exchange
 from tests.support.mounted import mounted_bridge
+from tests.support.redis_users import user
 from tests.support.signing import SECRET
 from tests.support.tokens import jwt, keyed_bridge
 
@@ -60,8 +63,9 @@ def jobs(redis: Redis) -> Redis:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 async def test_a_row_of_the_table(jobs: Redis, row: list[str]) -> None:
-    async with keyed_bridge(jobs.url, queues=("http", "sparql")) as live:
-        await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, row))
+    with user(jobs, "on", "+evalsha", "+watch") as redis_url:
+        async with keyed_bridge(redis_url, queues=("http", "sparql")) as live:
+            await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, row))
 
 
 @pytest.mark.thorough

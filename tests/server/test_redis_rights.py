@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,38 +11,16 @@ from jobws.bullmq.reading.schedule import Pauses
 from tests.support import eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
-from tests.support.documents import block
 from tests.support.http import ask, call
+from tests.support.redis_users import user
 from tests.support.watching import subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.redis import Redis
 
 # Reads block for an hour, so what arrives shows that the bridge may end a blocked read.
 PATIENT = Pauses(lazy_seconds=3600, block_seconds=3600, answer_seconds=7200)
 bridge = partial(live_bridge, queues=("*",), discover_seconds=0.05, pauses=PATIENT)
-
-
-@contextmanager
-def user(redis: Redis, *rules: str) -> Iterator[str]:
-    """Make the user of the docs with some of its rules, and yield its URL.
-
-    Fail if Redis refuses a command of this user.
-    """
-    rights = [right for rule in rules for right in block("", f"ACL SETUSER jobws {rule}").split()[3:]]
-    if redis.client.info()["redis_version"].startswith("7.0."):
-        rights.remove("+client|setinfo")
-    redis.client.execute_command("ACL", "SETUSER", "jobws", "reset", *rights)  # type: ignore[no-untyped-call]
-    redis.client.acl_log_reset()
-    try:
-        yield f"redis://jobws:secret@127.0.0.1:{redis.server.port}"
-        refused = {entry["object"] for entry in redis.client.acl_log() if entry["username"] == "jobws"}
-        # Redis 6.2 refuses a CLIENT command with which BullMQ's library describes itself, and the library goes on.
-        assert refused <= ({"client"} if redis.client.info()["redis_version"].startswith("6.") else set())
-    finally:
-        redis.client.acl_deluser("jobws")
 
 
 async def test_a_user_with_the_rights_to_read_reads_all(redis: Redis) -> None:
