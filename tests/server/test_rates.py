@@ -114,13 +114,15 @@ async def test_the_lines_of_the_log_are_counted(redis: Redis) -> None:
         redis.url, log_lines_per_minute=3, trusted_proxies=("127.0.0.1",), auth=False, own_log=False
     ) as live:
 
-        def post(address: str, lines: int) -> Answer:
-            body = [{"message": "m"}] * lines
+        def post(address: str, lines: int, message: object = "m") -> Answer:
+            body = [{"message": message}] * lines
             return exchange("POST", live.url + "/logs", body, {"X-Forwarded-For": address})
 
         def flood() -> None:
             assert [post("192.0.2.1", 2).status, post("192.0.2.1", 2).status] == [202, 202]
             check_limited(post("192.0.2.1", 1), LINES)
+            check_limited(post("192.0.2.1", 1, 7), LINES)  # what is in a body is not looked at any more
+            assert post("192.0.2.2", 1, 7).status == 400
             assert [post("192.0.2.2", 1).status, post("127.0.0.1", 9).status] == [202, 202]
 
         await anyio.to_thread.run_sync(flood)

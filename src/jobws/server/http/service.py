@@ -246,6 +246,14 @@ class Service:
         """
         await self._submitter.add(queue, name, data, job_id, opts)
 
+    def check_log_lines(self, payer: Hashable) -> None:
+        """Check whether a payer may write lines to the log now, before a body with lines is parsed.
+
+        Raises:
+            RateLimitedError: The payer has written too many.
+        """
+        self._clients.rates.log_lines.charge(payer, 0, anyio.current_time())
+
     async def append_logs(self, records: Sequence[LogRecord], payer: Hashable) -> None:
         """Write lines to the log.
 
