@@ -55,11 +55,19 @@ class Bridge:
     ) -> None:
         self.queues = dict.fromkeys(QUEUES)
         self.listened: list[str | None] = []
+        self.wanted = 0
         self.fanout = new_fanout(
-            on_listened=self.listened.append, on_gap=on_gap, max_payload_bytes=max_payload_bytes, clock=clock
+            on_listened=self.listened.append,
+            on_stats_wanted=self._want_stats,
+            on_gap=on_gap,
+            max_payload_bytes=max_payload_bytes,
+            clock=clock,
         )
         for queue in QUEUES:
             self.open(queue)
+
+    def _want_stats(self) -> None:
+        self.wanted += 1
 
     def open(self, queue: str) -> None:
         """Add a queue with an empty stream."""

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.snapshot import Job
-    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
+    from jobws.hub.jobs.queue_history import KnownStream
     from jobws.redis.commands import Entry
 
     Choose = Callable[[int], int]

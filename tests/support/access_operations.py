@@ -114,6 +114,12 @@ OPERATIONS: Final = {
         [{"event": "subscribe-queue", "data": "http", "ref": "ID"}],
         lambda body: '"event":"ack"' in body,
     ),
+    "POST ... numbers": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-queue", "data": {"queue": "http", "events": ["queue-stats"]}, "ref": "ID"}],
+        lambda body: '"event":"ack"' in body,
+    ),
     "POST job": Operation("POST", "/jobs/http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
     "POST by query": Operation("POST", "/jobs?queue=http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
     "POST analyze": Operation("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),

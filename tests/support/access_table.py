@@ -32,8 +32,9 @@ GET anywhere     | read:jobs:http/ID          | write:jobs:* read:queues:*      
 GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
 POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
 GET events       | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 403 403 403 200 200
-POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
+POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no  no 200 200
 POST ... queue   | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401  no  no  no 200 200
+POST ... numbers | read:queues:http           | read:jobs:* write:queues:*:retry  | 401 401 401 401  no  no  no 200 200
 POST job         | write:jobs:http            | read:jobs:* write:jobs:http:retry | 401 401 401 401 403 403 403 202 202
 POST by query    | write:jobs:*               | read:jobs:* write:jobs:*:retry    | 401 401 401 401 403 403 403 202 202
 POST analyze     | write:jobs:http            | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 202 202
@@ -64,6 +65,7 @@ subscribe-job in a list  | read:jobs:http/ID          | read:logs read:metrics  
 unsubscribe-job          | read:jobs:http/ID          | read:jobs:http/IDx              | asks 4500 4001 4500 self self self yes yes
 subscribe-queue          | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 no   no   no   yes yes
 subscribe-queue drained  | read:jobs:* read:queues:*  | read:jobs:http write:jobs:http  | asks 4500 4001 4500 no   no   some yes yes
+subscribe-queue numbers  | read:queues:http           | read:jobs:* write:queues:http:retry | asks 4500 4001 4500 no   no   no   yes yes
 unsubscribe-queue        | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 self self self yes yes
 ping                     | write:logs                 | read:metrics                    | yes  4500 4001 4500 yes  yes  yes  yes yes
 authenticate             | write:logs                 | read:metrics                    | yes  4500 4001 4500 yes  yes  yes  yes yes

@@ -28,6 +28,7 @@ SILENT = Signals(ignore, ignore, ignore)
 def new_fanout(
     *,
     on_listened: Callable[[str | None], None] = ignore,
+    on_stats_wanted: Callable[[], None] = ignore,
     on_gap: Callable[[str], None] = ignore,
     on_job_log_news: Callable[[Job, bool], None] = ignore,
     on_job_log_wait: Callable[[Subscription], None] = ignore,
@@ -37,4 +38,4 @@ def new_fanout(
 ) -> Fanout:
     """Return a fanout without queues."""
     signals = Signals(on_gap, on_job_log_news, on_job_log_wait)
-    return Fanout(Rooms(on_listened), Payloads(max_payload_bytes, privacy), clock, signals)
+    return Fanout(Rooms(on_listened, on_stats_wanted), Payloads(max_payload_bytes, privacy), clock, signals)

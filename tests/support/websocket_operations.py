@@ -73,6 +73,10 @@ OPERATIONS: Final = {
         lambda frames: [frame["event"] for frame in frames[1:]] == ["drained", "progress"],
         then=add_drained,
     ),
+    "subscribe-queue numbers": Operation(
+        [("subscribe-queue", {"queue": "http", "events": ["queue-stats"]})],
+        lambda frames: frames[-1]["data"]["counts"]["completed"] == 1,
+    ),
     "unsubscribe-queue": Operation([("subscribe-queue", "http"), ("unsubscribe-queue", "http")], left),
     "ping": Operation([("ping", None)], lambda frames: frames[-1]["event"] == "pong"),
     "authenticate": Operation(

@@ -32,6 +32,9 @@ class QueueOverview(Struct, frozen=True):
         retention_seconds: How long the stream keeps an entry: the time between its oldest and its newest entry. None
             means that the stream is shorter than its limit, so that BullMQ has probably not trimmed it yet.
         counts: How many jobs are in each state.
+        ends_of_wait: The ids of the jobs at both ends of the queue's list of waiting jobs. One of them has been waiting
+            for longest, unless workers take some jobs in the order of their arrival and some in the other one.
+        now_milliseconds: The time in Redis, since 1970.
     """
 
     found: bool
@@ -40,6 +43,8 @@ class QueueOverview(Struct, frozen=True):
     max_length: int
     retention_seconds: float | None
     counts: dict[str, int]
+    ends_of_wait: list[bytes]
+    now_milliseconds: int
 
 
 class Overview(Struct, frozen=True):
@@ -59,6 +64,11 @@ class Overview(Struct, frozen=True):
             ("XREVRANGE", events, "+", "-", "COUNT", 1),
             *(("LLEN", key(name)) for name in _LISTS),
             *(("ZCARD", key(name)) for name in _SETS),
+            ("LRANGE", key("wait"), 0, 0),
+            ("LRANGE", key("wait"), -1, -1),
+            ("LRANGE", key("paused"), 0, 0),
+            ("LRANGE", key("paused"), -1, -1),
+            ("TIME",),
         ]
 
     def parse(self, replies: Sequence[object]) -> QueueOverview:
@@ -70,8 +80,9 @@ class Overview(Struct, frozen=True):
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
                 raise RedisUnavailableError(f"Redis cannot tell about queues now: {reply}")
-        exists, meta, length, oldest, newest, *rest = replies
+        exists, meta, length, oldest, newest, *rest, wait, wait_end, held_wait, held_end, time = replies
         sizes = [_count(reply) for reply in rest]
+        ends = [reply for reply in (wait, wait_end, held_wait, held_end) if isinstance(reply, list)]
         # Before version 6, BullMQ moved the waiting jobs of a paused queue to a separate list.
         waiting, held, active, *in_sets = sizes
         paused, limit = meta if isinstance(meta, list) else (None, None)
@@ -86,6 +97,8 @@ class Overview(Struct, frozen=True):
             max_length=max_length,
             retention_seconds=_seconds_between(oldest, newest) if trimmed else None,
             counts={"waiting": waiting + held, "active": active, **dict(zip(_SETS, in_sets, strict=True))},
+            ends_of_wait=list(dict.fromkeys(job_id for reply in ends for job_id in reply)),
+            now_milliseconds=int(time[0]) * 1000 + int(time[1]) // 1000 if isinstance(time, list) else 0,
         )
 
 

@@ -24,6 +24,10 @@ class Flags(Settings):
     queues: Annotated[Texts, Parameter(name=("--queue", "--queues"), negative=())] = Settings.queues
     allowed_origins: Annotated[Texts, Parameter(name=("--allow-origin", "--allowed-origins"), negative=())] = ()
     allowed_hosts: Annotated[Texts, Parameter(name=("--allow-host", "--allowed-hosts"), negative=())] = ()
+    queue_stats_seconds: Annotated[
+        float,
+        Parameter(name=("--queue-stats-interval", "--queue-stats-seconds"), env_var="JOBWS_QUEUE_STATS_SECONDS"),
+    ] = Settings.queue_stats_seconds
     trusted_proxies: Annotated[
         Texts, Parameter(name=("--trusted-proxy", "--trusted-proxies"), env_var="JOBWS_TRUSTED_PROXIES", negative=())
     ] = ()

@@ -15,8 +15,8 @@ from jobws.client.jobs.subscriptions import Subscriptions
 from jobws.errors import ClientError, RequestError, ResponseError
 from jobws.protocol.identifiers import MAX_QUEUE_BYTES, is_text, parse_job_id
 from jobws.protocol.messages import OUTCOMES, HelloData
+from jobws.protocol.request_fields import MAX_EVENT_BYTES
 from jobws.protocol.request_types import Room
-from jobws.protocol.requests import MAX_EVENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping

@@ -155,7 +155,10 @@ class JobPage(Struct):
 class QueueStatus(Struct, rename="camel"):
     """What Redis has of a queue, and whether the bridge reads the queue.
 
-    `found` is false while Redis has no key of the queue. `counts` are the numbers of jobs by state. `events` is the
+    `found` is false while Redis has no key of the queue. `counts` are the numbers of jobs by state.
+    `oldestWaitingSeconds` is for how long the job has been waiting that waits for longest, or null if none waits.
+    `completedPerMinute` and `failedPerMinute` count the last minute, or are null if not all of it is known. `workers`
+    is how many workers the queue has, or null if Redis does not tell. `events` is the
     length of the event stream, which BullMQ trims to about `maxEvents`. `retentionSeconds` is how far back the stream
     reaches, or null while nothing was trimmed. `problem` says why the bridge does not read the queue now, or is null if
     the bridge reads it.
@@ -165,6 +168,10 @@ class QueueStatus(Struct, rename="camel"):
     found: bool
     paused: bool
     counts: dict[str, int]
+    oldest_waiting_seconds: float | None
+    completed_per_minute: int | None
+    failed_per_minute: int | None
+    workers: int | None
     events: int
     max_events: int
     retention_seconds: float | None

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from jobws.protocol.job_log_position import JobLogPositions
 from jobws.protocol.messages import Cursor, ItemError, Ref, Sub
+from jobws.protocol.queue_stats import QUEUE_STATS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container
@@ -46,6 +47,7 @@ class SubscriptionRequest(Struct, frozen=True):
         sent: By queue, the text after the `~` of a position in `after`. It says which outcome that was made from the
             job's hash the client has got.
         logs: The positions after which log lines are wanted; None if no lines are.
+        stats: Whether the numbers of the queue, `queue-stats`, are wanted. Only of a whole queue.
     """
 
     key: SubscriptionKey
@@ -54,6 +56,12 @@ class SubscriptionRequest(Struct, frozen=True):
     after: Cursor | None = None
     sent: dict[str, str] | None = None
     logs: JobLogPositions | None = None
+    stats: bool = False
+
+    @property
+    def is_stats_only(self) -> bool:
+        """Whether the numbers of the queue are all that is wanted."""
+        return self.stats and self.events == frozenset({QUEUE_STATS})
 
     def chooses(self, event: str) -> bool:
         """Whether the client wants events of that name."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobws.errors import RequestError
-from jobws.protocol.identifiers import MAX_SAFE_INTEGER, is_text, parse_job_id, parse_position, type_name
+from jobws.protocol.identifiers import parse_job_id, type_name
 from jobws.protocol.job_log_position import parse_logs
-from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref, Sub
+from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref
+from jobws.protocol.queue_stats import QUEUE_STATS
+from jobws.protocol.request_fields import parse_after, parse_events, parse_label, parse_sub, parse_until_end
 from jobws.protocol.request_types import (
-    DEFAULT_EVENTS,
     Authenticate,
     Ping,
     Request,
@@ -30,33 +31,11 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item")
 
-MAX_EVENTS: Final = 32
-MAX_EVENT_BYTES: Final = 64
-MAX_REF_CHARACTERS: Final = 128
 FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
-_NAME: Final = f"must be a string of at most {MAX_REF_CHARACTERS} characters or an integer within ±(2^53-1)"
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
 # As in protocol.md, §3.
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping, authenticate"
-
-
-def parse_ref(value: object) -> Ref | None:
-    """Return the `ref` of a request, or None if the request has none.
-
-    Raises RequestError (`bad-ref`) if `value` cannot be one. The answer then has no `ref`.
-    """
-    return _name(value, "bad-ref", "`ref`")
-
-
-def _name(value: object, code: str, key: str) -> Ref | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and len(value) <= MAX_REF_CHARACTERS and is_text(value):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER:
-        return value
-    raise RequestError(code, f"{key} {_NAME}")
 
 
 def parse_request(
@@ -122,6 +101,13 @@ def may_read(sight: Sight, room: Room) -> bool:
     return sight.may_read(room.queue, room.job_id)
 
 
+def may_subscribe(sight: Sight, request: SubscriptionRequest) -> bool:
+    """Whether a client may have this subscription. For the numbers of a queue alone, it need not read its jobs."""
+    if request.is_stats_only:
+        return request.key.queue is not None and sight.reads_queue(request.key.queue)
+    return may_read(sight, request.key)
+
+
 class _Parser:
     """Parses the parts of a request, and checks them against the sender's rights, the bridge's queues and limits.
 
@@ -149,7 +135,10 @@ class _Parser:
 
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return `key` if the sender may read its job or queue, and may name its queue. Else raises RequestError."""
-        if not may_read(self._sight, key):
+        return self._named(key, may_read(self._sight, key))
+
+    def _named(self, key: SubscriptionKey, allowed: bool) -> SubscriptionKey:
+        if not allowed:
             raise RequestError(FORBIDDEN.code, FORBIDDEN.message)
         if key.queue is not None and key.queue not in self._queues:
             raise RequestError("unknown-queue", "this bridge has no `queue` of that label; GET /queues lists them")
@@ -165,7 +154,7 @@ class _Parser:
             return SubscriptionRequest(key)
         after, sent = self.after(value.get("after"), key.queue)
         logs = parse_logs(value.get("logs"), key.queue, self._sight.container(self._queues))
-        events, until_end = _events(value), _until_end(value)
+        events, until_end = parse_events(value), parse_until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
         return SubscriptionRequest(key, events, until_end, after, sent, logs)
@@ -196,18 +185,19 @@ class _Parser:
         visible = self._sight.container(self._queues)
         for label, text in value.items():
             if label in visible:
-                after[label], suffix = _position(text)
+                after[label], suffix = parse_after(text)
                 if suffix is not None:
                     sent[label] = suffix
         return after, sent or None
 
     def queue_subscription(self, data: object) -> SubscriptionRequest:
-        key = self.readable(_whole_queue(data))
-        if not isinstance(data, dict):
-            return SubscriptionRequest(key)
-        if data.get("after") is not None:
+        key = _whole_queue(data)
+        item = data if isinstance(data, dict) else {}
+        request = SubscriptionRequest(key, parse_events(item), stats=QUEUE_STATS in (item.get("events") or ()))
+        self._named(key, may_subscribe(self._sight, request))
+        if item.get("after") is not None:
             raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
-        return SubscriptionRequest(key, _events(data))
+        return request
 
 
 def _job(value: object) -> SubscriptionKey:
@@ -215,31 +205,14 @@ def _job(value: object) -> SubscriptionKey:
         return SubscriptionKey(None, parse_job_id(value))
     if "jobId" not in value:
         raise RequestError("bad-data", "expected an object with `jobId`, this one has none")
-    queue = value.get("queue")
-    return SubscriptionKey(None if queue is None else _label(queue), parse_job_id(value["jobId"]), _sub(value))
+    queue = None if value.get("queue") is None else parse_label(value["queue"])
+    return SubscriptionKey(queue, parse_job_id(value["jobId"]), parse_sub(value))
 
 
 def _whole_queue(data: object) -> SubscriptionKey:
     if not isinstance(data, dict):
-        return SubscriptionKey(_label(data), None)
-    return SubscriptionKey(_label(data.get("queue")), None, _sub(data))
-
-
-def _label(value: object) -> str:
-    if not isinstance(value, str):
-        raise RequestError("bad-queue", f"`queue` must be a label, not {type_name(value)}")
-    return value
-
-
-def _sub(item: dict[str, object]) -> Sub | None:
-    return _name(item.get("sub"), "bad-sub", "`sub`")
-
-
-def _position(value: object) -> tuple[str, str | None]:
-    found = parse_position(value) if isinstance(value, str) else None
-    if found is None:
-        raise RequestError("bad-after", '`after` must hold positions such as "1795435729358-0"')
-    return found
+        return SubscriptionKey(parse_label(data), None)
+    return SubscriptionKey(parse_label(data.get("queue")), None, parse_sub(data))
 
 
 def _items_of(data: object) -> list[object] | None:
@@ -271,29 +244,3 @@ def _item_or_error(value: object, parse: Callable[[object], Item]) -> Item | Ite
         return parse(value)
     except RequestError as error:
         return ItemError(error.code, error.message)
-
-
-def _events(item: dict[str, object]) -> frozenset[str] | None:
-    """Return the names in the item's `events`: outcomes if the item has none, None (all) if `*` is one of them."""
-    names = item.get("events")
-    if names is None:
-        return DEFAULT_EVENTS
-    if not isinstance(names, list) or not names:
-        raise RequestError("bad-events", '`events` must be a list of event names, or ["*"] for all')
-    if len(names) > MAX_EVENTS:
-        raise RequestError("bad-events", f"`events` may name {MAX_EVENTS} events at most")
-    for name in names:
-        if not isinstance(name, str) or not name or not is_text(name):
-            raise RequestError("bad-events", "each of `events` must be a non-empty string")
-        if len(name.encode()) > MAX_EVENT_BYTES:
-            raise RequestError("bad-events", f"an event's name may have {MAX_EVENT_BYTES} bytes of UTF-8")
-    return None if "*" in names else frozenset(names)
-
-
-def _until_end(item: dict[str, object]) -> bool:
-    until = item.get("until")
-    if until is None:
-        return False
-    if until != "end":
-        raise RequestError("bad-until", '`until` can only be "end"')
-    return True

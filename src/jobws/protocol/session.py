@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from msgspec import UNSET, Struct
 
 from jobws.errors import RequestError
-from jobws.protocol import requests
+from jobws.protocol import request_fields, requests
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.echo import echoed
@@ -152,7 +152,7 @@ class BaseSession(ABC, Generic[RequestT]):
         event: str | None = None
         try:
             envelope = _envelope(message)
-            ref = requests.parse_ref(envelope.get("ref"))
+            ref = request_fields.parse_ref(envelope.get("ref"))
             event = _event(envelope)
             if self.standing is not Standing.VALID:
                 self.standing.check(event)

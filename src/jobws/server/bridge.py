@@ -27,6 +27,7 @@ from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app, make_metrics_app
 from jobws.server.authorized import Authorized, OpaqueTokens
 from jobws.server.authorizer import authorizer_of
+from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.failed_auths import FailedAuths
 from jobws.server.gate import Gate
 from jobws.server.hook import Hook
@@ -35,9 +36,11 @@ from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
 from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
+from jobws.server.jobs.queue_numbers import QueueNumbers
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
 from jobws.server.jobs.retry_failed import FailedJobs
+from jobws.server.jobs.stats_feed import StatsFeed
 from jobws.server.jobs.sweep import Holes, Sweeper
 from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.log.service import Logs
@@ -114,10 +117,11 @@ class Bridge:
         verified = _authentication(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
+        stats_wanted = AutoResetEvent()
         self.fanout = Fanout(
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
             # subscriptions.
-            Rooms(lambda queue: self.queues.note_listened(queue)),
+            Rooms(lambda queue: self.queues.note_listened(queue), stats_wanted.set),
             payloads,
             time.perf_counter,
             Signals(holes.note, job_logs.make_due, job_logs.set_deadlines),
@@ -149,13 +153,10 @@ class Bridge:
         self._job_log_store = Store(self.target, labels, privacy)
         self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, privacy, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
-            self.fanout,
-            self.queues,
-            self._http_store,
-            holes,
-            settings.sweep_seconds,
-            intervals.sweep_seconds,
+            self.fanout, self.queues, self._http_store, holes, settings.sweep_seconds, intervals.sweep_seconds
         )
+        numbers = QueueNumbers(self.fanout, self._http_store, intervals.workers_seconds)
+        self._stats_feed = StatsFeed(self.fanout, labels, numbers, stats_wanted, settings.queue_stats_seconds)
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
         limited: Counter[str] = Counter()
@@ -203,6 +204,7 @@ class Bridge:
             FailedJobs(actions, self._tasks),
             privacy,
             payloads,
+            numbers,
         )
         metrics = Metrics(self.fanout, self.queues, self.logs.hub, self._members, self.authentication, limited, asked)
         self.metrics_app = make_metrics_app(settings, metrics)
@@ -237,6 +239,7 @@ class Bridge:
             self._tasks.spawn_supervised("the wait for job logs", self._job_log_poller.give_up)
             self.queues.start(group)
             self._tasks.spawn_supervised("the sweep", self._sweeper.run)
+            self._tasks.spawn_supervised("the numbers of queues", self._stats_feed.run)
             self.logs.start()
             if self.authentication.required:
                 self._tasks.spawn_supervised("the tokens of WebSockets", self._admission.run)

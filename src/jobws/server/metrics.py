@@ -33,6 +33,7 @@ _COUNTERS: Final = {
     "replayed": "Events read back from a stream for late and returning clients.",
     "job-log-lines": "Lines of jobs' logs given to clients.",
     "from-hash": "Outcomes made from a job's hash, since its stream does not have them.",
+    "queue-stats": "Frames with the numbers of a queue given to clients.",
     "gaps": "Times that a stream may have lost entries before they were read.",
 }
 

@@ -41,6 +41,8 @@ class Settings:
     """How long '*' knows a queue whose keys are gone and to which nobody is subscribed."""
     sweep_seconds: float = 30.0
     """How often watched jobs without an outcome are read again, since some ends are silent."""
+    queue_stats_seconds: float = 1.0
+    """How often a queue's numbers are read at most, while subscriptions want them."""
 
     # ---- address and access ----
 
@@ -244,6 +246,8 @@ class Settings:
             raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /live")
         if min(self.requests_per_minute, self.post_bytes_per_minute, self.log_lines_per_minute) < 1:
             raise ConfigurationError("limits per minute must be at least 1")
+        if self.queue_stats_seconds <= 0:
+            raise ConfigurationError("queue_stats_seconds must be above 0")
         self.metrics_address()
         if self.auth and not self.needs_tokens and not is_loopback(self.host):
             raise ConfigurationError(

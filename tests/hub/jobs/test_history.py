@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobws.bullmq.events import Kind, Life, kind_of
-from jobws.hub.jobs.history import FILLED_TOGETHER, LEAST_PER_QUEUE, MOST_IN_ALL, MOST_PER_QUEUE, History, QueueHistory
+from jobws.hub.jobs.history import MOST_IN_ALL, MOST_PER_QUEUE, History
+from jobws.hub.jobs.queue_history import FILLED_TOGETHER, LEAST_PER_QUEUE, QueueHistory
 from tests.support.steps import do_all
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
 
 if TYPE_CHECKING:
-    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed
+    from jobws.hub.jobs.queue_history import KnownStream
 
 JOB = ("http", "1")
 

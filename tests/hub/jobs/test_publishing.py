@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from jobws.hub.jobs.fanout import MAX_DELIVERIES, MAX_SECONDS
-from jobws.hub.jobs.history import LEAST_PER_QUEUE
+from jobws.hub.jobs.queue_history import LEAST_PER_QUEUE
 from jobws.hub.jobs.subscription import JobEnded
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again

@@ -15,7 +15,7 @@ import pytest
 from jobws.bullmq.events import Kind, kind_of
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.history import FORGOTTEN_TOGETHER, QueueHistory
+from jobws.hub.jobs.queue_history import FORGOTTEN_TOGETHER, QueueHistory
 from jobws.protocol.session import Session
 from tests.support.fanout import new_fanout
 from tests.support.sight import EVERYTHING

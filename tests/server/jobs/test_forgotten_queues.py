@@ -19,7 +19,7 @@ from jobws.bullmq.store import Store
 from jobws.hub.job_log.followers import Group, JobLogs
 from jobws.hub.job_log.reader import JobLogReader
 from jobws.hub.jobs.client import JobClient
-from jobws.hub.jobs.history import QueueHistory
+from jobws.hub.jobs.queue_history import QueueHistory
 from jobws.privacy.rules import NO_RULES
 from jobws.protocol.session import Session
 from jobws.redis.connection import RedisTarget

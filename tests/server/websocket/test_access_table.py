@@ -31,7 +31,7 @@ FORBIDDEN: Final = "the token does not allow this"
 # How many frames follow the answer, if it is an ack and what was asked for is there.
 FOLLOWING: Final = {
     **dict.fromkeys([name for name in OPERATIONS if name.startswith("subscribe-job")], 1),
-    **{"subscribe-job with lines": 2, "subscribe-queue": 1, "subscribe-queue drained": 2},
+    **{"subscribe-job with lines": 2, "subscribe-queue": 1, "subscribe-queue drained": 2, "subscribe-queue numbers": 1},
     **{"subscribe-logs": 2, "subscribe-logs of queue": 1, "subscribe-logs live": 2},
 }
 ROWS: Final = rows(WEBSOCKETS)

@@ -15,8 +15,8 @@ from jobws.client.frames import Event, JsonObject, Result
 from jobws.errors import ClientError, ResponseError
 from jobws.protocol.identifiers import START, position
 from jobws.protocol.messages import OUTCOMES, Cursor, GapData
+from jobws.protocol.request_fields import MAX_EVENTS
 from jobws.protocol.request_types import Room
-from jobws.protocol.requests import MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

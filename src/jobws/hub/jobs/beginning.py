@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import Recorded
     from jobws.hub.jobs.query import Query
+    from jobws.hub.jobs.queue_history import Recorded
     from jobws.hub.jobs.subscription import Subscription
 
 # If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.

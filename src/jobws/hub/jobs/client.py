@@ -24,7 +24,7 @@ from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
 from jobws.protocol.request_types import Ping, Request, Subscribe, SubscriptionKey, SubscriptionRequest, Unsubscribe
-from jobws.protocol.requests import may_read
+from jobws.protocol.requests import may_subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -279,14 +279,14 @@ class JobClient(Client[Request, PendingSubscription]):
 
     def examine(self, sight: Sight) -> None:
         """Look at `sight` for everything that the subscriptions need; see `Client.examine`."""
-        for key in self.keys:
-            may_read(sight, key)
+        for subscription in self._subscriptions:
+            may_subscribe(sight, subscription.request)
 
     def _apply_rights(self) -> None:
         sight = self.session.sight
         for subscription in list(self._subscriptions):
             key = subscription.request.key
-            if not may_read(sight, key):
+            if not may_subscribe(sight, subscription.request):
                 if subscription.acked:
                     self._tell_end(key)
                 self.end(subscription)

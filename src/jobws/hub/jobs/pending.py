@@ -9,7 +9,7 @@ from msgspec import UNSET, structs
 from jobws.hub.client import SEARCH_SIZE
 from jobws.hub.jobs.subscription import now_in
 from jobws.protocol.messages import AckData, Cursor, ItemError, Result
-from jobws.protocol.requests import FORBIDDEN, may_read
+from jobws.protocol.requests import FORBIDDEN, may_subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -52,7 +52,7 @@ class PendingSubscription:
     def limit(self, sight: Sight) -> None:
         """Replace by FORBIDDEN each subscription, ended or not, that the client's new rights `sight` do not allow."""
         self.subscriptions = [
-            each if isinstance(each, ItemError) or may_read(sight, each.request.key) else FORBIDDEN
+            each if isinstance(each, ItemError) or may_subscribe(sight, each.request) else FORBIDDEN
             for each in self.subscriptions
         ]
 

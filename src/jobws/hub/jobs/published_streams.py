@@ -10,7 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobws.hub.job_log.followers import JobLogs
-from jobws.hub.jobs.history import History, KnownStream
+from jobws.hub.jobs.history import History
+from jobws.hub.jobs.queue_history import KnownStream
 from jobws.hub.jobs.subscription import DOUBTED, BufferedEvent, JobEnded
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import named
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jobws.bullmq.events import HistoryEntry
-    from jobws.hub.jobs.history import QueueHistory
+    from jobws.hub.jobs.ends_per_minute import Ends
+    from jobws.hub.jobs.queue_history import QueueHistory
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.jobs.signals import Signals
     from jobws.hub.jobs.subscription import Subscription
@@ -79,6 +81,10 @@ class PublishedStreams(ABC):
         This is a generator of short steps, which the caller must exhaust.
         """
         return self.history.fill(queue, newest_first, floor)
+
+    def ends_until(self, queue: str, now_milliseconds: int) -> Ends | None:
+        """Return how many jobs of a queue ended in the minute before this time, on Redis's clock; None if unknown."""
+        return None if queue in self.without_events else self.history.of(queue).ends.until(now_milliseconds)
 
     def resize_history(self, queue: str, max_length: int) -> int:
         """Note how many entries a stream may hold, and return how many of its events the history keeps at most."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import KnownStream
+    from jobws.hub.jobs.queue_history import KnownStream
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
     from jobws.protocol.request_types import Room

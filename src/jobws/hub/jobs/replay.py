@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.snapshot import LookUp
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import KnownStream
     from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.queue_history import KnownStream
     from jobws.redis.commands import Entry
 
 

@@ -29,14 +29,16 @@ class Rooms:
     Args:
         on_listened: Called with a queue when `is_listened_to` has changed for it, and with None when `seeking` has
             changed. It must not wait.
+        on_stats_wanted: Called when a subscription that wants the numbers of its queue joins. It must not wait.
 
     Attributes:
         anywhere: The rooms of subscriptions that name a job id and no queue.
     """
 
-    def __init__(self, on_listened: Callable[[str | None], None]) -> None:
+    def __init__(self, on_listened: Callable[[str | None], None], on_stats_wanted: Callable[[], None]) -> None:
         self.anywhere: JobRooms = {}
         self._on_listened = on_listened
+        self._on_stats_wanted = on_stats_wanted
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
         # The subscriptions that name no queue: by each queue that is known to have their job, and those for whose job
@@ -60,6 +62,17 @@ class Rooms:
     def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
         """Return the subscriptions to the whole queue."""
         return self._queues.get(queue, _NOBODY)
+
+    def wanting_stats(self) -> dict[str, list[Subscription]]:
+        """Return the subscriptions that want the numbers of their queue now, by queue.
+
+        One whose client has no right to the numbers is left out.
+        """
+        wanting = {
+            queue: [each for each in members if each.request.stats and each.sight is None]
+            for queue, members in self._queues.items()
+        }
+        return {queue: members for queue, members in wanting.items() if members}
 
     def of_job(self, queue: str, job_id: str) -> list[Subscription]:
         """Return the subscriptions to this job that get its events of this queue, without those to the whole queue.
@@ -148,6 +161,8 @@ class Rooms:
         is_first = not self.is_listened_to(room.queue)
         if room.job_id is None:
             self._queues.setdefault(room.queue, {})[subscription] = None
+            if subscription.request.stats:
+                self._on_stats_wanted()
         else:
             _add(self._named, room.queue, subscription)
         if is_first:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from jobws.access.identity import allows
 from jobws.access.scope import Action
 from jobws.bullmq.listing import page
-from jobws.bullmq.overview import Overview
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import JobPage, QueueList, QueueStatus
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
@@ -44,13 +43,17 @@ class QueueListing:
         labels = nsmallest(limit + 1, further)
         statuses = []
         for label, queue in [(label, known[label]) for label in labels[:limit]]:
-            seen = await self._service.ask(Overview(queue))
+            seen, stats = await self._service.numbers(queue)
             statuses.append(
                 QueueStatus(
                     queue=label,
                     found=seen.found,
                     paused=seen.paused,
                     counts=seen.counts,
+                    oldest_waiting_seconds=stats.oldest_waiting_seconds,
+                    completed_per_minute=stats.completed_per_minute,
+                    failed_per_minute=stats.failed_per_minute,
+                    workers=stats.workers,
                     events=seen.length,
                     max_events=seen.max_length,
                     retention_seconds=seen.retention_seconds,

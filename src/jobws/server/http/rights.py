@@ -160,6 +160,11 @@ def reads_a_job(identity: Identity, _request: Request) -> bool:
     return is_asked(identity) or _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
 
 
+def reads_events(identity: Identity, request: Request) -> bool:
+    """Whether the identity may have some right to read jobs, or queues' numbers. The endpoint checks each request."""
+    return reads_a_job(identity, request) or _has_one_of(identity, {Action.READ_QUEUE})
+
+
 def reads_a_queue(identity: Identity, _request: Request) -> bool:
     """Whether the identity has some right to read queues' counts. The endpoint then checks it for each single queue."""
     return sees_a_queue(identity) if is_asked(identity) else _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})

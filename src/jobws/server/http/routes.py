@@ -23,6 +23,7 @@ from jobws.server.http.rights import (
     may,
     reads_a_job,
     reads_a_queue,
+    reads_events,
     reads_job,
     submits,
 )
@@ -55,7 +56,7 @@ def routes(service: Service) -> list[CheckedRoute]:
         CheckedRoute("/analyze/{queue}", submitting.analyze, submit_in_path, ["POST"]),
         CheckedRoute("/lookup", lookups.look_up, reads_a_job, ["POST"]),
         CheckedRoute("/events", EventStreams(service).events, reads_a_job, ["GET"]),
-        CheckedRoute("/events", FrameStreams(service).frames, reads_a_job, ["POST"]),
+        CheckedRoute("/events", FrameStreams(service).frames, reads_events, ["POST"]),
         CheckedRoute("/logs", LogPosting(service).post, may(Action.WRITE_LOGS), ["POST"]),
         CheckedRoute("/whoami", whoami, any_token, ["GET"]),
         CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),

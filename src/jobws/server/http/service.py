@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobws.protocol.log.records import LogRecord
     from jobws.server.authentication import Authentication, Sign
     from jobws.server.intervals import Intervals
+    from jobws.server.jobs.queue_numbers import Numbers, QueueNumbers
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.jobs.retry_failed import FailedJobs
     from jobws.server.log.service import Logs
@@ -65,6 +66,7 @@ class Service:
         failed_jobs: Retries all failed jobs of a queue.
         privacy: What clients are not shown.
         payloads: Makes the payloads of events.
+        numbers: Reads the numbers of queues.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Service:
         failed_jobs: FailedJobs,
         privacy: Privacy,
         payloads: Payloads,
+        numbers: QueueNumbers,
     ) -> None:
         self.privacy = privacy
         self.payloads = payloads
@@ -101,6 +104,7 @@ class Service:
         self._store = store
         self._result_store = result_store
         self._submitter = submitter
+        self._numbers = numbers
 
     def _check_running(self) -> None:
         if not self._tasks.are_running:
@@ -219,6 +223,11 @@ class Service:
         """Return Redis's answer to a query. Raises RedisUnavailableError, also while the bridge is not running."""
         self._check_running()
         return await self._store.ask(query)
+
+    async def numbers(self, queue: Queue) -> Numbers:
+        """Return the numbers of a queue. Raises RedisUnavailableError, also while the bridge is not running."""
+        self._check_running()
+        return await self._numbers.of(queue)
 
     async def ask_for_results(self, query: RedisQuery[Answer]) -> Answer:
         """Do what `ask` does, for an answer that may have megabytes, so that smaller ones need not wait for it."""

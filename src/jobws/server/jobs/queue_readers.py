@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.reading.schedule import Pauses
     from jobws.hub.jobs.fanout import Fanout
-    from jobws.hub.jobs.history import KnownStream
+    from jobws.hub.jobs.queue_history import KnownStream
     from jobws.redis.connection import RedisTarget
 
 MAX_READERS: Final = 16

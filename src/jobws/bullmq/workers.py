@@ -1,0 +1,80 @@
+"""Counts the workers of a queue among the clients of Redis. Pure.
+
+BullMQ gives the connection on which a worker waits for jobs a name: `<prefix>:<name of the queue>`, and then
+`:w:<name of the worker>` if it has one. BullMQ for Node encodes the queue's name in base64, and names this connection
+alone. BullMQ for Python does not encode it, and gives the name to all connections of the worker.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import hiredis
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobws.bullmq.keys import Queue
+    from jobws.redis.commands import Command
+
+_CLIENT: Final = re.compile(rb"^.*? name=(\S*) .*? cmd=(\S+)", re.MULTILINE)
+# With these a worker waits for jobs: BullMQ 5 and later, and 4. It is the last command of this connection while the
+# worker works, too.
+_WAITING: Final = frozenset({b"bzpopmin", b"brpoplpush"})
+
+
+class Workers(Struct, frozen=True):
+    """The connections of Redis that may belong to workers, by their names. Addresses are not kept.
+
+    Attributes:
+        names: How many connections have a name.
+        waiting: How many of these wait for jobs, or have waited before their worker got one, or are still new.
+        all_named: Whether each connection that waits for jobs has a name with a colon, as BullMQ gives it.
+    """
+
+    names: Counter[bytes]
+    waiting: Counter[bytes]
+    all_named: bool
+
+    def of(self, queue: Queue) -> int | None:
+        """Return how many workers the queue has. None if there may be more, because a worker has no name."""
+        if not self.all_named:
+            return None
+        prefix, name = queue.prefix.encode(), queue.name.encode()
+        from_node = b"%b:%b" % (prefix, b64encode(name))
+        from_python = b"%b:%b" % (prefix, name)
+        count = sum(number for each, number in self.names.items() if _is(each, from_node))
+        return count + sum(number for each, number in self.waiting.items() if _is(each, from_python))
+
+
+class AskForWorkers(Struct, frozen=True):
+    """A query to Redis for its clients, of which workers are some."""
+
+    def commands(self) -> Sequence[Command]:
+        """Return the commands whose replies `parse` reads."""
+        return [("CLIENT", "LIST", "TYPE", "normal")]
+
+    def parse(self, replies: Sequence[object]) -> Workers | None:
+        """Return the workers. None if Redis refuses to tell."""
+        (reply,) = replies
+        if isinstance(reply, hiredis.ReplyError) or not isinstance(reply, bytes):
+            return None
+        names: Counter[bytes] = Counter()
+        waiting: Counter[bytes] = Counter()
+        all_named = True
+        for name, command in _CLIENT.findall(reply):
+            names[name] += 1
+            # A connection of a worker that has never waited has set its name last.
+            if command in _WAITING or command.startswith(b"client"):
+                waiting[name] += 1
+            if command in _WAITING and b":" not in name:
+                all_named = False
+        return Workers(names, waiting, all_named)
+
+
+def _is(name: bytes, of_queue: bytes) -> bool:
+    return name == of_queue or name.startswith(of_queue + b":w:")
