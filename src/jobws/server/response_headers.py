@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _CACHING: Final = b"cache-control"
@@ -19,6 +21,14 @@ _HEADERS: Final = (
 _NOT_KEPT: Final = (_CACHING, b"no-store")
 
 
+def with_headers(headers: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer, and those that each answer has."""
+    found = [*headers, *_HEADERS]
+    if all(name.lower() != _CACHING for name, _ in found):
+        found.append(_NOT_KEPT)
+    return found
+
+
 class ResponseHeaders:
     """ASGI middleware that adds headers to answers, also to those that refuse a WebSocket."""
 
@@ -30,10 +40,7 @@ class ResponseHeaders:
 
         async def added(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                headers = [*message.get("headers", ()), *_HEADERS]
-                if all(name.lower() != _CACHING for name, _ in headers):
-                    headers.append(_NOT_KEPT)
-                message = {**message, "headers": headers}
+                message = {**message, "headers": with_headers(message.get("headers", ()))}
             await send(message)
 
         await self._app(scope, receive, added if scope["type"] in ("http", "websocket") else send)

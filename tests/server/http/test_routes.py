@@ -230,6 +230,7 @@ async def test_what_is_no_request_gets_a_sentence(redis: Redis, request_: bytes,
         answer = await anyio.to_thread.run_sync(_exchange, live.url, request_)
         assert answer.split(b" ")[1] == status
         assert b"this is no request of HTTP/1.1, or its head is too long" in answer
+        assert b"\r\nx-content-type-options: nosniff\r\n" in answer
 
 
 async def test_a_body_that_ends_early_is_no_trouble(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:

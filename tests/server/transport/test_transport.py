@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 MIB = 1024 * 1024
+SECURITY = "\r\nx-content-type-options: nosniff\r\n"
 
 
 def _subscribed(url: str) -> Peer:
@@ -361,6 +362,7 @@ async def test_a_handshake_that_is_none(header: str, status: str) -> None:
             answer = (await IN_THREAD(sock.recv, 4096)).decode()
     assert answer.split()[1] == status
     assert "sec-websocket-version: 13" in answer.lower()
+    assert SECURITY in answer
 
 
 async def test_at_the_limit_new_connections_get_503() -> None:
@@ -369,6 +371,7 @@ async def test_at_the_limit_new_connections_get_503() -> None:
         with socket.create_connection(("127.0.0.1", port)) as fourth:
             answer = (await IN_THREAD(fourth.recv, 4096)).decode()
             assert answer.startswith("HTTP/1.1 503 ")
+            assert SECURITY in answer
             assert answer.endswith("\r\n\r\nthe bridge has as many connections as it may have; try again later\n")
         for peer in peers:
             peer.send(b"there?")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from jobws.server.response_headers import with_headers
 from jobws.server.transport.asgi_websocket import AsgiWebSocket
 from jobws.server.transport.fair_turns import FairTurns
 from jobws.server.transport.handshake import Handshake
@@ -43,7 +44,8 @@ UNSENT_BYTES: Final = 128 * 1024
 _FULL_SENTENCE: Final = b"the bridge has as many connections as it may have; try again later\n"
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-    b"retry-after: 5\r\nconnection: close\r\n\r\n%b" % (len(_FULL_SENTENCE), _FULL_SENTENCE)
+    b"retry-after: 5\r\nconnection: close\r\n%b\r\n%b"
+    % (len(_FULL_SENTENCE), b"".join(b"%b: %b\r\n" % each for each in with_headers()), _FULL_SENTENCE)
 )
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from wsproto.frame_protocol import FrameProtocol
 
+from jobws.server.response_headers import with_headers
 from jobws.server.transport.websocket_connection import WebSocketConnection
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class AsgiWebSocket:
         self._rest = rest
         if self._handshake.problem is not None:
             status, sentence = self._handshake.problem
-            await self._refuse(status, [(b"sec-websocket-version", b"13")], f"{sentence}\n".encode())
+            headers = with_headers([(b"sec-websocket-version", b"13")])
+            await self._refuse(status, headers, f"{sentence}\n".encode())
             return None
         code = 1011
         try:

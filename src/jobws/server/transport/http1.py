@@ -21,6 +21,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from jobws.server.http.problems import problem
+from jobws.server.response_headers import with_headers
 from jobws.server.transport.head import Head
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class _H11(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Answer a request that h11 cannot read. Hypercorn's own answer has no body."""
         answer = problem("bad-request", "this is no request of HTTP/1.1, or its head is too long", status_code)
-        headers = [*answer.raw_headers, (b"connection", b"close")]
+        headers = [*with_headers(answer.raw_headers), (b"connection", b"close")]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=bytes(answer.body)))
         await self._send_h11_event(h11.EndOfMessage())
