@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.client import JobClient
+from jobws.privacy.rules import NO_RULES
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
 from tests.support.fanout import ignore, new_fanout
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import Subscription
+    from jobws.privacy.rules import Privacy
     from jobws.protocol.messages import ItemError
 
     Found = Mapping[Job, JobSnapshot | ItemError | None]
@@ -51,6 +53,7 @@ class Bridge:
         *,
         clock: Callable[[], float] = lambda: 0.0,
         max_payload_bytes: int = 1 << 20,
+        privacy: Privacy = NO_RULES,
         on_gap: Callable[[str], None] = ignore,
     ) -> None:
         self.queues = dict.fromkeys(QUEUES)
@@ -61,6 +64,7 @@ class Bridge:
             on_stats_wanted=self._want_stats,
             on_gap=on_gap,
             max_payload_bytes=max_payload_bytes,
+            privacy=privacy,
             clock=clock,
         )
         for queue in QUEUES:

@@ -6,9 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import UNSET
 
+from jobws.bullmq import snapshot
 from jobws.bullmq.events import payload
+from jobws.bullmq.keys import Queue
 from jobws.privacy.parse import parse_privacy
+from jobws.protocol.messages import JobSnapshot
 
 if TYPE_CHECKING:
     from jobws.privacy.rules import QueueRules
@@ -98,3 +102,24 @@ def test_a_jobs_hash() -> None:
         **hash,
         **{"name": b"[redacted]", "progress": b'"[redacted]"', "data": b'"[redacted]"'},
     }
+
+
+@pytest.mark.parametrize(
+    ("progress", "seen", "truncated"),
+    [
+        ('{"a":1,"b":2}', {"a": "[redacted]", "b": 2}, False),
+        ('{"b":"' + "x" * 2048 + '"}', None, True),
+        ('{"a":[' + "1," * 1000 + "1]}", {"a": "[redacted]"}, False),
+        ('{"c":[' + ",".join(['{"a":1}'] * 200) + "]}", None, True),
+        ("no JSON", None, False),
+    ],
+)
+def test_the_progress_in_a_snapshot(progress: str, seen: object, truncated: bool) -> None:
+    """It is too large if it is so before or after it was redacted."""
+    queue = Queue("q", "bull", "q")
+    job: list[object] = [b"x", b"5", None, None, progress.encode(), None, None]
+    replies = [[], [], *([None] for _ in range(5)), job]
+    (found,) = snapshot.parse(queue, [b"1"], replies, rules("q:progress.a", "q:progress.c.*.a"))
+    assert isinstance(found, JobSnapshot)
+    assert (None if found.progress is UNSET else json.loads(bytes(found.progress))) == seen
+    assert (found.truncated is True) == truncated

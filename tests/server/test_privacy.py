@@ -39,6 +39,8 @@ DOUBLED: Final = f'{{"rows":[{{"secret":"{CORE}","secret":1}}]}}'
 LARGE: Final = json.dumps({"rows": [{"secret": SECRET, "n": PUBLIC * 500}]})
 TRACE: Final = json.dumps([f"Error: {SECRET}\n at x"])
 SUBSCRIPTION: Final = {"jobs": ["1", "2", "3", "4", "5"], "queue": "http", "events": ["*"], "logs": True, "after": {}}
+# All requests of `/ws`, as its own sentence has them.
+SENT: Final = ("subscribe-job", "unsubscribe-job", "subscribe-queue", "unsubscribe-queue", "ping", "authenticate")
 # Each operation of /openapi.json, and what is sent for it; a question mark is followed by what the query is.
 REQUESTS: Final[dict[str, list[tuple[str, Any]]]] = {
     "GET /jobs": [
@@ -133,6 +135,8 @@ def send_all(url: str) -> dict[str, list[Answer]]:
 
 async def follow(client: RawClient, redis: Redis) -> list[str]:
     """Send every request of `/ws`, and let events happen. Return the ids of those that are too large for a frame."""
+    refused = (await client.ask("none", SECRET))["data"]["message"]
+    assert refused == f"unknown event; this bridge knows {', '.join(SENT)}"
     await client.ask("subscribe-job", SUBSCRIPTION)
     for queue in ("http", "sparql", "open"):
         await client.ask("subscribe-queue", {"queue": queue, "sub": queue, "events": ["*"]})
@@ -142,7 +146,6 @@ async def follow(client: RawClient, redis: Redis) -> list[str]:
     await client.ask("ping")
     await client.ask("unsubscribe-queue", "http")
     await client.ask("unsubscribe-job", SUBSCRIPTION)
-    await client.ask("none", SECRET)
     await client.ask("authenticate", {"token": "a.b.c"})
     await client.send_raw(f'{{"event": "{CORE[:6]}')
     await client.until("error", code="bad-json")

@@ -25,6 +25,10 @@ class Payloads:
         self._max_bytes = max_bytes
         self._privacy = privacy
 
+    def take_long(self, queue: str) -> bool:
+        """Whether a payload of this queue may take milliseconds, since parts of it are redacted."""
+        return self._privacy.of(queue) is not None
+
     def in_frame(self, queue: str, at: bytes, fields: Sequence[bytes]) -> tuple[bytes, list[str]]:
         """Return the payload for frames, and what was wrong with the event; see `payload`."""
         return payload(queue, at, fields, self._max_bytes, self._privacy.of(queue))

@@ -19,7 +19,7 @@ from jobws.protocol.identifiers import START
 from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jobws.bullmq.keys import Queue
     from jobws.privacy.rules import QueueRules
@@ -162,9 +162,7 @@ def parse(
             continue
         listed = [name for name, found in zip(_SETS, scores, strict=True) if _is_member(found, position)]
         state = _state(listed, job_id in active_ids)
-        if rules is not None:
-            values = rules.job(values)
-        snapshots.append(_snapshot(queue, job_id, values, state, at))
+        snapshots.append(_snapshot(queue, job_id, values, rules, state, at))
     return snapshots
 
 
@@ -194,9 +192,20 @@ def _state(listed: list[str], active: bool) -> str:
     return "active" if active else "waiting"
 
 
-def _snapshot(queue: Queue, job_id: bytes, values: dict[str, bytes | None], state: str, at: str | None) -> JobSnapshot:
-    name = (values["name"] or b"").decode(errors="replace")
+def _snapshot(
+    queue: Queue,
+    job_id: bytes,
+    values: Mapping[str, bytes | None],
+    rules: QueueRules | None,
+    state: str,
+    at: str | None,
+) -> JobSnapshot:
     progress, too_large = _progress(values["progress"])
+    if rules is not None:
+        # Going through a progress takes time, and there may be a thousand snapshots. One may grow in it.
+        values = rules.job({**values, "progress": None} if too_large else values)
+        progress, too_large = (progress, True) if too_large else _progress(values["progress"])
+    name = (values["name"] or b"").decode(errors="replace")
     return JobSnapshot(
         queue=queue.label,
         job_id=job_id.decode(errors="replace"),

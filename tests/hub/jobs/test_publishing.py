@@ -9,6 +9,7 @@ import pytest
 from jobws.hub.jobs.fanout import MAX_DELIVERIES, MAX_SECONDS
 from jobws.hub.jobs.queue_history import LEAST_PER_QUEUE
 from jobws.hub.jobs.subscription import JobEnded
+from jobws.privacy.rules import Privacy, QueueRules
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.steps import begin_again
 
@@ -200,6 +201,15 @@ def test_a_call_ends_when_it_took_its_share_of_time() -> None:
     # The clock is read every 64 entries. At the second time, it is after the deadline.
     assert bridge.fanout.publish("http", entries) == 128
     assert bridge.fanout.publish("http", entries, 128) == 256
+
+
+def test_with_rules_the_clock_is_read_after_each_entry() -> None:
+    """To redact parts of large values takes longer than everything else."""
+    now = count()
+    bridge = Bridge(clock=lambda: next(now) * MAX_SECONDS, privacy=Privacy({"http": QueueRules()}))
+    entries = [(b"%d-0" % number, event("active")) for number in range(1, 301)]
+    assert bridge.fanout.publish("http", entries) == 2
+    assert bridge.fanout.publish("http", entries, 2) == 4
 
 
 def test_everybody_who_got_something_is_woken_once() -> None:

@@ -60,6 +60,7 @@ class Fanout(PublishedStreams):
         """
         batch = _Batch(self, queue)
         deadline = self._clock() + MAX_SECONDS
+        step = 1 if self._payloads.take_long(queue) else 64  # how many entries come between two looks at the clock
         index = start
         try:
             for index in range(start, len(entries)):
@@ -72,7 +73,7 @@ class Fanout(PublishedStreams):
                             "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
                         )
                     self.counts["poison"] += 1
-                if batch.deliveries >= MAX_DELIVERIES or (index % 64 == 63 and self._clock() > deadline):
+                if batch.deliveries >= MAX_DELIVERIES or (index % step == step - 1 and self._clock() > deadline):
                     break
             return index + 1 if entries else 0
         finally:
