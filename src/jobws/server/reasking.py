@@ -66,21 +66,26 @@ class Reasking:
         known = set(self._labels)
         while True:
             await anyio.sleep(TICK_SECONDS)
-            now, labels = anyio.current_time(), set(self._labels)
-            clients = {client: rights for client in self._members() if (rights := asked_rights(client)) is not None}
-            if labels - known:
-                for rights in clients.values():
-                    rights.due = min(rights.due, now)
+            labels = set(self._labels)
+            self._ask_of_members(found=bool(labels - known))
             known = labels
-            self._retry_at = {client: at for client, at in self._retry_at.items() if client in clients}
-            due = [client for client, rights in clients.items() if rights.due <= now and client not in self._asking]
-            for client in sorted(due, key=lambda client: clients[client].due):
-                rights = clients[client]
-                if now - rights.due >= GRACE_SECONDS:
-                    self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
-                elif len(self._asking) < AT_ONCE and self._retry_at.get(client, now) <= now:
-                    self._asking.add(client)
-                    self._tasks.spawn(self._ask, client, rights)
+
+    def _ask_of_members(self, *, found: bool) -> None:
+        """Ask about the clients that are due now, or (`found`) about all, since a queue was found."""
+        now = anyio.current_time()
+        clients = {client: rights for client in self._members() if (rights := asked_rights(client)) is not None}
+        if found:
+            for rights in clients.values():
+                rights.due = min(rights.due, now)
+        self._retry_at = {client: at for client, at in self._retry_at.items() if client in clients}
+        due = [client for client, rights in clients.items() if rights.due <= now and client not in self._asking]
+        for client in sorted(due, key=lambda client: clients[client].due):
+            rights = clients[client]
+            if now - rights.due >= GRACE_SECONDS:
+                self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
+            elif len(self._asking) < AT_ONCE and self._retry_at.get(client, now) <= now:
+                self._asking.add(client)
+                self._tasks.spawn(self._ask, client, rights)
 
     async def _ask(self, client: AnyHubClient, rights: AskedRights) -> None:
         try:

@@ -45,6 +45,13 @@ def authenticate(url: str) -> None:
         assert b'"ack"' in peer.frame()[1]
 
 
+def be_warned(url: str) -> None:
+    """Leave right after the task that looks at all clients has found that the token expires soon."""
+    with Peer(url, headers=bearer("admin", seconds=62)) as peer:
+        assert b'"hello"' in peer.frame()[1]
+        assert b'"expiring"' in peer.frame()[1]
+
+
 def be_refused(url: str) -> None:
     with Peer(url, headers={"Authorization": "Bearer guess"}) as peer:
         assert b'"hello"' in peer.frame()[1]
@@ -72,7 +79,7 @@ def alive() -> bool:
 
 
 @pytest.mark.usefixtures("_without_collector")
-@pytest.mark.parametrize("visit", [subscribe, follow_log, authenticate, be_refused, ask])
+@pytest.mark.parametrize("visit", [subscribe, follow_log, authenticate, be_warned, be_refused, ask])
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 async def test_nothing_of_a_connection_outlives_it(redis: Redis, visit: Callable[[str], None], *, direct: bool) -> None:
     """The bridge does not wait for another request of a client that has closed its connection."""

@@ -246,24 +246,27 @@ class Admission:
         look_at = 0.0
         while True:
             await anyio.sleep(TICK_SECONDS)
-            now, wall = anyio.current_time(), time.time()
-            is_due = now >= look_at
+            is_due = anyio.current_time() >= look_at
             if is_due:
-                look_at = now + LOOK_SECONDS
-            for number, member in enumerate(list(self._members.values())):
-                if member.client.closing is not None:
-                    pass
-                elif member.identity is None:
-                    if now >= member.at:
-                        seconds = self._settings.authenticate_seconds
-                        why = Close(CloseCode.NOT_AUTHENTICATED, f"no token came within {seconds:g} s")
-                        member.client.close(why)
-                elif is_due and not self._authentication.is_current(member.identity):
-                    member.client.close(REVOKED)
-                elif wall >= member.at:
-                    self._look(member, wall)
-                if number % AT_ONCE == AT_ONCE - 1:
-                    await anyio.lowlevel.checkpoint()
+                look_at = anyio.current_time() + LOOK_SECONDS
+            await self._check_members(is_due=is_due)
+
+    async def _check_members(self, *, is_due: bool) -> None:
+        """Do for each client what is due now. `is_due` says whether to look for revoked tokens, too."""
+        now, wall = anyio.current_time(), time.time()
+        for number, member in enumerate(list(self._members.values())):
+            if member.client.closing is not None:
+                pass
+            elif member.identity is None:
+                if now >= member.at:
+                    seconds = self._settings.authenticate_seconds
+                    member.client.close(Close(CloseCode.NOT_AUTHENTICATED, f"no token came within {seconds:g} s"))
+            elif is_due and not self._authentication.is_current(member.identity):
+                member.client.close(REVOKED)
+            elif wall >= member.at:
+                self._look(member, wall)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
 
     def _look(self, member: _Member, wall: float) -> None:
         """Warn a client with a token, let its token expire, or close it, if it is time for that.
